@@ -1,0 +1,91 @@
+"""Explain, replace and train the depthwise filters of deep networks as discrete scale-space filters.
+
+The public names load on first use, so that importing the package, and ``scalekeys --help``, stay fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scalekeys import scalespace
+    from scalekeys.checkpoints import extract
+    from scalekeys.errors import (
+        CheckpointError,
+        FilterError,
+        MissingExtraError,
+        ModelError,
+        OutputError,
+        ScaleKeysError,
+    )
+    from scalekeys.filters import (
+        MASTER_KEY_FAMILIES,
+        FilterBank,
+        LayerFilters,
+        Spread,
+        master_keys,
+        noise_like,
+        spread,
+    )
+    from scalekeys.fitting import Fit, fit
+    from scalekeys.report import write_report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "scalekeys.checkpoints": ("extract",),
+    "scalekeys.errors": (
+        "CheckpointError",
+        "FilterError",
+        "MissingExtraError",
+        "ModelError",
+        "OutputError",
+        "ScaleKeysError",
+    ),
+    "scalekeys.filters": (
+        "MASTER_KEY_FAMILIES",
+        "FilterBank",
+        "LayerFilters",
+        "Spread",
+        "master_keys",
+        "noise_like",
+        "spread",
+    ),
+    "scalekeys.fitting": ("Fit", "fit"),
+    "scalekeys.report": ("write_report",),
+    "scalekeys.scalespace": ("scalespace",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "MASTER_KEY_FAMILIES",
+    "CheckpointError",
+    "FilterBank",
+    "FilterError",
+    "Fit",
+    "LayerFilters",
+    "MissingExtraError",
+    "ModelError",
+    "OutputError",
+    "ScaleKeysError",
+    "Spread",
+    "__version__",
+    "extract",
+    "fit",
+    "master_keys",
+    "noise_like",
+    "scalespace",
+    "spread",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = import_module(_HOME_OF[name])
+    except KeyError:
+        raise AttributeError(f"module 'scalekeys' has no attribute {name!r}") from None
+    return module if name == "scalespace" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,29 @@
+"""One base class for everything a user can do wrong, and a handful of leaves.
+
+Every message says what was given, what is allowed and what to do. The command line prints it as one line and exits
+with status 1; a library user catches :class:`ScaleKeysError`.
+"""
+
+
+class ScaleKeysError(Exception):
+    """Base class of every error that scalekeys raises on purpose."""
+
+
+class CheckpointError(ScaleKeysError):
+    """A source of weights is missing, damaged, unsafe or holds no depthwise filters."""
+
+
+class FilterError(ScaleKeysError, ValueError):
+    """Filters have a shape, a type or a value that the operation cannot use."""
+
+
+class ModelError(ScaleKeysError, ValueError):
+    """A fit was asked for with a model, criterion or option that does not exist or makes no sense."""
+
+
+class MissingExtraError(ScaleKeysError, ImportError):
+    """An optional dependency is not installed; the message says which ``pip install`` brings it."""
+
+
+class OutputError(ScaleKeysError):
+    """A result cannot be written where the user asked for it."""

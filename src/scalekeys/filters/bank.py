@@ -1,0 +1,125 @@
+"""FilterBank: the depthwise filters of one network, layer by layer, without the network."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from scalekeys.errors import FilterError
+from scalekeys.shapes import FilterStack, as_float_tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LayerFilters:
+    """The filters of one depthwise layer.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layer in its network, without the trailing ``.weight``.
+    filters : Tensor, shape (channels, rows, cols)
+        One filter per output channel, float32 or float64. Rows run down, columns run right.
+    stride, dilation : int or None
+        Taken from the graph; None where the source holds weights only.
+    depth : int
+        Position among the depthwise layers of the network, from 0 at the input.
+    """
+
+    name: str
+    filters: FilterStack
+    stride: int | None = None
+    dilation: int | None = None
+    depth: int = 0
+
+    def __post_init__(self) -> None:
+        if self.filters.ndim != 3:
+            raise FilterError(
+                f"layer {self.name!r}: filters must have shape (channels, rows, cols), got {tuple(self.filters.shape)}"
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the kernel."""
+        return self.filters.shape[1], self.filters.shape[2]
+
+    def __len__(self) -> int:
+        return self.filters.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class FilterBank:
+    """The depthwise filters of one network, in the order of its layers.
+
+    Parameters
+    ----------
+    layers : tuple of LayerFilters
+        Ordered from input to output.
+    model : str
+        What the network is called in tables.
+    notes : tuple of str
+        What a reader decided on the way, in sentences a user should see (which nested weights were picked, ...).
+
+    Examples
+    --------
+    >>> import torch
+    >>> bank = FilterBank.from_tensor(torch.randn(5, 7, 7), model="noise")
+    >>> bank
+    FilterBank('noise': 5 filters in 1 layer, 7x7)
+    """
+
+    layers: tuple[LayerFilters, ...]
+    model: str = "filters"
+    notes: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_tensor(cls, filters: Tensor, *, model: str = "filters", layer: str = "filters") -> "FilterBank":
+        """Wrap filters of shape (..., rows, cols) as a bank of one layer.
+
+        Raises
+        ------
+        FilterError
+            If there are fewer than two axes.
+        """
+        values = as_float_tensor(filters)
+        if values.ndim < 2:
+            raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
+        return cls((LayerFilters(layer, values.reshape(-1, *values.shape[-2:])),), model=model)
+
+    def __len__(self) -> int:
+        return sum(len(layer) for layer in self.layers)
+
+    def __iter__(self) -> Iterator[LayerFilters]:
+        return iter(self.layers)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{rows}x{cols}" for rows, cols in self.sizes)
+        layers = f"{len(self.layers)} layer{'' if len(self.layers) == 1 else 's'}"
+        return f"FilterBank({self.model!r}: {len(self)} filters in {layers}, {sizes})"
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """The kernel sizes that occur, as (rows, cols), largest first."""
+        return tuple(sorted({layer.size for layer in self.layers}, reverse=True))
+
+    def of_size(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Stack the filters of one kernel size.
+
+        Returns
+        -------
+        filters : Tensor, shape (filters, rows, cols)
+        positions : Tensor of int64, shape (filters,)
+            Where each filter stands in the bank.
+        """
+        stacks, positions, start = [], [], 0
+        for layer in self.layers:
+            if layer.size == size:
+                stacks.append(layer.filters)
+                positions.append(torch.arange(start, start + len(layer)))
+            start += len(layer)
+        return torch.cat(stacks), torch.cat(positions)
+
+    def with_filters(self, filters: Sequence[Tensor]) -> "FilterBank":
+        """Return a bank of the same layers that holds other filters, one stack per layer."""
+        layers = tuple(replace(layer, filters=new) for layer, new in zip(self.layers, filters, strict=True))
+        return replace(self, layers=layers)

@@ -1,0 +1,145 @@
+"""Other discretisations of the Gaussian, for comparison with the discrete analogue.
+
+All have the signature ``kernel(t, radius)`` and return the taps ``-radius .. radius``. At fine scales their variance
+differs from ``t``: the sampled kernels are too narrow, the integrated ones too wide (by 1/12 and 1/6 at coarse scales).
+At ``t = 0`` each takes its limit, a unit impulse (for the sampled Gaussian, whose central value grows without bound,
+an infinite one).
+
+References
+----------
+T. Lindeberg, "Discrete approximations of Gaussian smoothing and Gaussian derivatives", JMIV 66:759-800, 2024.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from scalekeys.shapes import Kernel1d, Variances
+
+
+def sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
+    """Sample the continuous Gaussian density of variance `t` at the integers.
+
+    Parameters
+    ----------
+    t : Tensor, shape (...)
+        Variance in pixels squared, ``t >= 0``.
+    radius : int
+        Half width of the support.
+
+    Returns
+    -------
+    Tensor, shape (..., 2 radius + 1)
+        The kernel. It does not sum to 1, and exceeds 1 at the centre for ``t < 1 / (2 pi)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sampled_gaussian(torch.tensor(1.0), 1)
+    tensor([0.2420, 0.3989, 0.2420])
+    """
+    return _density(t[..., None], _taps(t, radius))
+
+
+def normalized_sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
+    """Sample the continuous Gaussian and divide by the sum over the ``2 radius + 1`` taps.
+
+    Parameters
+    ----------
+    t : Tensor, shape (...)
+        Variance in pixels squared, ``t >= 0``.
+    radius : int
+        Half width of the support.
+
+    Returns
+    -------
+    Tensor, shape (..., 2 radius + 1)
+        The kernel, of unit sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> normalized_sampled_gaussian(torch.tensor([0.0, 1.0]), 1)
+    tensor([[0.0000, 1.0000, 0.0000],
+            [0.2741, 0.4519, 0.2741]])
+    """
+    n = _taps(t, radius)
+    safe = torch.where(t > 0, t, 1.0)[..., None]
+    weights = torch.exp(-n * n / (2 * safe))
+    return torch.where(t[..., None] > 0, weights / weights.sum(-1, keepdim=True), (n == 0).to(t.dtype))
+
+
+def integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
+    """Integrate the continuous Gaussian over each pixel.
+
+    Parameters
+    ----------
+    t : Tensor, shape (...)
+        Variance in pixels squared, ``t >= 0``.
+    radius : int
+        Half width of the support.
+
+    Returns
+    -------
+    Tensor, shape (..., 2 radius + 1)
+        The kernel; it sums to 1 over all integers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> integrated_gaussian(torch.tensor([0.0, 1.0]), 1)
+    tensor([[0.0000, 1.0000, 0.0000],
+            [0.2417, 0.3829, 0.2417]])
+    """
+    n = _taps(t, radius)
+    safe = torch.where(t > 0, t, 1.0)[..., None]
+    kernel = _distribution(safe, n + 0.5) - _distribution(safe, n - 0.5)
+    return torch.where(t[..., None] > 0, kernel, (n == 0).to(t.dtype))
+
+
+def linearly_integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
+    """Integrate the continuous Gaussian against the hat function of linear interpolation at each pixel.
+
+    Parameters
+    ----------
+    t : Tensor, shape (...)
+        Variance in pixels squared, ``t >= 0``.
+    radius : int
+        Half width of the support.
+
+    Returns
+    -------
+    Tensor, shape (..., 2 radius + 1)
+        The kernel; it sums to 1 over all integers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> linearly_integrated_gaussian(torch.tensor([0.0, 1.0]), 1)
+    tensor([[0.0000, 1.0000, 0.0000],
+            [0.2332, 0.3687, 0.2332]])
+    """
+    n = _taps(t, radius)
+    safe = torch.where(t > 0, t, 1.0)[..., None]
+
+    def second_antiderivative(x: Tensor) -> Tensor:
+        return x * _distribution(safe, x) + safe * _density(safe, x)
+
+    kernel = second_antiderivative(n + 1) - 2 * second_antiderivative(n) + second_antiderivative(n - 1)
+    return torch.where(t[..., None] > 0, kernel, (n == 0).to(t.dtype))
+
+
+def _taps(t: Tensor, radius: int) -> Tensor:
+    return torch.arange(-radius, radius + 1, dtype=t.dtype, device=t.device)
+
+
+def _density(t: Tensor, x: Tensor) -> Tensor:
+    """Gaussian density of variance `t`; at ``t = 0`` infinite at the origin and zero elsewhere."""
+    exponent = torch.where(x == 0, torch.zeros_like(t), -x * x / (2 * t))
+    return torch.where(torch.isinf(exponent), torch.zeros_like(exponent), torch.exp(exponent) * (2 * math.pi * t) ** -0.5)
+
+
+def _distribution(t: Tensor, x: Tensor) -> Tensor:
+    """Gaussian distribution function of variance `t`, less one half."""
+    return 0.5 * torch.erf(x / torch.sqrt(2 * t))
