@@ -20,22 +20,19 @@ class Term:
     Parameters
     ----------
     x, y : str
-        Names of difference operators, or ``"impulse"`` for a profile that does not depend on the scale.
+        Names of difference operators.
     weight : float
         Constant factor.
-    times_alpha : bool
-        Whether the sharpening strength multiplies the term.
     """
 
     x: str
     y: str
     weight: float = 1.0
-    times_alpha: bool = False
 
 
 @dataclass(frozen=True)
 class Family:
-    """An idealized receptive field.
+    """An idealized receptive field: a sum of separable terms, or the unit impulse plus alpha times such a sum.
 
     Parameters
     ----------
@@ -46,29 +43,29 @@ class Family:
     words : str
         What it does, in words for a reader new to the theory.
     terms : tuple of Term
-        The separable terms it sums.
+        The separable terms that depend on the scale.
+    impulse : float
+        Weight of the unit impulse. Where it is not 0, the terms share one scale for both axes and are multiplied by a
+        strength alpha, a second parameter of the family.
     """
 
     name: str
     formula: str
     words: str
     terms: tuple[Term, ...]
+    impulse: float = 0.0
 
     @property
     def has_alpha(self) -> bool:
         """Whether the family has one common scale and a sharpening strength, instead of a scale for each axis."""
-        return any(term.times_alpha for term in self.terms)
+        return self.impulse != 0
 
     def differentiates(self, axis: Literal["x", "y"]) -> bool:
         """Return whether some term takes a difference along the axis, which needs more than one tap there."""
-        return any(getattr(term, axis) not in ("identity", "impulse") for term in self.terms)
+        return any(getattr(term, axis) != "identity" for term in self.terms)
 
 
-_SHARPEN_TERMS = (
-    Term("impulse", "impulse"),
-    Term("second", "identity", weight=-1.0, times_alpha=True),
-    Term("identity", "second", weight=-1.0, times_alpha=True),
-)
+_MINUS_LAPLACIAN = (Term("second", "identity", weight=-1.0), Term("identity", "second", weight=-1.0))
 
 _IDEAL8 = (
     Family("dy+", "T(x; tx) · δy+ T(y; ty)", "difference to the neighbour above", (Term("identity", "forward"),)),
@@ -77,7 +74,7 @@ _IDEAL8 = (
     Family("dx+", "δx+ T(x; tx) · T(y; ty)", "difference to the right neighbour", (Term("forward", "identity"),)),
     Family("dx", "δx T(x; tx) · T(y; ty)", "centred horizontal derivative", (Term("central", "identity"),)),
     Family("dy", "T(x; tx) · δy T(y; ty)", "centred vertical derivative", (Term("identity", "central"),)),
-    Family("sharpen", "impulse - α ∇5² T(x, y; t)", "the pixel against its surround", _SHARPEN_TERMS),
+    Family("sharpen", "impulse - α ∇5² T(x, y; t)", "the pixel against its surround", _MINUS_LAPLACIAN, 1.0),
     Family("smooth", "T(x; tx) · T(y; ty)", "weighted mean of the neighbourhood", (Term("identity", "identity"),)),
 )
 

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.scalespace.differences import DIFFERENCES, WINDOWS, Window, difference_matrix
-from scalekeys.scalespace.families import Family, Term, family
+from scalekeys.scalespace.families import Family, family
 from scalekeys.scalespace.gaussian import discrete_gaussian
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 Order: TypeAlias = Literal[0, 2]
 _HEAT_REACH = 2  # two derivatives in t, each a second difference
+_DERIVATIVES = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # orders in (t_x, t_y) of K, K_1, K_2, K_11, K_12, K_22
 
 
 class TemplatePlan:
@@ -42,6 +43,8 @@ class TemplatePlan:
         self.window = window
         self._radius = {axis: n // 2 + _margin(family, axis) for axis, n in zip("yx", size, strict=True)}
         self._operators = {axis: _axis_operators(family, axis, n, window) for axis, n in zip("yx", size, strict=True)}
+        self._fixed = torch.zeros(size, dtype=torch.float64)
+        self._fixed[size[0] // 2, size[1] // 2] = family.impulse
 
     def __call__(
         self, parameters: Float[Tensor, "filters 2"], max_variance: float | None = None, order: Order = 0
@@ -62,39 +65,29 @@ class TemplatePlan:
         Tensor, shape (filters, 1 or 6, rows, cols)
             ``[K]`` or ``[K, K_1, K_2, K_11, K_12, K_22]``, derivatives with respect to the two parameters.
         """
-        common = self.family.has_alpha
-        tx, ty = (parameters[:, 0], parameters[:, 0 if common else 1])
-        x = self._profiles("x", tx, max_variance)
-        y = self._profiles("y", ty, max_variance)
-        combine = self._with_alpha if common else self._per_axis
-        return combine(x, y, parameters[:, 1], order)
+        if not self.family.has_alpha:
+            return self._separable(parameters[:, 0], parameters[:, 1], max_variance, order)
+        t, alpha = parameters[:, 0], parameters[:, 1, None, None]
+        moving = self._separable(t, t, max_variance, order)
+        fixed = self._fixed.to(moving)
+        if order == 0:
+            return fixed + alpha[:, None] * moving
+        p, px, py, pxx, pxy, pyy = moving.unbind(1)
+        dp, ddp = px + py, pxx + 2 * pxy + pyy
+        return torch.stack([fixed + alpha * p, alpha * dp, p, alpha * ddp, dp, torch.zeros_like(p)], dim=1)
+
+    def _separable(self, tx: Tensor, ty: Tensor, max_variance: float | None, order: Order) -> Tensor:
+        """Sum of the terms that depend on the scale, and its derivatives in ``(t_x, t_y)``."""
+        pairs = _DERIVATIVES if order else _DERIVATIVES[:1]
+        x = self._profiles("x", tx, max_variance)[:, [i for i, _ in pairs]]
+        y = self._profiles("y", ty, max_variance)[:, [j for _, j in pairs]]
+        return y.transpose(-1, -2) @ x
 
     def _profiles(self, axis: str, t: Tensor, max_variance: float | None) -> Tensor:
-        """Profiles of every term along one axis: shape (terms, derivative in t 0..2, filters, taps)."""
+        """Profiles along one axis: shape (filters, derivative in t 0..2, terms, taps)."""
         kernel = discrete_gaussian(t, self._radius[axis], max_variance=max_variance)
-        moving, fixed = self._operators[axis]
-        return torch.einsum("fw,mdkw->mdfk", kernel, moving.to(kernel)) + fixed.to(kernel)[:, :, None]
-
-    @staticmethod
-    def _outer(x: Tensor, y: Tensor) -> Tensor:
-        return torch.einsum("...fr,...fc->...frc", y, x)
-
-    def _per_axis(self, x: Tensor, y: Tensor, _: Tensor, order: Order) -> Tensor:
-        pairs = [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)][: 6 if order else 1]
-        parts = [self._outer(x[:, i], y[:, j]).sum(0) for i, j in pairs]
-        return torch.stack(parts, dim=1)
-
-    def _with_alpha(self, x: Tensor, y: Tensor, alpha: Tensor, order: Order) -> Tensor:
-        flags = torch.tensor([term.times_alpha for term in self.family.terms], dtype=torch.bool, device=x.device)
-        plain = self._outer(x[~flags, 0], y[~flags, 0]).sum(0)
-        x, y, a = x[flags], y[flags], alpha[:, None, None]
-        p = self._outer(x[:, 0], y[:, 0]).sum(0)
-        if order == 0:
-            return (plain + a * p)[:, None]
-        dp = (self._outer(x[:, 1], y[:, 0]) + self._outer(x[:, 0], y[:, 1])).sum(0)
-        mixed = self._outer(x[:, 1], y[:, 1])
-        ddp = (self._outer(x[:, 2], y[:, 0]) + 2 * mixed + self._outer(x[:, 0], y[:, 2])).sum(0)
-        return torch.stack([plain + a * p, a * dp, p, a * ddp, dp, torch.zeros_like(p)], dim=1)
+        operators = self._operators[axis].to(kernel)
+        return (kernel @ operators.flatten(0, 2).T).reshape(len(kernel), *operators.shape[:3])
 
 
 @lru_cache(maxsize=1024)
@@ -174,19 +167,10 @@ def template(
     return plan(parameters.reshape(-1, 2))[:, 0].reshape(*scales.shape[:-1], *plan.size)
 
 
-def _margin(family: Family, axis: Literal["x", "y"] | str) -> int:
-    reaches = [DIFFERENCES[name].reach for name in _names(family.terms, axis) if name != "impulse"]
-    return max(reaches, default=0) + _HEAT_REACH
+def _axis_operators(family: Family, axis: str, size: int, window: Window) -> Tensor:
+    """Matrices from T to the profiles of the terms and their derivatives in t: shape (3, terms, taps, wide).
 
-
-def _names(terms: tuple[Term, ...], axis: str) -> list[str]:
-    return [term.x if axis == "x" else term.y for term in terms]
-
-
-def _axis_operators(family: Family, axis: str, size: int, window: Window) -> tuple[Tensor, Tensor]:
-    """Matrices (terms, 3, taps, wide) from T to the profiles and their derivatives in t, and fixed profiles.
-
-    The fixed profiles (terms, 3, taps) are those of the unit impulse. Term weights are folded into x.
+    Term weights are folded into x.
     """
     margin = _margin(family, axis)
     wide = size + 2 * margin
@@ -194,14 +178,14 @@ def _axis_operators(family: Family, axis: str, size: int, window: Window) -> tup
         weight * torch.diag(torch.ones(wide - abs(offset), dtype=torch.float64), offset)
         for offset, weight in DIFFERENCES["second"].stencil.items()
     )
-    moving = torch.zeros(len(family.terms), 3, size, wide, dtype=torch.float64)
-    fixed = torch.zeros(len(family.terms), 3, size, dtype=torch.float64)
-    for index, (term, name) in enumerate(zip(family.terms, _names(family.terms, axis), strict=True)):
+    matrices = []
+    for term in family.terms:
         weight = term.weight if axis == "x" else 1.0
-        if name == "impulse":
-            fixed[index, 0, size // 2] = weight
-            continue
-        crop = weight * difference_matrix(DIFFERENCES[name], size, margin, window)
-        for derivative, matrix in enumerate((crop, crop @ heat, crop @ heat @ heat)):
-            moving[index, derivative] = matrix
-    return (moving.flip(2), fixed.flip(2)) if axis == "y" else (moving, fixed)
+        crop = weight * difference_matrix(DIFFERENCES[getattr(term, axis)], size, margin, window)
+        matrices.append(torch.stack([crop, crop @ heat, crop @ heat @ heat]))
+    operators = torch.stack(matrices, dim=1)
+    return operators.flip(2) if axis == "y" else operators
+
+
+def _margin(family: Family, axis: str) -> int:
+    return max(DIFFERENCES[getattr(term, axis)].reach for term in family.terms) + _HEAT_REACH

@@ -1,0 +1,196 @@
+"""Fit: what is known of every filter after a fit, as columns."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from scalekeys.filters import FilterBank
+from scalekeys.fitting.engine import STATUSES, StackFit, evaluate
+from scalekeys.fitting.spec import FitSpec
+from scalekeys.scalespace import FAMILIES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The fit of a bank of filters: one entry per filter, in the order of the bank.
+
+    Parameters
+    ----------
+    bank : FilterBank
+        The filters that were fitted.
+    spec : FitSpec
+        How.
+    values : StackFit
+        The raw result.
+    shape : tuple of int or None
+        Leading shape of the filters, where a tensor was given instead of a bank.
+    """
+
+    bank: FilterBank
+    spec: FitSpec
+    values: StackFit
+    shape: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.bank)
+
+    def __repr__(self) -> str:
+        return f"Fit({self.bank!r}, {self.spec}, share explained {self.share_explained:.3f})"
+
+    @cached_property
+    def family(self) -> np.ndarray:
+        """Name of the best family of each filter, or an empty string where there is no fit; shape (filters,)."""
+        return np.array([*self.spec.families, ""], dtype=str)[self.values.family.cpu().numpy()]
+
+    @cached_property
+    def status(self) -> np.ndarray:
+        """A short word for each filter (`ok`, `at-bound`, `zero-filter`, ...); shape (filters,)."""
+        return np.array(STATUSES, dtype=str)[self.values.status.cpu().numpy()]
+
+    @cached_property
+    def sigma(self) -> Tensor:
+        """Scale parameters (x, y) as standard deviations in pixels; shape (filters, 2).
+
+        NaN where there is no fit, and along an axis of one tap, where no scale can be seen.
+        """
+        common = torch.tensor([*(FAMILIES[name].has_alpha for name in self.spec.families), False])
+        t = self.values.parameters.clone()
+        t[:, 1] = torch.where(common.to(t.device)[self.values.family], t[:, 0], t[:, 1])
+        one_tap = torch.tensor([[layer.size[1] == 1, layer.size[0] == 1] for layer in self.bank.layers])
+        return torch.where(self._per_filter(one_tap).to(t.device), torch.nan, t.sqrt())
+
+    @cached_property
+    def alpha(self) -> Tensor:
+        """Strength of `sharpen`, NaN for the other families; shape (filters,)."""
+        has = torch.tensor([*(FAMILIES[name].has_alpha for name in self.spec.families), False])
+        return torch.where(has.to(self.values.family.device)[self.values.family], self.values.parameters[:, 1], torch.nan)
+
+    @property
+    def amplitude(self) -> Tensor:
+        """The a of ``a K + b``; shape (filters,)."""
+        return self.values.amplitude
+
+    @property
+    def offset(self) -> Tensor:
+        """The b of ``a K + b``; shape (filters,)."""
+        return self.values.offset
+
+    @property
+    def r2(self) -> Tensor:
+        """Share of the energy of the centred filter that the model explains; shape (filters,)."""
+        return self.values.r2
+
+    @property
+    def residual_l1(self) -> Tensor:
+        """Sum of absolute differences between filter and model, in the units of the filter; shape (filters,)."""
+        return self.values.residual_l1
+
+    @property
+    def residual_l2(self) -> Tensor:
+        """Root of the summed squared differences, in the units of the filter; shape (filters,)."""
+        return self.values.residual_l2
+
+    @property
+    def share_explained(self) -> float:
+        """Share of the energy of all centred filters together that the models explain; NaN without any fit."""
+        return self.share_of(torch.ones(len(self), dtype=torch.bool))
+
+    def share_of(self, mask: Tensor) -> float:
+        """Share of the energy of the masked centred filters that the models explain; filters without a fit count not."""
+        fitted = mask.to(self.r2.device) & (self.values.family >= 0)
+        energy = self.values.energy[fitted]
+        return float((self.r2[fitted] * energy).sum() / energy.sum())
+
+    def kernels(self) -> FilterBank | Tensor:
+        """Return the modelled filters ``a K + b``, in the layers and shapes, and the dtype, of what was fitted.
+
+        A filter that is zero or constant is its own model; one that is not finite or not supported becomes NaN.
+
+        Returns
+        -------
+        FilterBank, or Tensor of shape (..., rows, cols) where a tensor was fitted
+
+        Examples
+        --------
+        >>> import scalekeys as sk
+        >>> sk.fit(sk.master_keys()).kernels().shape
+        torch.Size([8, 7, 7])
+        """
+        stacks, start = [], 0
+        for layer in self.bank.layers:
+            part = slice(start, start + len(layer))
+            start += len(layer)
+            family, parameters = self.values.family[part], self.values.parameters[part]
+            templates = evaluate(family, parameters, self.spec, layer.size)
+            amplitude, offset = (v[part, None, None] for v in (self.amplitude, self.offset))
+            model = torch.where(amplitude == 0, offset, amplitude * templates + offset)
+            stacks.append(model.to(layer.filters))
+        if self.shape is not None:
+            return stacks[0].reshape(*self.shape, *stacks[0].shape[1:])
+        return self.bank.with_filters(stacks)
+
+    def to_arrow(self) -> pa.Table:
+        """Return one row a filter, with the columns of the documentation.
+
+        Examples
+        --------
+        >>> import scalekeys as sk
+        >>> sk.fit(sk.master_keys()).to_arrow().column_names[:4]
+        ['model', 'layer', 'depth', 'channel']
+        """
+        layers = self.bank.layers
+        counts = [len(layer) for layer in layers]
+        which = np.repeat(np.arange(len(layers)), counts)
+        channel = np.concatenate([np.arange(n) for n in counts]) if counts else np.arange(0)
+        sigma = self.sigma
+
+        def words(values: list[str], codes: np.ndarray) -> pa.DictionaryArray:
+            return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), pa.array(values, pa.string()))
+
+        def per_layer(values: list[int | None]) -> pa.Array:
+            return pa.array(values, pa.int32()).take(pa.array(which))
+
+        def numbers(values: Tensor) -> pa.Array:
+            return pa.array(values.detach().cpu().numpy(), pa.float64(), from_pandas=True)
+
+        return pa.table(
+            {
+                "model": words([self.bank.model], np.zeros_like(which)),
+                "layer": words([layer.name for layer in layers], which),
+                "depth": per_layer([layer.depth for layer in layers]),
+                "channel": pa.array(channel, pa.int32()),
+                "kernel_height": per_layer([layer.size[0] for layer in layers]),
+                "kernel_width": per_layer([layer.size[1] for layer in layers]),
+                "stride": per_layer([layer.stride for layer in layers]),
+                "dilation": per_layer([layer.dilation for layer in layers]),
+                "family": words(list(self.spec.families), self.values.family.cpu().numpy()),
+                "sigma_x": numbers(sigma[:, 0]),
+                "sigma_y": numbers(sigma[:, 1]),
+                "alpha": numbers(self.alpha),
+                "amplitude": numbers(self.amplitude),
+                "offset": numbers(self.offset),
+                "r2": numbers(self.r2),
+                "residual_l1": numbers(self.residual_l1),
+                "residual_l2": numbers(self.residual_l2),
+                "status": words(list(STATUSES), self.values.status.cpu().numpy()),
+            }
+        )
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return :meth:`to_arrow` as a data frame; a missing integer is `<NA>`, a missing family is None or NaN."""
+        import pandas as pd
+
+        nullable = {pa.int32(): pd.Int32Dtype()}
+        return self.to_arrow().to_pandas(types_mapper=nullable.get)
+
+    def _per_filter(self, per_layer: Tensor) -> Tensor:
+        counts = torch.tensor([len(layer) for layer in self.bank.layers], dtype=torch.long)
+        return per_layer.repeat_interleave(counts, dim=0)
