@@ -1,6 +1,6 @@
 """The one public entry to fitting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import torch
@@ -24,6 +24,7 @@ def fit(
     scales: Scales = "per-axis",
     normalization: Normalization = "affine",
     window: Window = "exact",
+    progress: Callable[[int], None] | None = None,
 ) -> Fit:
     r"""Fit idealized receptive fields to filters; the families compete for each filter.
 
@@ -42,6 +43,8 @@ def fit(
     window : {"exact", "published"}
         Whether templates are differences of the full kernel, cropped to the window (exact), or differences taken
         inside the window, as in the published scripts.
+    progress : callable, optional
+        Called with the number of filters done since the last call.
 
     Returns
     -------
@@ -76,10 +79,10 @@ def fit(
     """
     spec = parse_spec(model, criterion=criterion, scales=scales, normalization=normalization, window=window)
     if isinstance(filters, FilterBank):
-        return Fit(filters, spec, _fit_bank(filters, spec))
+        return Fit(filters, spec, _fit_bank(filters, spec, progress))
     values = _as_tensor(filters)
     bank = FilterBank.from_tensor(values.detach())
-    return Fit(bank, spec, _fit_bank(bank, spec), shape=tuple(values.shape[:-2]))
+    return Fit(bank, spec, _fit_bank(bank, spec, progress), shape=tuple(values.shape[:-2]))
 
 
 def _as_tensor(filters: ArrayLike) -> Tensor:
@@ -89,14 +92,14 @@ def _as_tensor(filters: ArrayLike) -> Tensor:
         raise FilterError(f"filters cannot be fitted: {error}") from error
 
 
-def _fit_bank(bank: FilterBank, spec: FitSpec) -> StackFit:
+def _fit_bank(bank: FilterBank, spec: FitSpec, progress: Callable[[int], None] | None) -> StackFit:
     """Fit size by size, and put the results back in the order of the bank."""
     if not len(bank):
         raise FilterError(f"{bank.model}: there are no filters to fit")
     parts, positions = [], []
     for size in bank.sizes:
         stack, position = bank.of_size(size)
-        parts.append(fit_stack(stack, spec))
+        parts.append(fit_stack(stack, spec, progress))
         positions.append(position)
     order = torch.argsort(torch.cat(positions))
     joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(StackFit)}

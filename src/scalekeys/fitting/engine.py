@@ -1,5 +1,6 @@
 """The search itself: filters of one size and a spec in, parameters and residuals out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -56,13 +57,15 @@ def concatenate(parts: list[StackFit]) -> StackFit:
     return StackFit(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(StackFit)))
 
 
-def fit_stack(filters: FilterStack, spec: FitSpec) -> StackFit:
+def fit_stack(filters: FilterStack, spec: FitSpec, progress: Callable[[int], None] | None = None) -> StackFit:
     """Fit every filter of a stack with the best of the families of the spec.
 
     Parameters
     ----------
     filters : Tensor, shape (filters, rows, cols)
     spec : FitSpec
+    progress : callable, optional
+        Called with the number of filters after each chunk.
 
     Returns
     -------
@@ -73,7 +76,12 @@ def fit_stack(filters: FilterStack, spec: FitSpec) -> StackFit:
     ModelError
         If no family of the spec can be told apart on kernels of this size.
     """
-    return concatenate([_fit_chunk(chunk.double(), spec) for chunk in filters.split(CHUNK)])
+    parts = []
+    for chunk in filters.split(CHUNK):
+        parts.append(_fit_chunk(chunk.double(), spec))
+        if progress is not None:
+            progress(len(chunk))
+    return concatenate(parts)
 
 
 def families_for(size: tuple[int, int], spec: FitSpec) -> tuple[str, ...]:

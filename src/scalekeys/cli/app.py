@@ -1,0 +1,36 @@
+"""The verbs, as a table of commands."""
+
+from typing import Annotated
+
+import typer
+
+from scalekeys import __version__
+from scalekeys.cli import analyze, demo
+
+app = typer.Typer(
+    name="scalekeys",
+    help="Explain, replace and train the depthwise filters of deep networks as discrete scale-space filters.",
+    epilog="Try: scalekeys demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"scalekeys {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("analyze", epilog=analyze.EXAMPLE)(analyze.analyze)
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

@@ -1,0 +1,104 @@
+"""What a person sees on the terminal: progress on standard error, a summary on standard output."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from scalekeys.report.summary import FamilySummary, Quality, Summary
+
+
+@contextmanager
+def working() -> Iterator[Callable[..., Callable[[int], None]]]:
+    """Show a progress line on standard error while a block runs; silent when it is not a terminal.
+
+    Gives ``step(text, total=None)``, which starts the next step and returns a function that advances it.
+    """
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def step(text: str, total: int | None = None) -> Callable[[int], None]:
+            for task in progress.task_ids:
+                progress.remove_task(task)
+            task = progress.add_task(text, total=total)
+            return lambda amount: progress.advance(task, amount)
+
+        yield step
+
+
+def print_summary(summary: Summary, folder: Path) -> None:
+    """Print what was found, and where the report is."""
+    console = Console()
+    for note in summary.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    quality = summary.quality
+    console.print(
+        f"[bold]{escape(summary.model)}[/]: {quality.filters} depthwise filters in {len(summary.layers)} layers, "
+        f"{_percent(quality.share_explained)} of their energy explained "
+        f"(noise of the same norms: {_percent(quality.control_share_explained)})",
+        highlight=False,
+    )
+    console.print(_size_table(summary))
+    console.print(_family_table(summary.families))
+    others = [f"{count} {word}" for word, count in summary.statuses.items() if word != "ok"]
+    if others:
+        console.print("status: " + ", ".join(others), highlight=False)
+    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'filters.parquet'}", markup=False, soft_wrap=True)
+
+
+def _size_table(summary: Summary) -> Table:
+    table = _table("kernel", "filters", "median r2", "control", "explained", "control")
+    rows = [(row.size, row.quality) for row in summary.sizes]
+    for size, quality in [*rows, ("all", summary.quality)] if len(rows) > 1 else rows:
+        table.add_row(size, str(quality.filters), *_quality_cells(quality))
+    return table
+
+
+def _quality_cells(quality: Quality) -> tuple[str, ...]:
+    return (
+        _number(quality.median_r2),
+        _number(quality.control_median_r2),
+        _percent(quality.share_explained),
+        _percent(quality.control_share_explained),
+    )
+
+
+def _family_table(families: tuple[FamilySummary, ...]) -> Table:
+    table = _table("family", "filters", "share", "control", "median r2", "sigma x", "sigma y")
+    for row in families:
+        table.add_row(
+            row.family,
+            str(row.filters),
+            _percent(row.share),
+            _percent(row.control_share),
+            _number(row.median_r2),
+            _number(row.median_sigma_x),
+            _number(row.median_sigma_y),
+        )
+    return table
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="right" if index else "left")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
