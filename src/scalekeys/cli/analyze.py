@@ -20,9 +20,7 @@ def analyze(
     weights: Annotated[
         str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="What to fit: ideal8, or family names separated by commas.")
-    ] = "ideal8",
+    model: Annotated[str, typer.Option(help="What to fit: ideal8, or family names separated by commas.")] = "ideal8",
     seed: Annotated[int, typer.Option(help="Seed of the random control.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -42,7 +40,9 @@ def analyze(
         step(f"reading {source}")
         bank = extract(source, weights=weights)
         with new_folder(output, force=force) as folder:
-            summary = analyze_bank(bank, folder, model=tuple(model.split(",")) if "," in model else model, seed=seed, step=step)
+            summary = analyze_bank(
+                bank, folder, model=tuple(model.split(",")) if "," in model else model, seed=seed, step=step
+            )
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), indent=2))
     else:

@@ -54,7 +54,9 @@ def print_summary(summary: Summary, folder: Path) -> None:
     others = [f"{count} {word}" for word, count in summary.statuses.items() if word != "ok"]
     if others:
         console.print("status: " + ", ".join(others), highlight=False)
-    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'filters.parquet'}", markup=False, soft_wrap=True)
+    console.print(
+        f"report: {folder / 'report.html'}\ntable:  {folder / 'filters.parquet'}", markup=False, soft_wrap=True
+    )
 
 
 def _size_table(summary: Summary) -> Table:

@@ -10,7 +10,9 @@ EXAMPLE = "Example: scalekeys demo -o my-demo/"
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the reports.")] = Path("scalekeys-demo"),
-    epochs: Annotated[int | None, typer.Option(min=1, help="Length of the training; the default takes a minute.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Length of the training; the default takes a minute.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the training and of the random control.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
 ) -> None:

@@ -52,9 +52,7 @@ class _State:
         return _State(**{name: tensor[keep] for name, tensor in vars(self).items()})
 
 
-def minimize(
-    objective: Objective, start: Float[Tensor, "problems 2"], upper: Float[Tensor, "problems 2"]
-) -> Minimum:
+def minimize(objective: Objective, start: Float[Tensor, "problems 2"], upper: Float[Tensor, "problems 2"]) -> Minimum:
     """Minimise smooth functions of two parameters in ``0 <= p <= upper``, each from its own start.
 
     The search runs in ``u = log(1 + p)``, which is regular at 0 (a variance of 0 is legal and often optimal) and slows
@@ -85,10 +83,12 @@ def minimize(
         step, predicted = _newton_step(state, limit[state.index])
         proposal = state.u + step
         value, gradient, hessian = _in_log(objective, proposal, state.index)
-        better = value <= state.value
+        # Where the promised descent is below rounding, comparing values is comparing noise. The gradient still knows
+        # the way, so this last step is taken unseen.
+        settled = predicted < _ROUNDING
+        better = (value <= state.value) | settled
         length = step.abs().amax(-1)
-        # Where the promised descent is below rounding, the comparison of values is noise and the point is optimal.
-        done = (length < STEP_TOLERANCE) | (predicted < _ROUNDING) | (state.trust < STEP_TOLERANCE)
+        done = settled | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE)
         trust = torch.where(better, torch.maximum(state.trust, 2 * length), 0.25 * torch.minimum(length, state.trust))
         choose = better[:, None]
         state = _State(

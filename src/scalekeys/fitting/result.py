@@ -71,7 +71,9 @@ class Fit:
     def alpha(self) -> Tensor:
         """Strength of `sharpen`, NaN for the other families; shape (filters,)."""
         has = torch.tensor([*(FAMILIES[name].has_alpha for name in self.spec.families), False])
-        return torch.where(has.to(self.values.family.device)[self.values.family], self.values.parameters[:, 1], torch.nan)
+        return torch.where(
+            has.to(self.values.family.device)[self.values.family], self.values.parameters[:, 1], torch.nan
+        )
 
     @property
     def amplitude(self) -> Tensor:
@@ -153,7 +155,9 @@ class Fit:
         sigma = self.sigma
 
         def words(values: list[str], codes: np.ndarray) -> pa.DictionaryArray:
-            return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), pa.array(values, pa.string()))
+            return pa.DictionaryArray.from_arrays(
+                pa.array(codes, pa.int32(), mask=codes < 0), pa.array(values, pa.string())
+            )
 
         def per_layer(values: list[int | None]) -> pa.Array:
             return pa.array(values, pa.int32()).take(pa.array(which))

@@ -1,0 +1,40 @@
+# A fresh machine needs Python 3.11 or newer and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   train a small network, analyse it, write two reports into scalekeys-demo/"
+	@echo "make test   linters, type checks and the test suite"
+	@echo "make lint   linters and type checks only"
+
+demo: $(VENV)/.runtime
+	$(BIN)/scalekeys demo --force
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean:
+	rm -rf $(VENV) scalekeys-demo
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+# timm imports torchvision; its compiled operators are not needed, so it comes without its own dependencies.
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) --no-deps torchvision
+	$(PIP) --editable '.[dev]'
+	touch $@
