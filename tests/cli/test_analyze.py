@@ -1,0 +1,165 @@
+"""``scalekeys analyze`` as a user runs it: a process, its output, its exit status, and the files it leaves."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import scalekeys as sk
+
+_COMMAND = [sys.executable, "-c", "from scalekeys.cli import main; main()"]
+
+
+def run(*arguments, cwd):
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*_COMMAND, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 7, groups=8), nn.Conv2d(8, 8, 3, groups=8))
+    with torch.no_grad():
+        network[1].weight.copy_(sk.master_keys()[:, None])
+    path = tmp_path / "net.pth"
+    torch.save({"epoch": 3, "state_dict": network.state_dict()}, path)
+    return path
+
+
+def test_it_writes_a_report_and_a_table_and_prints_a_summary(checkpoint, tmp_path):
+    result = run("analyze", checkpoint, "-o", tmp_path / "out", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["filters.parquet", "report.html"]
+    assert "16 depthwise filters in 2 layers" in result.stdout
+    assert str(tmp_path / "out" / "report.html") in result.stdout
+    table = pq.read_table(tmp_path / "out" / "filters.parquet").to_pandas()
+    assert tuple(table.query("layer == '1'").family) == sk.MASTER_KEY_FAMILIES
+    assert "<html" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_json_holds_the_figures_of_the_table(checkpoint, tmp_path):
+    result = run("analyze", checkpoint, "-o", "out", "--json", cwd=tmp_path)
+    summary = json.loads(result.stdout)
+    table = pq.read_table(tmp_path / "out" / "filters.parquet").to_pandas()
+    assert summary["quality"]["filters"] == len(table) == 16
+    assert summary["quality"]["median_r2"] == pytest.approx(table.r2.median())
+    assert sum(family["filters"] for family in summary["families"]) == 16
+    assert [layer["name"] for layer in summary["layers"]] == ["1", "2"]
+    assert summary["quality"]["control_median_r2"] < summary["quality"]["median_r2"]
+
+
+def test_the_same_input_gives_the_same_bytes(checkpoint, tmp_path):
+    for name in ("first", "second"):
+        assert run("analyze", checkpoint, "-o", name, cwd=tmp_path).returncode == 0
+    for file in ("report.html", "filters.parquet"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_an_existing_folder_is_kept_unless_forced(checkpoint, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    refused = run("analyze", checkpoint, "-o", "out", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "out: this output folder exists already; give --force" in refused.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    assert run("analyze", checkpoint, "-o", "out", "--force", cwd=tmp_path).returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["filters.parquet", "mine.txt", "report.html"]
+
+
+def _missing(path):
+    pass
+
+
+def _truncated(path):
+    torch.save(nn.Conv2d(8, 8, 3, groups=8).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _text(path):
+    path.write_text("not weights at all\n" * 40)
+
+
+def _dense(path):
+    save_file({"conv.weight": torch.zeros(4, 3, 3, 3), "fc.weight": torch.zeros(10, 4)}, path)
+
+
+def _integers(path):
+    save_file({"dw.weight": torch.zeros(4, 1, 3, 3, dtype=torch.int8)}, path)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (_missing, "bad.pth"),
+        (_truncated, "bad.pth"),
+        (_text, "bad.pth"),
+        (_dense, "no depthwise"),
+        (_integers, "int8"),
+    ],
+)
+def test_a_bad_input_gets_one_sentence_and_writes_nothing(make, words, tmp_path):
+    make(tmp_path / "bad.pth")
+    before = sorted(tmp_path.iterdir())
+    result = run("analyze", "bad.pth", "-o", "out/deep", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("scalekeys: ")
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_unknown_model_is_refused_with_what_is_allowed(checkpoint, tmp_path):
+    result = run("analyze", checkpoint, "-o", "out", "--model", "dx,nonsense", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "no family is called 'nonsense'; the families are dy+" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [("analyze",), ("analyze", "x.pth"), ("nonsense",), ("analyze", "--nonsense")])
+def test_wrong_usage_ends_with_status_2(arguments, tmp_path):
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_help_shows_an_example_and_loads_no_network_library(tmp_path):
+    result = run("analyze", "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "Example: scalekeys analyze model.pth -o report/" in result.stdout
+    code = (
+        "import sys, typer.testing as t, scalekeys.cli as c; r = t.CliRunner().invoke(c.app, ['analyze', '--help']);"
+        "assert r.exit_code == 0; print('torch' in sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "False"
+
+
+def test_the_version_is_printed(tmp_path):
+    assert run("--version", cwd=tmp_path).stdout == f"scalekeys {sk.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "filters", "sizes"),
+    [
+        ("mcunet-320kb-1mb_imagenet.pth", 3416, {"7x7": 1544, "5x5": 744, "3x3": 1128}),
+        ("lkdn_x4.pth", 3136, {"5x5": 896, "3x3": 2240}),
+    ],
+)
+def test_the_real_networks_are_analysed_whole(shared, tmp_path, file, filters, sizes):
+    result = run("analyze", shared / "weights" / file, "-o", "out", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert summary["quality"]["filters"] == filters
+    assert {row["size"]: row["quality"]["filters"] for row in summary["sizes"]} == sizes
+    for row in summary["sizes"]:
+        assert row["quality"]["median_r2"] > row["quality"]["control_median_r2"]

@@ -1,0 +1,35 @@
+"""The demonstration, shortened."""
+
+import pyarrow.parquet as pq
+from typer.testing import CliRunner
+
+import scalekeys as sk
+from scalekeys.cli import app
+
+
+def test_the_demo_trains_analyses_and_says_where_the_reports_are(tmp_path):
+    folder = tmp_path / "demo"
+    result = CliRunner().invoke(app, ["demo", "-o", str(folder), "--epochs", "1"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["digits", "digits.pth", "master-keys"]
+    for name in ("digits", "master-keys"):
+        assert (folder / name / "report.html").stat().st_size > 100_000
+        assert str(folder / name / "report.html") in result.stdout.replace("\n", "")
+    keys = pq.read_table(folder / "master-keys" / "filters.parquet").to_pandas()
+    assert tuple(keys.family) == sk.MASTER_KEY_FAMILIES
+    assert len(sk.extract(folder / "digits.pth")) == len(pq.read_table(folder / "digits" / "filters.parquet")) == 96
+
+
+def test_the_demo_leaves_an_existing_folder_alone(tmp_path):
+    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path), "--epochs", "1"])
+    assert isinstance(result.exception, sk.OutputError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_is_silent_when_nobody_watches(tmp_path, capsys):
+    from scalekeys.cli.console import working
+
+    with working() as step:
+        advance = step("counting", 3)
+        advance(1)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,26 @@
+"""The network of the demonstration."""
+
+import numpy as np
+import torch
+
+from scalekeys.training import train_digits
+
+
+def test_a_short_training_learns_and_reports_progress():
+    calls = []
+    trained = train_digits(epochs=6, seed=0, progress=calls.append)
+    assert calls == [1] * 6
+    assert trained.accuracy > 0.5  # a guess reads 10 % of the digits correctly
+    assert not trained.network.training
+
+
+def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_alone():
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    first, second = (train_digits(epochs=1, seed=5).network.state_dict() for _ in range(2))
+    np.testing.assert_array_equal(torch.rand(3), expected)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])
+    other = train_digits(epochs=1, seed=6).network.state_dict()
+    assert not torch.equal(first["stem.weight"], other["stem.weight"])
