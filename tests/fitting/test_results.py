@@ -136,7 +136,7 @@ def test_an_unknown_choice_is_refused_with_what_is_allowed(arguments, message):
 def test_filters_that_are_no_filters_are_refused():
     with pytest.raises(sk.FilterError, match=r"filters must have shape \(\.\.\., rows, cols\), got \(5,\)"):
         sk.fit(torch.randn(5))
-    with pytest.raises(sk.FilterError, match="expected real numbers, got torch.complex64"):
+    with pytest.raises(sk.FilterError, match=r"expected real numbers, got torch\.complex64"):
         sk.fit(torch.zeros(1, 3, 3, dtype=torch.complex64))
     with pytest.raises(sk.FilterError, match="there are no filters to fit"):
         sk.fit(FilterBank((), model="empty"))

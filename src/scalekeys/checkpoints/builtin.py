@@ -1,0 +1,35 @@
+"""What comes with the package: ``builtin:NAME``."""
+
+from collections.abc import Callable
+
+from scalekeys.checkpoints.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.inventory import info_of, listed
+from scalekeys.checkpoints.state_dict import from_state_dict
+from scalekeys.errors import CheckpointError
+from scalekeys.filters import master_keys
+
+
+def open_builtin(name: str, *, weights: str | None = None) -> Checkpoint:
+    """Open filters that come with the package.
+
+    Raises
+    ------
+    CheckpointError
+        If there are none of this name, or `weights` is given.
+    """
+    label = f"builtin:{name}"
+    if name not in BUILTINS:
+        known = listed([f"builtin:{known}" for known in BUILTINS])
+        raise CheckpointError(f"{label}: there is no such thing; what comes with the package is {known}")
+    refuse_choice(label, weights)
+    return BUILTINS[name](label)
+
+
+def _master_keys(label: str) -> Checkpoint:
+    tensors = {"master_keys.weight": master_keys()[:, None]}
+    infos = {key: info_of(tensor) for key, tensor in tensors.items()}
+    return from_state_dict(infos, tensors.__getitem__, label=label, model=label)
+
+
+BUILTINS: dict[str, Callable[[str], Checkpoint]] = {"master-keys": _master_keys}
+"""What opens each name, given the label."""

@@ -1,0 +1,51 @@
+"""What a file is when it is none of the formats that are read."""
+
+import re
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+_SIGNATURES = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"%PDF", "a PDF document"),
+    (b"GGUF", "a GGUF file"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x7fELF", "a program"),
+)
+_TAR = (257, b"ustar", "a tar archive")
+_TFLITE = (4, b"TFL3", "a TensorFlow Lite model")
+
+
+def foreign_kind(head: bytes) -> str:
+    """Name the kind of a file from its first bytes; empty where they tell nothing.
+
+    Examples
+    --------
+    >>> foreign_kind(b"<!DOCTYPE html><html>"), foreign_kind(b"not found"), foreign_kind(bytes(16))
+    ('an HTML page', 'a text file', '')
+    """
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    for start, signature, kind in (_TAR, _TFLITE):
+        if head[start:].startswith(signature):
+            return kind
+    if re.match(rb"\s*(<!doctype html|<html|<head|<\?xml)", head, re.IGNORECASE):
+        return "an HTML page"
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "a JSON file"
+    return "a text file" if _is_text(head) else ""
+
+
+def _is_text(head: bytes) -> bool:
+    """Tell whether bytes, which may end within a character, are UTF-8 without control characters."""
+    text = head.decode("utf-8", errors="replace").rstrip("\ufffd")
+    return bool(text) and "\ufffd" not in text and all(letter.isprintable() or letter in "\t\r\n\f" for letter in text)

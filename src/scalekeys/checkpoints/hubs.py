@@ -1,0 +1,127 @@
+"""Hubs: ``timm:NAME`` and ``hf:NAME``. What is in the local cache is not fetched again, and works without a network."""
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scalekeys.checkpoints.checkpoint import Checkpoint
+from scalekeys.checkpoints.extras import require
+from scalekeys.checkpoints.folder import find_weights, open_folder
+from scalekeys.checkpoints.inventory import listed
+from scalekeys.checkpoints.module import open_module
+from scalekeys.errors import CheckpointError
+
+_WANTED = (
+    ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
+    ("*.safetensors", "*.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
+    ("*.pth", "*.pt", "*.bin", "*.ckpt", "*.onnx"),
+)
+_NOT_WANTED = ("*/*", "optimizer*", "scheduler*", "training_args*", "rng_state*")
+_FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+
+
+def open_timm(name: str, *, weights: str | None = None) -> Checkpoint:
+    """Open a pretrained model of timm.
+
+    Raises
+    ------
+    MissingExtraError
+        If timm is not installed.
+    CheckpointError
+        If timm does not know the name, or its weights can neither be found nor fetched.
+    """
+    label = f"timm:{name}"
+    timm = require("timm", extra="timm")
+    if ":" not in name and not timm.is_model(name):
+        raise CheckpointError(f"{label}: timm has no such model; {_nearest(timm, name)}")
+    try:
+        with _weights_only():
+            module = timm.create_model(name, pretrained=True)
+    except Exception as error:  # timm, the hub client and the network have no common class
+        _check_trained(timm, name)
+        raise _not_fetched(label, error, "give a checkpoint file instead") from error
+    return open_module(module, weights=weights, label=label, model=label)
+
+
+def open_hf(name: str, *, weights: str | None = None) -> Checkpoint:
+    """Open a model of the Hugging Face hub, as ``ORG/NAME`` or ``ORG/NAME@REVISION``.
+
+    Safetensors files are preferred; a pickled format is fetched only where there are none.
+
+    Raises
+    ------
+    MissingExtraError
+        If huggingface_hub is not installed.
+    CheckpointError
+        If it can neither be found nor fetched, or holds no weights.
+    """
+    label = f"hf:{name}"
+    hub = require("huggingface_hub", extra="transformers")
+    repository, _, revision = name.partition("@")
+    try:
+        folder = _snapshot(hub, repository, revision or None)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the hub client and the network have no common class
+        raise _not_fetched(label, error, "give the folder that holds it instead") from error
+    return replace(open_folder(folder, weights=weights), model=label)
+
+
+def _snapshot(hub: Any, repository: str, revision: str | None) -> Path:
+    """Fetch one format after another until there are weights."""
+    folder = Path()
+    for patterns in _WANTED:
+        folder = Path(
+            hub.snapshot_download(
+                repository, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(_NOT_WANTED)
+            )
+        )
+        if find_weights(folder):
+            break
+    return folder
+
+
+def _nearest(timm: Any, name: str) -> str:
+    known: Sequence[str] = timm.list_models()
+    close = difflib.get_close_matches(name.partition(".")[0], known, n=3, cutoff=0.5)
+    return f"did you mean {listed(close).replace(' and ', ' or ')}?" if close else "timm.list_models() names them all"
+
+
+def _check_trained(timm: Any, name: str) -> None:
+    """Refuse a known architecture of which timm has no weights, or none of this tag."""
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(name) or timm.is_model_pretrained(name):
+        return
+    trained = [
+        known for known in timm.list_models(f"{architecture}*", pretrained=True) if known.startswith(f"{architecture}.")
+    ]
+    if trained:
+        raise CheckpointError(f"timm:{name}: timm has no weights {tag!r} of this model, but {listed(trained)}")
+    raise CheckpointError(
+        f"timm:{name}: timm has this model but no trained weights of it; give a checkpoint file instead"
+    )
+
+
+def _not_fetched(label: str, error: Exception, otherwise: str) -> CheckpointError:
+    reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return CheckpointError(
+        f"{label}: is neither in the local cache nor can it be fetched ({reason}); check the name and the network, "
+        f"set HF_HOME to a cache that holds it (HF_HUB_OFFLINE=1 then spares the network), or {otherwise}"
+    )
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """Make every ``torch.load`` that timm calls refuse to execute a pickle."""
+    before = {name: os.environ.pop(name, None) for name in (_FORCE, _FORCE_NOT)}
+    os.environ[_FORCE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_FORCE]
+        os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -1,0 +1,90 @@
+"""What a source holds, told from the names, shapes and types of its tensors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from torch import Tensor
+
+_FLOATING = ("float64", "float32", "float16", "bfloat16", "float8")
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Shape and type of a tensor that need not be in memory; `dtype` is the name that torch gives the type."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def info_of(tensor: Tensor) -> TensorInfo:
+    """Return shape and type of a tensor in memory.
+
+    Examples
+    --------
+    >>> import torch
+    >>> info_of(torch.zeros(2, 3))
+    TensorInfo(shape=(2, 3), dtype='float32')
+    """
+    return TensorInfo(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+
+def is_floating(dtype: str) -> bool:
+    """Tell whether a type holds real floating-point numbers that widen to float32 one by one.
+
+    Examples
+    --------
+    >>> is_floating("bfloat16"), is_floating("float8_e4m3fn"), is_floating("int8"), is_floating("float4_e2m1fn_x2")
+    (True, True, False, False)
+    """
+    return dtype.startswith(_FLOATING)
+
+
+def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
+    """Say in one clause what kinds of layers the tensors belong to.
+
+    Examples
+    --------
+    >>> tensors = {"stem.weight": (8, 3, 7, 7), "conv.weight": (8, 8, 3, 3), "fc.weight": (10, 8), "fc.bias": (10,)}
+    >>> what_it_holds({name: TensorInfo(shape, "float32") for name, shape in tensors.items()})
+    'it has 2 convolutions with kernels 7x7 and 3x3, and 1 linear layer'
+    """
+    if not tensors:
+        return "it holds no tensors"
+    weights = {key: info for key, info in tensors.items() if key.endswith("weight")} or tensors
+    shapes = [info.shape for info in weights.values()]
+    kinds = [_convolutions([shape for shape in shapes if len(shape) == 4])]
+    for rank, one in ((3, "one-dimensional convolution"), (5, "three-dimensional convolution"), (2, "linear layer")):
+        count = sum(len(shape) == rank and prod(shape[2:]) > (rank > 2) for shape in shapes)
+        kinds.append(counted(count, one) if count else "")
+    found = [kind for kind in kinds if kind]
+    if not found:
+        return f"it has {counted(len(tensors), 'tensor')} and none of them is a convolution"
+    return "it has " + (f"{', '.join(found[:-1])}, and {found[-1]}" if len(found) > 1 else found[0])
+
+
+def counted(count: int, one: str) -> str:
+    """Return a number with its noun, as ``1 layer`` or ``2 layers``."""
+    return f"{count} {one}{'' if count == 1 else 's'}"
+
+
+def listed(items: Sequence[str], *, limit: int = 10) -> str:
+    """Join names for a sentence, and count what goes beyond `limit`.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed("abcdef", limit=2)
+    ('a, b and c', 'a, b and 4 more')
+    """
+    shown = list(items[:limit])
+    if len(items) > limit:
+        shown.append(f"{len(items) - limit} more")
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
+def _convolutions(shapes: Sequence[tuple[int, ...]]) -> str:
+    if not shapes:
+        return ""
+    kernels = sorted({shape[2:] for shape in shapes}, key=lambda size: (-prod(size), size))
+    sizes = listed([f"{rows}x{cols}" for rows, cols in kernels])
+    return f"{counted(len(shapes), 'convolution')} with kernel{'' if len(kernels) == 1 else 's'} {sizes}"
