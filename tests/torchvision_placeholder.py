@@ -20,7 +20,9 @@ def install() -> torch.library.Library | None:
     if spec is None or spec.origin is None or _loads_itself(Path(spec.origin).parent):
         return None
     source = (Path(spec.origin).parent / "_meta_registrations.py").read_text(encoding="utf-8")
-    names = re.findall(r'^@(?:register_meta|torch\.library\.register_fake)\("(?:torchvision::)?(\w+)"', source, re.MULTILINE)
+    names = re.findall(
+        r'^@(?:register_meta|torch\.library\.register_fake)\("(?:torchvision::)?(\w+)"', source, re.MULTILINE
+    )
     library = torch.library.Library("torchvision", "DEF")
     for name in sorted(set(names)):
         library.define(f"{name}(...) -> ...")

@@ -1,23 +1,28 @@
 """Writing files so that a reader never meets half of one."""
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scalekeys.errors import OutputError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`, and rename it to `path` when the block ends well.
 
+    If the block raises, nothing is left behind and an existing file stays as it was.
+
     Raises
     ------
     OutputError
-        If `path` exists and `force` is not given, or the folder cannot be written.
+        If `path` exists and `force` is not given, or cannot be written.
 
     Examples
     --------
@@ -29,28 +34,21 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file to write")
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists already; give --force to replace it, or another name")
     with _readable_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
+        _check_new_file(path, force=force)
+    with _staging(path, folder=False) as temporary:
+        yield temporary
+        with _readable_errors(path):
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `path`, and move what it holds to `path` when the block ends well.
 
-    With `force`, files of the same names in an existing folder are replaced and its other files stay.
+    With `force`, files of the same names in an existing folder are replaced and its other files stay. If the block
+    raises, nothing is left behind and an existing folder stays as it was.
 
     Raises
     ------
@@ -68,19 +66,14 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     check_new_folder(path, force=force)
-    with _readable_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-        try:
-            yield temporary
+    with _staging(path, folder=True) as temporary:
+        yield temporary
+        with _readable_errors(path):
             temporary.chmod(0o777 & ~_umask())
-            if not path.exists():
+            if path.exists():
+                _merge(temporary, path)
+            else:
                 temporary.rename(path)
-                return
-            for file in sorted(temporary.iterdir()):
-                file.replace(path / file.name)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_new_folder(path: Path, *, force: bool = False) -> None:
@@ -91,19 +84,92 @@ def check_new_folder(path: Path, *, force: bool = False) -> None:
     OutputError
         If `path` exists and `force` is not given, or is a file.
     """
-    if path.is_dir():
-        if not force:
+    with _readable_errors(path):
+        if path.is_dir() and not force:
             raise OutputError(f"{path}: this output folder exists already; give --force to replace, or another name")
-    elif path.exists():
-        raise OutputError(f"{path}: is a file; name a folder to write into")
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path}: is a file; name a folder to write into")
+
+
+def _check_new_file(path: Path, *, force: bool) -> None:
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file to write")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is not a regular file; name a file to write")
+    if path.exists() and not force:
+        raise OutputError(f"{path}: exists already; give --force to replace it, or another name")
 
 
 @contextmanager
-def _readable_errors(path: Path) -> Iterator[None]:
+def _staging(path: Path, *, folder: bool) -> Iterator[Path]:
+    """Give a temporary file or folder beside `path`, and remove it, and after an error also the parents made for it."""
+    with _readable_errors(path):
+        parents = _missing_parents(path)
+    try:
+        with _readable_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = _make_temporary(path, folder=folder)
+        try:
+            with _readable_errors(path, only_in=temporary):
+                yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink(missing_ok=True)
+    except BaseException:
+        for parent in parents:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    """Return the folders above `path` that do not exist, nearest first."""
+    missing = []
+    for parent in path.parents:
+        if parent.is_dir():
+            break
+        if parent.exists():
+            raise OutputError(f"{path}: cannot be written, because {parent} is not a folder")
+        missing.append(parent)
+    return missing
+
+
+def _make_temporary(path: Path, *, folder: bool) -> Path:
+    prefix, suffix = f".{path.name}.", ".tmp"
+    if folder:
+        return Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move what `source` holds into the existing folder `target`; where that is impossible, move nothing."""
+    moves = [(entry, target / entry.relative_to(source)) for entry in sorted(source.rglob("*"))]
+    for entry, destination in moves:
+        if destination.exists() and destination.is_dir() != entry.is_dir():
+            kinds = ("folder", "file") if destination.is_dir() else ("file", "folder")
+            raise OutputError(f"{destination}: is a {kinds[0]}, where a {kinds[1]} is to be written; remove it")
+    for entry, destination in moves:
+        if entry.is_dir():
+            destination.mkdir(exist_ok=True)
+        else:
+            entry.replace(destination)
+
+
+@contextmanager
+def _readable_errors(path: Path, *, only_in: Path | None = None) -> Iterator[None]:
+    """Turn the system's errors into ours; with `only_in`, those alone that come from writing there."""
     try:
         yield
     except OSError as error:
+        if only_in is not None and not (error.errno in _FULL or _concerns(error, only_in)):
+            raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return any(Path(name).absolute().is_relative_to(path.absolute()) for name in names)
 
 
 def _umask() -> int:

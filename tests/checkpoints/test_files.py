@@ -97,7 +97,13 @@ def test_a_pth_keeps_its_own_order(tmp_path):
 
 
 def test_safetensors_are_put_in_the_order_of_a_network(tmp_path):
-    order = ["stem.1", "stages.0.blocks.2.dw", "stages.0.blocks.10.dw", "stages.1.downsample.dw", "stages.1.blocks.0.dw"]
+    order = [
+        "stem.1",
+        "stages.0.blocks.2.dw",
+        "stages.0.blocks.10.dw",
+        "stages.1.downsample.dw",
+        "stages.1.blocks.0.dw",
+    ]
     order += ["stages.1.blocks.0.mlp.dw", "stages.10.dw", "decode_head.dw", "classifier.dw"]
     save_file({f"{name}.weight": torch.ones(4, 1, 3, 3) for name in sorted(order)}, tmp_path / "net.safetensors")
     assert [layer.name for layer in extract(tmp_path / "net.safetensors").layers] == order

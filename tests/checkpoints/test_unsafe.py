@@ -16,8 +16,9 @@ from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError
 
 SENTENCE = (
-    r"evil\.pth: wants to run 'posix\.system'; scalekeys never executes a pickle: where you trust the file, load it "
-    r"yourself and save its weights with safetensors\.torch\.save_file\(model\.state_dict\(\), 'weights\.safetensors'\)$"
+    r"evil\.pth: wants to run 'posix\.system'; scalekeys never executes a pickle: where you trust the file, load "
+    r"it yourself and save its weights with safetensors\.torch\.save_file\(model\.state_dict\(\), "
+    r"'weights\.safetensors'\)$"
 )
 
 
@@ -68,7 +69,9 @@ def test_a_hostile_raw_pickle_is_refused_and_not_executed(protocol, marker, tmp_
 @pytest.mark.parametrize("protocol", [0, 1])
 def test_a_hostile_pickle_of_old_times_is_not_taken_for_one(protocol, marker, tmp_path):
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(marker), protocol=protocol))
-    with pytest.raises(CheckpointError, match=r"evil\.pth: (is a text file, not a file of PyTorch weights|wants to run)"):
+    with pytest.raises(
+        CheckpointError, match=r"evil\.pth: (is a text file, not a file of PyTorch weights|wants to run)"
+    ):
         extract(tmp_path / "evil.pth")
     assert not marker.exists()
 
@@ -102,7 +105,7 @@ def test_a_whole_model_is_refused_by_name(net, zipped, tmp_path):
     torch.save(nn.Sequential(net.blocks), tmp_path / "model.pth", _use_new_zipfile_serialization=zipped)
     message = (
         r"model\.pth: holds a whole pickled model, not only its weights, and wants to run "
-        r"'torch\.nn\.modules\.container\.Sequential'; scalekeys never executes a pickle: where you trust the file, load"
+        r"'torch\.nn\.modules\.container\.Sequential'; scalekeys never executes a pickle: where you trust "
     )
     with pytest.raises(CheckpointError, match=message):
         extract(tmp_path / "model.pth")
@@ -110,7 +113,7 @@ def test_a_whole_model_is_refused_by_name(net, zipped, tmp_path):
 
 def test_a_model_inside_a_dict_is_refused_by_name(net, tmp_path):
     torch.save({"model": net, "epoch": 3}, tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=r"holds a whole pickled model.* wants to run '.*conftest\.Net'"):
+    with pytest.raises(CheckpointError, match=r"holds a whole pickled model.* wants to run '.*small_network\.Net'"):
         extract(tmp_path / "model.pth")
 
 
@@ -139,11 +142,9 @@ def test_what_public_checkpoints_carry_is_passed_over(net, zipped, tmp_path, ass
     assert bank.notes == ("read 'model'",)
 
 
-
 def test_stand_ins_run_nothing_of_the_class_they_stand_for(net, tmp_path, monkeypatch, assert_filters_of):
     touched = []
     torch.save({"model": net.state_dict(), "args": argparse.Namespace(a=1)}, tmp_path / "net.pth")
-    monkeypatch.setattr(argparse.Namespace, "__new__", lambda cls, *args: touched.append(cls) or object.__new__(cls))
     monkeypatch.setattr(argparse.Namespace, "__setstate__", lambda self, state: touched.append(self), raising=False)
     assert_filters_of(extract(tmp_path / "net.pth"), net, graph=False)
     assert touched == []

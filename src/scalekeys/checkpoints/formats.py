@@ -4,7 +4,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from scalekeys.checkpoints import onnx_file, safetensors_file, torch_file
 from scalekeys.checkpoints.checkpoint import Checkpoint
@@ -12,6 +12,7 @@ from scalekeys.checkpoints.content import LFS_POINTER, foreign_kind
 from scalekeys.errors import CheckpointError
 
 
+@runtime_checkable
 class _Open(Protocol):
     def __call__(self, path: Path, *, weights: str | None = None) -> Checkpoint: ...
 

@@ -37,13 +37,12 @@ def open_timm(name: str, *, weights: str | None = None) -> Checkpoint:
     """
     label = f"timm:{name}"
     timm = require("timm", extra="timm")
-    if ":" not in name and not timm.is_model(name):
-        raise CheckpointError(f"{label}: timm has no such model; {_nearest(timm, name)}")
+    if ":" not in name:  # what has a colon is in a repository of the hub or a local folder
+        _check_name(timm, name)
     try:
         with _weights_only():
             module = timm.create_model(name, pretrained=True)
     except Exception as error:  # timm, the hub client and the network have no common class
-        _check_trained(timm, name)
         raise _not_fetched(label, error, "give a checkpoint file instead") from error
     return open_module(module, weights=weights, label=label, model=label)
 
@@ -86,25 +85,21 @@ def _snapshot(hub: Any, repository: str, revision: str | None) -> Path:
     return folder
 
 
-def _nearest(timm: Any, name: str) -> str:
+def _check_name(timm: Any, name: str) -> None:
+    """Refuse what timm does not know, and what it has no trained weights of."""
     known: Sequence[str] = timm.list_models()
-    close = difflib.get_close_matches(name.partition(".")[0], known, n=3, cutoff=0.5)
-    return f"did you mean {listed(close).replace(' and ', ' or ')}?" if close else "timm.list_models() names them all"
-
-
-def _check_trained(timm: Any, name: str) -> None:
-    """Refuse a known architecture of which timm has no weights, or none of this tag."""
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(name) or timm.is_model_pretrained(name):
+    architecture = name.partition(".")[0]
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(architecture, known, n=3, cutoff=0.5)
+        near = (
+            f"did you mean {listed(close).replace(' and ', ' or ')}?" if close else "timm.list_models() names them all"
+        )
+        raise CheckpointError(f"timm:{name}: timm has no such model; {near}")
+    if architecture not in known or timm.is_model_pretrained(name):  # names of old are known without being listed
         return
-    trained = [
-        known for known in timm.list_models(f"{architecture}*", pretrained=True) if known.startswith(f"{architecture}.")
-    ]
-    if trained:
-        raise CheckpointError(f"timm:{name}: timm has no weights {tag!r} of this model, but {listed(trained)}")
-    raise CheckpointError(
-        f"timm:{name}: timm has this model but no trained weights of it; give a checkpoint file instead"
-    )
+    tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+    instead = f"it has {listed(tagged)}" if tagged else "give a checkpoint file instead"
+    raise CheckpointError(f"timm:{name}: timm has this model but no such trained weights; {instead}")
 
 
 def _not_fetched(label: str, error: Exception, otherwise: str) -> CheckpointError:

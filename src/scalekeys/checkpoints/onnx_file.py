@@ -37,7 +37,8 @@ def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
     """Open an ONNX model; values in files beside it are read one tensor at a time.
 
     A layer is called by its weight, or by its node where the exporter has left the weight without a name. Functions
-    and the bodies of loops and branches are not searched.
+    and the bodies of loops and branches are not searched. Values are those of the file, where an exporter may have
+    multiplied a batch norm into them.
 
     Raises
     ------

@@ -10,7 +10,8 @@ hold classes whose own constructors are not above suspicion, as ``numpy.dtype``.
 
 import pickletools
 from collections.abc import Iterator
-from typing import IO, Any
+from io import BufferedReader, BytesIO
+from typing import Any
 
 
 class NotATensor:
@@ -55,7 +56,7 @@ STAND_INS: tuple[tuple[type, str], ...] = (
 _HEADER_PICKLES = 3
 
 
-def names_in_pickles(stream: IO[bytes]) -> Iterator[str]:
+def names_in_pickles(stream: BufferedReader | BytesIO) -> Iterator[str]:
     """Yield the dotted names that the pickles at the start of `stream` would import; nothing is executed.
 
     Examples
@@ -71,7 +72,7 @@ def names_in_pickles(stream: IO[bytes]) -> Iterator[str]:
             return
 
 
-def _names_in_pickle(stream: IO[bytes]) -> Iterator[str]:
+def _names_in_pickle(stream: BufferedReader | BytesIO) -> Iterator[str]:
     """Follow the strings on the stack and in the memo, as STACK_GLOBAL takes its two names from there."""
     strings: list[str] = []
     memo: dict[int, str] = {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import nn
 
@@ -18,9 +18,10 @@ from scalekeys.checkpoints.state_dict import from_state_dict
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import FilterBank
 
-Source: TypeAlias = nn.Module | str | Path | Mapping[str, Any]
+Source: TypeAlias = nn.Module | str | Path | Mapping[Any, Any]
 
 
+@runtime_checkable
 class _OpenByName(Protocol):
     def __call__(self, name: str, *, weights: str | None = None) -> Checkpoint: ...
 
@@ -58,7 +59,8 @@ def extract(source: Source, *, weights: str | None = None) -> FilterBank:
     -----
     In a module or an ONNX graph a layer is depthwise if it is a two-dimensional convolution with as many groups as
     input channels, more than one, and with more than one pixel. Where there are weights only, the shape decides:
-    (C, 1, rows, cols) with C > 1; stride and dilation are then None.
+    (C, 1, rows, cols) with C > 1; stride and dilation are then None. Exporters to ONNX fold a batch norm into the
+    convolution before it: such filters carry its factor, which may be negative, channel by channel.
 
     Modules, graphs and ``.pth`` files keep the order of the network. A safetensors file and the index of a sharded
     folder do not: their layers are put in the likely order by their names, stems first, numbers upwards, heads last.
@@ -97,13 +99,11 @@ def open_source(source: Source, *, weights: str | None = None) -> Checkpoint:
         if colon and scheme in SCHEMES:
             return SCHEMES[scheme](name, weights=weights)
         return _open_path(Path(source), weights)
-    raise CheckpointError(
-        f"cannot read weights from {type(source).__name__} {source!r:.60}; give a network, a path, a state dict, "
-        f"or {_prefixes()}"
-    )
+    given = "an empty name" if isinstance(source, str) else f"an object of type {type(source).__name__}"
+    raise CheckpointError(f"cannot read weights from {given}; give a network, a path, a state dict, or {_prefixes()}")
 
 
-def _open_dict(tree: Mapping[str, Any], weights: str | None) -> Checkpoint:
+def _open_dict(tree: Mapping[Any, Any], weights: str | None) -> Checkpoint:
     label = "the state dict"
     entry, notes = pick(tree, weights, label=label, noun="dict")
     return from_state_dict(

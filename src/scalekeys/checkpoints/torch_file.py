@@ -126,10 +126,14 @@ def _refusal(path: Path, is_zip: bool, reason: str) -> CheckpointError:
 
 
 def _wanted(names: list[str], reason: str) -> str:
-    """Return the first name that was refused; the interpreter may stop at an opcode before it meets any."""
+    """Return the name that was refused; the interpreter may stop at an opcode before it meets any.
+
+    Where the file is cut short within a name, what was refused is the half of one and does not count.
+    """
     if refused := re.search(r"GLOBAL (\S+) (?:was not|whose)", reason):
         name = refused.group(1)
-        return name if "." in name else f"builtins.{name}"
+        whole = any(other.rpartition(".")[2] == name.rpartition(".")[2] for other in names)
+        return (name if "." in name else f"builtins.{name}") if whole else ""
     harmless = {name for _, name in STAND_INS} | {"collections.OrderedDict", "_codecs.encode"}
     return next((name for name in names if name not in harmless and not name.startswith("torch.")), "")
 

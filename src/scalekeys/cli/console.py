@@ -43,8 +43,9 @@ def print_summary(summary: Summary, folder: Path) -> None:
     for note in summary.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
     quality = summary.quality
+    layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"
     console.print(
-        f"[bold]{escape(summary.model)}[/]: {quality.filters} depthwise filters in {len(summary.layers)} layers, "
+        f"[bold]{escape(summary.model)}[/]: {quality.filters} depthwise filters in {layers}, "
         f"{_percent(quality.share_explained)} of their energy explained "
         f"(noise of the same norms: {_percent(quality.control_share_explained)})",
         highlight=False,

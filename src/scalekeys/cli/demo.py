@@ -34,6 +34,6 @@ def demo(
         typer.echo("")
     typer.echo(
         "Open the two reports in a browser. Next:\n"
-        f"  scalekeys analyze {output / 'digits.pth'} -o digits-report/    any checkpoint of your own works the same way\n"
+        f"  scalekeys analyze {output / 'digits.pth'} -o digits-report/    (or any checkpoint of yours)\n"
         "  scalekeys analyze --help"
     )

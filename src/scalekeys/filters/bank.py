@@ -93,9 +93,8 @@ class FilterBank:
         return iter(self.layers)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{rows}x{cols}" for rows, cols in self.sizes)
-        layers = f"{len(self.layers)} layer{'' if len(self.layers) == 1 else 's'}"
-        return f"FilterBank({self.model!r}: {len(self)} filters in {layers}, {sizes})"
+        filters, layers = _counted(len(self), "filter"), _counted(len(self.layers), "layer")
+        return f"FilterBank({self.model!r}: {', '.join([f'{filters} in {layers}', *map(_by, self.sizes)])})"
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
@@ -110,7 +109,15 @@ class FilterBank:
         filters : Tensor, shape (filters, rows, cols)
         positions : Tensor of int64, shape (filters,)
             Where each filter stands in the bank.
+
+        Raises
+        ------
+        FilterError
+            If no layer has this size.
         """
+        if size not in self.sizes:
+            sizes = ", ".join(map(_by, self.sizes)) or "none"
+            raise FilterError(f"{self.model}: no layer has kernels of {_by(size)}; the sizes are {sizes}")
         stacks, positions, start = [], [], 0
         for layer in self.layers:
             if layer.size == size:
@@ -120,6 +127,22 @@ class FilterBank:
         return torch.cat(stacks), torch.cat(positions)
 
     def with_filters(self, filters: Sequence[Tensor]) -> "FilterBank":
-        """Return a bank of the same layers that holds other filters, one stack per layer."""
+        """Return a bank of the same layers that holds other filters, one stack per layer.
+
+        Raises
+        ------
+        FilterError
+            If there is not one stack for each layer.
+        """
+        if len(filters) != len(self.layers):
+            raise FilterError(f"{self.model}: got {len(filters)} stacks of filters for {len(self.layers)} layers")
         layers = tuple(replace(layer, filters=new) for layer, new in zip(self.layers, filters, strict=True))
         return replace(self, layers=layers)
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

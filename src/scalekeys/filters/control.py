@@ -1,6 +1,7 @@
 """The random control: noise with the norms of real filters."""
 
 import torch
+from torch import Tensor
 
 from scalekeys.filters.bank import FilterBank
 
@@ -31,11 +32,18 @@ def noise_like(bank: FilterBank, *, seed: int = 0) -> FilterBank:
     generator = torch.Generator().manual_seed(seed)
     stacks = []
     for layer in bank.layers:
-        mean = layer.filters.mean((-2, -1), keepdim=True)
-        norm = torch.linalg.vector_norm(layer.filters - mean, dim=(-2, -1), keepdim=True)
-        noise = torch.randn(layer.filters.shape, generator=generator, dtype=torch.float64).to(layer.filters)
-        noise = noise - noise.mean((-2, -1), keepdim=True)
-        noise = noise * (norm / torch.linalg.vector_norm(noise, dim=(-2, -1), keepdim=True))
-        stacks.append(torch.where(norm > 0, noise + mean, layer.filters))
+        filters = layer.filters.to(torch.float64)
+        noise = torch.randn(filters.shape, generator=generator, dtype=torch.float64, device="cpu").to(filters.device)
+        mean, norm = _mean_and_norm(filters)
+        noise_mean, noise_norm = _mean_and_norm(noise)
+        imitation = mean + (noise - noise_mean) * (norm / noise_norm)
+        varies = filters.amax((-2, -1), keepdim=True) > filters.amin((-2, -1), keepdim=True)
+        stacks.append(torch.where(varies & norm.isfinite(), imitation, filters).to(layer.filters.dtype))
     control = bank.with_filters(stacks)
     return FilterBank(control.layers, model="random control")
+
+
+def _mean_and_norm(filters: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the centred l2 norm of each filter, with its axes kept."""
+    mean = filters.mean((-2, -1), keepdim=True)
+    return mean, torch.linalg.vector_norm(filters - mean, dim=(-2, -1), keepdim=True)

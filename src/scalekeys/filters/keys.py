@@ -38,12 +38,12 @@ def master_keys() -> Float[Tensor, "8 7 7"]:
     >>> master_keys()[7, 3, 2:5]
     tensor([0.1608, 0.9209, 0.1520], dtype=torch.float64)
     """
-    return _table().clone()
+    return torch.tensor(_table(), dtype=torch.float64)
 
 
 @lru_cache(maxsize=1)
-def _table() -> Tensor:
+def _table() -> list[list[list[float]]]:
     text = resources.files("scalekeys.filters").joinpath("data/master_key_filters.csv").read_text(encoding="utf-8")
     rows = sorted(csv.DictReader(text.splitlines()), key=lambda row: (int(row["filter"]), -int(row["y"])))
     values = [[float(row[f"x{x}"]) for x in range(-3, 4)] for row in rows]
-    return torch.tensor(values, dtype=torch.float64).reshape(8, 7, 7)
+    return [values[start : start + 7] for start in range(0, len(values), 7)]

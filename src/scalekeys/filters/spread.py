@@ -69,7 +69,7 @@ def spread(filters: ArrayLike) -> Spread:
     weight = values.abs()
     x, y = coordinates(values.shape[-2], values.shape[-1], like=values)
     total = weight.sum((-2, -1))
-    points = torch.stack([x.expand_as(weight[..., :, :]), y.expand_as(weight)], dim=-1)
+    points = torch.stack([x.expand_as(weight), y.expand_as(weight)], dim=-1)
     mass = (weight / total[..., None, None])[..., None]
     mean = (mass * points).sum((-3, -2))
     centred = points - mean[..., None, None, :]

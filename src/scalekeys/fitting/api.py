@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import torch
-from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank
 from scalekeys.fitting.engine import StackFit, fit_stack
 from scalekeys.fitting.result import Fit
-from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
 from scalekeys.fitting.spec import Criterion as CriterionName
+from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
 from scalekeys.scalespace import Window
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
@@ -80,16 +79,9 @@ def fit(
     spec = parse_spec(model, criterion=criterion, scales=scales, normalization=normalization, window=window)
     if isinstance(filters, FilterBank):
         return Fit(filters, spec, _fit_bank(filters, spec, progress))
-    values = _as_tensor(filters)
+    values = as_float_tensor(filters)
     bank = FilterBank.from_tensor(values.detach())
     return Fit(bank, spec, _fit_bank(bank, spec, progress), shape=tuple(values.shape[:-2]))
-
-
-def _as_tensor(filters: ArrayLike) -> Tensor:
-    try:
-        return as_float_tensor(filters)
-    except TypeError as error:
-        raise FilterError(f"filters cannot be fitted: {error}") from error
 
 
 def _fit_bank(bank: FilterBank, spec: FitSpec, progress: Callable[[int], None] | None) -> StackFit:

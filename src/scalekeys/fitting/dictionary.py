@@ -59,10 +59,7 @@ class FamilyGrid:
 def family_grid(name: str, size: tuple[int, int], window: Window) -> FamilyGrid:
     """Return the grid of a family on a window; built once for each combination."""
     variances = _variance_nodes(_SIGMA_NODES, max_sigma(size) ** 2)
-    if FAMILIES[name].has_alpha:
-        second = torch.tensor(_ALPHA_NODES, dtype=torch.float64)
-    else:
-        second = variances
+    second = torch.tensor(_ALPHA_NODES, dtype=torch.float64) if FAMILIES[name].has_alpha else variances
     nodes = (variances, second)
     atoms = _unit_templates(name, size, window, nodes)
     finer = _unit_templates(name, size, window, (_subdivide(variances), _subdivide(second)))

@@ -42,7 +42,7 @@ def unexplained(targets: Float[Tensor, "problems taps"], plan: TemplatePlan, max
 
 
 def _ratio(products: Tensor, gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Derivatives of ``-g^2 / q`` from those of ``g = <h, K>`` and ``q = <K, K>``."""
+    """Value, gradient and Hessian of ``-g^2 / q``, from the derivatives of ``g = <h, K>`` and ``q = <K, K>``."""
     g, q = products[:, 0, None], gram[:, 0, 0, None].clamp(min=torch.finfo(gram.dtype).tiny)
     g_i, q_i = products[:, 1:3], 2 * gram[:, 1:3, 0]
     g_ij = products[:, _SECOND].reshape(-1, 2, 2)

@@ -48,12 +48,12 @@ class Fit:
     @cached_property
     def family(self) -> np.ndarray:
         """Name of the best family of each filter, or an empty string where there is no fit; shape (filters,)."""
-        return np.array([*self.spec.families, ""], dtype=str)[self.values.family.cpu().numpy()]
+        return np.take([*self.spec.families, ""], self.values.family.cpu().numpy(), mode="wrap")
 
     @cached_property
     def status(self) -> np.ndarray:
         """A short word for each filter (`ok`, `at-bound`, `zero-filter`, ...); shape (filters,)."""
-        return np.array(STATUSES, dtype=str)[self.values.status.cpu().numpy()]
+        return np.take(STATUSES, self.values.status.cpu().numpy())
 
     @cached_property
     def sigma(self) -> Tensor:
@@ -106,7 +106,7 @@ class Fit:
         return self.share_of(torch.ones(len(self), dtype=torch.bool))
 
     def share_of(self, mask: Tensor) -> float:
-        """Share of the energy of the masked centred filters that the models explain; filters without a fit count not."""
+        """Share of the energy of the masked centred filters that the models explain; only fitted filters count."""
         fitted = mask.to(self.r2.device) & (self.values.family >= 0)
         energy = self.values.energy[fitted]
         return float((self.r2[fitted] * energy).sum() / energy.sum())
@@ -192,8 +192,8 @@ class Fit:
         """Return :meth:`to_arrow` as a data frame; a missing integer is `<NA>`, a missing family is None or NaN."""
         import pandas as pd
 
-        nullable = {pa.int32(): pd.Int32Dtype()}
-        return self.to_arrow().to_pandas(types_mapper=nullable.get)
+        frame: pd.DataFrame = self.to_arrow().to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+        return frame
 
     def _per_filter(self, per_layer: Tensor) -> Tensor:
         counts = torch.tensor([len(layer) for layer in self.bank.layers], dtype=torch.long)

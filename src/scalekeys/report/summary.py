@@ -136,7 +136,7 @@ def summarize(fit: Fit, control: Fit) -> Summary:
 
 
 def negligible(fit: Fit) -> np.ndarray:
-    """Mark the filters whose centred norm is below :data:`NEGLIGIBLE` times the median of their layer."""
+    """Mark the fitted filters whose centred norm is below :data:`NEGLIGIBLE` times the median of their layer."""
     norms = fit.values.energy.sqrt().cpu().numpy()
     marks, start = np.zeros(len(fit), dtype=bool), 0
     for layer in fit.bank.layers:
@@ -144,7 +144,7 @@ def negligible(fit: Fit) -> np.ndarray:
         if np.isfinite(part).any():
             marks[start : start + len(layer)] = part < NEGLIGIBLE * np.nanmedian(part)
         start += len(layer)
-    return marks
+    return np.logical_and(marks, fit.family != "")
 
 
 def _size(size: tuple[int, int]) -> str:

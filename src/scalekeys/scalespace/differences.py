@@ -6,7 +6,7 @@ stencil ``{offset: weight}`` gives ``(D f)(n) = sum of weight * f(n + offset)``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import reduce
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
@@ -82,19 +82,21 @@ def _compose_two(first: Difference, second: Difference) -> Difference:
     )
 
 
-@lru_cache(maxsize=256)
-def _matrix(name: str, size: int, margin: int, window: Window) -> Tensor:
-    operator = DIFFERENCES[name]
-    matrix = torch.zeros(size, size + 2 * margin, dtype=torch.float64)
+def difference_rows(operator: Difference, size: int, margin: int, window: Window) -> list[list[float]]:
+    """Return the rows of :func:`difference_matrix` as plain numbers, without checks.
+
+    Plain numbers may be kept while a model is traced or built on another device; a tensor made there may not.
+    """
+    rows = [[0.0] * (size + 2 * margin) for _ in range(size)]
     for offset, weight in operator.stencil.items():
-        for row in range(size):
-            column = row + offset
+        for index, row in enumerate(rows):
+            column = index + offset
             if window == "published" and not 0 <= column < size:
                 if not operator.mirrored:
                     continue
                 column = min(max(column, 0), size - 1)
-            matrix[row, column + margin] += weight
-    return matrix
+            row[column + margin] += weight
+    return rows
 
 
 def difference_matrix(operator: Difference, size: int, margin: int, window: Window = "exact") -> Tensor:
@@ -103,14 +105,15 @@ def difference_matrix(operator: Difference, size: int, margin: int, window: Wind
     Parameters
     ----------
     operator : Difference
-        One of :data:`DIFFERENCES`.
+        One of :data:`DIFFERENCES`, or a composition of them.
     size : int
-        Number of taps of the window.
+        Number of taps of the window; at least 1.
     margin : int
         How many taps the wide kernel has beyond the window on each side; at least the reach of the operator.
     window : {"exact", "published"}
         Whether differences are taken before cropping to the window (exact), or after it, with the border of the
-        published scripts: mirrored for first differences and zero for the second.
+        published scripts: mirrored for first differences and zero for the second. (Beyond the first tap outside,
+        which the scripts do not need, the mirrored border repeats the last one inside.)
 
     Returns
     -------
@@ -119,7 +122,7 @@ def difference_matrix(operator: Difference, size: int, margin: int, window: Wind
     Raises
     ------
     ModelError
-        If the window is unknown or the margin too small.
+        If the window is unknown, empty, or the margin too small.
 
     Examples
     --------
@@ -130,9 +133,11 @@ def difference_matrix(operator: Difference, size: int, margin: int, window: Wind
     """
     if window not in WINDOWS:
         raise ModelError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
+    if size < 1:
+        raise ModelError(f"the window must have at least 1 tap, got {size}")
     if margin < operator.reach:
         raise ModelError(f"operator {operator.name!r} reaches {operator.reach} taps, the margin is only {margin}")
-    return _matrix(operator.name, size, margin, window).clone()
+    return torch.tensor(difference_rows(operator, size, margin, window), dtype=torch.float64)
 
 
 def difference(f: Kernel1d, operator: Difference, window: Window = "exact") -> Kernel1d:
@@ -141,9 +146,9 @@ def difference(f: Kernel1d, operator: Difference, window: Window = "exact") -> K
     Parameters
     ----------
     f : Tensor, shape (..., taps)
-        A kernel sampled at consecutive integers.
+        A kernel sampled at consecutive integers, in floating point.
     operator : Difference
-        One of :data:`DIFFERENCES`.
+        One of :data:`DIFFERENCES`, or a composition of them.
     window : {"exact", "published"}
         Exact: only taps whose whole neighbourhood is known are returned. Published: as many taps as given, with the
         border of the published scripts.
@@ -155,7 +160,7 @@ def difference(f: Kernel1d, operator: Difference, window: Window = "exact") -> K
     Raises
     ------
     ModelError
-        If fewer taps are given than the operator needs.
+        If fewer taps are given than the operator needs, or not in floating point.
 
     Examples
     --------
@@ -164,6 +169,8 @@ def difference(f: Kernel1d, operator: Difference, window: Window = "exact") -> K
     >>> difference(torch.tensor([0.0, 1.0, 4.0, 9.0]), FORWARD, window="published")
     tensor([1., 3., 5., 0.])
     """
+    if not f.is_floating_point():
+        raise ModelError(f"a kernel must be floating-point, got {f.dtype}")
     margin = 0 if window == "published" else operator.reach
     size = f.shape[-1] - 2 * margin
     if size < 1:
@@ -213,5 +220,4 @@ def mixed_stencil() -> Tensor:
             [ 0.0000,  0.0000,  0.0000],
             [ 0.2500,  0.0000, -0.2500]], dtype=torch.float64)
     """
-    central = torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64)
-    return torch.outer(central.flip(0), central)
+    return torch.tensor([[-0.25, 0, 0.25], [0, 0, 0], [0.25, 0, -0.25]], dtype=torch.float64)

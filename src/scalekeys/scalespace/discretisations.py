@@ -3,7 +3,8 @@
 All have the signature ``kernel(t, radius)`` and return the taps ``-radius .. radius``. At fine scales their variance
 differs from ``t``: the sampled kernels are too narrow, the integrated ones too wide (by 1/12 and 1/6 at coarse scales).
 At ``t = 0`` each takes its limit, a unit impulse (for the sampled Gaussian, whose central value grows without bound,
-an infinite one).
+an infinite one). A `t` that is not float32 or float64, negative or not finite is refused with a
+:class:`~scalekeys.errors.ModelError`, and so is a negative radius; while tracing, values cannot be read and pass.
 
 References
 ----------
@@ -15,6 +16,7 @@ import math
 import torch
 from torch import Tensor
 
+from scalekeys.scalespace.gaussian import check_arguments, checked_maximum
 from scalekeys.shapes import Kernel1d, Variances
 
 
@@ -39,7 +41,9 @@ def sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
     >>> sampled_gaussian(torch.tensor(1.0), 1)
     tensor([0.2420, 0.3989, 0.2420])
     """
-    return _density(t[..., None], _taps(t, radius))
+    n = _taps(t, radius)
+    positive, safe = _positive(t)
+    return torch.where(positive, _density(safe, n), torch.where(n == 0, (2 * math.pi * t[..., None]) ** -0.5, 0.0))
 
 
 def normalized_sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
@@ -65,9 +69,9 @@ def normalized_sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
             [0.2741, 0.4519, 0.2741]])
     """
     n = _taps(t, radius)
-    safe = torch.where(t > 0, t, 1.0)[..., None]
+    positive, safe = _positive(t)
     weights = torch.exp(-n * n / (2 * safe))
-    return torch.where(t[..., None] > 0, weights / weights.sum(-1, keepdim=True), (n == 0).to(t.dtype))
+    return torch.where(positive, weights / weights.sum(-1, keepdim=True), (n == 0).to(t.dtype))
 
 
 def integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
@@ -93,9 +97,9 @@ def integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
             [0.2417, 0.3829, 0.2417]])
     """
     n = _taps(t, radius)
-    safe = torch.where(t > 0, t, 1.0)[..., None]
+    positive, safe = _positive(t)
     kernel = _distribution(safe, n + 0.5) - _distribution(safe, n - 0.5)
-    return torch.where(t[..., None] > 0, kernel, (n == 0).to(t.dtype))
+    return torch.where(positive, kernel, (n == 0).to(t.dtype))
 
 
 def linearly_integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
@@ -121,23 +125,34 @@ def linearly_integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
             [0.2332, 0.3687, 0.2332]])
     """
     n = _taps(t, radius)
-    safe = torch.where(t > 0, t, 1.0)[..., None]
+    positive, safe = _positive(t)
 
     def second_antiderivative(x: Tensor) -> Tensor:
         return x * _distribution(safe, x) + safe * _density(safe, x)
 
     kernel = second_antiderivative(n + 1) - 2 * second_antiderivative(n) + second_antiderivative(n - 1)
-    return torch.where(t[..., None] > 0, kernel, (n == 0).to(t.dtype))
+    return torch.where(positive, kernel, (n == 0).to(t.dtype))
 
 
 def _taps(t: Tensor, radius: int) -> Tensor:
+    check_arguments(t, radius)
+    if not torch.compiler.is_compiling():
+        checked_maximum(t)
     return torch.arange(-radius, radius + 1, dtype=t.dtype, device=t.device)
 
 
+def _positive(t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where a kernel differs from its limit at 0 by more than rounding, and `t` with 1 put in elsewhere.
+
+    Below the square of the rounding error the derivatives of the formulas overflow, times factors that underflow.
+    """
+    positive = (t > torch.finfo(t.dtype).eps ** 2)[..., None]
+    return positive, torch.where(positive, t[..., None], 1.0)
+
+
 def _density(t: Tensor, x: Tensor) -> Tensor:
-    """Gaussian density of variance `t`; at ``t = 0`` infinite at the origin and zero elsewhere."""
-    exponent = torch.where(x == 0, torch.zeros_like(t), -x * x / (2 * t))
-    return torch.where(torch.isinf(exponent), torch.zeros_like(exponent), torch.exp(exponent) * (2 * math.pi * t) ** -0.5)
+    """Gaussian density of variance `t`."""
+    return torch.exp(-x * x / (2 * t)) * (2 * math.pi * t) ** -0.5
 
 
 def _distribution(t: Tensor, x: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ _IDEAL8 = (
     Family("dx+", "δx+ T(x; tx) · T(y; ty)", "difference to the right neighbour", (Term("forward", "identity"),)),
     Family("dx", "δx T(x; tx) · T(y; ty)", "centred horizontal derivative", (Term("central", "identity"),)),
     Family("dy", "T(x; tx) · δy T(y; ty)", "centred vertical derivative", (Term("identity", "central"),)),
-    Family("sharpen", "impulse - α ∇5² T(x, y; t)", "the pixel against its surround", _MINUS_LAPLACIAN, 1.0),
+    Family("sharpen", "impulse - α ∇5² T(x, y; t)", "the pixel against its surround", _MINUS_LAPLACIAN, 1.0),  # noqa: RUF001
     Family("smooth", "T(x; tx) · T(y; ty)", "weighted mean of the neighbourhood", (Term("identity", "identity"),)),
 )
 

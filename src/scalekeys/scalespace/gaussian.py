@@ -33,7 +33,8 @@ def discrete_gaussian(t: Variances, radius: int, *, max_variance: float | None =
     Raises
     ------
     ModelError
-        If `t` is not float32 or float64, or holds a negative or non-finite value, or `radius` is negative.
+        If `t` is not float32 or float64, or holds a negative or non-finite value, or `radius` or `max_variance` is
+        negative.
 
     Notes
     -----
@@ -57,12 +58,11 @@ def discrete_gaussian(t: Variances, radius: int, *, max_variance: float | None =
     tensor([[0.0000, 0.0000, 1.0000, 0.0000, 0.0000],
             [0.0499, 0.2079, 0.4658, 0.2079, 0.0499]], dtype=torch.float64)
     """
-    if radius < 0:
-        raise ModelError(f"radius must be at least 0, got {radius}")
-    if t.dtype not in (torch.float32, torch.float64):
-        raise ModelError(f"t must be float32 or float64, got {t.dtype}")
+    check_arguments(t, radius)
     if max_variance is None:
-        max_variance = TRACED_MAX_VARIANCE if torch.compiler.is_compiling() else _checked_maximum(t)
+        max_variance = TRACED_MAX_VARIANCE if torch.compiler.is_compiling() else checked_maximum(t)
+    if not 0 <= max_variance < math.inf:
+        raise ModelError(f"max_variance must be finite and at least 0, got {max_variance}")
 
     ratios, tail = _bessel_ratios(t, radius, _recurrence_length(radius, max_variance, t.dtype))
     half = [1 / (1 + 2 * tail)]
@@ -71,7 +71,15 @@ def discrete_gaussian(t: Variances, radius: int, *, max_variance: float | None =
     return torch.stack([*reversed(half[1:]), *half], dim=-1)
 
 
-def _checked_maximum(t: Tensor) -> float:
+def check_arguments(t: Tensor, radius: int) -> None:
+    """Refuse a type of `t` or a `radius` that no kernel is made for."""
+    if radius < 0:
+        raise ModelError(f"radius must be at least 0, got {radius}")
+    if t.dtype not in (torch.float32, torch.float64):
+        raise ModelError(f"t must be float32 or float64, got {t.dtype}")
+
+
+def checked_maximum(t: Tensor) -> float:
     """Return the largest entry of `t`, refusing negative and non-finite ones."""
     if t.numel() == 0:
         return 0.0

@@ -7,12 +7,13 @@ the same kernel. So a profile and its derivatives are one constant matrix applie
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import ModelError
-from scalekeys.scalespace.differences import DIFFERENCES, WINDOWS, Window, difference_matrix
+from scalekeys.scalespace.differences import DIFFERENCES, WINDOWS, Window, difference_rows
 from scalekeys.scalespace.families import Family, family
 from scalekeys.scalespace.gaussian import discrete_gaussian
 from scalekeys.shapes import ArrayLike, as_float_tensor
@@ -25,7 +26,8 @@ _DERIVATIVES = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # orders in (t_
 class TemplatePlan:
     """A family on a window of fixed size, ready to be evaluated for many scales at once.
 
-    A plan is validated and built once (see :func:`template_plan`, which caches it); evaluating it runs no checks.
+    A plan is validated and built once (see :func:`template_plan`, which caches it); evaluating it runs no checks. It
+    holds plain numbers and no tensors, so that one plan serves every device and every trace.
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ class TemplatePlan:
         self.window = window
         self._radius = {axis: n // 2 + _margin(family, axis) for axis, n in zip("yx", size, strict=True)}
         self._operators = {axis: _axis_operators(family, axis, n, window) for axis, n in zip("yx", size, strict=True)}
-        self._fixed = torch.zeros(size, dtype=torch.float64)
-        self._fixed[size[0] // 2, size[1] // 2] = family.impulse
+        centre = (size[0] // 2, size[1] // 2)
+        self._fixed = [[family.impulse * ((r, c) == centre) for c in range(size[1])] for r in range(size[0])]
 
     def __call__(
         self, parameters: Float[Tensor, "filters 2"], max_variance: float | None = None, order: Order = 0
@@ -69,7 +71,7 @@ class TemplatePlan:
             return self._separable(parameters[:, 0], parameters[:, 1], max_variance, order)
         t, alpha = parameters[:, 0], parameters[:, 1, None, None]
         moving = self._separable(t, t, max_variance, order)
-        fixed = self._fixed.to(moving)
+        fixed = torch.tensor(self._fixed, dtype=moving.dtype, device=moving.device)
         if order == 0:
             return fixed + alpha[:, None] * moving
         p, px, py, pxx, pxy, pyy = moving.unbind(1)
@@ -86,18 +88,17 @@ class TemplatePlan:
     def _profiles(self, axis: str, t: Tensor, max_variance: float | None) -> Tensor:
         """Profiles along one axis: shape (filters, derivative in t 0..2, terms, taps)."""
         kernel = discrete_gaussian(t, self._radius[axis], max_variance=max_variance)
-        operators = self._operators[axis].to(kernel)
-        return (kernel @ operators.flatten(0, 2).T).reshape(len(kernel), *operators.shape[:3])
+        operators = torch.tensor(self._operators[axis], dtype=kernel.dtype, device=kernel.device)
+        return (kernel @ operators.flatten(0, 2).T).reshape(kernel.shape[0], *operators.shape[:3])
 
 
-@lru_cache(maxsize=1024)
 def template_plan(name: str, size: tuple[int, int], window: Window = "exact") -> TemplatePlan:
     """Return the plan of a family on a window, built once for each combination.
 
     Raises
     ------
     ModelError
-        If the family or the window is unknown, or a side of the window is even.
+        If the family or the window is unknown, or a side of the window is not odd and at least 1.
 
     Examples
     --------
@@ -108,7 +109,11 @@ def template_plan(name: str, size: tuple[int, int], window: Window = "exact") ->
         raise ModelError(f"the window must have odd sides, so that it has a central pixel; got {size[0]}x{size[1]}")
     if window not in WINDOWS:
         raise ModelError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
-    return TemplatePlan(family(name), size, window)
+    build = TemplatePlan if torch.compiler.is_compiling() else _cached_plan  # a trace would see through the cache
+    return build(family(name), size, window)
+
+
+_cached_plan = lru_cache(maxsize=1024)(TemplatePlan)
 
 
 def template(
@@ -131,7 +136,7 @@ def template(
     size : int or (int, int)
         Side, or rows and columns, of the window; odd.
     alpha : Tensor, array or float, shape (...), optional
-        Strength of `sharpen`; required there and refused elsewhere.
+        Strength of `sharpen`, one number or one for each scale; required there and refused elsewhere.
     window : {"exact", "published"}
         Whether differences are taken before cropping to the window (exact), or after it (published).
 
@@ -143,14 +148,15 @@ def template(
     Raises
     ------
     ModelError
-        If the family is unknown, the size even, or `alpha` missing or out of place.
+        If the family is unknown, the size even, `sigma` negative or not finite (which is not checked while tracing),
+        or `alpha` missing, out of place or of another shape.
 
     Examples
     --------
     >>> template("dx", torch.tensor([0.0, 0.0]), 3)
-    tensor([[-0.0000, 0.0000, 0.0000],
-            [ 0.5000, 0.0000, -0.5000],
-            [-0.0000, 0.0000, 0.0000]])
+    tensor([[ 0.0000,  0.0000,  0.0000],
+            [ 0.5000,  0.0000, -0.5000],
+            [ 0.0000,  0.0000,  0.0000]])
     """
     plan = template_plan(name, (size, size) if isinstance(size, int) else size, window)
     scales = as_float_tensor(sigma)
@@ -158,33 +164,45 @@ def template(
         raise ModelError(f"sigma must end in an axis (sigma_x, sigma_y) of length 2, got shape {tuple(scales.shape)}")
     if plan.family.has_alpha == (alpha is None):
         raise ModelError(f"family {name!r} {'needs' if alpha is None else 'takes no'} alpha")
-    variances = scales.square()
-    if alpha is not None:
-        strength = torch.as_tensor(alpha, dtype=scales.dtype, device=scales.device).expand(scales.shape[:-1])
-        parameters = torch.stack([variances[..., 0], strength], dim=-1)
-    else:
-        parameters = variances
+    parameters = _parameters(scales, alpha)
     return plan(parameters.reshape(-1, 2))[:, 0].reshape(*scales.shape[:-1], *plan.size)
 
 
-def _axis_operators(family: Family, axis: str, size: int, window: Window) -> Tensor:
+def _parameters(sigma: Tensor, alpha: ArrayLike | float | None) -> Tensor:
+    """Return what a plan takes, ``(t_x, t_y)`` or ``(t, alpha)``, and refuse scales and strengths without a meaning."""
+    scales = sigma if alpha is None else sigma[..., :1]
+    if not torch.compiler.is_compiling() and not bool(((scales >= 0) & scales.isfinite()).all()):
+        low, high = (float(v) for v in torch.aminmax(scales.detach()))
+        raise ModelError(f"sigma is a standard deviation and must be finite and at least 0; got [{low}, {high}]")
+    if alpha is None:
+        return sigma.square()
+    strength = as_float_tensor(alpha) if isinstance(alpha, np.ndarray) else torch.as_tensor(alpha)
+    if strength.ndim and strength.shape != sigma.shape[:-1]:
+        shapes = f"{tuple(strength.shape)} for sigma of shape {tuple(sigma.shape)}"
+        raise ModelError(f"alpha must be one number or have the shape of sigma without its last axis, got {shapes}")
+    return torch.stack([sigma[..., 0].square(), strength.to(sigma).expand(sigma.shape[:-1])], dim=-1)
+
+
+def _axis_operators(family: Family, axis: str, size: int, window: Window) -> list[list[list[list[float]]]]:
     """Matrices from T to the profiles of the terms and their derivatives in t: shape (3, terms, taps, wide).
 
     Term weights are folded into x.
     """
-    margin = _margin(family, axis)
-    wide = size + 2 * margin
-    heat = 0.5 * sum(
-        weight * torch.diag(torch.ones(wide - abs(offset), dtype=torch.float64), offset)
-        for offset, weight in DIFFERENCES["second"].stencil.items()
-    )
-    matrices = []
+    operators: list[list[list[list[float]]]] = [[], [], []]
     for term in family.terms:
         weight = term.weight if axis == "x" else 1.0
-        crop = weight * difference_matrix(DIFFERENCES[getattr(term, axis)], size, margin, window)
-        matrices.append(torch.stack([crop, crop @ heat, crop @ heat @ heat]))
-    operators = torch.stack(matrices, dim=1)
-    return operators.flip(2) if axis == "y" else operators
+        rows = difference_rows(DIFFERENCES[getattr(term, axis)], size, _margin(family, axis), window)
+        rows = [[weight * value for value in row] for row in (rows[::-1] if axis == "y" else rows)]
+        for matrices in operators:
+            matrices.append(rows)
+            rows = [_heat(row) for row in rows]
+    return operators
+
+
+def _heat(row: list[float]) -> list[float]:
+    """Return half the second difference, with zeros outside: what a derivative in t makes of a row of weights on T."""
+    padded = [0.0, *row, 0.0]
+    return [(padded[i - 1] + padded[i + 1]) / 2 - padded[i] for i in range(1, len(row) + 1)]
 
 
 def _margin(family: Family, axis: str) -> int:

@@ -33,8 +33,8 @@ class _Block(nn.Module):
         self.project = nn.Conv2d(2 * width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden: Tensor = F.gelu(self.expand(self.norm(self.depthwise(x))))
-        return x + self.project(hidden)
+        change: Tensor = self.project(F.gelu(self.expand(self.norm(self.depthwise(x)))))
+        return x + change
 
 
 class DigitsNetwork(nn.Module):
@@ -86,7 +86,7 @@ def train_digits(
     test, train = order.split([round(_TEST_SHARE * len(order)), len(order) - round(_TEST_SHARE * len(order))])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = DigitsNetwork().to(memory_format=torch.channels_last)
+        network = DigitsNetwork()
     optimizer = torch.optim.AdamW(_parameter_groups(network), lr=_LEARNING_RATE)
     steps = epochs * -(-len(train) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps, pct_start=0.2)

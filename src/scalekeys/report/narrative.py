@@ -1,0 +1,216 @@
+"""What the figures say, in sentences computed from the data."""
+
+from collections import Counter
+
+import numpy as np
+
+from scalekeys.report.analysis import Analysis
+from scalekeys.report.summary import FamilySummary, LayerSummary, Quality, Summary
+from scalekeys.report.words import count, listed, number, percent, plural, size_name, spelled
+from scalekeys.scalespace import FAMILIES
+
+WINDOWS = {
+    "exact": "Templates are differences of the full kernel, cropped to the window.",
+    "published": "Templates are differences taken inside the window, as in the published scripts.",
+}
+"""What the window conventions of a fit mean."""
+
+CLOSE = 0.2
+"""Scales along x and y are called alike where they differ by less than this share of the larger one."""
+
+
+def lead(summary: Summary) -> str:
+    """Sum the report up in a few sentences.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> from scalekeys.report import summarize
+    >>> keys = sk.FilterBank.from_tensor(sk.master_keys())
+    >>> text = lead(summarize(sk.fit(keys), sk.fit(sk.noise_like(keys))))
+    >>> text.startswith("8 depthwise filters in 1 layer. Eight idealized receptive fields explain")
+    True
+    """
+    quality = summary.quality
+    what = f"{plural(quality.filters, 'depthwise filter')} in {plural(len(summary.layers), 'layer')}."
+    if not quality.fitted or quality.share_explained is None:
+        reasons = [f"{count(n)} {word}" for word, n in summary.statuses.items()]
+        return f"{what} Nothing could be fitted, so there is nothing to explain: {listed(reasons)}."
+    families = len(summary.families)
+    subject = f"{spelled(families).capitalize()} idealized receptive field{'' if families == 1 else 's'}"
+    explains = (
+        f"{subject} {'explains' if families == 1 else 'explain'} {percent(quality.share_explained)} of their energy"
+    )
+    control = f"; noise of the same norms reaches {percent(quality.control_share_explained)}"
+    rest = f"{percent(1 - quality.share_explained)} is not explained."
+    return f"{what} {explains}{control if quality.control_share_explained is not None else ''}. {rest}"
+
+
+def sizes(summary: Summary) -> str:
+    """Say how each kernel size does against noise."""
+    parts = [
+        f"{size_name(size.size)} kernels {_against(size.quality)}" for size in summary.sizes if size.quality.fitted
+    ]
+    unfitted = [size_name(size.size) for size in summary.sizes if not size.quality.fitted]
+    text = (
+        "The smaller a kernel, the easier it is to explain, even if it holds nothing but noise. So every figure stands "
+        f"beside that of noise of the same size. Median r² of the filters, against noise: {listed(parts)}."
+    )
+    return text + (f" No {listed(unfitted)} filter could be fitted." if unfitted else "")
+
+
+def families(summary: Summary) -> str:
+    """Say which families lead, and which are more frequent than in noise."""
+    if len(summary.families) == 1:
+        return "One family was fitted, so every filter with a fit belongs to it."
+    ranked = sorted((f for f in summary.families if f.filters), key=lambda f: -f.filters)
+    leaders = listed([f"{f.family} ({percent(f.share)})" for f in ranked[:2]])
+    verb = "is" if len(ranked) == 1 else "are"
+    text = f"Each filter belongs to the family that explains most of it. Most frequent {verb} {leaders}."
+    more = [f for f in ranked if f.control_share > 0 and f.share > 1.5 * f.control_share]
+    never = [f for f in ranked if f.control_share == 0]
+    less = [f for f in summary.families if f.share < f.control_share / 1.5]
+    if more:
+        text += f" More frequent than in noise: {listed([_times(f) for f in more])}."
+    if never:
+        text += f" Never found in noise here: {listed([f.family for f in never])}."
+    if less:
+        text += f" Rarer than in noise: {listed([f.family for f in less])}."
+    return text
+
+
+def mix(summary: Summary) -> str:
+    """Say which families lead over depth."""
+    fitted = [layer for layer in summary.layers if layer.main_family]
+    if len(fitted) == 1:
+        layer = fitted[0]
+        family = layer.main_family or ""
+        return f"In the one layer, {family} is the most frequent family, with {percent(_share(layer, family))}."
+    leaders = Counter(layer.main_family for layer in fitted).most_common()
+    family = leaders[0][0] or ""
+    others = [f"{name} in {spelled(n)}" for name, n in leaders[1:]]
+    text = f"In {spelled(leaders[0][1])} of {plural(len(fitted), 'layer')}, {family} is the most frequent family"
+    text += f"; {listed(others)}." if others else "."
+    low = min(fitted, key=lambda layer: _share(layer, family))
+    high = max(fitted, key=lambda layer: _share(layer, family))
+    return (
+        f"{text} The share of {family} runs from {percent(_share(low, family))} at depth {low.depth} "
+        f"to {percent(_share(high, family))} at depth {high.depth}."
+    )
+
+
+def profile(summary: Summary) -> str:
+    """Say where in the network the models explain most and least beyond noise."""
+    gains = [(_gain(layer), layer) for layer in summary.layers]
+    known = [(gain, layer) for gain, layer in gains if gain is not None]
+    if len(known) < 2:
+        return (
+            "One layer has a fit, so there is one column of marks. The longer the line, the more is learned structure."
+        )
+    most, least = max(known, key=lambda pair: pair[0])[1], min(known, key=lambda pair: pair[0])[1]
+    longest, shortest = (f"depth {layer.depth} ({_against(layer.quality)})" for layer in (most, least))
+    return (
+        "The line between a layer and its noise is what the models explain beyond their own flexibility. "
+        f"It is longest at {longest} and shortest at {shortest}."
+    )
+
+
+def scales(analysis: Analysis, eligible: int, shown: int) -> list[str]:
+    """Describe the scatter of scales: the bulk, the diagonal, zeros, bounds, and what is left out."""
+    fitted = int(analysis.fitted.sum())
+    sigma = analysis.sigma[analysis.fitted & np.isfinite(analysis.sigma).all(1)]
+    paragraphs = []
+    if eligible:
+        middle = np.median(sigma, axis=0)
+        alike = float((np.abs(sigma[:, 0] - sigma[:, 1]) <= CLOSE * sigma.max(1)).mean())
+        zero = int((sigma == 0).any(1).sum())
+        paragraphs.append(
+            f"The medians are sigma_x {number(middle[0])} and sigma_y {number(middle[1])} pixels. "
+            f"For {percent(alike, 0)} of the filters the two scales differ by less than {percent(CLOSE, 0)}, and so lie near the diagonal."
+        )
+        if any(f.filters and FAMILIES[f.family].has_alpha for f in analysis.summary.families):
+            paragraphs.append("Sharpening has one scale for both axes and lies on the diagonal by definition.")
+        if zero:
+            paragraphs.append(f"{_filters(zero)} best with a scale of 0: no smoothing along at least one axis.")
+    bound = int(analysis.at_largest_scale.sum())
+    if bound:
+        paragraphs.append(
+            f"{plural(bound, 'filter')} ended at the largest scale that was searched, the side of the kernel, hence "
+            "the straight rows of marks. These filters look flat along that axis, and their true scale is open."
+        )
+    if eligible < fitted:
+        gone = plural(fitted - eligible, "filter")
+        paragraphs.append(f"Left out: {gone} with a single tap along an axis, where no scale can be seen.")
+    if shown < eligible:
+        paragraphs.append(
+            f"Shown are {count(shown)} of {plural(eligible, 'filter')}, evenly spaced in the order of the network."
+        )
+    return paragraphs
+
+
+def distribution(analysis: Analysis) -> list[str]:
+    """Say how far the filters stand out from noise, size by size."""
+    paragraphs = [
+        "If the models fitted anything, the filled bars would lie where the line of the noise lies. The further right "
+        "they stand of it, the more of the structure is real."
+    ]
+    for size in analysis.summary.sizes:
+        mine = analysis.size == size.size
+        filters, noise = (v[mine & np.isfinite(v)] for v in (analysis.r2, analysis.control_r2))
+        if len(filters) and len(noise):
+            limit = float(np.quantile(noise, 0.95))
+            above = percent(float((filters > limit).mean()))
+            paragraphs.append(
+                f"{size_name(size.size)}: {above} of the filters are explained better than 95 % of the noise "
+                f"(r² above {number(limit)})."
+            )
+    if len(analysis.summary.sizes) > 1:
+        paragraphs.append(
+            "Each kernel size has a panel and a vertical axis of its own: what noise reaches depends on the size."
+        )
+    return paragraphs
+
+
+def gallery(analysis: Analysis) -> str:
+    """Say what the gallery shows."""
+    few = analysis.summary.negligible
+    text = (
+        "For each family the filter that its model explains best, the median one and the worst, by r². "
+        "The three pictures of a row share one range of colours, centred at zero, so a faint residual is a small one. "
+        "What stands out in a residual is what the family cannot show."
+    )
+    return text + (
+        f" {_filters(few, verb=None)} with a negligible norm {'is' if few == 1 else 'are'} left out." if few else ""
+    )
+
+
+def layers(summary: Summary) -> str:
+    """Say what the table of layers holds, and what the source did not tell."""
+    text = "The share explained weighs filters by their energy; medians count every filter alike."
+    if any(layer.stride is None or layer.dilation is None for layer in summary.layers):
+        text += " A dash under stride or dilation means that the source holds weights alone and does not say."
+    return text
+
+
+def _times(family: FamilySummary) -> str:
+    return f"{family.family} ({number(family.share / family.control_share, 1)} times)"
+
+
+def _share(layer: LayerSummary, family: str) -> float:
+    return layer.families[family] / max(layer.quality.fitted, 1)
+
+
+def _gain(layer: LayerSummary) -> float | None:
+    quality = layer.quality
+    if quality.median_r2 is None or quality.control_median_r2 is None:
+        return None
+    return quality.median_r2 - quality.control_median_r2
+
+
+def _against(quality: Quality) -> str:
+    return f"{number(quality.median_r2)} against {number(quality.control_median_r2)}"
+
+
+def _filters(number_of: int, verb: tuple[str, str] | None = ("fits", "fit")) -> str:
+    text = plural(number_of, "filter")
+    return f"{text} {verb[number_of != 1]}" if verb else text

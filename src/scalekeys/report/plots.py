@@ -1,0 +1,122 @@
+"""What all figures share: layout, axes, and the colours and symbols of the families.
+
+Figures are plain dicts in the vocabulary of plotly. Colours are names of the stylesheet, so that the script of the page
+can draw the same figure in the light and in the dark scheme.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from scalekeys.scalespace import FAMILIES
+
+COLOURS = 12
+"""How many family colours the stylesheet has; beyond them, families share one."""
+
+_SYMBOLS = {
+    ("x", "forward"): "triangle-right",
+    ("x", "backward"): "triangle-left",
+    ("x", "central"): "diamond-wide",
+    ("y", "forward"): "triangle-up",
+    ("y", "backward"): "triangle-down",
+    ("y", "central"): "diamond-tall",
+}
+
+
+def family_colour(name: str) -> str:
+    """Return the colour of a family: its place among the families says which.
+
+    Examples
+    --------
+    >>> family_colour("dy+"), family_colour("smooth")
+    ('var(--family-1)', 'var(--family-8)')
+    """
+    return f"var(--family-{min(list(FAMILIES).index(name) + 1, COLOURS)})"
+
+
+def family_symbol(name: str) -> str:
+    """Return the marker of a family: a triangle points to the neighbour that a one-sided difference looks at.
+
+    Examples
+    --------
+    >>> family_symbol("dx-"), family_symbol("sharpen"), family_symbol("smooth")
+    ('triangle-left', 'square', 'circle')
+    """
+    family = FAMILIES[name]
+    if family.has_alpha:
+        return "square"
+    term = family.terms[0]
+    return _SYMBOLS.get(("x", term.x)) or _SYMBOLS.get(("y", term.y)) or "circle"
+
+
+def by_kind(families: Iterable[str]) -> list[str]:
+    """Order families so that related ones are neighbours: smoothing, sharpening, differences in x, then in y.
+
+    Examples
+    --------
+    >>> by_kind(["dy+", "dx", "smooth", "sharpen"])
+    ['smooth', 'sharpen', 'dx', 'dy+']
+    """
+
+    def kind(name: str) -> int:
+        along = FAMILIES[name].differentiates("x"), FAMILIES[name].differentiates("y")
+        return {(False, False): 0, (True, True): 1, (True, False): 2, (False, True): 3}[along]
+
+    return sorted(families, key=kind)
+
+
+def base_layout(**entries: Any) -> dict[str, Any]:
+    """Return a layout in the style of the page, with further entries."""
+    return {
+        "paper_bgcolor": "var(--surface)",
+        "plot_bgcolor": "var(--surface)",
+        "font": {"family": "var(--sans)", "size": 12, "color": "var(--text)"},
+        "hoverlabel": {
+            "bgcolor": "var(--raised)",
+            "bordercolor": "var(--line)",
+            "font": {"family": "var(--sans)", "size": 12, "color": "var(--text)"},
+            "align": "left",
+        },
+        "hovermode": "closest",
+        "showlegend": False,
+        "margin": {"l": 52, "r": 12, "t": 12, "b": 44},
+        **entries,
+    }
+
+
+def axis(title: str = "", **entries: Any) -> dict[str, Any]:
+    """Return an axis in the style of the page, with further entries."""
+    return {
+        "title": {"text": title, "font": {"size": 12, "color": "var(--muted)"}, "standoff": 8},
+        "tickfont": {"size": 11, "color": "var(--muted)"},
+        "gridcolor": "var(--grid)",
+        "linecolor": "var(--line)",
+        "zeroline": False,
+        "automargin": True,
+        **entries,
+    }
+
+
+def panel_title(top: float, text: str) -> dict[str, Any]:
+    """Return a text above a panel whose upper edge is at a height of the figure, for the annotations of a layout."""
+    return {
+        "text": text,
+        "showarrow": False,
+        "font": {"size": 12, "color": "var(--text)"},
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0,
+        "y": top,
+        "yshift": 3,
+        "xanchor": "left",
+        "yanchor": "bottom",
+    }
+
+
+def key(sign: str, colour: str, text: str) -> str:
+    """Return an entry of a legend inside a text of a plot: a sign in a colour of the stylesheet, and words."""
+    return f'<span style="color:var(--{colour})">{sign}</span> {text}    '
+
+
+def line(x: tuple[float, float], y: tuple[float, float], **entries: Any) -> dict[str, Any]:
+    """Return a straight line, for the shapes of a layout."""
+    return {"type": "line", "x0": x[0], "x1": x[1], "y0": y[0], "y1": y[1], "layer": "below", **entries}

@@ -1,0 +1,245 @@
+"""Every bad input is one clear sentence."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from scalekeys.checkpoints import extract
+from scalekeys.errors import CheckpointError
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+FOREIGN = {
+    "a text file": b"this is not a network\n" * 9,
+    "an HTML page": b"<!DOCTYPE html>\n<html><body>404</body></html>",
+    "a PNG image": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
+    "an HDF5 file": b"\x89HDF\r\n\x1a\n\x00\x00\x00\x00\x00\x08\x08\x00",
+    "a gzip archive": b"\x1f\x8b\x08\x00\x00\x00\x00\x00",
+    "a JSON file": b'{"error": "not found"}',
+    "a tar archive": bytes(257) + b"ustar\x0000" + bytes(200),
+    "a GGUF file": b"GGUF\x03\x00\x00\x00",
+    "of an unknown kind": None,
+}
+NAMES = {"model.pth": "PyTorch", "model.safetensors": "safetensors", "model.onnx": "ONNX"}
+
+
+def refused(source, match, **options):
+    with pytest.raises(CheckpointError, match=match) as caught:
+        extract(source, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", [kind for kind in FOREIGN if FOREIGN[kind]])
+def test_another_kind_of_file_behind_the_name(kind, name, tmp_path):
+    (tmp_path / name).write_bytes(FOREIGN[kind])
+    refused(tmp_path / name, rf"{name}: is {kind}, not a file of {NAMES[name]} weights; fetch it again")
+
+
+def test_a_file_of_no_known_kind(tmp_path):
+    (tmp_path / "model.dat").write_bytes(bytes(range(200, 256)))
+    refused(tmp_path / "model.dat", "is of an unknown kind, not a file of safetensors, PyTorch or ONNX weights")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_noise_behind_the_name(name, tmp_path):
+    (tmp_path / name).write_bytes(bytes(range(200, 256)) * 9)
+    refused(tmp_path / name, rf"{name}: is (damaged|no ONNX model)")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_git_lfs_pointer(name, tmp_path):
+    (tmp_path / name).write_bytes(LFS)
+    refused(tmp_path / name, rf"{name}: is a Git LFS pointer, not the weights; run `git lfs pull`")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_file(name, tmp_path):
+    (tmp_path / name).touch()
+    refused(tmp_path / name, rf"{name}: is empty")
+
+
+def write_onnx(state, path):
+    weight = onnx.numpy_helper.from_array(state["blocks.0.weight"].numpy(), "dw.weight")
+    node = onnx.helper.make_node("Conv", ["x", "dw.weight"], ["y"], group=8)
+    shape = onnx.helper.make_tensor_value_info
+    x, y = (shape(name, onnx.TensorProto.FLOAT, [1, 8, None, None]) for name in "xy")
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], [y], [weight])), path)
+
+
+WRITERS = {
+    "zip.pth": torch.save,
+    "legacy.pth": lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
+    "net.safetensors": save_file,
+    "net.onnx": write_onnx,
+}
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.99])
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_is_cut_short(name, share, net, tmp_path):
+    path = tmp_path / name
+    WRITERS[name](net.state_dict(), path)
+    assert len(extract(path)) > 0
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    refused(path, rf"{name}: is (no ONNX model, or is )?(damaged|cut short)")
+
+
+def test_a_file_that_is_missing(tmp_path):
+    refused(tmp_path / "model.pth", r"model\.pth: no such file or folder; .* timm:NAME, hf:NAME or builtin:NAME")
+    (tmp_path / "file").write_text("x")
+    refused(tmp_path / "file" / "model.pth", "no such file or folder")
+
+
+def test_a_file_that_may_not_be_read(net, tmp_path, monkeypatch):
+    torch.save(net.state_dict(), tmp_path / "model.pth")
+
+    def refuse(self, *args, **options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    refused(tmp_path / "model.pth", r"model\.pth: cannot be read \(Permission denied\)")
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    refused(tmp_path, r"cannot be read \(Permission denied\)")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.pth")
+    refused(tmp_path / "model.pth", "is not a regular file")
+
+
+def test_a_zip_archive_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.pth", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    refused(tmp_path / "model.pth", r"model\.pth: is a zip archive, but not one of torch\.save")
+
+
+def test_a_file_that_holds_no_dict(tmp_path):
+    torch.save([torch.ones(4, 1, 3, 3)], tmp_path / "model.pth")
+    refused(tmp_path / "model.pth", r"holds a list, not a dict of weights; save model\.state_dict\(\)")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ({}, "holds no tensors by name, only an empty dict"),
+        ({"epoch": 3, "name": "net"}, "holds no tensors by name, only values of type int and str"),
+        ({"model": {"epoch": 3}}, "holds no tensors by name, only values of type dict"),
+        ({0: torch.ones(4, 1, 3, 3)}, "holds no tensors by name"),
+    ],
+)
+def test_a_dict_without_tensors(content, match, tmp_path):
+    refused(content, f"the state dict: {match}")
+    torch.save(content, tmp_path / "model.pth")
+    refused(tmp_path / "model.pth", rf"model\.pth: {match}")
+
+
+def test_tensors_among_other_values_are_found(net, assert_filters_of):
+    assert_filters_of(extract({"name": "net", "size": (3, 4), **net.state_dict(), "extra": None}), net, graph=False)
+
+
+class Dense(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 7)
+        self.blocks = nn.Sequential(nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 16, 1))
+        self.norm = nn.BatchNorm2d(16)
+        self.head = nn.Linear(16, 4)
+
+
+INSTEAD = "has no depthwise layers to read; it has 4 convolutions with kernels 7x7, 3x3 and 1x1, and 1 linear layer$"
+
+
+def test_a_network_without_depthwise_layers(tmp_path):
+    refused(Dense(), f"the module Dense: {INSTEAD}")
+    refused(Dense().state_dict(), INSTEAD)
+    torch.save({"model": Dense().state_dict()}, tmp_path / "model.pth")
+    refused(tmp_path / "model.pth", rf"model\.pth: {INSTEAD}")
+    save_file(Dense().state_dict(), tmp_path / "model.safetensors")
+    refused(tmp_path / "model.safetensors", rf"model\.safetensors: {INSTEAD}")
+
+
+def test_a_network_without_convolutions():
+    refused(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5)), "no depthwise layers to read; it has 2 linear layers$")
+    refused(nn.LayerNorm(3), "it has 2 tensors and none of them is a convolution$")
+    refused(nn.ReLU(), "it holds no tensors$")
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.Conv1d(4, 4, 3, groups=4), "the Conv1d 'a.0'"),
+        (nn.Conv3d(4, 4, 3, groups=4), "the Conv3d 'a.0'"),
+        (nn.ConvTranspose2d(4, 4, 3, groups=4), "the ConvTranspose2d 'a.0'"),
+    ],
+)
+def test_depthwise_layers_of_other_kinds_are_named(layer, name):
+    module = nn.ModuleDict({"a": nn.Sequential(layer)})
+    refused(module, f"no depthwise layers to read; only two-dimensional ones are read, and it has {name}$")
+
+
+@pytest.mark.parametrize(("layer", "kind"), [(nn.Conv1d, "one"), (nn.Conv3d, "three")])
+def test_weights_of_other_dimensions_are_named(layer, kind):
+    state = nn.Sequential(layer(4, 4, 3, groups=4)).state_dict()
+    refused(state, f"only two-dimensional ones are read, and it has the {kind}-dimensional '0'$")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.complex64])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_quantised_filters_are_refused_by_name(suffix, dtype, tmp_path):
+    path = tmp_path / f"net{suffix}"
+    state = {"stages.1.dw.weight": torch.ones(4, 1, 3, 3, dtype=dtype)}
+    (torch.save if suffix == ".pth" else save_file)(state, path)
+    name = str(dtype).removeprefix("torch.")
+    refused(path, rf"layer 'stages\.1\.dw' holds {name} values, not floating-point filters; give the network before")
+
+
+def test_weights_without_values():
+    refused(
+        {"dw.weight": torch.ones(4, 1, 3, 3, device="meta")}, "layer 'dw' has no values .on the meta device|meta device"
+    )
+
+
+@pytest.mark.parametrize("source", ["foo:bar", "vgg:net.pth", "huggingface:org/name"])
+def test_an_unknown_prefix(source):
+    prefix = source.partition(":")[0]
+    refused(source, f"'{prefix}:' is no known prefix and no such file exists; give timm:NAME, hf:NAME or builtin:NAME$")
+
+
+def test_a_file_with_a_colon_in_its_name(net, tmp_path, monkeypatch, assert_filters_of):
+    monkeypatch.chdir(tmp_path)
+    torch.save(net.state_dict(), "foo:bar.pth")
+    assert_filters_of(extract("foo:bar.pth"), net, graph=False)
+
+
+def test_an_address():
+    refused("https://example.org/net.pth", "addresses are not fetched; download the file and give its path")
+
+
+@pytest.mark.parametrize("source", ["", "  ", None, 5, torch.ones(4, 1, 3, 3)])
+def test_what_is_no_source(source, without_type_checks):
+    refused(source, "cannot read weights from .*; give a network, a path, a state dict, or timm:NAME")
+
+
+@pytest.mark.parametrize("source", ["a\0b", "x" * 5000])
+def test_what_can_be_no_path(source):
+    refused(source, "cannot be read")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_choice_where_there_is_none(name, net, tmp_path):
+    WRITERS[name](net.state_dict(), tmp_path / name)
+    refused(
+        tmp_path / name, rf"{name}: holds one set of weights and no 'params'; leave --weights out", weights="params"
+    )
+
+
+def test_a_choice_in_a_module(net):
+    refused(net, "holds one set of weights and no 'params'", weights="params")

@@ -1,0 +1,27 @@
+"""What comes with the package."""
+
+import pytest
+import torch
+
+from scalekeys.checkpoints import extract
+from scalekeys.errors import CheckpointError
+from scalekeys.filters import master_keys
+
+
+def test_the_published_filters():
+    bank = extract("builtin:master-keys")
+    (layer,) = bank.layers
+    assert (bank.model, layer.name, layer.stride, bank.notes) == ("builtin:master-keys", "master_keys", None, ())
+    assert layer.filters.dtype == torch.float64
+    assert torch.equal(layer.filters, master_keys())
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    match = r"^builtin:keys: there is no such thing; what comes with the package is builtin:master-keys$"
+    with pytest.raises(CheckpointError, match=match):
+        extract("builtin:keys")
+
+
+def test_there_is_nothing_to_choose():
+    with pytest.raises(CheckpointError, match="holds one set of weights and no 'params'"):
+        extract("builtin:master-keys", weights="params")

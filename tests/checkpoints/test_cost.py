@@ -1,0 +1,41 @@
+"""What reading costs: no optional package, and no more memory than the depthwise layers."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+OPTIONAL = ("timm", "transformers", "onnx", "onnxscript", "onnxruntime", "huggingface_hub", "torchvision")
+
+
+def run(*lines):
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_importing_brings_no_optional_package():
+    script = f"print([name for name in {OPTIONAL} if name in sys.modules])"
+    assert run("import sys, scalekeys.checkpoints", script) == "[]"
+    assert run("import sys, scalekeys", "scalekeys.extract('builtin:master-keys')", script) == "[]"
+
+
+MEGABYTE = 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of resident memory as Linux counts it")
+@pytest.mark.parametrize(("name", "save"), [("net.pth", torch.save), ("net.safetensors", save_file)])
+def test_reading_a_large_file_reads_the_depthwise_layers_only(name, save, tmp_path):
+    dense = {f"fc{n}.weight": torch.zeros(MEGABYTE, 8) for n in range(8)}
+    save({"dw.weight": torch.ones(64, 1, 7, 7), **dense}, tmp_path / name)
+    assert (tmp_path / name).stat().st_size > 256 * MEGABYTE
+    peak = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
+    grown = run(
+        "import resource, sys, torch, safetensors.torch, scalekeys",
+        "scalekeys.extract({'dw.weight': torch.ones(64, 1, 7, 7)})",
+        f"before = {peak}",
+        f"assert len(scalekeys.extract({str(tmp_path / name)!r})) == 64",
+        f"print({peak} - before)",
+    )
+    assert int(grown) * 1024 < 32 * MEGABYTE
