@@ -1,4 +1,4 @@
-"""Run-time checks of shapes and types, which come before the first import of the package, and shared fixtures."""
+"""Run-time checks of shapes, which come before the first import of the package, and shared fixtures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import hypothesis
 import jaxtyping
 import pytest
 
-jaxtyping.install_import_hook("scalekeys", "beartype.beartype")
+jaxtyping.install_import_hook("scalekeys", "shape_checks.check_shapes")
 
 collect_ignore_glob = ["*conftest.py"]  # --doctest-modules would import each of them under the one name of conftest
 
@@ -25,7 +25,7 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def without_type_checks() -> Iterator[None]:
+def without_shape_checks() -> Iterator[None]:
     """Switch the run-time checks off: for a tracer, which cannot see through them, and for arguments they refuse."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield

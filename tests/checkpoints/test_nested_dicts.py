@@ -1,5 +1,7 @@
 """Which weights of a nested dict are read, and what is said about it."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given
@@ -156,8 +158,10 @@ def test_computed_weights_are_left_out_and_said_so():
     bank = extract(module.state_dict())
     assert [layer.name for layer in bank.layers] == ["0"]
     (note,) = bank.notes
-    assert note.startswith("left out '1.parametrizations.weight.original1'")
-    assert note.endswith("give the module to read them")
+    part = "the part '1.parametrizations.weight.original1' of a computed weight (give the module itself)"
+    assert note.startswith(f"left out {part}: ")
+    with pytest.raises(CheckpointError, match=f"has no depthwise layers to read; .* it has {re.escape(part)}"):
+        extract({key: value for key, value in module.state_dict().items() if key.startswith("1")})
 
 
 NAMES = st.sampled_from([*AVERAGED[:4], *CUSTOMARY[:6], "extra", "stage", "optimizer", "lr_scheduler"])

@@ -162,13 +162,16 @@ def test_computed_weights_are_left_out_and_said_so(tmp_path):
     model = convolution(None, name="w", node="first", stored=stored, extra=[*extra, second])
     bank = extract(save(model, tmp_path))
     assert [layer.name for layer in bank.layers] == ["dw"]
-    assert bank.notes == ("left out 'first', whose weight is computed when the network runs",)
+    plain = "only two-dimensional depthwise layers with plain weights are read"
+    assert bank.notes == (f"left out the Conv 'first' of a computed weight: {plain}",)
 
 
 def test_a_graph_that_runs_in_circles_ends(tmp_path):
     extra = [helper.make_node("Identity", ["b"], ["a"]), helper.make_node("Identity", ["a"], ["b"])]
     model = convolution(None, name="a", stored=[], extra=extra)
-    with pytest.raises(CheckpointError, match="has no depthwise layers"):
+    with pytest.raises(
+        CheckpointError, match=r"has no depthwise layers to read; .* it has the Conv 'conv' of a computed weight"
+    ):
         extract(save(model, tmp_path))
 
 
@@ -187,7 +190,9 @@ def test_a_shared_weight_counts_once(tmp_path):
 )
 def test_depthwise_layers_of_other_kinds_are_named(op, shape, name, tmp_path):
     path = save(convolution(np.ones(shape, np.float32), op=op), tmp_path)
-    with pytest.raises(CheckpointError, match=f"only two-dimensional ones are read, and it has {name}"):
+    with pytest.raises(
+        CheckpointError, match=f"only two-dimensional depthwise layers with plain weights are read, and it has {name}"
+    ):
         extract(path)
 
 

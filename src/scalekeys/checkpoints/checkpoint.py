@@ -17,6 +17,8 @@ from scalekeys.errors import CheckpointError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.shapes import FilterStack
 
+_READ = "only two-dimensional depthwise layers with plain weights are read"
+
 
 @dataclass(frozen=True)
 class DepthwiseLayer:
@@ -77,7 +79,7 @@ class Checkpoint:
     entry : tuple of str
         The path of nested names under which the keys stand in the source.
     unread : tuple of str
-        Depthwise layers of kinds that are not read, each with its kind and name.
+        Depthwise layers that are not read, each with its kind and name.
     """
 
     label: str
@@ -100,14 +102,13 @@ class Checkpoint:
         if not self.layers:
             raise CheckpointError(f"{self.label}: has no depthwise layers to read; {self._instead()}")
         layers = tuple(self._read(layer, depth) for depth, layer in enumerate(self.layers))
-        notes = self.notes
-        if self.unread:
-            notes += (f"left out {listed(self.unread, limit=3)}: only two-dimensional depthwise layers are read",)
+        left_out = f"left out {listed(self.unread, limit=3)}: {_READ}"
+        notes = (*self.notes, left_out) if self.unread else self.notes
         return FilterBank(layers, model=self.model, notes=notes)
 
     def _instead(self) -> str:
         if self.unread:
-            return f"only two-dimensional ones are read, and it has {listed(self.unread, limit=3)}"
+            return f"{_READ}, and it has {listed(self.unread, limit=3)}"
         return what_it_holds(self.tensors)
 
     def _read(self, layer: DepthwiseLayer, depth: int) -> LayerFilters:

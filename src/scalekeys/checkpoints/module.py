@@ -54,11 +54,7 @@ def open_module(
 
     tensors = {key: info_of(tensor) for key, tensor in module.named_parameters() if not is_lazy(tensor)}
     tensors |= {layer.key: info_of(load(layer.key)) for layer in layers}
-    unread = tuple(
-        f"the {type(layer).__name__} {name or 'weight'!r}"
-        for name, layer in module.named_modules()
-        if isinstance(layer, _OTHER_CONVOLUTIONS) and layer.groups == layer.in_channels > 1 < prod(layer.kernel_size)
-    )
+    unread = tuple(_other_depthwise(module))
     return Checkpoint(label, model or kind, tensors, tuple(layers), load, notes=tuple(notes), unread=unread)
 
 
@@ -83,6 +79,12 @@ def _depthwise(module: nn.Module, label: str) -> Iterator[tuple[str, nn.Conv2d]]
             )
         if layer.groups == layer.in_channels > 1 and prod(layer.kernel_size) > 1:
             yield name, layer
+
+
+def _other_depthwise(module: nn.Module) -> Iterator[str]:
+    for name, layer in module.named_modules():
+        if isinstance(layer, _OTHER_CONVOLUTIONS) and layer.groups == layer.in_channels > 1 < prod(layer.kernel_size):
+            yield f"the {type(layer).__name__} {name or 'weight'!r}"
 
 
 def _integers(values: int | Sequence[int]) -> tuple[int, ...]:

@@ -56,7 +56,7 @@ def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
     unread: list[str] = []
     for node, key in _grouped_convolutions(graph, stored):
         if key is None:
-            notes.append(f"left out {node.name or node.output[0]!r}, whose weight is computed when the network runs")
+            unread.append(f"the {node.op_type} {node.name or node.output[0]!r} of a computed weight")
             continue
         name, shape = _layer_name(node, key), tensors[key].shape
         if _is_other_depthwise(node, shape):

@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor
 
 from scalekeys.checkpoints.checkpoint import Checkpoint, DepthwiseLayer, is_depthwise_shape
-from scalekeys.checkpoints.inventory import TensorInfo, listed
+from scalekeys.checkpoints.inventory import TensorInfo
 from scalekeys.checkpoints.ordering import network_order
 
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -44,28 +44,21 @@ def from_state_dict(
     keys = [key for key in weight_keys(tensors) if is_depthwise_shape(tensors[key].shape)]
     if not in_network_order:
         keys.sort(key=lambda key: network_order(names[key]))
-    hidden = [
-        repr(names[key]) for key in tensors if key.endswith(_REPARAMETRISED) and is_depthwise_shape(tensors[key].shape)
-    ]
-    if hidden:
-        notes += (
-            f"left out {listed(hidden, limit=3)}, which are parts of computed weights; give the module to read them",
-        )
     layers = tuple(DepthwiseLayer(names[key], key) for key in keys)
     unread = tuple(_unread(names, tensors))
     return Checkpoint(label, model, tensors, layers, load, notes=notes, entry=entry, unread=unread)
 
 
 def weight_keys(keys: Iterable[str]) -> list[str]:
-    """Return the keys that name a weight, or all keys where none does.
+    """Return the keys that name a weight, or all keys where none does; never a part of a computed weight.
 
     Examples
     --------
     >>> weight_keys(["dw.weight", "dw.bias", "blur.filt"]), weight_keys(["mine"])
     (['dw.weight'], ['mine'])
     """
-    everything = list(keys)
-    return [key for key in everything if key == "weight" or key.endswith(".weight")] or everything
+    plain = [key for key in keys if not key.endswith(_REPARAMETRISED)]
+    return [key for key in plain if key == "weight" or key.endswith(".weight")] or plain
 
 
 def holds_depthwise(tensors: Mapping[str, TensorInfo]) -> bool:
@@ -102,6 +95,8 @@ def wrapper_prefix(keys: Iterable[str]) -> str:
 
 def _unread(names: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> Iterable[str]:
     for key, info in tensors.items():
+        if key.endswith(_REPARAMETRISED) and is_depthwise_shape(info.shape):
+            yield f"the part {names[key]!r} of a computed weight (give the module itself)"
         kind = _UNREAD_KINDS.get(len(info.shape))
         if kind and key.endswith(".weight") and info.shape[0] > 1 == info.shape[1] and prod(info.shape[2:]) > 1:
             yield f"the {kind} {names[key]!r}"

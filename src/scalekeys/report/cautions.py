@@ -22,15 +22,15 @@ class Caution:
 
 
 _STATUS_WORDS: dict[str, str] = {
-    "zero-filter": "Every weight is zero, so there is nothing to explain. They stand in no median and no share.",
+    "zero-filter": "Every weight is zero: there is nothing to explain. Such a filter stands in no median and no share.",
     "constant-filter": (
         "All weights of the filter are equal. A constant is its own model, has no centred energy and stands in no "
         "median and no share."
     ),
-    "non-finite": "A weight is infinite or not a number. They are left out everywhere.",
+    "non-finite": "A weight is infinite or not a number. Such a filter is counted, and left out of everything else.",
     "unsupported-size": (
         "A kernel with an even side has no central pixel, so the idealized receptive fields are not defined on it. "
-        "They are counted, not fitted."
+        "Such a filter is counted, not fitted."
     ),
 }
 

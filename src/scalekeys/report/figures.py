@@ -28,7 +28,6 @@ MAX_POINTS = 4000
 _HOVER_WIDTH = 38
 _LABEL_WIDTH = 24
 _TICKS = (0, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7, 9, 11, 13, 17, 21, 27, 31, 41, 51)
-_FEW_TICKS = (0, 0.25, 1, 3, 5, 7, 11, 17, 31, 51)
 
 
 def family_mix(analysis: Analysis) -> Figure:
@@ -161,14 +160,15 @@ def scale_scatter(analysis: Analysis) -> tuple[Figure, int, int]:
     if len(eligible) > MAX_POINTS:
         shown = eligible[np.linspace(0, len(eligible) - 1, MAX_POINTS).round().astype(int)]
     families = analysis.fit.family[shown]
+    style = {"size": 7, "opacity": 0.6} if len(shown) > 500 else {"size": 10, "opacity": 0.85}
     traces = [
-        _scatter_trace(analysis, family, shown[families == family])
+        _scatter_trace(analysis, family, shown[families == family], style)
         for family in by_kind(family.family for family in analysis.summary.families)
         if (families == family).any()
     ]
     largest = float(analysis.sigma[shown].max(initial=1.0))
     end = 1.04 * largest**0.5
-    scale = {"range": [-0.03 * end, end], "tickangle": 0, **_ticks(_TICKS, largest)}
+    scale = {"range": [-0.03 * end, end], "tickangle": 0, **_ticks(largest, 0.05)}
     layout = base_layout(
         height=560,
         xaxis=axis(f"{SIGMA_X} in pixels", **scale),
@@ -176,25 +176,28 @@ def scale_scatter(analysis: Analysis) -> tuple[Figure, int, int]:
         shapes=[line((0, end), (0, end), line={"color": "var(--muted)", "width": 1, "dash": "dot"})],
         dragmode="zoom",
     )
-    few = {f"{name}.{entry}": v for name in ("xaxis", "yaxis") for entry, v in _ticks(_FEW_TICKS, largest).items()}
+    few = {f"{name}.{entry}": v for name in ("xaxis", "yaxis") for entry, v in _ticks(largest, 0.09).items()}
     text = f"Scatter plot: the scales of {plural(len(shown), 'filter')} along x and y, coloured by family"
     figure = Figure("scales", traces, layout, text, narrow={**few, "height": 400}, legend=True)
     return figure, len(eligible), len(shown)
 
 
-def _ticks(values: Sequence[float], largest: float) -> dict[str, list[Any]]:
-    """Place ticks on an axis that is spaced by the square root."""
-    inside = [value for value in values if value <= 1.001 * largest]
-    return {"tickvals": [round(value**0.5, 4) for value in inside], "ticktext": [f"{value:g}" for value in inside]}
+def _ticks(largest: float, gap: float) -> dict[str, list[Any]]:
+    """Place ticks on an axis that is spaced by the square root, with a least gap as a share of its length."""
+    chosen: list[float] = []
+    for tick in _TICKS:
+        if not chosen or (tick <= 1.001 * largest and tick**0.5 - chosen[-1] ** 0.5 >= gap * largest**0.5):
+            chosen.append(tick)
+    return {"tickvals": [round(tick**0.5, 4) for tick in chosen], "ticktext": [f"{tick:g}" for tick in chosen]}
 
 
-def _scatter_trace(analysis: Analysis, family: str, indices: np.ndarray) -> dict[str, Any]:
+def _scatter_trace(analysis: Analysis, family: str, indices: np.ndarray, style: dict[str, float]) -> dict[str, Any]:
     sigma, r2 = analysis.sigma[indices], analysis.r2[indices]
     names = {place: plot_text(layer.name, _HOVER_WIDTH) for place, layer in enumerate(analysis.summary.layers)}
     hover = [
-        f"<b>{names[layer]}</b><br>channel {channel}, {size_name(size)}, {family}"
+        f"<b>{names[layer]}</b><br>channel {channel}, {size_name(kernel)}, {family}"
         f"<br>{SIGMA_X} {number(sx)}, {SIGMA_Y} {number(sy)}, r² {number(value)}"
-        for layer, channel, size, (sx, sy), value in zip(
+        for layer, channel, kernel, (sx, sy), value in zip(
             analysis.layer[indices].tolist(),
             analysis.channel[indices].tolist(),
             analysis.size[indices].tolist(),
@@ -209,7 +212,7 @@ def _scatter_trace(analysis: Analysis, family: str, indices: np.ndarray) -> dict
         "name": family,
         "x": np.sqrt(sigma[:, 0]).round(4).tolist(),
         "y": np.sqrt(sigma[:, 1]).round(4).tolist(),
-        "marker": {"color": family_colour(family), "symbol": family_symbol(family), "size": 7, "opacity": 0.6},
+        "marker": {"color": family_colour(family), "symbol": family_symbol(family), **style},
         "hoverinfo": "text",
         "hovertext": hover,
     }

@@ -19,6 +19,10 @@ CLOSE = 0.2
 """Scales along x and y are called alike where they differ by less than this share of the larger one."""
 
 
+FEW = 20
+"""Below so many filters of noise, their maximum stands for their 95th percentile."""
+
+
 def lead(summary: Summary) -> str:
     """Sum the report up in a few sentences.
 
@@ -64,32 +68,28 @@ def families(summary: Summary) -> str:
     if len(summary.families) == 1:
         return "One family was fitted, so every filter with a fit belongs to it."
     ranked = sorted((f for f in summary.families if f.filters), key=lambda f: -f.filters)
-    leaders = listed([f"{f.family} ({percent(f.share)})" for f in ranked[:2]])
-    verb = "is" if len(ranked) == 1 else "are"
-    text = f"Each filter belongs to the family that explains most of it. Most frequent {verb} {leaders}."
-    more = [f for f in ranked if f.control_share > 0 and f.share > 1.5 * f.control_share]
-    never = [f for f in ranked if f.control_share == 0]
-    less = [f for f in summary.families if f.share < f.control_share / 1.5]
-    if more:
-        text += f" More frequent than in noise: {listed([_times(f) for f in more])}."
-    if never:
-        text += f" Never found in noise here: {listed([f.family for f in never])}."
-    if less:
-        text += f" Rarer than in noise: {listed([f.family for f in less])}."
-    return text
+    text = "Each filter belongs to the family that explains most of it."
+    if len(ranked) > 1 and ranked[0].filters == ranked[-1].filters:
+        text += f" All {spelled(len(ranked))} families that occur are equally frequent."
+    else:
+        leaders = listed([f"{f.family} ({percent(f.share)})" for f in ranked[:2]])
+        text += f" Most frequent {'is' if len(ranked) == 1 else 'are'} {leaders}."
+    differing = [f for f in summary.families if _stands_out(f, summary.quality.fitted)]
+    more = sorted((f for f in differing if f.share > f.control_share), key=lambda f: -f.share)
+    less = [f.family for f in differing if f.share < f.control_share]
+    text += f" More frequent than in noise: {listed([_times(f) for f in more])}." if more else ""
+    return text + (f" Rarer than in noise: {listed(less)}." if less else "")
 
 
 def mix(summary: Summary) -> str:
     """Say which families lead over depth."""
     fitted = [layer for layer in summary.layers if layer.main_family]
     if len(fitted) == 1:
-        layer = fitted[0]
-        family = layer.main_family or ""
-        return f"In the one layer, {family} is the most frequent family, with {percent(_share(layer, family))}."
+        return f"All fitted filters stand in one layer, “{fitted[0].name}”."
     leaders = Counter(layer.main_family for layer in fitted).most_common()
     family = leaders[0][0] or ""
     others = [f"{name} in {spelled(n)}" for name, n in leaders[1:]]
-    text = f"In {spelled(leaders[0][1])} of {plural(len(fitted), 'layer')}, {family} is the most frequent family"
+    text = f"In {spelled(leaders[0][1])} of {spelled(len(fitted))} layers, {family} is the most frequent family"
     text += f"; {listed(others)}." if others else "."
     low = min(fitted, key=lambda layer: _share(layer, family))
     high = max(fitted, key=lambda layer: _share(layer, family))
@@ -103,10 +103,6 @@ def profile(summary: Summary) -> str:
     """Say where in the network the models explain most and least beyond noise."""
     gains = [(_gain(layer), layer) for layer in summary.layers]
     known = [(gain, layer) for gain, layer in gains if gain is not None]
-    if len(known) < 2:
-        return (
-            "One layer has a fit, so there is one column of marks. The longer the line, the more is learned structure."
-        )
     most, least = max(known, key=lambda pair: pair[0])[1], min(known, key=lambda pair: pair[0])[1]
     longest, shortest = (f"depth {layer.depth} ({_against(layer.quality)})" for layer in (most, least))
     return (
@@ -122,16 +118,17 @@ def scales(analysis: Analysis, eligible: int, shown: int) -> list[str]:
     paragraphs = []
     if eligible:
         middle = np.median(sigma, axis=0)
-        alike = float((np.abs(sigma[:, 0] - sigma[:, 1]) <= CLOSE * sigma.max(1)).mean())
+        alike = percent(float((np.abs(sigma[:, 0] - sigma[:, 1]) <= CLOSE * sigma.max(1)).mean()), 0)
         zero = int((sigma == 0).any(1).sum())
         paragraphs.append(
-            f"The medians are sigma_x {number(middle[0])} and sigma_y {number(middle[1])} pixels. "
-            f"For {percent(alike, 0)} of the filters the two scales differ by less than {percent(CLOSE, 0)}, and so lie near the diagonal."
+            f"The medians are sigma_x {number(middle[0])} and sigma_y {number(middle[1])} pixels. For {alike} of the "
+            f"filters the two scales differ by less than {percent(CLOSE, 0)}, and so lie near the diagonal."
         )
         if any(f.filters and FAMILIES[f.family].has_alpha for f in analysis.summary.families):
             paragraphs.append("Sharpening has one scale for both axes and lies on the diagonal by definition.")
         if zero:
-            paragraphs.append(f"{_filters(zero)} best with a scale of 0: no smoothing along at least one axis.")
+            fit = "fits" if zero == 1 else "fit"
+            paragraphs.append(f"{plural(zero, 'filter')} {fit} best with sigma = 0 along an axis: no smoothing there.")
     bound = int(analysis.at_largest_scale.sum())
     if bound:
         paragraphs.append(
@@ -158,10 +155,12 @@ def distribution(analysis: Analysis) -> list[str]:
         mine = analysis.size == size.size
         filters, noise = (v[mine & np.isfinite(v)] for v in (analysis.r2, analysis.control_r2))
         if len(filters) and len(noise):
-            limit = float(np.quantile(noise, 0.95))
-            above = percent(float((filters > limit).mean()))
+            few = len(noise) < FEW
+            limit = float(noise.max() if few else np.quantile(noise, 0.95))
+            beaten = "all of the noise" if few else "95 % of the noise"
+            above = percent(float((filters > limit).mean()), 0 if few else 1)
             paragraphs.append(
-                f"{size_name(size.size)}: {above} of the filters are explained better than 95 % of the noise "
+                f"{size_name(size.size)}: {above} of the filters are explained better than {beaten} "
                 f"(r² above {number(limit)})."
             )
     if len(analysis.summary.sizes) > 1:
@@ -171,17 +170,18 @@ def distribution(analysis: Analysis) -> list[str]:
     return paragraphs
 
 
-def gallery(analysis: Analysis) -> str:
-    """Say what the gallery shows."""
+def gallery(analysis: Analysis, *, several: bool) -> str:
+    """Say what the gallery shows; `several` where some family has more than one filter to show."""
     few = analysis.summary.negligible
+    which = (
+        "the filter that its model explains best, the median one and the worst, by r²" if several else "its one filter"
+    )
     text = (
-        "For each family the filter that its model explains best, the median one and the worst, by r². "
-        "The three pictures of a row share one range of colours, centred at zero, so a faint residual is a small one. "
-        "What stands out in a residual is what the family cannot show."
+        f"For each family {which}. The three pictures of a row share one range of colours, centred at zero, so a faint "
+        "residual is a small one. What stands out in a residual is what the family cannot show."
     )
-    return text + (
-        f" {_filters(few, verb=None)} with a negligible norm {'is' if few == 1 else 'are'} left out." if few else ""
-    )
+    left_out = f" {plural(few, 'filter')} with a negligible norm {'is' if few == 1 else 'are'} left out."
+    return text + (left_out if few else "")
 
 
 def layers(summary: Summary) -> str:
@@ -192,7 +192,16 @@ def layers(summary: Summary) -> str:
     return text
 
 
+def _stands_out(family: FamilySummary, fitted: int) -> bool:
+    """Whether a family is so much more, or less, frequent than in noise that it cannot well be chance."""
+    filters, noise = family.share * fitted, family.control_share * fitted
+    larger, smaller = max(filters, noise), min(filters, noise)
+    return larger > 1.5 * smaller and larger - smaller > 3 * (larger + smaller) ** 0.5
+
+
 def _times(family: FamilySummary) -> str:
+    if not family.control_share:
+        return f"{family.family} (never in noise)"
     return f"{family.family} ({number(family.share / family.control_share, 1)} times)"
 
 
@@ -209,8 +218,3 @@ def _gain(layer: LayerSummary) -> float | None:
 
 def _against(quality: Quality) -> str:
     return f"{number(quality.median_r2)} against {number(quality.control_median_r2)}"
-
-
-def _filters(number_of: int, verb: tuple[str, str] | None = ("fits", "fit")) -> str:
-    text = plural(number_of, "filter")
-    return f"{text} {verb[number_of != 1]}" if verb else text

@@ -48,8 +48,9 @@ def filter_picture(values: np.ndarray, limit: float, label: str) -> Markup:
         for sign, level in sorted(groups)
     )
     alternative = escape(_alternative(values, label))
+    narrow = f' style="width: {100 * cols / rows:.4g}%"' if rows > cols else ""
     return Markup(
-        f'<svg class="filter" viewBox="0 0 {cols} {rows}" role="img" aria-label="{alternative}" '
+        f'<svg class="filter"{narrow} viewBox="0 0 {cols} {rows}" role="img" aria-label="{alternative}" '
         f'shape-rendering="crispEdges"><rect class="zero" width="{cols}" height="{rows}"/>{paths}</svg>'
     )
 

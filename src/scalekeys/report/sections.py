@@ -5,6 +5,7 @@ A new section is one function here, and one entry in :data:`SECTIONS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,12 +86,13 @@ def families(analysis: Analysis) -> Section:
 
 def depth(analysis: Analysis) -> Section:
     """Follow families, quality and scales from the input to the output."""
+    several = sum(layer.quality.fitted > 0 for layer in analysis.summary.layers) > 1
     body = render(
         "depth.html.j2",
         text=narrative.mix(analysis.summary),
         mix=family_mix(analysis),
-        profile_text=narrative.profile(analysis.summary),
-        profile=depth_profile(analysis),
+        profile_text=narrative.profile(analysis.summary) if several else None,
+        profile=depth_profile(analysis) if several else None,
     )
     return Section("depth", "Over depth", body, short="Depth")
 
@@ -111,7 +113,7 @@ def distribution(analysis: Analysis) -> Section:
 
 def gallery(analysis: Analysis) -> Section:
     """Show the best, the median and the worst fit of each family."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for family in analysis.summary.families:
         picks = analysis.examples(family.family)
         pairs = analysis.filters_and_models([index for _, index in picks])
@@ -126,7 +128,8 @@ def gallery(analysis: Analysis) -> Section:
                     ],
                 }
             )
-    body = render("gallery.html.j2", text=narrative.gallery(analysis), rows=rows)
+    several = any(len(row["examples"]) > 1 for row in rows)
+    body = render("gallery.html.j2", text=narrative.gallery(analysis, several=several), rows=rows, several=several)
     return Section("gallery", "Gallery: learned, model, residual", body, short="Gallery")
 
 

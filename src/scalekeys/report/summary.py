@@ -144,7 +144,8 @@ def negligible(fit: Fit) -> np.ndarray:
         if np.isfinite(part).any():
             marks[start : start + len(layer)] = part < NEGLIGIBLE * np.nanmedian(part)
         start += len(layer)
-    return np.logical_and(marks, fit.family != "")
+    marks &= fit.family != ""
+    return marks
 
 
 def _size(size: tuple[int, int]) -> str:

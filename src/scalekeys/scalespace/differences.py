@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import ModelError
@@ -66,7 +67,7 @@ def compose(*operators: Difference) -> Difference:
     >>> dict(compose(CENTRAL, CENTRAL).stencil)
     {2: 0.25, 0: -0.5, -2: 0.25}
     """
-    return reduce(_compose_two, operators, IDENTITY)
+    return reduce(_compose_two, (operator for operator in operators if operator is not IDENTITY), IDENTITY)
 
 
 def _compose_two(first: Difference, second: Difference) -> Difference:
@@ -140,7 +141,7 @@ def difference_matrix(operator: Difference, size: int, margin: int, window: Wind
     return torch.tensor(difference_rows(operator, size, margin, window), dtype=torch.float64)
 
 
-def difference(f: Kernel1d, operator: Difference, window: Window = "exact") -> Kernel1d:
+def difference(f: Kernel1d, operator: Difference, window: Window = "exact") -> Float[Tensor, "*batch kept"]:
     """Apply a difference operator along the last axis.
 
     Parameters

@@ -122,7 +122,7 @@ def linearly_integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
     >>> import torch
     >>> linearly_integrated_gaussian(torch.tensor([0.0, 1.0]), 1)
     tensor([[0.0000, 1.0000, 0.0000],
-            [0.2332, 0.3687, 0.2332]])
+            [0.2408, 0.3687, 0.2408]])
     """
     n = _taps(t, radius)
     positive, safe = _positive(t)

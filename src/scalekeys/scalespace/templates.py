@@ -176,11 +176,12 @@ def _parameters(sigma: Tensor, alpha: ArrayLike | float | None) -> Tensor:
         raise ModelError(f"sigma is a standard deviation and must be finite and at least 0; got [{low}, {high}]")
     if alpha is None:
         return sigma.square()
-    strength = as_float_tensor(alpha) if isinstance(alpha, np.ndarray) else torch.as_tensor(alpha)
+    numbers = as_float_tensor(alpha) if isinstance(alpha, np.ndarray) else alpha
+    strength = torch.as_tensor(numbers, dtype=sigma.dtype, device=sigma.device)
     if strength.ndim and strength.shape != sigma.shape[:-1]:
         shapes = f"{tuple(strength.shape)} for sigma of shape {tuple(sigma.shape)}"
         raise ModelError(f"alpha must be one number or have the shape of sigma without its last axis, got {shapes}")
-    return torch.stack([sigma[..., 0].square(), strength.to(sigma).expand(sigma.shape[:-1])], dim=-1)
+    return torch.stack([sigma[..., 0].square(), strength.expand(sigma.shape[:-1])], dim=-1)
 
 
 def _axis_operators(family: Family, axis: str, size: int, window: Window) -> list[list[list[list[float]]]]:

@@ -48,7 +48,9 @@ class DigitsNetwork(nn.Module):
 
     def __init__(self, width: int = _WIDTH, blocks: int = _BLOCKS) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(1, width, 2, stride=2)
+        # Patches of 2 x 2 become channels: in a file, the weight of an ordinary convolution of a grey image has the shape
+        # of a depthwise one.
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, width, 1))
         self.blocks = nn.Sequential(*(_Block(width) for _ in range(blocks)))
         self.head = nn.Linear(width, 10)
 

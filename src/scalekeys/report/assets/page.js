@@ -125,11 +125,9 @@
   }
 
   document.querySelectorAll("table.sortable").forEach(sortable);
-  if (typeof Plotly === "undefined") return;
   const plots = [...document.querySelectorAll("script[data-figure]")].map((script) => new Plot(script));
   for (const plot of plots) plot.legend();
-  const drawn = Promise.all(plots.map((plot) => plot.draw()));
-  drawn.then(() => root.setAttribute("data-drawn", "true"));
+  Promise.all(plots.map((plot) => plot.draw())).then(() => root.setAttribute("data-drawn", "true"));
   dark.addEventListener("change", () => plots.forEach((plot) => plot.draw()));
   window.addEventListener("resize", () => {
     for (const plot of plots) if (plot.narrow() !== plot.isNarrow) plot.draw();

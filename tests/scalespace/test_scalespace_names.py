@@ -1,0 +1,36 @@
+"""The public names, written out so that none vanishes unseen."""
+
+from scalekeys import scalespace
+
+
+def test_no_public_name_vanishes():
+    assert set(scalespace.__all__) == {
+        "BACKWARD",
+        "CENTRAL",
+        "DIFFERENCES",
+        "FAMILIES",
+        "FORWARD",
+        "IDEAL8",
+        "IDENTITY",
+        "SECOND",
+        "WINDOWS",
+        "Difference",
+        "Family",
+        "TemplatePlan",
+        "Term",
+        "Window",
+        "compose",
+        "difference",
+        "difference_matrix",
+        "discrete_gaussian",
+        "family",
+        "integrated_gaussian",
+        "laplacian_stencil",
+        "linearly_integrated_gaussian",
+        "mixed_stencil",
+        "normalized_sampled_gaussian",
+        "sampled_gaussian",
+        "template",
+        "template_plan",
+    }
+    assert [name for name in scalespace.__all__ if not hasattr(scalespace, name)] == []
