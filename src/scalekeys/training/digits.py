@@ -48,7 +48,7 @@ class DigitsNetwork(nn.Module):
 
     def __init__(self, width: int = _WIDTH, blocks: int = _BLOCKS) -> None:
         super().__init__()
-        # Patches of 2 x 2 become channels: in a file, the weight of an ordinary convolution of a grey image has the shape
+        # Patches of 2 x 2 become channels: in a file, the weight of a convolution of a grey image would have the shape
         # of a depthwise one.
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, width, 1))
         self.blocks = nn.Sequential(*(_Block(width) for _ in range(blocks)))
