@@ -1,13 +1,20 @@
 """Run-time checks of shapes, which come before the first import of the package, and shared fixtures."""
 
-from collections.abc import Iterator
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import jaxtyping
 import pytest
 
-jaxtyping.install_import_hook("scalekeys", "shape_checks.check_shapes")
+PACKAGE = "scalekeys"
+CHECKS = "shape_checks.check_shapes"
+
+hook = jaxtyping.install_import_hook(PACKAGE, CHECKS)
 
 collect_ignore_glob = ["*conftest.py"]  # --doctest-modules would import each of them under the one name of conftest
 
@@ -26,7 +33,30 @@ def shared() -> Path:
 
 @pytest.fixture
 def without_shape_checks() -> Iterator[None]:
-    """Switch the run-time checks off: for a tracer, which cannot see through them, and for arguments they refuse."""
+    """Let a test hand over what the run-time checks would refuse before the package can."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def package_without_shape_checks() -> Callable[[str], AbstractContextManager[ModuleType]]:
+    """Give a function that imports a second, unchecked copy of the package, for a tracer to see through."""
+    return _unchecked
+
+
+@contextmanager
+def _unchecked(name: str) -> Iterator[ModuleType]:
+    checked = _take_out()
+    hook.uninstall()
+    try:
+        yield importlib.import_module(name)
+    finally:
+        _take_out()
+        sys.modules.update(checked)
+        globals()["hook"] = jaxtyping.install_import_hook(PACKAGE, CHECKS)
+
+
+def _take_out() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name.split(".")[0] == PACKAGE]
+    return {name: sys.modules.pop(name) for name in names}

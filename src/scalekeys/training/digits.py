@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-EPOCHS = 100
+EPOCHS = 60
 _SIDE = 24  # three times the size of the bundled digits
 _WIDTH, _BLOCKS = 32, 3
 _BATCH = 128

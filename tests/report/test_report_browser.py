@@ -1,0 +1,187 @@
+"""The page in a browser, from a file, with no network: it draws, answers, sorts, fits, and follows the scheme."""
+
+import re
+import shutil
+
+import pytest
+
+from scalekeys.report import write_report
+from scalekeys.report.words import SIGMA, size_name
+
+pytestmark = pytest.mark.browser
+
+_FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+_POINT = """([name, trace, point]) => {
+    const plot = document.getElementById(`figure-${name}`);
+    plot.scrollIntoView({block: "center"});
+    const {xaxis, yaxis} = plot._fullLayout, data = plot.data[trace], box = plot.getBoundingClientRect();
+    const x = data.type === "bar" ? data.x[point] / 2 : data.x[point];
+    return {x: box.left + xaxis._offset + xaxis.d2p(x), y: box.top + yaxis._offset + yaxis.d2p(data.y[point]),
+            text: data.hovertext[point]};
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("needs Chromium, which is not installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=found, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def files(fitted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+
+    def file(name):
+        path = folder / f"{name}.html"
+        if not path.exists():
+            write_report(*fitted(name), path)
+        return path.as_uri()
+
+    return file
+
+
+@pytest.fixture
+def visit(browser, files):
+    """Open a report, and fail at the end if the page complained or asked for anything outside its file."""
+    pages, complaints = [], []
+
+    def visit(name, *, width=1280, scheme="light"):
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        pages.append(page)
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda r: None if re.match("file:|data:|blob:", r.url) else complaints.append(r.url))
+        page.goto(files(name))
+        page.wait_for_selector("html[data-drawn]", timeout=20_000)
+        return page
+
+    yield visit
+    for page in pages:
+        page.close()
+    assert complaints == []
+
+
+def hover(page, figure, trace=0, point=0):
+    target = page.evaluate(_POINT, [figure, trace, point])
+    page.mouse.move(target["x"] - 20, target["y"] - 3)
+    page.mouse.move(target["x"], target["y"], steps=3)
+    page.wait_for_selector(f"#figure-{figure} .hoverlayer .hovertext", timeout=5_000)
+    return page.locator(f"#figure-{figure} .hoverlayer").text_content(), target["text"]
+
+
+def test_every_figure_is_drawn(visit):
+    page = visit("network")
+    for name in ("family-mix", "depth-profile", "scales", "r2"):
+        assert page.locator(f"#figure-{name} .main-svg").count() > 0
+    assert page.locator("#figure-scales .point").count() == 101
+    assert page.locator(".modebar-btn--logo").count() == 0
+
+
+def test_a_point_of_the_scatter_tells_layer_and_channel(visit):
+    shown, expected = hover(visit("keys"), "scales", trace=4)
+    assert "filters" in shown
+    assert f"channel 4, {size_name('7x7')}, dx" in shown
+    assert f"channel 4, {size_name('7x7')}, dx<br>" in expected
+
+
+def test_a_bar_tells_family_and_count(visit):
+    shown, _ = hover(visit("network"), "family-mix", trace=0, point=1)
+    assert "net.blocks.1.dw" in shown
+    assert re.search(r"smooth: \d+ of 30 filters", shown)
+
+
+def test_a_name_is_shown_and_not_run(visit):
+    page = visit("hostile")
+    assert page.locator("h1").inner_text().startswith("<script>alert(1)</script>\"'&amp;é漢")
+    shown, _ = hover(page, "family-mix")
+    assert "<script>" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        *(("network", width, scheme) for width in (1280, 390) for scheme in ("light", "dark")),
+        ("deep", 1280, "light"),
+        ("deep", 390, "dark"),
+        ("hostile", 390, "light"),
+        ("rows", 390, "dark"),
+    ],
+)
+def test_the_page_fits_its_window(visit, name, width, scheme):
+    page = visit(name, width=width, scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("[...document.querySelectorAll('.canvas')].every(c => c.scrollWidth <= c.clientWidth + 1)")
+
+
+def test_plots_follow_the_window(visit):
+    page = visit("network")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function("document.querySelector('#figure-scales .main-svg').clientWidth < 380")
+    page.wait_for_function("document.querySelector('#figure-family-mix').layout.yaxis.ticktext[1].trim() === '1'")
+
+
+def test_the_page_and_its_plots_follow_the_scheme(visit):
+    page = visit("network")
+    colours = """() => [getComputedStyle(document.body).backgroundColor,
+        document.getElementById("figure-scales")._fullLayout.font.color,
+        getComputedStyle(document.querySelector(".filter .zero")).fill]"""
+    light = page.evaluate(colours)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.getElementById('figure-scales')._fullLayout.font.color === '#e7e5df'")
+    dark = page.evaluate(colours)
+    assert all(before != after for before, after in zip(light, dark, strict=True))
+    assert light[1] == "#1c1e22"
+
+
+def test_the_table_of_layers_sorts_both_ways(visit):
+    page = visit("network")
+    head = page.locator("table.sortable th", has_text="filters").first
+    column = "[...document.querySelectorAll('table.sortable tbody tr')].map(r => r.cells[5].textContent.trim())"
+    assert page.evaluate(column) == ["40", "30", "24", "10"]
+    head.locator("button").click()
+    assert page.evaluate(column) == ["10", "24", "30", "40"]
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.locator("button").press("Enter")
+    assert page.evaluate(column) == ["40", "30", "24", "10"]
+    assert head.get_attribute("aria-sort") == "descending"
+    page.locator("table.sortable th", has_text="layer").first.locator("button").click()
+    assert page.locator("table.sortable tbody tr").first.locator("th").inner_text() == "net.blocks.0.dw"
+    assert head.get_attribute("aria-sort") == "none"
+
+
+def test_missing_numbers_sort_last(visit):
+    page = visit("rows")
+    for _ in range(2):
+        page.locator("table.sortable th", has_text=f"{SIGMA}x").locator("button").click()
+        names = page.locator("table.sortable tbody th").all_inner_texts()
+        assert names == ["row", "column"]
+
+
+def test_the_legend_hides_and_isolates(visit):
+    page = visit("network")
+    legend = page.locator('.legend[data-for="scales"] button')
+    everything = page.locator("#figure-scales .point").count()
+    legend.first.click()
+    assert legend.first.get_attribute("aria-pressed") == "false"
+    page.wait_for_function(f"document.querySelectorAll('#figure-scales .point').length < {everything}")
+    legend.first.dblclick()
+    assert [b.get_attribute("aria-pressed") for b in legend.all()].count("true") == 1
+    legend.first.dblclick()
+    page.wait_for_function(f"document.querySelectorAll('#figure-scales .point').length === {everything}")
+
+
+def test_a_page_without_figures_works_too(visit):
+    page = visit("nothing")
+    assert page.locator(".canvas").count() == 0
+    page.locator("table.sortable th button").first.click()
+    assert page.locator("table.sortable th").first.get_attribute("aria-sort") == "ascending"

@@ -1,0 +1,145 @@
+"""The page as a document: complete, the same every time, safe against names, and in agreement with the summary."""
+
+import re
+import time
+
+import pytest
+from parsed_page import ParsedPage
+
+import scalekeys as sk
+from conftest import HOSTILE
+from scalekeys.errors import OutputError
+from scalekeys.report import render_report, summarize, write_report
+from scalekeys.report.words import count, number, percent, size_name
+
+
+def plain(text):
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_every_kind_of_bank_gives_a_page_with_its_sections(fitted, bank_name):
+    page = ParsedPage(render_report(*fitted(bank_name)))
+    sections = [attributes["id"] for attributes in page.of("section")]
+    everything = ["sizes", "families", "depth", "scales", "distribution", "gallery", "layers", "method"]
+    assert sections == (["layers", "method"] if bank_name == "nothing" else everything)
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    links = {attributes["href"][1:] for attributes in page.of("a") if attributes["href"].startswith("#")}
+    assert links <= set(identifiers)
+
+
+def test_the_page_loads_nothing(fitted, bank_name):
+    page = ParsedPage(render_report(*fitted(bank_name)))
+    for tag, attributes in page.elements:
+        assert "src" not in attributes, tag
+        if tag != "a":
+            assert attributes.get("href", "data:").startswith("data:"), tag
+    source = render_report(*fitted(bank_name))
+    style = source[source.index("<style>") : source.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    outside = [link for link in (a["href"] for a in page.of("a")) if not link.startswith("#")]
+    assert outside == ["https://arxiv.org/abs/2509.12746"]
+
+
+def test_the_same_fits_give_the_same_bytes(fitted):
+    bank = fitted("network")[0].bank
+    again = sk.fit(bank), sk.fit(sk.noise_like(bank))
+    assert render_report(*fitted("network")) == render_report(*again)
+
+
+def test_names_cannot_break_out(fitted):
+    source = render_report(*fitted("hostile"))
+    assert "<script>alert" not in source
+    page = ParsedPage(source)
+    assert len(page.of("script")) == len(ParsedPage(render_report(*fitted("network"))).of("script"))
+    assert page.text.count(HOSTILE) >= 3  # the heading, the note, the table of layers
+    hover = page.figures["scales"]["data"][0]["hovertext"][0]
+    assert "&lt;" in hover
+    assert "<script" not in hover
+
+
+def test_the_figures_stand_in_scripts_that_close_where_they_should(fitted, bank_name):
+    source = render_report(*fitted(bank_name))
+    for block in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', source, flags=re.DOTALL):
+        assert "<" not in block
+    assert ParsedPage(source).figures.keys() <= {"family-mix", "depth-profile", "scales", "r2"}
+
+
+def test_the_numbers_are_those_of_the_summary(fitted):
+    summary = summarize(*fitted("network"))
+    page = ParsedPage(render_report(*fitted("network")))
+    quality = summary.quality
+    assert (
+        f"{quality.filters} depthwise filters in 4 layers. Eight idealized receptive fields explain "
+        f"{plain(percent(quality.share_explained))} of their energy; noise of the same norms reaches "
+        f"{plain(percent(quality.control_share_explained))}. "
+        f"{plain(percent(1 - quality.share_explained))} is not explained." in page.text
+    )
+    assert f"median r² {number(quality.median_r2)} noise {number(quality.control_median_r2)}" in page.text
+    for size in summary.sizes:
+        numbers = (
+            f"{size_name(size.size)} {size.quality.filters} {number(size.quality.median_r2)} "
+            f"{number(size.quality.control_median_r2)} {percent(size.quality.share_explained)}"
+        )
+        assert plain(numbers) in page.text
+    for family in summary.families:
+        card = f"filters {family.filters} share {percent(family.share)} share in noise {percent(family.control_share)}"
+        assert plain(card) in page.text
+    for layer in summary.layers:
+        share = percent(layer.families[layer.main_family] / layer.quality.fitted)
+        row = f"{layer.name} {size_name(layer.size)} {layer.stride} {layer.dilation} {layer.quality.filters}"
+        assert plain(f"{row} {layer.main_family} {share}") in page.text
+
+
+def test_notes_and_statuses_are_told_in_words(fitted):
+    text = ParsedPage(render_report(*fitted("network"))).text
+    assert "Note read params_ema of sigma/net.pth" in text
+    assert "1 filter zero-filter" in text
+    assert "1 filter constant-filter" in text
+    assert "1 filter non-finite" in text
+    assert "1 filter negligible" in text
+    assert f"24 filters of {size_name('3x3')}" in text
+
+
+def test_what_cannot_be_fitted_is_said_plainly(fitted):
+    page = ParsedPage(render_report(*fitted("nothing")))
+    assert "Nothing could be fitted" in page.text
+    assert not page.figures
+    assert len(render_report(*fitted("nothing"))) < 100_000  # no plotting library without figures
+
+
+def test_bounds_are_told_apart(fitted):
+    fit, _ = fitted("many")
+    text = ParsedPage(render_report(*fitted("many"))).text
+    told = [int(n.replace(" ", "")) for n in re.findall(r"([\d ]*\d) filters? at-bound in (?:scale|strength)", text)]
+    assert len(told) == 2
+    assert sum(told) == (fit.status == "at-bound").sum()
+
+
+def test_twenty_thousand_filters_take_about_a_second(fitted):
+    fits = fitted("many")
+    render_report(*fits)
+    start = time.perf_counter()
+    page = render_report(*fits)
+    assert time.perf_counter() - start < 2
+    assert plain(f"{count(20_000)} depthwise filters") in ParsedPage(page).text
+    assert len(page) < 8_000_000
+
+
+def test_the_file_holds_the_page_and_is_not_overwritten(fitted, tmp_path):
+    path = tmp_path / "report.html"
+    summary = write_report(*fitted("keys"), path)
+    assert summary == summarize(*fitted("keys"))
+    assert path.read_text(encoding="utf-8") == render_report(*fitted("keys"))
+    with pytest.raises(OutputError, match="exists"):
+        write_report(*fitted("keys"), path)
+    write_report(*fitted("keys"), path, force=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_negligible_filter_has_a_fit(fitted):
+    fit, _ = fitted("network")
+    marks = sk.report.negligible(fit)
+    assert marks.sum() == 1
+    assert (fit.family[marks] != "").all()
