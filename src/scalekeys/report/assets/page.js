@@ -128,7 +128,7 @@
   const plots = [...document.querySelectorAll("script[data-figure]")].map((script) => new Plot(script));
   for (const plot of plots) plot.legend();
   Promise.all(plots.map((plot) => plot.draw())).then(() => root.setAttribute("data-drawn", "true"));
-  dark.addEventListener("never", () => plots.forEach((plot) => plot.draw()));
+  dark.addEventListener("change", () => plots.forEach((plot) => plot.draw()));
   window.addEventListener("resize", () => {
     for (const plot of plots) if (plot.narrow() !== plot.isNarrow) plot.draw();
   });
