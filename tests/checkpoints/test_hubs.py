@@ -117,16 +117,18 @@ def test_hf_reads_a_pickled_format_without_executing_it(cache, network, tmp_path
     assert not (tmp_path / "executed").exists()
 
 
-def test_timm_never_executes_a_pickle_either(cache, files, tmp_path, monkeypatch):
+def test_timm_never_executes_a_pickle_either(tmp_path, monkeypatch):
+    """Some releases of timm load some files with ``weights_only=False``; a stand-in does so here."""
+
     class Evil:
         def __reduce__(self):
             return os.system, (f"touch {tmp_path / 'executed'}",)
 
+    torch.save({"x": Evil()}, tmp_path / "evil.pth")
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: torch.load(tmp_path / "evil.pth", weights_only=False))
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    pickled = {"config.json": files["config.json"], "pytorch_model.bin": lambda path: torch.save({"x": Evil()}, path)}
-    add(cache, "someone/evil", pickled)
-    with pytest.raises(CheckpointError, match="timm:hf-hub:someone/evil: "):
-        extract("timm:hf-hub:someone/evil")
+    with pytest.raises(CheckpointError, match=r"^timm:convnext_atto: .*UnpicklingError"):
+        extract("timm:convnext_atto")
     assert not (tmp_path / "executed").exists()
     assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
     assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
@@ -215,6 +217,14 @@ def test_a_pickled_format_is_fetched_only_for_want_of_another(network, tmp_path,
     asked = downloads(monkeypatch, tmp_path, available)
     assert_same(extract("hf:someone/net"), extract(network))
     assert asked == ["pytorch_model.bin"]
+
+
+def test_folders_inside_a_repository_are_not_fetched(network, tmp_path, monkeypatch):
+    names = ["unet/model.safetensors", "onnx/model.onnx", "logs/last.pth"]
+    asked = downloads(monkeypatch, tmp_path, dict.fromkeys(names, lambda path: path.touch()))
+    with pytest.raises(CheckpointError, match="this folder holds no weights"):
+        extract("hf:someone/net")
+    assert asked == []
 
 
 @pytest.mark.parametrize(

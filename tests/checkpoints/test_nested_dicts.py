@@ -126,6 +126,23 @@ def test_a_dict_that_holds_itself():
     assert value_of(extract(tree)) == 3
 
 
+class Counted(dict):
+    """A dict that counts how often it is looked through."""
+
+    looks = 0
+
+    def items(self):
+        self.looks += 1
+        return super().items()
+
+
+def test_a_dict_that_holds_itself_many_times_is_not_looked_through_again_and_again():
+    tree = Counted(extra=weights(3))
+    tree |= dict.fromkeys(CUSTOMARY[:3], tree)
+    assert value_of(extract(tree)) == 3
+    assert tree.looks < 20
+
+
 def test_a_very_deep_dict():
     tree = weights(3)
     for _ in range(5000):

@@ -69,20 +69,15 @@ def _fresh_compiler():
 
 
 @long
-def test_traced_without_a_bound_it_agrees_with_eager_and_so_do_its_gradients(package, case):
-    _compare_values_and_gradients(case.of(package), case.inputs)
+def test_traced_without_a_bound_it_agrees_with_eager(package, case):
+    _compare_compiled(case.of(package), case.inputs, "aot_eager")
 
 
 @short
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_traced_with_a_bound_it_agrees_with_eager_and_so_do_its_gradients(package, case, dtype):
-    _compare_values_and_gradients(case.of(package), tuple(value.to(dtype) for value in case.inputs))
-
-
-def _compare_values_and_gradients(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
-    inputs = tuple(value.detach().clone().requires_grad_() for value in inputs)
+def test_traced_with_a_bound_its_gradients_agree_with_eager(package, case, dtype):
+    function, inputs = case.of(package), tuple(value.to(dtype, copy=True).requires_grad_() for value in case.inputs)
     eager, traced = function(*inputs), torch.compile(function, fullgraph=True, backend="aot_eager")(*inputs)
-    assert_close(traced.detach(), eager.detach())
     direction = torch.linspace(-1, 1, eager.numel(), dtype=eager.dtype).reshape(eager.shape)
     expected, actual = (torch.autograd.grad(value, inputs, direction) for value in (eager, traced))
     for one, other in zip(actual, expected, strict=True):
@@ -92,22 +87,25 @@ def _compare_values_and_gradients(function: Callable[..., Tensor], inputs: tuple
 @short
 @pytest.mark.parametrize("device", DEVICES)
 def test_compiled_with_a_bound_it_agrees_with_eager(package, case, device):
-    _compare_compiled(case.of(package), tuple(value.to(device) for value in case.inputs))
+    _compare_compiled(case.of(package), tuple(value.to(device) for value in case.inputs), "inductor")
 
 
 @pytest.mark.slow
 @long
 @pytest.mark.parametrize("device", DEVICES)
 def test_compiled_without_a_bound_it_agrees_with_eager(package, case, device):
-    _compare_compiled(case.of(package), tuple(value.to(device) for value in case.inputs))
+    _compare_compiled(case.of(package), tuple(value.to(device) for value in case.inputs), "inductor")
 
 
-def _compare_compiled(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
-    assert_close(torch.compile(function, fullgraph=True, backend="inductor")(*inputs), function(*inputs))
+def _compare_compiled(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], backend: str) -> None:
+    assert_close(torch.compile(function, fullgraph=True, backend=backend)(*inputs), function(*inputs))
 
 
-@long
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("case", "strict"),
+    [*((case, False) for case in LONG.values()), *((case, True) for case in SHORT.values())],
+    ids=[*LONG, *(f"bounded-strict-{name}" for name in SHORT)],
+)
 def test_exported_it_agrees_with_eager_for_any_number_of_kernels(package, case, strict):
     batch = torch.export.Dim("batch", min=2)
     dynamic = (tuple({0: batch} for _ in case.inputs),)

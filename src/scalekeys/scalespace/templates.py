@@ -68,9 +68,9 @@ class TemplatePlan:
             ``[K]`` or ``[K, K_1, K_2, K_11, K_12, K_22]``, derivatives with respect to the two parameters.
         """
         if not self.family.has_alpha:
-            return self._separable(parameters[:, 0], parameters[:, 1], max_variance, order)
-        t, alpha = parameters[:, 0], parameters[:, 1, None, None]
-        moving = self._separable(t, t, max_variance, order)
+            return self._separable(parameters, max_variance, order)
+        alpha = parameters[:, 1, None, None]
+        moving = self._separable(parameters[:, :1], max_variance, order)
         fixed = torch.tensor(self._fixed, dtype=moving.dtype, device=moving.device)
         if order == 0:
             return fixed + alpha[:, None] * moving
@@ -78,17 +78,19 @@ class TemplatePlan:
         dp, ddp = px + py, pxx + 2 * pxy + pyy
         return torch.stack([fixed + alpha * p, alpha * dp, p, alpha * ddp, dp, torch.zeros_like(p)], dim=1)
 
-    def _separable(self, tx: Tensor, ty: Tensor, max_variance: float | None, order: Order) -> Tensor:
-        """Sum of the terms that depend on the scale, and its derivatives in ``(t_x, t_y)``."""
+    def _separable(self, variances: Tensor, max_variance: float | None, order: Order) -> Tensor:
+        """Sum of the terms that depend on the scale, and its derivatives, for one variance or one along each axis."""
         pairs = _DERIVATIVES if order else _DERIVATIVES[:1]
-        x = self._profiles("x", tx, max_variance)[:, [i for i, _ in pairs]]
-        y = self._profiles("y", ty, max_variance)[:, [j for _, j in pairs]]
+        kernels = discrete_gaussian(variances, max(self._radius.values()), max_variance=max_variance)
+        x = self._profiles("x", kernels[:, 0])[:, [i for i, _ in pairs]]
+        y = self._profiles("y", kernels[:, -1])[:, [j for _, j in pairs]]
         return y.transpose(-1, -2) @ x
 
-    def _profiles(self, axis: str, t: Tensor, max_variance: float | None) -> Tensor:
+    def _profiles(self, axis: str, kernel: Tensor) -> Tensor:
         """Profiles along one axis: shape (filters, derivative in t 0..2, terms, taps)."""
-        kernel = discrete_gaussian(t, self._radius[axis], max_variance=max_variance)
+        excess = kernel.shape[-1] // 2 - self._radius[axis]
         operators = torch.tensor(self._operators[axis], dtype=kernel.dtype, device=kernel.device)
+        kernel = kernel[:, excess : kernel.shape[-1] - excess]
         return (kernel @ operators.flatten(0, 2).T).reshape(kernel.shape[0], *operators.shape[:3])
 
 
