@@ -99,7 +99,7 @@ def test_hf_reads_a_revision(cache, files, network):
     assert_same(extract("hf:someone/their-net@v1.0"), extract(network))
     assert_same(extract(f"hf:someone/their-net@{COMMIT}"), extract(network))
     with pytest.raises(
-        CheckpointError, match="hf:someone/their-net: is neither in the local cache nor can it be fetched"
+        CheckpointError, match="hf:someone/their-net: can be loaded neither from the local cache nor over"
     ):
         extract("hf:someone/their-net")
 
@@ -127,7 +127,7 @@ def test_timm_never_executes_a_pickle_either(tmp_path, monkeypatch):
     torch.save({"x": Evil()}, tmp_path / "evil.pth")
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: torch.load(tmp_path / "evil.pth", weights_only=False))
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(CheckpointError, match=r"^timm:convnext_atto: .*UnpicklingError"):
+    with pytest.raises(CheckpointError, match="^timm:convnext_atto: .* scalekeys never executes a pickle"):
         extract("timm:convnext_atto")
     assert not (tmp_path / "executed").exists()
     assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
@@ -137,7 +137,9 @@ def test_timm_never_executes_a_pickle_either(tmp_path, monkeypatch):
 def test_an_empty_cache_and_no_network(cache):
     way_out = r"check the name and the network, set HF_HOME to a cache that holds it \(HF_HUB_OFFLINE=1 .*\), or give"
     for source, name in ((f"timm:{NAME}", NAME), ("hf:someone/their-net", "someone/their-net")):
-        with pytest.raises(CheckpointError, match=f"{name}: is neither in the local cache nor.*; {way_out}") as caught:
+        with pytest.raises(
+            CheckpointError, match=f"{name}: can be loaded neither from the local cache nor.*; {way_out}"
+        ) as caught:
             extract(source)
         assert "\n" not in str(caught.value)
 
@@ -150,7 +152,7 @@ def test_a_repository_without_weights(cache):
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "..", "spaces in it"])
 def test_what_can_be_no_repository(cache, name):
-    with pytest.raises(CheckpointError, match=r"^hf:.*: is neither in the local cache nor can it be fetched"):
+    with pytest.raises(CheckpointError, match=r"^hf:.*: can be loaded neither from the local cache nor over"):
         extract(f"hf:{name}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from scalekeys.checkpoints.checkpoint import Checkpoint
@@ -42,6 +43,11 @@ def open_timm(name: str, *, weights: str | None = None) -> Checkpoint:
     try:
         with _weights_only():
             module = timm.create_model(name, pretrained=True)
+    except UnpicklingError as error:
+        raise CheckpointError(
+            f"{label}: is stored as a pickle that would have to be executed, and scalekeys never executes a pickle; "
+            "look for a copy in safetensors"
+        ) from error
     except Exception as error:  # timm, the hub client and the network have no common class
         raise _not_fetched(label, error, "give a checkpoint file instead") from error
     return open_module(module, weights=weights, label=label, model=label)
@@ -105,7 +111,7 @@ def _check_name(timm: Any, name: str) -> None:
 def _not_fetched(label: str, error: Exception, otherwise: str) -> CheckpointError:
     reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     return CheckpointError(
-        f"{label}: is neither in the local cache nor can it be fetched ({reason}); check the name and the network, "
+        f"{label}: can be loaded neither from the local cache nor over the network ({reason}); check the name and the network, "
         f"set HF_HOME to a cache that holds it (HF_HUB_OFFLINE=1 then spares the network), or {otherwise}"
     )
 

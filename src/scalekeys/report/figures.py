@@ -170,7 +170,8 @@ def scale_scatter(analysis: Analysis) -> tuple[Figure, int, int]:
     end = 1.04 * largest**0.5
     scale = {"range": [-0.03 * end, end], "tickangle": 0, **_ticks(largest, 0.05)}
     layout = base_layout(
-        height=560,
+        height=570,
+        margin={"l": 52, "r": 12, "t": 26, "b": 44},  # the top leaves room for the button that saves a picture
         xaxis=axis(f"{SIGMA_X} in pixels", **scale),
         yaxis=axis(f"{SIGMA_Y} in pixels", **scale),
         shapes=[line((0, end), (0, end), line={"color": "var(--muted)", "width": 1, "dash": "dot"})],
