@@ -18,7 +18,7 @@ hook = jaxtyping.install_import_hook(PACKAGE, CHECKS)
 
 collect_ignore_glob = ["*conftest.py"]  # --doctest-modules would import each of them under the one name of conftest
 
-hypothesis.settings.register_profile("scalekeys", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("scalekeys", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("scalekeys")
 
 

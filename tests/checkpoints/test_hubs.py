@@ -127,7 +127,7 @@ def test_timm_never_executes_a_pickle_either(tmp_path, monkeypatch):
     torch.save({"x": Evil()}, tmp_path / "evil.pth")
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: torch.load(tmp_path / "evil.pth", weights_only=False))
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(CheckpointError, match="^timm:convnext_atto: .* scalekeys never executes a pickle"):
+    with pytest.raises(CheckpointError, match=r"^timm:convnext_atto: .* scalekeys never executes a pickle"):
         extract("timm:convnext_atto")
     assert not (tmp_path / "executed").exists()
     assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"

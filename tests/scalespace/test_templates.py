@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.special import ive
@@ -21,7 +21,7 @@ ALPHA = 0.5256  # of the published fit of filter 7
 sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 names = pytest.mark.parametrize("name", IDEAL8)
 windows = pytest.mark.parametrize("window", WINDOWS)
-scales = st.tuples(st.floats(0, 4), st.floats(0, 4))
+scales = st.tuples(st.floats(0, 3), st.floats(0, 3))
 
 
 def exact(name: str, tx: float, ty: float, size: tuple[int, int]) -> np.ndarray:
@@ -157,10 +157,11 @@ def test_the_central_difference_is_the_mean_of_the_one_sided_ones(window, axis, 
 
 
 @pytest.mark.parametrize("name", [name for name in IDEAL8 if name.startswith("d")])
+@settings(max_examples=15)
 @given(sigma=scales)
 def test_a_derivative_answers_with_1_to_a_ramp_along_its_axis_and_not_to_other_things(name, sigma):
-    x, y = pixels(81)
-    kernel = evaluate(name, sigma, 81)
+    x, y = pixels(61)
+    kernel = evaluate(name, sigma, 61)
     ramps = {"x": (kernel * -x).sum(), "y": (kernel * -y).sum()}  # a convolution meets the ramp mirrored
     along, across = (ramps["x"], ramps["y"]) if name[1] == "x" else (ramps["y"], ramps["x"])
     assert_close(along, np.array(1.0), absolute=1e-12)
@@ -168,10 +169,11 @@ def test_a_derivative_answers_with_1_to_a_ramp_along_its_axis_and_not_to_other_t
 
 
 @pytest.mark.parametrize("name", ["smooth", "sharpen"])
+@settings(max_examples=15)
 @given(sigma=scales)
 def test_smoothing_and_sharpening_keep_constants_and_answer_evenly(name, sigma):
-    x, y = pixels(81)
-    kernel = evaluate(name, sigma, 81)
+    x, y = pixels(61)
+    kernel = evaluate(name, sigma, 61)
     assert_close(kernel.sum(), np.array(1.0), absolute=1e-12)
     assert_close(torch.stack([(kernel * x).sum(), (kernel * y).sum()]), np.zeros(2), absolute=1e-12)
 

@@ -111,8 +111,8 @@ def _check_name(timm: Any, name: str) -> None:
 def _not_fetched(label: str, error: Exception, otherwise: str) -> CheckpointError:
     reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     return CheckpointError(
-        f"{label}: can be loaded neither from the local cache nor over the network ({reason}); check the name and the network, "
-        f"set HF_HOME to a cache that holds it (HF_HUB_OFFLINE=1 then spares the network), or {otherwise}"
+        f"{label}: can be loaded neither from the local cache nor over the network ({reason}); check the name and the "
+        f"network, set HF_HOME to a cache that holds it (HF_HUB_OFFLINE=1 then spares the network), or {otherwise}"
     )
 
 
