@@ -1,70 +1,81 @@
-"""FilterBank and the random control."""
+"""The bank of filters: layers in order, stacks by size, other filters in the same layers."""
 
-import numpy as np
 import pytest
 import torch
 
-import scalekeys as sk
-from scalekeys.filters import FilterBank, LayerFilters
+from scalekeys.errors import FilterError
+from scalekeys.filters import FilterBank, LayerFilters, master_keys
 
 
-def _bank():
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(3, 3, 3), (2, 7, 7), (4, 3, 3)]
-    layers = [LayerFilters(f"l{i}", torch.randn(s, generator=generator) + i, depth=i) for i, s in enumerate(shapes)]
-    return FilterBank(tuple(layers), model="net")
+@pytest.fixture
+def bank() -> FilterBank:
+    layers = (
+        LayerFilters("stem", torch.full((2, 3, 3), 1.0), stride=2, dilation=1, depth=0),
+        LayerFilters("wide", torch.full((1, 3, 5), 2.0), stride=1, dilation=2, depth=1),
+        LayerFilters("head", torch.full((3, 3, 3), 3.0), depth=2),
+    )
+    return FilterBank(layers, model="net", notes=("took state_dict",))
 
 
-def test_filters_of_one_size_come_with_their_positions():
-    filters, positions = _bank().of_size((3, 3))
-    assert positions.tolist() == [0, 1, 2, 5, 6, 7, 8]
-    assert torch.equal(filters, torch.cat([_bank().layers[0].filters, _bank().layers[2].filters]))
-    assert _bank().sizes == ((7, 7), (3, 3))
-    with pytest.raises(sk.FilterError, match="net: no layer has kernels of 5x5; the sizes are 7x7, 3x3"):
-        _bank().of_size((5, 5))
+def test_its_length_counts_filters_and_it_iterates_over_layers(bank):
+    assert len(bank) == 6
+    assert [layer.name for layer in bank] == ["stem", "wide", "head"]
+    assert [len(layer) for layer in bank] == [2, 1, 3]
 
 
-def test_a_bank_tells_what_it_holds():
-    assert repr(_bank()) == "FilterBank('net': 9 filters in 3 layers, 7x7, 3x3)"
-    assert [layer.name for layer in _bank()] == ["l0", "l1", "l2"]
-    assert len(_bank()) == 9
+def test_its_sizes_are_rows_by_columns_largest_first(bank):
+    assert bank.sizes == ((3, 5), (3, 3))
+    assert [layer.size for layer in bank] == [(3, 3), (3, 5), (3, 3)]
 
 
-def test_a_tensor_of_any_leading_shape_becomes_one_layer():
-    bank = FilterBank.from_tensor(torch.zeros(2, 3, 5, 5))
-    assert bank.layers[0].filters.shape == (6, 5, 5)
-    with pytest.raises(sk.FilterError, match="got 1 stacks of filters for 3 layers"):
-        _bank().with_filters([torch.zeros(1, 3, 3)])
+def test_filters_of_one_size_come_with_their_positions_in_the_bank(bank):
+    filters, positions = bank.of_size((3, 3))
+    assert filters[:, 0, 0].tolist() == [1, 1, 3, 3, 3]
+    assert positions.tolist() == [0, 1, 3, 4, 5]
+    filters, positions = bank.of_size((3, 5))
+    assert (filters.shape, positions.tolist()) == ((1, 3, 5), [2])
+
+
+def test_a_size_that_does_not_occur_is_refused_with_those_that_do(bank):
+    with pytest.raises(FilterError, match="net: no layer has kernels of 5x3; the sizes are 3x5, 3x3"):
+        bank.of_size((5, 3))
+
+
+def test_other_filters_go_into_the_same_layers(bank):
+    other = bank.with_filters([layer.filters + 10 for layer in bank])
+    assert [layer.filters.mean().item() for layer in other] == [11, 12, 13]
+    assert [(a.name, a.stride, a.dilation, a.depth) for a in other] == [
+        (a.name, a.stride, a.dilation, a.depth) for a in bank
+    ]
+    assert (other.model, other.notes) == (bank.model, bank.notes)
+    assert bank.layers[0].filters.mean() == 1
+
+
+def test_a_stack_is_needed_for_each_layer(bank):
+    with pytest.raises(FilterError, match="net: got 2 stacks of filters for 3 layers"):
+        bank.with_filters([layer.filters for layer in bank][:2])
+
+
+@pytest.mark.parametrize(("shape", "count"), [((7, 7), 1), ((5, 7, 7), 5), ((2, 3, 7, 7), 6), ((0, 7, 7), 0)])
+def test_a_tensor_becomes_a_bank_of_one_layer(shape, count):
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    bank = FilterBank.from_tensor(values, model="m", layer="l")
+    assert (len(bank), bank.model, bank.layers[0].name) == (count, "m", "l")
+    assert torch.equal(bank.layers[0].filters, values.reshape(count, 7, 7))
+
+
+def test_a_profile_makes_no_bank():
+    with pytest.raises(FilterError, match=r"filters must have shape \(\.\.\., rows, cols\), got \(7,\)"):
+        FilterBank.from_tensor(torch.ones(7))
 
 
 @pytest.mark.usefixtures("without_shape_checks")
-def test_a_layer_of_another_shape_is_named():
-    with pytest.raises(sk.FilterError, match="layer 'a': filters must have shape"):
-        LayerFilters("a", torch.zeros(3, 1, 3, 3))
+def test_a_layer_with_another_number_of_axes_is_refused_by_its_name():
+    with pytest.raises(FilterError, match=r"layer 'stem': filters must have shape \(channels, rows, cols\), got \(8,"):
+        LayerFilters("stem", torch.ones(8, 1, 7, 7))
 
 
-def test_the_control_has_the_means_and_norms_of_the_filters_and_nothing_else():
-    bank = _bank()
-    control = sk.noise_like(bank, seed=3)
-    for real, noise in zip(bank, control, strict=True):
-        assert (noise.name, noise.depth, noise.filters.dtype) == (real.name, real.depth, real.filters.dtype)
-        a, b = real.filters.double(), noise.filters.double()
-        np.testing.assert_allclose(a.mean((-2, -1)), b.mean((-2, -1)), atol=1e-6)
-        np.testing.assert_allclose(a.var((-2, -1)), b.var((-2, -1)), rtol=1e-5)
-        assert not torch.allclose(a, b)
-
-
-def test_the_control_is_a_function_of_its_seed():
-    first, again, other = (sk.noise_like(_bank(), seed=seed).layers[0].filters for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_filters_without_a_shape_stay_as_they_are_and_spoil_no_others():
-    filters = torch.randn(4, 3, 3, generator=torch.Generator().manual_seed(0))
-    filters[0], filters[1], filters[2, 0, 0] = 0.0, 2.0, torch.nan
-    control = sk.noise_like(FilterBank.from_tensor(filters)).layers[0].filters
-    assert torch.equal(control[:2], filters[:2])
-    np.testing.assert_array_equal(control[2], filters[2])
-    assert control[3].isfinite().all()
-    assert not torch.equal(control[3], filters[3])
+def test_its_representation_says_what_is_in_it(bank):
+    assert repr(bank) == "FilterBank('net': 6 filters in 3 layers, 3x5, 3x3)"
+    assert repr(FilterBank.from_tensor(master_keys()[0])) == "FilterBank('filters': 1 filter in 1 layer, 7x7)"
+    assert repr(FilterBank(())) == "FilterBank('filters': 0 filters in 0 layers)"

@@ -74,7 +74,7 @@ def spread(filters: ArrayLike) -> Spread:
     mean = (mass * points).sum((-3, -2))
     centred = points - mean[..., None, None, :]
     covariance = torch.einsum("...rci,...rcj->...ij", mass * centred, centred)
-    return Spread(total, mean, covariance)
+    return Spread(total, mean, (covariance + covariance.mT) / 2)
 
 
 def coordinates(rows: int, cols: int, *, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,17 @@
+"""The public names, written out so that none vanishes unseen."""
+
+from scalekeys import filters
+
+
+def test_no_public_name_of_the_filters_vanishes():
+    assert set(filters.__all__) == {
+        "MASTER_KEY_FAMILIES",
+        "FilterBank",
+        "LayerFilters",
+        "Spread",
+        "coordinates",
+        "master_keys",
+        "noise_like",
+        "spread",
+    }
+    assert [name for name in filters.__all__ if not hasattr(filters, name)] == []
