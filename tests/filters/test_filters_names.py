@@ -8,9 +8,12 @@ def test_no_public_name_of_the_filters_vanishes():
         "MASTER_KEY_FAMILIES",
         "FilterBank",
         "LayerFilters",
+        "Normalized",
         "Spread",
         "coordinates",
+        "dc_offset",
         "master_keys",
+        "moment_normalization",
         "noise_like",
         "spread",
     }

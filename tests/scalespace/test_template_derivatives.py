@@ -20,7 +20,7 @@ def test_first_and_second_derivatives_are_those_of_automatic_differentiation(nam
     plan = template_plan(name, size, window)
 
     def kernels(parameters):
-        return plan(parameters, MAX_VARIANCE)[:, 0]
+        return plan(parameters, MAX_VARIANCE)[:, 0, 0]
 
     def along(function, axis):
         direction = torch.eye(2, dtype=POINTS.dtype)[axis].expand_as(POINTS)
@@ -29,7 +29,7 @@ def test_first_and_second_derivatives_are_those_of_automatic_differentiation(nam
     first, second = along(kernels, 0), along(kernels, 1)
     functions = [kernels, first, second, along(first, 0), along(first, 1), along(second, 1)]
     expected = torch.stack([function(POINTS) for function in functions], dim=1)
-    assert_close(plan(POINTS, MAX_VARIANCE, order=2), expected, absolute=1e-13)
+    assert_close(plan(POINTS, MAX_VARIANCE, order=2)[:, :, 0], expected, absolute=1e-13)
 
 
 @pytest.mark.parametrize("name", ["dy+", "sharpen"])
@@ -38,9 +38,9 @@ def test_first_and_second_derivatives_are_those_of_reverse_mode_too(name):
     derivatives = plan(POINTS, MAX_VARIANCE, order=2)
     weights = torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(3, 5)
     parameters = POINTS.clone().requires_grad_()
-    (first,) = torch.autograd.grad((plan(parameters)[:, 0] * weights).sum(), parameters, create_graph=True)
+    (first,) = torch.autograd.grad((plan(parameters)[:, 0, 0] * weights).sum(), parameters, create_graph=True)
     (mixed,) = torch.autograd.grad(first[:, 0].sum(), parameters)
-    weighted = (derivatives * weights).sum((-2, -1))
+    weighted = (derivatives[:, :, 0] * weights).sum((-2, -1))
     assert_close(first.detach(), weighted[:, 1:3], absolute=1e-13)
     assert_close(mixed, weighted[:, 3:5], absolute=1e-13)
 
@@ -50,10 +50,10 @@ def test_first_and_second_derivatives_are_those_of_reverse_mode_too(name):
 def test_order_0_is_the_first_of_order_2_in_the_dtype_of_the_parameters(name, dtype):
     plan = template_plan(name, (5, 5))
     everything = plan(POINTS.to(dtype), order=2)
-    assert everything.shape == (5, 6, 5, 5)
+    assert everything.shape == (5, 6, 1, 5, 5)
     assert everything.dtype == dtype
     assert_close(plan(POINTS.to(dtype)), everything[:, :1])
 
 
 def test_no_parameters_give_no_templates():
-    assert template_plan("dx", (3, 3))(torch.empty(0, 2), order=2).shape == (0, 6, 3, 3)
+    assert template_plan("dx", (3, 3))(torch.empty(0, 2), order=2).shape == (0, 6, 1, 3, 3)

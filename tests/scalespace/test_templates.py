@@ -187,7 +187,7 @@ def test_without_scale_a_derivative_is_the_operator_itself():
 
 def test_the_families_stand_in_the_order_of_the_published_filters():
     assert IDEAL8 == ("dy+", "dx-", "dy-", "dx+", "dx", "dy", "sharpen", "smooth")
-    assert tuple(FAMILIES) == IDEAL8
+    assert tuple(FAMILIES)[:8] == IDEAL8
     assert [name for name in IDEAL8 if family(name).has_alpha] == ["sharpen"]
 
 

@@ -1,17 +1,21 @@
-"""Filters as data: banks of layers, the eight published keys, spread measures and the random control."""
+"""Filters as data: banks of layers, the eight published keys, spread, normalisation and the random control."""
 
 from scalekeys.filters.bank import FilterBank, LayerFilters
 from scalekeys.filters.control import noise_like
 from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
+from scalekeys.filters.normalization import Normalized, dc_offset, moment_normalization
 from scalekeys.filters.spread import Spread, coordinates, spread
 
 __all__ = [
     "MASTER_KEY_FAMILIES",
     "FilterBank",
     "LayerFilters",
+    "Normalized",
     "Spread",
     "coordinates",
+    "dc_offset",
     "master_keys",
+    "moment_normalization",
     "noise_like",
     "spread",
 ]

@@ -29,13 +29,16 @@ class Spread:
     covariance: Float[Tensor, "*batch 2 2"]
 
 
-def spread(filters: ArrayLike) -> Spread:
+def spread(filters: ArrayLike, weight: ArrayLike | None = None) -> Spread:
     r"""Measure the spatial spread of filters.
 
     Parameters
     ----------
     filters : Tensor or array, shape (..., rows, cols)
         Filters of any size; for an even side the centre lies between two pixels.
+    weight : Tensor or array, broadcastable to the filters, optional
+        Non-negative factors of the absolute values, for a measure of the central part: the paper takes the absolute
+        values of a template of the same family at scale 1. The l1 norm is weighted with them too.
 
     Returns
     -------
@@ -45,11 +48,11 @@ def spread(filters: ArrayLike) -> Spread:
     Raises
     ------
     FilterError
-        If there are fewer than two axes.
+        If there are fewer than two axes, or the weight has another shape or a negative or non-finite entry.
 
     Notes
     -----
-    With the weight :math:`w = |h|` and :math:`p = (x, y)`,
+    With :math:`w = |h|`, times the weight where one is given, and :math:`p = (x, y)`,
 
     .. math:: M = \frac{\sum p\,w}{\sum w}, \qquad V = \frac{\sum p\,p^T w}{\sum w} - M M^T .
 
@@ -62,19 +65,38 @@ def spread(filters: ArrayLike) -> Spread:
     >>> from scalekeys.filters import master_keys
     >>> spread(master_keys()[4]).mean
     tensor([ 0.0569, -0.0409], dtype=torch.float64)
+
+    Weighted with a template of its own family:
+
+    >>> from scalekeys.scalespace import template
+    >>> window = template("dx", torch.ones(2, dtype=torch.float64), 7).abs()
+    >>> spread(master_keys()[4], weight=window).covariance.diagonal()
+    tensor([1.7..., 0.3...], dtype=torch.float64)
     """
     values = as_float_tensor(filters)
     if values.ndim < 2:
         raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
-    weight = values.abs()
+    size = values.abs() if weight is None else values.abs() * _checked_weight(weight, values)
     x, y = coordinates(values.shape[-2], values.shape[-1], like=values)
-    total = weight.sum((-2, -1))
-    points = torch.stack([x.expand_as(weight), y.expand_as(weight)], dim=-1)
-    mass = (weight / total[..., None, None])[..., None]
+    total = size.sum((-2, -1))
+    points = torch.stack([x.expand_as(size), y.expand_as(size)], dim=-1)
+    mass = (size / total[..., None, None])[..., None]
     mean = (mass * points).sum((-3, -2))
     centred = points - mean[..., None, None, :]
     covariance = torch.einsum("...rci,...rcj->...ij", mass * centred, centred)
     return Spread(total, mean, (covariance + covariance.mT) / 2)
+
+
+def _checked_weight(weight: ArrayLike, filters: Tensor) -> Tensor:
+    factor = as_float_tensor(weight).to(filters)
+    try:
+        factor = factor.expand(filters.shape)
+    except RuntimeError:
+        shapes = f"{tuple(factor.shape)} for filters of shape {tuple(filters.shape)}"
+        raise FilterError(f"the weight must be broadcastable to the filters, got {shapes}") from None
+    if not bool(((factor >= 0) & factor.isfinite()).all()):
+        raise FilterError("the weight must be finite and at least 0 everywhere")
+    return factor
 
 
 def coordinates(rows: int, cols: int, *, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from scalekeys.fitting.api import fit
 from scalekeys.fitting.engine import STATUSES, StackFit
 from scalekeys.fitting.result import Fit
-from scalekeys.fitting.spec import MODELS, FitSpec, parse_spec
+from scalekeys.fitting.spec import CRITERIA, MODELS, FitSpec, parse_spec
+from scalekeys.fitting.uncertainty import SCALE_STATUSES
 
-__all__ = ["MODELS", "STATUSES", "Fit", "FitSpec", "StackFit", "fit", "parse_spec"]
+__all__ = ["CRITERIA", "MODELS", "SCALE_STATUSES", "STATUSES", "Fit", "FitSpec", "StackFit", "fit", "parse_spec"]

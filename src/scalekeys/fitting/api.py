@@ -1,14 +1,17 @@
 """The one public entry to fitting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import fields
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from scalekeys.errors import FilterError
+from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.engine import StackFit, fit_stack
+from scalekeys.fitting.engine import StackFit, fit_stack, measure
 from scalekeys.fitting.result import Fit
+from scalekeys.fitting.shared import group_labels, shared_parameters, unshared
 from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
 from scalekeys.scalespace import Window
@@ -23,9 +26,11 @@ def fit(
     scales: Scales = "per-axis",
     normalization: Normalization = "affine",
     window: Window = "exact",
+    families: Sequence[str] | np.ndarray | None = None,
+    groups: str | Sequence[Hashable] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Fit:
-    r"""Fit idealized receptive fields to filters; the families compete for each filter.
+    r"""Fit idealized receptive fields, or jets, to filters; the families of a model compete for each filter.
 
     Parameters
     ----------
@@ -33,15 +38,27 @@ def fit(
         Filters of any odd size; several sizes in one bank are fitted size by size.
     model : str or sequence of str
         ``"ideal8"`` for the eight idealized receptive fields of the paper, the name of one family, or several names.
-    criterion : {"l2"}
-        What is minimised: the sum of squared differences.
-    scales : {"per-axis"}
-        A scale parameter for each axis (`sharpen` has one for both, and a strength alpha instead).
-    normalization : {"affine"}
-        Amplitude and offset are part of the model, ``h ~ a K + b``, and eliminated in closed form.
+        ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients.
+    criterion : {"l2", "l1", "variance", "variance-continuous"}
+        What decides the scales. `l2`, `l1`: the least sum of squared or of absolute differences between filter and
+        model. `variance`: the template that is as wide as the filter along each axis, both weighted with the template
+        at scale 1. `variance-continuous`: the same width, turned into a scale by the formula for continuous Gaussians.
+    scales : {"per-axis", "common", "shared"}
+        A scale for each axis, one for both, or one for a group of filters. (`sharpen` always has one for both, and a
+        strength alpha.)
+    normalization : {"affine", "moment"}
+        How amplitude and offset come about in ``h ~ a K + b``. `affine`: free, with the best values in the sense of
+        the criterion (of least squares, where it compares widths). `moment`: those of
+        :func:`scalekeys.moment_normalization`, fixed beforehand, as in the paper.
     window : {"exact", "published"}
         Whether templates are differences of the full kernel, cropped to the window (exact), or differences taken
         inside the window, as in the published scripts.
+    families : sequence of str, one a filter, optional
+        The family of each filter, where it is known; by default the families of the model compete.
+    groups : str or sequence of labels, one a filter, optional
+        With ``scales="shared"``: which filters share a scale. ``"paper"`` (the default): the centred differences in
+        one group, the one-sided ones and `smooth` in another. ``"family"``, ``"layer"``, ``"all"``: what they say.
+        A filter labelled None is alone.
     progress : callable, optional
         Called with the number of filters done since the last call.
 
@@ -54,20 +71,26 @@ def fit(
     Raises
     ------
     ModelError
-        If a model or option is unknown; the message lists what is allowed.
+        If a model or option is unknown, and the message lists what is allowed; or if options make no sense together,
+        and the message says why.
     FilterError
         If the filters do not end in two axes, or are not real numbers.
 
     Notes
     -----
-    For each family the share explained, :math:`r^2(t_x, t_y) = \langle h, K \rangle^2 / (|h|^2 |K|^2)` of centred
-    filter and template, is maximised over :math:`0 \le \sigma \le k` for a kernel of side k: first over a dictionary
-    of templates whose covering angle bounds what a finer search could still gain, then by a safeguarded Newton method
-    with exact derivatives from every local maximum of the dictionary that can still win.
+    For l1 and l2 the loss is minimised over :math:`0 \\le \\sigma \\le k` for a kernel of side k: first on a grid of
+    templates whose covering radius bounds what a finer search could still gain, then by a safeguarded Newton method
+    with exact derivatives from every local minimum of the grid that can still win. The absolute values of l1 are
+    approached by :math:`\\sqrt{r^2 + \\epsilon^2}` with a decreasing :math:`\\epsilon`. Coefficients and offset are
+    eliminated. Where scales are shared, families are chosen first, with a scale for each filter.
+
+    For the criteria that compare widths, families compete by the squares that they leave, and the scale and strength
+    of `sharpen` are those of l2, as in the paper. From the filters of `smooth` the :func:`scalekeys.dc_offset` is
+    subtracted before they are measured.
 
     References
     ----------
-    Lindeberg, Babaiee, Kiasari, JMIV 68(3):22, 2026, for the families.
+    Lindeberg, Babaiee, Kiasari, JMIV 68(3):22, 2026, for the families and criteria.
 
     Examples
     --------
@@ -75,23 +98,75 @@ def fit(
     >>> result = sk.fit(sk.master_keys())
     >>> print(*result.family)
     dy+ dx- dy- dx+ dx dy sharpen smooth
+
+    The published scales of the paper's filter 8, by its method C with a common scale:
+
+    >>> options = {"criterion": "l1", "scales": "common", "normalization": "moment", "window": "published"}
+    >>> sk.fit(sk.master_keys()[7], "smooth", **options).sigma
+    tensor([[0.6120, 0.6120]], dtype=torch.float64)
     """
     spec = parse_spec(model, criterion=criterion, scales=scales, normalization=normalization, window=window)
-    if isinstance(filters, FilterBank):
-        return Fit(filters, spec, _fit_bank(filters, spec, progress))
-    values = as_float_tensor(filters)
-    bank = FilterBank.from_tensor(values.detach())
-    return Fit(bank, spec, _fit_bank(bank, spec, progress), shape=tuple(values.shape[:-2]))
-
-
-def _fit_bank(bank: FilterBank, spec: FitSpec, progress: Callable[[int], None] | None) -> StackFit:
-    """Fit size by size, and put the results back in the order of the bank."""
+    if groups is not None and scales != "shared":
+        raise ModelError(f"groups name which filters share a scale, so they need scales='shared', not {scales!r}")
+    bank, shape = _as_bank(filters)
     if not len(bank):
         raise FilterError(f"{bank.model}: there are no filters to fit")
+    assigned = None if families is None else _assigned(families, bank, spec)
+    if scales != "shared":
+        return Fit(bank, spec, _fit_bank(bank, spec, assigned, progress), shape=shape)
+    alone = _fit_bank(bank, unshared(spec), assigned, progress)
+    labels, count = group_labels("paper" if groups is None else groups, bank, alone.family, spec)
+    parameters = shared_parameters(bank, alone.family, alone.parameters, labels, count, spec)
+    return Fit(bank, spec, _measure_bank(bank, alone.family, parameters, spec), shape=shape)
+
+
+def _as_bank(filters: FilterBank | ArrayLike) -> tuple[FilterBank, tuple[int, ...] | None]:
+    """Return a bank, and the leading shape of a tensor."""
+    if isinstance(filters, FilterBank):
+        return filters, None
+    values = as_float_tensor(filters)
+    return FilterBank.from_tensor(values.detach()), tuple(values.shape[:-2])
+
+
+def _assigned(families: Sequence[str] | np.ndarray, bank: FilterBank, spec: FitSpec) -> Tensor:
+    """Index of the family of each filter among those of the spec; 0 for an empty name, that of a filter without fit."""
+    if isinstance(families, str) or len(families) != len(bank):
+        raise ModelError(f"families must name one family for each of the {len(bank)} filters, got {families!r}")
+    known = {name: index for index, name in enumerate(spec.families)} | {"": 0}
+    strange = next((name for name in families if name not in known), None)
+    if strange is not None:
+        raise ModelError(f"families names {str(strange)!r}, which is not in the model ({', '.join(spec.families)})")
+    return torch.tensor([known[name] for name in families], dtype=torch.long)
+
+
+def _fit_bank(
+    bank: FilterBank, spec: FitSpec, assigned: Tensor | None, progress: Callable[[int], None] | None
+) -> StackFit:
+    """Fit size by size."""
+
+    def one_size(stack: Tensor, positions: Tensor) -> StackFit:
+        mine = None if assigned is None else assigned[positions].to(stack.device)
+        return fit_stack(stack, spec, mine, progress)
+
+    return _size_by_size(bank, one_size)
+
+
+def _measure_bank(bank: FilterBank, family: Tensor, parameters: Tensor, spec: FitSpec) -> StackFit:
+    """Measure given families and parameters size by size."""
+
+    def one_size(stack: Tensor, positions: Tensor) -> StackFit:
+        positions = positions.to(family.device)
+        return measure(stack.double(), family[positions], parameters[positions], spec)
+
+    return _size_by_size(bank, one_size)
+
+
+def _size_by_size(bank: FilterBank, one_size: Callable[[Tensor, Tensor], StackFit]) -> StackFit:
+    """Work on each kernel size by itself, and put the results back in the order of the bank."""
     parts, positions = [], []
     for size in bank.sizes:
         stack, position = bank.of_size(size)
-        parts.append(fit_stack(stack, spec, progress))
+        parts.append(one_size(stack, position))
         positions.append(position)
     order = torch.argsort(torch.cat(positions))
     joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(StackFit)}

@@ -1,4 +1,4 @@
-"""Safeguarded Newton minimisation of many two-parameter problems at once, inside a box."""
+"""Safeguarded Newton minimisation of many small problems at once: two bounded parameters, and unbounded ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from torch import Tensor
 from scalekeys.shapes import Indices
 
 Objective: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""``(parameters (n, 2), index (n,)) -> value (n,), gradient (n, 2), Hessian (n, 2, 2)``."""
+"""``(parameters (n, p), index (n,)) -> value (n,), gradient (n, p), Hessian (n, p, p)``, with p at least 2."""
 
 MAX_ITERATIONS = 60
 STEP_TOLERANCE = 1e-10
 _NEAR_BOUND = 0.01
 _CURVATURE_FLOOR = 1e-14
 _ROUNDING = 4e-16
+_RIDGE = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +27,20 @@ class Minimum:
 
     Parameters
     ----------
-    parameters : Tensor, shape (problems, 2)
+    parameters : Tensor, shape (problems, p)
     value : Tensor, shape (problems,)
     converged : Tensor of bool, shape (problems,)
         Whether the last step was below the tolerance.
     """
 
-    parameters: Float[Tensor, "problems 2"]
+    parameters: Float[Tensor, "problems p"]
     value: Float[Tensor, "problems"]
     converged: Bool[Tensor, "problems"]
 
 
 @dataclass(eq=False)
 class _State:
-    """The problems still at work: in ``u = log(1 + p)``, with derivatives in u."""
+    """The problems still at work, with ``u = log(1 + p)`` in place of the bounded p, and derivatives in u."""
 
     index: Indices
     u: Tensor
@@ -52,26 +53,37 @@ class _State:
         return _State(**{name: tensor[keep] for name, tensor in vars(self).items()})
 
 
-def minimize(objective: Objective, start: Float[Tensor, "problems 2"], upper: Float[Tensor, "problems 2"]) -> Minimum:
-    """Minimise smooth functions of two parameters in ``0 <= p <= upper``, each from its own start.
+def minimize(
+    objective: Objective,
+    start: Float[Tensor, "problems p"],
+    upper: Float[Tensor, "problems 2"],
+    tolerance: float = _ROUNDING,
+) -> Minimum:
+    """Minimise smooth functions in ``0 <= p <= upper`` for the first two parameters, each from its own start.
 
-    The search runs in ``u = log(1 + p)``, which is regular at 0 (a variance of 0 is legal and often optimal) and slows
-    down where large scales cease to matter. A Newton step uses the absolute eigenvalues of the Hessian of the free
-    parameters and a trust radius; a step that does not descend is not taken, so the result is never worse than the
-    start. Problems that have converged leave the batch.
+    The search in these two runs in ``u = log(1 + p)``, which is regular at 0 (a variance of 0 is legal and often
+    optimal) and slows down where large scales cease to matter. A Newton step uses the absolute eigenvalues of the
+    Hessian of the free parameters and a trust radius; a step that does not descend is not taken, so the result is never
+    worse than the start. Problems that have converged leave the batch.
+
+    Further parameters are unbounded, and the function is convex in them; they are eliminated from the step.
 
     Parameters
     ----------
     objective : callable
         ``(parameters, index) -> value, gradient, Hessian`` in the original parameters.
-    start, upper : Tensor, shape (problems, 2)
+    start : Tensor, shape (problems, p)
+        With p at least 2.
+    upper : Tensor, shape (problems, 2)
+    tolerance : float
+        A problem has converged when a Newton step promises less descent than this.
 
     Returns
     -------
     Minimum
     """
     limit = torch.log1p(upper)
-    final_u = torch.log1p(start)
+    final_u = torch.cat([torch.log1p(start[:, :2]), start[:, 2:]], dim=-1)
     final_value = torch.empty_like(start[:, 0])
     converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
 
@@ -85,10 +97,9 @@ def minimize(objective: Objective, start: Float[Tensor, "problems 2"], upper: Fl
         value, gradient, hessian = _in_log(objective, proposal, state.index)
         # Where the promised descent is below rounding, comparing values is comparing noise. The gradient still knows
         # the way, so this last step is taken unseen.
-        settled = predicted < _ROUNDING
-        better = (value <= state.value) | settled
+        better = (value <= state.value) | (predicted < _ROUNDING)
         length = step.abs().amax(-1)
-        done = settled | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE)
+        done = (predicted < tolerance) | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE)
         trust = torch.where(better, torch.maximum(state.trust, 2 * length), 0.25 * torch.minimum(length, state.trust))
         choose = better[:, None]
         state = _State(
@@ -102,28 +113,57 @@ def minimize(objective: Objective, start: Float[Tensor, "problems 2"], upper: Fl
         final_u[state.index], final_value[state.index] = state.u, state.value
         converged[state.index] = done
         state = state.select(~done)
-    return Minimum(torch.minimum(torch.expm1(final_u), upper), final_value, converged)
+    bounded = torch.minimum(torch.expm1(final_u[:, :2]), upper)
+    return Minimum(torch.cat([bounded, final_u[:, 2:]], dim=-1), final_value, converged)
 
 
 def _in_log(objective: Objective, u: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Value, gradient and Hessian with respect to ``u = log(1 + p)``."""
-    value, gradient, hessian = objective(torch.expm1(u), index)
-    jacobian = torch.exp(u)  # dp/du = 1 + p, and the second derivative is the same
+    """Value, gradient and Hessian with respect to ``u = log(1 + p)`` of the bounded parameters, and the others."""
+    bounded = u[:, :2]
+    value, gradient, hessian = objective(torch.cat([torch.expm1(bounded), u[:, 2:]], dim=-1), index)
+    # dp/du = 1 + p, and the second derivative is the same.
+    jacobian = torch.nn.functional.pad(torch.exp(bounded), (0, u.shape[1] - 2), value=1.0)
     scaled = gradient * jacobian
-    curvature = hessian * jacobian[:, :, None] * jacobian[:, None, :] + torch.diag_embed(scaled)
-    return value, scaled, curvature
+    bend = torch.nn.functional.pad(scaled[:, :2], (0, u.shape[1] - 2))
+    return value, scaled, hessian * jacobian[:, :, None] * jacobian[:, None, :] + torch.diag_embed(bend)
 
 
 def _newton_step(state: _State, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """Step inside the box and the trust radius, and the descent that the linear model promises for it."""
-    gradient = state.gradient
+    """Step inside the box and the trust radius, and the descent that the step without this radius promises."""
+    if state.u.shape[1] == 2:
+        step = _bounded_step(state.u, state.gradient, state.hessian, limit)
+    else:
+        step = _full_step(state, limit)
+    length = step.abs().amax(-1, keepdim=True)
+    trusted = step * torch.clamp(state.trust[:, None] / length.clamp(min=1e-300), max=1.0)
+    return trusted, -(state.gradient * step).sum(-1)
+
+
+def _full_step(state: _State, limit: Tensor) -> Tensor:
+    """Step in all parameters: the bounded ones on the reduced Hessian, then the others."""
+    convex = state.hessian[:, 2:, 2:]
+    trace = convex.diagonal(dim1=-2, dim2=-1).sum(-1).clamp(min=torch.finfo(convex.dtype).tiny)
+    ridge = torch.diag_embed((_RIDGE * trace)[:, None].expand(convex.shape[:-1]))
+    mixed = state.hessian[:, 2:, :2]
+    right = torch.cat([state.gradient[:, 2:, None], mixed], dim=-1)
+    solved, _ = torch.linalg.solve_ex(convex + ridge, right)
+    gradient = state.gradient[:, :2] - (mixed.mT @ solved[..., :1])[..., 0]
+    hessian = state.hessian[:, :2, :2] - mixed.mT @ solved[..., 1:]
+    bounded = _bounded_step(state.u[:, :2], gradient, hessian, limit)
+    return torch.cat(
+        [bounded, -(solved @ torch.nn.functional.pad(bounded, (1, 0), value=1.0)[..., None])[..., 0]], dim=-1
+    )
+
+
+def _bounded_step(u: Tensor, gradient: Tensor, hessian: Tensor, limit: Tensor) -> Tensor:
+    """Step of the bounded parameters inside their box."""
     # Near a bound that attracts it, a parameter steps on its own, so that clipping cannot spoil the other's descent.
     # The width of "near" vanishes with the projected gradient, which keeps the convergence quadratic (Bertsekas 1982).
-    projected = (state.u - (state.u - gradient).clamp(min=0.0).minimum(limit)).abs().amax(-1, keepdim=True)
+    projected = (u - (u - gradient).clamp(min=0.0).minimum(limit)).abs().amax(-1, keepdim=True)
     near = projected.clamp(max=_NEAR_BOUND)
-    alone = ((state.u <= near) & (gradient > 0)) | ((state.u >= limit - near) & (gradient < 0))
-    a, c = state.hessian[:, 0, 0], state.hessian[:, 1, 1]
-    b = torch.where(alone.any(-1), 0.0, state.hessian[:, 0, 1])
+    alone = ((u <= near) & (gradient > 0)) | ((u >= limit - near) & (gradient < 0))
+    a, c = hessian[:, 0, 0], hessian[:, 1, 1]
+    b = torch.where(alone.any(-1), 0.0, hessian[:, 0, 1])
 
     # Eigenvalues of [[a, b], [b, c]], made positive; the inverse is then a combination of I and the matrix itself.
     middle, half = 0.5 * (a + c), torch.hypot(0.5 * (a - c), b)
@@ -135,7 +175,4 @@ def _newton_step(state: _State, limit: Tensor) -> tuple[Tensor, Tensor]:
     along = (axis * gradient).sum(-1, keepdim=True) * axis
     step = -(along / high[:, None] + (gradient - along) / low[:, None])
 
-    step = (state.u + step).clamp(min=0.0).minimum(limit) - state.u
-    length = step.abs().amax(-1, keepdim=True)
-    step = step * torch.clamp(state.trust[:, None] / length.clamp(min=1e-300), max=1.0)
-    return step, -(gradient * step).sum(-1)
+    return (u + step).clamp(min=0.0).minimum(limit) - u

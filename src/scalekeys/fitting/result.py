@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.engine import STATUSES, StackFit, evaluate
+from scalekeys.fitting.engine import STATUSES, StackFit, mixture
 from scalekeys.fitting.spec import FitSpec
+from scalekeys.fitting.uncertainty import SCALE_STATUSES
 from scalekeys.scalespace import FAMILIES
 
 if TYPE_CHECKING:
@@ -64,8 +65,27 @@ class Fit:
         common = torch.tensor([*(FAMILIES[name].has_alpha for name in self.spec.families), False])
         t = self.values.parameters.clone()
         t[:, 1] = torch.where(common.to(t.device)[self.values.family], t[:, 0], t[:, 1])
-        one_tap = torch.tensor([[layer.size[1] == 1, layer.size[0] == 1] for layer in self.bank.layers])
-        return torch.where(self._per_filter(one_tap).to(t.device), torch.nan, t.sqrt())
+        return torch.where(self._one_tap, torch.nan, t.sqrt())
+
+    @cached_property
+    def sigma_error(self) -> Tensor:
+        """Standard errors of the scales, in pixels; shape (filters, 2).
+
+        From the curvature of the sum of squares at the optimum, for residuals that are independent from tap to tap. NaN
+        where :attr:`sigma_status` is not `ok` or `flat`, and for every criterion but l2 and for shared scales.
+        """
+        return torch.where(self._one_tap, torch.nan, self.values.scale_error)
+
+    @cached_property
+    def sigma_status(self) -> np.ndarray:
+        """Whether each scale is identifiable, in a word; shape (filters, 2).
+
+        `ok`; `flat`: two standard errors either side span the whole range of the search; `at-zero`, `at-bound`: the
+        optimum lies at an end of the range; empty where there is no fit, or a criterion without a curvature.
+        """
+        words = np.take([*SCALE_STATUSES, ""], self.values.scale_status.cpu().numpy(), mode="wrap")
+        blank = self.spec.criterion != "l2" or self.spec.scales == "shared"
+        return np.where(self._one_tap.cpu().numpy() | blank, "", words)
 
     @cached_property
     def alpha(self) -> Tensor:
@@ -76,9 +96,21 @@ class Fit:
         )
 
     @property
+    def coefficients(self) -> Tensor:
+        """Coefficients of the components of each family, zero beyond the last; shape (filters, components).
+
+        One for an idealized receptive field, its amplitude. For a jet one for each derivative, in the order of the
+        components of :data:`scalekeys.FAMILIES`: 1, x, y, xx, xy, yy, ...
+        """
+        return self.values.coefficients
+
+    @cached_property
     def amplitude(self) -> Tensor:
-        """The a of ``a K + b``; shape (filters,)."""
-        return self.values.amplitude
+        """The a of ``a K + b``, NaN for a jet; shape (filters,)."""
+        jet = torch.tensor([*(FAMILIES[name].is_jet for name in self.spec.families), False])
+        return torch.where(
+            jet.to(self.values.family.device)[self.values.family], torch.nan, self.values.coefficients[:, 0]
+        )
 
     @property
     def offset(self) -> Tensor:
@@ -87,7 +119,10 @@ class Fit:
 
     @property
     def r2(self) -> Tensor:
-        """Share of the energy of the centred filter that the model explains; shape (filters,)."""
+        """Share of the energy of the centred filter that the model explains; shape (filters,).
+
+        At most 1; below 0 where an amplitude that is not that of least squares makes it worse than a constant.
+        """
         return self.values.r2
 
     @property
@@ -131,10 +166,10 @@ class Fit:
             part = slice(start, start + len(layer))
             start += len(layer)
             family, parameters = self.values.family[part], self.values.parameters[part]
-            templates = evaluate(family, parameters, self.spec, layer.size)
-            amplitude, offset = (v[part, None, None] for v in (self.amplitude, self.offset))
-            model = torch.where(amplitude == 0, offset, amplitude * templates + offset)
-            stacks.append(model.to(layer.filters))
+            coefficients, offset = self.coefficients[part], self.offset[part]
+            model = mixture(family, parameters, coefficients, offset, self.spec, layer.size)
+            flat = (coefficients == 0).all(-1)[:, None, None]
+            stacks.append(torch.where(flat, offset[:, None, None], model).to(layer.filters))
         if self.shape is not None:
             return stacks[0].reshape(*self.shape, *stacks[0].shape[1:])
         return self.bank.with_filters(stacks)
@@ -185,6 +220,11 @@ class Fit:
                 "residual_l1": numbers(self.residual_l1),
                 "residual_l2": numbers(self.residual_l2),
                 "status": words(list(STATUSES), self.values.status.cpu().numpy()),
+                "sigma_x_error": numbers(self.sigma_error[:, 0]),
+                "sigma_y_error": numbers(self.sigma_error[:, 1]),
+                "sigma_x_status": pa.array(self.sigma_status[:, 0]).dictionary_encode(),
+                "sigma_y_status": pa.array(self.sigma_status[:, 1]).dictionary_encode(),
+                "coefficients": self._coefficient_lists(),
             }
         )
 
@@ -194,6 +234,22 @@ class Fit:
 
         frame: pd.DataFrame = self.to_arrow().to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
         return frame
+
+    def _coefficient_lists(self) -> pa.Array:
+        """Coefficients of jets; null for the other families, whose one coefficient is the amplitude."""
+        jet = self.values.family.cpu().numpy() >= 0
+        jet &= self.amplitude.isnan().cpu().numpy()
+        values = self.coefficients.cpu().numpy()
+        lists = (
+            [row if mine else None for row, mine in zip(values, jet, strict=True)] if jet.any() else [None] * len(jet)
+        )
+        return pa.array(lists, pa.list_(pa.float64()))
+
+    @cached_property
+    def _one_tap(self) -> Tensor:
+        """Which axes (x, y) of each filter have one tap, where no scale can be seen."""
+        layers = torch.tensor([[layer.size[1] == 1, layer.size[0] == 1] for layer in self.bank.layers])
+        return self._per_filter(layers).to(self.values.family.device)
 
     def _per_filter(self, per_layer: Tensor) -> Tensor:
         counts = torch.tensor([len(layer) for layer in self.bank.layers], dtype=torch.long)

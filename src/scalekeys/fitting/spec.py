@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from scalekeys.errors import ModelError
-from scalekeys.scalespace import FAMILIES, IDEAL8, WINDOWS, Window, family
+from scalekeys.scalespace import FAMILIES, IDEAL8, JETS, WINDOWS, Window, family
 
-Criterion: TypeAlias = Literal["l2"]
-Scales: TypeAlias = Literal["per-axis"]
-Normalization: TypeAlias = Literal["affine"]
+Criterion: TypeAlias = Literal["l2", "l1", "variance", "variance-continuous"]
+Scales: TypeAlias = Literal["per-axis", "common", "shared"]
+Normalization: TypeAlias = Literal["affine", "moment"]
+
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
+VARIANCE_CRITERIA: tuple[Criterion, ...] = ("variance", "variance-continuous")
+"""The criteria that compare widths; the others compare values."""
 
 MODELS: dict[str, tuple[str, ...]] = {"ideal8": IDEAL8}
 """Named sets of families that compete for each filter."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "criterion": ("l2",),
-    "scales": ("per-axis",),
-    "normalization": ("affine",),
+    "criterion": CRITERIA,
+    "scales": get_args(Scales),
+    "normalization": get_args(Normalization),
     "window": WINDOWS,
 }
 
@@ -49,6 +53,16 @@ class FitSpec:
             f"normalization {self.normalization}, window {self.window}"
         )
 
+    @property
+    def by_variance(self) -> bool:
+        """Whether scales are found by comparing widths, not values."""
+        return self.criterion in VARIANCE_CRITERIA
+
+    @property
+    def components(self) -> int:
+        """Largest number of components that one of the families mixes."""
+        return max(len(FAMILIES[name].components) for name in self.families)
+
 
 def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
     """Validate the arguments of a fit.
@@ -56,7 +70,8 @@ def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
     Raises
     ------
     ModelError
-        If a name is unknown; the message lists what is allowed.
+        If a name is unknown, and the message lists what is allowed; or if the choices make no sense together, and the
+        message says why.
 
     Examples
     --------
@@ -77,4 +92,21 @@ def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
             allowed = ", ".join(map(repr, _CHOICES[name]))
             raise ModelError(f"{name} must be one of {allowed}, got {value!r}")
     label = model if isinstance(model, str) else "+".join(families)
-    return FitSpec(label, families, **options)  # type: ignore[arg-type]
+    spec = FitSpec(label, families, **options)  # type: ignore[arg-type]
+    _check_sense(spec)
+    return spec
+
+
+def _check_sense(spec: FitSpec) -> None:
+    """Refuse combinations that have no meaning."""
+    jets = [name for name in spec.families if name in JETS]
+    if jets and spec.normalization == "moment":
+        raise ModelError(
+            f"normalization 'moment' makes no sense for {jets[0]!r}: it fixes one amplitude beforehand, and a jet has a "
+            "free coefficient for each derivative; use normalization='affine'"
+        )
+    if jets and spec.by_variance:
+        raise ModelError(
+            f"criterion {spec.criterion!r} makes no sense for {jets[0]!r}: it compares the width of the filter with that "
+            "of one template, and a mixture of derivatives has no width of its own; use criterion 'l2' or 'l1'"
+        )

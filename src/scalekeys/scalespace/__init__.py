@@ -10,6 +10,7 @@ from scalekeys.scalespace.differences import (
     FORWARD,
     IDENTITY,
     SECOND,
+    THIRD,
     WINDOWS,
     Difference,
     Window,
@@ -25,9 +26,9 @@ from scalekeys.scalespace.discretisations import (
     normalized_sampled_gaussian,
     sampled_gaussian,
 )
-from scalekeys.scalespace.families import FAMILIES, IDEAL8, Family, Term, family
+from scalekeys.scalespace.families import FAMILIES, IDEAL8, JETS, Family, Term, family
 from scalekeys.scalespace.gaussian import discrete_gaussian
-from scalekeys.scalespace.templates import TemplatePlan, template, template_plan
+from scalekeys.scalespace.templates import Order, TemplatePlan, template, template_plan
 
 __all__ = [
     "BACKWARD",
@@ -37,10 +38,13 @@ __all__ = [
     "FORWARD",
     "IDEAL8",
     "IDENTITY",
+    "JETS",
     "SECOND",
+    "THIRD",
     "WINDOWS",
     "Difference",
     "Family",
+    "Order",
     "TemplatePlan",
     "Term",
     "Window",

@@ -54,8 +54,10 @@ BACKWARD = Difference("backward", "δ-", MappingProxyType({0: 1.0, -1: -1.0}))
 CENTRAL = Difference("central", "δ", MappingProxyType({1: 0.5, -1: -0.5}))
 SECOND = Difference("second", "δδ", MappingProxyType({1: 1.0, 0: -2.0, -1: 1.0}), mirrored=False)
 
+THIRD = Difference("third", "δδδ", MappingProxyType({2: 0.5, 1: -1.0, -1: 1.0, -2: -0.5}), mirrored=False)
+
 DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
-    {operator.name: operator for operator in (IDENTITY, FORWARD, BACKWARD, CENTRAL, SECOND)}
+    {operator.name: operator for operator in (IDENTITY, FORWARD, BACKWARD, CENTRAL, SECOND, THIRD)}
 )
 
 

@@ -1,8 +1,9 @@
-"""The idealized receptive fields, as one table.
+"""The idealized receptive fields and the jets, as one table.
 
-Each family is a sum of separable terms: an outer product of a column profile in y and a row profile in x, each a
-difference operator applied to the discrete analogue of the Gaussian (or to the unit impulse). Conventions: rows run
-down, so y points up and the profile in y is flipped when it is laid along the rows.
+Each family has one component, or several that are weighted freely; a component is a sum of separable terms: an outer
+product of a column profile in y and a row profile in x, each a difference operator applied to the discrete analogue of
+the Gaussian (or to the unit impulse). Conventions: rows run down, so y points up and the profile in y is flipped when
+it is laid along the rows.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Family:
-    """An idealized receptive field: a sum of separable terms, or the unit impulse plus alpha times such a sum.
+    """A family of receptive fields over scales: one component, the unit impulse plus alpha times one, or several.
 
     Parameters
     ----------
@@ -42,8 +43,9 @@ class Family:
         The receptive field in the notation of the paper.
     words : str
         What it does, in words for a reader new to the theory.
-    terms : tuple of Term
-        The separable terms that depend on the scale.
+    components : tuple of tuple of Term
+        The components, each a sum of separable terms that depend on the scale. An idealized receptive field has one; a
+        jet has one for each derivative, and a model of a filter weights them freely.
     impulse : float
         Weight of the unit impulse. Where it is not 0, the terms share one scale for both axes and are multiplied by a
         strength alpha, a second parameter of the family.
@@ -52,8 +54,13 @@ class Family:
     name: str
     formula: str
     words: str
-    terms: tuple[Term, ...]
+    components: tuple[tuple[Term, ...], ...]
     impulse: float = 0.0
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms of all components."""
+        return tuple(term for component in self.components for term in component)
 
     @property
     def has_alpha(self) -> bool:
@@ -64,22 +71,57 @@ class Family:
         """Return whether some term takes a difference along the axis, which needs more than one tap there."""
         return any(getattr(term, axis) != "identity" for term in self.terms)
 
+    @property
+    def is_jet(self) -> bool:
+        """Whether a filter is modelled by several components with free coefficients."""
+        return len(self.components) > 1
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Orders of differentiation in (x, y) of a family of one component; (0, 0) where there is an impulse.
+
+        Examples
+        --------
+        >>> family("dx+").order, family("smooth").order, family("sharpen").order
+        ((1, 0), (0, 0), (0, 0))
+        """
+        if self.impulse:
+            return 0, 0
+        return _ORDERS[self.terms[0].x], _ORDERS[self.terms[0].y]
+
+
+_ORDERS = {"identity": 0, "forward": 1, "backward": 1, "central": 1, "second": 2, "third": 3}
+_CENTRED = ("identity", "central", "second", "third")  # the difference of each order in a jet
 
 _MINUS_LAPLACIAN = (Term("second", "identity", weight=-1.0), Term("identity", "second", weight=-1.0))
 
 _IDEAL8 = (
-    Family("dy+", "T(x; tx) · δy+ T(y; ty)", "difference to the neighbour above", (Term("identity", "forward"),)),
-    Family("dx-", "δx- T(x; tx) · T(y; ty)", "difference to the left neighbour", (Term("backward", "identity"),)),
-    Family("dy-", "T(x; tx) · δy- T(y; ty)", "difference to the neighbour below", (Term("identity", "backward"),)),
-    Family("dx+", "δx+ T(x; tx) · T(y; ty)", "difference to the right neighbour", (Term("forward", "identity"),)),
-    Family("dx", "δx T(x; tx) · T(y; ty)", "centred horizontal derivative", (Term("central", "identity"),)),
-    Family("dy", "T(x; tx) · δy T(y; ty)", "centred vertical derivative", (Term("identity", "central"),)),
-    Family("sharpen", "impulse - α ∇5² T(x, y; t)", "the pixel against its surround", _MINUS_LAPLACIAN, 1.0),  # noqa: RUF001
-    Family("smooth", "T(x; tx) · T(y; ty)", "weighted mean of the neighbourhood", (Term("identity", "identity"),)),
+    Family("dy+", "T(x; tx) · δy+ T(y; ty)", "difference to the neighbour above", ((Term("identity", "forward"),),)),
+    Family("dx-", "δx- T(x; tx) · T(y; ty)", "difference to the left neighbour", ((Term("backward", "identity"),),)),
+    Family("dy-", "T(x; tx) · δy- T(y; ty)", "difference to the neighbour below", ((Term("identity", "backward"),),)),
+    Family("dx+", "δx+ T(x; tx) · T(y; ty)", "difference to the right neighbour", ((Term("forward", "identity"),),)),
+    Family("dx", "δx T(x; tx) · T(y; ty)", "centred horizontal derivative", ((Term("central", "identity"),),)),
+    Family("dy", "T(x; tx) · δy T(y; ty)", "centred vertical derivative", ((Term("identity", "central"),),)),
+    Family("sharpen", "impulse - α ∇5² T(x, y; t)", "the pixel against its surround", (_MINUS_LAPLACIAN,), 1.0),  # noqa: RUF001
+    Family("smooth", "T(x; tx) · T(y; ty)", "weighted mean of the neighbourhood", ((Term("identity", "identity"),),)),
 )
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in _IDEAL8})
-"""Every family by name, in the order of the paper's filters 1 to 8."""
+
+def _jet(order: int) -> Family:
+    """Every derivative up to an order, each a component of its own."""
+    powers = [(total - j, j) for total in range(order + 1) for j in range(total + 1)]
+    components = tuple((Term(_CENTRED[i], _CENTRED[j]),) for i, j in powers)
+    words = f"free mixture of all derivatives up to order {order}"
+    return Family(f"jet{order}", f"Σ cij δx^i δy^j T(x; tx) · T(y; ty), i + j ≤ {order}", words, components)
+
+
+_JETS = tuple(_jet(order) for order in (1, 2, 3))
+
+FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in (*_IDEAL8, *_JETS)})
+"""Every family by name: those of the paper's filters 1 to 8 in their order, then the jets."""
+
+JETS: tuple[str, ...] = tuple(family.name for family in _JETS)
+"""Names of the jets of order 1, 2 and 3: free mixtures of all derivatives up to an order."""
 
 IDEAL8: tuple[str, ...] = tuple(family.name for family in _IDEAL8)
 """Names of the eight idealized receptive fields, in the order of the paper's filters 1 to 8."""

@@ -102,7 +102,7 @@ def _bessel_ratios(t: Tensor, radius: int, length: int) -> tuple[list[Tensor], T
     ratios: list[Tensor] = []
     for k in range(length, 0, -1):
         ratio = t / (2 * k + t * ratio)
-        tail = ratio * (1 + tail)
+        tail = torch.addcmul(ratio, ratio, tail)
         if k <= radius:
             ratios.append(ratio)
     return ratios[::-1], tail

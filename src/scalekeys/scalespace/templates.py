@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.scalespace.differences import DIFFERENCES, WINDOWS, Window, difference_rows
-from scalekeys.scalespace.families import Family, family
+from scalekeys.scalespace.families import Family, Term, family
 from scalekeys.scalespace.gaussian import discrete_gaussian
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
@@ -37,12 +37,16 @@ class TemplatePlan:
         Rows and columns of the window, both odd.
     window : {"exact", "published"}
         Whether differences are taken before or after cropping to the window.
+    common : bool
+        Whether both axes share one scale. The parameters are then ``(t, unused)``, and derivatives with respect to the
+        second are zero. A family with a sharpening strength has one scale anyway.
     """
 
-    def __init__(self, family: Family, size: tuple[int, int], window: Window) -> None:
+    def __init__(self, family: Family, size: tuple[int, int], window: Window, common: bool = False) -> None:
         self.family = family
         self.size = size
         self.window = window
+        self.common = common
         self._radius = {axis: n // 2 + _margin(family, axis) for axis, n in zip("yx", size, strict=True)}
         self._operators = {axis: _axis_operators(family, axis, n, window) for axis, n in zip("yx", size, strict=True)}
         centre = (size[0] // 2, size[1] // 2)
@@ -50,13 +54,14 @@ class TemplatePlan:
 
     def __call__(
         self, parameters: Float[Tensor, "filters 2"], max_variance: float | None = None, order: Order = 0
-    ) -> Float[Tensor, "filters derivatives rows cols"]:
+    ) -> Float[Tensor, "filters derivatives components rows cols"]:
         """Evaluate the templates.
 
         Parameters
         ----------
         parameters : Tensor, shape (filters, 2)
-            ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength.
+            ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength, or ``(t, unused)`` with a common
+            scale.
         max_variance : float, optional
             Upper bound of the variances; see :func:`discrete_gaussian`.
         order : {0, 2}
@@ -64,22 +69,27 @@ class TemplatePlan:
 
         Returns
         -------
-        Tensor, shape (filters, 1 or 6, rows, cols)
+        Tensor, shape (filters, 1 or 6, components, rows, cols)
             ``[K]`` or ``[K, K_1, K_2, K_11, K_12, K_22]``, derivatives with respect to the two parameters.
         """
-        if not self.family.has_alpha:
-            return self._separable(parameters, max_variance, order)
-        alpha = parameters[:, 1, None, None]
+        if self.family.has_alpha:
+            return self._sharpened(parameters, max_variance, order)
+        if self.common:
+            moving = self._separable(parameters[:, :1], max_variance, order)
+            return _along_both_axes(moving) if order else moving
+        return self._separable(parameters, max_variance, order)
+
+    def _sharpened(self, parameters: Tensor, max_variance: float | None, order: Order) -> Tensor:
+        alpha = parameters[:, 1, None, None, None]
         moving = self._separable(parameters[:, :1], max_variance, order)
         fixed = torch.tensor(self._fixed, dtype=moving.dtype, device=moving.device)
         if order == 0:
             return fixed + alpha[:, None] * moving
-        p, px, py, pxx, pxy, pyy = moving.unbind(1)
-        dp, ddp = px + py, pxx + 2 * pxy + pyy
-        return torch.stack([fixed + alpha * p, alpha * dp, p, alpha * ddp, dp, torch.zeros_like(p)], dim=1)
+        p, dp, zero, ddp, _, _ = _along_both_axes(moving).unbind(1)
+        return torch.stack([fixed + alpha * p, alpha * dp, p, alpha * ddp, dp, zero], dim=1)
 
     def _separable(self, variances: Tensor, max_variance: float | None, order: Order) -> Tensor:
-        """Sum of the terms that depend on the scale, and its derivatives, for one variance or one along each axis."""
+        """Components that depend on the scale, and their derivatives, for one variance or one along each axis."""
         pairs = _DERIVATIVES if order else _DERIVATIVES[:1]
         kernels = discrete_gaussian(variances, max(self._radius.values()), max_variance=max_variance)
         x = self._profiles("x", kernels[:, 0])[:, [i for i, _ in pairs]]
@@ -87,14 +97,21 @@ class TemplatePlan:
         return y.transpose(-1, -2) @ x
 
     def _profiles(self, axis: str, kernel: Tensor) -> Tensor:
-        """Profiles along one axis: shape (filters, derivative in t 0..2, terms, taps)."""
+        """Profiles along one axis: shape (filters, derivative in t 0..2, components, terms, taps)."""
         excess = kernel.shape[-1] // 2 - self._radius[axis]
         operators = torch.tensor(self._operators[axis], dtype=kernel.dtype, device=kernel.device)
         kernel = kernel[:, excess : kernel.shape[-1] - excess]
-        return (kernel @ operators.flatten(0, 2).T).reshape(kernel.shape[0], *operators.shape[:3])
+        return (kernel @ operators.flatten(0, 3).T).reshape(kernel.shape[0], *operators.shape[:4])
 
 
-def template_plan(name: str, size: tuple[int, int], window: Window = "exact") -> TemplatePlan:
+def _along_both_axes(derivatives: Tensor) -> Tensor:
+    """Turn derivatives in ``(t_x, t_y)``, at equal variances, into those in ``(t, unused)``."""
+    k, kx, ky, kxx, kxy, kyy = derivatives.unbind(1)
+    zero = torch.zeros_like(k)
+    return torch.stack([k, kx + ky, zero, kxx + 2 * kxy + kyy, zero, zero], dim=1)
+
+
+def template_plan(name: str, size: tuple[int, int], window: Window = "exact", *, common: bool = False) -> TemplatePlan:
     """Return the plan of a family on a window, built once for each combination.
 
     Raises
@@ -112,7 +129,7 @@ def template_plan(name: str, size: tuple[int, int], window: Window = "exact") ->
     if window not in WINDOWS:
         raise ModelError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
     build = TemplatePlan if torch.compiler.is_compiling() else _cached_plan  # a trace would see through the cache
-    return build(family(name), size, window)
+    return build(family(name), size, window, common)
 
 
 _cached_plan = lru_cache(maxsize=1024)(TemplatePlan)
@@ -150,7 +167,7 @@ def template(
     Raises
     ------
     ModelError
-        If the family is unknown, the size even, `sigma` negative or not finite (which is not checked while tracing),
+        If the family is unknown or a jet, the size even, `sigma` negative or not finite (which is not checked while tracing),
         or `alpha` missing, out of place or of another shape.
 
     Examples
@@ -164,10 +181,12 @@ def template(
     scales = as_float_tensor(sigma)
     if scales.ndim == 0 or scales.shape[-1] != 2:
         raise ModelError(f"sigma must end in an axis (sigma_x, sigma_y) of length 2, got shape {tuple(scales.shape)}")
+    if plan.family.is_jet:
+        raise ModelError(f"{name!r} is a mixture of {len(plan.family.components)} templates and none by itself")
     if plan.family.has_alpha == (alpha is None):
         raise ModelError(f"family {name!r} {'needs' if alpha is None else 'takes no'} alpha")
     parameters = _parameters(scales, alpha)
-    return plan(parameters.reshape(-1, 2))[:, 0].reshape(*scales.shape[:-1], *plan.size)
+    return plan(parameters.reshape(-1, 2))[:, 0, 0].reshape(*scales.shape[:-1], *plan.size)
 
 
 def _parameters(sigma: Tensor, alpha: ArrayLike | float | None) -> Tensor:
@@ -186,20 +205,29 @@ def _parameters(sigma: Tensor, alpha: ArrayLike | float | None) -> Tensor:
     return torch.stack([sigma[..., 0].square(), strength.expand(sigma.shape[:-1])], dim=-1)
 
 
-def _axis_operators(family: Family, axis: str, size: int, window: Window) -> list[list[list[list[float]]]]:
-    """Matrices from T to the profiles of the terms and their derivatives in t: shape (3, terms, taps, wide).
+def _axis_operators(family: Family, axis: str, size: int, window: Window) -> list[list[list[list[list[float]]]]]:
+    """Matrices from T to the profiles of the terms and their derivatives in t.
 
-    Term weights are folded into x.
+    Shape (3, components, terms, taps, wide); a component of fewer terms than another is filled with zeros. Term weights
+    are folded into x.
     """
-    operators: list[list[list[list[float]]]] = [[], [], []]
-    for term in family.terms:
-        weight = term.weight if axis == "x" else 1.0
-        rows = difference_rows(DIFFERENCES[getattr(term, axis)], size, _margin(family, axis), window)
-        rows = [[weight * value for value in row] for row in (rows[::-1] if axis == "y" else rows)]
-        for matrices in operators:
-            matrices.append(rows)
-            rows = [_heat(row) for row in rows]
+    margin = _margin(family, axis)
+    most = max(len(component) for component in family.components)
+    blank = [[0.0] * (size + 2 * margin) for _ in range(size)]
+    operators: list[list[list[list[list[float]]]]] = [[], [], []]
+    for component in family.components:
+        matrices = [_term_rows(term, axis, size, margin, window) for term in component]
+        matrices += [blank] * (most - len(component))
+        for derivative in operators:
+            derivative.append(matrices)
+            matrices = [[_heat(row) for row in rows] for rows in matrices]
     return operators
+
+
+def _term_rows(term: Term, axis: str, size: int, margin: int, window: Window) -> list[list[float]]:
+    weight = term.weight if axis == "x" else 1.0
+    rows = difference_rows(DIFFERENCES[getattr(term, axis)], size, margin, window)
+    return [[weight * value for value in row] for row in (rows[::-1] if axis == "y" else rows)]
 
 
 def _heat(row: list[float]) -> list[float]:

@@ -1,0 +1,156 @@
+"""Sums of absolute differences, as limits of smooth objectives."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scalekeys.fitting.grids import FamilyGrid
+from scalekeys.fitting.newton import Objective
+
+SMOOTHINGS: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+"""The eps of ``sqrt(r^2 + eps^2)``, from the first round to the last; filters have unit norm."""
+
+_SECOND = (3, 4, 4, 5)
+_ITERATIONS = 50
+_TOLERANCE = 1e-14
+_RIDGE = 1e-13
+
+
+def smoothed(
+    targets: Float[Tensor, "problems taps"],
+    amplitudes: Float[Tensor, "problems"],
+    grid: FamilyGrid,
+    eps: float,
+) -> Objective:
+    r"""Return the objective ``sum of sqrt(r^2 + eps^2)`` with ``r = h - a K`` and the amplitude given.
+
+    It is at most ``taps * eps`` above the sum of ``|r|``.
+
+    Parameters
+    ----------
+    targets : Tensor, shape (problems, taps)
+        Filters, in units in which their centred norm is 1.
+    amplitudes : Tensor, shape (problems,)
+    grid : FamilyGrid
+        The family to fit, of one component.
+    eps : float
+        Width of the rounded tip.
+    """
+
+    def objective(parameters: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        models = grid.plan(parameters, order=2).flatten(2) * amplitudes[index, None, None]
+        tip, slope, bend = _tips(targets[index] - models[:, 0], eps)
+        products = (models @ slope[..., None])[..., 0]
+        moves = models[:, 1:3]
+        hessian = (moves * bend[:, None]) @ moves.mT - products[:, _SECOND].reshape(-1, 2, 2)
+        return tip.sum(-1), -products[:, 1:3], hessian
+
+    return objective
+
+
+def smoothed_free(
+    targets: Float[Tensor, "problems taps"],
+    units: Float[Tensor, "problems components"],
+    grid: FamilyGrid,
+    eps: float,
+) -> Objective:
+    r"""Return the objective ``sum of sqrt(r^2 + eps^2)`` with ``r = h - sum of a_c K_c / u_c - b / sqrt(taps)``.
+
+    The coefficients and the offset b are parameters of the objective, after the two of the plan.
+
+    Parameters
+    ----------
+    targets : Tensor, shape (problems, taps)
+        Filters, in units in which their centred norm is 1.
+    units : Tensor, shape (problems, components)
+        The constants u, about the norms of the components, so that all parameters are of one order.
+    grid : FamilyGrid
+        The family to fit.
+    eps : float
+        Width of the rounded tip.
+    """
+
+    def objective(parameters: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        templates = grid.plan(parameters[:, :2], order=2).flatten(3) / units[index, None, :, None]
+        basis = with_constant(templates[:, 0])
+        free = parameters[:, 2:, None]
+        tip, slope, bend = _tips(targets[index] - (basis @ free)[..., 0], eps)
+
+        changes = (templates[:, 1:].mT @ free[:, None, :-1])[..., 0]  # of the model, with fixed coefficients
+        moves = torch.cat([changes[:, :2], basis.mT], dim=1)  # by each parameter
+        hessian = (moves * bend[:, None]) @ moves.mT
+        hessian[:, :2, :2] -= (changes[:, [2, 3, 3, 4]] @ slope[..., None]).reshape(-1, 2, 2)
+        across = (templates[:, 1:3] @ slope[:, None, :, None])[..., 0]
+        hessian[:, :2, 2:-1] -= across
+        hessian[:, 2:-1, :2] -= across.mT
+        return tip.sum(-1), -(moves @ slope[..., None])[..., 0], hessian
+
+    return objective
+
+
+def with_constant(components: Float[Tensor, "problems components taps"]) -> Float[Tensor, "problems taps unknowns"]:
+    """Return the matrix of components and a constant of unit norm."""
+    ones = torch.full_like(components[:, :1], components.shape[-1] ** -0.5)
+    return torch.cat([components, ones], dim=1).mT
+
+
+def least_absolute(
+    basis: Float[Tensor, "problems taps unknowns"], targets: Float[Tensor, "problems taps"]
+) -> tuple[Tensor, Tensor]:
+    """Minimise the sum of ``|h - B c|`` for many problems at once.
+
+    The smoothed sum is convex: Newton's step is taken where it descends, and where not, a step of reweighted least
+    squares, which always does. Columns should be of one order.
+
+    Returns
+    -------
+    coefficients : Tensor, shape (problems, unknowns)
+    residual : Tensor, shape (problems, taps)
+    """
+    coefficients = _weighted(basis, torch.ones_like(targets), targets)
+    residual = targets - (basis @ coefficients[..., None])[..., 0]
+    for eps in SMOOTHINGS:
+        _descend(basis, coefficients, residual, eps)
+    return coefficients, targets - (basis @ coefficients[..., None])[..., 0]
+
+
+def _descend(basis: Tensor, coefficients: Tensor, residual: Tensor, eps: float) -> None:
+    """Minimise the smoothed sum in place."""
+    active = torch.arange(len(residual), device=residual.device)
+    for _ in range(_ITERATIONS):
+        if len(active) == 0:
+            return
+        b, r = basis[active], residual[active]
+        tip, slope, bend = _tips(r, eps)
+        gradient = (b.mT @ slope[..., None])[..., 0]
+        step = _solve((b * bend[..., None]).mT @ b, gradient[..., None])[..., 0]
+        promised = (gradient * step).sum(-1)
+        moved = r - (b @ step[..., None])[..., 0]
+        worse = ~(_tips(moved, eps)[0].sum(-1) < tip.sum(-1))
+        if worse.any():
+            safe = _weighted(b[worse], 1 / tip[worse], r[worse])
+            step[worse], moved[worse] = safe, r[worse] - (b[worse] @ safe[..., None])[..., 0]
+        better = _tips(moved, eps)[0].sum(-1) < tip.sum(-1)
+        coefficients[active] += torch.where(better[:, None], step, 0.0)
+        residual[active] = torch.where(better[:, None], moved, r)
+        active = active[better & (promised > max(_TOLERANCE, 0.01 * eps))]
+
+
+def _tips(residual: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``sqrt(r^2 + eps^2)`` and its first and second derivative."""
+    tip = torch.sqrt(residual.square() + eps**2)
+    return tip, residual / tip, eps**2 / tip**3
+
+
+def _weighted(basis: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
+    """Coefficients of weighted least squares."""
+    weighted = (basis * weights[..., None]).mT
+    return _solve(weighted @ basis, weighted @ targets[..., None])[..., 0]
+
+
+def _solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve symmetric positive systems; a ridge far below what matters stands in for lost directions."""
+    trace = matrix.diagonal(dim1=-2, dim2=-1).sum(-1).clamp(min=torch.finfo(matrix.dtype).tiny)
+    ridge = torch.diag_embed((_RIDGE * trace)[:, None].expand(matrix.shape[:-1]))
+    solution, _ = torch.linalg.solve_ex(matrix + ridge, right)
+    return torch.nan_to_num(solution)

@@ -1,0 +1,160 @@
+"""The global search: every family that may win is refined from every local minimum of its coarse grid that may win."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scalekeys.errors import ModelError
+from scalekeys.fitting.grids import family_grid
+from scalekeys.fitting.losses import Loss, loss_of
+from scalekeys.fitting.spec import FitSpec
+from scalekeys.scalespace import FAMILIES
+
+_TIE = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The best family of each filter, with its parameters and loss.
+
+    Parameters
+    ----------
+    family : Tensor of int64, shape (filters,)
+        Index into the families of the spec.
+    parameters : Tensor, shape (filters, 2)
+    loss : Tensor, shape (filters,)
+        On filters of unit centred norm.
+    """
+
+    family: Tensor
+    parameters: Tensor
+    loss: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """Starts of one family: local minima of its grid, later refined."""
+
+    index: int
+    loss: Loss
+    rows: Tensor  # of the filters that the family competes for
+    problem: Tensor  # into rows
+    parameters: Tensor
+    value: Tensor
+
+    @property
+    def filters(self) -> Tensor:
+        return self.rows[self.problem]
+
+    @property
+    def score(self) -> Tensor:
+        # At alpha = 0 a sharpening is an impulse, as `smooth` is at scale 0: the tie goes to the plainer family.
+        return self.value + (_TIE if self.loss.grid.family.has_alpha else 0.0)
+
+    def refined(self, turn: int) -> "_Candidates":
+        parameters, value = self.loss.refine(self.problem, self.parameters, turn)
+        return replace(self, parameters=parameters, value=value)
+
+    def kept(self, mask: Tensor) -> "_Candidates":
+        return replace(self, problem=self.problem[mask], parameters=self.parameters[mask], value=self.value[mask])
+
+
+def families_for(size: tuple[int, int], spec: FitSpec) -> tuple[str, ...]:
+    """Return the families of the spec that a window can show: no difference along an axis of one tap.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    rows, cols = size
+    names = tuple(
+        name
+        for name in spec.families
+        if (cols > 1 or not FAMILIES[name].differentiates("x")) and (rows > 1 or not FAMILIES[name].differentiates("y"))
+    )
+    if not names:
+        raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on {rows}x{cols}")
+    return names
+
+
+def search(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Best:
+    """Minimise the loss of each filter over families and parameters.
+
+    Parameters
+    ----------
+    filters : Tensor, shape (filters, rows, cols)
+        Filters whose centred norm is 1.
+    spec : FitSpec
+    assigned : Tensor of int64, shape (filters,), optional
+        The one family (index into those of the spec) of each filter; by default all compete.
+    """
+    size = (filters.shape[1], filters.shape[2])
+    names = families_for(size, spec)
+    losses = []
+    for name in names:
+        index = spec.families.index(name)
+        rows = (
+            torch.arange(len(filters), device=filters.device)
+            if assigned is None
+            else (assigned == index).nonzero()[:, 0]
+        )
+        grid = family_grid(name, size, spec.window, common=spec.scales != "per-axis")
+        losses.append((index, rows, loss_of(spec)(filters[rows], grid)))
+    candidates = _starts(losses, filters)
+    for turn in range(loss_of(spec).rounds):
+        candidates = [family.refined(turn) for family in candidates]
+        best = _lowest(candidates, filters)
+        candidates = [
+            family.kept(family.value - family.loss.slack(turn) <= best[family.filters] + _TIE) for family in candidates
+        ]
+    return _winners(candidates, filters)
+
+
+def _starts(losses: list[tuple[int, Tensor, Loss]], filters: Tensor) -> list[_Candidates]:
+    """Every local minimum on a grid from which the refined loss could still be the best of all families."""
+    coarse = [loss.coarse() for _, _, loss in losses]
+    best = filters.new_full((len(filters),), torch.inf)
+    for (_, rows, _), values in zip(losses, coarse, strict=True):
+        best[rows] = torch.minimum(best[rows], values.amin(-1).to(best))
+    candidates = []
+    for (index, rows, loss), values in zip(losses, coarse, strict=True):
+        grid = values.reshape(-1, 1, *loss.grid.shape)
+        lowest = -torch.nn.functional.max_pool2d(-grid, 3, stride=1, padding=1)
+        promising = values <= loss.limit(best[rows])[:, None]
+        problem, node = ((grid <= lowest).reshape(values.shape) & promising).nonzero().unbind(-1)
+        parameters = loss.grid.parameters(node).to(filters)
+        candidates.append(_Candidates(index, loss, rows, problem, parameters, values[problem, node].to(filters)))
+    return candidates
+
+
+def _lowest(candidates: list[_Candidates], filters: Tensor) -> Tensor:
+    """Lowest value that any candidate of a filter has reached."""
+    best = filters.new_full((len(filters),), torch.inf)
+    for family in candidates:
+        best.scatter_reduce_(0, family.filters, family.value, "amin")
+    return best
+
+
+def _winners(candidates: list[_Candidates], filters: Tensor) -> Best:
+    """For each filter the candidate with the lowest score, the first of equals."""
+    count = len(filters)
+    best = Best(
+        filters.new_full((count,), -1, dtype=torch.long),
+        filters.new_full((count, 2), torch.nan),
+        filters.new_full((count,), torch.inf),
+    )
+    lowest = best.loss.clone()
+    for family in candidates:
+        score, rows = family.score, family.filters
+        top = lowest.scatter_reduce(0, rows, score, "amin")
+        chosen = ((score == top[rows]) & (score < lowest[rows])).nonzero()[:, 0]
+        first = torch.full_like(best.family, len(rows)).scatter_reduce(0, rows[chosen], chosen, "amin")
+        chosen = first[first < len(rows)]
+        improved = rows[chosen]
+        lowest[improved] = score[chosen]
+        best.loss[improved] = family.value[chosen]
+        best.family[improved] = family.index
+        best.parameters[improved] = family.loss.grid.expanded(family.parameters[chosen, :2])
+    return best

@@ -1,0 +1,210 @@
+"""One scale for a group of filters: the minimum of their summed loss, or the geometric mean of their scales."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scalekeys.errors import ModelError
+from scalekeys.filters import FilterBank
+from scalekeys.fitting.engine import prepare
+from scalekeys.fitting.grids import family_grid, max_sigma, variance_nodes
+from scalekeys.fitting.losses import Loss, MomentLoss, loss_of
+from scalekeys.fitting.spec import FitSpec
+from scalekeys.scalespace import FAMILIES
+
+GROUPINGS: tuple[str, ...] = ("paper", "family", "layer", "all")
+"""Groups that have a name. `paper`: the centred differences in one, all other families without a strength in another."""
+
+_NODES = 128
+_VALLEYS = 3
+_GOLDEN_STEPS = 40
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def group_labels(
+    groups: str | Sequence[Hashable], bank: FilterBank, family: Tensor, spec: FitSpec
+) -> tuple[Tensor, int]:
+    """Return the group of each filter as a number, and how many groups there are.
+
+    Parameters
+    ----------
+    groups : str or sequence
+        One of :data:`GROUPINGS`, or one label a filter; filters with the label None are groups of their own.
+    bank : FilterBank
+    family : Tensor of int64, shape (filters,)
+        The family of each filter, or -1; a filter without a fit is in no group (-1).
+    spec : FitSpec
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, or there is not one label for each filter.
+    """
+    labels = _named(groups, bank, family, spec) if isinstance(groups, str) else list(groups)
+    if len(labels) != len(family):
+        raise ModelError(f"groups must have one label for each of the {len(family)} filters, got {len(labels)}")
+    numbers: dict[Hashable, int] = {}
+    out = []
+    for index, label in enumerate(labels):
+        own = ("alone", index) if label is None else ("group", label)
+        out.append(numbers.setdefault(own, len(numbers)) if family[index] >= 0 else -1)
+    return torch.tensor(out, dtype=torch.long, device=family.device), len(numbers)
+
+
+def _named(groups: str, bank: FilterBank, family: Tensor, spec: FitSpec) -> list[Hashable]:
+    if groups not in GROUPINGS:
+        allowed = ", ".join(map(repr, GROUPINGS))
+        raise ModelError(f"groups must be one of {allowed}, or one label a filter, got {groups!r}")
+    if groups == "all":
+        return ["all"] * len(family)
+    if groups == "layer":
+        return [index for index, layer in enumerate(bank.layers) for _ in range(len(layer))]
+    label = [name if groups == "family" else _paper_group(name) for name in spec.families]
+    return [label[index] if index >= 0 else None for index in family.tolist()]
+
+
+def _paper_group(name: str) -> str | None:
+    """{1, 2, 3, 4, 8} and {5, 6} of the paper, in terms of families; `sharpen` stays alone."""
+    model = FAMILIES[name]
+    if model.has_alpha:
+        return None
+    return "centred differences" if any("central" in (term.x, term.y) for term in model.terms) else "others"
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """The filters of one size and one family, with their losses at any common scale."""
+
+    loss: Loss
+    rows: Tensor  # in the bank
+    weight: Tensor
+    shift: float
+
+    def summed(self, t: Tensor, labels: Tensor) -> Tensor:
+        """Loss of each group, from these filters, at several variances for each; shape (trials, groups), like `t`."""
+        own = t[:, labels[self.rows]]
+        problem = torch.arange(len(self.rows), device=t.device).expand_as(own).flatten()
+        losses = self.loss.at(problem, self.parameters(problem, own.flatten())).reshape(own.shape)
+        return torch.zeros_like(t).index_add_(1, labels[self.rows], (losses + self.shift) * self.weight)
+
+    def parameters(self, problem: Tensor, t: Tensor) -> Tensor:
+        """Parameters of the filters `problem` at given variances, with the best strength where there is one."""
+        if not self.loss.grid.family.has_alpha:
+            return torch.stack([t, t], dim=-1)
+        alphas = self.loss.grid.nodes[1].to(t)
+        tried = [self.loss.at(problem, torch.stack([t, alpha.expand_as(t)], dim=-1)) for alpha in alphas]
+        place = torch.stack(tried).argmin(0)
+        low, high = alphas[(place - 1).clamp(min=0)], alphas[(place + 1).clamp(max=len(alphas) - 1)]
+        best, _ = _golden_section(lambda alpha: self.loss.at(problem, torch.stack([t, alpha], dim=-1)), low, high)
+        return torch.stack([t, best], dim=-1)
+
+
+def shared_parameters(
+    bank: FilterBank, family: Tensor, parameters: Tensor, labels: Tensor, count: int, spec: FitSpec
+) -> Tensor:
+    """Return the parameters of each filter with the scale of its group.
+
+    Parameters
+    ----------
+    bank : FilterBank
+    family : Tensor of int64, shape (filters,)
+        Given families, or -1.
+    parameters : Tensor, shape (filters, 2)
+        Those of a fit of each filter by itself: per axis for a criterion that compares widths.
+    labels : Tensor of int64, shape (filters,)
+        Group of each filter, or -1.
+    count : int
+        Number of groups.
+    spec : FitSpec
+
+    Notes
+    -----
+    A filter that is alone in its group keeps its own fit. For l1 and l2 each filter counts in units in which its amplitude (normalization by moments) or its centred norm
+    (affine) is 1. The sum is tabulated on a fine grid of scales and refined in its lowest valleys by golden section.
+    """
+    if spec.by_variance:
+        return _geometric_means(bank, family, parameters, labels, count, spec)
+    together = torch.bincount(labels[labels >= 0], minlength=count) > 1
+    family = torch.where((labels >= 0) & together[labels.clamp(min=0)], family, -1)
+    members = _members(bank, family, spec)
+    if not members:
+        return parameters
+    limit = max(max_sigma(size) for size in bank.sizes) ** 2
+    nodes = variance_nodes(_NODES, limit).to(parameters)
+
+    def summed(t: Tensor) -> Tensor:
+        return torch.stack([member.summed(t, labels) for member in members]).sum(0)
+
+    table = summed(nodes[:, None].expand(-1, count))
+    valleys = _valleys(table)
+    low, high = nodes[(valleys - 1).clamp(min=0)], nodes[(valleys + 1).clamp(max=_NODES - 1)]
+    t, value = _golden_section(summed, low, high)
+    t, value = torch.cat([t, nodes[table.argmin(0)][None]]), torch.cat([value, table.amin(0)[None]])
+    best = t.gather(0, value.argmin(0, keepdim=True))[0]
+    result = parameters.clone()
+    for member in members:
+        everyone = torch.arange(len(member.rows), device=best.device)
+        result[member.rows] = member.parameters(everyone, best[labels[member.rows]])
+    return result
+
+
+def _members(bank: FilterBank, family: Tensor, spec: FitSpec) -> list[_Member]:
+    members = []
+    for size in bank.sizes:
+        stack, positions = bank.of_size(size)
+        positions = positions.to(family.device)
+        _, unit, _ = prepare(stack.double())
+        for index, name in enumerate(spec.families):
+            mine = (family[positions] == index).nonzero()[:, 0]
+            if len(mine):
+                loss = loss_of(spec)(unit[mine], family_grid(name, size, spec.window, common=True))
+                weight, shift = torch.ones_like(unit[mine, 0, 0]), 0.0 if spec.criterion == "l1" else 1.0
+                if isinstance(loss, MomentLoss):
+                    weight = loss.amplitudes.abs().pow(-loss.norm)
+                members.append(_Member(loss, positions[mine], weight, shift))
+    return members
+
+
+def _valleys(table: Tensor) -> Tensor:
+    """Nodes of the lowest local minima of each column, shape (valleys, columns)."""
+    padded = torch.nn.functional.pad(table, (0, 0, 1, 1), value=torch.inf)
+    low = (table <= padded[:-2]) & (table <= padded[2:])
+    return torch.where(low, table, torch.inf).argsort(0)[:_VALLEYS]
+
+
+def _golden_section(function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimise many functions of one variable at once between bounds."""
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    f_left, f_right = function(left), function(right)
+    for _ in range(_GOLDEN_STEPS):
+        down = f_left < f_right
+        low, high = torch.where(down, low, left), torch.where(down, right, high)
+        new = torch.where(down, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
+        value = function(new)
+        left, right = torch.where(down, new, right), torch.where(down, left, new)
+        f_left, f_right = torch.where(down, value, f_right), torch.where(down, f_left, value)
+    lowest = f_left < f_right
+    return torch.where(lowest, left, right), torch.where(lowest, f_left, f_right)
+
+
+def _geometric_means(
+    bank: FilterBank, family: Tensor, parameters: Tensor, labels: Tensor, count: int, spec: FitSpec
+) -> Tensor:
+    """Geometric mean of all the scales of each group; axes of one tap have none, a strength stays as it is."""
+    alpha = torch.tensor([*(FAMILIES[name].has_alpha for name in spec.families), False], device=family.device)[family]
+    seen = torch.cat([torch.tensor([[s.size[1] > 1, s.size[0] > 1]]).expand(len(s), 2) for s in bank.layers])
+    variances = torch.where(alpha[:, None], parameters[:, :1], parameters)
+    counted = seen.to(family.device) & (labels >= 0)[:, None]
+    logs = torch.where(counted, variances.log(), 0.0).sum(-1)
+    group = labels.clamp(min=0)
+    total = logs.new_zeros(count).index_add_(0, group, logs)
+    number = logs.new_zeros(count).index_add_(0, group, counted.sum(-1).to(logs))
+    t = torch.where(labels >= 0, (total / number).exp()[group], torch.nan)
+    return torch.stack([t, torch.where(alpha, parameters[:, 1], t)], dim=-1)
+
+
+def unshared(spec: FitSpec) -> FitSpec:
+    """Return the spec of the fit of each filter by itself, from which sharing starts."""
+    return replace(spec, scales="per-axis" if spec.by_variance else "common")

@@ -1,0 +1,84 @@
+"""How well a scale is determined: standard errors from the curvature at the optimum, and a word where there is none."""
+
+import torch
+from torch import Tensor
+
+from scalekeys.fitting.grids import family_grid, max_sigma
+from scalekeys.fitting.losses import loss_of
+from scalekeys.fitting.spec import FitSpec
+from scalekeys.scalespace import FAMILIES
+
+SCALE_STATUSES: tuple[str, ...] = ("ok", "flat", "at-zero", "at-bound")
+"""The words of the columns `sigma_x_status` and `sigma_y_status`; only the first carries a standard error that means
+something. `flat`: two standard errors either side span the whole range of the search, or the objective does not curve
+upwards at all."""
+
+_AT_BOUND = 1e-9
+
+
+def scale_errors(filters: Tensor, family: Tensor, parameters: Tensor, spec: FitSpec) -> tuple[Tensor, Tensor]:
+    r"""Return the standard error of each scale of an l2 fit, and a word for each, as an index.
+
+    Parameters
+    ----------
+    filters : Tensor, shape (filters, rows, cols)
+        Filters whose centred norm is 1.
+    family : Tensor of int64, shape (filters,)
+    parameters : Tensor, shape (filters, 2)
+        As they were fitted, ``(t_x, t_y)`` or ``(t, alpha)``.
+    spec : FitSpec
+
+    Returns
+    -------
+    errors : Tensor, shape (filters, 2)
+        Of sigma_x and sigma_y, in pixels; NaN where a scale is at a bound or nothing curves.
+    words : Tensor of int64, shape (filters, 2)
+        Index into :data:`SCALE_STATUSES`.
+
+    Notes
+    -----
+    With the Hessian H of the sum of squares in the free parameters, the linear ones eliminated, and the residual
+    variance :math:`s^2 = RSS / (taps - numbers)`, the covariance of the parameters is :math:`2 s^2 H^{-1}`. It assumes
+    residuals that are independent from tap to tap. A parameter at a bound is held there.
+    """
+    errors = torch.full_like(parameters, torch.nan)
+    words = torch.zeros_like(parameters, dtype=torch.long)
+    size = (filters.shape[1], filters.shape[2])
+    for index, name in enumerate(spec.families):
+        rows = (family == index).nonzero()[:, 0]
+        if len(rows):
+            errors[rows], words[rows] = _one_family(filters[rows], parameters[rows], name, size, spec)
+    return errors, words
+
+
+def _one_family(
+    filters: Tensor, parameters: Tensor, name: str, size: tuple[int, int], spec: FitSpec
+) -> tuple[Tensor, Tensor]:
+    model = FAMILIES[name]
+    grid = family_grid(name, size, spec.window, common=spec.scales != "per-axis")
+    objective = loss_of(spec)(filters, grid).objective(torch.arange(len(filters), device=filters.device))
+    value, _, hessian = objective(parameters, torch.arange(len(filters), device=filters.device))
+
+    upper = grid.upper.to(parameters)
+    single = grid.common or model.has_alpha
+    at_zero, at_bound = parameters <= 0, parameters >= upper * (1 - _AT_BOUND)
+    unused = torch.tensor([False, grid.common], device=parameters.device)
+    free = ~(at_zero | at_bound | unused)
+    linear = len(model.components) + 1 if spec.normalization == "affine" else 0
+    freedom = filters[0].numel() - linear - (2 if model.has_alpha or not single else 1)
+    variance = 2 * (value + 1).clamp(min=0) / max(freedom, 0) if freedom > 0 else torch.full_like(value, torch.inf)
+
+    a, b, c = hessian[:, 0, 0], hessian[:, 0, 1] * free.all(-1), hessian[:, 1, 1]
+    determinant = torch.where(free.all(-1), a * c - b * b, a * c)
+    inverse = torch.where(
+        free.all(-1)[:, None], torch.stack([c, a], -1) / determinant[:, None], 1 / torch.stack([a, c], -1)
+    )
+    curved = (torch.stack([a, c], -1) > 0) & ((determinant > 0) | ~free.all(-1))[:, None]
+    error = (variance[:, None] * inverse).sqrt() / (2 * parameters.sqrt())
+    words = torch.where(curved & (error < max_sigma(size) / 4), 0, SCALE_STATUSES.index("flat"))
+    words = torch.where(at_zero, SCALE_STATUSES.index("at-zero"), words)
+    words = torch.where(at_bound, SCALE_STATUSES.index("at-bound"), words)
+    error = torch.where(free & curved & error.isfinite(), error, torch.nan)
+    if single:
+        error, words = error[:, :1].expand(-1, 2), words[:, :1].expand(-1, 2)
+    return error, words

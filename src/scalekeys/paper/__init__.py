@@ -1,0 +1,24 @@
+"""The paper's analysis as one result: every measure, scale and residual of a few filters, beside the published values."""
+
+from scalekeys.paper.comparison import Comparison, compare, worst_deviations
+from scalekeys.paper.conventions import Convention, questionable_conventions
+from scalekeys.paper.curves import OffsetCurve, Surface, norm_at, offset_curve, surface
+from scalekeys.paper.study import METHODS, RICHER_MODELS, Method, Study, study
+
+__all__ = [
+    "METHODS",
+    "RICHER_MODELS",
+    "Comparison",
+    "Convention",
+    "Method",
+    "OffsetCurve",
+    "Study",
+    "Surface",
+    "compare",
+    "norm_at",
+    "offset_curve",
+    "questionable_conventions",
+    "study",
+    "surface",
+    "worst_deviations",
+]

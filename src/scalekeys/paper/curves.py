@@ -1,0 +1,122 @@
+"""Objectives as functions: what the optima are the optima of."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scalekeys.filters import moment_normalization, spread
+from scalekeys.fitting.grids import max_sigma
+from scalekeys.paper.study import Study
+from scalekeys.scalespace import FAMILIES, Window, template
+
+
+@dataclass(frozen=True, eq=False)
+class OffsetCurve:
+    """``sqrt(det V(|h - C|))`` of one filter as a function of C.
+
+    Parameters
+    ----------
+    offsets, values : Tensor, shape (points,)
+    kinks : Tensor, shape (taps,)
+        The values of the filter inside the range, where the curve has its kinks.
+    kink_values : Tensor, shape (taps,)
+    """
+
+    offsets: Tensor
+    values: Tensor
+    kinks: Tensor
+    kink_values: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The norm of ``K - N`` of one filter over its two parameters.
+
+    Parameters
+    ----------
+    horizontal, vertical : Tensor, shape (points,)
+        sigma_x and sigma_y; for a family with a strength, sigma and alpha.
+    values : Tensor, shape (vertical, horizontal)
+    """
+
+    horizontal: Tensor
+    vertical: Tensor
+    values: Tensor
+
+
+def offset_curve(study: Study, index: int, *, points: int = 801) -> OffsetCurve:
+    """Return the objective of the DC offset of a filter around its optimum.
+
+    Parameters
+    ----------
+    study : Study
+    index : int
+        The filter, from 0.
+    points : int
+    """
+    h = study.filters[index]
+    best = study.dc_offset[study.names[index]]
+    reach = 1.5 * max(abs(best), 0.02 * float(h.abs().max()))
+    offsets = torch.linspace(best - reach, best + reach, points, dtype=h.dtype)
+    kinks = h.flatten()[(h.flatten() - best).abs() <= reach].sort().values
+    return OffsetCurve(offsets, offset_objective(h, offsets), kinks, offset_objective(h, kinks))
+
+
+def offset_objective(h: Tensor, offsets: Tensor) -> Tensor:
+    """Return ``sqrt(det V(|h - C|))`` for each of several C, shape (points,)."""
+    covariance = spread(h - offsets[:, None, None]).covariance
+    return torch.linalg.det(covariance).clamp(min=0).sqrt()
+
+
+def surface(study: Study, index: int, norm: int, window: Window = "published", *, points: int = 61) -> Surface:
+    """Return the l1 or l2 norm of ``K - N`` over the parameters of a filter's family.
+
+    Parameters
+    ----------
+    study : Study
+    index : int
+        The filter, from 0.
+    norm : {1, 2}
+    window : {"exact", "published"}
+    points : int
+        Along each axis.
+    """
+    name = study.families[index]
+    sigma = study.fits[window, "D1"].sigma[index]
+    limit = min(2.0 * max(float(sigma.max()), 0.8), max_sigma(study.size))
+    horizontal = torch.linspace(0, limit, points, dtype=torch.float64)
+    vertical = torch.linspace(0, 1.5, points, dtype=torch.float64) if FAMILIES[name].has_alpha else horizontal
+    return Surface(horizontal, vertical, norm_at(study, index, horizontal, vertical[:, None], norm, window))
+
+
+def norm_at(
+    study: Study,
+    index: int,
+    horizontal: Tensor | float,
+    vertical: Tensor | float,
+    norm: int,
+    window: Window = "published",
+) -> Tensor:
+    """Return the l1 or l2 norm of ``K - N`` at given parameters, broadcast against each other.
+
+    Parameters
+    ----------
+    study : Study
+    index : int
+        The filter, from 0.
+    horizontal, vertical : Tensor or float
+        sigma_x and sigma_y; for a family with a strength, sigma and alpha.
+    norm : {1, 2}
+    window : {"exact", "published"}
+    """
+    name = study.families[index]
+    first, second = torch.broadcast_tensors(
+        torch.as_tensor(horizontal, dtype=torch.float64), torch.as_tensor(vertical, dtype=torch.float64)
+    )
+    if FAMILIES[name].has_alpha:
+        kernels = template(name, torch.stack([first, first], dim=-1), study.size, alpha=second, window=window)
+    else:
+        kernels = template(name, torch.stack([first, second], dim=-1), study.size, window=window)
+    difference = kernels - moment_normalization(study.filters[index], name).filters
+    return torch.linalg.vector_norm(difference.flatten(-2), ord=norm, dim=-1)

@@ -1,0 +1,290 @@
+"""The study: all measures and fits of a few filters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalekeys.errors import FilterError
+from scalekeys.filters import MASTER_KEY_FAMILIES, Spread, dc_offset, master_keys, spread
+from scalekeys.fitting import Fit, fit
+from scalekeys.fitting.spec import Criterion, Scales
+from scalekeys.paper.published import GROUPS
+from scalekeys.scalespace import FAMILIES, IDEAL8, Window, template
+
+
+@dataclass(frozen=True)
+class Method:
+    """One of the paper's ways to find scales.
+
+    Parameters
+    ----------
+    name : str
+        Its letter in the paper, with 1 for a scale for each axis, 2 for a common one, 3 for one shared by a group.
+    criterion, scales : str
+        See :func:`scalekeys.fit`.
+    """
+
+    name: str
+    criterion: Criterion
+    scales: Scales
+
+
+METHODS: tuple[Method, ...] = (
+    Method("A1", "variance-continuous", "per-axis"),
+    Method("B1", "variance", "per-axis"),
+    Method("C1", "l1", "per-axis"),
+    Method("D1", "l2", "per-axis"),
+    Method("C2", "l1", "common"),
+    Method("D2", "l2", "common"),
+    Method("A3", "variance-continuous", "shared"),
+    Method("B3", "variance", "shared"),
+    Method("C3", "l1", "shared"),
+    Method("D3", "l2", "shared"),
+)
+"""The paper's methods."""
+
+RICHER_MODELS: dict[str, int] = {"ideal8": 4, "jet1": 6, "jet2": 9, "jet3": 13}
+"""Models that are compared beyond the paper, with the numbers that each spends on a filter: scales (or scale and
+strength), coefficients and offset."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The analysis of k filters.
+
+    Parameters
+    ----------
+    filters : Tensor, shape (k, rows, cols), float64
+    families : tuple of str
+        The family that models each filter.
+    groups : dict of tuple of int
+        Which filters (by index from 0) share a scale, by the name of the group.
+    fits : dict of Fit
+        By ``(window, method name)``; amplitudes are fixed by moments.
+    richer : dict of Fit
+        By model, with free amplitudes and offsets, least squares and the exact window.
+    published : bool
+        Whether these are the paper's eight filters.
+    source : str
+        Where the filters come from.
+    """
+
+    filters: Tensor
+    families: tuple[str, ...]
+    groups: dict[str, tuple[int, ...]]
+    fits: dict[tuple[Window, str], Fit]
+    richer: dict[str, Fit]
+    published: bool
+    source: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The filters are called by their number from 1."""
+        return tuple(str(number) for number in range(1, len(self.filters) + 1))
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Spread measures of all filters."""
+        return spread(self.filters)
+
+    @cached_property
+    def weighted_spread(self) -> Spread:
+        """Spread of each filter, weighted with the template of its family at scale 1.
+
+        The template of `sharpen` has the strength of its l2 fit.
+        """
+        ones = torch.ones(2, dtype=torch.float64)
+        alpha = self.fits["published", "D1"].alpha
+        weights = [
+            template(name, ones, self.size, alpha=alpha[index] if FAMILIES[name].has_alpha else None).abs()
+            for index, name in enumerate(self.families)
+        ]
+        return spread(self.filters, weight=torch.stack(weights))
+
+    @cached_property
+    def dc_offset(self) -> dict[str, float]:
+        """The offset that is subtracted from each smoothing or sharpening filter, by its name."""
+        offsets = dc_offset(self.filters)
+        return {
+            name: float(offsets[index])
+            for index, (name, family) in enumerate(zip(self.names, self.families, strict=True))
+            if FAMILIES[family].order == (0, 0)
+        }
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the filters."""
+        return self.filters.shape[1], self.filters.shape[2]
+
+    def relative_error(self, method: str, window: Window = "published") -> Tensor:
+        """Return ``|K - N| / |N|`` in the l2 norm for each filter, shape (k,)."""
+        result = self.fits[window, method]
+        return result.residual_l2 / torch.linalg.vector_norm(self.filters - result.offset[:, None, None], dim=(-2, -1))
+
+    def objective(self, method: str, window: Window = "published") -> Tensor:
+        """Return the l1 or l2 norm of ``K - N`` for each filter, shape (k,); the l2 norm where widths are compared."""
+        result = self.fits[window, method]
+        residual = result.residual_l1 if result.spec.criterion == "l1" else result.residual_l2
+        return residual / result.amplitude.abs()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures in the published window as plain numbers, in the form that ``--json`` writes."""
+        plain = [index for index, name in enumerate(self.families) if not FAMILIES[name].has_alpha]
+        sharpening = [index for index, name in enumerate(self.families) if FAMILIES[name].has_alpha]
+
+        def sigma(method: str) -> list[list[float]]:
+            numbers: list[list[float]] = self.fits["published", method].sigma.tolist()
+            return numbers
+
+        def strengths(method: str) -> dict[str, Any]:
+            result = self.fits["published", method]
+            found = {
+                self.names[i]: {"sigma": float(result.sigma[i, 0]), "alpha": float(result.alpha[i])} for i in sharpening
+            }
+            return next(iter(found.values())) if len(found) == 1 else found
+
+        per_axis = [method for method in METHODS if method.scales == "per-axis"]
+        common = [method for method in METHODS if method.scales == "common"]
+        shared = [method for method in METHODS if method.scales == "shared"]
+        means, weighted = self.spread, self.weighted_spread
+        return {
+            "source": self.source,
+            "families": dict(zip(self.names, self.families, strict=True)),
+            "spread": {
+                name: {
+                    "l1_norm": float(means.l1_norm[i]),
+                    "mean": means.mean[i].tolist(),
+                    "covariance": means.covariance[i].tolist(),
+                }
+                for i, name in enumerate(self.names)
+            },
+            "dc_offset": self.dc_offset,
+            "weighted_spread": {
+                name: {"mean": weighted.mean[i].tolist(), "covariance": weighted.covariance[i].tolist()}
+                for i, name in enumerate(self.names)
+            },
+            "scales": {
+                "per-axis": {m.criterion: {self.names[i]: sigma(m.name)[i] for i in plain} for m in per_axis},
+                "common": {m.criterion: {self.names[i]: sigma(m.name)[i][0] for i in plain} for m in common},
+                "shared": {
+                    m.criterion: {group: sigma(m.name)[members[0]][0] for group, members in self.groups.items()}
+                    for m in shared
+                },
+            },
+            "sharpening": {"l1": strengths("C1"), "l2": strengths("D1")},
+        }
+
+
+def study(
+    filters: Tensor | None = None,
+    *,
+    families: Sequence[str] | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
+    source: str = "the published master key filters",
+) -> Study:
+    """Repeat the paper's analysis on filters.
+
+    Parameters
+    ----------
+    filters : Tensor, shape (k, rows, cols), optional
+        By default the paper's eight.
+    families : sequence of str, optional
+        The family of each filter. By default those of the paper for its filters, and for others the family that
+        explains most (least squares, free amplitude and offset).
+    groups : sequence of sequences of int, optional
+        The numbers (from 1) of the filters that share a scale. By default the paper's grouping in terms of families:
+        centred differences in one group, one-sided differences and smoothing in another.
+    source : str
+        Where the filters come from, for tables and titles.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    FilterError
+        If the filters have no shape (k, rows, cols), an even side, or one that is zero, constant or not finite; or if a
+        group names a filter that is not there, twice, or of a family with a strength of its own.
+    ModelError
+        If a family is unknown, or there is not one for each filter.
+
+    Examples
+    --------
+    >>> result = study()
+    >>> [round(sigma, 4) for sigma in result.to_dict()["scales"]["per-axis"]["variance"]["5"]]
+    [1.1067, 0.9448]
+    """
+    published = filters is None
+    values = master_keys() if filters is None else filters.double()
+    _check(values)
+    best = fit(values, families=families)
+    names = MASTER_KEY_FAMILIES if published and families is None else tuple(str(name) for name in best.family)
+    members = _groups(groups, names) if groups is not None else GROUPS if published else _paper_groups(names)
+    labels = [next((group for group, inside in members.items() if i in inside), None) for i in range(len(values))]
+
+    windows: tuple[Window, Window] = ("published", "exact")
+    fits = {
+        (window, method.name): fit(
+            values,
+            tuple(dict.fromkeys(names)),
+            criterion=method.criterion,
+            scales=method.scales,
+            normalization="moment",
+            window=window,
+            families=names,
+            groups=labels if method.scales == "shared" else None,
+        )
+        for window in windows
+        for method in METHODS
+    }
+    richer = {model: best if model == "ideal8" else fit(values, model) for model in RICHER_MODELS}
+    return Study(values, names, members, fits, richer, published, source)
+
+
+def _check(filters: Tensor) -> None:
+    """Refuse filters that cannot be studied, by their number."""
+    if filters.ndim != 3 or not len(filters):
+        raise FilterError(f"filters must have shape (filters, rows, cols), got {tuple(filters.shape)}")
+    if filters.shape[1] % 2 == 0 or filters.shape[2] % 2 == 0 or min(filters.shape[1:]) < 3:
+        rows, cols = filters.shape[1:]
+        raise FilterError(f"the filters have {rows}x{cols} taps; the paper's analysis needs odd sides of at least 3")
+    for number, one in enumerate(filters, 1):
+        if not bool(one.isfinite().all()):
+            raise FilterError(f"filter {number} holds a value that is not finite")
+        if float(one.max()) == float(one.min()):
+            raise FilterError(f"filter {number} is constant, so it has no shape to model; leave it out")
+
+
+def _groups(groups: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Check groups of numbers from 1, and name them."""
+    seen: set[int] = set()
+    for number in (number for group in groups for number in group):
+        if not 1 <= number <= len(names):
+            raise FilterError(f"a group names filter {number}; the filters are 1 to {len(names)}")
+        if number in seen:
+            raise FilterError(f"filter {number} stands twice in the groups")
+        if FAMILIES[names[number - 1]].has_alpha:
+            raise FilterError(
+                f"filter {number} is a {names[number - 1]!r}, which has a scale and a strength of its own"
+            )
+        seen.add(number)
+    return {_group_name(group): tuple(number - 1 for number in group) for group in groups if group}
+
+
+def _paper_groups(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The paper's grouping in terms of families."""
+    centred = [i for i, name in enumerate(names, 1) if name in ("dx", "dy")]
+    others = [
+        i for i, name in enumerate(names, 1) if name in IDEAL8 and i not in centred and not FAMILIES[name].has_alpha
+    ]
+    return _groups([others, centred], names)
+
+
+def _group_name(numbers: Sequence[int]) -> str:
+    """ "12348" for the filters 1, 2, 3, 4 and 8; with hyphens where a number has two digits."""
+    return ("-" if max(numbers) > 9 else "").join(map(str, numbers))
