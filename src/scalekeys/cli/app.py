@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli import analyze, demo
+from scalekeys.cli import analyze, demo, paper
 
 app = typer.Typer(
     name="scalekeys",
@@ -33,4 +33,5 @@ def _options(
 
 
 app.command("analyze", epilog=analyze.EXAMPLE)(analyze.analyze)
+app.command("paper", epilog=paper.EXAMPLE)(paper.paper)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

@@ -107,7 +107,7 @@ def least_absolute(
     coefficients : Tensor, shape (problems, unknowns)
     residual : Tensor, shape (problems, taps)
     """
-    coefficients = _weighted(basis, torch.ones_like(targets), targets)
+    coefficients = weighted_least_squares(basis, torch.ones_like(targets), targets)
     residual = targets - (basis @ coefficients[..., None])[..., 0]
     for eps in SMOOTHINGS:
         _descend(basis, coefficients, residual, eps)
@@ -128,7 +128,7 @@ def _descend(basis: Tensor, coefficients: Tensor, residual: Tensor, eps: float) 
         moved = r - (b @ step[..., None])[..., 0]
         worse = ~(_tips(moved, eps)[0].sum(-1) < tip.sum(-1))
         if worse.any():
-            safe = _weighted(b[worse], 1 / tip[worse], r[worse])
+            safe = weighted_least_squares(b[worse], 1 / tip[worse], r[worse])
             step[worse], moved[worse] = safe, r[worse] - (b[worse] @ safe[..., None])[..., 0]
         better = _tips(moved, eps)[0].sum(-1) < tip.sum(-1)
         coefficients[active] += torch.where(better[:, None], step, 0.0)
@@ -142,8 +142,8 @@ def _tips(residual: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     return tip, residual / tip, eps**2 / tip**3
 
 
-def _weighted(basis: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
-    """Coefficients of weighted least squares."""
+def weighted_least_squares(basis: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
+    """Return the coefficients of weighted least squares, shape (problems, unknowns)."""
     weighted = (basis * weights[..., None]).mT
     return _solve(weighted @ basis, weighted @ targets[..., None])[..., 0]
 

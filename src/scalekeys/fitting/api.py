@@ -1,7 +1,7 @@
 """The one public entry to fitting."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
@@ -114,10 +114,29 @@ def fit(
     assigned = None if families is None else _assigned(families, bank, spec)
     if scales != "shared":
         return Fit(bank, spec, _fit_bank(bank, spec, assigned, progress), shape=shape)
-    alone = _fit_bank(bank, unshared(spec), assigned, progress)
-    labels, count = group_labels("paper" if groups is None else groups, bank, alone.family, spec)
-    parameters = shared_parameters(bank, alone.family, alone.parameters, labels, count, spec)
-    return Fit(bank, spec, _measure_bank(bank, alone.family, parameters, spec), shape=shape)
+    alone = Fit(bank, unshared(spec), _fit_bank(bank, unshared(spec), assigned, progress), shape=shape)
+    return share_scales(alone, "paper" if groups is None else groups)
+
+
+def share_scales(alone: Fit, groups: str | Sequence[Hashable]) -> Fit:
+    """Return the fit with one scale for each group of filters.
+
+    Parameters
+    ----------
+    alone : Fit
+        The fit of each filter by itself: with a common scale for l1 and l2, per axis for a criterion of widths.
+    groups : str or sequence of labels, one a filter
+        See :func:`fit`.
+
+    Raises
+    ------
+    ModelError
+        If the groups are not what :func:`fit` takes.
+    """
+    bank, values, spec = alone.bank, alone.values, replace(alone.spec, scales="shared")
+    labels, count = group_labels(groups, bank, values.family, spec)
+    parameters = shared_parameters(bank, values.family, values.parameters, labels, count, spec)
+    return Fit(bank, spec, _measure_bank(bank, values.family, parameters, spec), shape=alone.shape)
 
 
 def _as_bank(filters: FilterBank | ArrayLike) -> tuple[FilterBank, tuple[int, ...] | None]:

@@ -17,6 +17,7 @@ ALPHA_MAX = 10.0
 _NODES = {False: 16, True: 48}  # variances on the grid, with a scale for each axis and with a common one
 _ALPHA_NODES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, ALPHA_MAX)
 _REFINEMENT = 4
+_FINER = 0.8 * _REFINEMENT  # how much smaller the cover of the subdivided grid is at least
 _RANK_TOLERANCE = 1e-9
 
 
@@ -32,17 +33,46 @@ def variance_nodes(count: int, maximum: float) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Dictionary:
-    """Templates of one family at the nodes of its grid.
+class Nodes:
+    """Values of the two parameters of a family, whose pairs are the nodes of a grid.
 
     Parameters
     ----------
+    first, second : Tensor, shape (values,)
+    """
+
+    first: Tensor
+    second: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of values of the first and the second parameter."""
+        return len(self.first), len(self.second)
+
+    @property
+    def pairs(self) -> Tensor:
+        """All pairs, shape (nodes, 2); the second parameter runs fastest."""
+        return torch.cartesian_prod(self.first, self.second)
+
+    def subdivided(self) -> "Nodes":
+        """Insert evenly spaced values between neighbours."""
+        return Nodes(_subdivide(self.first), _subdivide(self.second))
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """Templates of one family at the nodes of a grid.
+
+    Parameters
+    ----------
+    nodes : Nodes
     atoms : Tensor, shape (taps, nodes * components), float32
         For angles: centred, orthonormal components, node by node. For distances: the templates themselves.
     cover : float
         Largest angle (radians), or distance, from any template of the family to the nearest node.
     """
 
+    nodes: Nodes
     atoms: Tensor
     cover: float
 
@@ -66,7 +96,7 @@ class FamilyGrid:
         single = common or self.family.has_alpha
         variances = variance_nodes(_NODES[common and not self.family.has_alpha], self.max_variance)
         second = torch.tensor(_ALPHA_NODES if self.family.has_alpha else (0.0,), dtype=torch.float64)
-        self.nodes = (variances, second if single else variances)
+        self.nodes = Nodes(variances, second if single else variances)
 
     def plan(self, parameters: Tensor, order: Order = 0) -> Tensor:
         """Evaluate the family, see :class:`scalekeys.scalespace.TemplatePlan`.
@@ -82,19 +112,9 @@ class FamilyGrid:
         return self._plan.common and not self.family.has_alpha
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Number of grid values of the first and the second parameter."""
-        return len(self.nodes[0]), len(self.nodes[1])
-
-    @property
     def upper(self) -> Tensor:
         """Largest parameters that are searched."""
-        return torch.stack([self.nodes[0][-1], self.nodes[1][-1]])
-
-    def parameters(self, flat: Tensor) -> Tensor:
-        """Parameters of nodes given by their flat index."""
-        first, second = flat // self.shape[1], flat % self.shape[1]
-        return torch.stack([self.nodes[0].to(flat.device)[first], self.nodes[1].to(flat.device)[second]], dim=-1)
+        return torch.stack([self.nodes.first[-1], self.nodes.second[-1]])
 
     def expanded(self, parameters: Tensor) -> Tensor:
         """Parameters of the family without a common scale: ``(t, t)`` for ``(t, unused)``."""
@@ -105,34 +125,51 @@ class FamilyGrid:
     @cached_property
     def angles(self) -> Dictionary:
         """The dictionary for fits with free amplitude and offset."""
-        atoms, finer = self._bases(self.nodes), self._bases(tuple(map(_subdivide, self.nodes)))
+        atoms, finer = self._bases(self.nodes), self._bases(self.nodes.subdivided())
         cosines = torch.linalg.svdvals(finer.transpose(-1, -2)[:, None] @ atoms[self._corners()])
         # A basis that lost a direction is padded with zeros, whose singular values say nothing.
         ranks = finer.square().sum(-2).sum(-1).round().long()
         smallest = cosines.gather(-1, (ranks - 1)[:, None, None].expand(-1, cosines.shape[1], 1))[..., 0]
         cover = float(torch.arccos(smallest.amax(-1).min().clamp(max=1.0)))
-        return Dictionary(atoms.permute(1, 0, 2).flatten(1).float(), cover)
+        return Dictionary(self.nodes, atoms.permute(1, 0, 2).flatten(1).float(), cover)
+
+    @cached_property
+    def fine_angles(self) -> Dictionary:
+        """The same on a finer grid, for objectives with kinks, whose valleys are narrow."""
+        nodes = self.nodes.subdivided()
+        return Dictionary(nodes, self._bases(nodes).permute(1, 0, 2).flatten(1).float(), self.angles.cover / _FINER)
 
     def distances(self, norm: Norm) -> Dictionary:
-        """The dictionary for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
+        """Return the dictionary for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
         return self._distances[norm]
 
     @cached_property
+    def fine_distances(self) -> Dictionary:
+        """The same on a finer grid with distances in the l1 norm, for objectives with kinks."""
+        nodes = self.nodes.subdivided()
+        return Dictionary(nodes, self._templates(nodes).T.float(), self.distances(1).cover / _FINER)
+
+    @cached_property
     def _distances(self) -> dict[Norm, Dictionary]:
-        atoms, finer = self._templates(self.nodes), self._templates(tuple(map(_subdivide, self.nodes)))
+        atoms, finer = self._templates(self.nodes), self._templates(self.nodes.subdivided())
         steps = finer[:, None] - atoms[self._corners()]
         norms: tuple[Norm, Norm] = (1, 2)
-        return {p: Dictionary(atoms.T.float(), float(steps.norm(p=p, dim=-1).amin(-1).max())) for p in norms}
+        return {
+            p: Dictionary(self.nodes, atoms.T.float(), float(steps.norm(p=p, dim=-1).amin(-1).max())) for p in norms
+        }
 
-    def _templates(self, nodes: tuple[Tensor, ...]) -> Tensor:
+    def _templates(self, nodes: Nodes) -> Tensor:
         """Templates of a family of one component at every pair of nodes: shape (pairs, taps)."""
-        return self.plan(torch.cartesian_prod(*nodes))[:, 0, 0].flatten(1)
+        return self.plan(nodes.pairs)[:, 0, 0].flatten(1)
 
-    def _bases(self, nodes: tuple[Tensor, ...]) -> Tensor:
+    def _bases(self, nodes: Nodes) -> Tensor:
         """Orthonormal bases of the centred components at every pair of nodes: shape (pairs, taps, components)."""
-        components = self.plan(torch.cartesian_prod(*nodes))[:, 0].flatten(2).transpose(-1, -2)
+        components = self.plan(nodes.pairs)[:, 0].flatten(2).transpose(-1, -2)
         components = components - components.mean(-2, keepdim=True)
         components = components / components.norm(dim=-2, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+        if components.shape[-1] == 1:
+            only: Tensor = components
+            return only
         left, singular, _ = torch.linalg.svd(components, full_matrices=False)
         kept = torch.where(singular[:, None] > _RANK_TOLERANCE * singular[:, :1, None], left, 0.0)
         spare = len(self.family.components) - kept.shape[-1]  # more components than taps
@@ -140,11 +177,11 @@ class FamilyGrid:
 
     def _corners(self) -> Tensor:
         """Nodes around each point of the finer grid, by flat index: shape (finer pairs, 4)."""
-        low, high = zip(*(_neighbours(len(nodes)) for nodes in self.nodes), strict=True)
+        low, high = zip(*(_neighbours(count) for count in self.nodes.shape), strict=True)
         sides = [torch.stack(pair, dim=-1) for pair in zip(low, high, strict=True)]
         first, second = torch.meshgrid(*(torch.arange(len(side)) for side in sides), indexing="ij")
         a, b = sides[0][first.flatten()], sides[1][second.flatten()]
-        return (a[:, :, None] * self.shape[1] + b[:, None, :]).flatten(1)
+        return (a[:, :, None] * self.nodes.shape[1] + b[:, None, :]).flatten(1)
 
 
 @lru_cache(maxsize=256)

@@ -10,15 +10,23 @@ import torch
 from torch import Tensor
 
 from scalekeys.filters import moment_normalization
-from scalekeys.fitting.absolute import SMOOTHINGS, least_absolute, smoothed, smoothed_free, with_constant
-from scalekeys.fitting.grids import FamilyGrid
+from scalekeys.fitting.absolute import (
+    SMOOTHINGS,
+    least_absolute,
+    smoothed,
+    smoothed_free,
+    weighted_least_squares,
+    with_constant,
+)
+from scalekeys.fitting.grids import Dictionary, FamilyGrid, Nodes, Norm
 from scalekeys.fitting.least_squares import distance, unexplained
 from scalekeys.fitting.newton import Objective, minimize
 from scalekeys.fitting.spec import FitSpec
 
 _FLOAT32_SLACK = 1e-3
 _SMALLEST_AMPLITUDE = 1e-9
-_UNFINISHED = 0.05
+_UNFINISHED = 0.01
+_GAIN, _FINE_GAIN = 1.2, 1.1
 _BYTES = 2**26  # of the largest array of the coarse search in l1
 
 
@@ -45,8 +53,17 @@ class Loss(ABC):
         """Return the loss at the nodes of the grid, shape (filters, nodes); rough, float32."""
 
     @abstractmethod
-    def limit(self, best: Tensor) -> Tensor:
-        """Return the largest coarse loss from which a refined one could still be below `best`, shape (filters,)."""
+    def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where a refined loss could be below that of all families, given the best of the coarse ones.
+
+        Returns
+        -------
+        problem : Tensor of int64, shape (starts,)
+            The filter of each start.
+        parameters : Tensor, shape (starts, 2)
+        value : Tensor, shape (starts,)
+            The coarse loss.
+        """
 
     @abstractmethod
     def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
@@ -59,8 +76,8 @@ class Loss(ABC):
         Parameters beyond the two of the family belong to the loss, which adds them in its first round.
         """
 
-    def slack(self, turn: int) -> float:
-        """How much lower than after this round a loss can still become."""
+    def slack(self, turn: int) -> float:  # noqa: ARG002
+        """Return how much lower than after this round a loss can still become."""
         return 0.0
 
     def _minimize(self, objective: Objective, start: Tensor, tolerance: float | None = None) -> tuple[Tensor, Tensor]:
@@ -72,6 +89,14 @@ class Loss(ABC):
 class Squares(Loss):
     """A loss of least squares, which is smooth."""
 
+    def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the local minima of the grid that are within reach of the best."""
+        return local_minima(coarse, self.grid.nodes, self.limit(best))
+
+    @abstractmethod
+    def limit(self, best: Tensor) -> Tensor:
+        """Return the largest coarse loss from which a refined one could still be below `best`, shape (filters,)."""
+
     @abstractmethod
     def objective(self, problem: Tensor) -> Objective:
         """Return the loss of the filters `problem` with its derivatives."""
@@ -80,7 +105,7 @@ class Squares(Loss):
         """Return the loss at given parameters."""
         return self.objective(problem)(parameters, torch.arange(len(problem), device=problem.device))[0]
 
-    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:
+    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Minimise in one round."""
         return self._minimize(self.objective(problem), start)
 
@@ -91,8 +116,27 @@ class Absolute(Loss):
     rounds = len(SMOOTHINGS)
 
     def slack(self, turn: int) -> float:
-        """The smoothing raises each of the taps by at most its eps, and a round stops a little before its minimum."""
+        """Return the sum over the taps of eps, by which smoothing raises each, and what an unfinished round leaves."""
         return (1 + _UNFINISHED) * SMOOTHINGS[turn] * self.targets.shape[-1]
+
+    def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the local minima of a finer grid, for the filters that are within reach on the coarse one."""
+        rows = (coarse <= self.limit(best)[:, None]).any(-1).nonzero()[:, 0]
+        nodes, values = self.fine(rows)
+        problem, parameters, value = local_minima(values, nodes, self.fine_limit(rows, values.amin(-1)))
+        return rows[problem], parameters, value
+
+    @abstractmethod
+    def limit(self, best: Tensor) -> Tensor:
+        """Return the largest coarse loss from which a refined one could still be below `best`, shape (filters,)."""
+
+    @abstractmethod
+    def fine(self, rows: Tensor) -> tuple[Nodes, Tensor]:
+        """Return a finer grid and the loss of the filters `rows` at its nodes."""
+
+    @abstractmethod
+    def fine_limit(self, rows: Tensor, best: Tensor) -> Tensor:
+        """Return, as :meth:`limit` does, the largest loss on the finer grid that is worth refining."""
 
     @abstractmethod
     def smooth_objective(self, problem: Tensor, start: Tensor, eps: float) -> Objective:
@@ -114,19 +158,19 @@ class AffineSquares(Squares):
         self.targets = self.targets - self.targets.mean(-1, keepdim=True)
 
     def coarse(self) -> Tensor:
-        """Minus the squared length of the projection on the components of each node."""
+        """Return minus the squared length of the projection on the components of each node."""
         atoms = self.grid.angles.atoms.to(self.targets.device)
         products = (self.targets.float() @ atoms).square()
         components = len(self.grid.family.components)
         return -(products if components == 1 else products.unflatten(-1, (-1, components)).sum(-1))
 
     def limit(self, best: Tensor) -> Tensor:
-        """A template lies within the cover angle of some node, so its correlation is at most this much larger."""
+        """Bound what a template within the cover angle of a node can explain."""
         angle = torch.arccos(best.neg().clamp(0.0, 1.0).sqrt()) + self.grid.angles.cover
         return -(torch.cos(angle.clamp(max=torch.pi / 2)) - _FLOAT32_SLACK).clamp(min=0.0).square()
 
     def objective(self, problem: Tensor) -> Objective:
-        """Minus r2."""
+        """Return minus r2."""
         return unexplained(self.targets[problem], self.grid)
 
 
@@ -134,9 +178,33 @@ class AffineAbsolute(Absolute):
     """``sum |h - sum a_c K_c - b|``, with free coefficients and offset."""
 
     def coarse(self) -> Tensor:
-        """The sum at the coefficients of least squares, which bounds the least sum from above."""
-        targets = (self.targets - self.targets.mean(-1, keepdim=True)).float()
-        atoms = self.grid.angles.atoms.to(targets.device)
+        """Return the sum at the coefficients of least squares, which bounds the least sum from above."""
+        return self._upper_bound(self.targets, self.grid.angles)
+
+    def limit(self, best: Tensor) -> Tensor:
+        """Bound by experience: refinement, and better coefficients, gain less than a fifth."""
+        return best * _GAIN
+
+    def fine(self, rows: Tensor) -> tuple[Nodes, Tensor]:
+        """Return the same upper bound on the finer grid."""
+        dictionary = self.grid.fine_angles
+        return dictionary.nodes, self._upper_bound(self.targets[rows], dictionary)
+
+    def fine_limit(self, rows: Tensor, best: Tensor) -> Tensor:  # noqa: ARG002
+        """Bound by experience, as :meth:`limit`, now that the node is near."""
+        return best * _FINE_GAIN
+
+    def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return starts with the coefficients and the offset of least squares as further parameters."""
+        problem, parameters, value = super().starts(coarse, best)
+        templates, units = self._scaled(parameters)
+        targets = self.targets[problem]
+        free = weighted_least_squares(with_constant(templates / units[..., None]), torch.ones_like(targets), targets)
+        return problem, torch.cat([parameters, free[:, :-1] / units, free[:, -1:]], dim=-1), value
+
+    def _upper_bound(self, targets: Tensor, dictionary: Dictionary) -> Tensor:
+        targets = (targets - targets.mean(-1, keepdim=True)).float()
+        atoms = dictionary.atoms.to(targets.device)
         components = len(self.grid.family.components)
         by_node = atoms.unflatten(1, (-1, components)).permute(1, 0, 2)  # (nodes, taps, components)
         values = []
@@ -144,21 +212,10 @@ class AffineAbsolute(Absolute):
             products = (part @ atoms).unflatten(1, (-1, components))
             models = (by_node @ products[..., None])[..., 0]
             values.append((part[:, None] - models).abs().sum(-1))
-        return torch.cat(values)
-
-    def limit(self, best: Tensor) -> Tensor:
-        """Every local minimum of the grid is refined a little; the bound of the smoothing then sorts them out."""
-        return torch.full_like(best, torch.inf)
+        return torch.cat(values) if values else targets.new_empty(0, len(by_node))
 
     def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:
         """Minimise over scales, coefficients and offset together."""
-        if turn == 0:
-            templates, units = self._scaled(start)
-            basis = with_constant(templates / units[..., None])
-            # Least squares where the smoothing is wide: coefficients to start from, in units of the components.
-            free = torch.linalg.lstsq(basis, self.targets[problem, :, None]).solution[..., 0]
-            free[:, :-1] /= units
-            start = torch.cat([start, free], dim=-1)
         _, units = self._scaled(start)
         start = torch.cat([start[:, :2], start[:, 2:-1] * units, start[:, -1:]], dim=-1)
         found, value = super().refine(problem, start, turn)
@@ -170,12 +227,12 @@ class AffineAbsolute(Absolute):
         return templates, templates.norm(dim=-1).clamp(min=torch.finfo(templates.dtype).tiny)
 
     def smooth_objective(self, problem: Tensor, start: Tensor, eps: float) -> Objective:
-        """The smoothed sum."""
+        """Return the smoothed sum."""
         units = self._scaled(start)[1]
         return smoothed_free(self.targets[problem], units, self.grid, eps)
 
     def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
-        """The sum itself."""
+        """Return the sum itself."""
         templates, units = self._scaled(parameters)
         _, residual = least_absolute(with_constant(templates / units[..., None]), self.targets[problem])
         return residual.abs().sum(-1)
@@ -184,7 +241,7 @@ class AffineAbsolute(Absolute):
 class MomentLoss(Loss):
     """A norm of ``h - C - a K``, with amplitude a and offset C fixed by moments."""
 
-    norm: int
+    norm: Norm
 
     def __init__(self, filters: Tensor, grid: FamilyGrid) -> None:
         super().__init__(filters, grid)
@@ -193,14 +250,16 @@ class MomentLoss(Loss):
         self.amplitudes = torch.where(a.abs() < _SMALLEST_AMPLITUDE, _SMALLEST_AMPLITUDE, a)
         self.targets = self.targets - normalized.offset[:, None]
 
-    def _distances(self) -> Tensor:
-        atoms = self.grid.distances(self.norm).atoms.to(self.targets.device)  # type: ignore[arg-type]
-        normalized = (self.targets / self.amplitudes[:, None]).float()
-        return torch.cdist(normalized, atoms.T, p=self.norm) * self.amplitudes.abs()[:, None].float()
+    def _distances(self, dictionary: Dictionary, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Distances of filters to templates, in the units of the filters."""
+        amplitudes = self.amplitudes[rows, None]
+        normalized = (self.targets[rows] / amplitudes).float()
+        distances: Tensor = torch.cdist(normalized, dictionary.atoms.T.to(normalized.device), p=self.norm)
+        return distances * amplitudes.abs().float()
 
-    def _reach(self) -> Tensor:
+    def _reach(self, dictionary: Dictionary, rows: Tensor | slice = slice(None)) -> Tensor:
         """How much closer than a node a template nearby can be, in the units of the filters."""
-        return self.amplitudes.abs() * self.grid.distances(self.norm).cover + _FLOAT32_SLACK  # type: ignore[arg-type]
+        return self.amplitudes[rows].abs() * dictionary.cover + _FLOAT32_SLACK
 
 
 class MomentSquares(MomentLoss, Squares):
@@ -209,15 +268,15 @@ class MomentSquares(MomentLoss, Squares):
     norm = 2
 
     def coarse(self) -> Tensor:
-        """Squared distances to the nodes, less 1."""
-        return self._distances().square() - 1
+        """Return squared distances to the nodes, less 1."""
+        return self._distances(self.grid.distances(2)).square() - 1
 
     def limit(self, best: Tensor) -> Tensor:
-        """By the triangle inequality."""
-        return ((best + 1).clamp(min=0.0).sqrt() + self._reach()).square() - 1
+        """Bound the distance by the triangle inequality."""
+        return ((best + 1).clamp(min=0.0).sqrt() + self._reach(self.grid.distances(2))).square() - 1
 
     def objective(self, problem: Tensor) -> Objective:
-        """The squared distance, less 1."""
+        """Return the squared distance, less 1."""
         return distance(self.targets[problem], self.amplitudes[problem], self.grid)
 
 
@@ -227,29 +286,48 @@ class MomentAbsolute(MomentLoss, Absolute):
     norm = 1
 
     def coarse(self) -> Tensor:
-        """Distances to the nodes."""
-        return self._distances()
+        """Return the distances to the nodes."""
+        return self._distances(self.grid.distances(1))
 
     def limit(self, best: Tensor) -> Tensor:
-        """By the triangle inequality."""
-        return best + self._reach()
+        """Bound the distance by the triangle inequality."""
+        return best + self._reach(self.grid.distances(1))
 
-    def smooth_objective(self, problem: Tensor, start: Tensor, eps: float) -> Objective:
-        """The smoothed sum."""
+    def fine(self, rows: Tensor) -> tuple[Nodes, Tensor]:
+        """Return the distances to the nodes of the finer grid."""
+        dictionary = self.grid.fine_distances
+        return dictionary.nodes, self._distances(dictionary, rows)
+
+    def fine_limit(self, rows: Tensor, best: Tensor) -> Tensor:
+        """Bound the distance by the triangle inequality."""
+        return best + self._reach(self.grid.fine_distances, rows)
+
+    def smooth_objective(self, problem: Tensor, start: Tensor, eps: float) -> Objective:  # noqa: ARG002
+        """Return the smoothed sum."""
         return smoothed(self.targets[problem], self.amplitudes[problem], self.grid, eps)
 
     def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
-        """The sum itself."""
+        """Return the sum itself."""
         templates = self.grid.plan(parameters)[:, 0, 0].flatten(1)
         return (self.targets[problem] - self.amplitudes[problem, None] * templates).abs().sum(-1)
 
 
+def local_minima(values: Tensor, nodes: Nodes, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return filter, parameters and value of each local minimum of a grid that is not above the limit of its filter."""
+    grid = values.reshape(-1, 1, *nodes.shape)
+    lowest = -torch.nn.functional.max_pool2d(-grid, 3, stride=1, padding=1)
+    minimal = (grid <= lowest).reshape(values.shape) & (values <= limit[:, None])
+    problem, node = minimal.nonzero().unbind(-1)
+    return problem, nodes.pairs.to(values.device)[node], values[problem, node]
+
+
 def loss_of(spec: FitSpec) -> type[Loss]:
     """Return the loss of a spec; criteria that compare widths use that of l2 for what they leave open."""
-    losses: dict[tuple[str, str], type[Loss]] = {
-        ("l2", "affine"): AffineSquares,
-        ("l1", "affine"): AffineAbsolute,
-        ("l2", "moment"): MomentSquares,
-        ("l1", "moment"): MomentAbsolute,
-    }
-    return losses["l2" if spec.by_variance else spec.criterion, spec.normalization]
+    if spec.criterion == "l1":
+        return AffineAbsolute if spec.normalization == "affine" else MomentAbsolute
+    return squares_of(spec)
+
+
+def squares_of(spec: FitSpec) -> type[Squares]:
+    """Return the loss of least squares with the normalization of a spec."""
+    return AffineSquares if spec.normalization == "affine" else MomentSquares

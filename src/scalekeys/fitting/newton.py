@@ -15,7 +15,6 @@ Objective: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 MAX_ITERATIONS = 60
 STEP_TOLERANCE = 1e-10
-_NEAR_BOUND = 0.01
 _CURVATURE_FLOOR = 1e-14
 _ROUNDING = 4e-16
 _RIDGE = 1e-13
@@ -156,16 +155,11 @@ def _full_step(state: _State, limit: Tensor) -> Tensor:
 
 
 def _bounded_step(u: Tensor, gradient: Tensor, hessian: Tensor, limit: Tensor) -> Tensor:
-    """Step of the bounded parameters inside their box."""
-    # Near a bound that attracts it, a parameter steps on its own, so that clipping cannot spoil the other's descent.
-    # The width of "near" vanishes with the projected gradient, which keeps the convergence quadratic (Bertsekas 1982).
-    projected = (u - (u - gradient).clamp(min=0.0).minimum(limit)).abs().amax(-1, keepdim=True)
-    near = projected.clamp(max=_NEAR_BOUND)
-    alone = ((u <= near) & (gradient > 0)) | ((u >= limit - near) & (gradient < 0))
-    a, c = hessian[:, 0, 0], hessian[:, 1, 1]
-    b = torch.where(alone.any(-1), 0.0, hessian[:, 0, 1])
+    """Step of the two bounded parameters: the minimum, inside their box, of a convex model.
 
-    # Eigenvalues of [[a, b], [b, c]], made positive; the inverse is then a combination of I and the matrix itself.
+    The eigenvalues of ``[[a, b], [b, c]]`` are made positive; the inverse is then a combination of I and the matrix.
+    """
+    a, b, c = hessian[:, 0, 0], hessian[:, 0, 1], hessian[:, 1, 1]
     middle, half = 0.5 * (a + c), torch.hypot(0.5 * (a - c), b)
     high, low = (middle + half).abs(), (middle - half).abs()
     floor = _CURVATURE_FLOOR + 1e-9 * torch.maximum(high, low)
@@ -175,4 +169,22 @@ def _bounded_step(u: Tensor, gradient: Tensor, hessian: Tensor, limit: Tensor) -
     along = (axis * gradient).sum(-1, keepdim=True) * axis
     step = -(along / high[:, None] + (gradient - along) / low[:, None])
 
-    return (u + step).clamp(min=0.0).minimum(limit) - u
+    outside = ((u + step < 0) | (u + step > limit)).any(-1).nonzero()[:, 0]
+    if len(outside):
+        model = low[:, None, None] * torch.eye(2).to(u) + (high - low)[:, None, None] * axis[:, :, None] * axis[:, None]
+        step[outside] = _step_on_an_edge(u[outside], gradient[outside], model[outside], limit[outside])
+    return step
+
+
+def _step_on_an_edge(u: Tensor, gradient: Tensor, model: Tensor, limit: Tensor) -> Tensor:
+    """Minimum of a convex quadratic model on the four edges of the box, where its minimum is outside."""
+    lower, upper = -u, limit - u
+    steps = []
+    for fixed, free in ((0, 1), (1, 0)):
+        for edge in (lower[:, fixed], upper[:, fixed]):
+            best = -(gradient[:, free] + model[:, 0, 1] * edge) / model[:, free, free]
+            best = torch.minimum(torch.maximum(best, lower[:, free]), upper[:, free])
+            steps.append(torch.stack([edge, best] if fixed == 0 else [best, edge], dim=-1))
+    candidates = torch.stack(steps, dim=1)
+    values = (candidates @ gradient[..., None])[..., 0] + 0.5 * ((candidates @ model) * candidates).sum(-1)
+    return candidates.gather(1, values.argmin(-1)[:, None, None].expand(-1, 1, 2))[:, 0]

@@ -12,6 +12,7 @@ from scalekeys.fitting.spec import FitSpec
 from scalekeys.scalespace import FAMILIES
 
 _TIE = 1e-10
+_SAME = 1e-6  # parameters closer than this are the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,21 @@ class _Candidates:
     def refined(self, turn: int) -> "_Candidates":
         parameters, value = self.loss.refine(self.problem, self.parameters, turn)
         return replace(self, parameters=parameters, value=value)
+
+    def joined(self, other: "_Candidates") -> "_Candidates":
+        return replace(
+            self,
+            problem=torch.cat([self.problem, other.problem]),
+            parameters=torch.cat([self.parameters, other.parameters]),
+            value=torch.cat([self.value, other.value]),
+        )
+
+    def distinct(self) -> "_Candidates":
+        """Drop candidates of a filter that have met."""
+        places = torch.cat([self.problem[:, None].to(self.value), (self.parameters[:, :2] / _SAME).round()], dim=-1)
+        _, which = torch.unique(places, dim=0, return_inverse=True)
+        first = torch.full_like(which, len(which)).scatter_reduce(0, which, torch.arange(len(which)).to(which), "amin")
+        return self.kept(torch.arange(len(which), device=which.device) == first[which])
 
     def kept(self, mask: Tensor) -> "_Candidates":
         return replace(self, problem=self.problem[mask], parameters=self.parameters[mask], value=self.value[mask])
@@ -104,7 +120,11 @@ def search(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Be
         losses.append((index, rows, loss_of(spec)(filters[rows], grid)))
     candidates = _starts(losses, filters)
     for turn in range(loss_of(spec).rounds):
-        candidates = [family.refined(turn) for family in candidates]
+        refined = [family.refined(turn) for family in candidates]
+        if turn == 0 and loss_of(spec).rounds > 1:
+            # A wide smoothing sees past small dents, but may leave a narrow valley: so the starts themselves stay in.
+            refined = [family.joined(start) for family, start in zip(refined, candidates, strict=True)]
+        candidates = [family.distinct() for family in refined]
         best = _lowest(candidates, filters)
         candidates = [
             family.kept(family.value - family.loss.slack(turn) <= best[family.filters] + _TIE) for family in candidates
@@ -120,12 +140,8 @@ def _starts(losses: list[tuple[int, Tensor, Loss]], filters: Tensor) -> list[_Ca
         best[rows] = torch.minimum(best[rows], values.amin(-1).to(best))
     candidates = []
     for (index, rows, loss), values in zip(losses, coarse, strict=True):
-        grid = values.reshape(-1, 1, *loss.grid.shape)
-        lowest = -torch.nn.functional.max_pool2d(-grid, 3, stride=1, padding=1)
-        promising = values <= loss.limit(best[rows])[:, None]
-        problem, node = ((grid <= lowest).reshape(values.shape) & promising).nonzero().unbind(-1)
-        parameters = loss.grid.parameters(node).to(filters)
-        candidates.append(_Candidates(index, loss, rows, problem, parameters, values[problem, node].to(filters)))
+        problem, parameters, value = loss.starts(values, best[rows])
+        candidates.append(_Candidates(index, loss, rows, problem, parameters.to(filters), value.to(filters)))
     return candidates
 
 

@@ -15,11 +15,11 @@ from scalekeys.fitting.spec import FitSpec
 from scalekeys.scalespace import FAMILIES
 
 GROUPINGS: tuple[str, ...] = ("paper", "family", "layer", "all")
-"""Groups that have a name. `paper`: the centred differences in one, all other families without a strength in another."""
+"""Groups that have a name. `paper`: the centred differences in one, all others without a strength in another."""
 
 _NODES = 128
 _VALLEYS = 3
-_GOLDEN_STEPS = 40
+_GOLDEN_STEPS = 32
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -93,7 +93,7 @@ class _Member:
         """Parameters of the filters `problem` at given variances, with the best strength where there is one."""
         if not self.loss.grid.family.has_alpha:
             return torch.stack([t, t], dim=-1)
-        alphas = self.loss.grid.nodes[1].to(t)
+        alphas = self.loss.grid.nodes.second.to(t)
         tried = [self.loss.at(problem, torch.stack([t, alpha.expand_as(t)], dim=-1)) for alpha in alphas]
         place = torch.stack(tried).argmin(0)
         low, high = alphas[(place - 1).clamp(min=0)], alphas[(place + 1).clamp(max=len(alphas) - 1)]
@@ -121,8 +121,9 @@ def shared_parameters(
 
     Notes
     -----
-    A filter that is alone in its group keeps its own fit. For l1 and l2 each filter counts in units in which its amplitude (normalization by moments) or its centred norm
-    (affine) is 1. The sum is tabulated on a fine grid of scales and refined in its lowest valleys by golden section.
+    A filter that is alone in its group keeps its own fit. For l1 and l2 each filter counts in units in which its
+    amplitude (normalization by moments) or its centred norm (affine) is 1. The sum is tabulated on a fine grid of
+    scales and refined in its lowest valleys by golden section.
     """
     if spec.by_variance:
         return _geometric_means(bank, family, parameters, labels, count, spec)

@@ -102,11 +102,11 @@ def _check_sense(spec: FitSpec) -> None:
     jets = [name for name in spec.families if name in JETS]
     if jets and spec.normalization == "moment":
         raise ModelError(
-            f"normalization 'moment' makes no sense for {jets[0]!r}: it fixes one amplitude beforehand, and a jet has a "
-            "free coefficient for each derivative; use normalization='affine'"
+            f"normalization 'moment' makes no sense for {jets[0]!r}: it fixes one amplitude beforehand, and a jet has "
+            "a free coefficient for each derivative; use normalization='affine'"
         )
     if jets and spec.by_variance:
         raise ModelError(
-            f"criterion {spec.criterion!r} makes no sense for {jets[0]!r}: it compares the width of the filter with that "
-            "of one template, and a mixture of derivatives has no width of its own; use criterion 'l2' or 'l1'"
+            f"criterion {spec.criterion!r} makes no sense for {jets[0]!r}: it compares the width of the filter with "
+            "that of one template, and a mixture of derivatives has no width of its own; use criterion 'l2' or 'l1'"
         )

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.fitting.grids import family_grid, max_sigma
-from scalekeys.fitting.losses import loss_of
+from scalekeys.fitting.losses import squares_of
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.scalespace import FAMILIES
 
@@ -56,7 +56,7 @@ def _one_family(
 ) -> tuple[Tensor, Tensor]:
     model = FAMILIES[name]
     grid = family_grid(name, size, spec.window, common=spec.scales != "per-axis")
-    objective = loss_of(spec)(filters, grid).objective(torch.arange(len(filters), device=filters.device))
+    objective = squares_of(spec)(filters, grid).objective(torch.arange(len(filters), device=filters.device))
     value, _, hessian = objective(parameters, torch.arange(len(filters), device=filters.device))
 
     upper = grid.upper.to(parameters)

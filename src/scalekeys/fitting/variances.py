@@ -137,5 +137,5 @@ def _width(
 
 
 def _ratio_slope(above: Tensor, below: Tensor) -> Tensor:
-    """Derivative of a ratio of two functions that are given with theirs: shape (..., 2)."""
+    """Return the derivative of a ratio of two functions that are given with theirs: shape (..., 2)."""
     return (above[..., 1] - above[..., 0] / below[..., 0] * below[..., 1]) / below[..., 0]

@@ -1,4 +1,4 @@
-"""The paper's analysis as one result: every measure, scale and residual of a few filters, beside the published values."""
+"""The paper's analysis as one result: measures, scales and residuals of a few filters, beside the published values."""
 
 from scalekeys.paper.comparison import Comparison, compare, worst_deviations
 from scalekeys.paper.conventions import Convention, questionable_conventions

@@ -1,4 +1,4 @@
-"""Published numbers that are not optima, and published conventions that change a result: both objective values of each."""
+"""Published numbers that are no optima, and conventions that change a result, with both objective values of each."""
 
 from dataclasses import dataclass
 
@@ -69,9 +69,9 @@ def _l1_strength(study: Study) -> Convention:
     return Convention(
         "The l1 strength of filter 7 is not an optimum",
         "7",
-        f"The published strength {published.SHARPENING_L1_ALPHA} gives an objective of {_PUBLISHED_L1_OBJECTIVE} with its "
-        f"published scale, and {float(along.min()):.3f} at best with any scale; the minimum of the stated objective is "
-        f"{lowest:.3f}, at sigma {sigma:.3f} and alpha {alpha:.3f}.",
+        f"The published strength {published.SHARPENING_L1_ALPHA} gives an objective of {_PUBLISHED_L1_OBJECTIVE} with "
+        f"its published scale, and {float(along.min()):.3f} at best with any scale; the minimum of the objective "
+        f"is {lowest:.3f}, at sigma {sigma:.3f} and alpha {alpha:.3f}.",
         "sum |K - N|",
         _PUBLISHED_L1_OBJECTIVE,
         lowest,
@@ -86,10 +86,10 @@ def _l2_strength(study: Study) -> Convention:
     return Convention(
         "The l2 strength of filter 7 hangs on the fifth decimal of its DC offset",
         "7",
-        f"The published strength {alpha} differs from the optimum {float(best.alpha[6]):.4f} in the third decimal, because "
+        f"The published strength {alpha} differs from the optimum {float(best.alpha[6]):.4f} in the third decimal: "
         f"the published offset {published.DC_OFFSET['7']} comes from a grid and a parabola and the exact one is "
-        f"{study.dc_offset['7']:.6f}: offsets that round to the published one give strengths from {min(low, high):.4f} to "
-        f"{max(low, high):.4f}.",
+        f"{study.dc_offset['7']:.6f}: offsets that round to the published one give strengths from {min(low, high):.4f} "
+        f"to {max(low, high):.4f}.",
         "|K - N|",
         there,
         float(study.objective("D1")[6]),
@@ -121,8 +121,8 @@ def _upside_down(study: Study, index: int, other: str) -> Convention:
     return Convention(
         f"Filter {name} upside down",
         name,
-        f"The published network code lets the y axis point down where the fits let it point up, so that filters 1 and 3 trade "
-        f"places; filter {name} is {own}, and as {other} it leaves more.",
+        f"The published network code lets the y axis point down where the fits let it point up, so filters 1 and 3 "
+        f"trade places; filter {name} is {own}, and as {other} it leaves more.",
         "|K - N| / |N|, l2, per axis",
         error,
         float(study.relative_error("D1")[index]),
@@ -144,8 +144,8 @@ def _smoothed_impulse(study: Study) -> Convention:
     return Convention(
         "A smoothed impulse in the model of filter 7",
         "7",
-        "The paper's model is impulse - alpha L5 T, and the published network code has T - gamma L5 T instead, so that the "
-        "paper's scale and strength make another filter there. (At an optimum of its own, sigma "
+        "The paper's model is impulse - alpha L5 T, and the published network code has T - gamma L5 T instead, so that "
+        "the paper's scale and strength make another filter there. (At an optimum of its own, sigma "
         f"{float(sigmas[best]):.3f} and gamma {float(weights[best]):.3f}, that form leaves {float(values[best]):.4f}.)",
         "|K - N|",
         float(torch.linalg.vector_norm(mixed - target)),
@@ -166,9 +166,9 @@ def _sampled(study: Study) -> Convention:
     return Convention(
         "Scales that are learned on the sampled Gaussian",
         "4",
-        f"The published network code learns scales on samples of the continuous Gaussian, whose variance at sigma {sigma:.2f} is "
-        f"{variance:.3f} where sigma squared is {float(t):.3f}; the discrete analogue has variance {float(t):.3f} exactly. At the "
-        "common scale of filter 4 the same sigma gives another filter.",
+        "The published network code learns scales on samples of the continuous Gaussian, whose variance at sigma "
+        f"{sigma:.2f} is {variance:.3f} where sigma squared is {float(t):.3f}; the discrete analogue has variance "
+        f"{float(t):.3f} exactly. At the common scale of filter 4 the same sigma gives another filter.",
         "|K - N|",
         errors[0],
         errors[1],
@@ -192,8 +192,8 @@ def _zeroed_borders(study: Study) -> Convention:
     return Convention(
         "Differences with zeroed borders",
         "5",
-        "The published network code takes differences inside the window with zeros outside, the exact way takes them before "
-        "cropping. At the scales of filter 5 the outermost columns differ a little; with larger scales they differ more.",
+        "The published network code takes differences inside the window with zeros outside, the exact way takes them "
+        "before cropping. At the scales of filter 5 the outermost columns differ a little; with larger scales more.",
         "|K - N|",
         float(torch.linalg.vector_norm(zeroed - target)),
         float(norm_at(study, 4, float(best.sigma[4, 0]), float(best.sigma[4, 1]), 2, "exact")),

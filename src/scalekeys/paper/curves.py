@@ -66,7 +66,8 @@ def offset_curve(study: Study, index: int, *, points: int = 801) -> OffsetCurve:
 def offset_objective(h: Tensor, offsets: Tensor) -> Tensor:
     """Return ``sqrt(det V(|h - C|))`` for each of several C, shape (points,)."""
     covariance = spread(h - offsets[:, None, None]).covariance
-    return torch.linalg.det(covariance).clamp(min=0).sqrt()
+    determinant: Tensor = torch.linalg.det(covariance)
+    return determinant.clamp(min=0).sqrt()
 
 
 def surface(study: Study, index: int, norm: int, window: Window = "published", *, points: int = 61) -> Surface:
@@ -119,4 +120,5 @@ def norm_at(
     else:
         kernels = template(name, torch.stack([first, second], dim=-1), study.size, window=window)
     difference = kernels - moment_normalization(study.filters[index], name).filters
-    return torch.linalg.vector_norm(difference.flatten(-2), ord=norm, dim=-1)
+    value: Tensor = torch.linalg.vector_norm(difference.flatten(-2), ord=norm, dim=-1)
+    return value

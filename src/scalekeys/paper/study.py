@@ -10,10 +10,10 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters import MASTER_KEY_FAMILIES, Spread, dc_offset, master_keys, spread
-from scalekeys.fitting import Fit, fit
+from scalekeys.fitting import Fit, fit, share_scales
 from scalekeys.fitting.spec import Criterion, Scales
 from scalekeys.paper.published import GROUPS
-from scalekeys.scalespace import FAMILIES, IDEAL8, Window, template
+from scalekeys.scalespace import FAMILIES, IDEAL8, WINDOWS, Window, template
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,14 @@ class Method:
         Its letter in the paper, with 1 for a scale for each axis, 2 for a common one, 3 for one shared by a group.
     criterion, scales : str
         See :func:`scalekeys.fit`.
+    start : str
+        For shared scales the method whose scales of single filters it starts from.
     """
 
     name: str
     criterion: Criterion
     scales: Scales
+    start: str = ""
 
 
 METHODS: tuple[Method, ...] = (
@@ -40,10 +43,10 @@ METHODS: tuple[Method, ...] = (
     Method("D1", "l2", "per-axis"),
     Method("C2", "l1", "common"),
     Method("D2", "l2", "common"),
-    Method("A3", "variance-continuous", "shared"),
-    Method("B3", "variance", "shared"),
-    Method("C3", "l1", "shared"),
-    Method("D3", "l2", "shared"),
+    Method("A3", "variance-continuous", "shared", start="A1"),
+    Method("B3", "variance", "shared", start="B1"),
+    Method("C3", "l1", "shared", start="C2"),
+    Method("D3", "l2", "shared", start="D2"),
 )
 """The paper's methods."""
 
@@ -123,7 +126,8 @@ class Study:
     def relative_error(self, method: str, window: Window = "published") -> Tensor:
         """Return ``|K - N| / |N|`` in the l2 norm for each filter, shape (k,)."""
         result = self.fits[window, method]
-        return result.residual_l2 / torch.linalg.vector_norm(self.filters - result.offset[:, None, None], dim=(-2, -1))
+        norm: Tensor = torch.linalg.vector_norm(self.filters - result.offset[:, None, None], dim=(-2, -1))
+        return result.residual_l2 / norm
 
     def objective(self, method: str, window: Window = "published") -> Tensor:
         """Return the l1 or l2 norm of ``K - N`` for each filter, shape (k,); the l2 norm where widths are compared."""
@@ -227,21 +231,21 @@ def study(
     members = _groups(groups, names) if groups is not None else GROUPS if published else _paper_groups(names)
     labels = [next((group for group, inside in members.items() if i in inside), None) for i in range(len(values))]
 
-    windows: tuple[Window, Window] = ("published", "exact")
-    fits = {
-        (window, method.name): fit(
-            values,
-            tuple(dict.fromkeys(names)),
-            criterion=method.criterion,
-            scales=method.scales,
-            normalization="moment",
-            window=window,
-            families=names,
-            groups=labels if method.scales == "shared" else None,
-        )
-        for window in windows
-        for method in METHODS
-    }
+    fits: dict[tuple[Window, str], Fit] = {}
+    for window in WINDOWS:
+        for method in METHODS:
+            if method.start:
+                fits[window, method.name] = share_scales(fits[window, method.start], labels)
+            else:
+                fits[window, method.name] = fit(
+                    values,
+                    tuple(dict.fromkeys(names)),
+                    criterion=method.criterion,
+                    scales=method.scales,
+                    normalization="moment",
+                    window=window,
+                    families=names,
+                )
     richer = {model: best if model == "ideal8" else fit(values, model) for model in RICHER_MODELS}
     return Study(values, names, members, fits, richer, published, source)
 
@@ -277,7 +281,7 @@ def _groups(groups: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, 
 
 
 def _paper_groups(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """The paper's grouping in terms of families."""
+    """Group filters as the paper does, in terms of families."""
     centred = [i for i, name in enumerate(names, 1) if name in ("dx", "dy")]
     others = [
         i for i, name in enumerate(names, 1) if name in IDEAL8 and i not in centred and not FAMILIES[name].has_alpha
@@ -286,5 +290,5 @@ def _paper_groups(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _group_name(numbers: Sequence[int]) -> str:
-    """ "12348" for the filters 1, 2, 3, 4 and 8; with hyphens where a number has two digits."""
+    """Return "12348" for the filters 1, 2, 3, 4 and 8; with hyphens where a number has two digits."""
     return ("-" if max(numbers) > 9 else "").join(map(str, numbers))

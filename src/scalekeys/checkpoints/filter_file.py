@@ -1,0 +1,128 @@
+"""Files of bare filters: ``.npy`` arrays and ``.csv`` tables."""
+
+import csv
+from collections.abc import Sequence
+from math import isqrt
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from scalekeys.errors import CheckpointError, FilterError
+from scalekeys.shapes import as_float_tensor
+
+_COORDINATES = ("filter", "y")
+
+
+def read_filters(path: Path) -> Float64[Tensor, "filters rows cols"]:
+    r"""Read filters of one size from a file.
+
+    Parameters
+    ----------
+    path : Path
+        ``.npy``: an array of shape (filters, rows, cols) or (rows, cols). ``.csv``: a table with the columns `filter`,
+        `y` (which points up) and one for each tap of a row, from left to right; or, without a header, one square filter
+        a line, row by row from the top. Lines that start with ``#`` are comments.
+
+    Returns
+    -------
+    Tensor, shape (filters, rows, cols), float64
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, of another kind, or holds no such filters; the message says where.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "filters.csv"
+    >>> _ = path.write_text("filter,y,x-1,x0,x1\n" + "\n".join(f"1,{y},0,{y},0" for y in (1, 0, -1)))
+    >>> read_filters(path)
+    tensor([[[ 0.,  1.,  0.],
+             [ 0.,  0.,  0.],
+             [ 0., -1.,  0.]]], dtype=torch.float64)
+    """
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".npy":
+            values = _from_npy(path)
+        elif path.suffix.lower() == ".csv":
+            values = _from_csv(path)
+        else:
+            raise CheckpointError(f"{path}: filters are read from .npy and .csv files; convert it, or rename it")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3 or 0 in values.shape:
+        raise CheckpointError(f"{path}: holds an array of shape {tuple(values.shape)}; give (filters, rows, cols)")
+    return values
+
+
+def _from_npy(path: Path) -> Tensor:
+    try:
+        return as_float_tensor(np.load(path, allow_pickle=False)).double()
+    except (ValueError, EOFError, FilterError) as error:
+        raise CheckpointError(f"{path}: is not an array of real numbers ({error}); save it with numpy.save") from None
+
+
+def _from_csv(path: Path) -> Tensor:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{path}: is not a text file; save the table as UTF-8") from None
+    numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in numbered if not line.lstrip().startswith("#")]
+    rows = [(number, [cell.strip() for cell in next(csv.reader([line]))]) for number, line in lines]
+    if not rows:
+        raise CheckpointError(f"{path}: holds no filters")
+    header = [cell.lower() for cell in rows[0][1]]
+    if header[:2] == list(_COORDINATES):
+        return _from_table(path, len(header), rows[1:])
+    return _from_lines(path, rows)
+
+
+def _from_table(path: Path, width: int, rows: Sequence[tuple[int, list[str]]]) -> Tensor:
+    """One line for each row of each filter."""
+    filters: dict[str, dict[float, list[float]]] = {}
+    for number, cells in rows:
+        if len(cells) != width:
+            raise CheckpointError(f"{path}, line {number}: has {len(cells)} cells where the header has {width}")
+        y, *taps = _numbers(path, number, cells[1:])
+        if y in filters.setdefault(cells[0], {}):
+            raise CheckpointError(f"{path}, line {number}: filter {cells[0]} has a row y = {y:g} already")
+        filters[cells[0]][y] = taps
+    heights = {name: len(taps) for name, taps in filters.items()}
+    if len(set(heights.values())) != 1:
+        raise CheckpointError(f"{path}: the filters must have as many rows each, got {heights}")
+    stacks = [[taps[y] for y in sorted(taps, reverse=True)] for taps in filters.values()]
+    return torch.tensor(stacks, dtype=torch.float64)
+
+
+def _from_lines(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Tensor:
+    """One line for each filter."""
+    filters = [_numbers(path, number, cells) for number, cells in rows]
+    width = len(filters[0])
+    for (number, _), taps in zip(rows, filters, strict=True):
+        if len(taps) != width:
+            raise CheckpointError(f"{path}, line {number}: has {len(taps)} numbers where the first has {width}")
+    side = isqrt(width)
+    if side * side != width:
+        raise CheckpointError(
+            f"{path}: a line has {width} numbers, which is no square filter; "
+            "give a table with the columns filter, y, ..."
+        )
+    return torch.tensor(filters, dtype=torch.float64).reshape(-1, side, side)
+
+
+def _numbers(path: Path, line: int, cells: Sequence[str]) -> list[float]:
+    numbers = []
+    for cell in cells:
+        try:
+            numbers.append(float(cell))
+        except ValueError:
+            raise CheckpointError(f"{path}, line {line}: {cell!r} is not a number") from None
+    return numbers

@@ -1,0 +1,155 @@
+"""The tables of a study on the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from scalekeys.paper import METHODS, RICHER_MODELS, Study, compare, questionable_conventions, worst_deviations
+from scalekeys.scalespace import FAMILIES
+
+_SPREAD_HEADERS = ("l1 norm", "mean x", "mean y", "Vxx", "Vxy", "Vyy")
+
+
+def print_study(study: Study, folder: Path | None) -> None:
+    """Print the tables of the paper, computed beside published, and where the article is."""
+    console = Console()
+    console.print(f"{len(study.filters)} filters: {study.source}", markup=False, highlight=False)
+    for title, table in _tables(study):
+        console.print(f"\n[bold]{title}[/]", highlight=False)
+        console.print(table)
+    _print_comparison(study, console)
+    if folder is not None:
+        console.print(f"\narticle: {folder / 'article.html'}", markup=False, soft_wrap=True, highlight=False)
+
+
+def _tables(study: Study) -> list[tuple[str, Table]]:
+    return [
+        ("Spatial spread", _spread_table(study)),
+        ("Scales sigma x, sigma y (published window)", _scales_table(study, "per-axis")),
+        ("Common scale", _scales_table(study, "common")),
+        ("Scale shared by a group", _shared_table(study)),
+        ("What the models leave: |K - N| / |N|, l2", _residual_table(study)),
+        ("Standard errors of the l2 scales (published window)", _error_table(study)),
+        ("What the exact window moves: exact less published", _window_table(study)),
+        ("r2 of richer models (free amplitudes, exact window)", _richer_table(study)),
+    ]
+
+
+def _spread_table(study: Study) -> Table:
+    spread, offsets = study.spread, study.dc_offset
+    table = _new_table(*_SPREAD_HEADERS, "DC offset")
+    for i, name in enumerate(study.names):
+        v = spread.covariance[i]
+        numbers = (spread.l1_norm[i], *spread.mean[i], v[0, 0], v[0, 1], v[1, 1])
+        offset = f"{offsets[name]:.6f}" if name in offsets else ""
+        table.add_row(name, study.families[i], *(f"{float(value):.4f}" for value in numbers), offset)
+    return table
+
+
+def _scales_table(study: Study, scales: str) -> Table:
+    methods = [method for method in METHODS if method.scales == scales]
+    table = _new_table(*(f"{method.name} {method.criterion}" for method in methods))
+    for i, name in enumerate(study.names):
+        cells = []
+        for method in methods:
+            fit = study.fits["published", method.name]
+            if FAMILIES[study.families[i]].has_alpha:
+                cells.append(f"{fit.sigma[i, 0]:.4f}, alpha {fit.alpha[i]:.4f}")
+            elif scales == "per-axis":
+                cells.append(f"{fit.sigma[i, 0]:.4f}, {fit.sigma[i, 1]:.4f}")
+            else:
+                cells.append(f"{fit.sigma[i, 0]:.4f}")
+        table.add_row(name, study.families[i], *cells)
+    return table
+
+
+def _shared_table(study: Study) -> Table:
+    methods = [method for method in METHODS if method.scales == "shared"]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("group", *(f"{method.name} {method.criterion}" for method in methods)):
+        table.add_column(header, justify="right" if header != "group" else "left")
+    for group, members in study.groups.items():
+        sigmas = [study.fits["published", method.name].sigma[members[0], 0] for method in methods]
+        table.add_row(group, *(f"{sigma:.4f}" for sigma in sigmas))
+    return table
+
+
+def _residual_table(study: Study) -> Table:
+    errors = [study.relative_error(method.name) for method in METHODS]
+    return _number_table(study, [method.name for method in METHODS], errors, "{:.3f}")
+
+
+def _error_table(study: Study) -> Table:
+    fit = study.fits["published", "D1"]
+    table = _new_table("sigma x", "+-", "", "sigma y", "+-", "")
+    for i, name in enumerate(study.names):
+        cells = []
+        for axis in (0, 1):
+            error = float(fit.sigma_error[i, axis])
+            cells += [f"{fit.sigma[i, axis]:.4f}", "-" if error != error else f"{error:.4f}", fit.sigma_status[i, axis]]
+        table.add_row(name, study.families[i], *cells)
+    return table
+
+
+def _window_table(study: Study) -> Table:
+    methods = [method for method in METHODS if method.scales == "per-axis"]
+    table = _new_table(*(f"{method.name} {method.criterion}" for method in methods))
+    for i, name in enumerate(study.names):
+        moves = [
+            study.fits["exact", method.name].sigma[i] - study.fits["published", method.name].sigma[i]
+            for method in methods
+        ]
+        table.add_row(name, study.families[i], *(f"{x:+.4f}, {y:+.4f}" for x, y in moves))
+    return table
+
+
+def _richer_table(study: Study) -> Table:
+    headers = [f"{model} ({numbers} numbers)" for model, numbers in RICHER_MODELS.items()]
+    return _number_table(study, headers, [study.richer[model].r2 for model in RICHER_MODELS], "{:.4f}")
+
+
+def _number_table(study: Study, headers: Sequence[str], columns: Sequence[Tensor], style: str) -> Table:
+    table = _new_table(*headers)
+    for i, name in enumerate(study.names):
+        table.add_row(name, study.families[i], *(style.format(float(column[i])) for column in columns))
+    return table
+
+
+def _new_table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("filter")
+    table.add_column("family")
+    for header in headers:
+        table.add_column(header, justify="right")
+    return table
+
+
+def _print_comparison(study: Study, console: Console) -> None:
+    """Print how far the computed figures are from the published ones, and each disagreement."""
+    comparisons = compare(study)
+    if not comparisons:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("published table", "figures", "largest deviation", "at", "published", "computed", "reached"):
+        table.add_column(header, justify="left" if header in ("published table", "at", "reached") else "right")
+    for title, worst in worst_deviations(comparisons).items():
+        mine = [one for one in comparisons if one.table == title]
+        reached = sum(one.reached for one in mine)
+        table.add_row(
+            title,
+            str(len(mine)),
+            f"{worst.deviation:.1e}",
+            f"filter {worst.filter}, {worst.quantity}",
+            f"{worst.published:g}",
+            f"{worst.computed:.6f}",
+            f"{reached} of {len(mine)} to {worst.decimals} decimals",
+        )
+    console.print("\n[bold]Computed against published[/]")
+    console.print(table)
+    console.print("\n[bold]Where the published material and this analysis disagree[/]")
+    for one in questionable_conventions(study):
+        values = f"({one.measure}: {one.published:.4f} as published, {one.here:.4f} here)"
+        console.print(f"- {one.title}. {one.sentence} {values}", markup=False, highlight=False)

@@ -1,0 +1,82 @@
+"""One scale for a group of filters."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import optimize
+
+import scalekeys as sk
+from scalekeys.scalespace import template
+
+KEYS, OWN = sk.master_keys(), sk.MASTER_KEY_FAMILIES
+PAPER = {"normalization": "moment", "window": "published", "families": OWN, "scales": "shared"}
+GROUPS = ([0, 1, 2, 3, 7], [4, 5])
+
+
+def _summed(members, sigma, power, normalization="moment"):
+    """Summed loss of some keys at a common scale."""
+    total = 0.0
+    for i in members:
+        kernel = template(OWN[i], torch.full((2,), float(sigma), dtype=torch.float64), 7, window="published")
+        normal = sk.moment_normalization(KEYS[i], OWN[i]).filters
+        total += float((kernel - normal).abs().pow(power).sum())
+    return total
+
+
+@pytest.mark.parametrize(("criterion", "power"), [("l1", 1), ("l2", 2)])
+def test_the_paper_s_groups_share_the_scale_with_the_least_summed_error(criterion, power):
+    fit = sk.fit(KEYS, criterion=criterion, **PAPER)
+    for members in GROUPS:
+        sigma = fit.sigma[members].flatten()
+        np.testing.assert_allclose(sigma, sigma[0].expand(len(sigma)), rtol=1e-12)
+        found = _summed(members, sigma[0], power)
+        assert found <= min(_summed(members, s, power) for s in np.linspace(0, 3, 301)) + 1e-9
+        best = optimize.minimize_scalar(
+            lambda s, m=members: _summed(m, s, power), bounds=(float(sigma[0]) - 0.1, float(sigma[0]) + 0.1)
+        )
+        assert found <= best.fun * (1 + 1e-6)
+    alone = sk.fit(KEYS[6], "sharpen", criterion=criterion, normalization="moment", window="published")
+    assert float(fit.sigma[6, 0]) == pytest.approx(float(alone.sigma[0, 0]), rel=1e-9)
+
+
+@pytest.mark.parametrize("criterion", ["variance", "variance-continuous"])
+def test_widths_share_the_geometric_mean_of_all_scales(criterion):
+    options = {"normalization": "moment", "window": "published", "families": OWN, "criterion": criterion}
+    fit, alone = sk.fit(KEYS, scales="shared", **options), sk.fit(KEYS, **options)
+    for members in GROUPS:
+        expected = alone.sigma[members].log().mean().exp()
+        np.testing.assert_allclose(fit.sigma[members], expected.expand(len(members), 2), rtol=1e-12)
+
+
+def test_groups_by_label_layer_family_and_all():
+    filters = torch.cat([KEYS, KEYS.flip(0)])
+    bank = sk.FilterBank((sk.LayerFilters("a", filters[:8]), sk.LayerFilters("b", filters[8:], depth=1)), model="net")
+    everything = sk.fit(bank, "smooth", scales="shared", groups="all")
+    assert len(set(everything.sigma.flatten().tolist())) == 1
+    layers = sk.fit(bank, "smooth", scales="shared", groups="layer")
+    assert len(set(layers.sigma[:, 0].tolist())) == len({round(v, 9) for v in layers.sigma[:, 0].tolist()}) <= 2
+    families = sk.fit(bank, ("dx", "dy", "smooth"), scales="shared", groups="family")
+    assert len(set(zip(families.family, families.sigma[:, 0].tolist(), strict=True))) == len(set(families.family))
+    labels = ["u", "u", None, None, *range(12)]
+    mixed, alone = sk.fit(bank, scales="shared", groups=labels), sk.fit(bank, scales="common")
+    assert mixed.sigma[0, 0] == mixed.sigma[1, 0]
+    np.testing.assert_allclose(mixed.sigma[2:], alone.sigma[2:], rtol=1e-12)
+
+
+def test_sharpening_in_a_group_keeps_a_strength_of_its_own():
+    # At a shared scale the best strength is that of a one-dimensional search.
+    sigma = 0.7
+    kernels = torch.cat([template("sharpen", torch.full((1, 2), sigma).double(), 7, alpha=a) for a in (0.3, 0.8)])
+    smooth = template("smooth", torch.full((1, 2), sigma).double(), 7)
+    for criterion in ("l1", "l2"):
+        fit = sk.fit(torch.cat([kernels, smooth]), criterion=criterion, scales="shared", groups="all")
+        np.testing.assert_allclose(fit.sigma, np.full((3, 2), sigma), atol=1e-4)
+        np.testing.assert_allclose(fit.alpha[:2], [0.3, 0.8], atol=1e-3)
+
+
+def test_filters_without_a_fit_are_in_no_group():
+    filters = KEYS.clone()
+    filters[1] = 0.0
+    fit = sk.fit(filters, scales="shared", groups="all")
+    assert fit.sigma[1].isnan().all()
+    assert fit.sigma[[0, 2]].isfinite().all()
