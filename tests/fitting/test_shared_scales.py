@@ -64,14 +64,46 @@ def test_groups_by_label_layer_family_and_all():
 
 
 def test_sharpening_in_a_group_keeps_a_strength_of_its_own():
-    # At a shared scale the best strength is that of a one-dimensional search.
-    sigma = 0.7
-    kernels = torch.cat([template("sharpen", torch.full((1, 2), sigma).double(), 7, alpha=a) for a in (0.3, 0.8)])
-    smooth = template("smooth", torch.full((1, 2), sigma).double(), 7)
-    for criterion in ("l1", "l2"):
-        fit = sk.fit(torch.cat([kernels, smooth]), criterion=criterion, scales="shared", groups="all")
-        np.testing.assert_allclose(fit.sigma, np.full((3, 2), sigma), atol=1e-4)
-        np.testing.assert_allclose(fit.alpha[:2], [0.3, 0.8], atol=1e-3)
+    sigma = torch.full((1, 2), 0.7, dtype=torch.float64)
+    kernels = torch.cat([template("sharpen", sigma, 7, alpha=a) for a in (0.3, 0.8)])
+    fit = sk.fit(torch.cat([kernels, template("smooth", sigma, 7)]), scales="shared", groups="all")
+    assert fit.family.tolist() == ["sharpen", "sharpen", "smooth"]
+    np.testing.assert_allclose(fit.sigma, np.full((3, 2), 0.7), atol=1e-4)
+    np.testing.assert_allclose(fit.alpha[:2], [0.3, 0.8], atol=1e-3)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2"])
+@pytest.mark.parametrize("normalization", ["moment", "affine"])
+def test_at_a_shared_scale_the_strength_is_the_best_of_a_dense_grid(criterion, normalization):
+    noise = torch.randn(2, 7, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    filters = torch.cat([KEYS[6:8], KEYS[6:7] + 0.05 * noise])
+    options = {"criterion": criterion, "normalization": normalization}
+    names = ["sharpen", "smooth", "sharpen", "sharpen"]
+    fit = sk.fit(filters, families=names, scales="shared", groups="all", **options)
+    for index in (0, 2, 3):
+        lowest = np.inf
+        for alpha in np.linspace(0, 3, 301):
+            kernel = template("sharpen", fit.sigma[index], 7, alpha=float(alpha))
+            lowest = min(lowest, _left(filters[index], kernel, **options))
+        found = fit.residual_l1[index] if criterion == "l1" else fit.residual_l2[index] ** 2
+        assert float(found) <= lowest * (1 + 1e-6)
+
+
+def _left(filter_, kernel, criterion, normalization):
+    """Loss of one filter for one template, with its best amplitude and offset, or those of the moments."""
+    if normalization == "moment":
+        normal = sk.moment_normalization(filter_, "sharpen")
+        left = filter_ - normal.offset - normal.amplitude * kernel
+        return float(left.abs().sum() if criterion == "l1" else left.square().sum())
+    columns = np.stack([kernel.flatten().numpy(), np.ones(kernel.numel())], 1)
+    target = filter_.flatten().numpy()
+    if criterion == "l2":
+        return float(np.linalg.lstsq(columns, target, rcond=None)[1][0])
+    count = len(target)
+    upper = np.block([[columns, -np.eye(count)], [-columns, -np.eye(count)]])
+    bounds = [(None, None)] * 2 + [(0, None)] * count
+    cost = np.r_[0, 0, np.ones(count)]
+    return float(optimize.linprog(cost, A_ub=upper, b_ub=np.r_[target, -target], bounds=bounds).fun)
 
 
 def test_filters_without_a_fit_are_in_no_group():

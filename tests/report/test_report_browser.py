@@ -4,9 +4,11 @@ import re
 import shutil
 
 import pytest
+import torch
 
 from scalekeys.report import write_report
 from scalekeys.report.words import SIGMA, size_name
+from scalekeys.scalespace import template
 
 pytestmark = pytest.mark.browser
 
@@ -185,3 +187,26 @@ def test_a_page_without_figures_works_too(visit):
     assert page.locator(".canvas").count() == 0
     page.locator("table.sortable th button").first.click()
     assert page.locator("table.sortable th").first.get_attribute("aria-sort") == "ascending"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_an_article_fits_its_window(browser, tmp_path, width, scheme):
+    from scalekeys.paper import study
+    from scalekeys.report.article import write_article
+
+    filters = template("dx+", torch.tensor([[0.6, 0.9]], dtype=torch.float64), 5)
+    write_article(study(filters, source="one.npy"), tmp_path)
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    complaints = []
+    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: None if re.match("file:|data:", r.url) else complaints.append(r.url))
+    page.goto((tmp_path / "article.html").as_uri())
+    page.wait_for_selector("html[data-drawn]", timeout=20_000)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(
+        "[...document.images].every(i => i.naturalWidth && i.clientWidth <= i.parentElement.clientWidth)"
+    )
+    assert page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
+    page.close()
+    assert complaints == []

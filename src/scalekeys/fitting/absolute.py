@@ -14,6 +14,7 @@ _SECOND = (3, 4, 4, 5)
 _ITERATIONS = 50
 _TOLERANCE = 1e-14
 _RIDGE = 1e-13
+_BYTES = 2**26  # of the largest array
 
 
 def smoothed(
@@ -99,19 +100,37 @@ def least_absolute(
 ) -> tuple[Tensor, Tensor]:
     """Minimise the sum of ``|h - B c|`` for many problems at once.
 
-    The smoothed sum is convex: Newton's step is taken where it descends, and where not, a step of reweighted least
-    squares, which always does. Columns should be of one order.
+    With two unknowns the optimum passes through two taps, and all pairs are tried. With others the sum is smoothed: it
+    is convex, Newton's step is taken where it descends, and where not, a step of reweighted least squares, which always
+    does. Columns should be of one order.
 
     Returns
     -------
     coefficients : Tensor, shape (problems, unknowns)
     residual : Tensor, shape (problems, taps)
     """
+    if basis.shape[-1] == 2:
+        size = max(1, _BYTES // (8 * basis.shape[1] ** 3))
+        parts = [_through_two_taps(b, h) for b, h in zip(basis.split(size), targets.split(size), strict=True)]
+        coefficients = torch.cat(parts)
+        return coefficients, targets - (basis @ coefficients[..., None])[..., 0]
     coefficients = weighted_least_squares(basis, torch.ones_like(targets), targets)
     residual = targets - (basis @ coefficients[..., None])[..., 0]
     for eps in SMOOTHINGS:
         _descend(basis, coefficients, residual, eps)
     return coefficients, targets - (basis @ coefficients[..., None])[..., 0]
+
+
+def _through_two_taps(basis: Tensor, targets: Tensor) -> Tensor:
+    """Best coefficients of two columns among those that leave nothing at two of the taps."""
+    one, two = torch.combinations(torch.arange(basis.shape[1], device=basis.device)).unbind(-1)
+    (a, b), (c, d) = basis[:, one].unbind(-1), basis[:, two].unbind(-1)
+    p, q = targets[:, one], targets[:, two]
+    determinant = a * d - b * c
+    found = torch.stack([p * d - b * q, a * q - p * c], dim=-1) / determinant[..., None]
+    values = (targets[:, None] - found @ basis.mT).abs().sum(-1)
+    best = torch.where(values.isfinite(), values, torch.inf).argmin(-1)
+    return found.gather(1, best[:, None, None].expand(-1, 1, 2))[:, 0]
 
 
 def _descend(basis: Tensor, coefficients: Tensor, residual: Tensor, eps: float) -> None:

@@ -18,7 +18,7 @@ from scalekeys.fitting.absolute import (
     weighted_least_squares,
     with_constant,
 )
-from scalekeys.fitting.grids import Dictionary, FamilyGrid, Nodes, Norm
+from scalekeys.fitting.grids import ALPHA_MAX, Dictionary, FamilyGrid, Nodes, Norm
 from scalekeys.fitting.least_squares import distance, unexplained
 from scalekeys.fitting.newton import Objective, minimize
 from scalekeys.fitting.spec import FitSpec
@@ -76,6 +76,21 @@ class Loss(ABC):
         Parameters beyond the two of the family belong to the loss, which adds them in its first round.
         """
 
+    @staticmethod
+    @abstractmethod
+    def solve(basis: Tensor, targets: Tensor) -> Tensor:
+        """Return the coefficients with the lowest loss, shape (problems, unknowns)."""
+
+    @abstractmethod
+    def strength(self, problem: Tensor, t: Tensor) -> Tensor:
+        """Return the best strength alpha of filters at given scales; a linear unknown, clamped to its range."""
+
+    def _impulse_and_change(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the template of a family with a strength at alpha 0, and what a strength of 1 adds: (scales, taps)."""
+        pairs = torch.stack([t, torch.zeros_like(t)], dim=-1), torch.stack([t, torch.ones_like(t)], dim=-1)
+        none, full = (self.grid.plan(pair)[:, 0, 0].flatten(1) for pair in pairs)
+        return none, full - none
+
     def slack(self, turn: int) -> float:  # noqa: ARG002
         """Return how much lower than after this round a loss can still become."""
         return 0.0
@@ -88,6 +103,11 @@ class Loss(ABC):
 
 class Squares(Loss):
     """A loss of least squares, which is smooth."""
+
+    @staticmethod
+    def solve(basis: Tensor, targets: Tensor) -> Tensor:
+        """Return the coefficients with the lowest loss, shape (problems, unknowns)."""
+        return weighted_least_squares(basis, torch.ones_like(targets), targets)
 
     def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the local minima of the grid that are within reach of the best."""
@@ -114,6 +134,11 @@ class Absolute(Loss):
     """A loss of absolute differences, approached from smooth ones."""
 
     rounds = len(SMOOTHINGS)
+
+    @staticmethod
+    def solve(basis: Tensor, targets: Tensor) -> Tensor:
+        """Return the coefficients with the lowest loss, shape (problems, unknowns)."""
+        return least_absolute(basis, targets)[0]
 
     def slack(self, turn: int) -> float:
         """Return the sum over the taps of eps, by which smoothing raises each, and what an unfinished round leaves."""
@@ -150,7 +175,17 @@ class Absolute(Loss):
         )
 
 
-class AffineSquares(Squares):
+class _Affine(Loss):
+    """With free coefficients and offset."""
+
+    def strength(self, problem: Tensor, t: Tensor) -> Tensor:
+        """Return the ratio of two coefficients, those of the change and of the impulse."""
+        basis = with_constant(torch.stack(self._impulse_and_change(t), dim=1))
+        impulse, change, _ = self.solve(basis, self.targets[problem]).unbind(-1)
+        return torch.nan_to_num(change / impulse).clamp(0.0, ALPHA_MAX)
+
+
+class AffineSquares(_Affine, Squares):
     """``-r2``, with free coefficients and offset."""
 
     def __init__(self, filters: Tensor, grid: FamilyGrid) -> None:
@@ -174,7 +209,7 @@ class AffineSquares(Squares):
         return unexplained(self.targets[problem], self.grid)
 
 
-class AffineAbsolute(Absolute):
+class AffineAbsolute(_Affine, Absolute):
     """``sum |h - sum a_c K_c - b|``, with free coefficients and offset."""
 
     def coarse(self) -> Tensor:
@@ -249,6 +284,11 @@ class MomentLoss(Loss):
         a = normalized.amplitude
         self.amplitudes = torch.where(a.abs() < _SMALLEST_AMPLITUDE, _SMALLEST_AMPLITUDE, a)
         self.targets = self.targets - normalized.offset[:, None]
+
+    def strength(self, problem: Tensor, t: Tensor) -> Tensor:
+        """Return the coefficient of the change in a fit of what the impulse leaves."""
+        none, change = (self.amplitudes[problem, None] * values for values in self._impulse_and_change(t))
+        return self.solve(change[..., None], self.targets[problem] - none)[:, 0].clamp(0.0, ALPHA_MAX)
 
     def _distances(self, dictionary: Dictionary, rows: Tensor | slice = slice(None)) -> Tensor:
         """Distances of filters to templates, in the units of the filters."""

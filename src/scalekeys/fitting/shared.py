@@ -9,7 +9,7 @@ from torch import Tensor
 from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank
 from scalekeys.fitting.engine import prepare
-from scalekeys.fitting.grids import family_grid, max_sigma, variance_nodes
+from scalekeys.fitting.grids import ALPHA_MAX, family_grid, max_sigma, variance_nodes
 from scalekeys.fitting.losses import Loss, MomentLoss, loss_of
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.scalespace import FAMILIES
@@ -93,11 +93,9 @@ class _Member:
         """Parameters of the filters `problem` at given variances, with the best strength where there is one."""
         if not self.loss.grid.family.has_alpha:
             return torch.stack([t, t], dim=-1)
-        alphas = self.loss.grid.nodes.second.to(t)
-        tried = [self.loss.at(problem, torch.stack([t, alpha.expand_as(t)], dim=-1)) for alpha in alphas]
-        place = torch.stack(tried).argmin(0)
-        low, high = alphas[(place - 1).clamp(min=0)], alphas[(place + 1).clamp(max=len(alphas) - 1)]
-        best, _ = _golden_section(lambda alpha: self.loss.at(problem, torch.stack([t, alpha], dim=-1)), low, high)
+        tried = [torch.zeros_like(t), torch.full_like(t, ALPHA_MAX), self.loss.strength(problem, t)]
+        losses = torch.stack([self.loss.at(problem, torch.stack([t, alpha], dim=-1)) for alpha in tried])
+        best = torch.stack(tried).gather(0, losses.argmin(0, keepdim=True))[0]
         return torch.stack([t, best], dim=-1)
 
 

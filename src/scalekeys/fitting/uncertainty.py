@@ -14,6 +14,7 @@ something. `flat`: two standard errors either side span the whole range of the s
 upwards at all."""
 
 _AT_BOUND = 1e-9
+_AT_ZERO = 1e-9
 
 
 def scale_errors(filters: Tensor, family: Tensor, parameters: Tensor, spec: FitSpec) -> tuple[Tensor, Tensor]:
@@ -61,7 +62,7 @@ def _one_family(
 
     upper = grid.upper.to(parameters)
     single = grid.common or model.has_alpha
-    at_zero, at_bound = parameters <= 0, parameters >= upper * (1 - _AT_BOUND)
+    at_zero, at_bound = parameters <= _AT_ZERO, parameters >= upper * (1 - _AT_BOUND)
     unused = torch.tensor([False, grid.common], device=parameters.device)
     free = ~(at_zero | at_bound | unused)
     linear = len(model.components) + 1 if spec.normalization == "affine" else 0

@@ -223,11 +223,11 @@ def study(
     >>> [round(sigma, 4) for sigma in result.to_dict()["scales"]["per-axis"]["variance"]["5"]]
     [1.1067, 0.9448]
     """
-    published = filters is None
+    published = filters is None and (families is None or tuple(families) == MASTER_KEY_FAMILIES)
     values = master_keys() if filters is None else filters.double()
     _check(values)
     best = fit(values, families=families)
-    names = MASTER_KEY_FAMILIES if published and families is None else tuple(str(name) for name in best.family)
+    names = MASTER_KEY_FAMILIES if published else tuple(str(name) for name in best.family)
     members = _groups(groups, names) if groups is not None else GROUPS if published else _paper_groups(names)
     labels = [next((group for group, inside in members.items() if i in inside), None) for i in range(len(values))]
 

@@ -22,7 +22,7 @@ SMALL, TINY = 7, 6
 """Sizes of lettering below the usual 8 points."""
 
 INK, SOFT, LINE, ACCENT = "#1c1e22", "#5a5f68", "#8a8d92", "#c75100"
-CREASE = "#4a5a6c"
+CREASE = "#6f8093"
 
 DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#1f5fae", "#ffffff", "#b3202c"]).with_extremes(
     bad="#b9b6ae"
@@ -60,6 +60,9 @@ _STYLE: dict[str, Any] = {
     "savefig.dpi": DPI,
     "pdf.fonttype": 42,
 }
+_SQUARES, _SEAM = "squares", 0.05
+"""Squares have edges in a vector file only, where viewers would show the ground between neighbours."""
+
 _WITHOUT_DATES: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -78,6 +81,9 @@ def style() -> Iterator[None]:
 
 def file_bytes(figure: Figure, form: str) -> bytes:
     """Return a figure as the bytes of a ``png`` or ``pdf`` file; a function of the figure alone."""
+    for squares in figure.findobj(PolyCollection):
+        if squares.get_gid() == _SQUARES:
+            squares.set(linewidth=_SEAM if form == "pdf" else 0)
     memory = io.BytesIO()
     figure.savefig(memory, format=form, metadata=_WITHOUT_DATES[form])
     return memory.getvalue()
@@ -151,7 +157,7 @@ def colour_bar(axes: Axes, left: float, top: float, width: float, labels: Sequen
 
 def _squares(axes: Axes, corners: np.ndarray, colours: np.ndarray) -> None:
     collection = PolyCollection(
-        list(corners), facecolors=colours, edgecolors="face", linewidths=0.05, antialiaseds=False
+        list(corners), facecolors=colours, edgecolors="face", linewidths=0, antialiaseds=False, gid=_SQUARES
     )
     axes.add_collection(collection, autolim=False)
 

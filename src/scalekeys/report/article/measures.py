@@ -107,7 +107,10 @@ class Material:
         for method in METHODS:
             shift = self.study.fits["exact", method.name].sigma - self.study.fits["published", method.name].sigma
             for i, pair in enumerate(shift.tolist()):
-                if method.scales == "per-axis" and i not in self.sharpening:
+                if i in self.sharpening:
+                    if method.name in ("C1", "D1"):  # the other methods take these
+                        yield Move(i, method.name, "", pair[0])
+                elif method.scales == "per-axis":
                     yield Move(i, method.name, "x", pair[0])
                     yield Move(i, method.name, "y", pair[1])
                 else:

@@ -2,10 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
+from scalekeys.fitting.grids import max_sigma
 from scalekeys.paper import METHODS, RICHER_MODELS, Comparison
 from scalekeys.paper.curves import norm_at
 from scalekeys.report.article.measures import METHOD, PER_AXIS, Material, Move, members, method_words
@@ -17,6 +18,7 @@ _RELATIVE = "|K - N| / |N|"
 _FLAT = 0.02
 """Relative change of an objective below which it is called flat."""
 
+_AT_BOUND = 1e-9
 _ONE_SIDED = ("forward", "backward")
 _STATUS = {
     "ok": "identified",
@@ -111,9 +113,14 @@ def scales(material: Material) -> list[str]:
             "Sharpening has one scale for both axes and a strength alpha; in methods A and B it takes those of l2, and "
             "it stands in a section of its own."
         )
-    zeros = _zeros(material)
+    largest = max_sigma(material.study.size) * (1 - _AT_BOUND)
+    zeros, ends = _where(material, lambda sigma: sigma == 0), _where(material, lambda sigma: sigma >= largest)
     if zeros:
         paragraphs.append(f"Exactly 0 {'is' if len(zeros) == 1 else 'are'} {listed(zeros)}: no smoothing there.")
+    if ends:
+        paragraphs.append(
+            f"At the largest scale that is searched, so that nothing is known but a lower bound: {listed(ends)}."
+        )
     return paragraphs
 
 
@@ -274,12 +281,12 @@ def agreement(material: Material) -> str:
     )
 
 
-def _zeros(material: Material) -> list[str]:
-    """Name the scales that are exactly 0, each with the methods that say so."""
+def _where(material: Material, holds: Callable[[float], bool]) -> list[str]:
+    """Name the scales of which something holds, each with the methods that say so."""
     found = []
     for i in material.plain:
         for j, axis in enumerate("xy"):
-            methods = [m for m in PER_AXIS if float(material.study.fits["published", m].sigma[i, j]) == 0]
+            methods = [m for m in PER_AXIS if holds(float(material.study.fits["published", m].sigma[i, j]))]
             found += [f"sigma_{axis} of filter {material.study.names[i]} by {listed(methods)}"] if methods else []
     return found
 

@@ -212,7 +212,7 @@ def window(material: Material) -> Table:
     return Table(
         "exact_window",
         "Scale in the exact window minus scale in the published window, by method; the filter with the largest move "
-        "first.",
+        "first. Sharpening has a fit of its own by C1 and D1 only.",
         ("filter", "family", "largest", *heads),
         tuple((*_who(material, i), largest(i), *cells(i)) for i in order),
         study.source,

@@ -29,6 +29,8 @@ _TEX = (
     (re.compile(r"\bsigma\\_([xy])\b"), r"$\\sigma_\1$"),
     (re.compile(r"\b(sigma|alpha|gamma)\b"), r"$\\\1$"),
     (re.compile(r"\br2\b"), r"$r^2$"),
+    (re.compile(r"\bL5\b"), r"$L_5$"),
+    (re.compile(r"(?<=\w) - (?=[\w$])"), r" $-$ "),
     (re.compile(r"(?<![\w.$-])-(?=\d)"), r"$-$"),
 )
 _SPECIAL = {
