@@ -51,7 +51,7 @@ def smoothed(
 
 def smoothed_free(
     targets: Float[Tensor, "problems taps"],
-    units: Float[Tensor, "problems components"],
+    units: Float[Tensor, "components"],
     grid: FamilyGrid,
     eps: float,
 ) -> Objective:
@@ -63,7 +63,7 @@ def smoothed_free(
     ----------
     targets : Tensor, shape (problems, taps)
         Filters, in units in which their centred norm is 1.
-    units : Tensor, shape (problems, components)
+    units : Tensor, shape (components,)
         The constants u, about the norms of the components, so that all parameters are of one order.
     grid : FamilyGrid
         The family to fit.
@@ -72,7 +72,7 @@ def smoothed_free(
     """
 
     def objective(parameters: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        templates = grid.plan(parameters[:, :2], order=2).flatten(3) / units[index, None, :, None]
+        templates = grid.plan(parameters[:, :2], order=2).flatten(3) / units[:, None]
         basis = with_constant(templates[:, 0])
         free = parameters[:, 2:, None]
         tip, slope, bend = _tips(targets[index] - (basis @ free)[..., 0], eps)

@@ -5,6 +5,7 @@ refine. Values of different families compare, so that the families compete.
 """
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ from scalekeys.fitting.spec import FitSpec
 
 _FLOAT32_SLACK = 1e-3
 _SMALLEST_AMPLITUDE = 1e-9
-_UNFINISHED = 0.01
+_UNFINISHED = 1e-4
+_FORETOLD = 2
 _GAIN, _FINE_GAIN = 1.2, 1.1
 _BYTES = 2**26  # of the largest array of the coarse search in l1
 
@@ -70,10 +72,10 @@ class Loss(ABC):
         """Return the exact loss at given parameters."""
 
     @abstractmethod
-    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:
-        """Return refined parameters and their loss after one round.
+    def refine(self, problem: Tensor, start: Tensor, turn: int, earlier: Tensor) -> tuple[Tensor, Tensor]:
+        """Return refined parameters and their loss after one round, given also those of the round before (or NaN).
 
-        Parameters beyond the two of the family belong to the loss, which adds them in its first round.
+        Parameters beyond the two of the family belong to the loss, which adds them to its starts.
         """
 
     @staticmethod
@@ -125,7 +127,13 @@ class Squares(Loss):
         """Return the loss at given parameters."""
         return self.objective(problem)(parameters, torch.arange(len(problem), device=problem.device))[0]
 
-    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def refine(
+        self,
+        problem: Tensor,
+        start: Tensor,
+        turn: int,  # noqa: ARG002
+        earlier: Tensor,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
         """Minimise in one round."""
         return self._minimize(self.objective(problem), start)
 
@@ -164,15 +172,24 @@ class Absolute(Loss):
         """Return, as :meth:`limit` does, the largest loss on the finer grid that is worth refining."""
 
     @abstractmethod
-    def smooth_objective(self, problem: Tensor, start: Tensor, eps: float) -> Objective:
+    def smooth_objective(self, problem: Tensor, eps: float) -> Objective:
         """Return the smoothed loss of the filters `problem` with its derivatives."""
 
-    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:
-        """Minimise the smoothed loss, as far as the smoothing is worth it."""
+    def refine(self, problem: Tensor, start: Tensor, turn: int, earlier: Tensor) -> tuple[Tensor, Tensor]:
+        """Minimise the smoothed loss, as far as the smoothing is worth it.
+
+        The optimum moves about in proportion to eps, so that two rounds foretell the next; where that is no better
+        than the last optimum it is not used.
+        """
         eps = SMOOTHINGS[turn]
-        return self._minimize(
-            self.smooth_objective(problem, start, eps), start, _UNFINISHED * eps * self.targets.shape[-1]
-        )
+        objective = self.smooth_objective(problem, eps)
+        if turn >= _FORETOLD:
+            guess = start + (start - earlier) * (SMOOTHINGS[turn] / SMOOTHINGS[turn - 1])
+            guess[:, :2] = guess[:, :2].clamp(min=0).minimum(self.grid.upper.to(guess))
+            everyone = torch.arange(len(problem), device=problem.device)
+            better = objective(guess, everyone)[0] < objective(start, everyone)[0]
+            start = torch.where(better[:, None], guess, start)
+        return self._minimize(objective, start, _UNFINISHED * eps * self.targets.shape[-1])
 
 
 class _Affine(Loss):
@@ -232,10 +249,9 @@ class AffineAbsolute(_Affine, Absolute):
     def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return starts with the coefficients and the offset of least squares as further parameters."""
         problem, parameters, value = super().starts(coarse, best)
-        templates, units = self._scaled(parameters)
         targets = self.targets[problem]
-        free = weighted_least_squares(with_constant(templates / units[..., None]), torch.ones_like(targets), targets)
-        return problem, torch.cat([parameters, free[:, :-1] / units, free[:, -1:]], dim=-1), value
+        free = weighted_least_squares(self._basis(parameters), torch.ones_like(targets), targets)
+        return problem, torch.cat([parameters, free], dim=-1), value
 
     def _upper_bound(self, targets: Tensor, dictionary: Dictionary) -> Tensor:
         targets = (targets - targets.mean(-1, keepdim=True)).float()
@@ -249,27 +265,25 @@ class AffineAbsolute(_Affine, Absolute):
             values.append((part[:, None] - models).abs().sum(-1))
         return torch.cat(values) if values else targets.new_empty(0, len(by_node))
 
-    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:
-        """Minimise over scales, coefficients and offset together."""
-        _, units = self._scaled(start)
-        start = torch.cat([start[:, :2], start[:, 2:-1] * units, start[:, -1:]], dim=-1)
-        found, value = super().refine(problem, start, turn)
-        return torch.cat([found[:, :2], found[:, 2:-1] / units, found[:, -1:]], dim=-1), value
+    @cached_property
+    def _units(self) -> Tensor:
+        """Norms of the components at scale 1: free parameters in these units are of one order."""
+        components = self.grid.plan(torch.ones(1, 2, dtype=torch.float64))[0, 0].flatten(1)
+        norms: Tensor = components.norm(dim=-1).to(self.targets)
+        return norms
 
-    def _scaled(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Components at given parameters, and their norms."""
-        templates = self.grid.plan(parameters[:, :2])[:, 0].flatten(2)
-        return templates, templates.norm(dim=-1).clamp(min=torch.finfo(templates.dtype).tiny)
+    def _basis(self, parameters: Tensor) -> Tensor:
+        """Components in their units, and a constant, at given parameters: shape (problems, taps, unknowns)."""
+        components = self.grid.plan(parameters[:, :2])[:, 0].flatten(2)
+        return with_constant(components / self._units[:, None])
 
-    def smooth_objective(self, problem: Tensor, start: Tensor, eps: float) -> Objective:
+    def smooth_objective(self, problem: Tensor, eps: float) -> Objective:
         """Return the smoothed sum."""
-        units = self._scaled(start)[1]
-        return smoothed_free(self.targets[problem], units, self.grid, eps)
+        return smoothed_free(self.targets[problem], self._units, self.grid, eps)
 
     def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
         """Return the sum itself."""
-        templates, units = self._scaled(parameters)
-        _, residual = least_absolute(with_constant(templates / units[..., None]), self.targets[problem])
+        _, residual = least_absolute(self._basis(parameters), self.targets[problem])
         return residual.abs().sum(-1)
 
 
@@ -342,7 +356,7 @@ class MomentAbsolute(MomentLoss, Absolute):
         """Bound the distance by the triangle inequality."""
         return best + self._reach(self.grid.fine_distances, rows)
 
-    def smooth_objective(self, problem: Tensor, start: Tensor, eps: float) -> Objective:  # noqa: ARG002
+    def smooth_objective(self, problem: Tensor, eps: float) -> Objective:
         """Return the smoothed sum."""
         return smoothed(self.targets[problem], self.amplitudes[problem], self.grid, eps)
 

@@ -43,6 +43,7 @@ class _Candidates:
     problem: Tensor  # into rows
     parameters: Tensor
     value: Tensor
+    earlier: Tensor  # the parameters of the round before, or NaN
 
     @property
     def filters(self) -> Tensor:
@@ -54,8 +55,8 @@ class _Candidates:
         return self.value + (_TIE if self.loss.grid.family.has_alpha else 0.0)
 
     def refined(self, turn: int) -> "_Candidates":
-        parameters, value = self.loss.refine(self.problem, self.parameters, turn)
-        return replace(self, parameters=parameters, value=value)
+        parameters, value = self.loss.refine(self.problem, self.parameters, turn, self.earlier)
+        return replace(self, parameters=parameters, value=value, earlier=self.parameters)
 
     def joined(self, other: "_Candidates") -> "_Candidates":
         return replace(
@@ -63,6 +64,7 @@ class _Candidates:
             problem=torch.cat([self.problem, other.problem]),
             parameters=torch.cat([self.parameters, other.parameters]),
             value=torch.cat([self.value, other.value]),
+            earlier=torch.cat([self.earlier, other.earlier]),
         )
 
     def distinct(self) -> "_Candidates":
@@ -73,7 +75,13 @@ class _Candidates:
         return self.kept(torch.arange(len(which), device=which.device) == first[which])
 
     def kept(self, mask: Tensor) -> "_Candidates":
-        return replace(self, problem=self.problem[mask], parameters=self.parameters[mask], value=self.value[mask])
+        return replace(
+            self,
+            problem=self.problem[mask],
+            parameters=self.parameters[mask],
+            value=self.value[mask],
+            earlier=self.earlier[mask],
+        )
 
 
 def families_for(size: tuple[int, int], spec: FitSpec) -> tuple[str, ...]:
@@ -141,7 +149,9 @@ def _starts(losses: list[tuple[int, Tensor, Loss]], filters: Tensor) -> list[_Ca
     candidates = []
     for (index, rows, loss), values in zip(losses, coarse, strict=True):
         problem, parameters, value = loss.starts(values, best[rows])
-        candidates.append(_Candidates(index, loss, rows, problem, parameters.to(filters), value.to(filters)))
+        parameters, value = parameters.to(filters), value.to(filters)
+        never = torch.full_like(parameters, torch.nan)
+        candidates.append(_Candidates(index, loss, rows, problem, parameters, value, never))
     return candidates
 
 

@@ -226,8 +226,8 @@ def study(
     published = filters is None and (families is None or tuple(families) == MASTER_KEY_FAMILIES)
     values = master_keys() if filters is None else filters.double()
     _check(values)
-    best = fit(values, families=families)
-    names = MASTER_KEY_FAMILIES if published else tuple(str(name) for name in best.family)
+    best = fit(values)
+    names = MASTER_KEY_FAMILIES if published else tuple(map(str, best.family if families is None else families))
     members = _groups(groups, names) if groups is not None else GROUPS if published else _paper_groups(names)
     labels = [next((group for group, inside in members.items() if i in inside), None) for i in range(len(values))]
 
