@@ -1,26 +1,17 @@
 """``scalekeys analyze`` as a user runs it: a process, its output, its exit status, and the files it leaves."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+from command_line import run
 from safetensors.torch import save_file
 from torch import nn
 
 import scalekeys as sk
-
-_COMMAND = [sys.executable, "-c", "from scalekeys.cli import main; main()"]
-
-
-def run(*arguments, cwd):
-    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*_COMMAND, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
 
 
 @pytest.fixture

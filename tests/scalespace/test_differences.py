@@ -17,6 +17,7 @@ from scalekeys.scalespace import (
     FORWARD,
     IDENTITY,
     SECOND,
+    THIRD,
     WINDOWS,
     Difference,
     compose,
@@ -33,11 +34,14 @@ FORMULAS = {
     BACKWARD.name: lambda f, n: f[n] - f[n - 1],
     CENTRAL.name: lambda f, n: (f[n + 1] - f[n - 1]) / 2,
     SECOND.name: lambda f, n: f[n + 1] - 2 * f[n] + f[n - 1],
+    THIRD.name: lambda f, n: (f[n + 2] - 2 * f[n + 1] + 2 * f[n - 1] - f[n - 2]) / 2,
 }
-BORDERS = dict.fromkeys(FORMULAS, "symmetric") | {SECOND.name: "constant"}  # numpy's names: mirrored, zero
+_ZERO = (SECOND.name, THIRD.name)
+BORDERS = dict.fromkeys(FORMULAS, "symmetric") | dict.fromkeys(_ZERO, "constant")  # numpy's names: mirrored, zero
 
 operators = pytest.mark.parametrize("operator", DIFFERENCES.values(), ids=list(DIFFERENCES))
-sequences = st.lists(st.floats(-10, 10), min_size=3, max_size=9)
+sequences = st.lists(st.floats(-10, 10), min_size=5, max_size=9)
+REACH = 2  # the largest of all
 
 
 def by_formula(operator: Difference, padded: np.ndarray, margin: int) -> np.ndarray:
@@ -60,9 +64,9 @@ def test_exact_differences_are_the_formula_at_the_taps_whose_neighbours_are_know
 @operators
 @given(values=sequences)
 def test_published_differences_are_the_formula_beyond_a_mirrored_or_zero_border(operator, values):
-    padded = np.pad(np.array(values), 1, mode=BORDERS[operator.name])
+    padded = np.pad(np.array(values), REACH, mode=BORDERS[operator.name])
     actual = difference(torch.tensor(values, dtype=torch.float64), operator, window="published")
-    assert_close(actual, by_formula(operator, padded, 1), absolute=1e-13)
+    assert_close(actual, by_formula(operator, padded, REACH), absolute=1e-13)
 
 
 @operators
@@ -77,20 +81,20 @@ def test_differences_are_batched_and_keep_the_dtype(operator, dtype, window):
 
 
 @operators
-@pytest.mark.parametrize("margin", [1, 2, 4])
+@pytest.mark.parametrize("margin", [REACH, 4])
 def test_the_exact_matrix_differences_first_and_then_crops(operator, margin):
     wide = np.random.default_rng(1).normal(size=7 + 2 * margin)
-    expected = by_formula(operator, wide, 1)[margin - 1 : margin - 1 + 7]
+    expected = by_formula(operator, wide, REACH)[margin - REACH : margin - REACH + 7]
     assert_close(difference_matrix(operator, 7, margin) @ torch.tensor(wide), expected)
 
 
 @operators
-@pytest.mark.parametrize("margin", [1, 2, 4])
+@pytest.mark.parametrize("margin", [REACH, 4])
 def test_the_published_matrix_crops_first_and_then_differences(operator, margin):
     wide = np.random.default_rng(2).normal(size=7 + 2 * margin)
-    padded = np.pad(wide[margin:-margin], 1, mode=BORDERS[operator.name])
+    padded = np.pad(wide[margin:-margin], REACH, mode=BORDERS[operator.name])
     actual = difference_matrix(operator, 7, margin, "published") @ torch.tensor(wide)
-    assert_close(actual, by_formula(operator, padded, 1))
+    assert_close(actual, by_formula(operator, padded, REACH))
 
 
 def test_a_matrix_may_be_changed_without_changing_the_next_one():

@@ -148,7 +148,7 @@ def test_plans_made_among_fake_or_meta_tensors_serve_real_ones(package, name):
     with FakeTensorMode():
         plan(name, size)(torch.rand(2, 2), 1.0)
     with torch.device("meta"):
-        assert plan(name, size)(torch.rand(2, 2), 1.0, order=2).shape == (2, 6, 11, 15)
+        assert plan(name, size)(torch.rand(2, 2), 1.0, order=2).shape == (2, 6, 1, 11, 15)
     kernels = plan(name, size)(torch.ones(2, 2), 1.0)
     assert type(kernels) is Tensor
     assert torch.isfinite(kernels).all()

@@ -100,8 +100,9 @@ def _bessel_ratios(t: Tensor, radius: int, length: int) -> tuple[list[Tensor], T
     ratio = t / (length + 1 + torch.sqrt((length + 1) ** 2 + t * t))
     tail = torch.zeros_like(t)
     ratios: list[Tensor] = []
+    twice = torch.arange(2, 2 * length + 2, 2, dtype=t.dtype, device=t.device).unbind()
     for k in range(length, 0, -1):
-        ratio = t / (2 * k + t * ratio)
+        ratio = t / torch.addcmul(twice[k - 1], t, ratio)
         tail = torch.addcmul(ratio, ratio, tail)
         if k <= radius:
             ratios.append(ratio)
