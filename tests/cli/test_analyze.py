@@ -37,6 +37,16 @@ def test_it_writes_a_report_and_a_table_and_prints_a_summary(checkpoint, tmp_pat
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_a_jet_has_a_report_too(checkpoint, tmp_path):
+    result = run("analyze", checkpoint, "-o", tmp_path / "out", "--model", "smooth,jet2", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    table = pq.read_table(tmp_path / "out" / "filters.parquet").to_pandas()
+    jets = table[table.family == "jet2"]
+    assert set(jets.coefficients.map(len)) == {6}
+    assert jets.amplitude.isna().all()
+    assert "free mixture of all derivatives up to order 2" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_json_holds_the_figures_of_the_table(checkpoint, tmp_path):
     result = run("analyze", checkpoint, "-o", "out", "--json", cwd=tmp_path)
     summary = json.loads(result.stdout)

@@ -44,6 +44,8 @@ def family_symbol(name: str) -> str:
     family = FAMILIES[name]
     if family.has_alpha:
         return "square"
+    if family.is_jet:
+        return "star"
     term = family.terms[0]
     return _SYMBOLS.get(("x", term.x)) or _SYMBOLS.get(("y", term.y)) or "circle"
 

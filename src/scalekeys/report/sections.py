@@ -21,7 +21,7 @@ from scalekeys.report.pictures import common_limit, filter_picture
 from scalekeys.report.plots import family_colour
 from scalekeys.report.summary import FamilySummary, LayerSummary, Quality
 from scalekeys.report.words import count, number, percent, plural
-from scalekeys.scalespace import FAMILIES, template
+from scalekeys.scalespace import FAMILIES, template_plan
 
 TEMPLATE_SIGMA = 0.7
 TEMPLATE_ALPHA = 0.5
@@ -80,6 +80,7 @@ def families(analysis: Analysis) -> Section:
         cards=cards,
         widest=max((max(f.share, f.control_share) for f in summary.families), default=0) or 1,
         alpha=TEMPLATE_ALPHA if has_alpha else None,
+        jets=any(FAMILIES[family.family].is_jet for family in summary.families),
     )
     return Section("families", "The families", body, short="Families")
 
@@ -188,8 +189,10 @@ def _tiles(analysis: Analysis) -> list[Tile]:
 
 def _family_card(family: FamilySummary) -> dict[str, object]:
     model = FAMILIES[family.family]
-    sigma = torch.full((2,), TEMPLATE_SIGMA, dtype=torch.float64)
-    picture = template(family.family, sigma, 7, alpha=TEMPLATE_ALPHA if model.has_alpha else None).numpy()
+    second = TEMPLATE_ALPHA if model.has_alpha else TEMPLATE_SIGMA**2
+    parameters = torch.tensor([[TEMPLATE_SIGMA**2, second]], dtype=torch.float64)
+    components = template_plan(family.family, (7, 7))(parameters)[0, 0]
+    picture = (components / components.flatten(1).norm(dim=-1)[:, None, None]).sum(0).numpy()
     return {
         "family": family,
         "words": model.words,
@@ -215,7 +218,7 @@ def _example(analysis: Analysis, rank: str, index: int, learned: np.ndarray, mod
         "sigma_x": float(analysis.sigma[index, 0]),
         "sigma_y": float(analysis.sigma[index, 1]),
         "alpha": None if np.isnan(alpha) else alpha,
-        "amplitude": float(analysis.fit.amplitude[index]),
+        "amplitude": None if analysis.fit.amplitude[index].isnan() else float(analysis.fit.amplitude[index]),
         "r2": float(analysis.r2[index]),
         "status": str(analysis.fit.status[index]),
     }
