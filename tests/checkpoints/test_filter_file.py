@@ -45,6 +45,11 @@ def test_rows_of_a_table_are_ordered_by_their_coordinate(tmp_path):
         ("a.csv", b"filter,y,x0\n1,0,2\n1,0,3\n", "line 3: filter 1 has a row y = 0 already"),
         ("a.csv", b"filter,y,x0\n1,0,2\n1,1,3\n2,0,4\n", "the filters must have as many rows each"),
         ("a.csv", b"filter,y,x0,x1\n1,0,2\n", "line 2: has 3 cells where the header has 4"),
+        ("a.csv", b"filter,y,x0\n", "holds a header and no filters"),
+        ("a.csv", b"filter,y,x0\n1,3,2\n1,1,3\n1,0,4\n", "the rows y of filter 1 must be consecutive"),
+        ("a.csv", b"filter,y,x0\n1,nan,2\n", "the rows y of filter 1 must be consecutive"),
+        ("a.csv", b"1," * 100_000 + b"x", "line 1: 'x' is not a number"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f8', ", "is not an array of real numbers"),
         ("a.txt", b"1", "filters are read from .npy and .csv files"),
     ],
 )
@@ -59,6 +64,13 @@ def test_a_bad_file_gets_one_sentence_that_says_where(tmp_path, name, content, m
 def test_a_pickle_in_an_array_is_not_executed(tmp_path):
     np.save(tmp_path / "a.npy", np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(sk.CheckpointError, match="is not an array of real numbers"):
+        read_filters(tmp_path / "a.npy")
+
+
+def test_an_archive_of_arrays_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", np.zeros((3, 3)))
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    with pytest.raises(sk.CheckpointError, match="is an archive, not one array"):
         read_filters(tmp_path / "a.npy")
 
 

@@ -41,6 +41,19 @@ def test_existing_output_is_kept_unless_forced(done):
     assert (folder / "paper.json").read_bytes() == before
 
 
+def test_a_perfect_fit_has_an_article(tmp_path):
+    impulse = np.zeros((1, 5, 5))
+    impulse[0, 2, 2] = 1.0
+    np.save(tmp_path / "impulse.npy", impulse)
+    result = run("paper", "--filters", "impulse.npy", "-o", "out", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "out" / "article.html").exists()
+
+
+def test_numbers_are_not_cut_where_the_output_is_no_terminal(done):
+    assert "\u2026" not in done[1].stdout
+
+
 def test_filters_of_a_user_go_to_standard_output_as_json(tmp_path):
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).standard_normal((2, 3, 3)))
     options = ["--filters", "mine.npy", "--families", "dx,smooth", "--groups", "1,2", "--json", "-"]
@@ -57,6 +70,7 @@ def test_filters_of_a_user_go_to_standard_output_as_json(tmp_path):
         (["--filters", "nothing.npy"], "nothing.npy: cannot be read"),
         (["--groups", "1;2"], "--groups '1;2': write numbers of filters like 1,2,3,4,8/5,6"),
         (["--groups", "9"], "a group names filter 9; the filters are 1 to 8"),
+        (["--json", "out"], "out: is a folder; name a file for --json"),
         (["--families", "dx"], "families must name one family for each of the 8 filters"),
     ],
 )

@@ -53,6 +53,17 @@ def test_even_kernels_are_named_as_unsupported():
     assert torch.isnan(fit.r2).all()
 
 
+def test_a_layer_that_no_family_fits_does_not_stop_the_others():
+    rows = LayerFilters("rows", torch.randn(2, 1, 7, generator=torch.Generator().manual_seed(0)))
+    bank = FilterBank((rows, LayerFilters("square", sk.master_keys().float(), depth=1)), model="net")
+    for model in ("jet2", "dy"):
+        fit = sk.fit(bank, model)
+        assert fit.status.tolist()[:2] == ["unsupported-size"] * 2
+        assert set(fit.family[2:]) == {model}
+    given = sk.fit(rows.filters, families=["dy", "dx"])
+    assert (given.family.tolist(), given.status.tolist()[0]) == (["", "dx"], "unsupported-size")
+
+
 def test_a_filter_flatter_than_any_scale_searched_is_at_the_bound():
     x = torch.arange(-3.0, 4.0, dtype=torch.float64)
     bowl = 1 - 1e-3 * (x[:, None] ** 2 + x**2)
@@ -141,5 +152,5 @@ def test_filters_that_are_no_filters_are_refused():
         sk.fit(torch.zeros(1, 3, 3, dtype=torch.complex64))
     with pytest.raises(sk.FilterError, match="there are no filters to fit"):
         sk.fit(FilterBank((), model="empty"))
-    with pytest.raises(sk.ModelError, match="none of the families dx can be told apart on 3x1"):
+    with pytest.raises(sk.ModelError, match="none of the families dx can be told apart on kernels of 3x1"):
         sk.fit(torch.randn(1, 3, 1), "dx")

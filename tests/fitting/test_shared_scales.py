@@ -54,7 +54,9 @@ def test_groups_by_label_layer_family_and_all():
     everything = sk.fit(bank, "smooth", scales="shared", groups="all")
     assert len(set(everything.sigma.flatten().tolist())) == 1
     layers = sk.fit(bank, "smooth", scales="shared", groups="layer")
-    assert len(set(layers.sigma[:, 0].tolist())) == len({round(v, 9) for v in layers.sigma[:, 0].tolist()}) <= 2
+    assert [len(set(part.tolist())) for part in layers.sigma[:, 0].split(8)] == [1, 1]
+    apart = sk.fit(filters[:8] * torch.linspace(1, 2, 8)[:, None, None], "smooth", scales="shared", groups="all")
+    np.testing.assert_allclose(layers.sigma[:8], apart.sigma, rtol=1e-6)
     families = sk.fit(bank, ("dx", "dy", "smooth"), scales="shared", groups="family")
     assert len(set(zip(families.family, families.sigma[:, 0].tolist(), strict=True))) == len(set(families.family))
     labels = ["u", "u", None, None, *range(12)]
@@ -104,6 +106,26 @@ def _left(filter_, kernel, criterion, normalization):
     bounds = [(None, None)] * 2 + [(0, None)] * count
     cost = np.r_[0, 0, np.ones(count)]
     return float(optimize.linprog(cost, A_ub=upper, b_ub=np.r_[target, -target], bounds=bounds).fun)
+
+
+def test_labels_may_be_a_tensor_or_an_array():
+    labels = [1, 1, 1, 1, 2, 2, 3, 1]
+    expected = sk.fit(KEYS, scales="shared", groups=labels)
+    for given in (torch.tensor(labels), np.array(labels), (label for label in labels)):
+        np.testing.assert_array_equal(sk.fit(KEYS, scales="shared", groups=given).sigma, expected.sigma)
+    families = sk.fit(KEYS, families=np.array(OWN)).family
+    assert families.tolist() == list(OWN)
+
+
+def test_a_width_that_tells_no_scale_spoils_no_group():
+    # On three taps a centred difference is as wide at every scale: that scale is the one of least squares.
+    filters = torch.randn(6, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    alone = sk.fit(filters, "dx", criterion="variance", normalization="moment")
+    squares = sk.fit(filters, "dx", normalization="moment")
+    np.testing.assert_allclose(alone.sigma[:, 0], squares.sigma[:, 0], atol=1e-9)
+    smooth = template("smooth", torch.full((2, 2), 0.8).double(), 3)
+    shared = sk.fit(smooth, ("dx", "smooth"), criterion="variance", scales="shared", groups="all")
+    assert (shared.sigma > 0.5).all()
 
 
 def test_filters_without_a_fit_are_in_no_group():

@@ -1,22 +1,22 @@
 """Standard errors of the scales, and where they mean nothing."""
 
 import numpy as np
+import pytest
 import torch
 
 import scalekeys as sk
 from scalekeys.scalespace import template
 
 
-def test_the_standard_error_is_the_spread_over_noisy_copies():
-    sigma = torch.tensor([0.9, 1.1], dtype=torch.float64)
-    clean = template("dx", sigma, 9)
-    noise = torch.randn(2000, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for normalization in ("affine", "moment"):
-        if normalization == "moment":  # its amplitude is fixed: noise that does not move it
-            noise = noise - noise.mean((-2, -1), keepdim=True)
-        fit = sk.fit(clean + 0.003 * noise, "dx", normalization="affine")
-        spread = fit.sigma.std(0)
-        np.testing.assert_allclose(fit.sigma_error.mean(0), spread, rtol=0.1)
+@pytest.mark.parametrize("normalization", ["affine", "moment"])
+@pytest.mark.parametrize("name", ["dx", "dx+", "dy-", "smooth"])
+def test_the_standard_error_is_the_spread_over_noisy_copies(name, normalization):
+    clean = template(name, torch.tensor([0.7, 0.6], dtype=torch.float64), 7)
+    noise = torch.randn(2000, 7, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    fit = sk.fit(clean + 0.003 * noise, name, normalization=normalization)
+    # The DC offset of the moments counts as known, which it is not quite.
+    rough = name == "smooth" and normalization == "moment"
+    np.testing.assert_allclose(fit.sigma_error.mean(0), fit.sigma.std(0), rtol=0.25 if rough else 0.1)
 
 
 def test_a_sharpening_has_the_error_of_a_fit_in_both_parameters():
@@ -39,9 +39,10 @@ def test_ends_of_the_range_and_flat_objectives_are_named():
     x = torch.arange(-3.0, 4.0, dtype=torch.float64)
     bowl = 1 - 1e-3 * (x[:, None] ** 2 + x**2)
     assert sk.fit(bowl, "smooth").sigma_status.tolist() == [["at-bound", "at-bound"]]
-    # A horizontal ramp says nothing about the scale across it in a window of 3 x 3 with noise.
+    # On three taps a centred difference has the same shape at every scale along its axis.
     noise = torch.randn(400, 3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    assert "flat" in sk.fit(noise, "dx").sigma_status
+    words = sk.fit(noise, "dx").sigma_status[:, 0]
+    assert set(words) <= {"flat", "at-zero", "at-bound"}
 
 
 def test_only_least_squares_of_single_filters_have_errors():
@@ -51,10 +52,15 @@ def test_only_least_squares_of_single_filters_have_errors():
         assert set(fit.sigma_status.ravel()) == {""}
 
 
-def test_an_axis_of_one_tap_has_neither_error_nor_word():
-    fit = sk.fit(torch.randn(3, 1, 7, generator=torch.Generator().manual_seed(0)), "smooth")
+@pytest.mark.parametrize("scales", ["per-axis", "common"])
+def test_an_axis_of_one_tap_has_neither_error_nor_word_and_spoils_not_the_other(scales):
+    clean = template("smooth", torch.tensor([0.9, 1.1], dtype=torch.float64), (1, 7))
+    noise = torch.randn(300, 1, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    fit = sk.fit(clean + 0.001 * noise, "smooth", scales=scales)
     assert fit.sigma_error[:, 1].isnan().all()
     assert set(fit.sigma_status[:, 1]) == {""}
+    assert set(fit.sigma_status[:, 0]) == {"ok"}
+    np.testing.assert_allclose(fit.sigma_error[:, 0].square().mean().sqrt(), fit.sigma[:, 0].std(), rtol=0.12)
 
 
 def test_errors_and_words_stand_in_the_table():

@@ -68,6 +68,17 @@ def test_filters_5_and_6_move_most_in_the_exact_window(paper):
         assert set(moves.topk(2).indices.tolist()) == {4, 5}
 
 
+def test_weighted_spreads_give_the_scales_of_method_a(paper):
+    # sigma^2 is 2 V along a smoothing profile, and 2 V / 3 along a derivative; filters 1 to 6 have no offset.
+    found = paper.to_dict()
+    for index, family in enumerate(paper.families[:6]):
+        covariance = found["weighted_spread"][str(index + 1)]["covariance"]
+        sigma = found["scales"]["per-axis"]["variance-continuous"][str(index + 1)]
+        for axis in (0, 1):
+            factor = 2 / 3 if "xy"[axis] in family else 2
+            assert sigma[axis] ** 2 == pytest.approx(factor * covariance[axis][axis], rel=1e-9)
+
+
 def test_numbers_for_machines_have_the_documented_form(paper):
     found = json.loads(json.dumps(paper.to_dict()))
     assert set(found["spread"]) == set(found["weighted_spread"]) == {str(n) for n in range(1, 9)}
@@ -107,6 +118,12 @@ def test_a_jet_explains_more_than_the_best_family(mine):
     assert (mine.richer["jet2"].r2 > mine.richer["ideal8"].r2).all()
 
 
+def test_groups_of_many_filters_keep_their_names_apart():
+    noise = torch.randn(12, 3, 3, generator=torch.Generator().manual_seed(0)).numpy()
+    groups = study(noise, families=["smooth"] * 12, groups=[[1, 2], [12]]).groups
+    assert groups == {"1-2": (0, 1), "12": (11,)}
+
+
 def test_other_families_for_the_published_filters_are_not_compared_with_the_paper():
     turned = ("dx+", "dx-", "dy-", "dx+", "dx", "dy", "smooth", "smooth")
     assert compare(study(families=turned)) == []
@@ -121,6 +138,7 @@ DIAGONAL = torch.eye(5)[None]
         (torch.ones(2, 5, 5), {}, sk.FilterError, "filter 1 is constant, so it has no shape to model"),
         (torch.eye(4)[None], {}, sk.FilterError, "the filters have 4x4 taps; the paper's analysis needs odd sides"),
         (torch.eye(5), {}, sk.FilterError, r"filters must have shape \(filters, rows, cols\), got \(5, 5\)"),
+        (torch.eye(65)[None], {}, sk.FilterError, "the paper's analysis needs odd sides from 3 to 63"),
         (torch.full((1, 3, 3), torch.nan), {}, sk.FilterError, "filter 1 holds a value that is not finite"),
         (DIAGONAL, {"families": ["dz"]}, sk.ModelError, "no family is called 'dz'"),
         (DIAGONAL, {"families": ["dx", "dy"]}, sk.ModelError, "families must name one family for each of the 1"),

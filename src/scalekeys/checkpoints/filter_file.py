@@ -1,9 +1,9 @@
 """Files of bare filters: ``.npy`` arrays and ``.csv`` tables."""
 
-import csv
 from collections.abc import Sequence
 from math import isqrt
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -64,8 +64,11 @@ def read_filters(path: Path) -> Float64[Tensor, "filters rows cols"]:
 
 def _from_npy(path: Path) -> Tensor:
     try:
-        return as_float_tensor(np.load(path, allow_pickle=False)).double()
-    except (ValueError, EOFError, FilterError) as error:
+        values = np.load(path, allow_pickle=False, mmap_mode="r")
+        if not isinstance(values, np.ndarray):
+            raise CheckpointError(f"{path}: is an archive, not one array; save it with numpy.save")
+        return as_float_tensor(values).double()
+    except (ValueError, EOFError, SyntaxError, MemoryError, TokenError, FilterError) as error:
         raise CheckpointError(f"{path}: is not an array of real numbers ({error}); save it with numpy.save") from None
 
 
@@ -76,7 +79,7 @@ def _from_csv(path: Path) -> Tensor:
         raise CheckpointError(f"{path}: is not a text file; save the table as UTF-8") from None
     numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     lines = [(number, line) for number, line in numbered if not line.lstrip().startswith("#")]
-    rows = [(number, [cell.strip() for cell in next(csv.reader([line]))]) for number, line in lines]
+    rows = [(number, [cell.strip() for cell in line.split(",")]) for number, line in lines]
     if not rows:
         raise CheckpointError(f"{path}: holds no filters")
     header = [cell.lower() for cell in rows[0][1]]
@@ -95,9 +98,14 @@ def _from_table(path: Path, width: int, rows: Sequence[tuple[int, list[str]]]) -
         if y in filters.setdefault(cells[0], {}):
             raise CheckpointError(f"{path}, line {number}: filter {cells[0]} has a row y = {y:g} already")
         filters[cells[0]][y] = taps
+    if not filters:
+        raise CheckpointError(f"{path}: holds a header and no filters")
     heights = {name: len(taps) for name, taps in filters.items()}
     if len(set(heights.values())) != 1:
         raise CheckpointError(f"{path}: the filters must have as many rows each, got {heights}")
+    for name, filter_ in filters.items():
+        if not all(y == min(filter_) + step for step, y in enumerate(sorted(filter_))):
+            raise CheckpointError(f"{path}: the rows y of filter {name} must be consecutive, got {sorted(filter_)}")
     stacks = [[taps[y] for y in sorted(taps, reverse=True)] for taps in filters.values()]
     return torch.tensor(stacks, dtype=torch.float64)
 

@@ -16,7 +16,11 @@ def check_outputs(folder: Path | None, json_file: Path | None, *, force: bool) -
     """Refuse, before any work is done, outputs that exist."""
     if folder is not None:
         check_new_folder(folder, force=force)
-    if json_file is not None and str(json_file) != _STANDARD_OUTPUT and json_file.exists() and not force:
+    if json_file is None or str(json_file) == _STANDARD_OUTPUT:
+        return
+    if json_file.is_dir() or (folder is not None and json_file.absolute() == folder.absolute()):
+        raise OutputError(f"{json_file}: is a folder; name a file for --json")
+    if json_file.exists() and not force:
         raise OutputError(f"{json_file}: exists already; give --force to replace it, or another name")
 
 

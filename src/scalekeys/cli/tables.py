@@ -10,12 +10,15 @@ from torch import Tensor
 from scalekeys.paper import METHODS, RICHER_MODELS, Study, compare, questionable_conventions, worst_deviations
 from scalekeys.scalespace import FAMILIES
 
+_PLAIN_WIDTH = 140
 _SPREAD_HEADERS = ("l1 norm", "mean x", "mean y", "Vxx", "Vxy", "Vyy")
 
 
 def print_study(study: Study, folder: Path | None) -> None:
     """Print the tables of the paper, computed beside published, and where the article is."""
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _PLAIN_WIDTH)
     console.print(f"{len(study.filters)} filters: {study.source}", markup=False, highlight=False)
     for title, table in _tables(study):
         console.print(f"\n[bold]{title}[/]", highlight=False)

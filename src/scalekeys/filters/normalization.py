@@ -11,7 +11,7 @@ from scalekeys.filters.spread import coordinates, spread
 from scalekeys.scalespace import Family, family
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
-_CHUNK = 4_096
+_BYTES = 2**26  # of the largest array
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,8 @@ def dc_offset(filters: ArrayLike) -> Float[Tensor, "*batch"]:
     if values.ndim < 2:
         raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
     flat = values.reshape(-1, *values.shape[-2:])
-    return torch.cat([_dc_offset(chunk) for chunk in flat.split(_CHUNK)]).reshape(values.shape[:-2])
+    at_once = max(1, _BYTES // (8 * flat[0].numel() ** 2)) if len(flat) else 1
+    return torch.cat([_dc_offset(chunk) for chunk in flat.split(at_once)]).reshape(values.shape[:-2])
 
 
 def _dc_offset(filters: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ _ITERATIONS = 50
 _TOLERANCE = 1e-14
 _RIDGE = 1e-13
 _BYTES = 2**26  # of the largest array
+_MOST_TAPS = 169  # beyond them there are too many pairs to try
 
 
 def smoothed(
@@ -100,7 +101,8 @@ def least_absolute(
 ) -> tuple[Tensor, Tensor]:
     """Minimise the sum of ``|h - B c|`` for many problems at once.
 
-    With two unknowns the optimum passes through two taps, and all pairs are tried. With others the sum is smoothed: it
+    With two unknowns the optimum passes through two taps, and all pairs are tried. With others, and where there are too
+    many pairs, the sum is smoothed: it
     is convex, Newton's step is taken where it descends, and where not, a step of reweighted least squares, which always
     does. Columns should be of one order.
 
@@ -109,7 +111,7 @@ def least_absolute(
     coefficients : Tensor, shape (problems, unknowns)
     residual : Tensor, shape (problems, taps)
     """
-    if basis.shape[-1] == 2:
+    if basis.shape[-1] == 2 and basis.shape[1] <= _MOST_TAPS:
         size = max(1, _BYTES // (8 * basis.shape[1] ** 3))
         parts = [_through_two_taps(b, h) for b, h in zip(basis.split(size), targets.split(size), strict=True)]
         coefficients = torch.cat(parts)

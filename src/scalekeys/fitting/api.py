@@ -9,9 +9,10 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.engine import StackFit, fit_stack, measure
+from scalekeys.fitting.engine import StackFit, fit_stack, measure, prepare
 from scalekeys.fitting.result import Fit
-from scalekeys.fitting.shared import group_labels, shared_parameters, unshared
+from scalekeys.fitting.search import families_for
+from scalekeys.fitting.shared import group_labels, labels_of, shared_parameters, unshared
 from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
 from scalekeys.scalespace import Window
@@ -78,15 +79,20 @@ def fit(
 
     Notes
     -----
-    For l1 and l2 the loss is minimised over :math:`0 \\le \\sigma \\le k` for a kernel of side k: first on a grid of
-    templates whose covering radius bounds what a finer search could still gain, then by a safeguarded Newton method
-    with exact derivatives from every local minimum of the grid that can still win. The absolute values of l1 are
-    approached by :math:`\\sqrt{r^2 + \\epsilon^2}` with a decreasing :math:`\\epsilon`. Coefficients and offset are
-    eliminated. Where scales are shared, families are chosen first, with a scale for each filter.
+    For l1 and l2 the loss is minimised over :math:`0 \le \sigma \le k` for a kernel of side k: first on a grid of
+    templates, whose measured covering radius tells what a finer search could still gain, then by a safeguarded Newton
+    method with exact derivatives from every local minimum of the grid that can still win. (For l1 with a free amplitude
+    that gain is bounded by experience.) The absolute values of l1 are approached by
+    :math:`\sqrt{r^2 + \epsilon^2}` with a decreasing :math:`\epsilon`. Coefficients and offset are eliminated. The
+    scales of an l1 fit need not be unique.
 
-    For the criteria that compare widths, families compete by the squares that they leave, and the scale and strength
-    of `sharpen` are those of l2, as in the paper. From the filters of `smooth` the :func:`scalekeys.dc_offset` is
-    subtracted before they are measured.
+    Where scales are shared, families are chosen first, with a scale for each filter. A filter then counts in units of
+    its centred norm or, where its amplitude is fixed by moments, of this amplitude, so that one with a moment near zero
+    decides for its group.
+
+    For the criteria that compare widths, families compete by the squares that they leave. What has no width is that of
+    l2: scale and strength of `sharpen`, as in the paper, and the scale along a derivative of three taps. From the
+    filters of `smooth` the :func:`scalekeys.dc_offset` is subtracted before they are measured.
 
     References
     ----------
@@ -111,6 +117,9 @@ def fit(
     bank, shape = _as_bank(filters)
     if not len(bank):
         raise FilterError(f"{bank.model}: there are no filters to fit")
+    if not any(families_for(size, spec) for size in bank.sizes):
+        sizes = ", ".join(f"{rows}x{cols}" for rows, cols in bank.sizes)
+        raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on kernels of {sizes}")
     assigned = None if families is None else _assigned(families, bank, spec)
     if scales != "shared":
         return Fit(bank, spec, _fit_bank(bank, spec, assigned, progress), shape=shape)
@@ -148,14 +157,19 @@ def _as_bank(filters: FilterBank | ArrayLike) -> tuple[FilterBank, tuple[int, ..
 
 
 def _assigned(families: Sequence[str] | np.ndarray, bank: FilterBank, spec: FitSpec) -> Tensor:
-    """Index of the family of each filter among those of the spec; 0 for an empty name, that of a filter without fit."""
-    if isinstance(families, str) or len(families) != len(bank):
-        raise ModelError(f"families must name one family for each of the {len(bank)} filters, got {families!r}")
-    known = {name: index for index, name in enumerate(spec.families)} | {"": 0}
-    strange = next((name for name in families if name not in known), None)
-    if strange is not None:
-        raise ModelError(f"families names {str(strange)!r}, which is not in the model ({', '.join(spec.families)})")
-    return torch.tensor([known[name] for name in families], dtype=torch.long)
+    """Index of the family of each filter among those of the spec; -1 for an empty name, of a filter without a fit."""
+    known = {name: index for index, name in enumerate(spec.families)} | {"": -1}
+    names = [str(label) for label in labels_of(families, len(bank), "families must name one family")]
+    for name in names:
+        if name not in known:
+            raise ModelError(f"families names {name!r}, which is not in the model ({', '.join(spec.families)})")
+    assigned = torch.tensor([known[name] for name in names], dtype=torch.long)
+    for size in bank.sizes:
+        stack, positions = bank.of_size(size)
+        nameless = (assigned[positions] < 0) & (prepare(stack.double())[0].cpu() == 0)
+        if nameless.any():
+            raise ModelError(f"families has no name for filter {int(positions[nameless][0])}; name one of the model")
+    return assigned
 
 
 def _fit_bank(

@@ -85,11 +85,6 @@ def fit_stack(
     Returns
     -------
     StackFit
-
-    Raises
-    ------
-    ModelError
-        If no family of the spec can be told apart on kernels of this size.
     """
     parts = []
     for start in range(0, len(filters), CHUNK):
@@ -156,6 +151,7 @@ def measure(filters: FilterStack, family: Tensor, parameters: Tensor, spec: FitS
     left = residual.square().sum(-1)
 
     bound = at_upper_bound(family, parameters, spec, size)
+    status = torch.where((status == 0) & (family < 0), STATUSES.index("unsupported-size"), status)
     flat_filter = (status == STATUSES.index("zero-filter")) | (status == STATUSES.index("constant-filter"))
     none = (family < 0)[:, None]
     error, word = torch.full_like(parameters, torch.nan), torch.full_like(parameters, -1, dtype=torch.long)

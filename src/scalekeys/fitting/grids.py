@@ -17,7 +17,6 @@ ALPHA_MAX = 10.0
 _NODES = {False: 16, True: 48}  # variances on the grid, with a scale for each axis and with a common one
 _ALPHA_NODES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, ALPHA_MAX)
 _REFINEMENT = 4
-_FINER = 0.8 * _REFINEMENT  # how much smaller the cover of the subdivided grid is at least
 _RANK_TOLERANCE = 1e-9
 
 
@@ -69,7 +68,8 @@ class Dictionary:
     atoms : Tensor, shape (taps, nodes * components), float32
         For angles: centred, orthonormal components, node by node. For distances: the templates themselves.
     cover : float
-        Largest angle (radians), or distance, from any template of the family to the nearest node.
+        Largest angle (radians), or distance, from any template of the family to the nearest node, as measured on a
+        finer grid, and half a step of that grid.
     """
 
     nodes: Nodes
@@ -125,19 +125,15 @@ class FamilyGrid:
     @cached_property
     def angles(self) -> Dictionary:
         """The dictionary for fits with free amplitude and offset."""
-        atoms, finer = self._bases(self.nodes), self._bases(self.nodes.subdivided())
-        cosines = torch.linalg.svdvals(finer.transpose(-1, -2)[:, None] @ atoms[self._corners()])
-        # A basis that lost a direction is padded with zeros, whose singular values say nothing.
-        ranks = finer.square().sum(-2).sum(-1).round().long()
-        smallest = cosines.gather(-1, (ranks - 1)[:, None, None].expand(-1, cosines.shape[1], 1))[..., 0]
-        cover = float(torch.arccos(smallest.amax(-1).min().clamp(max=1.0)))
+        atoms = self._bases(self.nodes)
+        cover = float(_angles(self._fine_bases[:, None], atoms[self._corners()]).amin(-1).max()) + self._fine_angle
         return Dictionary(self.nodes, atoms.permute(1, 0, 2).flatten(1).float(), cover)
 
     @cached_property
     def fine_angles(self) -> Dictionary:
         """The same on a finer grid, for objectives with kinks, whose valleys are narrow."""
-        nodes = self.nodes.subdivided()
-        return Dictionary(nodes, self._bases(nodes).permute(1, 0, 2).flatten(1).float(), self.angles.cover / _FINER)
+        atoms = self._fine_bases.permute(1, 0, 2).flatten(1).float()
+        return Dictionary(self.nodes.subdivided(), atoms, self._fine_angle)
 
     def distances(self, norm: Norm) -> Dictionary:
         """Return the dictionary for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
@@ -146,17 +142,36 @@ class FamilyGrid:
     @cached_property
     def fine_distances(self) -> Dictionary:
         """The same on a finer grid with distances in the l1 norm, for objectives with kinks."""
-        nodes = self.nodes.subdivided()
-        return Dictionary(nodes, self._templates(nodes).T.float(), self.distances(1).cover / _FINER)
+        return Dictionary(self.nodes.subdivided(), self._fine_templates.T.float(), self._fine_distance(1))
 
     @cached_property
     def _distances(self) -> dict[Norm, Dictionary]:
-        atoms, finer = self._templates(self.nodes), self._templates(self.nodes.subdivided())
-        steps = finer[:, None] - atoms[self._corners()]
+        atoms = self._templates(self.nodes)
+        steps = self._fine_templates[:, None] - atoms[self._corners()]
         norms: tuple[Norm, Norm] = (1, 2)
-        return {
-            p: Dictionary(self.nodes, atoms.T.float(), float(steps.norm(p=p, dim=-1).amin(-1).max())) for p in norms
-        }
+        covers = {p: float(steps.norm(p=p, dim=-1).amin(-1).max()) + self._fine_distance(p) for p in norms}
+        return {p: Dictionary(self.nodes, atoms.T.float(), covers[p]) for p in norms}
+
+    @cached_property
+    def _fine_bases(self) -> Tensor:
+        return self._bases(self.nodes.subdivided())
+
+    @cached_property
+    def _fine_templates(self) -> Tensor:
+        return self._templates(self.nodes.subdivided())
+
+    @cached_property
+    def _fine_angle(self) -> float:
+        """Largest angle from a template to the nearest node of the finer grid: half a step along each axis."""
+        grid = self._fine_bases.unflatten(0, self.nodes.subdivided().shape)
+        steps = [_angles(grid[1:], grid[:-1]), _angles(grid[:, 1:], grid[:, :-1])]
+        return sum(float(step.max()) / 2 for step in steps if step.numel())
+
+    def _fine_distance(self, norm: Norm) -> float:
+        """Largest distance from a template to the nearest node of the finer grid: half a step along each axis."""
+        grid = self._fine_templates.unflatten(0, self.nodes.subdivided().shape)
+        steps = [grid.diff(dim=axis).norm(p=norm, dim=-1) for axis in (0, 1)]
+        return sum(float(step.max()) / 2 for step in steps if step.numel())
 
     def _templates(self, nodes: Nodes) -> Tensor:
         """Templates of a family of one component at every pair of nodes: shape (pairs, taps)."""
@@ -188,6 +203,17 @@ class FamilyGrid:
 def family_grid(name: str, size: tuple[int, int], window: Window, common: bool = False) -> FamilyGrid:
     """Return the grid of a family on a window; built once for each combination."""
     return FamilyGrid(name, size, window, common)
+
+
+def _angles(first: Tensor, second: Tensor) -> Tensor:
+    """Largest principal angle between subspaces that are given by orthonormal bases, shape (..., taps, components)."""
+    cosines = torch.linalg.svdvals(first.transpose(-1, -2) @ second)
+    # A basis that lost a direction is padded with zeros, whose singular values say nothing.
+    ranks = torch.minimum(
+        *(basis.square().sum((-2, -1)).round().long() for basis in torch.broadcast_tensors(first, second))
+    )
+    smallest = cosines.gather(-1, (ranks - 1).clamp(min=0)[..., None])[..., 0]
+    return torch.arccos(smallest.clamp(max=1.0))
 
 
 def _subdivide(nodes: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from scalekeys.filters import moment_normalization
+from scalekeys.filters import coordinates, moment_normalization, spread
 from scalekeys.fitting.absolute import (
     SMOOTHINGS,
     least_absolute,
@@ -48,6 +48,7 @@ class Loss(ABC):
 
     def __init__(self, filters: Tensor, grid: FamilyGrid) -> None:
         self.grid = grid
+        self.size = (filters.shape[1], filters.shape[2])
         self.targets = filters.flatten(1)
 
     @abstractmethod
@@ -119,13 +120,21 @@ class Squares(Loss):
     def limit(self, best: Tensor) -> Tensor:
         """Return the largest coarse loss from which a refined one could still be below `best`, shape (filters,)."""
 
+    @property
+    @abstractmethod
+    def fixed_numbers(self) -> int:
+        """How many numbers are taken from a filter beside the parameters of its family."""
+
     @abstractmethod
     def objective(self, problem: Tensor) -> Objective:
         """Return the loss of the filters `problem` with its derivatives."""
 
-    def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
-        """Return the loss at given parameters."""
-        return self.objective(problem)(parameters, torch.arange(len(problem), device=problem.device))[0]
+    @abstractmethod
+    def gradient_by_tap(self, problem: Tensor, parameters: Tensor) -> Tensor | None:
+        """Return how the gradient changes with each tap of the filter, shape (problems, 2, taps).
+
+        None where coefficients and offset are those of least squares; the Hessian then tells all.
+        """
 
     def refine(
         self,
@@ -221,9 +230,26 @@ class AffineSquares(_Affine, Squares):
         angle = torch.arccos(best.neg().clamp(0.0, 1.0).sqrt()) + self.grid.angles.cover
         return -(torch.cos(angle.clamp(max=torch.pi / 2)) - _FLOAT32_SLACK).clamp(min=0.0).square()
 
+    @property
+    def fixed_numbers(self) -> int:
+        """Coefficients and offset."""
+        return len(self.grid.family.components) + 1
+
     def objective(self, problem: Tensor) -> Objective:
         """Return minus r2."""
         return unexplained(self.targets[problem], self.grid)
+
+    def gradient_by_tap(self, problem: Tensor, parameters: Tensor) -> None:
+        """Return None: coefficients and offset are those of least squares."""
+
+    def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
+        """Return minus r2."""
+        if self.grid.family.is_jet:
+            return self.objective(problem)(parameters, torch.arange(len(problem), device=problem.device))[0]
+        templates = self.grid.plan(parameters)[:, 0, 0].flatten(1)
+        templates = templates - templates.mean(-1, keepdim=True)
+        energy = templates.square().sum(-1).clamp(min=torch.finfo(templates.dtype).tiny)
+        return -(self.targets[problem] * templates).sum(-1).square() / energy
 
 
 class AffineAbsolute(_Affine, Absolute):
@@ -329,9 +355,39 @@ class MomentSquares(MomentLoss, Squares):
         """Bound the distance by the triangle inequality."""
         return ((best + 1).clamp(min=0.0).sqrt() + self._reach(self.grid.distances(2))).square() - 1
 
+    @property
+    def fixed_numbers(self) -> int:
+        """The amplitude, and an offset where one is subtracted."""
+        return 2 if self.grid.family.order == (0, 0) else 1
+
     def objective(self, problem: Tensor) -> Objective:
         """Return the squared distance, less 1."""
         return distance(self.targets[problem], self.amplitudes[problem], self.grid)
+
+    def gradient_by_tap(self, problem: Tensor, parameters: Tensor) -> Tensor:
+        """Return the change through the residual and through the amplitude, a moment; the offset counts as known.
+
+        The offset is one of the taps, but which one changes with the noise, so that it varies much less than a tap.
+        """
+        templates = self.grid.plan(parameters, order=2)[:, :3, 0].flatten(2)
+        kernel, slopes = templates[:, 0], templates[:, 1:]
+        a, target = self.amplitudes[problem, None, None], self.targets[problem]
+        residual = target - a[:, 0] * kernel
+        along = (slopes @ residual[..., None]) - a * (slopes @ kernel[..., None])
+        return -2 * (along * self._moment(target)[:, None] + a * slopes)
+
+    def _moment(self, target: Tensor) -> Tensor:
+        """Weights of the taps in the amplitude of each filter."""
+        if self.grid.family.order == (0, 0):
+            return torch.ones_like(target)
+        axis = 0 if self.grid.family.order[0] else 1
+        ramp = -coordinates(*self.size, like=target)[axis].flatten()
+        return ramp - spread(target.reshape(-1, *self.size)).mean[:, axis, None]
+
+    def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
+        """Return the squared distance, less 1."""
+        templates = self.grid.plan(parameters)[:, 0, 0].flatten(1)
+        return (self.targets[problem] - self.amplitudes[problem, None] * templates).square().sum(-1) - 1
 
 
 class MomentAbsolute(MomentLoss, Absolute):

@@ -80,8 +80,9 @@ class Fit:
     def sigma_status(self) -> np.ndarray:
         """Whether each scale is identifiable, in a word; shape (filters, 2).
 
-        `ok`; `flat`: two standard errors either side span the whole range of the search; `at-zero`, `at-bound`: the
-        optimum lies at an end of the range; empty where there is no fit, or a criterion without a curvature.
+        `ok`; `flat`: two standard errors either side span the whole range of the search, or nothing curves upwards;
+        `at-zero`, `at-bound`: the optimum lies at an end of the range; empty where there is no fit, or a criterion
+        without a curvature.
         """
         words = np.take([*SCALE_STATUSES, ""], self.values.scale_status.cpu().numpy(), mode="wrap")
         blank = self.spec.criterion != "l2" or self.spec.scales == "shared"

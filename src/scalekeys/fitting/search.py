@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scalekeys.errors import ModelError
 from scalekeys.fitting.grids import family_grid
 from scalekeys.fitting.losses import Loss, loss_of
 from scalekeys.fitting.spec import FitSpec
@@ -85,22 +84,13 @@ class _Candidates:
 
 
 def families_for(size: tuple[int, int], spec: FitSpec) -> tuple[str, ...]:
-    """Return the families of the spec that a window can show: no difference along an axis of one tap.
-
-    Raises
-    ------
-    ModelError
-        If there is none.
-    """
+    """Return the families of the spec that a window can show: no difference along an axis of one tap."""
     rows, cols = size
-    names = tuple(
+    return tuple(
         name
         for name in spec.families
         if (cols > 1 or not FAMILIES[name].differentiates("x")) and (rows > 1 or not FAMILIES[name].differentiates("y"))
     )
-    if not names:
-        raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on {rows}x{cols}")
-    return names
 
 
 def search(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Best:

@@ -1,8 +1,9 @@
 """One scale for a group of filters: the minimum of their summed loss, or the geometric mean of their scales."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ _NODES = 128
 _VALLEYS = 3
 _GOLDEN_STEPS = 32
 _GOLDEN = (5**0.5 - 1) / 2
+_BYTES = 2**25  # of the templates that are evaluated at once
 
 
 def group_labels(
@@ -42,15 +44,35 @@ def group_labels(
     ModelError
         If the name is unknown, or there is not one label for each filter.
     """
-    labels = _named(groups, bank, family, spec) if isinstance(groups, str) else list(groups)
-    if len(labels) != len(family):
-        raise ModelError(f"groups must have one label for each of the {len(family)} filters, got {len(labels)}")
+    if isinstance(groups, str):
+        labels = _named(groups, bank, family, spec)
+    else:
+        labels = labels_of(groups, len(family), "groups must have one label")
     numbers: dict[Hashable, int] = {}
     out = []
     for index, label in enumerate(labels):
         own = ("alone", index) if label is None else ("group", label)
         out.append(numbers.setdefault(own, len(numbers)) if family[index] >= 0 else -1)
     return torch.tensor(out, dtype=torch.long, device=family.device), len(numbers)
+
+
+def labels_of(values: Iterable[Hashable] | Tensor | np.ndarray, count: int, what: str) -> list[Hashable]:
+    """Return one label a filter, from a list, array or tensor.
+
+    Raises
+    ------
+    ModelError
+        If there is not one for each filter, or one cannot be a label.
+    """
+    given = values.tolist() if isinstance(values, torch.Tensor | np.ndarray) else values
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ModelError(f"{what} for each of the {count} filters, got {values!r}")
+    labels = list(given)
+    if len(labels) != count:
+        raise ModelError(f"{what} for each of the {count} filters, got {len(labels)}")
+    if not all(isinstance(label, Hashable) for label in labels):
+        raise ModelError(f"{what} for each of the {count} filters, and a list cannot be one")
+    return labels
 
 
 def _named(groups: str, bank: FilterBank, family: Tensor, spec: FitSpec) -> list[Hashable]:
@@ -85,9 +107,14 @@ class _Member:
     def summed(self, t: Tensor, labels: Tensor) -> Tensor:
         """Loss of each group, from these filters, at several variances for each; shape (trials, groups), like `t`."""
         own = t[:, labels[self.rows]]
-        problem = torch.arange(len(self.rows), device=t.device).expand_as(own).flatten()
-        losses = self.loss.at(problem, self.parameters(problem, own.flatten())).reshape(own.shape)
+        at_once = max(1, _BYTES // (8 * self.loss.targets.numel()))
+        losses = torch.cat([self._losses(part) for part in own.split(at_once)])
         return torch.zeros_like(t).index_add_(1, labels[self.rows], (losses + self.shift) * self.weight)
+
+    def _losses(self, t: Tensor) -> Tensor:
+        """Loss of each filter at several variances for each, shape (trials, filters) like `t`."""
+        problem = torch.arange(len(self.rows), device=t.device).expand_as(t).flatten()
+        return self.loss.at(problem, self.parameters(problem, t.flatten())).reshape(t.shape)
 
     def parameters(self, problem: Tensor, t: Tensor) -> Tensor:
         """Parameters of the filters `problem` at given variances, with the best strength where there is one."""

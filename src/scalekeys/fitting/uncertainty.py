@@ -11,7 +11,7 @@ from scalekeys.scalespace import FAMILIES
 SCALE_STATUSES: tuple[str, ...] = ("ok", "flat", "at-zero", "at-bound")
 """The words of the columns `sigma_x_status` and `sigma_y_status`; only the first carries a standard error that means
 something. `flat`: two standard errors either side span the whole range of the search, or the objective does not curve
-upwards at all."""
+upwards."""
 
 _AT_BOUND = 1e-9
 _AT_ZERO = 1e-9
@@ -39,8 +39,10 @@ def scale_errors(filters: Tensor, family: Tensor, parameters: Tensor, spec: FitS
     Notes
     -----
     With the Hessian H of the sum of squares in the free parameters, the linear ones eliminated, and the residual
-    variance :math:`s^2 = RSS / (taps - numbers)`, the covariance of the parameters is :math:`2 s^2 H^{-1}`. It assumes
-    residuals that are independent from tap to tap. A parameter at a bound is held there.
+    variance :math:`s^2 = RSS / (taps - numbers)`, the covariance of the parameters is :math:`2 s^2 H^{-1}`. Where
+    the amplitude is a moment, the noise moves it too: then it is :math:`s^2 J J^T`, with
+    :math:`J = -H^{-1} \partial g / \partial h` and the gradient g. Residuals are taken to be independent from tap to
+    tap. A parameter at a bound is held there.
     """
     errors = torch.full_like(parameters, torch.nan)
     words = torch.zeros_like(parameters, dtype=torch.long)
@@ -55,27 +57,23 @@ def scale_errors(filters: Tensor, family: Tensor, parameters: Tensor, spec: FitS
 def _one_family(
     filters: Tensor, parameters: Tensor, name: str, size: tuple[int, int], spec: FitSpec
 ) -> tuple[Tensor, Tensor]:
-    model = FAMILIES[name]
+    model, rows, cols = FAMILIES[name], *size
     grid = family_grid(name, size, spec.window, common=spec.scales != "per-axis")
-    objective = squares_of(spec)(filters, grid).objective(torch.arange(len(filters), device=filters.device))
-    value, _, hessian = objective(parameters, torch.arange(len(filters), device=filters.device))
+    everyone = torch.arange(len(filters), device=filters.device)
+    loss = squares_of(spec)(filters, grid)
+    value, _, hessian = loss.objective(everyone)(parameters, everyone)
 
-    upper = grid.upper.to(parameters)
     single = grid.common or model.has_alpha
-    at_zero, at_bound = parameters <= _AT_ZERO, parameters >= upper * (1 - _AT_BOUND)
-    unused = torch.tensor([False, grid.common], device=parameters.device)
-    free = ~(at_zero | at_bound | unused)
-    linear = len(model.components) + 1 if spec.normalization == "affine" else 0
-    freedom = filters[0].numel() - linear - (2 if model.has_alpha or not single else 1)
-    variance = 2 * (value + 1).clamp(min=0) / max(freedom, 0) if freedom > 0 else torch.full_like(value, torch.inf)
+    seen = torch.tensor([single or cols > 1, model.has_alpha or (not single and rows > 1)], device=parameters.device)
+    at_zero, at_bound = parameters <= _AT_ZERO, parameters >= grid.upper.to(parameters) * (1 - _AT_BOUND)
+    free = ~(at_zero | at_bound) & seen
+    freedom = rows * cols - loss.fixed_numbers - int(seen.sum())
+    noise = (value + 1).clamp(min=0) / freedom if freedom > 0 else torch.full_like(value, torch.inf)
 
-    a, b, c = hessian[:, 0, 0], hessian[:, 0, 1] * free.all(-1), hessian[:, 1, 1]
-    determinant = torch.where(free.all(-1), a * c - b * b, a * c)
-    inverse = torch.where(
-        free.all(-1)[:, None], torch.stack([c, a], -1) / determinant[:, None], 1 / torch.stack([a, c], -1)
-    )
-    curved = (torch.stack([a, c], -1) > 0) & ((determinant > 0) | ~free.all(-1))[:, None]
-    error = (variance[:, None] * inverse).sqrt() / (2 * parameters.sqrt())
+    inverse, curved = _inverse(hessian, free)
+    change = loss.gradient_by_tap(everyone, parameters)
+    spread = 2 * inverse.diagonal(dim1=-2, dim2=-1) if change is None else (inverse @ change).square().sum(-1)
+    error = (noise[:, None] * spread).sqrt() / (2 * parameters.sqrt())
     words = torch.where(curved & (error < max_sigma(size) / 4), 0, SCALE_STATUSES.index("flat"))
     words = torch.where(at_zero, SCALE_STATUSES.index("at-zero"), words)
     words = torch.where(at_bound, SCALE_STATUSES.index("at-bound"), words)
@@ -83,3 +81,14 @@ def _one_family(
     if single:
         error, words = error[:, :1].expand(-1, 2), words[:, :1].expand(-1, 2)
     return error, words
+
+
+def _inverse(hessian: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse of the Hessian in the free parameters, zero elsewhere, and which of them see it curve upwards."""
+    both = free[:, :, None] & free[:, None]
+    a, b, c = hessian[:, 0, 0], torch.where(both[:, 0, 1], hessian[:, 0, 1], 0.0), hessian[:, 1, 1]
+    a, c = torch.where(free[:, 0], a, 1.0), torch.where(free[:, 1], c, 1.0)
+    determinant = a * c - b * b
+    rows = torch.stack([torch.stack([c, -b], dim=-1), torch.stack([-b, a], dim=-1)], dim=-2)
+    inverse = torch.where(both, rows / determinant[:, None, None], 0.0)
+    return inverse, (torch.stack([a, c], dim=-1) > 0) & (determinant > 0)[:, None]

@@ -15,6 +15,7 @@ from scalekeys.scalespace import FAMILIES, Family, Window, template_plan
 
 _NODES = 513
 _NEWTON_STEPS = 12
+_NO_WIDTH = 1e-9
 
 
 def search_by_variance(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Best:
@@ -30,7 +31,8 @@ def search_by_variance(filters: Tensor, spec: FitSpec, assigned: Tensor | None =
 
     Notes
     -----
-    The strength of `sharpen` has no width: as in the paper, its scale and strength are those of l2.
+    What has no width is that of l2: scale and strength of `sharpen`, as in the paper, and the scale along a derivative
+    of three taps.
     """
     size = (filters.shape[1], filters.shape[2])
     best = Best(
@@ -58,6 +60,9 @@ def _one_family(filters: Tensor, model: Family, spec: FitSpec) -> tuple[Tensor, 
     size = (filters.shape[1], filters.shape[2])
     grid = family_grid(model.name, size, spec.window, common=spec.scales != "per-axis")
     variances = _variances(filters, model, spec)
+    if variances.isnan().any():  # no width tells this scale
+        single = replace(spec, families=(model.name,), criterion="l2", scales="per-axis")
+        variances = torch.where(variances.isnan(), search(filters, single).parameters, variances)
     parameters = common_variance(variances, size) if grid.common else variances
     index = torch.arange(len(filters), device=filters.device)
     return parameters, loss_of(spec)(filters, grid).at(index, parameters)
@@ -78,7 +83,7 @@ def _variances(filters: Tensor, model: Family, spec: FitSpec) -> Tensor:
         filters = filters - dc_offset(filters)[:, None, None]
     measured = spread(filters, weight=weight).covariance.diagonal(dim1=-2, dim2=-1)
     if spec.criterion == "variance-continuous":
-        ratio = torch.tensor([2 / (1 + 2 * order) for order in model.order]).to(measured)
+        ratio = torch.tensor([2 / (1 + 2 * order) for order in model.order], dtype=torch.float64).to(measured)
         return (measured * ratio).clamp(max=max_sigma(size) ** 2)
     return torch.stack([_inverse(measured[:, axis], axis, model, size, spec.window) for axis in (0, 1)], dim=-1)
 
@@ -91,12 +96,15 @@ def _widths_weight(model: Family, size: tuple[int, int], window: Window) -> Tens
 def _inverse(measured: Tensor, axis: int, model: Family, size: tuple[int, int], window: Window) -> Tensor:
     """Variance t at which the template is as wide along an axis as was measured; the nearest where none is.
 
-    A table brackets the first crossing, and Newton's method inside the bracket, safeguarded by bisection, refines it.
+    NaN where the width does not depend on t, as that of a centred difference on three taps. A table brackets the first
+    crossing, and Newton's method inside the bracket, safeguarded by bisection, refines it.
     """
     limit = max_sigma(size) ** 2
     nodes = variance_nodes(_NODES, limit).to(measured)
     width = _width(axis, model, size, window)
     table = width(nodes)[0]
+    if float(table.max() - table.min()) < _NO_WIDTH:
+        return torch.full_like(measured, torch.nan)
     above = table >= measured[:, None]
     crossing = above[:, 1:] != above[:, :-1]
     bracket = crossing.long().argmax(-1)

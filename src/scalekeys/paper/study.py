@@ -14,6 +14,7 @@ from scalekeys.fitting import Fit, fit, share_scales
 from scalekeys.fitting.spec import Criterion, Scales
 from scalekeys.paper.published import GROUPS
 from scalekeys.scalespace import FAMILIES, IDEAL8, WINDOWS, Window, template
+from scalekeys.shapes import ArrayLike, as_float_tensor
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ METHODS: tuple[Method, ...] = (
 RICHER_MODELS: dict[str, int] = {"ideal8": 4, "jet1": 6, "jet2": 9, "jet3": 13}
 """Models that are compared beyond the paper, with the numbers that each spends on a filter: scales (or scale and
 strength), coefficients and offset."""
+
+
+LARGEST_SIDE = 63
+"""Of filters that can be studied; the largest depthwise kernels in use have 51 taps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +101,16 @@ class Study:
 
     @cached_property
     def weighted_spread(self) -> Spread:
-        """Spread of each filter, weighted with the template of its family at scale 1.
+        """Spread of each filter, weighted with the template of its family at scale 1, in the published window.
 
         The template of `sharpen` has the strength of its l2 fit.
         """
         ones = torch.ones(2, dtype=torch.float64)
         alpha = self.fits["published", "D1"].alpha
         weights = [
-            template(name, ones, self.size, alpha=alpha[index] if FAMILIES[name].has_alpha else None).abs()
+            template(
+                name, ones, self.size, alpha=alpha[index] if FAMILIES[name].has_alpha else None, window="published"
+            ).abs()
             for index, name in enumerate(self.families)
         ]
         return spread(self.filters, weight=torch.stack(weights))
@@ -184,7 +191,7 @@ class Study:
 
 
 def study(
-    filters: Tensor | None = None,
+    filters: ArrayLike | None = None,
     *,
     families: Sequence[str] | None = None,
     groups: Sequence[Sequence[int]] | None = None,
@@ -194,7 +201,7 @@ def study(
 
     Parameters
     ----------
-    filters : Tensor, shape (k, rows, cols), optional
+    filters : Tensor or array, shape (k, rows, cols), optional
         By default the paper's eight.
     families : sequence of str, optional
         The family of each filter. By default those of the paper for its filters, and for others the family that
@@ -224,7 +231,7 @@ def study(
     [1.1067, 0.9448]
     """
     published = filters is None and (families is None or tuple(families) == MASTER_KEY_FAMILIES)
-    values = master_keys() if filters is None else filters.double()
+    values = master_keys() if filters is None else as_float_tensor(filters).double()
     _check(values)
     best = fit(values)
     names = MASTER_KEY_FAMILIES if published else tuple(map(str, best.family if families is None else families))
@@ -254,9 +261,10 @@ def _check(filters: Tensor) -> None:
     """Refuse filters that cannot be studied, by their number."""
     if filters.ndim != 3 or not len(filters):
         raise FilterError(f"filters must have shape (filters, rows, cols), got {tuple(filters.shape)}")
-    if filters.shape[1] % 2 == 0 or filters.shape[2] % 2 == 0 or min(filters.shape[1:]) < 3:
-        rows, cols = filters.shape[1:]
-        raise FilterError(f"the filters have {rows}x{cols} taps; the paper's analysis needs odd sides of at least 3")
+    rows, cols = filters.shape[1:]
+    if rows % 2 == 0 or cols % 2 == 0 or not 3 <= min(rows, cols) <= max(rows, cols) <= LARGEST_SIDE:
+        sides = f"odd sides from 3 to {LARGEST_SIDE}"
+        raise FilterError(f"the filters have {rows}x{cols} taps; the paper's analysis needs {sides}")
     for number, one in enumerate(filters, 1):
         if not bool(one.isfinite().all()):
             raise FilterError(f"filter {number} holds a value that is not finite")
@@ -277,7 +285,8 @@ def _groups(groups: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, 
                 f"filter {number} is a {names[number - 1]!r}, which has a scale and a strength of its own"
             )
         seen.add(number)
-    return {_group_name(group): tuple(number - 1 for number in group) for group in groups if group}
+    separator = "-" if len(names) > 9 else ""
+    return {separator.join(map(str, group)): tuple(number - 1 for number in group) for group in groups if group}
 
 
 def _paper_groups(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -287,8 +296,3 @@ def _paper_groups(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
         i for i, name in enumerate(names, 1) if name in IDEAL8 and i not in centred and not FAMILIES[name].has_alpha
     ]
     return _groups([others, centred], names)
-
-
-def _group_name(numbers: Sequence[int]) -> str:
-    """Return "12348" for the filters 1, 2, 3, 4 and 8; with hyphens where a number has two digits."""
-    return ("-" if max(numbers) > 9 else "").join(map(str, numbers))

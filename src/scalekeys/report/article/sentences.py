@@ -22,7 +22,8 @@ _AT_BOUND = 1e-9
 _ONE_SIDED = ("forward", "backward")
 _STATUS = {
     "ok": "identified",
-    "flat": "flat, which means that two standard errors either side span the whole range of the search",
+    "flat": "flat, which means that two standard errors either side span the whole range of the search, or that the "
+    "objective does not curve upwards",
     "at-zero": "at zero, an end of the range: no smoothing there",
     "at-bound": "at the largest scale that is searched",
 }
@@ -103,7 +104,8 @@ def normalisation(material: Material) -> list[str]:
 def scales(material: Material) -> list[str]:
     """Say how the scales are found, and where they are zero."""
     paragraphs = [
-        "Methods A and B compare widths: A takes the variance of a continuous Gaussian, B that of the model itself. "
+        "Methods A and B compare widths: A uses the formulas for continuous Gaussians and their first "
+        "derivatives, B the model itself. "
         "Methods C and D minimise the l1 and the l2 norm of K - N. The digit says which scales are free: 1 one for "
         "each axis, 2 one for both axes, 3 one for a group of filters. Everything in this section is in the published "
         "window, where T is cropped before differences are taken."
@@ -167,10 +169,11 @@ def surfaces(material: Material) -> list[str]:
         "combination of two, is poorly determined; the l1 norm has creases where a residual changes sign."
     )
     best, common = (material.study.objective(method).tolist() for method in ("D1", "D2"))
-    cost = [common[i] / best[i] - 1 for i in material.plain]
+    inexact = [i for i in material.plain if best[i] > 0]
+    cost = [common[i] / best[i] - 1 for i in inexact]
     if not cost:
         return [text]
-    names = [material.study.names[i] for i in material.plain]
+    names = [material.study.names[i] for i in inexact]
     return [
         text,
         "The price of one scale for both axes, the l2 norm at its minimum over that at the minimum with two scales, "
