@@ -1,5 +1,6 @@
 """Fit: what is known of every filter after a fit, as columns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from scalekeys.filters import FilterBank
 from scalekeys.fitting.engine import STATUSES, StackFit, mixture
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
-from scalekeys.scalespace import FAMILIES
+from scalekeys.scalespace import FAMILIES, Family
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,9 +63,8 @@ class Fit:
 
         NaN where there is no fit, and along an axis of one tap, where no scale can be seen.
         """
-        common = torch.tensor([*(FAMILIES[name].has_alpha for name in self.spec.families), False])
         t = self.values.parameters.clone()
-        t[:, 1] = torch.where(common.to(t.device)[self.values.family], t[:, 0], t[:, 1])
+        t[:, 1] = torch.where(self._which(lambda family: family.has_alpha), t[:, 0], t[:, 1])
         return torch.where(self._one_tap, torch.nan, t.sqrt())
 
     @cached_property
@@ -91,10 +91,7 @@ class Fit:
     @cached_property
     def alpha(self) -> Tensor:
         """Strength of `sharpen`, NaN for the other families; shape (filters,)."""
-        has = torch.tensor([*(FAMILIES[name].has_alpha for name in self.spec.families), False])
-        return torch.where(
-            has.to(self.values.family.device)[self.values.family], self.values.parameters[:, 1], torch.nan
-        )
+        return torch.where(self._which(lambda family: family.has_alpha), self.values.parameters[:, 1], torch.nan)
 
     @property
     def coefficients(self) -> Tensor:
@@ -108,10 +105,7 @@ class Fit:
     @cached_property
     def amplitude(self) -> Tensor:
         """The a of ``a K + b``, NaN for a jet; shape (filters,)."""
-        jet = torch.tensor([*(FAMILIES[name].is_jet for name in self.spec.families), False])
-        return torch.where(
-            jet.to(self.values.family.device)[self.values.family], torch.nan, self.values.coefficients[:, 0]
-        )
+        return torch.where(self._which(lambda family: family.is_jet), torch.nan, self.values.coefficients[:, 0])
 
     @property
     def offset(self) -> Tensor:
@@ -238,13 +232,17 @@ class Fit:
 
     def _coefficient_lists(self) -> pa.Array:
         """Coefficients of jets; null for the other families, whose one coefficient is the amplitude."""
-        jet = self.values.family.cpu().numpy() >= 0
-        jet &= self.amplitude.isnan().cpu().numpy()
+        jet = self._which(lambda family: family.is_jet).cpu().numpy()
         values = self.coefficients.cpu().numpy()
         lists = (
             [row if mine else None for row, mine in zip(values, jet, strict=True)] if jet.any() else [None] * len(jet)
         )
         return pa.array(lists, pa.list_(pa.float64()))
+
+    def _which(self, predicate: Callable[[Family], bool]) -> Tensor:
+        """Tell for each filter whether its family is such; False where there is no fit."""
+        table = torch.tensor([*(predicate(FAMILIES[name]) for name in self.spec.families), False])
+        return table.to(self.values.family.device)[self.values.family]
 
     @cached_property
     def _one_tap(self) -> Tensor:

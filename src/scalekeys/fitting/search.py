@@ -31,6 +31,16 @@ class Best:
     parameters: Tensor
     loss: Tensor
 
+    @classmethod
+    def none(cls, filters: Tensor) -> "Best":
+        """Return what is known before any family has been tried."""
+        count = len(filters)
+        return cls(
+            filters.new_full((count,), -1, dtype=torch.long),
+            filters.new_full((count, 2), torch.nan),
+            filters.new_full((count,), torch.inf),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
@@ -155,12 +165,7 @@ def _lowest(candidates: list[_Candidates], filters: Tensor) -> Tensor:
 
 def _winners(candidates: list[_Candidates], filters: Tensor) -> Best:
     """For each filter the candidate with the lowest score, the first of equals."""
-    count = len(filters)
-    best = Best(
-        filters.new_full((count,), -1, dtype=torch.long),
-        filters.new_full((count, 2), torch.nan),
-        filters.new_full((count,), torch.inf),
-    )
+    best = Best.none(filters)
     lowest = best.loss.clone()
     for family in candidates:
         score, rows = family.score, family.filters

@@ -83,12 +83,12 @@ def _named(groups: str, bank: FilterBank, family: Tensor, spec: FitSpec) -> list
         return ["all"] * len(family)
     if groups == "layer":
         return [index for index, layer in enumerate(bank.layers) for _ in range(len(layer))]
-    label = [name if groups == "family" else _paper_group(name) for name in spec.families]
+    label = [name if groups == "family" else paper_group(name) for name in spec.families]
     return [label[index] if index >= 0 else None for index in family.tolist()]
 
 
-def _paper_group(name: str) -> str | None:
-    """{1, 2, 3, 4, 8} and {5, 6} of the paper, in terms of families; `sharpen` stays alone."""
+def paper_group(name: str) -> str | None:
+    """Return the group of a family that makes {1, 2, 3, 4, 8} and {5, 6} of the paper; None for `sharpen`, alone."""
     model = FAMILIES[name]
     if model.has_alpha:
         return None

@@ -35,11 +35,7 @@ def search_by_variance(filters: Tensor, spec: FitSpec, assigned: Tensor | None =
     of three taps.
     """
     size = (filters.shape[1], filters.shape[2])
-    best = Best(
-        filters.new_full((len(filters),), -1, dtype=torch.long),
-        filters.new_full((len(filters), 2), torch.nan),
-        filters.new_full((len(filters),), torch.inf),
-    )
+    best = Best.none(filters)
     for name in families_for(size, spec):
         index = spec.families.index(name)
         mine = torch.ones_like(best.family, dtype=torch.bool) if assigned is None else assigned == index

@@ -2,7 +2,7 @@
 
 from scalekeys.paper.comparison import Comparison, compare, worst_deviations
 from scalekeys.paper.conventions import Convention, questionable_conventions
-from scalekeys.paper.curves import OffsetCurve, Surface, norm_at, offset_curve, surface
+from scalekeys.paper.curves import OffsetCurve, norm_at, offset_curve
 from scalekeys.paper.study import METHODS, RICHER_MODELS, Method, Study, study
 
 __all__ = [
@@ -13,12 +13,10 @@ __all__ = [
     "Method",
     "OffsetCurve",
     "Study",
-    "Surface",
     "compare",
     "norm_at",
     "offset_curve",
     "questionable_conventions",
     "study",
-    "surface",
     "worst_deviations",
 ]

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from scalekeys.filters import moment_normalization, spread
-from scalekeys.fitting.grids import max_sigma
 from scalekeys.paper.study import Study
 from scalekeys.scalespace import FAMILIES, Window, template
 
@@ -27,22 +26,6 @@ class OffsetCurve:
     values: Tensor
     kinks: Tensor
     kink_values: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """The norm of ``K - N`` of one filter over its two parameters.
-
-    Parameters
-    ----------
-    horizontal, vertical : Tensor, shape (points,)
-        sigma_x and sigma_y; for a family with a strength, sigma and alpha.
-    values : Tensor, shape (vertical, horizontal)
-    """
-
-    horizontal: Tensor
-    vertical: Tensor
-    values: Tensor
 
 
 def offset_curve(study: Study, index: int, *, points: int = 801) -> OffsetCurve:
@@ -68,27 +51,6 @@ def offset_objective(h: Tensor, offsets: Tensor) -> Tensor:
     covariance = spread(h - offsets[:, None, None]).covariance
     determinant: Tensor = torch.linalg.det(covariance)
     return determinant.clamp(min=0).sqrt()
-
-
-def surface(study: Study, index: int, norm: int, window: Window = "published", *, points: int = 61) -> Surface:
-    """Return the l1 or l2 norm of ``K - N`` over the parameters of a filter's family.
-
-    Parameters
-    ----------
-    study : Study
-    index : int
-        The filter, from 0.
-    norm : {1, 2}
-    window : {"exact", "published"}
-    points : int
-        Along each axis.
-    """
-    name = study.families[index]
-    sigma = study.fits[window, "D1"].sigma[index]
-    limit = min(2.0 * max(float(sigma.max()), 0.8), max_sigma(study.size))
-    horizontal = torch.linspace(0, limit, points, dtype=torch.float64)
-    vertical = torch.linspace(0, 1.5, points, dtype=torch.float64) if FAMILIES[name].has_alpha else horizontal
-    return Surface(horizontal, vertical, norm_at(study, index, horizontal, vertical[:, None], norm, window))
 
 
 def norm_at(

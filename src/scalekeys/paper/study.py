@@ -11,9 +11,10 @@ from torch import Tensor
 from scalekeys.errors import FilterError
 from scalekeys.filters import MASTER_KEY_FAMILIES, Spread, dc_offset, master_keys, spread
 from scalekeys.fitting import Fit, fit, share_scales
+from scalekeys.fitting.shared import paper_group
 from scalekeys.fitting.spec import Criterion, Scales
 from scalekeys.paper.published import GROUPS
-from scalekeys.scalespace import FAMILIES, IDEAL8, WINDOWS, Window, template
+from scalekeys.scalespace import FAMILIES, WINDOWS, Window, template
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 
@@ -291,8 +292,9 @@ def _groups(groups: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, 
 
 def _paper_groups(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Group filters as the paper does, in terms of families."""
-    centred = [i for i, name in enumerate(names, 1) if name in ("dx", "dy")]
-    others = [
-        i for i, name in enumerate(names, 1) if name in IDEAL8 and i not in centred and not FAMILIES[name].has_alpha
-    ]
-    return _groups([others, centred], names)
+    groups: dict[str, list[int]] = {}
+    for number, name in enumerate(names, 1):
+        label = paper_group(name)
+        if label is not None:
+            groups.setdefault(label, []).append(number)
+    return _groups(list(groups.values()), names)
