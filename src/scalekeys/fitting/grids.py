@@ -207,6 +207,8 @@ def family_grid(name: str, size: tuple[int, int], window: Window, common: bool =
 
 def _angles(first: Tensor, second: Tensor) -> Tensor:
     """Largest principal angle between subspaces that are given by orthonormal bases, shape (..., taps, components)."""
+    if first.shape[-1] == 1:
+        return torch.arccos((first * second).sum((-2, -1)).abs().clamp(max=1.0))
     cosines = torch.linalg.svdvals(first.transpose(-1, -2) @ second)
     # A basis that lost a direction is padded with zeros, whose singular values say nothing.
     ranks = torch.minimum(

@@ -132,7 +132,7 @@ def search(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Be
         if turn == 0 and loss_of(spec).rounds > 1:
             # A wide smoothing sees past small dents, but may leave a narrow valley: so the starts themselves stay in.
             refined = [family.joined(start) for family, start in zip(refined, candidates, strict=True)]
-        candidates = [family.distinct() for family in refined]
+        candidates = [family.distinct() for family in refined] if loss_of(spec).rounds > 1 else refined
         best = _lowest(candidates, filters)
         candidates = [
             family.kept(family.value - family.loss.slack(turn) <= best[family.filters] + _TIE) for family in candidates

@@ -14,6 +14,7 @@ from scalekeys.fitting.grids import ALPHA_MAX, family_grid, max_sigma, variance_
 from scalekeys.fitting.losses import Loss, MomentLoss, loss_of
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.scalespace import FAMILIES
+from scalekeys.scalespace import family as find_family
 
 GROUPINGS: tuple[str, ...] = ("paper", "family", "layer", "all")
 """Groups that have a name. `paper`: the centred differences in one, all others without a strength in another."""
@@ -89,7 +90,7 @@ def _named(groups: str, bank: FilterBank, family: Tensor, spec: FitSpec) -> list
 
 def paper_group(name: str) -> str | None:
     """Return the group of a family that makes {1, 2, 3, 4, 8} and {5, 6} of the paper; None for `sharpen`, alone."""
-    model = FAMILIES[name]
+    model = find_family(name)
     if model.has_alpha:
         return None
     return "centred differences" if any("central" in (term.x, term.y) for term in model.terms) else "others"
