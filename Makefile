@@ -15,7 +15,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/scalekeys demo --force
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

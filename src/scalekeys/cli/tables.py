@@ -105,8 +105,13 @@ def _window_table(study: Study) -> Table:
             study.fits["exact", method.name].sigma[i] - study.fits["published", method.name].sigma[i]
             for method in methods
         ]
-        table.add_row(name, study.families[i], *(f"{x:+.4f}, {y:+.4f}" for x, y in moves))
+        table.add_row(name, study.families[i], *(", ".join(map(_signed, move.tolist())) for move in moves))
     return table
+
+
+def _signed(value: float) -> str:
+    """Write a difference, without a sign where it is zero to four decimals."""
+    return "0.0000" if abs(value) < 5e-5 else f"{value:+.4f}"
 
 
 def _richer_table(study: Study) -> Table:

@@ -88,7 +88,7 @@ def _l2_strength(study: Study) -> Convention:
         "7",
         f"The published strength {alpha} differs from the optimum {float(best.alpha[6]):.4f} in the third decimal: "
         f"the published offset {published.DC_OFFSET['7']} comes from a grid and a parabola and the exact one is "
-        f"{study.dc_offset['7']:.6f}: offsets that round to the published one give strengths from {min(low, high):.4f} "
+        f"{study.dc_offset['7']:.6f}; offsets that round to the published one give strengths from {min(low, high):.4f} "
         f"to {max(low, high):.4f}.",
         "|K - N|",
         there,
