@@ -28,7 +28,9 @@ _FLOAT32_SLACK = 1e-3
 _SMALLEST_AMPLITUDE = 1e-9
 _UNFINISHED = 1e-4
 _FORETOLD = 2
-_GAIN, _FINE_GAIN = 1.2, 1.1
+_GAIN, _FINE_GAIN = 1.15, 1.06
+_REWEIGHTINGS = 3
+_SMALLEST_RESIDUAL = 1e-3
 _BYTES = 2**26  # of the largest array of the coarse search in l1
 
 
@@ -164,8 +166,10 @@ class Absolute(Loss):
     def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the local minima of a finer grid, for the filters that are within reach on the coarse one."""
         rows = (coarse <= self.limit(best)[:, None]).any(-1).nonzero()[:, 0]
-        nodes, values = self.fine(rows)
-        problem, parameters, value = local_minima(values, nodes, self.fine_limit(rows, values.amin(-1)))
+        nodes, surfaces = self.fine(rows)
+        limit = self.fine_limit(rows, surfaces.amin((0, -1)))
+        found = [local_minima(values, nodes, limit) for values in surfaces]
+        problem, parameters, value = (torch.cat(parts) for parts in zip(*found, strict=True))
         return rows[problem], parameters, value
 
     @abstractmethod
@@ -174,7 +178,7 @@ class Absolute(Loss):
 
     @abstractmethod
     def fine(self, rows: Tensor) -> tuple[Nodes, Tensor]:
-        """Return a finer grid and the loss of the filters `rows` at its nodes."""
+        """Return a finer grid and bounds of the loss of the filters `rows` at its nodes: (bounds, filters, nodes)."""
 
     @abstractmethod
     def fine_limit(self, rows: Tensor, best: Tensor) -> Tensor:
@@ -256,17 +260,17 @@ class AffineAbsolute(_Affine, Absolute):
     """``sum |h - sum a_c K_c - b|``, with free coefficients and offset."""
 
     def coarse(self) -> Tensor:
-        """Return the sum at the coefficients of least squares, which bounds the least sum from above."""
-        return self._upper_bound(self.targets, self.grid.angles)
+        """Return the sum at reweighted coefficients, which bounds the least sum from above."""
+        return self._upper_bounds(self.targets, self.grid.angles)[1]
 
     def limit(self, best: Tensor) -> Tensor:
         """Bound by experience: refinement, and better coefficients, gain less than a fifth."""
         return best * _GAIN
 
     def fine(self, rows: Tensor) -> tuple[Nodes, Tensor]:
-        """Return the same upper bound on the finer grid."""
+        """Return the sums at the coefficients of least squares, and at reweighted ones, which have other minima."""
         dictionary = self.grid.fine_angles
-        return dictionary.nodes, self._upper_bound(self.targets[rows], dictionary)
+        return dictionary.nodes, self._upper_bounds(self.targets[rows], dictionary)
 
     def fine_limit(self, rows: Tensor, best: Tensor) -> Tensor:  # noqa: ARG002
         """Bound by experience, as :meth:`limit`, now that the node is near."""
@@ -279,7 +283,7 @@ class AffineAbsolute(_Affine, Absolute):
         free = weighted_least_squares(self._basis(parameters), torch.ones_like(targets), targets)
         return problem, torch.cat([parameters, free], dim=-1), value
 
-    def _upper_bound(self, targets: Tensor, dictionary: Dictionary) -> Tensor:
+    def _upper_bounds(self, targets: Tensor, dictionary: Dictionary) -> Tensor:
         targets = (targets - targets.mean(-1, keepdim=True)).float()
         atoms = dictionary.atoms.to(targets.device)
         components = len(self.grid.family.components)
@@ -287,9 +291,13 @@ class AffineAbsolute(_Affine, Absolute):
         values = []
         for part in targets.split(max(1, _BYTES // (4 * by_node[..., 0].numel()))):
             products = (part @ atoms).unflatten(1, (-1, components))
-            models = (by_node @ products[..., None])[..., 0]
-            values.append((part[:, None] - models).abs().sum(-1))
-        return torch.cat(values) if values else targets.new_empty(0, len(by_node))
+            residual = part[:, None] - (by_node @ products[..., None])[..., 0]
+            plain = best = residual.abs().sum(-1)
+            for _ in range(_REWEIGHTINGS if components == 1 else 0):
+                residual = _reweighted(residual, by_node[..., 0])
+                best = torch.minimum(best, residual.abs().sum(-1))
+            values.append(torch.stack([plain, best]))
+        return torch.cat(values, dim=1) if values else targets.new_empty(2, 0, len(by_node))
 
     @cached_property
     def _units(self) -> Tensor:
@@ -406,7 +414,7 @@ class MomentAbsolute(MomentLoss, Absolute):
     def fine(self, rows: Tensor) -> tuple[Nodes, Tensor]:
         """Return the distances to the nodes of the finer grid."""
         dictionary = self.grid.fine_distances
-        return dictionary.nodes, self._distances(dictionary, rows)
+        return dictionary.nodes, self._distances(dictionary, rows)[None]
 
     def fine_limit(self, rows: Tensor, best: Tensor) -> Tensor:
         """Bound the distance by the triangle inequality."""
@@ -420,6 +428,24 @@ class MomentAbsolute(MomentLoss, Absolute):
         """Return the sum itself."""
         templates = self.grid.plan(parameters)[:, 0, 0].flatten(1)
         return (self.targets[problem] - self.amplitudes[problem, None] * templates).abs().sum(-1)
+
+
+def _reweighted(residual: Tensor, atoms: Tensor) -> Tensor:
+    """Return what a step of reweighted least squares, in amplitude and offset, leaves of residuals.
+
+    Parameters
+    ----------
+    residual : Tensor, shape (filters, nodes, taps)
+    atoms : Tensor, shape (nodes, taps)
+    """
+    weights = 1 / residual.abs().clamp(min=_SMALLEST_RESIDUAL)
+    weighted = weights * atoms
+    total, first, second = weights.sum(-1), weighted.sum(-1), (weighted * atoms).sum(-1)
+    right, right_first = (weights * residual).sum(-1), (weighted * residual).sum(-1)
+    determinant = (total * second - first.square()).clamp(min=torch.finfo(total.dtype).tiny)
+    amplitude = (total * right_first - first * right) / determinant
+    offset = (second * right - first * right_first) / determinant
+    return residual - amplitude[..., None] * atoms - offset[..., None]
 
 
 def local_minima(values: Tensor, nodes: Nodes, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
