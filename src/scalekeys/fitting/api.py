@@ -105,11 +105,11 @@ def fit(
     >>> print(*result.family)
     dy+ dx- dy- dx+ dx dy sharpen smooth
 
-    The published scales of the paper's filter 8, by its method C with a common scale:
+    The scale of the paper's filter 8 by its method C with one for both axes (published: 0.6120):
 
     >>> options = {"criterion": "l1", "scales": "common", "normalization": "moment", "window": "published"}
     >>> sk.fit(sk.master_keys()[7], "smooth", **options).sigma
-    tensor([[0.6120, 0.6120]], dtype=torch.float64)
+    tensor([[0.6122, 0.6122]], dtype=torch.float64)
     """
     spec = parse_spec(model, criterion=criterion, scales=scales, normalization=normalization, window=window)
     if groups is not None and scales != "shared":
