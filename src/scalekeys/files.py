@@ -34,8 +34,7 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    with _readable_errors(path):
-        _check_new_file(path, force=force)
+    check_new_file(path, force=force)
     with _staging(path, folder=False) as temporary:
         yield temporary
         with _readable_errors(path):
@@ -91,13 +90,21 @@ def check_new_folder(path: Path, *, force: bool = False) -> None:
             raise OutputError(f"{path}: is a file; name a folder to write into")
 
 
-def _check_new_file(path: Path, *, force: bool) -> None:
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file to write")
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: is not a regular file; name a file to write")
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists already; give --force to replace it, or another name")
+def check_new_file(path: Path, *, force: bool = False) -> None:
+    """Refuse, before any work is done, a file that :func:`new_file` would refuse.
+
+    Raises
+    ------
+    OutputError
+        If `path` exists and `force` is not given, or is not a regular file.
+    """
+    with _readable_errors(path):
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file to write")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: is not a regular file; name a file to write")
+        if path.exists() and not force:
+            raise OutputError(f"{path}: exists already; give --force to replace it, or another name")
 
 
 @contextmanager

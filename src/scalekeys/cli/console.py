@@ -1,6 +1,6 @@
 """What a person sees on the terminal: progress on standard error, a summary on standard output."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
 
 
 def _size_table(summary: Summary) -> Table:
-    table = _table("kernel", "filters", "median r2", "control", "explained", "control")
+    table = plain_table("kernel", "filters", "median r2", "control", "explained", "control")
     rows = [(row.size, row.quality) for row in summary.sizes]
     for size, quality in [*rows, ("all", summary.quality)] if len(rows) > 1 else rows:
         table.add_row(size, str(quality.filters), *_quality_cells(quality))
@@ -78,7 +78,7 @@ def _quality_cells(quality: Quality) -> tuple[str, ...]:
 
 
 def _family_table(families: tuple[FamilySummary, ...]) -> Table:
-    table = _table("family", "filters", "share", "control", "median r2", "sigma x", "sigma y")
+    table = plain_table("family", "filters", "share", "control", "median r2", "sigma x", "sigma y")
     for row in families:
         table.add_row(
             row.family,
@@ -92,10 +92,11 @@ def _family_table(families: tuple[FamilySummary, ...]) -> Table:
     return table
 
 
-def _table(*headers: str) -> Table:
+def plain_table(*headers: str, left: Collection[int] = (0,)) -> Table:
+    """Make a table without lines, its columns to the right but for those at the positions `left`."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, header in enumerate(headers):
-        table.add_column(header, justify="right" if index else "left")
+        table.add_column(header, justify="left" if index in left else "right")
     return table
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from scalekeys.checkpoints import read_filters
 from scalekeys.cli.analysis import Step
 from scalekeys.errors import FilterError, OutputError
-from scalekeys.files import check_new_folder, new_file, new_folder
+from scalekeys.files import check_new_file, check_new_folder, new_file, new_folder
 from scalekeys.paper import Study, study
 
 _STANDARD_OUTPUT = "-"
@@ -18,10 +18,9 @@ def check_outputs(folder: Path | None, json_file: Path | None, *, force: bool) -
         check_new_folder(folder, force=force)
     if json_file is None or str(json_file) == _STANDARD_OUTPUT:
         return
-    if json_file.is_dir() or (folder is not None and json_file.absolute() == folder.absolute()):
+    if folder is not None and json_file.absolute() == folder.absolute():
         raise OutputError(f"{json_file}: is a folder; name a file for --json")
-    if json_file.exists() and not force:
-        raise OutputError(f"{json_file}: exists already; give --force to replace it, or another name")
+    check_new_file(json_file, force=force)
 
 
 def run_paper(

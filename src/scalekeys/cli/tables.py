@@ -7,11 +7,23 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from scalekeys.paper import METHODS, RICHER_MODELS, Study, compare, questionable_conventions, worst_deviations
+from scalekeys.cli.console import plain_table
+from scalekeys.fitting.spec import Scales
+from scalekeys.paper import (
+    METHODS,
+    RICHER_MODELS,
+    SPREAD_MEASURES,
+    Method,
+    Study,
+    compare,
+    methods_with,
+    questionable_conventions,
+    spread_table,
+    worst_deviations,
+)
 from scalekeys.scalespace import FAMILIES
 
 _PLAIN_WIDTH = 140
-_SPREAD_HEADERS = ("l1 norm", "mean x", "mean y", "Vxx", "Vxy", "Vyy")
 
 
 def print_study(study: Study, folder: Path | None) -> None:
@@ -42,19 +54,17 @@ def _tables(study: Study) -> list[tuple[str, Table]]:
 
 
 def _spread_table(study: Study) -> Table:
-    spread, offsets = study.spread, study.dc_offset
-    table = _new_table(*_SPREAD_HEADERS, "DC offset")
-    for i, name in enumerate(study.names):
-        v = spread.covariance[i]
-        numbers = (spread.l1_norm[i], *spread.mean[i], v[0, 0], v[0, 1], v[1, 1])
+    offsets = study.dc_offset
+    table = _filter_table(*SPREAD_MEASURES, "DC offset")
+    for name, family, numbers in zip(study.names, study.families, spread_table(study.spread).tolist(), strict=True):
         offset = f"{offsets[name]:.6f}" if name in offsets else ""
-        table.add_row(name, study.families[i], *(f"{float(value):.4f}" for value in numbers), offset)
+        table.add_row(name, family, *(f"{value:.4f}" for value in numbers), offset)
     return table
 
 
-def _scales_table(study: Study, scales: str) -> Table:
-    methods = [method for method in METHODS if method.scales == scales]
-    table = _new_table(*(f"{method.name} {method.criterion}" for method in methods))
+def _scales_table(study: Study, scales: Scales) -> Table:
+    methods = methods_with(scales)
+    table = _filter_table(*_headers(methods))
     for i, name in enumerate(study.names):
         cells = []
         for method in methods:
@@ -70,10 +80,8 @@ def _scales_table(study: Study, scales: str) -> Table:
 
 
 def _shared_table(study: Study) -> Table:
-    methods = [method for method in METHODS if method.scales == "shared"]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("group", *(f"{method.name} {method.criterion}" for method in methods)):
-        table.add_column(header, justify="right" if header != "group" else "left")
+    methods = methods_with("shared")
+    table = plain_table("group", *_headers(methods))
     for group, members in study.groups.items():
         sigmas = [study.fits["published", method.name].sigma[members[0], 0] for method in methods]
         table.add_row(group, *(f"{sigma:.4f}" for sigma in sigmas))
@@ -87,7 +95,7 @@ def _residual_table(study: Study) -> Table:
 
 def _error_table(study: Study) -> Table:
     fit = study.fits["published", "D1"]
-    table = _new_table("sigma x", "+-", "", "sigma y", "+-", "")
+    table = _filter_table("sigma x", "+-", "", "sigma y", "+-", "")
     for i, name in enumerate(study.names):
         cells = []
         for axis in (0, 1):
@@ -98,8 +106,8 @@ def _error_table(study: Study) -> Table:
 
 
 def _window_table(study: Study) -> Table:
-    methods = [method for method in METHODS if method.scales == "per-axis"]
-    table = _new_table(*(f"{method.name} {method.criterion}" for method in methods))
+    methods = methods_with("per-axis")
+    table = _filter_table(*_headers(methods))
     for i, name in enumerate(study.names):
         moves = [
             study.fits["exact", method.name].sigma[i] - study.fits["published", method.name].sigma[i]
@@ -107,6 +115,10 @@ def _window_table(study: Study) -> Table:
         ]
         table.add_row(name, study.families[i], *(", ".join(map(_signed, move.tolist())) for move in moves))
     return table
+
+
+def _headers(methods: Sequence[Method]) -> list[str]:
+    return [f"{method.name} {method.criterion}" for method in methods]
 
 
 def _signed(value: float) -> str:
@@ -120,19 +132,14 @@ def _richer_table(study: Study) -> Table:
 
 
 def _number_table(study: Study, headers: Sequence[str], columns: Sequence[Tensor], style: str) -> Table:
-    table = _new_table(*headers)
+    table = _filter_table(*headers)
     for i, name in enumerate(study.names):
         table.add_row(name, study.families[i], *(style.format(float(column[i])) for column in columns))
     return table
 
 
-def _new_table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("filter")
-    table.add_column("family")
-    for header in headers:
-        table.add_column(header, justify="right")
-    return table
+def _filter_table(*headers: str) -> Table:
+    return plain_table("filter", "family", *headers, left=(0, 1))
 
 
 def _print_comparison(study: Study, console: Console) -> None:
@@ -140,9 +147,8 @@ def _print_comparison(study: Study, console: Console) -> None:
     comparisons = compare(study)
     if not comparisons:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("published table", "figures", "largest deviation", "at", "published", "computed", "reached"):
-        table.add_column(header, justify="left" if header in ("published table", "at", "reached") else "right")
+    headers = ("published table", "figures", "largest deviation", "at", "published", "computed", "reached")
+    table = plain_table(*headers, left=(0, 3, 6))
     for title, worst in worst_deviations(comparisons).items():
         mine = [one for one in comparisons if one.table == title]
         reached = sum(one.reached for one in mine)

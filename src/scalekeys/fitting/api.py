@@ -164,7 +164,7 @@ def _assigned(families: Sequence[str] | np.ndarray, bank: FilterBank, spec: FitS
         if name not in known:
             raise ModelError(f"families names {name!r}, which is not in the model ({', '.join(spec.families)})")
     assigned = torch.tensor([known[name] for name in names], dtype=torch.long)
-    for size in bank.sizes:
+    for size in bank.sizes if bool((assigned < 0).any()) else ():
         stack, positions = bank.of_size(size)
         nameless = (assigned[positions] < 0) & (prepare(stack.double())[0].cpu() == 0)
         if nameless.any():

@@ -138,16 +138,16 @@ def measure(filters: FilterStack, family: Tensor, parameters: Tensor, spec: FitS
     """
     size = (filters.shape[1], filters.shape[2])
     status, unit, norm = prepare(filters)
-    flat = unit.flatten(1)
     coefficients = filters.new_zeros(len(filters), spec.components)
-    offset = torch.full_like(norm, torch.nan)
+    offset, models = torch.full_like(norm, torch.nan), torch.full_like(unit, torch.nan)
     for index, name in enumerate(spec.families):
         rows = (family == index).nonzero()[:, 0]
         if len(rows):
-            components = templates(name, parameters[rows], spec, size).flatten(2)
-            found, offset[rows] = _coefficients(unit[rows], components, name, spec)
+            components = templates(name, parameters[rows], spec, size)
+            found, offset[rows] = _coefficients(unit[rows], components.flatten(2), name, spec)
             coefficients[rows, : found.shape[-1]] = found
-    residual = flat - mixture(family, parameters, coefficients, offset, spec, size).flatten(1)
+            models[rows] = _mixed(components, found, offset[rows])
+    residual = (unit - models).flatten(1)
     left = residual.square().sum(-1)
 
     bound = at_upper_bound(family, parameters, spec, size)
@@ -207,9 +207,13 @@ def mixture(
         rows = (family == index).nonzero()[:, 0]
         if len(rows):
             components = templates(name, parameters[rows], spec, size)
-            weights = coefficients[rows, : components.shape[1], None, None]
-            models[rows] = (weights * components).sum(1) + offset[rows, None, None]
+            models[rows] = _mixed(components, coefficients[rows, : components.shape[1]], offset[rows])
     return models
+
+
+def _mixed(components: Tensor, coefficients: Tensor, offset: Tensor) -> Tensor:
+    """Models of the same components, shape (filters, rows, cols)."""
+    return (coefficients[..., None, None] * components).sum(1) + offset[:, None, None]
 
 
 def at_upper_bound(family: Tensor, parameters: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:

@@ -21,7 +21,7 @@ from scalekeys.fitting.absolute import (
 )
 from scalekeys.fitting.grids import ALPHA_MAX, Dictionary, FamilyGrid, Nodes, Norm
 from scalekeys.fitting.least_squares import distance, unexplained
-from scalekeys.fitting.newton import Objective, minimize
+from scalekeys.fitting.newton import ROUNDING, Objective, minimize
 from scalekeys.fitting.spec import FitSpec
 
 _FLOAT32_SLACK = 1e-3
@@ -56,6 +56,10 @@ class Loss(ABC):
     @abstractmethod
     def coarse(self) -> Tensor:
         """Return the loss at the nodes of the grid, shape (filters, nodes); rough, float32."""
+
+    @abstractmethod
+    def limit(self, best: Tensor) -> Tensor:
+        """Return the largest coarse loss from which a refined one could still be below `best`, shape (filters,)."""
 
     @abstractmethod
     def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,9 +104,8 @@ class Loss(ABC):
         """Return how much lower than after this round a loss can still become."""
         return 0.0
 
-    def _minimize(self, objective: Objective, start: Tensor, tolerance: float | None = None) -> tuple[Tensor, Tensor]:
-        upper = self.grid.upper.to(start).expand(len(start), 2)
-        found = minimize(objective, start, upper, **({} if tolerance is None else {"tolerance": tolerance}))
+    def _minimize(self, objective: Objective, start: Tensor, tolerance: float = ROUNDING) -> tuple[Tensor, Tensor]:
+        found = minimize(objective, start, self.grid.upper.to(start).expand(len(start), 2), tolerance)
         return found.parameters, found.value
 
 
@@ -117,10 +120,6 @@ class Squares(Loss):
     def starts(self, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the local minima of the grid that are within reach of the best."""
         return local_minima(coarse, self.grid.nodes, self.limit(best))
-
-    @abstractmethod
-    def limit(self, best: Tensor) -> Tensor:
-        """Return the largest coarse loss from which a refined one could still be below `best`, shape (filters,)."""
 
     @property
     @abstractmethod
@@ -171,10 +170,6 @@ class Absolute(Loss):
         found = [local_minima(values, nodes, limit) for values in surfaces]
         problem, parameters, value = (torch.cat(parts) for parts in zip(*found, strict=True))
         return rows[problem], parameters, value
-
-    @abstractmethod
-    def limit(self, best: Tensor) -> Tensor:
-        """Return the largest coarse loss from which a refined one could still be below `best`, shape (filters,)."""
 
     @abstractmethod
     def fine(self, rows: Tensor) -> tuple[Nodes, Tensor]:

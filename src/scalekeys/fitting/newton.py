@@ -15,8 +15,8 @@ Objective: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 MAX_ITERATIONS = 60
 STEP_TOLERANCE = 1e-10
+ROUNDING = 4e-16
 _CURVATURE_FLOOR = 1e-14
-_ROUNDING = 4e-16
 _RIDGE = 1e-13
 
 
@@ -56,7 +56,7 @@ def minimize(
     objective: Objective,
     start: Float[Tensor, "problems p"],
     upper: Float[Tensor, "problems 2"],
-    tolerance: float = _ROUNDING,
+    tolerance: float = ROUNDING,
 ) -> Minimum:
     """Minimise smooth functions in ``0 <= p <= upper`` for the first two parameters, each from its own start.
 
@@ -96,7 +96,7 @@ def minimize(
         value, gradient, hessian = _in_log(objective, proposal, state.index)
         # Where the promised descent is below rounding, comparing values is comparing noise. The gradient still knows
         # the way, so this last step is taken unseen.
-        better = (value <= state.value) | (predicted < _ROUNDING)
+        better = (value <= state.value) | (predicted < ROUNDING)
         length = step.abs().amax(-1)
         done = (predicted < tolerance) | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE)
         trust = torch.where(better, torch.maximum(state.trust, 2 * length), 0.25 * torch.minimum(length, state.trust))

@@ -103,6 +103,13 @@ def families_for(size: tuple[int, int], spec: FitSpec) -> tuple[str, ...]:
     )
 
 
+def competed_for(index: int, filters: Tensor, assigned: Tensor | None) -> Tensor:
+    """Return the rows of the filters that a family (by its index) competes for: all, or those it is assigned to."""
+    if assigned is None:
+        return torch.arange(len(filters), device=filters.device)
+    return (assigned == index).nonzero()[:, 0]
+
+
 def search(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Best:
     """Minimise the loss of each filter over families and parameters.
 
@@ -115,24 +122,20 @@ def search(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Be
         The one family (index into those of the spec) of each filter; by default all compete.
     """
     size = (filters.shape[1], filters.shape[2])
-    names = families_for(size, spec)
+    loss = loss_of(spec)
     losses = []
-    for name in names:
+    for name in families_for(size, spec):
         index = spec.families.index(name)
-        rows = (
-            torch.arange(len(filters), device=filters.device)
-            if assigned is None
-            else (assigned == index).nonzero()[:, 0]
-        )
+        rows = competed_for(index, filters, assigned)
         grid = family_grid(name, size, spec.window, common=spec.scales != "per-axis")
-        losses.append((index, rows, loss_of(spec)(filters[rows], grid)))
+        losses.append((index, rows, loss(filters[rows], grid)))
     candidates = _starts(losses, filters)
-    for turn in range(loss_of(spec).rounds):
+    for turn in range(loss.rounds):
         refined = [family.refined(turn) for family in candidates]
-        if turn == 0 and loss_of(spec).rounds > 1:
+        if turn == 0 and loss.rounds > 1:
             # A wide smoothing sees past small dents, but may leave a narrow valley: so the starts themselves stay in.
             refined = [family.joined(start) for family, start in zip(refined, candidates, strict=True)]
-        candidates = [family.distinct() for family in refined] if loss_of(spec).rounds > 1 else refined
+        candidates = [family.distinct() for family in refined] if loss.rounds > 1 else refined
         best = _lowest(candidates, filters)
         candidates = [
             family.kept(family.value - family.loss.slack(turn) <= best[family.filters] + _TIE) for family in candidates

@@ -9,7 +9,7 @@ from torch import Tensor
 from scalekeys.filters import coordinates, dc_offset, spread
 from scalekeys.fitting.grids import family_grid, max_sigma, variance_nodes
 from scalekeys.fitting.losses import loss_of
-from scalekeys.fitting.search import Best, families_for, search
+from scalekeys.fitting.search import Best, competed_for, families_for, search
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.scalespace import FAMILIES, Family, Window, template_plan
 
@@ -38,8 +38,7 @@ def search_by_variance(filters: Tensor, spec: FitSpec, assigned: Tensor | None =
     best = Best.none(filters)
     for name in families_for(size, spec):
         index = spec.families.index(name)
-        mine = torch.ones_like(best.family, dtype=torch.bool) if assigned is None else assigned == index
-        rows = mine.nonzero()[:, 0]
+        rows = competed_for(index, filters, assigned)
         if len(rows):
             parameters, loss = _one_family(filters[rows], FAMILIES[name], spec)
             improved = loss < best.loss[rows]

@@ -3,20 +3,32 @@
 from scalekeys.paper.comparison import Comparison, compare, worst_deviations
 from scalekeys.paper.conventions import Convention, questionable_conventions
 from scalekeys.paper.curves import OffsetCurve, norm_at, offset_curve
-from scalekeys.paper.study import METHODS, RICHER_MODELS, Method, Study, study
+from scalekeys.paper.study import (
+    METHODS,
+    RICHER_MODELS,
+    SPREAD_MEASURES,
+    Method,
+    Study,
+    methods_with,
+    spread_table,
+    study,
+)
 
 __all__ = [
     "METHODS",
     "RICHER_MODELS",
+    "SPREAD_MEASURES",
     "Comparison",
     "Convention",
     "Method",
     "OffsetCurve",
     "Study",
     "compare",
+    "methods_with",
     "norm_at",
     "offset_curve",
     "questionable_conventions",
+    "spread_table",
     "study",
     "worst_deviations",
 ]

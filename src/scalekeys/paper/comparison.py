@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scalekeys.paper import published
-from scalekeys.paper.study import METHODS, Study
+from scalekeys.paper.study import METHODS, SPREAD_MEASURES, Study, spread_table
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,6 @@ class Comparison:
         return self.deviation <= 0.5 * 10.0**-self.decimals
 
 
-_SPREAD_NAMES = ("l1 norm", "mean x", "mean y", "Vxx", "Vxy", "Vyy")
-
-
 def compare(study: Study) -> list[Comparison]:
     """Return every published figure beside the computed one; nothing for filters that are not the paper's."""
     if not study.published:
@@ -62,12 +59,9 @@ def worst_deviations(comparisons: Iterable[Comparison]) -> dict[str, Comparison]
 
 
 def _spread(study: Study) -> Iterable[Comparison]:
-    for index, name in enumerate(study.names):
-        measured = study.spread
-        v = measured.covariance[index]
-        computed = (measured.l1_norm[index], *measured.mean[index], v[0, 0], v[0, 1], v[1, 1])
-        for quantity, value, known in zip(_SPREAD_NAMES, computed, published.SPREAD[name], strict=True):
-            yield Comparison("spread", name, quantity, known, float(value), 4)
+    for name, computed in zip(study.names, spread_table(study.spread).tolist(), strict=True):
+        for quantity, value, known in zip(SPREAD_MEASURES, computed, published.SPREAD[name], strict=True):
+            yield Comparison("spread", name, quantity, known, value, 4)
 
 
 def _offsets(study: Study) -> Iterable[Comparison]:

@@ -101,10 +101,15 @@ def _strength_at_offset(study: Study, offset: float) -> float:
     shifted = study.filters[6] - offset
     target = (shifted / shifted.sum()).flatten()
     sigmas = torch.linspace(0.5, 0.9, _SIGMAS, dtype=torch.float64)
+    value, strength = _best_weight(target, *_impulse_and_change(sigmas))
+    return float(strength[value.argmin()])
+
+
+def _impulse_and_change(sigmas: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the impulse of filter 7's model, and what a strength of 1 adds to it, at each scale: (scales, taps)."""
     pairs = torch.stack([sigmas, sigmas], dim=-1)
     impulse, full = (template("sharpen", pairs, 7, alpha=a, window="published").flatten(1) for a in (0.0, 1.0))
-    value, strength = _best_weight(target, impulse, full - impulse)
-    return float(strength[value.argmin()])
+    return impulse, full - impulse
 
 
 def _best_weight(target: Tensor, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,13 +139,13 @@ def _smoothed_impulse(study: Study) -> Convention:
     sigmas = torch.linspace(0.0, 1.5, _SIGMAS, dtype=torch.float64)
     pairs = torch.stack([sigmas, sigmas], dim=-1)
     smooth = template("smooth", pairs, 7, window="published").flatten(1)
-    impulse, full = (template("sharpen", pairs, 7, alpha=a, window="published").flatten(1) for a in (0.0, 1.0))
-    values, weights = _best_weight(target, smooth, full - impulse)
+    _, change = _impulse_and_change(sigmas)
+    values, weights = _best_weight(target, smooth, change)
     best = int(values.argmin())
     fitted = study.fits["published", "D1"]
     sigma, alpha = fitted.sigma[6, 0], float(fitted.alpha[6])
     place = int((sigmas - sigma).abs().argmin())
-    mixed = smooth[place] + alpha * (full - impulse)[place]
+    mixed = smooth[place] + alpha * change[place]
     return Convention(
         "A smoothed impulse in the model of filter 7",
         "7",

@@ -52,6 +52,9 @@ METHODS: tuple[Method, ...] = (
 )
 """The paper's methods."""
 
+SPREAD_MEASURES: tuple[str, ...] = ("l1 norm", "mean x", "mean y", "Vxx", "Vxy", "Vyy")
+"""The columns of the paper's table of spread."""
+
 RICHER_MODELS: dict[str, int] = {"ideal8": 4, "jet1": 6, "jet2": 9, "jet3": 13}
 """Models that are compared beyond the paper, with the numbers that each spends on a filter: scales (or scale and
 strength), coefficients and offset."""
@@ -159,9 +162,6 @@ class Study:
             }
             return next(iter(found.values())) if len(found) == 1 else found
 
-        per_axis = [method for method in METHODS if method.scales == "per-axis"]
-        common = [method for method in METHODS if method.scales == "common"]
-        shared = [method for method in METHODS if method.scales == "shared"]
         means, weighted = self.spread, self.weighted_spread
         return {
             "source": self.source,
@@ -180,15 +180,37 @@ class Study:
                 for i, name in enumerate(self.names)
             },
             "scales": {
-                "per-axis": {m.criterion: {self.names[i]: sigma(m.name)[i] for i in plain} for m in per_axis},
-                "common": {m.criterion: {self.names[i]: sigma(m.name)[i][0] for i in plain} for m in common},
+                "per-axis": {
+                    m.criterion: {self.names[i]: sigma(m.name)[i] for i in plain} for m in methods_with("per-axis")
+                },
+                "common": {
+                    m.criterion: {self.names[i]: sigma(m.name)[i][0] for i in plain} for m in methods_with("common")
+                },
                 "shared": {
                     m.criterion: {group: sigma(m.name)[members[0]][0] for group, members in self.groups.items()}
-                    for m in shared
+                    for m in methods_with("shared")
                 },
             },
             "sharpening": {"l1": strengths("C1"), "l2": strengths("D1")},
         }
+
+
+def methods_with(scales: Scales) -> tuple[Method, ...]:
+    """Return the methods that free such scales.
+
+    Examples
+    --------
+    >>> [method.name for method in methods_with("common")]
+    ['C2', 'D2']
+    """
+    return tuple(method for method in METHODS if method.scales == scales)
+
+
+def spread_table(measured: Spread) -> Tensor:
+    """Return the :data:`SPREAD_MEASURES` of a batch of filters, shape (..., 6)."""
+    v = measured.covariance
+    parts = (measured.l1_norm, *measured.mean.unbind(-1), v[..., 0, 0], v[..., 0, 1], v[..., 1, 1])
+    return torch.stack(parts, dim=-1)
 
 
 def study(

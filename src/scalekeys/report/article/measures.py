@@ -6,16 +6,25 @@ from functools import cached_property
 
 import numpy as np
 
-from scalekeys.paper import METHODS, Comparison, Convention, Method, Study, compare, questionable_conventions
+from scalekeys.paper import (
+    METHODS,
+    Comparison,
+    Convention,
+    Method,
+    Study,
+    compare,
+    methods_with,
+    questionable_conventions,
+)
 from scalekeys.report.words import listed
 from scalekeys.scalespace import FAMILIES
 
 METHOD: dict[str, Method] = {method.name: method for method in METHODS}
 """The methods by their names."""
 
-PER_AXIS: tuple[str, ...] = tuple(method.name for method in METHODS if method.scales == "per-axis")
-COMMON: tuple[str, ...] = tuple(method.name for method in METHODS if method.scales == "common")
-SHARED: tuple[str, ...] = tuple(method.name for method in METHODS if method.scales == "shared")
+PER_AXIS: tuple[str, ...] = tuple(method.name for method in methods_with("per-axis"))
+COMMON: tuple[str, ...] = tuple(method.name for method in methods_with("common"))
+SHARED: tuple[str, ...] = tuple(method.name for method in methods_with("shared"))
 """The methods by the scales that they free."""
 
 _CRITERIA = {

@@ -2,19 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
-from scalekeys.filters import Spread
-from scalekeys.paper import METHODS, RICHER_MODELS, worst_deviations
+from scalekeys.paper import METHODS, RICHER_MODELS, SPREAD_MEASURES, spread_table, worst_deviations
 from scalekeys.paper.curves import offset_objective
 from scalekeys.report.article.measures import COMMON, METHOD, PER_AXIS, SHARED, Material, members
 from scalekeys.report.article.table import Cell, Deviation, Table
 from scalekeys.report.words import listed
 
-_SPREAD = ("l1 norm", "mean x", "mean y", "Vxx", "Vxy", "Vyy")
 _RELATIVE = "|K - N| / |N|"
 
 
@@ -28,19 +23,19 @@ def spread(material: Material) -> Table:
     """Tabulate the spread of each filter, with published values where there are any."""
     study = material.study
     rows: list[tuple[Cell, ...]] = []
-    for i, computed in enumerate(_spread_rows(study.spread)):
+    for i, computed in enumerate(spread_table(study.spread).tolist()):
         who = _who(material, i)
         if not study.published:
             rows.append((*who, *computed))
             continue
-        known = [material.published["spread", study.names[i], quantity] for quantity in _SPREAD]
+        known = [material.published["spread", study.names[i], quantity] for quantity in SPREAD_MEASURES]
         rows.append((*who, "computed", *computed))
         rows.append((*who, "published", *(one.published for one in known)))
         rows.append((*who, "deviation", *(Deviation(one.deviation) for one in known)))
     return Table(
         "spread",
         "Spread of the filters: l1 norm, mean M(|h|) and covariance V(|h|), in pixels and pixels squared.",
-        ("filter", "family", *(("value",) if study.published else ()), *_SPREAD),
+        ("filter", "family", *(("value",) if study.published else ()), *SPREAD_MEASURES),
         tuple(rows),
         study.source,
         group="filter" if study.published else "",
@@ -50,13 +45,13 @@ def spread(material: Material) -> Table:
 def weighted_spread(material: Material) -> Table:
     """Tabulate the spread near the centre."""
     rows: list[tuple[Cell, ...]] = [
-        (*_who(material, i), *values) for i, values in enumerate(_spread_rows(material.study.weighted_spread))
+        (*_who(material, i), *values) for i, values in enumerate(spread_table(material.study.weighted_spread).tolist())
     ]
     return Table(
         "weighted_spread",
         "Spread weighted with the absolute template w of the same family at scale 1: l1 norm, mean M(|h| w) and "
         "covariance V(|h| w). The filters are taken as they are, with their DC offset.",
-        ("filter", "family", *_SPREAD),
+        ("filter", "family", *SPREAD_MEASURES),
         tuple(rows),
         material.study.source,
     )
@@ -326,10 +321,3 @@ def _beside(material: Material, table: str, name: str, quantity: str, computed: 
         return (computed,)
     known = material.published.get((table, name, quantity))
     return (computed, known.published, Deviation(known.deviation)) if known else (computed, None, None)
-
-
-def _spread_rows(measured: Spread) -> Sequence[list[float]]:
-    covariance: Tensor = measured.covariance
-    parts = (measured.l1_norm, *measured.mean.unbind(-1), covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1])
-    rows: list[list[float]] = torch.stack(parts, dim=-1).tolist()
-    return rows
