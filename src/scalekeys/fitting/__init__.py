@@ -1,9 +1,10 @@
 """Fitting families to filters: scales, amplitudes, residuals and a status for every filter, in batches."""
 
 from scalekeys.fitting.api import fit, share_scales
-from scalekeys.fitting.engine import STATUSES, StackFit
+from scalekeys.fitting.engine import StackFit
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.spec import CRITERIA, MODELS, FitSpec, parse_spec
+from scalekeys.fitting.targets import STATUSES
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
 
 __all__ = [

@@ -1,5 +1,8 @@
 """Sums of absolute differences, as limits of smooth objectives."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +19,21 @@ _TOLERANCE = 1e-14
 _RIDGE = 1e-13
 _BYTES = 2**26  # of the largest array
 _MOST_TAPS = 169  # beyond them there are too many pairs to try
+
+
+@dataclass(frozen=True, eq=False)
+class _RowWise:
+    """An objective that is computed with the problems first."""
+
+    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+    index: Tensor
+
+    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value, gradient, hessian = self.function(parameters.T, self.index)
+        return value, gradient.T, hessian.permute(1, 2, 0)
+
+    def select(self, index: Tensor) -> "_RowWise":
+        return replace(self, index=self.index[index])
 
 
 def smoothed(
@@ -47,7 +65,7 @@ def smoothed(
         hessian = (moves * bend[:, None]) @ moves.mT - products[:, _SECOND].reshape(-1, 2, 2)
         return tip.sum(-1), -products[:, 1:3], hessian
 
-    return objective
+    return _RowWise(objective, torch.arange(len(targets), device=targets.device))
 
 
 def smoothed_free(
@@ -87,7 +105,7 @@ def smoothed_free(
         hessian[:, 2:-1, :2] -= across.mT
         return tip.sum(-1), -(moves @ slope[..., None])[..., 0], hessian
 
-    return objective
+    return _RowWise(objective, torch.arange(len(targets), device=targets.device))
 
 
 def with_constant(components: Float[Tensor, "problems components taps"]) -> Float[Tensor, "problems taps unknowns"]:

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.engine import StackFit, fit_stack, measure, prepare
+from scalekeys.fitting.engine import StackFit, fit_stack, measure
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.search import families_for
 from scalekeys.fitting.shared import group_labels, labels_of, shared_parameters, unshared
 from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
+from scalekeys.fitting.targets import prepare
 from scalekeys.scalespace import Window
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
@@ -166,7 +167,7 @@ def _assigned(families: Sequence[str] | np.ndarray, bank: FilterBank, spec: FitS
     assigned = torch.tensor([known[name] for name in names], dtype=torch.long)
     for size in bank.sizes if bool((assigned < 0).any()) else ():
         stack, positions = bank.of_size(size)
-        nameless = (assigned[positions] < 0) & (prepare(stack.double())[0].cpu() == 0)
+        nameless = (assigned[positions] < 0) & (prepare(stack).status.cpu() == 0)
         if nameless.any():
             raise ModelError(f"families has no name for filter {int(positions[nameless][0])}; name one of the model")
     return assigned
@@ -189,7 +190,7 @@ def _measure_bank(bank: FilterBank, family: Tensor, parameters: Tensor, spec: Fi
 
     def one_size(stack: Tensor, positions: Tensor) -> StackFit:
         positions = positions.to(family.device)
-        return measure(stack.double(), family[positions], parameters[positions], spec)
+        return measure(stack, family[positions], parameters[positions], spec)
 
     return _size_by_size(bank, one_size)
 

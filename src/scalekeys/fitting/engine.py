@@ -7,21 +7,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scalekeys.filters import moment_normalization
-from scalekeys.fitting.absolute import least_absolute, with_constant
 from scalekeys.fitting.grids import family_grid
+from scalekeys.fitting.losses import loss_of
 from scalekeys.fitting.search import Best, search
 from scalekeys.fitting.spec import FitSpec
+from scalekeys.fitting.squares import Squares
+from scalekeys.fitting.targets import STATUSES, Prepared, prepare
 from scalekeys.fitting.uncertainty import scale_errors
 from scalekeys.fitting.variances import search_by_variance
 from scalekeys.scalespace import FAMILIES
 from scalekeys.shapes import FilterStack
 
-CHUNK = 8_192
+CHUNK = 65_536
 """Filters that are worked on at once; bounds the memory, never the result."""
-
-STATUSES: tuple[str, ...] = ("ok", "at-bound", "zero-filter", "constant-filter", "non-finite", "unsupported-size")
-"""The words of the column `status`; only the first two carry a fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,108 +87,77 @@ def fit_stack(
     parts = []
     for start in range(0, len(filters), CHUNK):
         chunk = slice(start, start + CHUNK)
-        parts.append(_fit_chunk(filters[chunk].double(), spec, None if assigned is None else assigned[chunk]))
+        parts.append(_fit_chunk(filters[chunk], spec, None if assigned is None else assigned[chunk]))
         if progress is not None:
             progress(len(parts[-1].family))
     return concatenate(parts)
 
 
 def _fit_chunk(filters: Tensor, spec: FitSpec, assigned: Tensor | None) -> StackFit:
-    status, unit, _ = prepare(filters)
-    usable = (status == 0).nonzero()[:, 0]
-    family = filters.new_full((len(filters),), -1, dtype=torch.long)
-    parameters = filters.new_full((len(filters), 2), torch.nan)
+    prepared = prepare(filters)
+    usable = (prepared.status == 0).nonzero()[:, 0]
+    family = torch.full_like(prepared.status, -1)
+    parameters = prepared.norm.new_full((len(filters), 2), torch.nan)
     if len(usable):
         find = search_by_variance if spec.by_variance else search
-        best: Best = find(unit[usable], spec, None if assigned is None else assigned[usable])
+        best: Best = find(prepared.targets.select(usable), spec, None if assigned is None else assigned[usable])
         family[usable], parameters[usable] = best.family, best.parameters
-    return measure(filters, family, parameters, spec)
+    return measure(filters, family, parameters, spec, prepared)
 
 
-def prepare(filters: FilterStack) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the status before any fit, the filters in units of their centred norms, and these norms."""
-    flat = filters.flatten(1)
-    finite = flat.isfinite().all(-1)
-    largest = flat.abs().amax(-1)
-    safe = torch.where(finite & (largest > 0), largest, 1.0)[:, None]
-    shape = torch.where(finite[:, None], flat, 0.0) / safe  # so that squares neither overflow nor underflow
-    norm = torch.linalg.vector_norm(shape - shape.mean(-1, keepdim=True), dim=-1)
-    even = filters.shape[1] % 2 == 0 or filters.shape[2] % 2 == 0
-    status = torch.full_like(norm, STATUSES.index("unsupported-size") if even else 0, dtype=torch.long)
-    constant = norm <= 8 * torch.finfo(torch.float32).eps * torch.linalg.vector_norm(shape, dim=-1)
-    status = torch.where(constant, STATUSES.index("constant-filter"), status)
-    status = torch.where(finite & (largest == 0), STATUSES.index("zero-filter"), status)
-    status = torch.where(finite, status, STATUSES.index("non-finite"))
-    unit = shape / torch.where(norm > 0, norm, 1.0)[:, None]
-    return status, unit.reshape(filters.shape), norm * safe[:, 0]
-
-
-def measure(filters: FilterStack, family: Tensor, parameters: Tensor, spec: FitSpec) -> StackFit:
+def measure(
+    filters: FilterStack, family: Tensor, parameters: Tensor, spec: FitSpec, prepared: Prepared | None = None
+) -> StackFit:
     """Return coefficients, residuals and standard errors of given families and parameters.
 
     Parameters
     ----------
-    filters : Tensor, shape (filters, rows, cols), float64
+    filters : Tensor, shape (filters, rows, cols)
     family : Tensor of int64, shape (filters,)
         Index into the families of the spec; -1 for no fit.
     parameters : Tensor, shape (filters, 2)
     spec : FitSpec
+    prepared : Prepared, optional
+        The same filters, prepared.
     """
-    size = (filters.shape[1], filters.shape[2])
-    status, unit, norm = prepare(filters)
-    coefficients = filters.new_zeros(len(filters), spec.components)
-    offset, models = torch.full_like(norm, torch.nan), torch.full_like(unit, torch.nan)
+    prepared = prepare(filters) if prepared is None else prepared
+    size, status, norm = prepared.targets.size, prepared.status, prepared.norm
+    coefficients = norm.new_zeros(len(norm), spec.components)
+    offset, left, sums = (torch.full_like(norm, torch.nan) for _ in range(3))
+    error, word = torch.full_like(parameters, torch.nan), torch.full_like(parameters, -1, dtype=torch.long)
+    bound = torch.zeros_like(family, dtype=torch.bool)
+    curvature = spec.criterion == "l2" and spec.scales != "shared"
     for index, name in enumerate(spec.families):
         rows = (family == index).nonzero()[:, 0]
-        if len(rows):
-            components = templates(name, parameters[rows], spec, size)
-            found, offset[rows] = _coefficients(unit[rows], components.flatten(2), name, spec)
-            coefficients[rows, : found.shape[-1]] = found
-            models[rows] = _mixed(components, found, offset[rows])
-    residual = (unit - models).flatten(1)
-    left = residual.square().sum(-1)
+        if not len(rows):
+            continue
+        targets, mine = prepared.targets.select(rows), parameters[rows]
+        loss = loss_of(spec)(targets, family_grid(name, size, spec.window, common=spec.scales == "common"))
+        solution = loss.solution(mine, curvature=curvature)
+        residual = targets.taps - solution.model
+        left[rows], sums[rows] = residual.square().sum(-1), residual.abs().sum(-1)
+        coefficients[rows, : solution.coefficients.shape[-1]] = solution.coefficients
+        offset[rows], bound[rows] = solution.offset, at_upper_bound(mine, name, spec, size)
+        if curvature and isinstance(loss, Squares):
+            error[rows], word[rows] = scale_errors(solution, left[rows], mine, loss.grid, loss.fixed_numbers)
 
-    bound = at_upper_bound(family, parameters, spec, size)
     status = torch.where((status == 0) & (family < 0), STATUSES.index("unsupported-size"), status)
     flat_filter = (status == STATUSES.index("zero-filter")) | (status == STATUSES.index("constant-filter"))
     none = (family < 0)[:, None]
-    error, word = torch.full_like(parameters, torch.nan), torch.full_like(parameters, -1, dtype=torch.long)
-    if spec.criterion == "l2" and spec.scales != "shared":
-        error, word = scale_errors(unit, family, parameters, spec)
+    means = filters.flatten(1).double().mean(-1)
     return StackFit(
         family=family,
         parameters=parameters,
         coefficients=torch.where(none, torch.where(flat_filter, 0.0, torch.nan)[:, None], coefficients * norm[:, None]),
-        offset=torch.where(flat_filter, filters.flatten(1).mean(-1), offset * norm),
-        r2=torch.where(family < 0, torch.nan, 1 - left),  # below 0 where a fixed amplitude does harm
-        residual_l1=torch.where(flat_filter, 0.0, residual.abs().sum(-1) * norm),
+        offset=torch.where(flat_filter, means, offset * norm),
+        r2=1 - left,  # below 0 where a fixed amplitude does harm
+        residual_l1=torch.where(flat_filter, 0.0, sums * norm),
         residual_l2=torch.where(flat_filter, 0.0, left.sqrt() * norm),
         energy=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm.square()),
         scale_error=error,
-        scale_status=torch.where(none, -1, word),
+        scale_status=word,
         status=torch.where(bound, STATUSES.index("at-bound"), status),
     )
-
-
-def _coefficients(filters: Tensor, components: Tensor, name: str, spec: FitSpec) -> tuple[Tensor, Tensor]:
-    """Coefficients, shape (filters, components), and offset of filters of unit norm for given templates."""
-    flat = filters.flatten(1)
-    if spec.normalization == "moment":
-        normalized = moment_normalization(filters, name)
-        return normalized.amplitude[:, None], normalized.offset
-    if spec.criterion == "l1":
-        size = components.norm(dim=-1).clamp(min=torch.finfo(components.dtype).tiny)
-        found, _ = least_absolute(with_constant(components / size[..., None]), flat)
-        return found[:, :-1] / size, found[:, -1] * flat.shape[-1] ** -0.5
-    mean, centre = flat.mean(-1), components.mean(-1)
-    centred = components - centre[..., None]
-    target = flat - mean[:, None]
-    if components.shape[1] == 1:
-        found = (centred @ target[..., None])[..., 0] / centred.square().sum(-1)
-    else:
-        size = centred.norm(dim=-1).clamp(min=torch.finfo(centred.dtype).tiny)
-        found = (torch.linalg.pinv((centred / size[..., None]).mT, rtol=1e-10) @ target[..., None])[..., 0] / size
-    return found, mean - (found * centre).sum(-1)
 
 
 def templates(name: str, parameters: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:
@@ -216,13 +183,8 @@ def _mixed(components: Tensor, coefficients: Tensor, offset: Tensor) -> Tensor:
     return (coefficients[..., None, None] * components).sum(1) + offset[:, None, None]
 
 
-def at_upper_bound(family: Tensor, parameters: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:
-    """Return which fits ended at the largest scale (or sharpening strength) that is searched."""
-    bound = torch.zeros_like(family, dtype=torch.bool)
-    for index, name in enumerate(spec.families):
-        mine = family == index
-        if mine.any():
-            upper = family_grid(name, size, spec.window).upper.to(parameters)
-            counts = torch.tensor([size[1] > 1, size[0] > 1 or FAMILIES[name].has_alpha], device=bound.device)
-            bound[mine] = ((parameters[mine] >= upper * (1 - 1e-9)) & counts).any(-1)
-    return bound
+def at_upper_bound(parameters: Tensor, name: str, spec: FitSpec, size: tuple[int, int]) -> Tensor:
+    """Return which fits of a family ended at the largest scale (or sharpening strength) that is searched."""
+    upper = family_grid(name, size, spec.window).upper.to(parameters)
+    counts = torch.tensor([size[1] > 1, size[0] > 1 or FAMILIES[name].has_alpha]).to(parameters.device)
+    return ((parameters >= upper * (1 - 1e-9)) & counts).any(-1)

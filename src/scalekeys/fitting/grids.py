@@ -1,4 +1,4 @@
-"""The coarse search: templates on a grid of scales, and how far a finer grid could be from it."""
+"""The coarse search: templates on a grid of scales, and how much a refined search could gain on it."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from scalekeys.fitting.separable import Separable
 from scalekeys.scalespace import FAMILIES, Order, TemplatePlan, Window, template_plan
 
 Norm: TypeAlias = Literal[1, 2]
@@ -14,9 +15,10 @@ Norm: TypeAlias = Literal[1, 2]
 ALPHA_MAX = 10.0
 """Largest strength of `sharpen`; beyond it the template is a pure Laplacian to within a percent."""
 
-_NODES = {False: 16, True: 48}  # variances on the grid, with a scale for each axis and with a common one
-_ALPHA_NODES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, ALPHA_MAX)
+_STEP = 0.16  # radians between neighbouring nodes
+_PROBES, _OTHERS = 128, 6
 _REFINEMENT = 4
+_MARGIN = 1.1
 _RANK_TOLERANCE = 1e-9
 
 
@@ -48,14 +50,30 @@ class Nodes:
         """Number of values of the first and the second parameter."""
         return len(self.first), len(self.second)
 
-    @property
+    @cached_property
     def pairs(self) -> Tensor:
         """All pairs, shape (nodes, 2); the second parameter runs fastest."""
         return torch.cartesian_prod(self.first, self.second)
 
-    def subdivided(self) -> "Nodes":
-        """Insert evenly spaced values between neighbours."""
-        return Nodes(_subdivide(self.first), _subdivide(self.second))
+    @cached_property
+    def neighbours(self) -> Tensor:
+        """The nodes around each node and itself, by number, shape (nodes, 9); itself beyond an edge."""
+        rows, cols = self.shape
+        row, col = (torch.arange(n) for n in (rows, cols))
+        steps = torch.arange(-1, 2)
+        near_row, near_col = (row[:, None] + steps).clamp(0, rows - 1), (col[:, None] + steps).clamp(0, cols - 1)
+        return (near_row[:, None, :, None] * cols + near_col[None, :, None, :]).reshape(rows * cols, 9)
+
+    def at(self, position: Tensor) -> Tensor:
+        """Return parameters at positions between the nodes, which are numbered from 0: shape (positions, 2)."""
+        out = []
+        for values, place in zip((self.first, self.second), position.double().unbind(-1), strict=True):
+            logs = torch.log1p(values).to(place)
+            place = place.clamp(0, len(logs) - 1)  # noqa: PLW2901
+            below = place.floor().long()
+            above = (below + 1).clamp(max=len(logs) - 1)
+            out.append(torch.expm1(torch.lerp(logs[below], logs[above], place - below)))
+        return torch.stack(out, dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,16 +83,17 @@ class Dictionary:
     Parameters
     ----------
     nodes : Nodes
-    atoms : Tensor, shape (taps, nodes * components), float32
-        For angles: centred, orthonormal components, node by node. For distances: the templates themselves.
-    cover : float
-        Largest angle (radians), or distance, from any template of the family to the nearest node, as measured on a
-        finer grid, and half a step of that grid.
+    atoms : Tensor, shape (taps, components * nodes), float32
+        For angles: centred, orthonormal components, component by component. For distances: the templates themselves.
+    reach : Tensor, shape (nodes,), float32
+        How far the nodes may be from what lies between them. For angles, and filters of unit norm: how much the
+        correlation (the energy, for several components) with any template in the cells around a node can exceed that
+        of the best of their corners. For distances: the largest distance from a template to the nearest node.
     """
 
     nodes: Nodes
     atoms: Tensor
-    cover: float
+    reach: Tensor
 
 
 class FamilyGrid:
@@ -90,13 +109,13 @@ class FamilyGrid:
     """
 
     def __init__(self, name: str, size: tuple[int, int], window: Window, common: bool) -> None:
-        self.family = FAMILIES[name]
+        self.family, self.size = FAMILIES[name], size
         self._plan: TemplatePlan = template_plan(name, size, window, common=common)
         self.max_variance = max_sigma(size) ** 2
-        single = common or self.family.has_alpha
-        variances = variance_nodes(_NODES[common and not self.family.has_alpha], self.max_variance)
-        second = torch.tensor(_ALPHA_NODES if self.family.has_alpha else (0.0,), dtype=torch.float64)
-        self.nodes = Nodes(variances, second if single else variances)
+        self._single = common and not self.family.has_alpha
+        fine = self._spaced(0), torch.zeros(1, dtype=torch.float64) if self._single else self._spaced(1)
+        self.fine_nodes = Nodes(*fine)
+        self.nodes = Nodes(*(values[::_REFINEMENT] for values in fine))
 
     def plan(self, parameters: Tensor, order: Order = 0) -> Tensor:
         """Evaluate the family, see :class:`scalekeys.scalespace.TemplatePlan`.
@@ -106,6 +125,11 @@ class FamilyGrid:
         """
         return self._plan(parameters, None if parameters.device.type == "cpu" else self.max_variance, order)
 
+    @cached_property
+    def separable(self) -> Separable:
+        """The scalar products of the family."""
+        return Separable(self._plan, self.max_variance)
+
     @property
     def common(self) -> bool:
         """Whether both axes share one scale by choice; a family with a strength has one scale anyway."""
@@ -114,7 +138,7 @@ class FamilyGrid:
     @property
     def upper(self) -> Tensor:
         """Largest parameters that are searched."""
-        return torch.stack([self.nodes.first[-1], self.nodes.second[-1]])
+        return torch.tensor([self._largest(0), 0.0 if self._single else self._largest(1)], dtype=torch.float64)
 
     def expanded(self, parameters: Tensor) -> Tensor:
         """Parameters of the family without a common scale: ``(t, t)`` for ``(t, unused)``."""
@@ -125,15 +149,15 @@ class FamilyGrid:
     @cached_property
     def angles(self) -> Dictionary:
         """The dictionary for fits with free amplitude and offset."""
-        atoms = self._bases(self.nodes)
-        cover = float(_angles(self._fine_bases[:, None], atoms[self._corners()]).amin(-1).max()) + self._fine_angle
-        return Dictionary(self.nodes, atoms.permute(1, 0, 2).flatten(1).float(), cover)
+        # A smooth function exceeds its linear interpolation by at most 1/8 of its second derivative in units of cells.
+        cells = _over_cells(self._bend(0), 1) + _over_cells(self._bend(1), 0)
+        reach = _around_nodes(_MARGIN / 8 * cells, self.nodes.shape)
+        return Dictionary(self.nodes, _atoms(self._bases(self.nodes)), reach)
 
     @cached_property
     def fine_angles(self) -> Dictionary:
         """The same on a finer grid, for objectives with kinks, whose valleys are narrow."""
-        atoms = self._fine_bases.permute(1, 0, 2).flatten(1).float()
-        return Dictionary(self.nodes.subdivided(), atoms, self._fine_angle)
+        return Dictionary(self.fine_nodes, _atoms(self._bases(self.fine_nodes)), self.angles.reach.max() / _REFINEMENT**2)
 
     def distances(self, norm: Norm) -> Dictionary:
         """Return the dictionary for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
@@ -142,36 +166,62 @@ class FamilyGrid:
     @cached_property
     def fine_distances(self) -> Dictionary:
         """The same on a finer grid with distances in the l1 norm, for objectives with kinks."""
-        return Dictionary(self.nodes.subdivided(), self._fine_templates.T.float(), self._fine_distance(1))
+        return Dictionary(self.fine_nodes, self._fine_templates.T.float(), torch.tensor(self._fine_distance(1)))
 
     @cached_property
     def _distances(self) -> dict[Norm, Dictionary]:
         atoms = self._templates(self.nodes)
         steps = self._fine_templates[:, None] - atoms[self._corners()]
         norms: tuple[Norm, Norm] = (1, 2)
-        covers = {p: float(steps.norm(p=p, dim=-1).amin(-1).max()) + self._fine_distance(p) for p in norms}
+        covers = {p: steps.norm(p=p, dim=-1).amin(-1).max().float() + self._fine_distance(p) for p in norms}
         return {p: Dictionary(self.nodes, atoms.T.float(), covers[p]) for p in norms}
 
     @cached_property
-    def _fine_bases(self) -> Tensor:
-        return self._bases(self.nodes.subdivided())
-
-    @cached_property
     def _fine_templates(self) -> Tensor:
-        return self._templates(self.nodes.subdivided())
-
-    @cached_property
-    def _fine_angle(self) -> float:
-        """Largest angle from a template to the nearest node of the finer grid: half a step along each axis."""
-        grid = self._fine_bases.unflatten(0, self.nodes.subdivided().shape)
-        steps = [_angles(grid[1:], grid[:-1]), _angles(grid[:, 1:], grid[:, :-1])]
-        return sum(float(step.max()) / 2 for step in steps if step.numel())
+        return self._templates(self.fine_nodes)
 
     def _fine_distance(self, norm: Norm) -> float:
         """Largest distance from a template to the nearest node of the finer grid: half a step along each axis."""
-        grid = self._fine_templates.unflatten(0, self.nodes.subdivided().shape)
+        grid = self._fine_templates.unflatten(0, self.fine_nodes.shape)
         steps = [grid.diff(dim=axis).norm(p=norm, dim=-1) for axis in (0, 1)]
         return sum(float(step.max()) / 2 for step in steps if step.numel())
+
+    def _largest(self, axis: int) -> float:
+        return ALPHA_MAX if axis == 1 and self.family.has_alpha else self.max_variance
+
+    def _spaced(self, axis: int) -> Tensor:
+        """Values of one parameter, from zero to the largest; every fourth is an angle of at most about one step apart."""
+        probes = variance_nodes(_PROBES, self._largest(axis))
+        others = variance_nodes(_OTHERS, self._largest(1 - axis))
+        pairs = Nodes(probes, others) if axis == 0 else Nodes(others, probes)
+        bases = self._bases(pairs).unflatten(0, pairs.shape).movedim(axis, 0)
+        steps = torch.stack([_angles(a, b) for a, b in zip(bases[:-1], bases[1:], strict=True)]).amax(-1)
+        length = torch.nn.functional.pad(steps.cumsum(0), (1, 0))
+        if float(length[-1]) < _RANK_TOLERANCE:  # this parameter changes nothing
+            return torch.zeros(1, dtype=torch.float64)
+        cells = max(1, round(float(length[-1]) / (_STEP * len(self.family.components) ** 0.5)))
+        wanted = torch.linspace(0, float(length[-1]), 1 + cells * _REFINEMENT, dtype=torch.float64)
+        right = torch.searchsorted(length, wanted).clamp(1, len(length) - 1)
+        share = ((wanted - length[right - 1]) / (length[right] - length[right - 1])).clamp(0.0, 1.0)
+        values = probes[right - 1] + share * (probes[right] - probes[right - 1])
+        values[0], values[-1] = 0.0, self._largest(axis)
+        return values
+
+    def _bend(self, axis: int) -> Tensor:
+        """Largest second derivative along one parameter, in units of cells, that a correlation (energy) can have.
+
+        Shape (cells, nodes) along the axis and the other one, in the order of the parameters.
+        """
+        fine, coarse = self.fine_nodes, self.nodes
+        nodes = Nodes(fine.first, coarse.second) if axis == 0 else Nodes(coarse.first, fine.second)
+        cells = coarse.shape[axis] - 1
+        if cells == 0:
+            return torch.zeros(1, coarse.shape[1 - axis]).movedim(0, axis)
+        bases = self._bases(nodes).unflatten(0, nodes.shape).movedim(axis, 0)
+        bends = torch.stack([_second_difference(*bases[i - 1 : i + 2]) for i in range(1, len(bases) - 1)])
+        bends = torch.nn.functional.pad(bends, (0, 0, 1, 0)).unflatten(0, (cells, _REFINEMENT))
+        # The step of the finer grid changes at a node, where a difference of second order says nothing.
+        return bends[:, 1:].amax(1).movedim(0, axis).float() * _REFINEMENT**2
 
     def _templates(self, nodes: Nodes) -> Tensor:
         """Templates of a family of one component at every pair of nodes: shape (pairs, taps)."""
@@ -185,10 +235,10 @@ class FamilyGrid:
         if components.shape[-1] == 1:
             only: Tensor = components
             return only
-        left, singular, _ = torch.linalg.svd(components, full_matrices=False)
-        kept = torch.where(singular[:, None] > _RANK_TOLERANCE * singular[:, :1, None], left, 0.0)
-        spare = len(self.family.components) - kept.shape[-1]  # more components than taps
-        return torch.nn.functional.pad(kept, (0, spare))
+        energies, mixtures = torch.linalg.eigh(components.mT @ components)
+        kept = energies > _RANK_TOLERANCE * energies[:, -1:]
+        scale = torch.where(kept, energies.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
+        return components @ (mixtures * scale[:, None])
 
     def _corners(self) -> Tensor:
         """Nodes around each point of the finer grid, by flat index: shape (finer pairs, 4)."""
@@ -205,27 +255,49 @@ def family_grid(name: str, size: tuple[int, int], window: Window, common: bool =
     return FamilyGrid(name, size, window, common)
 
 
+def _atoms(bases: Tensor) -> Tensor:
+    """Lay bases, shape (nodes, taps, components), side by side: shape (taps, components * nodes)."""
+    return bases.permute(1, 2, 0).flatten(1).float()
+
+
 def _angles(first: Tensor, second: Tensor) -> Tensor:
-    """Largest principal angle between subspaces that are given by orthonormal bases, shape (..., taps, components)."""
-    if first.shape[-1] == 1:
-        return torch.arccos((first * second).sum((-2, -1)).abs().clamp(max=1.0))
-    cosines = torch.linalg.svdvals(first.transpose(-1, -2) @ second)
-    # A basis that lost a direction is padded with zeros, whose singular values say nothing.
-    ranks = torch.minimum(
-        *(basis.square().sum((-2, -1)).round().long() for basis in torch.broadcast_tensors(first, second))
-    )
-    smallest = cosines.gather(-1, (ranks - 1).clamp(min=0)[..., None])[..., 0]
-    return torch.arccos(smallest.clamp(max=1.0))
+    """Angle between subspaces (root of the summed squared sines), given orthonormal bases (..., taps, components)."""
+    shared = (first.mT @ second).square().sum((-2, -1))
+    rank = torch.maximum(first.square().sum((-2, -1)), second.square().sum((-2, -1)))
+    return (rank - shared).clamp(min=0.0).sqrt()
 
 
-def _subdivide(nodes: Tensor) -> Tensor:
-    """Insert evenly spaced points between neighbouring nodes."""
-    weights = torch.arange(_REFINEMENT, dtype=nodes.dtype) / _REFINEMENT
-    between = nodes[:-1, None] + weights * nodes.diff()[:, None]
-    return torch.cat([between.flatten(), nodes[-1:]])
+def _second_difference(before: Tensor, here: Tensor, after: Tensor) -> Tensor:
+    """Norm of the second difference of unit vectors (with the signs that fit) or of projectors, given their bases."""
+    if here.shape[-1] == 1:
+        before, after = (side * torch.sign((side * here).sum(-2, keepdim=True)) for side in (before, after))
+        return (before - 2 * here + after).norm(dim=(-2, -1))
+    bases, weights = (before, here, after), (1.0, -2.0, 1.0)
+    total = torch.zeros(here.shape[:-2], dtype=here.dtype)
+    for a, wa in zip(bases, weights, strict=True):
+        for b, wb in zip(bases, weights, strict=True):
+            total += wa * wb * (a.mT @ b).square().sum((-2, -1))
+    return total.clamp(min=0.0).sqrt()
+
+
+def _over_cells(edges: Tensor, axis: int) -> Tensor:
+    """Return the larger of the values at both sides of each cell along an axis."""
+    count = edges.shape[axis]
+    if count == 1:
+        return edges
+    return torch.maximum(edges.narrow(axis, 0, count - 1), edges.narrow(axis, 1, count - 1))
+
+
+def _around_nodes(cells: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return the largest value of the cells within two steps of each node, where a climb to a maximum may lead: (nodes,)."""
+    for axis, count in enumerate(shape):
+        if cells.shape[axis] < count:  # from cells to nodes
+            padded = torch.nn.functional.pad(cells.movedim(axis, 0), (0, 0, 2, 2), value=0.0)
+            cells = torch.stack([padded[i : i + count] for i in range(4)]).amax(0).movedim(0, axis)
+    return cells.flatten()
 
 
 def _neighbours(count: int) -> tuple[Tensor, Tensor]:
-    """Nodes below and above each point that :func:`_subdivide` makes of `count` nodes."""
+    """Nodes below and above each value of the finer grid over `count` nodes."""
     below = torch.arange((count - 1) * _REFINEMENT + 1) // _REFINEMENT
     return below, (below + 1).clamp(max=count - 1)

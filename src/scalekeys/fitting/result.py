@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.engine import STATUSES, StackFit, mixture
+from scalekeys.fitting.engine import StackFit, mixture
 from scalekeys.fitting.spec import FitSpec
+from scalekeys.fitting.targets import STATUSES
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
 from scalekeys.scalespace import FAMILIES, Family
 

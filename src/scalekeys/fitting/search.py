@@ -1,5 +1,6 @@
 """The global search: every family that may win is refined from every local minimum of its coarse grid that may win."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,10 +9,12 @@ from torch import Tensor
 from scalekeys.fitting.grids import family_grid
 from scalekeys.fitting.losses import Loss, loss_of
 from scalekeys.fitting.spec import FitSpec
+from scalekeys.fitting.targets import Targets
 from scalekeys.scalespace import FAMILIES
 
 _TIE = 1e-10
 _SAME = 1e-6  # parameters closer than this are the same
+_AT_ONCE = 1_024  # filters of the coarse search, whose losses at all nodes fit into a cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,25 +113,25 @@ def competed_for(index: int, filters: Tensor, assigned: Tensor | None) -> Tensor
     return (assigned == index).nonzero()[:, 0]
 
 
-def search(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Best:
+def search(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> Best:
     """Minimise the loss of each filter over families and parameters.
 
     Parameters
     ----------
-    filters : Tensor, shape (filters, rows, cols)
+    targets : Targets
         Filters whose centred norm is 1.
     spec : FitSpec
     assigned : Tensor of int64, shape (filters,), optional
         The one family (index into those of the spec) of each filter; by default all compete.
     """
-    size = (filters.shape[1], filters.shape[2])
+    filters, size = targets.taps, targets.size
     loss = loss_of(spec)
     losses = []
     for name in families_for(size, spec):
         index = spec.families.index(name)
         rows = competed_for(index, filters, assigned)
         grid = family_grid(name, size, spec.window, common=spec.scales != "per-axis")
-        losses.append((index, rows, loss(filters[rows], grid)))
+        losses.append((index, rows, loss(targets.select(rows), grid)))
     candidates = _starts(losses, filters)
     for turn in range(loss.rounds):
         refined = [family.refined(turn) for family in candidates]
@@ -145,17 +148,48 @@ def search(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Be
 
 def _starts(losses: list[tuple[int, Tensor, Loss]], filters: Tensor) -> list[_Candidates]:
     """Every local minimum on a grid from which the refined loss could still be the best of all families."""
-    coarse = [loss.coarse() for _, _, loss in losses]
-    best = filters.new_full((len(filters),), torch.inf)
-    for (_, rows, _), values in zip(losses, coarse, strict=True):
-        best[rows] = torch.minimum(best[rows], values.amin(-1).to(best))
+    if not losses:
+        return []
+    coarse = losses[0][2].coarse_of_all([loss for _, _, loss in losses])
+    parts = [
+        _starts_of(losses, coarse, filters, start, min(start + _AT_ONCE, len(filters)))
+        for start in range(0, len(filters), _AT_ONCE)
+    ]
     candidates = []
-    for (index, rows, loss), values in zip(losses, coarse, strict=True):
-        problem, parameters, value = loss.starts(values, best[rows])
-        parameters, value = parameters.to(filters), value.to(filters)
+    for (index, rows, loss), found in zip(losses, zip(*parts, strict=True), strict=True):
+        problem, position, value = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+        parameters, value = loss.begin(problem, position).to(filters), value.to(filters)
         never = torch.full_like(parameters, torch.nan)
         candidates.append(_Candidates(index, loss, rows, problem, parameters, value, never))
     return candidates
+
+
+def _starts_of(
+    losses: list[tuple[int, Tensor, Loss]],
+    coarse_of_all: Callable[[Sequence[Tensor]], list[Tensor]],
+    filters: Tensor,
+    start: int,
+    stop: int,
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Starts of each family for a few filters."""
+    here = torch.arange(start, stop, device=filters.device)
+    mine = [here if len(rows) == len(filters) else _between(rows, start, stop) for _, rows, _ in losses]
+    coarse = coarse_of_all(mine)
+    least = [values.amin(-1).to(filters) for values in coarse]
+    best = filters.new_full((stop - start,), torch.inf)
+    places = [rows[chosen] - start for (_, rows, _), chosen in zip(losses, mine, strict=True)]
+    for place, lowest in zip(places, least, strict=True):
+        best[place] = torch.minimum(best[place], lowest)
+    found = []
+    for (_, _, loss), chosen, place, values, lowest in zip(losses, mine, places, coarse, least, strict=True):
+        near = (lowest <= loss.limit(chosen, best[place])).nonzero()[:, 0]
+        found.append(loss.starts(chosen[near], values[near], best[place[near]]))
+    return found
+
+
+def _between(rows: Tensor, start: int, stop: int) -> Tensor:
+    """Positions in `rows` of those between two numbers."""
+    return ((rows >= start) & (rows < stop)).nonzero()[:, 0]
 
 
 def _lowest(candidates: list[_Candidates], filters: Tensor) -> Tensor:

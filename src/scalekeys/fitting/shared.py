@@ -9,10 +9,12 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.engine import prepare
 from scalekeys.fitting.grids import ALPHA_MAX, family_grid, max_sigma, variance_nodes
-from scalekeys.fitting.losses import Loss, MomentLoss, loss_of
+from scalekeys.fitting.loss import Loss
+from scalekeys.fitting.losses import loss_of
+from scalekeys.fitting.moments import MomentLoss
 from scalekeys.fitting.spec import FitSpec
+from scalekeys.fitting.targets import prepare
 from scalekeys.scalespace import FAMILIES
 from scalekeys.scalespace import family as find_family
 
@@ -108,7 +110,7 @@ class _Member:
     def summed(self, t: Tensor, labels: Tensor) -> Tensor:
         """Loss of each group, from these filters, at several variances for each; shape (trials, groups), like `t`."""
         own = t[:, labels[self.rows]]
-        at_once = max(1, _BYTES // (8 * self.loss.targets.numel()))
+        at_once = max(1, _BYTES // (8 * self.loss.targets.taps.numel()))
         losses = torch.cat([self._losses(part) for part in own.split(at_once)])
         return torch.zeros_like(t).index_add_(1, labels[self.rows], (losses + self.shift) * self.weight)
 
@@ -182,12 +184,13 @@ def _members(bank: FilterBank, family: Tensor, spec: FitSpec) -> list[_Member]:
     for size in bank.sizes:
         stack, positions = bank.of_size(size)
         positions = positions.to(family.device)
-        _, unit, _ = prepare(stack.double())
+        targets = prepare(stack).targets
         for index, name in enumerate(spec.families):
             mine = (family[positions] == index).nonzero()[:, 0]
             if len(mine):
-                loss = loss_of(spec)(unit[mine], family_grid(name, size, spec.window, common=True))
-                weight, shift = torch.ones_like(unit[mine, 0, 0]), 0.0 if spec.criterion == "l1" else 1.0
+                chosen = targets.select(mine)
+                loss = loss_of(spec)(chosen, family_grid(name, size, spec.window, common=True))
+                weight, shift = torch.ones_like(chosen.taps[:, 0]), 0.0 if spec.criterion == "l1" else 1.0
                 if isinstance(loss, MomentLoss):
                     weight = loss.amplitudes.abs().pow(-loss.norm)
                 members.append(_Member(loss, positions[mine], weight, shift))

@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.grids import family_grid, max_sigma
-from scalekeys.fitting.losses import squares_of
-from scalekeys.fitting.spec import FitSpec
-from scalekeys.scalespace import FAMILIES
+from scalekeys.fitting.grids import FamilyGrid, max_sigma
+from scalekeys.fitting.loss import Solution
 
 SCALE_STATUSES: tuple[str, ...] = ("ok", "flat", "at-zero", "at-bound")
 """The words of the columns `sigma_x_status` and `sigma_y_status`; only the first carries a standard error that means
@@ -17,17 +15,22 @@ _AT_BOUND = 1e-9
 _AT_ZERO = 1e-9
 
 
-def scale_errors(filters: Tensor, family: Tensor, parameters: Tensor, spec: FitSpec) -> tuple[Tensor, Tensor]:
-    r"""Return the standard error of each scale of an l2 fit, and a word for each, as an index.
+def scale_errors(
+    solution: Solution, left: Tensor, parameters: Tensor, grid: FamilyGrid, fixed_numbers: int
+) -> tuple[Tensor, Tensor]:
+    r"""Return the standard error of each scale of filters of one family, and a word for each, as an index.
 
     Parameters
     ----------
-    filters : Tensor, shape (filters, rows, cols)
-        Filters whose centred norm is 1.
-    family : Tensor of int64, shape (filters,)
+    solution : Solution
+        With the curvature of the sum of squares.
+    left : Tensor, shape (filters,)
+        The sum of squares that is left.
     parameters : Tensor, shape (filters, 2)
         As they were fitted, ``(t_x, t_y)`` or ``(t, alpha)``.
-    spec : FitSpec
+    grid : FamilyGrid
+    fixed_numbers : int
+        How many numbers are taken from a filter beside the parameters.
 
     Returns
     -------
@@ -44,37 +47,20 @@ def scale_errors(filters: Tensor, family: Tensor, parameters: Tensor, spec: FitS
     :math:`J = -H^{-1} \partial g / \partial h` and the gradient g. Residuals are taken to be independent from tap to
     tap. A parameter at a bound is held there.
     """
-    errors = torch.full_like(parameters, torch.nan)
-    words = torch.zeros_like(parameters, dtype=torch.long)
-    size = (filters.shape[1], filters.shape[2])
-    for index, name in enumerate(spec.families):
-        rows = (family == index).nonzero()[:, 0]
-        if len(rows):
-            errors[rows], words[rows] = _one_family(filters[rows], parameters[rows], name, size, spec)
-    return errors, words
-
-
-def _one_family(
-    filters: Tensor, parameters: Tensor, name: str, size: tuple[int, int], spec: FitSpec
-) -> tuple[Tensor, Tensor]:
-    model, rows, cols = FAMILIES[name], *size
-    grid = family_grid(name, size, spec.window, common=spec.scales != "per-axis")
-    everyone = torch.arange(len(filters), device=filters.device)
-    loss = squares_of(spec)(filters, grid)
-    value, _, hessian = loss.objective(everyone)(parameters, everyone)
-
-    single = grid.common or model.has_alpha
-    seen = torch.tensor([single or cols > 1, model.has_alpha or (not single and rows > 1)], device=parameters.device)
+    assert solution.hessian is not None
+    rows, cols = grid.size
+    single = grid.common or grid.family.has_alpha
+    seen = torch.tensor([single or cols > 1, grid.family.has_alpha or (not single and rows > 1)]).to(parameters.device)
     at_zero, at_bound = parameters <= _AT_ZERO, parameters >= grid.upper.to(parameters) * (1 - _AT_BOUND)
     free = ~(at_zero | at_bound) & seen
-    freedom = rows * cols - loss.fixed_numbers - int(seen.sum())
-    noise = (value + 1).clamp(min=0) / freedom if freedom > 0 else torch.full_like(value, torch.inf)
+    freedom = rows * cols - fixed_numbers - int(seen.sum())
+    noise = left / freedom if freedom > 0 else torch.full_like(left, torch.inf)
 
-    inverse, curved = _inverse(hessian, free)
-    change = loss.gradient_by_tap(everyone, parameters)
+    inverse, curved = _inverse(solution.hessian.permute(2, 0, 1), free)
+    change = solution.gradient_by_tap
     spread = 2 * inverse.diagonal(dim1=-2, dim2=-1) if change is None else (inverse @ change).square().sum(-1)
     error = (noise[:, None] * spread).sqrt() / (2 * parameters.sqrt())
-    words = torch.where(curved & (error < max_sigma(size) / 4), 0, SCALE_STATUSES.index("flat"))
+    words = torch.where(curved & (error < max_sigma(grid.size) / 4), 0, SCALE_STATUSES.index("flat"))
     words = torch.where(at_zero, SCALE_STATUSES.index("at-zero"), words)
     words = torch.where(at_bound, SCALE_STATUSES.index("at-bound"), words)
     error = torch.where(free & curved & error.isfinite(), error, torch.nan)

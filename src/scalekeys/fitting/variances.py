@@ -11,6 +11,7 @@ from scalekeys.fitting.grids import family_grid, max_sigma, variance_nodes
 from scalekeys.fitting.losses import loss_of
 from scalekeys.fitting.search import Best, competed_for, families_for, search
 from scalekeys.fitting.spec import FitSpec
+from scalekeys.fitting.targets import Targets
 from scalekeys.scalespace import FAMILIES, Family, Window, template_plan
 
 _NODES = 513
@@ -18,12 +19,12 @@ _NEWTON_STEPS = 12
 _NO_WIDTH = 1e-9
 
 
-def search_by_variance(filters: Tensor, spec: FitSpec, assigned: Tensor | None = None) -> Best:
+def search_by_variance(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> Best:
     """Find the scales of each family from widths; the families compete by what they leave unexplained.
 
     Parameters
     ----------
-    filters : Tensor, shape (filters, rows, cols)
+    targets : Targets
         Filters whose centred norm is 1.
     spec : FitSpec
     assigned : Tensor of int64, shape (filters,), optional
@@ -34,33 +35,32 @@ def search_by_variance(filters: Tensor, spec: FitSpec, assigned: Tensor | None =
     What has no width is that of l2: scale and strength of `sharpen`, as in the paper, and the scale along a derivative
     of three taps.
     """
-    size = (filters.shape[1], filters.shape[2])
-    best = Best.none(filters)
-    for name in families_for(size, spec):
+    best = Best.none(targets.taps)
+    for name in families_for(targets.size, spec):
         index = spec.families.index(name)
-        rows = competed_for(index, filters, assigned)
+        rows = competed_for(index, targets.taps, assigned)
         if len(rows):
-            parameters, loss = _one_family(filters[rows], FAMILIES[name], spec)
+            parameters, loss = _one_family(targets.select(rows), FAMILIES[name], spec)
             improved = loss < best.loss[rows]
             rows = rows[improved]
             best.family[rows], best.parameters[rows], best.loss[rows] = index, parameters[improved], loss[improved]
     return best
 
 
-def _one_family(filters: Tensor, model: Family, spec: FitSpec) -> tuple[Tensor, Tensor]:
+def _one_family(targets: Targets, model: Family, spec: FitSpec) -> tuple[Tensor, Tensor]:
     """Parameters and loss (that of l2, which the criterion itself does not have)."""
     if model.has_alpha:
-        found = search(filters, replace(spec, families=(model.name,), criterion="l2"))
+        found = search(targets, replace(spec, families=(model.name,), criterion="l2"))
         return found.parameters, found.loss
-    size = (filters.shape[1], filters.shape[2])
+    size = targets.size
     grid = family_grid(model.name, size, spec.window, common=spec.scales != "per-axis")
-    variances = _variances(filters, model, spec)
+    variances = _variances(targets.filters, model, spec)
     if variances.isnan().any():  # no width tells this scale
         single = replace(spec, families=(model.name,), criterion="l2", scales="per-axis")
-        variances = torch.where(variances.isnan(), search(filters, single).parameters, variances)
+        variances = torch.where(variances.isnan(), search(targets, single).parameters, variances)
     parameters = common_variance(variances, size) if grid.common else variances
-    index = torch.arange(len(filters), device=filters.device)
-    return parameters, loss_of(spec)(filters, grid).at(index, parameters)
+    index = torch.arange(len(targets), device=parameters.device)
+    return parameters, loss_of(spec)(targets, grid).at(index, parameters)
 
 
 def common_variance(variances: Tensor, size: tuple[int, int]) -> Tensor:

@@ -53,6 +53,13 @@ class TemplatePlan:
         centre = (size[0] // 2, size[1] // 2)
         self._fixed = [[family.impulse * ((r, c) == centre) for c in range(size[1])] for r in range(size[0])]
 
+    def operators(self, axis: str) -> np.ndarray:
+        """Return the matrices from ``T(-wide .. wide; t)`` to the profiles along an axis, and to their derivatives in t.
+
+        Shape (3, components, terms, taps, 2 wide + 1); a missing term of a component is zero.
+        """
+        return self._arrays[axis]
+
     def __call__(
         self, parameters: Float[Tensor, "filters 2"], max_variance: float | None = None, order: Order = 0
     ) -> Float[Tensor, "filters derivatives components rows cols"]:

@@ -1,0 +1,174 @@
+"""What is minimised for one family: criterion and normalization, on filters of unit energy.
+
+A loss knows its value at the nodes of a coarse grid, how much a refined search could still gain there, and how to
+refine. Values of different families compare, so that the families compete.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scalekeys.fitting.grids import ALPHA_MAX, FamilyGrid, Nodes
+from scalekeys.fitting.newton import ROUNDING, Objective, minimize
+from scalekeys.fitting.targets import Targets
+
+FLOAT32_SLACK = 1e-5
+"""What rounding in the coarse search may hide."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What belongs to given parameters.
+
+    Parameters
+    ----------
+    coefficients : Tensor, shape (filters, components)
+    offset : Tensor, shape (filters,)
+    model : Tensor, shape (filters, taps)
+        The modelled filters.
+    hessian : Tensor, shape (2, 2, filters), optional
+        Of a sum of squares, with respect to the parameters.
+    gradient_by_tap : Tensor, shape (filters, 2, taps), optional
+        How its gradient changes with each tap of the filter. None where coefficients and offset are those of least
+        squares; the Hessian then tells all.
+    """
+
+    coefficients: Tensor
+    offset: Tensor
+    model: Tensor
+    hessian: Tensor | None = None
+    gradient_by_tap: Tensor | None = None
+
+
+class Loss(ABC):
+    """The loss of one family for many filters.
+
+    Parameters
+    ----------
+    targets : Targets
+        Filters whose centred norm is 1.
+    grid : FamilyGrid
+        The family on its window, with the coarse grid.
+    """
+
+    rounds: int = 1
+    """How many rounds of refinement there are; candidates that cannot win any more leave after each."""
+
+    def __init__(self, targets: Targets, grid: FamilyGrid) -> None:
+        self.grid = grid
+        self.targets = targets
+
+    @abstractmethod
+    def coarse(self, rows: Tensor) -> Tensor:
+        """Return the loss of the filters `rows` at the nodes of the grid, shape (rows, nodes); rough, float32."""
+
+    @classmethod
+    def coarse_of_all(cls, losses: Sequence["Loss"]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
+        """Return a function that gives the coarse losses of several families, each for its own rows.
+
+        What it returns holds until its next call.
+        """
+        return lambda rows: [loss.coarse(mine) for loss, mine in zip(losses, rows, strict=True)]
+
+    @abstractmethod
+    def limit(self, rows: Tensor, best: Tensor) -> Tensor:
+        """Return the largest coarse loss from which a refined one could still be below `best`, shape (rows,)."""
+
+    def limit_by_node(self, rows: Tensor, best: Tensor) -> Tensor:
+        """Return the same for each node, shape (rows, nodes) or (rows, 1)."""
+        return self.limit(rows, best)[:, None]
+
+    @abstractmethod
+    def starts(self, rows: Tensor, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where a refined loss could be below that of all families, given the best of the coarse ones.
+
+        Parameters
+        ----------
+        rows : Tensor of int64, shape (filters,)
+            Those whose coarse loss comes within the limit somewhere.
+        coarse : Tensor, shape (filters, nodes)
+            Their coarse losses.
+        best : Tensor, shape (filters,)
+
+        Returns
+        -------
+        problem : Tensor of int64, shape (starts,)
+            The filter of each start.
+        position : Tensor, shape (starts, 2)
+            Where on the grid, in numbers of nodes.
+        value : Tensor, shape (starts,)
+            The coarse loss.
+        """
+
+    def begin(self, problem: Tensor, position: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the parameters at positions on the grid of starts, shape (starts, parameters)."""
+        return self.grid.nodes.at(position)
+
+    @abstractmethod
+    def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
+        """Return the exact loss at given parameters."""
+
+    @abstractmethod
+    def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:
+        """Return what belongs to given parameters of all filters, with the curvature of a sum of squares if wanted."""
+
+    @abstractmethod
+    def refine(self, problem: Tensor, start: Tensor, turn: int, earlier: Tensor) -> tuple[Tensor, Tensor]:
+        """Return refined parameters and their loss after one round, given also those of the round before (or NaN).
+
+        Parameters beyond the two of the family belong to the loss, which adds them to its starts.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def solve(basis: Tensor, targets: Tensor) -> Tensor:
+        """Return the coefficients with the lowest loss, shape (problems, unknowns)."""
+
+    @abstractmethod
+    def strength(self, problem: Tensor, t: Tensor) -> Tensor:
+        """Return the best strength alpha of filters at given scales; a linear unknown, clamped to its range."""
+
+    def _impulse_and_change(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the template of a family with a strength at alpha 0, and what a strength of 1 adds: (scales, taps)."""
+        pairs = torch.stack([t, torch.zeros_like(t)], dim=-1), torch.stack([t, torch.ones_like(t)], dim=-1)
+        none, full = (self.grid.plan(pair)[:, 0, 0].flatten(1) for pair in pairs)
+        return none, full - none
+
+    def slack(self, turn: int) -> float:  # noqa: ARG002
+        """Return how much lower than after this round a loss can still become."""
+        return 0.0
+
+    def _minimize(self, objective: Objective, start: Tensor, tolerance: float = ROUNDING) -> tuple[Tensor, Tensor]:
+        found = minimize(objective, start.T.contiguous(), self.grid.upper.to(start), tolerance)
+        return found.parameters.T.contiguous(), found.value
+
+
+class Affine(Loss):
+    """With free coefficients and offset."""
+
+    def strength(self, problem: Tensor, t: Tensor) -> Tensor:
+        """Return the ratio of two coefficients, those of the change and of the impulse."""
+        impulse, change = self._impulse_and_change(t)
+        basis = torch.stack([impulse, change, torch.ones_like(impulse)], dim=-1)
+        a, b, _ = self.solve(basis, self.targets.taps[problem]).unbind(-1)
+        return torch.nan_to_num(b / a).clamp(0.0, ALPHA_MAX)
+
+
+def local_minima(values: Tensor, nodes: Nodes, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return filter, position and value of each local minimum of a grid that is not above the limit there.
+
+    The position, in numbers of nodes, is the vertex of the parabolas through the values around; the value is the node's.
+    """
+    problem, node = (values <= limit.to(values)).nonzero().unbind(-1)
+    around = values[problem[:, None], nodes.neighbours.to(values.device)[node]]
+    value = around[:, 4]
+    minimal = (value <= around.amin(-1)).nonzero()[:, 0]
+    problem, node, around = problem[minimal], node[minimal], around[minimal]
+    before, here, after = around[:, [1, 3]], around[:, 4:5], around[:, [7, 5]]
+    bend = before - 2 * here + after
+    vertex = (0.5 * (before - after) / torch.where(bend > 0, bend, 1.0)).clamp(-0.5, 0.5)
+    return problem, torch.stack([node // nodes.shape[1], node % nodes.shape[1]], dim=-1) + vertex, value[minimal]
+

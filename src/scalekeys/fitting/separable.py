@@ -1,0 +1,386 @@
+"""Scalar products of filters with templates, and of templates, without making the templates.
+
+A template is a sum of outer products of two profiles, and a profile has few distinct taps: that of a smoothing is even,
+that of a centred difference odd, that of a one-sided difference odd about half a pixel. A filter is folded by these
+symmetries once, ``H = F_y h F_x^T``; then ``<h, y x^T> = y^T H x`` with profiles of half the length, and the products of
+templates are products of those of their profiles. Everything is laid out with the filters last, so that each step is one
+operation on long rows.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalekeys.fitting.series import KernelSeries, kernel_series
+from scalekeys.scalespace import TemplatePlan
+
+
+class Profile(NamedTuple):
+    """A profile at n variances, each part with two derivatives in t.
+
+    Parameters
+    ----------
+    taps : Tensor, shape (3, folded taps, n)
+    total, centre : Tensor, shape (3, n)
+        The sum over the window, and the central tap.
+    """
+
+    taps: Tensor
+    total: Tensor
+    centre: Tensor
+
+
+class AxisProfiles:
+    """The distinct profiles of a family along one axis, folded by their symmetries.
+
+    Parameters
+    ----------
+    operators : array, shape (3, components, terms, taps, wide)
+        See :meth:`scalekeys.scalespace.TemplatePlan.operators`.
+    maximum : float
+        Largest variance.
+
+    Attributes
+    ----------
+    of_term : dict
+        Which profile a term ``(component, term)`` has along this axis.
+    fold_of : tuple of int
+        Which fold a profile has.
+    folds : list of Tensor, each of shape (folded taps, taps)
+        Orthonormal rows: a profile is its folded taps times its fold.
+    """
+
+    def __init__(self, operators: np.ndarray, maximum: float) -> None:
+        half = _folded_about_zero(operators)
+        distinct: list[np.ndarray] = []
+        self.of_term: dict[tuple[int, int], int] = {}
+        for component, term in np.ndindex(operators.shape[1:3]):
+            rows = half[:, component, term]
+            if not rows.any():
+                continue
+            known = [index for index, other in enumerate(distinct) if np.array_equal(other, rows)]
+            self.of_term[component, term] = known[0] if known else len(distinct)
+            if not known:
+                distinct.append(rows)
+        self.folds: list[Tensor] = []
+        fold_of, folded = [], []
+        for rows in distinct:
+            fold = _fold(rows[0])
+            same = [index for index, other in enumerate(self.folds) if torch.equal(other, fold)]
+            fold_of.append(same[0] if same else len(self.folds))
+            if not same:
+                self.folds.append(fold)
+            folded.append(np.einsum("gt,dtw->dgw", fold.numpy(), rows))
+        self.fold_of = tuple(fold_of)
+        # Below the folded taps of a profile stand their sum over the window and the central tap.
+        ends = [
+            np.stack([fold.sum(1).numpy(), fold[:, fold.shape[1] // 2].numpy()]) for fold in (self.folds[k] for k in fold_of)
+        ]
+        rows = [np.concatenate([taps, end @ taps], axis=1) for taps, end in zip(folded, ends, strict=True)]
+        self._counts = [part.shape[1] for part in rows]
+        self._matrix = torch.from_numpy(np.concatenate(rows, axis=1)).flatten(0, 1)
+        self._series: KernelSeries = kernel_series(half.shape[-1] - 1, maximum)
+        self._crossings = {
+            (a, b): self.folds[fold_of[a]] @ self.folds[fold_of[b]].T
+            for a in range(len(fold_of))
+            for b in range(len(fold_of))
+        }
+
+    def __call__(self, t: Tensor) -> list["Profile"]:
+        """Return the profiles at variances t."""
+        values = self._series(t, self._matrix).unflatten(0, (3, -1))
+        return [Profile(rows[:, :-2], rows[:, -2], rows[:, -1]) for rows in values.split(self._counts, dim=1)]
+
+    def same_as(self, other: "AxisProfiles") -> bool:
+        """Return whether the profiles along another axis are the same ones, in the same order."""
+        return self._matrix.shape == other._matrix.shape and torch.equal(self._matrix, other._matrix)
+
+    def orthogonal(self, first: int, second: int) -> bool:
+        """Return whether two profiles are orthogonal at all scales, by symmetry."""
+        return not self._crossings[first, second].abs().max() > 1e-12
+
+    def gram(self, profiles: list[Profile], first: int, second: int) -> Tensor:
+        """Return the scalar product of two profiles at the same t, with derivatives: (3, n)."""
+        a, b = profiles[first].taps, profiles[second].taps
+        if self.fold_of[first] != self.fold_of[second]:
+            b = torch.einsum("gh,dhn->dgn", self._crossings[first, second].to(b), b)
+        value = (a[0] * b[0]).sum(0)
+        if first == second:
+            slope = (a[0] * a[1]).sum(0)
+            bend = (a[0] * a[2]).sum(0) + (a[1] * a[1]).sum(0)
+            return torch.stack([value, 2 * slope, 2 * bend])
+        slope = (a[0] * b[1] + a[1] * b[0]).sum(0)
+        bend = (a[0] * b[2] + a[2] * b[0] + 2 * a[1] * b[1]).sum(0)
+        return torch.stack([value, slope, bend])
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """Filters, folded: one block for each pair of folds that a term of the family needs.
+
+    Parameters
+    ----------
+    blocks : dict of (int, int) to Tensor, shape (folded taps in y, folded taps in x, n)
+    centre : Tensor, shape (n,)
+        The central tap.
+    """
+
+    blocks: dict[tuple[int, int], Tensor]
+    centre: Tensor
+
+    def select(self, index: Tensor) -> "Folded":
+        """Return some of the filters."""
+        blocks = {key: block.index_select(-1, index) for key, block in self.blocks.items()}
+        return replace(self, blocks=blocks, centre=self.centre.index_select(0, index))
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Scalar products at given parameters, with derivatives [value, 1, 2, 11, 12, 22] in the two parameters.
+
+    Parameters
+    ----------
+    filters : list of Tensor, shape (6, n)
+        Of the filters with each component.
+    gram : dict of (int, int) to Tensor, shape (6, n)
+        Of components with each other; a pair that is orthogonal by symmetry is missing.
+    """
+
+    filters: list[Tensor]
+    gram: dict[tuple[int, int], Tensor]
+
+
+class Separable:
+    """The scalar products of a family on a window.
+
+    Parameters
+    ----------
+    plan : TemplatePlan
+        A family with one scale along each axis, or one for both.
+    maximum : float
+        Largest variance.
+    """
+
+    def __init__(self, plan: TemplatePlan, maximum: float) -> None:
+        self.plan, self.taps = plan, plan.size[0] * plan.size[1]
+        self.x, self.y = (AxisProfiles(plan.operators(axis), maximum) for axis in "xy")
+        components = range(len(plan.family.components))
+        self.terms = [[key for key in self.x.of_term if key[0] == component] for component in components]
+        pairs = {(self.y.fold_of[self.y.of_term[key]], self.x.fold_of[self.x.of_term[key]]) for key in self.x.of_term}
+        self._folds = {
+            (a, b): torch.einsum("gr,hc->ghrc", self.y.folds[a], self.x.folds[b]).flatten(0, 1).flatten(1)
+            for a, b in sorted(pairs)
+        }
+        self.single = plan.common or plan.family.has_alpha
+        self._alike = self.x.same_as(self.y)
+
+    def fold(self, targets: Tensor) -> Folded:
+        """Fold filters of shape (n, taps)."""
+        blocks = {}
+        for (a, b), matrix in self._folds.items():
+            shape = (self.y.folds[a].shape[0], self.x.folds[b].shape[0])
+            blocks[a, b] = (matrix.to(targets) @ targets.T).unflatten(0, shape)
+        return Folded(blocks, targets[:, self.taps // 2])
+
+    def products(self, folded: Folded, parameters: Tensor, *, centred: bool) -> Products:
+        """Return the scalar products at parameters of shape (2, n).
+
+        Parameters
+        ----------
+        folded : Folded
+            Filters; of mean zero where `centred`.
+        parameters : Tensor, shape (2, n)
+        centred : bool
+            Whether the mean is subtracted from the components.
+        """
+        x, y = self._profiles(parameters)
+        moved: dict[tuple[int, int], Tensor] = {}
+        filters = [self._with_filters(terms, folded, x, y, moved) for terms in self.terms]
+        sums = [self._summed(terms, x, y, "total") for terms in self.terms] if centred else []
+        gram = {}
+        for first in range(len(self.terms)):
+            for second in range(first, len(self.terms)):
+                table = self._with_each_other(first, second, x, y)
+                if table is None:
+                    continue
+                if centred:
+                    table = table - _leibniz(sums[first], sums[second]) / self.taps
+                gram[first, second] = table
+        if self.plan.family.has_alpha:
+            centre = self._summed(self.terms[0], x, y, "centre")
+            return self._sharpened(folded, filters[0], gram[0, 0], centre, sums, parameters[1])
+        if self.plan.common:
+            return Products([_along_both(one) for one in filters], {key: _along_both(one) for key, one in gram.items()})
+        return Products(filters, gram)
+
+    def mixed(self, parameters: Tensor, weights: Tensor) -> Tensor:
+        """Return mixtures of the components, shape (n, taps), with weights of shape (components, n)."""
+        x, y = self._profiles(parameters)
+        blocks: dict[tuple[int, int], Tensor] = {}
+        for component, terms in enumerate(self.terms):
+            weight = weights[component]
+            if self.plan.family.has_alpha:
+                weight = weight * parameters[1]
+            for key in terms:
+                a, b = self.y.of_term[key], self.x.of_term[key]
+                block = (y[a].taps[0] * weight)[:, None] * x[b].taps[0]
+                place = self.y.fold_of[a], self.x.fold_of[b]
+                blocks[place] = blocks[place] + block if place in blocks else block
+        models = sum(block.flatten(0, 1).T @ self._folds[place].to(block) for place, block in blocks.items())
+        assert isinstance(models, Tensor)
+        if self.plan.family.has_alpha:
+            models[:, self.taps // 2] += weights[0] * self.plan.family.impulse
+        return models
+
+    def _profiles(self, parameters: Tensor) -> tuple[list[Profile], list[Profile]]:
+        x = self.x(parameters[0])
+        if self.single and self._alike:
+            return x, x
+        return x, self.y(parameters[0 if self.single else 1])
+
+    def _with_filters(
+        self,
+        terms: list[tuple[int, int]],
+        folded: Folded,
+        x: list[Profile],
+        y: list[Profile],
+        moved: dict[tuple[int, int], Tensor],
+    ) -> Tensor:
+        """``y^T H x`` with derivatives: shape (6, n)."""
+        total = None
+        for key in terms:
+            a, b = self.y.of_term[key], self.x.of_term[key]
+            fold = self.y.fold_of[a]
+            if (fold, b) not in moved:  # H x, (folded taps in y, 3, n)
+                moved[fold, b] = _contracted(folded.blocks[fold, self.x.fold_of[b]], x[b].taps)
+            table = _table(moved[fold, b], y[a].taps)
+            total = table if total is None else total + table
+        assert total is not None
+        return total
+
+    def _with_each_other(self, first: int, second: int, x: list[Profile], y: list[Profile]) -> Tensor | None:
+        total = None
+        for one in self.terms[first]:
+            for other in self.terms[second]:
+                (a, b), (c, d) = ((self.y.of_term[key], self.x.of_term[key]) for key in (one, other))
+                if self.y.orthogonal(a, c) or self.x.orthogonal(b, d):
+                    continue
+                table = _outer(self.x.gram(x, b, d), self.y.gram(y, a, c))
+                total = table if total is None else total + table
+        return total
+
+    def _summed(
+        self, terms: list[tuple[int, int]], x: list[Profile], y: list[Profile], part: Literal["total", "centre"]
+    ) -> Tensor:
+        """Sum or central tap of a component, from those of its profiles: shape (6, n)."""
+        along_x, along_y = ([getattr(profile, part) for profile in profiles] for profiles in (x, y))
+        tables = [_outer(along_x[self.x.of_term[key]], along_y[self.y.of_term[key]]) for key in terms]
+        return tables[0] if len(tables) == 1 else torch.stack(tables).sum(0)
+
+    def _sharpened(
+        self, folded: Folded, filters: Tensor, gram: Tensor, centre: Tensor, sums: list[Tensor], alpha: Tensor
+    ) -> Products:
+        """Products of ``impulse + alpha * terms``, with derivatives in (t, alpha)."""
+        weight = self.plan.family.impulse
+        filters, gram, centre = _along_both(filters), _along_both(gram), _along_both(centre)
+        own, mixed = weight**2, weight * centre
+        if sums:
+            own, mixed = own * (1 - 1 / self.taps), mixed - weight / self.taps * _along_both(sums[0])
+        return Products(
+            [_linear_in_alpha(weight * folded.centre, filters, alpha)], {(0, 0): _quadratic(own, mixed, gram, alpha)}
+        )
+
+
+def _linear_in_alpha(fixed: Tensor, moving: Tensor, alpha: Tensor) -> Tensor:
+    v, d, _, dd, _, _ = moving.unbind(0)
+    return torch.stack([fixed + alpha * v, alpha * d, v, alpha * dd, d, torch.zeros_like(v)])
+
+
+def _quadratic(own: float, mixed: Tensor, gram: Tensor, alpha: Tensor) -> Tensor:
+    """``own + 2 alpha mixed + alpha^2 gram``, where the last two depend on t."""
+    m, dm, _, ddm, _, _ = mixed.unbind(0)
+    g, dg, _, ddg, _, _ = gram.unbind(0)
+    twice = 2 * alpha
+    return torch.stack(
+        [
+            own + alpha * (2 * m + alpha * g),
+            alpha * (2 * dm + alpha * dg),
+            2 * m + twice * g,
+            alpha * (2 * ddm + alpha * ddg),
+            2 * dm + twice * dg,
+            2 * g,
+        ]
+    )
+
+
+def _along_both(table: Tensor) -> Tensor:
+    """Turn derivatives in ``(t_x, t_y)``, at equal variances, into those in ``(t, unused)``."""
+    v, x, y, xx, xy, yy = table.unbind(0)
+    zero = torch.zeros_like(v)
+    return torch.stack([v, x + y, zero, xx + 2 * xy + yy, zero, zero])
+
+
+def _outer(x: Tensor, y: Tensor) -> Tensor:
+    """Product of a function of t_x and one of t_y, each given with two derivatives: shape (6, n)."""
+    return torch.stack([x[0] * y[0], x[1] * y[0], x[0] * y[1], x[2] * y[0], x[1] * y[1], x[0] * y[2]])
+
+
+def _leibniz(a: Tensor, b: Tensor) -> Tensor:
+    """Product of two functions of both parameters, each given with derivatives: shape (6, n)."""
+    return torch.stack(
+        [
+            a[0] * b[0],
+            a[1] * b[0] + a[0] * b[1],
+            a[2] * b[0] + a[0] * b[2],
+            a[3] * b[0] + 2 * a[1] * b[1] + a[0] * b[3],
+            a[4] * b[0] + a[1] * b[2] + a[2] * b[1] + a[0] * b[4],
+            a[5] * b[0] + 2 * a[2] * b[2] + a[0] * b[5],
+        ]
+    )
+
+
+def _contracted(block: Tensor, profile: Tensor) -> Tensor:
+    """``sum over b of H[a, b] x[i, b]``: shape (a, 3, n)."""
+    out = block[:, None, 0] * profile[:, 0]
+    for b in range(1, block.shape[1]):
+        out.addcmul_(block[:, None, b], profile[:, b])
+    return out
+
+
+def _table(moved: Tensor, profile: Tensor) -> Tensor:
+    """``sum over a of y[j, a] (H x)[a, i]`` for all orders up to 2: shape (6, n)."""
+    plain = (moved * profile[0][:, None]).sum(0)  # value, x, xx
+    first = (moved[:, :2] * profile[1][:, None]).sum(0)  # y, xy
+    second = (moved[:, 0] * profile[2]).sum(0)  # yy
+    return torch.stack([plain[0], plain[1], first[0], plain[2], first[1], second])
+
+
+def _folded_about_zero(operators: np.ndarray) -> np.ndarray:
+    """Let the operators act on ``T(0 ..)`` alone, since T is even."""
+    centre = operators.shape[-1] // 2
+    half = operators[..., centre:].copy()
+    half[..., 1:] += operators[..., centre - 1 :: -1]
+    return half
+
+
+def _fold(rows: np.ndarray) -> Tensor:
+    """Return orthonormal rows, each of which joins the taps with the same value, or the opposite one, at all scales."""
+    groups: list[tuple[np.ndarray, np.ndarray]] = []
+    for tap, row in enumerate(rows):
+        if not row.any():
+            continue
+        sign = 1.0
+        for reference, members in groups:
+            if np.array_equal(row, reference) or np.array_equal(row, -reference):
+                sign = 1.0 if np.array_equal(row, reference) else -1.0
+                members[tap] = sign
+                break
+        else:
+            members = np.zeros(len(rows))
+            members[tap] = 1.0
+            groups.append((row, members))
+    fold = np.stack([members / np.sqrt((members**2).sum()) for _, members in groups])
+    return torch.from_numpy(fold)

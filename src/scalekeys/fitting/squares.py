@@ -1,0 +1,237 @@
+"""Losses of least squares: in the filter itself, with free or with given coefficients."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from scalekeys.filters import coordinates, spread
+from scalekeys.fitting.absolute import weighted_least_squares
+from scalekeys.fitting.grids import FamilyGrid
+from scalekeys.fitting.loss import FLOAT32_SLACK, Affine, Loss, Solution, local_minima
+from scalekeys.fitting.moments import MomentLoss
+from scalekeys.fitting.projection import projection, weights_of
+from scalekeys.fitting.separable import Folded, Separable
+
+
+@dataclass(frozen=True, eq=False)
+class SquaresObjective(ABC):
+    """A sum of squares, less 1, of some filters.
+
+    Parameters
+    ----------
+    separable : Separable
+    folded : Folded
+        The filters.
+    """
+
+    separable: Separable
+    folded: Folded
+
+    @abstractmethod
+    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return value (n,), gradient (2, n) and Hessian (2, 2, n)."""
+
+    def select(self, index: Tensor) -> Self:
+        """Return the objective of some of the filters."""
+        return replace(self, folded=self.folded.select(index))
+
+
+@dataclass(frozen=True, eq=False)
+class _Projected(SquaresObjective):
+    """Minus the share of energy that free coefficients and offset explain; filters of mean zero."""
+
+    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return value, gradient and Hessian."""
+        return projection(self.separable.products(self.folded, parameters, centred=True))
+
+
+@dataclass(frozen=True, eq=False)
+class _Distance(SquaresObjective):
+    """``|h - a K|^2 - 1`` with given amplitudes a."""
+
+    amplitudes: Tensor
+    energy: Tensor
+
+    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return value, gradient and Hessian."""
+        products = self.separable.products(self.folded, parameters, centred=False)
+        a = self.amplitudes
+        table = a * (a * products.gram[0, 0] - 2 * products.filters[0])
+        return table[0] + self.energy, table[1:3], torch.stack([table[[3, 4]], table[[4, 5]]])
+
+    def select(self, index: Tensor) -> Self:
+        """Return the objective of some of the filters."""
+        picked = super().select(index)
+        return replace(picked, amplitudes=self.amplitudes[index], energy=self.energy[index])
+
+
+class Squares(Loss):
+    """A loss of least squares, which is smooth."""
+
+    @staticmethod
+    def solve(basis: Tensor, targets: Tensor) -> Tensor:
+        """Return the coefficients with the lowest loss, shape (problems, unknowns)."""
+        return weighted_least_squares(basis, torch.ones_like(targets), targets)
+
+    def starts(self, rows: Tensor, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the local minima of the grid that are within reach of the best."""
+        problem, position, value = local_minima(coarse, self.grid.nodes, self.limit_by_node(rows, best))
+        return rows[problem], position, value
+
+    @property
+    @abstractmethod
+    def fixed_numbers(self) -> int:
+        """How many numbers are taken from a filter beside the parameters of its family."""
+
+    @abstractmethod
+    def objective(self, problem: Tensor) -> SquaresObjective:
+        """Return the loss of the filters `problem` with its derivatives."""
+
+    def refine(
+        self,
+        problem: Tensor,
+        start: Tensor,
+        turn: int,  # noqa: ARG002
+        earlier: Tensor,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """Minimise in one round."""
+        return self._minimize(self.objective(problem), start)
+
+
+class AffineSquares(Affine, Squares):
+    """``-r2``, with free coefficients and offset."""
+
+    def coarse(self, rows: Tensor) -> Tensor:
+        """Return minus the squared length of the projection on the components of each node."""
+        return self._by_family(self.targets.rough[rows] @ self.grid.angles.atoms.to(self.targets.rough))
+
+    def _by_family(self, products: Tensor) -> Tensor:
+        components = len(self.grid.family.components)
+        energy = products.square_().neg_()
+        return energy if components == 1 else energy.unflatten(-1, (components, -1)).sum(1)
+
+    @classmethod
+    def coarse_of_all(cls, losses: Sequence[Loss]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
+        """Return those of several families by one product, where they are asked for the same filters."""
+        one_by_one = super().coarse_of_all(losses)
+        atoms = _joined_atoms(tuple(loss.grid for loss in losses)).to(losses[0].targets.rough)
+        counts = [loss.grid.angles.atoms.shape[1] for loss in losses]
+        workspace = atoms.new_empty(0)
+
+        def together(rows: Sequence[Tensor]) -> list[Tensor]:
+            nonlocal workspace
+            if any(mine is not rows[0] for mine in rows):
+                return one_by_one(rows)
+            if workspace.shape[0] < len(rows[0]):
+                workspace = atoms.new_empty(len(rows[0]), atoms.shape[1])
+            products = torch.mm(losses[0].targets.rough[rows[0]], atoms, out=workspace[: len(rows[0])])
+            parts = zip(losses, products.split(counts, dim=-1), strict=True)
+            return [loss._by_family(part) for loss, part in parts if isinstance(loss, AffineSquares)]
+
+        return together
+
+    def limit(self, rows: Tensor, best: Tensor) -> Tensor:  # noqa: ARG002
+        """Bound what a template in the cells around a node can explain."""
+        return self._below(best, self.grid.angles.reach.max())
+
+    def limit_by_node(self, rows: Tensor, best: Tensor) -> Tensor:  # noqa: ARG002
+        """Bound it for each node by itself."""
+        return self._below(best[:, None].float(), self.grid.angles.reach)
+
+    def _below(self, best: Tensor, reach: Tensor) -> Tensor:
+        reach = reach.to(best) + FLOAT32_SLACK
+        if len(self.grid.family.components) > 1:
+            return best + reach
+        return (best.neg().clamp(min=0.0).sqrt() - reach).clamp(min=0.0).square().neg()
+
+    @property
+    def fixed_numbers(self) -> int:
+        """Coefficients and offset."""
+        return len(self.grid.family.components) + 1
+
+    def objective(self, problem: Tensor) -> SquaresObjective:
+        """Return minus r2."""
+        return _Projected(self.grid.separable, self.grid.separable.fold(self.targets.centred[problem]))
+
+    def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
+        """Return minus r2."""
+        return self.objective(problem)(parameters.T.contiguous())[0]
+
+    def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:
+        """Return that of least squares."""
+        separable, rows = self.grid.separable, parameters.T.contiguous()
+        products = separable.products(separable.fold(self.targets.centred), rows, centred=True)
+        weights = weights_of(products)
+        model = separable.mixed(rows, weights)
+        offset = self.targets.means - model.mean(-1)
+        hessian = projection(products)[2] if curvature else None
+        return Solution(weights.T, offset, model + offset[:, None], hessian)
+
+
+@lru_cache(maxsize=64)
+def _joined_atoms(grids: tuple[FamilyGrid, ...]) -> Tensor:
+    return torch.cat([grid.angles.atoms for grid in grids], dim=1)
+
+
+class MomentSquares(MomentLoss, Squares):
+    """``|h - C - a K|^2 - 1``."""
+
+    norm = 2
+
+    def coarse(self, rows: Tensor) -> Tensor:
+        """Return squared distances to the nodes, less 1."""
+        return self._distances(self.grid.distances(2), rows).square() - 1
+
+    def limit(self, rows: Tensor, best: Tensor) -> Tensor:
+        """Bound the distance by the triangle inequality."""
+        return ((best + 1).clamp(min=0.0).sqrt() + self._reach(self.grid.distances(2), rows)).square() - 1
+
+    @property
+    def fixed_numbers(self) -> int:
+        """The amplitude, and an offset where one is subtracted."""
+        return 2 if self.grid.family.order == (0, 0) else 1
+
+    def objective(self, problem: Tensor) -> SquaresObjective:
+        """Return the squared distance, less 1."""
+        targets, separable = self.shifted[problem], self.grid.separable
+        energy = targets.square().sum(-1) - 1
+        return _Distance(separable, separable.fold(targets), self.amplitudes[problem], energy)
+
+    def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:
+        """Return that of the moments."""
+        found = super().solution(parameters, curvature=False)
+        if not curvature:
+            return found
+        everyone = torch.arange(len(parameters), device=parameters.device)
+        hessian = self.objective(everyone)(parameters.T.contiguous())[2]
+        return replace(found, hessian=hessian, gradient_by_tap=self._gradient_by_tap(parameters))
+
+    def _gradient_by_tap(self, parameters: Tensor) -> Tensor:
+        """Return the change through the residual and through the amplitude, a moment; the offset counts as known.
+
+        The offset is one of the taps, but which one changes with the noise, so that it varies much less than a tap.
+        """
+        templates = self.grid.plan(parameters, order=2)[:, :3, 0].flatten(2)
+        kernel, slopes = templates[:, 0], templates[:, 1:]
+        a, target = self.amplitudes[:, None, None], self.shifted
+        residual = target - a[:, 0] * kernel
+        along = (slopes @ residual[..., None]) - a * (slopes @ kernel[..., None])
+        return -2 * (along * self._moment(target)[:, None] + a * slopes)
+
+    def _moment(self, target: Tensor) -> Tensor:
+        """Weights of the taps in the amplitude of each filter."""
+        if self.grid.family.order == (0, 0):
+            return torch.ones_like(target)
+        axis = 0 if self.grid.family.order[0] else 1
+        ramp = -coordinates(*self.targets.size, like=target)[axis].flatten()
+        return ramp - spread(target.reshape(-1, *self.targets.size)).mean[:, axis, None]
+
+    def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
+        """Return the squared distance, less 1."""
+        templates = self.grid.plan(parameters)[:, 0, 0].flatten(1)
+        return (self.shifted[problem] - self.amplitudes[problem, None] * templates).square().sum(-1) - 1

@@ -1,0 +1,99 @@
+"""Filters made ready for a fit: a status for those that have none, and units in which their centred norm is 1."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scalekeys.shapes import FilterStack
+
+STATUSES: tuple[str, ...] = ("ok", "at-bound", "zero-filter", "constant-filter", "non-finite", "unsupported-size")
+"""The words of the column `status`; only the first two carry a fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Filters of one size in units of their centred norm, and what several families need of them.
+
+    Parameters
+    ----------
+    taps : Tensor, shape (filters, taps)
+    size : (int, int)
+        Rows and columns.
+    """
+
+    taps: Float[Tensor, "filters taps"]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.taps)
+
+    @property
+    def filters(self) -> FilterStack:
+        """The filters as rows and columns."""
+        return self.taps.unflatten(1, self.size)
+
+    @cached_property
+    def means(self) -> Float[Tensor, "filters"]:
+        """The mean of each filter."""
+        return self.taps.mean(-1)
+
+    @cached_property
+    def centred(self) -> Float[Tensor, "filters taps"]:
+        """Filters less their means."""
+        return self.taps - self.means[:, None]
+
+    @cached_property
+    def rough(self) -> Float[Tensor, "filters taps"]:
+        """The centred filters in single precision."""
+        return self.centred.float()
+
+    def select(self, rows: Tensor) -> "Targets":
+        """Return some of the filters; the same ones where the rows are all of them."""
+        if len(rows) == len(self):
+            return self
+        return replace(self, taps=self.taps[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A stack of filters before the fit.
+
+    Parameters
+    ----------
+    targets : Targets
+        Zero where a filter is not finite.
+    status : Tensor of int64, shape (filters,)
+        Index into :data:`STATUSES`.
+    norm : Tensor, shape (filters,)
+        The centred norm.
+    """
+
+    targets: Targets
+    status: Int[Tensor, "filters"]
+    norm: Float[Tensor, "filters"]
+
+
+def prepare(filters: FilterStack) -> Prepared:
+    """Return statuses, units and filters in these units."""
+    size = (filters.shape[1], filters.shape[2])
+    flat = filters.flatten(1).double()
+    largest = flat.abs().amax(-1)
+    finite = largest.isfinite()
+    if not bool(finite.all()):
+        flat = torch.where(finite[:, None], flat, 0.0)
+    shape = flat / torch.where(finite & (largest > 0), largest, 1.0)[:, None]  # squares neither overflow nor underflow
+    means = shape.mean(-1)
+    norm = torch.linalg.vector_norm(shape - means[:, None], dim=-1)
+    even = size[0] % 2 == 0 or size[1] % 2 == 0
+    status = torch.full_like(norm, STATUSES.index("unsupported-size") if even else 0, dtype=torch.long)
+    # The square of the norm of a filter is that of its centred part and that of its mean.
+    whole = (norm.square() + flat.shape[-1] * means.square()).sqrt()
+    constant = norm <= 8 * torch.finfo(torch.float32).eps * whole
+    status = torch.where(constant, STATUSES.index("constant-filter"), status)
+    status = torch.where(finite & (largest == 0), STATUSES.index("zero-filter"), status)
+    status = torch.where(finite, status, STATUSES.index("non-finite"))
+    unit = shape / torch.where(norm > 0, norm, 1.0)[:, None]
+    return Prepared(Targets(unit, size), status, norm * torch.where(finite, largest, 1.0))

@@ -1,0 +1,238 @@
+"""What the depthwise layers of a network see: moments of their input patches, gathered while it runs."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from scalekeys.checkpoints.module import _unwrapped, open_module
+from scalekeys.errors import FilterError, ModelError
+from scalekeys.fitting.covariance import PatchCovariance, shrunk
+from scalekeys.networks.moments import PatchMoments, Window
+from scalekeys.shapes import as_float_tensor
+
+Batch: TypeAlias = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
+
+_IMAGE_KEYS = ("pixel_values", "image")
+
+
+def patch_covariance(module: nn.Module, batches: Batch | Iterable[Batch], *, shrink: bool = True) -> PatchCovariance:
+    """Measure the covariance of the input patches of every depthwise layer, in one pass over some images.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network. It runs in evaluation mode, without gradients, and comes back as it was.
+    batches : iterable
+        Batches of images as the network takes them, preprocessed: tensors, or what data loaders give, which is a tuple
+        or list whose first element is taken, or a dict with the images under ``pixel_values`` or ``image``. A single
+        tensor, array or dict is one batch. They are brought to the device and the floating-point type of the network.
+    shrink : bool
+        Whether to pull the covariance of each channel towards what the channels of its layer have in common, as far as
+        the number of patches demands; see :func:`scalekeys.fitting.covariance.shrunk`. Without it the sample
+        covariances are given, which may be singular.
+
+    Returns
+    -------
+    PatchCovariance
+        On the CPU, by the names that :func:`scalekeys.extract` gives the layers.
+
+    Raises
+    ------
+    CheckpointError
+        If the network has no depthwise layers, or they cannot be read.
+    ModelError
+        If there are no batches, or a batch holds no images, or no image reaches a depthwise layer.
+    FilterError
+        If the input of a depthwise layer is not finite.
+
+    Notes
+    -----
+    Patches are exactly those that the convolutions multiply: with their stride and dilation, and with what their
+    padding puts around a map, zeros included. For every filter e the mean square of its centred responses is
+    ``e^T S e`` with the S of ``shrink=False``. A layer that is called several times sees the patches of all calls; one
+    that is never called is listed as unseen.
+
+    A few dozen images are enough. Memory grows with the size of a batch as it does in the network itself; the sums are
+    kept in float64.
+
+    Examples
+    --------
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 5, padding=2, groups=8))
+    >>> patch_covariance(network, [torch.randn(4, 3, 32, 32, generator=generator)])
+    PatchCovariance(8 channels in 1 layer, 4096 patches each, mean shrinkage 0...)
+    """
+    opened = open_module(module)
+    opened.bank()  # refuses what has no depthwise layers, or none with values
+    network = _unwrapped(module)
+    layers = {layer.name: _convolution(network, layer.key) for layer in opened.layers}
+    like = next(parameter for parameter in network.parameters() if parameter.is_floating_point())
+    watcher, number = _Watcher(layers), 0
+    with watcher.hooked(), _evaluating(network):
+        for number, batch in enumerate(_listed(batches), start=1):
+            images = _images(batch, number)
+            images = images.to(like.device, like.dtype if images.is_floating_point() else None)
+            with torch.no_grad(), _uncompiled(), watcher:
+                network(images)
+    if not number:
+        raise ModelError("batches is empty, or a generator that was used before; give at least one batch of images")
+    if not watcher.moments:
+        raise ModelError(
+            f"{opened.label}: no image reached a depthwise layer; give batches that hold images, and a network whose "
+            "forward calls its layers"
+        )
+    return _collected(layers, watcher.moments, shrink=shrink)
+
+
+def _convolution(network: nn.Module, key: str) -> nn.Conv2d:
+    layer = network.get_submodule(key.rpartition(".")[0])
+    assert isinstance(layer, nn.Conv2d)
+    return layer
+
+
+class _Watcher(TorchFunctionMode):
+    """Sees the convolutions that layers call, with the maps and the paddings that these really get.
+
+    Layers that pad by themselves, as those named after "same" padding do, are seen as they are.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Conv2d]) -> None:
+        super().__init__()
+        self.moments: dict[str, PatchMoments] = {}
+        self._layers = layers
+        self._inside: list[str] = []
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Keep hooks on the layers that tell which of them is at work."""
+        with ExitStack() as stack:
+            for name, layer in self._layers.items():
+                stack.callback(layer.register_forward_pre_hook(self._entering(name)).remove)
+                stack.callback(layer.register_forward_hook(self._leaving).remove)
+            yield
+
+    def _entering(self, name: str) -> Callable[..., None]:
+        def enter(*_: object) -> None:
+            self._inside.append(name)
+
+        return enter
+
+    def _leaving(self, *_: object) -> None:
+        self._inside.pop()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.conv2d and self._inside:
+            self._see(self._inside[-1], *args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _see(
+        self,
+        name: str,
+        input: Tensor,  # noqa: A002
+        weight: Tensor,
+        bias: Tensor | None = None,  # noqa: ARG002
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> None:
+        """Add what one call of ``conv2d``, whose signature this is, multiplies."""
+        layer = self._layers[name]
+        kernel = (layer.kernel_size[0], layer.kernel_size[1])
+        if groups != layer.in_channels or tuple(weight.shape[2:]) != kernel or not input.numel():
+            return
+        if not bool(input.isfinite().all()):
+            raise FilterError(
+                f"layer {name!r}: its input is not finite; look at the images and at the layers before it, and run a "
+                "network of half precision in float32"
+            )
+        if name not in self.moments:
+            self.moments[name] = PatchMoments(groups, prod(kernel), input.device)
+        steps = _pair(dilation)
+        window = Window(kernel, _pair(stride), steps, _zeros_around(padding, kernel, steps))
+        self.moments[name].add(input if input.ndim == 4 else input[None], window)
+
+
+def _zeros_around(
+    padding: int | str | Sequence[int], kernel: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return the padding of a convolution as ``F.pad`` takes it: left, right, above, below."""
+    if padding == "same":
+        rows, cols = (reach * (taps - 1) for reach, taps in zip(dilation, kernel, strict=True))
+        return cols // 2, cols - cols // 2, rows // 2, rows - rows // 2
+    rows, cols = (0, 0) if isinstance(padding, str) else _pair(padding)
+    return cols, cols, rows, rows
+
+
+def _pair(values: int | Sequence[int]) -> tuple[int, int]:
+    rows, cols = (values, values) if isinstance(values, int) else (values[0], values[-1])
+    return rows, cols
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Keep a network in evaluation mode, and give each of its modules its own mode back."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Let compiled parts run as they are written: what is compiled cannot be watched."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def _listed(batches: Batch | Iterable[Batch]) -> Iterable[Batch]:
+    return [batches] if isinstance(batches, Tensor | np.ndarray | Mapping) else batches
+
+
+def _images(batch: Batch, number: int) -> Tensor:
+    """Return the images of a batch in any of the forms that data loaders give."""
+    images: Any = batch
+    if isinstance(batch, Mapping):
+        images = next((batch[key] for key in _IMAGE_KEYS if key in batch), None)
+    elif isinstance(batch, Sequence) and len(batch):
+        images = batch[0]
+    if isinstance(images, np.ndarray):
+        images = as_float_tensor(images)
+    if not isinstance(images, Tensor):
+        what = f"a dict of {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
+        raise ModelError(
+            f"batch {number}: expected a tensor of images, a tuple or list that starts with one, or a dict with one "
+            f"under 'pixel_values' or 'image', got {what}"
+        )
+    return images
+
+
+def _collected(
+    layers: Mapping[str, nn.Conv2d], moments: Mapping[str, PatchMoments], *, shrink: bool
+) -> PatchCovariance:
+    """Make covariances of sums, one for each output channel."""
+    covariances, means, samples, shrinkage = {}, {}, {}, {}
+    for name in filter(moments.__contains__, layers):
+        layer, found = layers[name], moments[name]
+        covariance, mean = (found.products / found.count).cpu(), found.mean.cpu()
+        intensity = covariance.new_zeros(len(covariance))
+        if shrink:
+            covariance, intensity = shrunk(covariance, found.count)
+        times = layer.out_channels // layer.in_channels
+        covariances[name], means[name], shrinkage[name] = (
+            values.repeat_interleave(times, dim=0) for values in (covariance, mean, intensity)
+        )
+        samples[name] = found.count
+    unseen = tuple(name for name in layers if name not in moments)
+    return PatchCovariance(covariances, means, samples, shrinkage, unseen)
