@@ -29,7 +29,8 @@ if TYPE_CHECKING:
         noise_like,
         spread,
     )
-    from scalekeys.fitting import Fit, fit
+    from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
+    from scalekeys.networks import patch_covariance
     from scalekeys.report import write_report
 
 __version__ = "0.1.0"
@@ -56,7 +57,8 @@ _HOMES = {
         "noise_like",
         "spread",
     ),
-    "scalekeys.fitting": ("Fit", "fit"),
+    "scalekeys.fitting": ("Fit", "PatchCovariance", "fit", "natural_image_covariance"),
+    "scalekeys.networks": ("patch_covariance",),
     "scalekeys.report": ("write_report",),
     "scalekeys.scalespace": ("scalespace",),
 }
@@ -73,6 +75,7 @@ __all__ = [
     "ModelError",
     "Normalized",
     "OutputError",
+    "PatchCovariance",
     "ScaleKeysError",
     "Spread",
     "__version__",
@@ -81,7 +84,9 @@ __all__ = [
     "fit",
     "master_keys",
     "moment_normalization",
+    "natural_image_covariance",
     "noise_like",
+    "patch_covariance",
     "scalespace",
     "spread",
     "write_report",

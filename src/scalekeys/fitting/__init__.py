@@ -1,6 +1,7 @@
 """Fitting families to filters: scales, amplitudes, residuals and a status for every filter, in batches."""
 
 from scalekeys.fitting.api import fit, share_scales
+from scalekeys.fitting.covariance import PatchCovariance, natural_image_covariance
 from scalekeys.fitting.engine import StackFit
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.spec import CRITERIA, MODELS, FitSpec, parse_spec
@@ -14,8 +15,10 @@ __all__ = [
     "STATUSES",
     "Fit",
     "FitSpec",
+    "PatchCovariance",
     "StackFit",
     "fit",
+    "natural_image_covariance",
     "parse_spec",
     "share_scales",
 ]

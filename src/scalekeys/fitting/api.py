@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
+from scalekeys.fitting.covariance import PatchCovariance, metric_of
 from scalekeys.fitting.engine import StackFit, fit_stack, measure
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.search import families_for
@@ -30,6 +31,7 @@ def fit(
     window: Window = "exact",
     families: Sequence[str] | np.ndarray | None = None,
     groups: str | Sequence[Hashable] | None = None,
+    covariance: PatchCovariance | ArrayLike | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Fit:
     r"""Fit idealized receptive fields, or jets, to filters; the families of a model compete for each filter.
@@ -39,11 +41,15 @@ def fit(
     filters : FilterBank, or Tensor or array of shape (..., rows, cols)
         Filters of any odd size; several sizes in one bank are fitted size by size.
     model : str or sequence of str
-        ``"ideal8"`` for the eight idealized receptive fields of the paper, the name of one family, or several names.
-        ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients.
-    criterion : {"l2", "l1", "variance", "variance-continuous"}
+        ``"ideal8"`` for the eight idealized receptive fields of the paper, ``"second-order"`` for `dxx`, `dyy`, `dxy` and
+        `laplacian`, the name of one family (``"dog"`` is the difference of two smoothings), or several names.
+        ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients. With
+        ``"auto"`` all of these compete by evidence, and a filter whose best model has no more of it than white noise
+        reaches in one filter of twenty is `unexplained`.
+    criterion : {"l2", "l1", "response", "variance", "variance-continuous"}
         What decides the scales. `l2`, `l1`: the least sum of squared or of absolute differences between filter and
-        model. `variance`: the template that is as wide as the filter along each axis, both weighted with the template
+        model. `response`: the least variance of the difference of what both answer to the patches that the filter
+        sees, ``(h - m)^T S (h - m)`` with their `covariance` S. `variance`: the template that is as wide as the filter along each axis, both weighted with the template
         at scale 1. `variance-continuous`: the same width, turned into a scale by the formula for continuous Gaussians.
     scales : {"per-axis", "common", "shared"}
         A scale for each axis, one for both, or one for a group of filters. (`sharpen` always has one for both, and a
@@ -61,6 +67,10 @@ def fit(
         With ``scales="shared"``: which filters share a scale. ``"paper"`` (the default): the centred differences in
         one group, the one-sided ones and `smooth` in another. ``"family"``, ``"layer"``, ``"all"``: what they say.
         A filter labelled None is alone.
+    covariance : PatchCovariance, or Tensor or array of shape (taps, taps) or (filters, taps, taps), optional
+        With ``criterion="response"``: what the filters see, by layer (:func:`scalekeys.patch_covariance` measures it),
+        for each filter, or for all. By default :func:`scalekeys.natural_image_covariance`, with the dilation of each
+        layer.
     progress : callable, optional
         Called with the number of filters done since the last call.
 
@@ -113,6 +123,8 @@ def fit(
     tensor([[0.6122, 0.6122]], dtype=torch.float64)
     """
     spec = parse_spec(model, criterion=criterion, scales=scales, normalization=normalization, window=window)
+    if covariance is not None and criterion != "response":
+        raise ModelError(f"covariance is what filters see, for criterion='response', not for {criterion!r}")
     if groups is not None and scales != "shared":
         raise ModelError(f"groups name which filters share a scale, so they need scales='shared', not {scales!r}")
     bank, shape = _as_bank(filters)
@@ -122,8 +134,9 @@ def fit(
         sizes = ", ".join(f"{rows}x{cols}" for rows, cols in bank.sizes)
         raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on kernels of {sizes}")
     assigned = None if families is None else _assigned(families, bank, spec)
+    metric = metric_of(bank, covariance) if criterion == "response" else None
     if scales != "shared":
-        return Fit(bank, spec, _fit_bank(bank, spec, assigned, progress), shape=shape)
+        return Fit(bank, spec, _fit_bank(bank, spec, assigned, progress, metric), shape=shape)
     alone = Fit(bank, unshared(spec), _fit_bank(bank, unshared(spec), assigned, progress), shape=shape)
     return share_scales(alone, "paper" if groups is None else groups)
 
@@ -174,13 +187,18 @@ def _assigned(families: Sequence[str] | np.ndarray, bank: FilterBank, spec: FitS
 
 
 def _fit_bank(
-    bank: FilterBank, spec: FitSpec, assigned: Tensor | None, progress: Callable[[int], None] | None
+    bank: FilterBank,
+    spec: FitSpec,
+    assigned: Tensor | None,
+    progress: Callable[[int], None] | None,
+    metric: Callable[[Tensor], Tensor] | None = None,
 ) -> StackFit:
     """Fit size by size."""
 
     def one_size(stack: Tensor, positions: Tensor) -> StackFit:
         mine = None if assigned is None else assigned[positions].to(stack.device)
-        return fit_stack(stack, spec, mine, progress)
+        own = None if metric is None else lambda chunk: metric(positions[chunk]).to(stack.device)
+        return fit_stack(stack, spec, mine, progress, own)
 
     return _size_by_size(bank, one_size)
 

@@ -7,9 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scalekeys.fitting.evidence import evidence, numbers_of
 from scalekeys.fitting.grids import family_grid
 from scalekeys.fitting.losses import loss_of
+from scalekeys.fitting.response import response_share
 from scalekeys.fitting.search import Best, search
+from scalekeys.fitting.selection import noise_threshold, select
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.squares import Squares
 from scalekeys.fitting.targets import STATUSES, Prepared, prepare
@@ -20,6 +23,8 @@ from scalekeys.shapes import FilterStack
 
 CHUNK = 65_536
 """Filters that are worked on at once; bounds the memory, never the result."""
+
+_WEIGHTED_CHUNK = 2_048  # where each filter has a matrix of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +39,8 @@ class StackFit:
         ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength.
     coefficients : Tensor, shape (filters, components)
         Of the components of the family; zero beyond the last.
-    offset, r2, residual_l1, residual_l2, energy : Tensor, shape (filters,)
-        ``energy`` is the sum of squares of the centred filter.
+    offset, r2, r2_response, residual_l1, residual_l2, energy : Tensor, shape (filters,)
+        ``energy`` is the sum of squares of the centred filter. ``r2_response`` is NaN but for the criterion `response`.
     scale_error : Tensor, shape (filters, 2)
         Standard errors of the scales.
     scale_status : Tensor of int64, shape (filters, 2)
@@ -49,6 +54,7 @@ class StackFit:
     coefficients: Float[Tensor, "filters components"]
     offset: Float[Tensor, "filters"]
     r2: Float[Tensor, "filters"]
+    r2_response: Float[Tensor, "filters"]
     residual_l1: Float[Tensor, "filters"]
     residual_l2: Float[Tensor, "filters"]
     energy: Float[Tensor, "filters"]
@@ -67,6 +73,7 @@ def fit_stack(
     spec: FitSpec,
     assigned: Int[Tensor, "filters"] | None = None,
     progress: Callable[[int], None] | None = None,
+    metric: Callable[[slice], Tensor] | None = None,
 ) -> StackFit:
     """Fit every filter of a stack with the best of the families of the spec.
 
@@ -79,27 +86,31 @@ def fit_stack(
         The one family (index into those of the spec) of each filter; by default all compete.
     progress : callable, optional
         Called with the number of filters after each chunk.
+    metric : callable, optional
+        Gives the covariances of the patches of some of the filters, for the criterion `response`.
 
     Returns
     -------
     StackFit
     """
     parts = []
-    for start in range(0, len(filters), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        parts.append(_fit_chunk(filters[chunk], spec, None if assigned is None else assigned[chunk]))
+    size = CHUNK if metric is None else _WEIGHTED_CHUNK
+    for start in range(0, len(filters), size):
+        chunk = slice(start, min(start + size, len(filters)))
+        own = None if metric is None else metric(chunk)
+        parts.append(_fit_chunk(filters[chunk], spec, None if assigned is None else assigned[chunk], own))
         if progress is not None:
             progress(len(parts[-1].family))
     return concatenate(parts)
 
 
-def _fit_chunk(filters: Tensor, spec: FitSpec, assigned: Tensor | None) -> StackFit:
-    prepared = prepare(filters)
+def _fit_chunk(filters: Tensor, spec: FitSpec, assigned: Tensor | None, metric: Tensor | None) -> StackFit:
+    prepared = prepare(filters, metric)
     usable = (prepared.status == 0).nonzero()[:, 0]
     family = torch.full_like(prepared.status, -1)
     parameters = prepared.norm.new_full((len(filters), 2), torch.nan)
     if len(usable):
-        find = search_by_variance if spec.by_variance else search
+        find = search_by_variance if spec.by_variance else select if spec.selects else search
         best: Best = find(prepared.targets.select(usable), spec, None if assigned is None else assigned[usable])
         family[usable], parameters[usable] = best.family, best.parameters
     return measure(filters, family, parameters, spec, prepared)
@@ -123,7 +134,7 @@ def measure(
     prepared = prepare(filters) if prepared is None else prepared
     size, status, norm = prepared.targets.size, prepared.status, prepared.norm
     coefficients = norm.new_zeros(len(norm), spec.components)
-    offset, left, sums = (torch.full_like(norm, torch.nan) for _ in range(3))
+    offset, left, sums, responses = (torch.full_like(norm, torch.nan) for _ in range(4))
     error, word = torch.full_like(parameters, torch.nan), torch.full_like(parameters, -1, dtype=torch.long)
     bound = torch.zeros_like(family, dtype=torch.bool)
     curvature = spec.criterion == "l2" and spec.scales != "shared"
@@ -136,6 +147,8 @@ def measure(
         solution = loss.solution(mine, curvature=curvature)
         residual = targets.taps - solution.model
         left[rows], sums[rows] = residual.square().sum(-1), residual.abs().sum(-1)
+        if targets.metric is not None:
+            responses[rows] = response_share(targets.taps, residual, targets.metric)
         coefficients[rows, : solution.coefficients.shape[-1]] = solution.coefficients
         offset[rows], bound[rows] = solution.offset, at_upper_bound(mine, name, spec, size)
         if curvature and isinstance(loss, Squares):
@@ -144,6 +157,9 @@ def measure(
     status = torch.where((status == 0) & (family < 0), STATUSES.index("unsupported-size"), status)
     flat_filter = (status == STATUSES.index("zero-filter")) | (status == STATUSES.index("constant-filter"))
     none = (family < 0)[:, None]
+    status = torch.where(bound, STATUSES.index("at-bound"), status)
+    if spec.selects and len(norm):
+        status = torch.where(_is_unexplained(left, family, spec, size), STATUSES.index("unexplained"), status)
     means = filters.flatten(1).double().mean(-1)
     return StackFit(
         family=family,
@@ -151,13 +167,22 @@ def measure(
         coefficients=torch.where(none, torch.where(flat_filter, 0.0, torch.nan)[:, None], coefficients * norm[:, None]),
         offset=torch.where(flat_filter, means, offset * norm),
         r2=1 - left,  # below 0 where a fixed amplitude does harm
+        r2_response=responses,
         residual_l1=torch.where(flat_filter, 0.0, sums * norm),
         residual_l2=torch.where(flat_filter, 0.0, left.sqrt() * norm),
         energy=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm.square()),
         scale_error=error,
         scale_status=word,
-        status=torch.where(bound, STATUSES.index("at-bound"), status),
+        status=status,
     )
+
+
+def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:
+    """Return which filters have less evidence for their model than white noise often has."""
+    taps = size[0] * size[1]
+    numbers = torch.tensor([*map(numbers_of, spec.families), 0], device=family.device)[family]
+    found = evidence(1 - left, numbers, taps)
+    return (family >= 0) & (found < noise_threshold(size, spec.families, spec.window))
 
 
 def templates(name: str, parameters: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:
@@ -186,5 +211,5 @@ def _mixed(components: Tensor, coefficients: Tensor, offset: Tensor) -> Tensor:
 def at_upper_bound(parameters: Tensor, name: str, spec: FitSpec, size: tuple[int, int]) -> Tensor:
     """Return which fits of a family ended at the largest scale (or sharpening strength) that is searched."""
     upper = family_grid(name, size, spec.window).upper.to(parameters)
-    counts = torch.tensor([size[1] > 1, size[0] > 1 or FAMILIES[name].has_alpha]).to(parameters.device)
+    counts = torch.tensor([size[1] > 1, size[0] > 1 or FAMILIES[name].isotropic]).to(parameters.device)
     return ((parameters >= upper * (1 - 1e-9)) & counts).any(-1)

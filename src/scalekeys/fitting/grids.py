@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from scalekeys.fitting.dense import Dense
+from scalekeys.fitting.products import ScalarProducts
 from scalekeys.fitting.separable import Separable
 from scalekeys.scalespace import FAMILIES, Order, TemplatePlan, Window, template_plan
 
@@ -112,7 +114,7 @@ class FamilyGrid:
         self.family, self.size = FAMILIES[name], size
         self._plan: TemplatePlan = template_plan(name, size, window, common=common)
         self.max_variance = max_sigma(size) ** 2
-        self._single = common and not self.family.has_alpha
+        self._single = common and not self.family.isotropic
         fine = self._spaced(0), torch.zeros(1, dtype=torch.float64) if self._single else self._spaced(1)
         self.fine_nodes = Nodes(*fine)
         self.nodes = Nodes(*(values[::_REFINEMENT] for values in fine))
@@ -126,14 +128,14 @@ class FamilyGrid:
         return self._plan(parameters, None if parameters.device.type == "cpu" else self.max_variance, order)
 
     @cached_property
-    def separable(self) -> Separable:
+    def products(self) -> ScalarProducts:
         """The scalar products of the family."""
-        return Separable(self._plan, self.max_variance)
+        return Dense(self.plan, self.size) if self.family.two_scales else Separable(self._plan, self.max_variance)
 
     @property
     def common(self) -> bool:
-        """Whether both axes share one scale by choice; a family with a strength has one scale anyway."""
-        return self._plan.common and not self.family.has_alpha
+        """Whether both axes share one scale by choice; an isotropic family has one scale for both anyway."""
+        return self._plan.common and not self.family.isotropic
 
     @property
     def upper(self) -> Tensor:

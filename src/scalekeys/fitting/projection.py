@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.separable import Products
+from scalekeys.fitting.products import Products
 
 _PIVOT = 1e-13
 _SECOND = ((3, 1, 1), (4, 1, 2), (5, 2, 2))  # position of a second derivative, and of the two first ones
@@ -48,6 +48,12 @@ def projection(products: Products) -> tuple[Tensor, Tensor, Tensor]:
     parts = [_block(products, block) for block in blocks_of(products.gram)]
     value, slopes, bends = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
     return value, slopes, torch.stack([bends[[0, 1]], bends[[1, 2]]])
+
+
+def explained(products: Products) -> Tensor:
+    """Return the squared projection on the components, shape (n,); only values are needed, no derivatives."""
+    weights = weights_of(products)
+    return torch.stack([filters[0] * weight for filters, weight in zip(products.filters, weights, strict=True)]).sum(0)
 
 
 def weights_of(products: Products) -> Tensor:

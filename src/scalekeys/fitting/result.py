@@ -12,10 +12,11 @@ from torch import Tensor
 
 from scalekeys.filters import FilterBank
 from scalekeys.fitting.engine import StackFit, mixture
+from scalekeys.fitting.evidence import evidence, numbers_of
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.targets import STATUSES
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
-from scalekeys.scalespace import FAMILIES, Family
+from scalekeys.scalespace import FAMILIES, GAP, Family
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,13 +61,22 @@ class Fit:
 
     @cached_property
     def sigma(self) -> Tensor:
-        """Scale parameters (x, y) as standard deviations in pixels; shape (filters, 2).
+        """Scale parameters (x, y) as standard deviations in pixels; shape (filters, 2). For `dog` the smaller scale.
 
         NaN where there is no fit, and along an axis of one tap, where no scale can be seen.
         """
         t = self.values.parameters.clone()
-        t[:, 1] = torch.where(self._which(lambda family: family.has_alpha), t[:, 0], t[:, 1])
+        t[:, 1] = torch.where(self._which(lambda family: family.isotropic), t[:, 0], t[:, 1])
         return torch.where(self._one_tap, torch.nan, t.sqrt())
+
+    @cached_property
+    def sigma_outer(self) -> Tensor:
+        """The larger scale of `dog`, for both axes, NaN for the other families; shape (filters,).
+
+        The smaller one is :attr:`sigma`.
+        """
+        outer = (self.values.parameters.sum(-1) + GAP).sqrt()
+        return torch.where(self._which(lambda family: family.two_scales), outer, torch.nan)
 
     @cached_property
     def sigma_error(self) -> Tensor:
@@ -120,6 +130,29 @@ class Fit:
         At most 1; below 0 where an amplitude that is not that of least squares makes it worse than a constant.
         """
         return self.values.r2
+
+    @property
+    def r2_response(self) -> Tensor:
+        """Share of the variance of a filter's responses that the model explains; shape (filters,).
+
+        NaN for every criterion but `response`, which maximises it up to the offset.
+        """
+        return self.values.r2_response
+
+    @cached_property
+    def evidence(self) -> Tensor:
+        """By how much the Bayesian information criterion of a constant exceeds that of the model; shape (filters,).
+
+        ``-n log(1 - r2) - (p - 1) log n`` for n taps and p numbers. NaN but for l2 with free amplitudes and a scale for
+        each axis, where models of any numbers compare.
+        """
+        spec = self.spec
+        if spec.criterion != "l2" or spec.normalization != "affine" or spec.scales != "per-axis":
+            return torch.full_like(self.r2, torch.nan)
+        family = self.values.family
+        numbers = torch.tensor([*map(numbers_of, spec.families), 0], device=family.device)[family]
+        taps = self._per_filter(torch.tensor([layer.filters[0].numel() for layer in self.bank.layers]))
+        return evidence(self.r2, numbers, taps.to(family.device))
 
     @property
     def residual_l1(self) -> Tensor:
@@ -210,9 +243,12 @@ class Fit:
                 "sigma_x": numbers(sigma[:, 0]),
                 "sigma_y": numbers(sigma[:, 1]),
                 "alpha": numbers(self.alpha),
+                "sigma_outer": numbers(self.sigma_outer),
                 "amplitude": numbers(self.amplitude),
                 "offset": numbers(self.offset),
                 "r2": numbers(self.r2),
+                "r2_response": numbers(self.r2_response),
+                "evidence": numbers(self.evidence),
                 "residual_l1": numbers(self.residual_l1),
                 "residual_l2": numbers(self.residual_l2),
                 "status": words(list(STATUSES), self.values.status.cpu().numpy()),

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scalekeys.fitting.products import FoldedTargets, Products, leibniz
 from scalekeys.fitting.series import KernelSeries, kernel_series
 from scalekeys.scalespace import TemplatePlan
 
@@ -137,22 +138,6 @@ class Folded:
         return replace(self, blocks=blocks, centre=self.centre.index_select(0, index))
 
 
-@dataclass(frozen=True, eq=False)
-class Products:
-    """Scalar products at given parameters, with derivatives [value, 1, 2, 11, 12, 22] in the two parameters.
-
-    Parameters
-    ----------
-    filters : list of Tensor, shape (6, n)
-        Of the filters with each component.
-    gram : dict of (int, int) to Tensor, shape (6, n)
-        Of components with each other; a pair that is orthogonal by symmetry is missing.
-    """
-
-    filters: list[Tensor]
-    gram: dict[tuple[int, int], Tensor]
-
-
 class Separable:
     """The scalar products of a family on a window.
 
@@ -174,7 +159,7 @@ class Separable:
             (a, b): torch.einsum("gr,hc->ghrc", self.y.folds[a], self.x.folds[b]).flatten(0, 1).flatten(1)
             for a, b in sorted(pairs)
         }
-        self.single = plan.common or plan.family.has_alpha
+        self.single = plan.common or plan.family.isotropic
         self._alike = self.x.same_as(self.y)
 
     def fold(self, targets: Tensor) -> Folded:
@@ -185,7 +170,7 @@ class Separable:
             blocks[a, b] = (matrix.to(targets) @ targets.T).unflatten(0, shape)
         return Folded(blocks, targets[:, self.taps // 2])
 
-    def products(self, folded: Folded, parameters: Tensor, *, centred: bool) -> Products:
+    def products(self, folded: FoldedTargets, parameters: Tensor, *, centred: bool) -> Products:
         """Return the scalar products at parameters of shape (2, n).
 
         Parameters
@@ -196,6 +181,7 @@ class Separable:
         centred : bool
             Whether the mean is subtracted from the components.
         """
+        assert isinstance(folded, Folded)
         x, y = self._profiles(parameters)
         moved: dict[tuple[int, int], Tensor] = {}
         filters = [self._with_filters(terms, folded, x, y, moved) for terms in self.terms]
@@ -207,7 +193,7 @@ class Separable:
                 if table is None:
                     continue
                 if centred:
-                    table = table - _leibniz(sums[first], sums[second]) / self.taps
+                    table = table - leibniz(sums[first], sums[second]) / self.taps
                 gram[first, second] = table
         if self.plan.family.has_alpha:
             centre = self._summed(self.terms[0], x, y, "centre")
@@ -326,20 +312,6 @@ def _along_both(table: Tensor) -> Tensor:
 def _outer(x: Tensor, y: Tensor) -> Tensor:
     """Product of a function of t_x and one of t_y, each given with two derivatives: shape (6, n)."""
     return torch.stack([x[0] * y[0], x[1] * y[0], x[0] * y[1], x[2] * y[0], x[1] * y[1], x[0] * y[2]])
-
-
-def _leibniz(a: Tensor, b: Tensor) -> Tensor:
-    """Product of two functions of both parameters, each given with derivatives: shape (6, n)."""
-    return torch.stack(
-        [
-            a[0] * b[0],
-            a[1] * b[0] + a[0] * b[1],
-            a[2] * b[0] + a[0] * b[2],
-            a[3] * b[0] + 2 * a[1] * b[1] + a[0] * b[3],
-            a[4] * b[0] + a[1] * b[2] + a[2] * b[1] + a[0] * b[4],
-            a[5] * b[0] + 2 * a[2] * b[2] + a[0] * b[5],
-        ]
-    )
 
 
 def _contracted(block: Tensor, profile: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from scalekeys.errors import ModelError
-from scalekeys.scalespace import FAMILIES, IDEAL8, JETS, WINDOWS, Window, family
+from scalekeys.scalespace import FAMILIES, IDEAL8, JETS, SECOND_ORDER, WINDOWS, Window, family
 
-Criterion: TypeAlias = Literal["l2", "l1", "variance", "variance-continuous"]
+Criterion: TypeAlias = Literal["l2", "l1", "response", "variance", "variance-continuous"]
 Scales: TypeAlias = Literal["per-axis", "common", "shared"]
 Normalization: TypeAlias = Literal["affine", "moment"]
 
@@ -15,7 +15,14 @@ CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 VARIANCE_CRITERIA: tuple[Criterion, ...] = ("variance", "variance-continuous")
 """The criteria that compare widths; the others compare values."""
 
-MODELS: dict[str, tuple[str, ...]] = {"ideal8": IDEAL8}
+AUTO = "auto"
+"""The model in which all families compete on equal terms, by evidence."""
+
+MODELS: dict[str, tuple[str, ...]] = {
+    "ideal8": IDEAL8,
+    "second-order": SECOND_ORDER,
+    AUTO: (*IDEAL8, *SECOND_ORDER, "dog", *JETS),
+}
 """Named sets of families that compete for each filter."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -59,6 +66,11 @@ class FitSpec:
         return self.criterion in VARIANCE_CRITERIA
 
     @property
+    def selects(self) -> bool:
+        """Whether models of different numbers compete, by evidence."""
+        return self.model == AUTO
+
+    @property
     def components(self) -> int:
         """Largest number of components that one of the families mixes."""
         return max(len(FAMILIES[name].components) for name in self.families)
@@ -99,14 +111,32 @@ def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
 
 def _check_sense(spec: FitSpec) -> None:
     """Refuse combinations that have no meaning."""
-    jets = [name for name in spec.families if name in JETS]
-    if jets and spec.normalization == "moment":
+    for name in spec.families:
+        model = FAMILIES[name]
+        if spec.normalization == "moment" and name not in IDEAL8:
+            why = (
+                "it fixes one amplitude beforehand, and a jet has a free coefficient for each derivative"
+                if model.is_jet
+                else "the moments of the paper are those of the eight families"
+            )
+            raise ModelError(
+                f"normalization 'moment' makes no sense for {name!r}: {why}; use normalization='affine'"
+            )
+        if spec.by_variance and not (name in IDEAL8 or model.is_separable):
+            why = "a mixture of derivatives" if model.is_jet else "a sum of terms"
+            raise ModelError(
+                f"criterion {spec.criterion!r} makes no sense for {name!r}: it compares the width of the filter with "
+                f"that of one template, and {why} has no width of its own; use criterion 'l2' or 'l1'"
+            )
+        if spec.scales == "shared" and model.two_scales:
+            raise ModelError(f"scales 'shared' makes no sense for {name!r}, which has two scales for each filter")
+    if spec.criterion == "response" and (spec.normalization != "affine" or spec.scales == "shared"):
         raise ModelError(
-            f"normalization 'moment' makes no sense for {jets[0]!r}: it fixes one amplitude beforehand, and a jet has "
-            "a free coefficient for each derivative; use normalization='affine'"
+            "criterion 'response' goes with normalization='affine' and scales 'per-axis' or 'common', "
+            f"not with normalization={spec.normalization!r} and scales={spec.scales!r}"
         )
-    if jets and spec.by_variance:
+    if spec.selects and (spec.criterion != "l2" or spec.normalization != "affine" or spec.scales != "per-axis"):
         raise ModelError(
-            f"criterion {spec.criterion!r} makes no sense for {jets[0]!r}: it compares the width of the filter with "
-            "that of one template, and a mixture of derivatives has no width of its own; use criterion 'l2' or 'l1'"
+            "model 'auto' weighs models by the squares that they leave, with free amplitudes and a scale for each axis: "
+            "use it with criterion='l2', normalization='affine' and scales='per-axis'"
         )

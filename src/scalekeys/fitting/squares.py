@@ -15,7 +15,7 @@ from scalekeys.fitting.grids import FamilyGrid
 from scalekeys.fitting.loss import FLOAT32_SLACK, Affine, Loss, Solution, local_minima
 from scalekeys.fitting.moments import MomentLoss
 from scalekeys.fitting.projection import projection, weights_of
-from scalekeys.fitting.separable import Folded, Separable
+from scalekeys.fitting.products import FoldedTargets, ScalarProducts
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +24,13 @@ class SquaresObjective(ABC):
 
     Parameters
     ----------
-    separable : Separable
-    folded : Folded
+    family : ScalarProducts
+    folded : FoldedTargets
         The filters.
     """
 
-    separable: Separable
-    folded: Folded
+    family: ScalarProducts
+    folded: FoldedTargets
 
     @abstractmethod
     def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,12 +42,12 @@ class SquaresObjective(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class _Projected(SquaresObjective):
+class Projected(SquaresObjective):
     """Minus the share of energy that free coefficients and offset explain; filters of mean zero."""
 
     def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return value, gradient and Hessian."""
-        return projection(self.separable.products(self.folded, parameters, centred=True))
+        return projection(self.family.products(self.folded, parameters, centred=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class _Distance(SquaresObjective):
 
     def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return value, gradient and Hessian."""
-        products = self.separable.products(self.folded, parameters, centred=False)
+        products = self.family.products(self.folded, parameters, centred=False)
         a = self.amplitudes
         table = a * (a * products.gram[0, 0] - 2 * products.filters[0])
         return table[0] + self.energy, table[1:3], torch.stack([table[[3, 4]], table[[4, 5]]])
@@ -156,7 +156,7 @@ class AffineSquares(Affine, Squares):
 
     def objective(self, problem: Tensor) -> SquaresObjective:
         """Return minus r2."""
-        return _Projected(self.grid.separable, self.grid.separable.fold(self.targets.centred[problem]))
+        return Projected(self.grid.products, self.grid.products.fold(self.targets.centred[problem]))
 
     def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
         """Return minus r2."""
@@ -164,10 +164,10 @@ class AffineSquares(Affine, Squares):
 
     def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:
         """Return that of least squares."""
-        separable, rows = self.grid.separable, parameters.T.contiguous()
-        products = separable.products(separable.fold(self.targets.centred), rows, centred=True)
+        family, rows = self.grid.products, parameters.T.contiguous()
+        products = family.products(family.fold(self.targets.centred), rows, centred=True)
         weights = weights_of(products)
-        model = separable.mixed(rows, weights)
+        model = family.mixed(rows, weights)
         offset = self.targets.means - model.mean(-1)
         hessian = projection(products)[2] if curvature else None
         return Solution(weights.T, offset, model + offset[:, None], hessian)
@@ -198,9 +198,9 @@ class MomentSquares(MomentLoss, Squares):
 
     def objective(self, problem: Tensor) -> SquaresObjective:
         """Return the squared distance, less 1."""
-        targets, separable = self.shifted[problem], self.grid.separable
+        targets, family = self.shifted[problem], self.grid.products
         energy = targets.square().sum(-1) - 1
-        return _Distance(separable, separable.fold(targets), self.amplitudes[problem], energy)
+        return _Distance(family, family.fold(targets), self.amplitudes[problem], energy)
 
     def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:
         """Return that of the moments."""

@@ -9,8 +9,16 @@ from torch import Tensor
 
 from scalekeys.shapes import FilterStack
 
-STATUSES: tuple[str, ...] = ("ok", "at-bound", "zero-filter", "constant-filter", "non-finite", "unsupported-size")
-"""The words of the column `status`; only the first two carry a fit."""
+STATUSES: tuple[str, ...] = (
+    "ok",
+    "at-bound",
+    "zero-filter",
+    "constant-filter",
+    "non-finite",
+    "unsupported-size",
+    "unexplained",
+)
+"""The words of the column `status`; only the first two and the last carry a fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +30,13 @@ class Targets:
     taps : Tensor, shape (filters, taps)
     size : (int, int)
         Rows and columns.
+    metric : Tensor, shape (filters, taps, taps), optional
+        The covariance of the patches that each filter sees.
     """
 
     taps: Float[Tensor, "filters taps"]
     size: tuple[int, int]
+    metric: Float[Tensor, "filters taps taps"] | None = None
 
     def __len__(self) -> int:
         return len(self.taps)
@@ -54,7 +65,7 @@ class Targets:
         """Return some of the filters; the same ones where the rows are all of them."""
         if len(rows) == len(self):
             return self
-        return replace(self, taps=self.taps[rows])
+        return replace(self, taps=self.taps[rows], metric=None if self.metric is None else self.metric[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +87,8 @@ class Prepared:
     norm: Float[Tensor, "filters"]
 
 
-def prepare(filters: FilterStack) -> Prepared:
-    """Return statuses, units and filters in these units."""
+def prepare(filters: FilterStack, metric: Tensor | None = None) -> Prepared:
+    """Return statuses, units and filters in these units, with the metric of each."""
     size = (filters.shape[1], filters.shape[2])
     flat = filters.flatten(1).double()
     largest = flat.abs().amax(-1)
@@ -96,4 +107,4 @@ def prepare(filters: FilterStack) -> Prepared:
     status = torch.where(finite & (largest == 0), STATUSES.index("zero-filter"), status)
     status = torch.where(finite, status, STATUSES.index("non-finite"))
     unit = shape / torch.where(norm > 0, norm, 1.0)[:, None]
-    return Prepared(Targets(unit, size), status, norm * torch.where(finite, largest, 1.0))
+    return Prepared(Targets(unit, size, metric), status, norm * torch.where(finite, largest, 1.0))

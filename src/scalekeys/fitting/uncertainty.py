@@ -49,8 +49,8 @@ def scale_errors(
     """
     assert solution.hessian is not None
     rows, cols = grid.size
-    single = grid.common or grid.family.has_alpha
-    seen = torch.tensor([single or cols > 1, grid.family.has_alpha or (not single and rows > 1)]).to(parameters.device)
+    single = grid.common or grid.family.isotropic
+    seen = torch.tensor([single or cols > 1, grid.family.isotropic or (not single and rows > 1)]).to(parameters.device)
     at_zero, at_bound = parameters <= _AT_ZERO, parameters >= grid.upper.to(parameters) * (1 - _AT_BOUND)
     free = ~(at_zero | at_bound) & seen
     freedom = rows * cols - fixed_numbers - int(seen.sum())

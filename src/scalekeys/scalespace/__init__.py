@@ -26,9 +26,9 @@ from scalekeys.scalespace.discretisations import (
     normalized_sampled_gaussian,
     sampled_gaussian,
 )
-from scalekeys.scalespace.families import FAMILIES, IDEAL8, JETS, Family, Term, family
+from scalekeys.scalespace.families import FAMILIES, IDEAL8, JETS, SECOND_ORDER, Family, Term, family
 from scalekeys.scalespace.gaussian import discrete_gaussian
-from scalekeys.scalespace.templates import Order, TemplatePlan, template, template_plan
+from scalekeys.scalespace.templates import GAP, Order, TemplatePlan, template, template_plan
 
 __all__ = [
     "BACKWARD",
@@ -36,10 +36,12 @@ __all__ = [
     "DIFFERENCES",
     "FAMILIES",
     "FORWARD",
+    "GAP",
     "IDEAL8",
     "IDENTITY",
     "JETS",
     "SECOND",
+    "SECOND_ORDER",
     "THIRD",
     "WINDOWS",
     "Difference",

@@ -49,6 +49,8 @@ class Family:
     impulse : float
         Weight of the unit impulse. Where it is not 0, the terms share one scale for both axes and are multiplied by a
         strength alpha, a second parameter of the family.
+    two_scales : bool
+        Whether the receptive field is the component at one scale minus the same at a larger one, each for both axes.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Family:
     words: str
     components: tuple[tuple[Term, ...], ...]
     impulse: float = 0.0
+    two_scales: bool = False
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -66,6 +69,16 @@ class Family:
     def has_alpha(self) -> bool:
         """Whether the family has one common scale and a sharpening strength, instead of a scale for each axis."""
         return self.impulse != 0
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether one scale serves both axes, and the second parameter is not a scale along y."""
+        return self.has_alpha or self.two_scales
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether the receptive field is one outer product of two profiles."""
+        return len(self.terms) == 1 and not self.isotropic
 
     def differentiates(self, axis: Literal["x", "y"]) -> bool:
         """Return whether some term takes a difference along the axis, which needs more than one tap there."""
@@ -78,7 +91,7 @@ class Family:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Orders of differentiation in (x, y) of a family of one component; (0, 0) where there is an impulse.
+        """Orders of differentiation in (x, y) of a separable family; (0, 0) where there is an impulse.
 
         Examples
         --------
@@ -117,8 +130,33 @@ def _jet(order: int) -> Family:
 
 _JETS = tuple(_jet(order) for order in (1, 2, 3))
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in (*_IDEAL8, *_JETS)})
-"""Every family by name: those of the paper's filters 1 to 8 in their order, then the jets."""
+_SECOND_ORDER = (
+    Family("dxx", "δxx T(x; tx) · T(y; ty)", "second horizontal derivative", ((Term("second", "identity"),),)),
+    Family("dyy", "T(x; tx) · δyy T(y; ty)", "second vertical derivative", ((Term("identity", "second"),),)),
+    Family("dxy", "δx T(x; tx) · δy T(y; ty)", "mixed second derivative", ((Term("central", "central"),),)),
+    Family(
+        "laplacian",
+        "∇5² T(x; tx) · T(y; ty)",
+        "sum of both second derivatives",
+        ((Term("second", "identity"), Term("identity", "second")),),
+    ),
+)
+
+_TWO_SCALE = Family(
+    "dog",
+    "T(x, y; t1) - T(x, y; t2), t1 < t2",
+    "difference of two smoothings",
+    ((Term("identity", "identity"),),),
+    two_scales=True,
+)
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {family.name: family for family in (*_IDEAL8, *_JETS, *_SECOND_ORDER, _TWO_SCALE)}
+)
+"""Every family by name: those of the paper's filters 1 to 8 in their order, the jets, second derivatives, two scales."""
+
+SECOND_ORDER: tuple[str, ...] = tuple(family.name for family in _SECOND_ORDER)
+"""Names of the families of second order: both second derivatives, the mixed one and the Laplacian."""
 
 JETS: tuple[str, ...] = tuple(family.name for family in _JETS)
 """Names of the jets of order 1, 2 and 3: free mixtures of all derivatives up to an order."""

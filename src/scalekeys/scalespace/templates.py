@@ -20,6 +20,8 @@ from scalekeys.shapes import ArrayLike, as_float_tensor
 
 Order: TypeAlias = Literal[0, 2]
 _HEAT_REACH = 2  # two derivatives in t, each a second difference
+GAP = 0.05
+"""Smallest difference of the two variances of a two-scale family; below it the difference is a Laplacian."""
 _DERIVATIVES = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # orders in (t_x, t_y) of K, K_1, K_2, K_11, K_12, K_22
 
 
@@ -68,8 +70,8 @@ class TemplatePlan:
         Parameters
         ----------
         parameters : Tensor, shape (filters, 2)
-            ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength, or ``(t, unused)`` with a common
-            scale.
+            ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength, or ``(t, d)`` for one with two
+            scales t and ``t + GAP + d``, or ``(t, unused)`` with a common scale.
         max_variance : float, optional
             Upper bound of the variances; see :func:`discrete_gaussian`.
         order : {0, 2}
@@ -82,6 +84,8 @@ class TemplatePlan:
         """
         if self.family.has_alpha:
             return self._sharpened(parameters, max_variance, order)
+        if self.family.two_scales:
+            return self._between_scales(parameters, max_variance, order)
         if self.common:
             moving = self._separable(parameters[:, :1], max_variance, order)
             return _along_both_axes(moving) if order else moving
@@ -95,6 +99,15 @@ class TemplatePlan:
             return fixed + alpha[:, None] * moving
         p, dp, zero, ddp, _, _ = _along_both_axes(moving).unbind(1)
         return torch.stack([fixed + alpha * p, alpha * dp, p, alpha * ddp, dp, zero], dim=1)
+
+    def _between_scales(self, parameters: Tensor, max_variance: float | None, order: Order) -> Tensor:
+        wide = parameters.sum(-1, keepdim=True) + GAP
+        inner = self._separable(parameters[:, :1], max_variance, order)
+        outer = self._separable(wide, None if max_variance is None else 2 * max_variance + GAP, order)
+        if order == 0:
+            return inner - outer
+        (k, dk, _, ddk, _, _), (m, dm, _, ddm, _, _) = (_along_both_axes(part).unbind(1) for part in (inner, outer))
+        return torch.stack([k - m, dk - dm, -dm, ddk - ddm, -ddm, -ddm], dim=1)
 
     def _separable(self, variances: Tensor, max_variance: float | None, order: Order) -> Tensor:
         """Components that depend on the scale, and their derivatives, for one variance or one along each axis."""
@@ -160,7 +173,7 @@ def template(
         A family, for example ``"dx+"`` or ``"smooth"``.
     sigma : Tensor or array, shape (..., 2)
         Scale parameters ``(sigma_x, sigma_y)``, standard deviations in pixels, at least 0. `sharpen` has one scale
-        only and uses ``sigma_x``.
+        only and uses ``sigma_x``; for `dog` they are the smaller and the larger scale.
     size : int or (int, int)
         Side, or rows and columns, of the window; odd.
     alpha : Tensor, array or float, shape (...), optional
@@ -195,6 +208,8 @@ def template(
     if plan.family.has_alpha == (alpha is None):
         raise ModelError(f"family {name!r} {'needs' if alpha is None else 'takes no'} alpha")
     parameters = _parameters(scales, alpha)
+    if plan.family.two_scales:
+        parameters = torch.stack([parameters[..., 0], parameters[..., 1] - parameters[..., 0] - GAP], dim=-1)
     return plan(parameters.reshape(-1, 2))[:, 0, 0].reshape(*scales.shape[:-1], *plan.size)
 
 

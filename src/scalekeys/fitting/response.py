@@ -1,0 +1,91 @@
+"""Least squares in what a filter answers to the patches that it sees, not in its weights."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from scalekeys.fitting.dense import Dense, orthogonal_to_constants
+from scalekeys.fitting.grids import FamilyGrid
+from scalekeys.fitting.loss import Solution
+from scalekeys.fitting.products import Products
+from scalekeys.fitting.projection import explained, weights_of
+from scalekeys.fitting.squares import AffineSquares, Projected, SquaresObjective
+from scalekeys.fitting.targets import Targets
+
+_GAIN = 0.1
+_BYTES = 2**26  # of the largest array of the coarse search
+
+
+class ResponseSquares(AffineSquares):
+    """``(h - m)^T S (h - m)`` in units of that of the best constant, less 1, with free coefficients and offset.
+
+    The metric S of each filter is the covariance of its input patches. What is orthogonal to constants in the sense of
+    S takes the place of what has mean zero.
+    """
+
+    def __init__(self, targets: Targets, grid: FamilyGrid) -> None:
+        super().__init__(targets, grid)
+        assert targets.metric is not None
+        centred = orthogonal_to_constants(targets.taps[:, None], targets.metric)
+        energy = (centred @ targets.metric @ centred.mT)[:, 0, 0].clamp(min=torch.finfo(centred.dtype).tiny)
+        self._metric = targets.metric / energy[:, None, None]
+        self._centred = centred[:, 0]
+        self._family = Dense(grid.plan, targets.size)
+
+    @classmethod
+    def coarse_of_all(
+        cls, losses: "list[ResponseSquares]"  # type: ignore[override]
+    ) -> Callable[[list[Tensor]], list[Tensor]]:
+        """Return the coarse losses family by family: each filter has templates of its own, in its own sense."""
+        return lambda rows: [loss.coarse(mine) for loss, mine in zip(losses, rows, strict=True)]
+
+    def coarse(self, rows: Tensor) -> Tensor:
+        """Return minus the share of the energy that the components of each node explain."""
+        templates = self.grid.plan(self.grid.nodes.pairs)[:, 0].flatten(2).to(self._metric)  # (nodes, components, taps)
+        at_once = max(1, _BYTES // (4 * templates.numel()))
+        parts = [self._coarse(some, templates.float()) for some in rows.split(at_once)]
+        return torch.cat(parts) if parts else self._metric.new_empty(0, len(templates))
+
+    def _coarse(self, rows: Tensor, templates: Tensor) -> Tensor:
+        metric = self._metric[rows].float()
+        ones = metric.sum(-1)
+        weighted = templates.flatten(0, 1) @ metric  # (filters, nodes * components, taps)
+        weighted = weighted.unflatten(1, templates.shape[:2])
+        sums = (templates @ ones.T).movedim(-1, 0) / ones.sum(-1).sqrt()[:, None, None]  # with the unit constant
+        aim = (metric @ self._centred[rows].float()[..., None])[..., 0]
+        with_filters = (templates @ aim.T).movedim(-1, 0)  # (filters, nodes, components)
+        count = templates.shape[1]
+        gram = {
+            (a, b): ((weighted[:, :, a] * templates[:, b]).sum(-1) - sums[..., a] * sums[..., b])[None]
+            for a in range(count)
+            for b in range(a, count)
+        }
+        return -explained(Products([with_filters[None, ..., c] for c in range(count)], gram))
+
+    def limit(self, rows: Tensor, best: Tensor) -> Tensor:  # noqa: ARG002
+        """Bound by experience: between nodes the share explained grows by less than a tenth."""
+        return best + _GAIN
+
+    def limit_by_node(self, rows: Tensor, best: Tensor) -> Tensor:
+        """Bound it in the same way at all nodes."""
+        return self.limit(rows, best)[:, None]
+
+    def objective(self, problem: Tensor) -> SquaresObjective:
+        """Return minus the share of the energy that is explained."""
+        return Projected(self._family, self._family.fold(self._centred[problem], self._metric[problem]))
+
+    def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:  # noqa: ARG002
+        """Return that of least squares in the sense of the metric."""
+        rows = parameters.T.contiguous()
+        weights = weights_of(self._family.products(self._family.fold(self._centred, self._metric), rows, centred=True))
+        model = self._family.mixed(rows, weights)
+        ones = self._metric.sum(-1)
+        offset = ((self.targets.taps - model) * ones).sum(-1) / ones.sum(-1)
+        return Solution(weights.T, offset, model + offset[:, None])
+
+
+def response_share(targets: Tensor, residual: Tensor, metric: Tensor) -> Tensor:
+    """Return the share of the variance of its responses that is not that of the residual: shape (filters,)."""
+    lost, whole = (((rows[:, None] @ metric) @ rows[..., None])[:, 0, 0] for rows in (residual, targets))
+    return 1 - lost / whole
