@@ -31,7 +31,7 @@ def open_module(
     CheckpointError
         If it is a TorchScript module, or a layer has not been initialised, or `weights` is given.
     """
-    module = _unwrapped(module)
+    module = unwrapped(module)
     kind = type(module).__name__
     label = label or f"the module {kind}"
     refuse_choice(label, weights)
@@ -58,7 +58,8 @@ def open_module(
     return Checkpoint(label, model or kind, tensors, tuple(layers), load, notes=tuple(notes), unread=unread)
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the network inside data-parallel and compiled wrappers."""
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while True:
         if isinstance(module, parallel):

@@ -20,7 +20,12 @@ def analyze(
     weights: Annotated[
         str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
     ] = None,
-    model: Annotated[str, typer.Option(help="What to fit: ideal8, or family names separated by commas.")] = "ideal8",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="What to fit: ideal8, second-order, jet1 to jet3, auto (all compete), or families with commas."
+        ),
+    ] = "ideal8",
     seed: Annotated[int, typer.Option(help="Seed of the random control.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,

@@ -41,16 +41,17 @@ def fit(
     filters : FilterBank, or Tensor or array of shape (..., rows, cols)
         Filters of any odd size; several sizes in one bank are fitted size by size.
     model : str or sequence of str
-        ``"ideal8"`` for the eight idealized receptive fields of the paper, ``"second-order"`` for `dxx`, `dyy`, `dxy` and
-        `laplacian`, the name of one family (``"dog"`` is the difference of two smoothings), or several names.
+        ``"ideal8"`` for the eight idealized receptive fields of the paper, ``"second-order"`` for `dxx`, `dyy`, `dxy`
+        and `laplacian`, the name of one family (``"dog"`` is the difference of two smoothings), or several names.
         ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients. With
         ``"auto"`` all of these compete by evidence, and a filter whose best model has no more of it than white noise
         reaches in one filter of twenty is `unexplained`.
     criterion : {"l2", "l1", "response", "variance", "variance-continuous"}
         What decides the scales. `l2`, `l1`: the least sum of squared or of absolute differences between filter and
         model. `response`: the least variance of the difference of what both answer to the patches that the filter
-        sees, ``(h - m)^T S (h - m)`` with their `covariance` S. `variance`: the template that is as wide as the filter along each axis, both weighted with the template
-        at scale 1. `variance-continuous`: the same width, turned into a scale by the formula for continuous Gaussians.
+        sees, ``(h - m)^T S (h - m)`` with their `covariance` S. `variance`: the template that is as wide as the
+        filter along each axis, both weighted with the template at scale 1. `variance-continuous`: the same width,
+        turned into a scale by the formula for continuous Gaussians.
     scales : {"per-axis", "common", "shared"}
         A scale for each axis, one for both, or one for a group of filters. (`sharpen` always has one for both, and a
         strength alpha.)

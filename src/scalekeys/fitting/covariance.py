@@ -322,7 +322,9 @@ def _of_layer(layer: LayerFilters, covariance: PatchCovariance) -> Tensor:
     taps, found = layer.filters[0].numel(), covariance.layers.get(layer.name)
     if found is None:
         seen = "nothing went through it" if layer.name in covariance.unseen else "it was not measured"
-        raise FilterError(f"layer {layer.name!r}: the covariance says nothing of it, {seen}; measure it with this network")
+        raise FilterError(
+            f"layer {layer.name!r}: the covariance says nothing of it, {seen}; measure it with this network"
+        )
     if found.shape != (len(layer), taps, taps):
         raise FilterError(
             f"layer {layer.name!r}: has {len(layer)} filters of {taps} taps, but the covariance has shape "

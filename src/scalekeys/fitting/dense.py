@@ -82,7 +82,7 @@ def orthogonal_to_constants(rows: Tensor, metric: Tensor | None) -> Tensor:
 
 
 def _derivatives(products: Tensor) -> Tensor:
-    """Derivatives of ``<a, b>``, given the products of all derivatives of a and b: from (6, 6, n) to (6, n)."""
+    """Return the derivatives of ``<a, b>``, given the products of all derivatives: from (6, 6, n) to (6, n)."""
     p = products
     return torch.stack(
         [

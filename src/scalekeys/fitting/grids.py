@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import torch
@@ -71,7 +72,7 @@ class Nodes:
         out = []
         for values, place in zip((self.first, self.second), position.double().unbind(-1), strict=True):
             logs = torch.log1p(values).to(place)
-            place = place.clamp(0, len(logs) - 1)  # noqa: PLW2901
+            place = place.clamp(0, len(logs) - 1)
             below = place.floor().long()
             above = (below + 1).clamp(max=len(logs) - 1)
             out.append(torch.expm1(torch.lerp(logs[below], logs[above], place - below)))
@@ -159,7 +160,9 @@ class FamilyGrid:
     @cached_property
     def fine_angles(self) -> Dictionary:
         """The same on a finer grid, for objectives with kinks, whose valleys are narrow."""
-        return Dictionary(self.fine_nodes, _atoms(self._bases(self.fine_nodes)), self.angles.reach.max() / _REFINEMENT**2)
+        return Dictionary(
+            self.fine_nodes, _atoms(self._bases(self.fine_nodes)), self.angles.reach.max() / _REFINEMENT**2
+        )
 
     def distances(self, norm: Norm) -> Dictionary:
         """Return the dictionary for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
@@ -192,12 +195,12 @@ class FamilyGrid:
         return ALPHA_MAX if axis == 1 and self.family.has_alpha else self.max_variance
 
     def _spaced(self, axis: int) -> Tensor:
-        """Values of one parameter, from zero to the largest; every fourth is an angle of at most about one step apart."""
+        """Return values of one parameter from zero to the largest; every fourth is about an angle of one step apart."""
         probes = variance_nodes(_PROBES, self._largest(axis))
         others = variance_nodes(_OTHERS, self._largest(1 - axis))
         pairs = Nodes(probes, others) if axis == 0 else Nodes(others, probes)
         bases = self._bases(pairs).unflatten(0, pairs.shape).movedim(axis, 0)
-        steps = torch.stack([_angles(a, b) for a, b in zip(bases[:-1], bases[1:], strict=True)]).amax(-1)
+        steps = torch.stack([_angles(a, b) for a, b in pairwise(bases)]).amax(-1)
         length = torch.nn.functional.pad(steps.cumsum(0), (1, 0))
         if float(length[-1]) < _RANK_TOLERANCE:  # this parameter changes nothing
             return torch.zeros(1, dtype=torch.float64)
@@ -223,7 +226,8 @@ class FamilyGrid:
         bends = torch.stack([_second_difference(*bases[i - 1 : i + 2]) for i in range(1, len(bases) - 1)])
         bends = torch.nn.functional.pad(bends, (0, 0, 1, 0)).unflatten(0, (cells, _REFINEMENT))
         # The step of the finer grid changes at a node, where a difference of second order says nothing.
-        return bends[:, 1:].amax(1).movedim(0, axis).float() * _REFINEMENT**2
+        largest: Tensor = bends[:, 1:].amax(1).movedim(0, axis).float() * _REFINEMENT**2
+        return largest
 
     def _templates(self, nodes: Nodes) -> Tensor:
         """Templates of a family of one component at every pair of nodes: shape (pairs, taps)."""
@@ -240,7 +244,8 @@ class FamilyGrid:
         energies, mixtures = torch.linalg.eigh(components.mT @ components)
         kept = energies > _RANK_TOLERANCE * energies[:, -1:]
         scale = torch.where(kept, energies.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
-        return components @ (mixtures * scale[:, None])
+        bases: Tensor = components @ (mixtures * scale[:, None])
+        return bases
 
     def _corners(self) -> Tensor:
         """Nodes around each point of the finer grid, by flat index: shape (finer pairs, 4)."""
@@ -273,7 +278,8 @@ def _second_difference(before: Tensor, here: Tensor, after: Tensor) -> Tensor:
     """Norm of the second difference of unit vectors (with the signs that fit) or of projectors, given their bases."""
     if here.shape[-1] == 1:
         before, after = (side * torch.sign((side * here).sum(-2, keepdim=True)) for side in (before, after))
-        return (before - 2 * here + after).norm(dim=(-2, -1))
+        length: Tensor = torch.linalg.vector_norm(before - 2 * here + after, dim=(-2, -1))
+        return length
     bases, weights = (before, here, after), (1.0, -2.0, 1.0)
     total = torch.zeros(here.shape[:-2], dtype=here.dtype)
     for a, wa in zip(bases, weights, strict=True):
@@ -291,7 +297,7 @@ def _over_cells(edges: Tensor, axis: int) -> Tensor:
 
 
 def _around_nodes(cells: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return the largest value of the cells within two steps of each node, where a climb to a maximum may lead: (nodes,)."""
+    """Return the largest value of the cells within two steps of each node, as far as a climb may lead: (nodes,)."""
     for axis, count in enumerate(shape):
         if cells.shape[axis] < count:  # from cells to nodes
             padded = torch.nn.functional.pad(cells.movedim(axis, 0), (0, 0, 2, 2), value=0.0)

@@ -160,7 +160,8 @@ class Affine(Loss):
 def local_minima(values: Tensor, nodes: Nodes, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return filter, position and value of each local minimum of a grid that is not above the limit there.
 
-    The position, in numbers of nodes, is the vertex of the parabolas through the values around; the value is the node's.
+    The position, in numbers of nodes, is the vertex of the parabolas through the values around; the value is that of
+    the node.
     """
     problem, node = (values <= limit.to(values)).nonzero().unbind(-1)
     around = values[problem[:, None], nodes.neighbours.to(values.device)[node]]
@@ -171,4 +172,3 @@ def local_minima(values: Tensor, nodes: Nodes, limit: Tensor) -> tuple[Tensor, T
     bend = before - 2 * here + after
     vertex = (0.5 * (before - after) / torch.where(bend > 0, bend, 1.0)).clamp(-0.5, 0.5)
     return problem, torch.stack([node // nodes.shape[1], node % nodes.shape[1]], dim=-1) + vertex, value[minimal]
-

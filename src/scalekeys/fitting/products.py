@@ -1,4 +1,4 @@
-"""Scalar products of filters with templates and of templates with each other, which is all that least squares asks for."""
+"""Scalar products of filters with templates, and of templates: all that least squares asks for."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self

@@ -84,7 +84,7 @@ def _block(products: Products, block: list[int]) -> tuple[Tensor, Tensor, Tensor
 
 
 class _Factors:
-    """``Q = L D L^T`` of one block; pivots that rounding has eaten are held up, so that dependent components do no harm."""
+    """``Q = L D L^T`` of one block; pivots eaten by rounding are held up, so that dependent components do no harm."""
 
     def __init__(self, products: Products, block: list[int]) -> None:
         self._lower: dict[tuple[int, int], Tensor] = {}
@@ -105,7 +105,7 @@ class _Factors:
         out: list[Tensor] = []
         for i, value in enumerate(right):
             for j in range(i):
-                value = value - self._lower[i, j] * out[j]  # noqa: PLW2901
+                value = value - self._lower[i, j] * out[j]
             out.append(value)
         return out
 
@@ -130,7 +130,7 @@ def _dot(tables: list[Tensor], weights: list[Tensor], rows: slice = slice(None))
 
 
 def _dot_scaled(first: list[Tensor], second: list[Tensor], factors: _Factors) -> Tensor:
-    """``a D^-1 b``."""
+    """Return ``a D^-1 b``."""
     total = first[0] * second[0] / factors.pivots[0]
     for a, b, pivot in zip(first[1:], second[1:], factors.pivots[1:], strict=True):
         total = total + a * b / pivot

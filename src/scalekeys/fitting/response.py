@@ -1,13 +1,13 @@
 """Least squares in what a filter answers to the patches that it sees, not in its weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from scalekeys.fitting.dense import Dense, orthogonal_to_constants
 from scalekeys.fitting.grids import FamilyGrid
-from scalekeys.fitting.loss import Solution
+from scalekeys.fitting.loss import Loss, Solution
 from scalekeys.fitting.products import Products
 from scalekeys.fitting.projection import explained, weights_of
 from scalekeys.fitting.squares import AffineSquares, Projected, SquaresObjective
@@ -34,9 +34,7 @@ class ResponseSquares(AffineSquares):
         self._family = Dense(grid.plan, targets.size)
 
     @classmethod
-    def coarse_of_all(
-        cls, losses: "list[ResponseSquares]"  # type: ignore[override]
-    ) -> Callable[[list[Tensor]], list[Tensor]]:
+    def coarse_of_all(cls, losses: Sequence[Loss]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
         """Return the coarse losses family by family: each filter has templates of its own, in its own sense."""
         return lambda rows: [loss.coarse(mine) for loss, mine in zip(losses, rows, strict=True)]
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from scalekeys.fitting.grids import family_grid
-from scalekeys.fitting.losses import Loss, loss_of
+from scalekeys.fitting.loss import Loss
+from scalekeys.fitting.losses import loss_of
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.targets import Targets
 from scalekeys.scalespace import FAMILIES
@@ -171,7 +172,7 @@ def _starts_of(
     start: int,
     stop: int,
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Starts of each family for a few filters."""
+    """Return the starts of each family for a few filters."""
     here = torch.arange(start, stop, device=filters.device)
     mine = [here if len(rows) == len(filters) else _between(rows, start, stop) for _, rows, _ in losses]
     coarse = coarse_of_all(mine)

@@ -1,10 +1,10 @@
 """Scalar products of filters with templates, and of templates, without making the templates.
 
-A template is a sum of outer products of two profiles, and a profile has few distinct taps: that of a smoothing is even,
-that of a centred difference odd, that of a one-sided difference odd about half a pixel. A filter is folded by these
-symmetries once, ``H = F_y h F_x^T``; then ``<h, y x^T> = y^T H x`` with profiles of half the length, and the products of
-templates are products of those of their profiles. Everything is laid out with the filters last, so that each step is one
-operation on long rows.
+A template is a sum of outer products of two profiles, and a profile has few distinct taps: that of a smoothing is
+even, that of a centred difference odd, that of a one-sided difference odd about half a pixel. A filter is folded by
+these symmetries once, ``H = F_y h F_x^T``; then ``<h, y x^T> = y^T H x`` with profiles of half the length, and the
+products of templates are products of those of their profiles. Everything is laid out with the filters last, so that
+each step is one operation on long rows.
 """
 
 from dataclasses import dataclass, replace
@@ -78,11 +78,12 @@ class AxisProfiles:
         self.fold_of = tuple(fold_of)
         # Below the folded taps of a profile stand their sum over the window and the central tap.
         ends = [
-            np.stack([fold.sum(1).numpy(), fold[:, fold.shape[1] // 2].numpy()]) for fold in (self.folds[k] for k in fold_of)
+            np.stack([fold.sum(1).numpy(), fold[:, fold.shape[1] // 2].numpy()])
+            for fold in (self.folds[k] for k in fold_of)
         ]
-        rows = [np.concatenate([taps, end @ taps], axis=1) for taps, end in zip(folded, ends, strict=True)]
-        self._counts = [part.shape[1] for part in rows]
-        self._matrix = torch.from_numpy(np.concatenate(rows, axis=1)).flatten(0, 1)
+        extended = [np.concatenate([taps, end @ taps], axis=1) for taps, end in zip(folded, ends, strict=True)]
+        self._counts = [part.shape[1] for part in extended]
+        self._matrix = torch.from_numpy(np.concatenate(extended, axis=1)).flatten(0, 1)
         self._series: KernelSeries = kernel_series(half.shape[-1] - 1, maximum)
         self._crossings = {
             (a, b): self.folds[fold_of[a]] @ self.folds[fold_of[b]].T

@@ -1,4 +1,4 @@
-"""The discrete analogue of the Gaussian as a Chebyshev series in its variance: two matrix products for any number of t.
+"""The discrete analogue of the Gaussian as a Chebyshev series in its variance, for any number of t at once.
 
 The recurrence of :func:`scalekeys.scalespace.discrete_gaussian` is exact for every t, and walks through dozens of steps.
 A search asks for the same few taps at millions of variances inside one known interval, on which a short series is exact
@@ -29,8 +29,8 @@ class KernelSeries:
 
     Notes
     -----
-    The series runs in ``s = t / (c + t)`` with ``c = sqrt(maximum)``, scaled to ``-1 .. 1``. Its length is the shortest of
-    a few for which the error that is measured between the nodes stays below 2e-14.
+    The series runs in ``s = t / (c + t)`` with ``c = sqrt(maximum)``, scaled to ``-1 .. 1``. Its length is the shortest
+    of a few for which the error that is measured between the nodes stays below 2e-14.
     """
 
     def __init__(self, radius: int, maximum: float) -> None:

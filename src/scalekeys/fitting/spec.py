@@ -119,9 +119,7 @@ def _check_sense(spec: FitSpec) -> None:
                 if model.is_jet
                 else "the moments of the paper are those of the eight families"
             )
-            raise ModelError(
-                f"normalization 'moment' makes no sense for {name!r}: {why}; use normalization='affine'"
-            )
+            raise ModelError(f"normalization 'moment' makes no sense for {name!r}: {why}; use normalization='affine'")
         if spec.by_variance and not (name in IDEAL8 or model.is_separable):
             why = "a mixture of derivatives" if model.is_jet else "a sum of terms"
             raise ModelError(
@@ -137,6 +135,6 @@ def _check_sense(spec: FitSpec) -> None:
         )
     if spec.selects and (spec.criterion != "l2" or spec.normalization != "affine" or spec.scales != "per-axis"):
         raise ModelError(
-            "model 'auto' weighs models by the squares that they leave, with free amplitudes and a scale for each axis: "
+            "'auto' weighs models by the squares that they leave, with free amplitudes and a scale for each axis: "
             "use it with criterion='l2', normalization='affine' and scales='per-axis'"
         )

@@ -14,8 +14,8 @@ from scalekeys.fitting.absolute import weighted_least_squares
 from scalekeys.fitting.grids import FamilyGrid
 from scalekeys.fitting.loss import FLOAT32_SLACK, Affine, Loss, Solution, local_minima
 from scalekeys.fitting.moments import MomentLoss
-from scalekeys.fitting.projection import projection, weights_of
 from scalekeys.fitting.products import FoldedTargets, ScalarProducts
+from scalekeys.fitting.projection import projection, weights_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,7 @@ class Targets:
     @property
     def filters(self) -> FilterStack:
         """The filters as rows and columns."""
-        return self.taps.unflatten(1, self.size)
+        return self.taps.reshape(-1, *self.size)
 
     @cached_property
     def means(self) -> Float[Tensor, "filters"]:

@@ -14,6 +14,9 @@ from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.targets import Targets
 from scalekeys.scalespace import FAMILIES, Family, Window, template_plan
 
+_CONTINUOUS = {0: 2.0, 1: 2 / 3, 2: 6 / 7}
+"""The variance of a continuous Gaussian, or of its derivative of that order, in units of the variance of its square."""
+
 _NODES = 513
 _NEWTON_STEPS = 12
 _NO_WIDTH = 1e-9
@@ -78,7 +81,7 @@ def _variances(filters: Tensor, model: Family, spec: FitSpec) -> Tensor:
         filters = filters - dc_offset(filters)[:, None, None]
     measured = spread(filters, weight=weight).covariance.diagonal(dim1=-2, dim2=-1)
     if spec.criterion == "variance-continuous":
-        ratio = torch.tensor([2 / (1 + 2 * order) for order in model.order], dtype=torch.float64).to(measured)
+        ratio = torch.tensor([_CONTINUOUS[order] for order in model.order], dtype=torch.float64).to(measured)
         return (measured * ratio).clamp(max=max_sigma(size) ** 2)
     return torch.stack([_inverse(measured[:, axis], axis, model, size, spec.window) for axis in (0, 1)], dim=-1)
 

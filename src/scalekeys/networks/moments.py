@@ -71,7 +71,7 @@ class PatchMoments:
         for start in range(0, maps.shape[1], at_a_time):
             part = slice(start, start + at_a_time)
             padded = F.pad(maps[:, part].to(torch.float64), window.padding)
-            shift = _mean_within(padded)
+            shift = padded.mean((0, 2, 3), keepdim=True)
             padded -= shift
             mean = (by_row @ padded.sum(0) @ by_col.mT).flatten(1) / new
             products = _products(padded, by_row, by_col, window.dilation) - new * _square(mean)
@@ -89,12 +89,6 @@ def _positions(size: int, window: Window, axis: int) -> Tensor:
     starts = torch.arange(0, max(size - reach, 0), stride)
     places = torch.zeros(taps, size, dtype=torch.float64)
     return places.scatter_(1, torch.arange(taps)[:, None] * dilation + starts, 1.0)
-
-
-def _mean_within(maps: Tensor) -> Tensor:
-    """Return the mean of each channel; that of a constant one exactly, so that nothing but zeros is left without it."""
-    axes = (0, 2, 3)
-    return maps.mean(axes, keepdim=True).clamp(maps.amin(axes, keepdim=True), maps.amax(axes, keepdim=True))
 
 
 def _products(maps: Tensor, by_row: Tensor, by_col: Tensor, dilation: Sequence[int]) -> Tensor:

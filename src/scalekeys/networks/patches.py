@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from scalekeys.checkpoints.module import _unwrapped, open_module
+from scalekeys.checkpoints.module import unwrapped, open_module
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.fitting.covariance import PatchCovariance, shrunk
 from scalekeys.networks.moments import PatchMoments, Window
@@ -72,7 +72,7 @@ def patch_covariance(module: nn.Module, batches: Batch | Iterable[Batch], *, shr
     """
     opened = open_module(module)
     opened.bank()  # refuses what has no depthwise layers, or none with values
-    network = _unwrapped(module)
+    network = unwrapped(module)
     layers = {layer.name: _convolution(network, layer.key) for layer in opened.layers}
     like = next(parameter for parameter in network.parameters() if parameter.is_floating_point())
     watcher, number = _Watcher(layers), 0

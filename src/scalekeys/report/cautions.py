@@ -32,6 +32,10 @@ _STATUS_WORDS: dict[str, str] = {
         "A kernel with an even side has no central pixel, so the idealized receptive fields are not defined on it. "
         "Such a filter is counted, not fitted."
     ),
+    "unexplained": (
+        "Even the best of all models has no more evidence than it has for one in twenty filters of white noise of the "
+        "same size. The family of such a filter means nothing."
+    ),
 }
 
 _AT_LARGEST_SCALE = (

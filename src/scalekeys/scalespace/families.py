@@ -153,7 +153,7 @@ _TWO_SCALE = Family(
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {family.name: family for family in (*_IDEAL8, *_JETS, *_SECOND_ORDER, _TWO_SCALE)}
 )
-"""Every family by name: those of the paper's filters 1 to 8 in their order, the jets, second derivatives, two scales."""
+"""Every family by name: those of the paper's filters 1 to 8 in their order, the jets, second order, two scales."""
 
 SECOND_ORDER: tuple[str, ...] = tuple(family.name for family in _SECOND_ORDER)
 """Names of the families of second order: both second derivatives, the mixed one and the Laplacian."""

@@ -56,7 +56,7 @@ class TemplatePlan:
         self._fixed = [[family.impulse * ((r, c) == centre) for c in range(size[1])] for r in range(size[0])]
 
     def operators(self, axis: str) -> np.ndarray:
-        """Return the matrices from ``T(-wide .. wide; t)`` to the profiles along an axis, and to their derivatives in t.
+        """Return the matrices from ``T(-wide .. wide; t)`` to the profiles along an axis and their derivatives in t.
 
         Shape (3, components, terms, taps, 2 wide + 1); a missing term of a component is zero.
         """

@@ -1,0 +1,122 @@
+"""Models of different numbers compete by evidence, and noise is called unexplained."""
+
+import numpy as np
+import pytest
+import torch
+
+import scalekeys as sk
+from scalekeys.fitting import MODELS
+from scalekeys.fitting.evidence import evidence, numbers_of
+from scalekeys.scalespace import FAMILIES, SECOND_ORDER, template, template_plan
+
+PLAIN = [name for name in MODELS["auto"] if not FAMILIES[name].is_jet]
+
+
+def _noise(count, side, seed=0):
+    return torch.randn(count, side, side, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_evidence_is_a_difference_of_information_criteria():
+    # BIC = n log(RSS / n) + p log n, of a constant (p = 1) and of a model.
+    filters = _noise(5, 7)
+    fit = sk.fit(filters, "jet2")
+    taps, numbers = 49, 9
+    centred = (filters - filters.mean((-2, -1), keepdim=True)).square().sum((-2, -1))
+    constant = taps * torch.log(centred / taps) + np.log(taps)
+    model = taps * torch.log(fit.residual_l2.square() / taps) + numbers * np.log(taps)
+    np.testing.assert_allclose(fit.evidence, constant - model, rtol=1e-9)
+    assert numbers_of("jet2") == numbers
+
+
+def test_the_best_of_all_models_has_the_most_evidence():
+    filters = torch.cat([sk.master_keys(), _noise(20, 7)])
+    fit = sk.fit(filters, "auto")
+    alone = torch.stack([sk.fit(filters, name).evidence for name in MODELS["auto"]])
+    np.testing.assert_allclose(fit.evidence, alone.amax(0), atol=1e-6)
+    assert [MODELS["auto"][i] for i in alone.argmax(0)] == list(fit.family)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_noisy_receptive_field_is_known_for_what_it_is(name):
+    # Two scales along the axes: with one for both, a wide `dog` is a `smooth`, and a narrow one a `laplacian`.
+    sigma = torch.tensor([[0.6, 0.9], [1.1, 0.7]], dtype=torch.float64)
+    if name == "dog":
+        sigma = torch.tensor([[0.5, 1.4], [0.7, 2.5]], dtype=torch.float64)
+    kernels = template(name, sigma, 7, **({"alpha": 0.6} if name == "sharpen" else {}))
+    norm = kernels.square().sum((-2, -1), keepdim=True).sqrt()
+    fit = sk.fit(kernels / norm + 1e-3 * _noise(2, 7), "auto")
+    assert list(fit.family) == [name, name]
+    assert set(fit.status) == {"ok"}
+
+
+def test_a_mixture_is_a_jet_and_not_a_single_derivative():
+    components = template_plan("jet2", (7, 7))(torch.full((1, 2), 0.8, dtype=torch.float64))[0, 0]
+    weights = torch.tensor([0.3, 1.0, 0.8, 0.7, 0.9, -0.8], dtype=torch.float64)
+    mixture = (weights[:, None, None] * components).sum(0)
+    fit = sk.fit(mixture[None] + 1e-4 * _noise(1, 7), "auto")
+    assert fit.family[0] == "jet2"
+    np.testing.assert_allclose(fit.coefficients[0, :6], weights, atol=0.05)
+
+
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_one_in_twenty_filters_of_noise_is_taken_for_something(side):
+    status = sk.fit(_noise(1500, side, seed=side), "auto").status
+    share = (status != "unexplained").mean()
+    assert share == pytest.approx(0.05, abs=0.025)  # four standard errors of both samples
+
+
+def test_models_that_would_fit_more_numbers_than_half_of_the_taps_do_not_compete():
+    filters = _noise(200, 3)
+    assert set(sk.fit(filters, "auto").family) <= set(PLAIN)
+    rows = sk.fit(torch.randn(2, 1, 5), "auto")
+    assert list(rows.status) == ["unsupported-size"] * 2
+
+
+def test_selection_knows_given_families():
+    fit = sk.fit(sk.master_keys(), "auto", families=["dx"] * 4 + ["jet1"] * 4)
+    assert list(fit.family) == ["dx"] * 4 + ["jet1"] * 4
+
+
+def test_scales_of_the_new_families_come_back():
+    generator = torch.Generator().manual_seed(2)
+    for name in SECOND_ORDER:
+        sigma = 0.4 + 0.8 * torch.rand(20, 2, generator=generator, dtype=torch.float64)
+        fit = sk.fit(3 * template(name, sigma, 7) - 1, name)
+        np.testing.assert_allclose(fit.sigma, sigma, atol=1e-4)
+        np.testing.assert_allclose(fit.amplitude, np.full(20, 3.0), rtol=1e-4)
+    inner = 0.3 + 0.5 * torch.rand(20, generator=generator, dtype=torch.float64)
+    outer = inner + 0.5 + torch.rand(20, generator=generator, dtype=torch.float64)
+    fit = sk.fit(2 * template("dog", torch.stack([inner, outer], -1), 7), "dog")
+    np.testing.assert_allclose(fit.sigma, torch.stack([inner, inner], -1), atol=1e-4)
+    np.testing.assert_allclose(fit.sigma_outer, outer, atol=1e-3)
+    assert sk.fit(sk.master_keys()).sigma_outer.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"criterion": "l1"}, "'auto' weighs models by the squares that they leave"),
+        ({"scales": "common"}, "'auto' weighs models by the squares"),
+        ({"normalization": "moment"}, "makes no sense for 'dxx'|makes no sense for 'jet1'"),
+    ],
+)
+def test_selection_says_what_it_needs(options, words):
+    with pytest.raises(sk.ModelError, match=words):
+        sk.fit(sk.master_keys(), "auto", **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        ("laplacian", {"criterion": "variance"}, "a sum of terms has no width of its own"),
+        ("dxx", {"normalization": "moment"}, "the moments of the paper are those of the eight families"),
+        ("dog", {"scales": "shared"}, "has two scales for each filter"),
+    ],
+)
+def test_what_a_new_family_cannot_do_is_said(model, options, words):
+    with pytest.raises(sk.ModelError, match=words):
+        sk.fit(sk.master_keys(), model, **options)
+
+
+def test_evidence_of_a_perfect_fit_is_finite():
+    assert torch.isfinite(evidence(torch.tensor([1.0, 0.0]), 4, 49)).all()
