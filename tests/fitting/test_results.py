@@ -9,8 +9,8 @@ from scalekeys.filters import FilterBank, LayerFilters
 
 _COLUMNS = [
     "model", "layer", "depth", "channel", "kernel_height", "kernel_width", "stride", "dilation", "family", "sigma_x",
-    "sigma_y", "alpha", "amplitude", "offset", "r2", "residual_l1", "residual_l2", "status",
-    "sigma_x_error", "sigma_y_error", "sigma_x_status", "sigma_y_status", "coefficients",
+    "sigma_y", "alpha", "sigma_outer", "amplitude", "offset", "r2", "r2_response", "evidence", "residual_l1", "residual_l2",
+    "status", "sigma_x_error", "sigma_y_error", "sigma_x_status", "sigma_y_status", "coefficients",
 ]  # fmt: skip
 
 
@@ -133,10 +133,13 @@ def test_the_share_explained_is_weighted_by_energy():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "ideal9"}, r"no model is called 'ideal9'; use one of ideal8, dy\+, dx-"),
+        ({"model": "ideal9"}, r"no model is called 'ideal9'; use one of ideal8, second-order, auto, dy\+, dx-"),
         ({"model": ("dx", "dz")}, "no family is called 'dz'"),
         ({"model": ()}, "name at least one family"),
-        ({"criterion": "l3"}, "criterion must be one of 'l2', 'l1', 'variance', 'variance-continuous', got 'l3'"),
+        (
+            {"criterion": "l3"},
+            "criterion must be one of 'l2', 'l1', 'response', 'variance', 'variance-continuous', got 'l3'",
+        ),
         ({"window": "round"}, "window must be one of 'exact', 'published', got 'round'"),
     ],
 )

@@ -204,7 +204,10 @@ def test_a_plan_is_built_once_for_each_combination():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "dxx"}, r"no family is called 'dxx'; the families are dy\+, dx-, dy-, dx\+, dx, dy, sharpen, smooth"),
+        (
+            {"name": "dxxx"},
+            r"no family is called 'dxxx'; the families are dy\+, dx-, dy-, dx\+, dx, dy, sharpen, smooth",
+        ),
         ({"size": 6}, "the window must have odd sides, so that it has a central pixel; got 6x6"),
         ({"size": (7, 4)}, "must have odd sides, so that it has a central pixel; got 7x4"),
         ({"size": -1}, "must have odd sides, so that it has a central pixel; got -1x-1"),

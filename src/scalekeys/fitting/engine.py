@@ -21,7 +21,7 @@ from scalekeys.fitting.variances import search_by_variance
 from scalekeys.scalespace import FAMILIES
 from scalekeys.shapes import FilterStack
 
-CHUNK = 65_536
+CHUNK = 131_072
 """Filters that are worked on at once; bounds the memory, never the result."""
 
 _WEIGHTED_CHUNK = 2_048  # where each filter has a matrix of its own

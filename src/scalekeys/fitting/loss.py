@@ -163,12 +163,15 @@ def local_minima(values: Tensor, nodes: Nodes, limit: Tensor) -> tuple[Tensor, T
     The position, in numbers of nodes, is the vertex of the parabolas through the values around; the value is that of
     the node.
     """
-    problem, node = (values <= limit.to(values)).nonzero().unbind(-1)
-    around = values[problem[:, None], nodes.neighbours.to(values.device)[node]]
-    value = around[:, 4]
-    minimal = (value <= around.amin(-1)).nonzero()[:, 0]
-    problem, node, around = problem[minimal], node[minimal], around[minimal]
+    flat, count = values.reshape(-1), values.shape[1]
+    place = (values <= limit.to(values)).reshape(-1).nonzero()[:, 0]
+    near = nodes.neighbours.to(values.device) - torch.arange(count, device=values.device)[:, None]  # by steps
+    for some in (slice(3, 6), slice(0, 9)):  # along one axis first, which leaves few for the other
+        around = flat.take(place[:, None] + near[:, some][place % count])
+        minimal = (flat.take(place) <= around.amin(-1)).nonzero()[:, 0]
+        place, around = place[minimal], around[minimal]
+    problem, node = place // count, place % count
     before, here, after = around[:, [1, 3]], around[:, 4:5], around[:, [7, 5]]
     bend = before - 2 * here + after
     vertex = (0.5 * (before - after) / torch.where(bend > 0, bend, 1.0)).clamp(-0.5, 0.5)
-    return problem, torch.stack([node // nodes.shape[1], node % nodes.shape[1]], dim=-1) + vertex, value[minimal]
+    return problem, torch.stack([node // nodes.shape[1], node % nodes.shape[1]], dim=-1) + vertex, flat.take(place)

@@ -1,8 +1,8 @@
 """The discrete analogue of the Gaussian as a Chebyshev series in its variance, for any number of t at once.
 
-The recurrence of :func:`scalekeys.scalespace.discrete_gaussian` is exact for every t, and walks through dozens of steps.
-A search asks for the same few taps at millions of variances inside one known interval, on which a short series is exact
-to rounding.
+The recurrence of :func:`scalekeys.scalespace.discrete_gaussian` is exact for every t, and walks through dozens of
+steps. A search asks for the same few taps at millions of variances inside one known interval, on which a short series
+is exact to rounding.
 """
 
 import math

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from scalekeys.checkpoints.module import unwrapped, open_module
+from scalekeys.checkpoints.module import open_module, unwrapped
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.fitting.covariance import PatchCovariance, shrunk
 from scalekeys.networks.moments import PatchMoments, Window
