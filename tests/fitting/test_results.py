@@ -9,8 +9,8 @@ from scalekeys.filters import FilterBank, LayerFilters
 
 _COLUMNS = [
     "model", "layer", "depth", "channel", "kernel_height", "kernel_width", "stride", "dilation", "family", "sigma_x",
-    "sigma_y", "alpha", "sigma_outer", "amplitude", "offset", "r2", "r2_response", "evidence", "residual_l1", "residual_l2",
-    "status", "sigma_x_error", "sigma_y_error", "sigma_x_status", "sigma_y_status", "coefficients",
+    "sigma_y", "alpha", "sigma_outer", "amplitude", "offset", "r2", "r2_response", "evidence", "residual_l1",
+    "residual_l2", "status", "sigma_x_error", "sigma_y_error", "sigma_x_status", "sigma_y_status", "coefficients",
 ]  # fmt: skip
 
 

@@ -16,15 +16,17 @@ from scalekeys.fitting.selection import noise_threshold, select
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.squares import Squares
 from scalekeys.fitting.targets import STATUSES, Prepared, prepare
+from scalekeys.fitting.threads import in_threads
 from scalekeys.fitting.uncertainty import scale_errors
 from scalekeys.fitting.variances import search_by_variance
 from scalekeys.scalespace import FAMILIES
 from scalekeys.shapes import FilterStack
 
-CHUNK = 131_072
-"""Filters that are worked on at once; bounds the memory, never the result."""
+CHUNK = 65_536
+"""Filters that one thread works on at once; bounds the memory, never the result."""
 
 _WEIGHTED_CHUNK = 2_048  # where each filter has a matrix of its own
+_LEAST_CHUNK = 8_192  # below it a second thread is not worth its while
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +95,20 @@ def fit_stack(
     -------
     StackFit
     """
-    parts = []
-    size = CHUNK if metric is None else _WEIGHTED_CHUNK
-    for start in range(0, len(filters), size):
-        chunk = slice(start, min(start + size, len(filters)))
+    threads = torch.get_num_threads() if filters.device.type == "cpu" else 1
+    most = CHUNK if metric is None else _WEIGHTED_CHUNK
+    size = min(most, max(_LEAST_CHUNK, -(-len(filters) // threads)))
+    chunks = [slice(start, min(start + size, len(filters))) for start in range(0, len(filters), size)]
+
+    def fitted(chunk: slice) -> StackFit:
         own = None if metric is None else metric(chunk)
-        parts.append(_fit_chunk(filters[chunk], spec, None if assigned is None else assigned[chunk], own))
+        return _fit_chunk(filters[chunk], spec, None if assigned is None else assigned[chunk], own)
+
+    parts = []
+    for part in in_threads(fitted, chunks, threads):
+        parts.append(part)
         if progress is not None:
-            progress(len(parts[-1].family))
+            progress(len(part.family))
     return concatenate(parts)
 
 

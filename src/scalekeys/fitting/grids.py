@@ -19,7 +19,7 @@ ALPHA_MAX = 10.0
 """Largest strength of `sharpen`; beyond it the template is a pure Laplacian to within a percent."""
 
 _STEP = 0.16  # radians between neighbouring nodes
-_PROBES, _OTHERS = 128, 6
+_PROBES, _OTHERS = 192, 6
 _REFINEMENT = 4
 _MARGIN = 1.1
 _RANK_TOLERANCE = 1e-9
@@ -30,10 +30,10 @@ def max_sigma(size: tuple[int, int]) -> float:
     return float(max(size))
 
 
-def variance_nodes(count: int, maximum: float) -> Tensor:
-    """Variances from 0 to `maximum`, even in ``t / (1 + t)``: about even in the angle between templates."""
-    position = torch.linspace(0, maximum / (1 + maximum), count, dtype=torch.float64)
-    return (position / (1 - position)).clamp(max=maximum)
+def variance_nodes(count: int, maximum: float, bend: float = 1.0) -> Tensor:
+    """Variances from 0 to `maximum`, even in ``t / (bend + t)``: about even in the angle between templates."""
+    position = torch.linspace(0, maximum / (bend + maximum), count, dtype=torch.float64)
+    return (bend * position / (1 - position)).clamp(max=maximum)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +196,7 @@ class FamilyGrid:
 
     def _spaced(self, axis: int) -> Tensor:
         """Return values of one parameter from zero to the largest; every fourth is about an angle of one step apart."""
-        probes = variance_nodes(_PROBES, self._largest(axis))
+        probes = variance_nodes(_PROBES, self._largest(axis), self._largest(axis) ** 0.5)
         others = variance_nodes(_OTHERS, self._largest(1 - axis))
         pairs = Nodes(probes, others) if axis == 0 else Nodes(others, probes)
         bases = self._bases(pairs).unflatten(0, pairs.shape).movedim(axis, 0)
