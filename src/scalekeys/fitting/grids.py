@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.fitting.dense import Dense
-from scalekeys.fitting.products import ScalarProducts
+from scalekeys.fitting.products import FamilyProducts
 from scalekeys.fitting.separable import Separable
 from scalekeys.scalespace import FAMILIES, Order, TemplatePlan, Window, template_plan
 
@@ -129,7 +129,7 @@ class FamilyGrid:
         return self._plan(parameters, None if parameters.device.type == "cpu" else self.max_variance, order)
 
     @cached_property
-    def products(self) -> ScalarProducts:
+    def products(self) -> FamilyProducts:
         """The scalar products of the family."""
         return Dense(self.plan, self.size) if self.family.two_scales else Separable(self._plan, self.max_variance)
 

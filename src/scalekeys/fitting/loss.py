@@ -122,6 +122,21 @@ class Loss(ABC):
         Parameters beyond the two of the family belong to the loss, which adds them to its starts.
         """
 
+    @classmethod
+    def refine_all(
+        cls,
+        losses: Sequence["Loss"],
+        problems: Sequence[Tensor],
+        starts: Sequence[Tensor],
+        turn: int,
+        earlier: Sequence[Tensor],
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Refine the starts of several families, see :meth:`refine`."""
+        return [
+            loss.refine(*own, turn, before)
+            for loss, *own, before in zip(losses, problems, starts, earlier, strict=True)
+        ]
+
     @staticmethod
     @abstractmethod
     def solve(basis: Tensor, targets: Tensor) -> Tensor:

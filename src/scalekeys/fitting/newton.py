@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-MAX_ITERATIONS = 60
+MAX_ITERATIONS = 30
 STEP_TOLERANCE = 1e-10
 ROUNDING = 4e-16
 UNSEEN, SHORT = 1e-11, 1e-4

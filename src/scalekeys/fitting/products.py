@@ -32,14 +32,18 @@ class FoldedTargets(Protocol):
 
 
 class ScalarProducts(Protocol):
+    """The scalar products of filters with templates, and of templates."""
+
+    def products(self, folded: FoldedTargets, parameters: Tensor, *, centred: bool) -> Products:
+        """Return the products at parameters of shape (2, n); of components less their means, if `centred`."""
+        ...
+
+
+class FamilyProducts(ScalarProducts, Protocol):
     """The scalar products of one family on a window."""
 
     def fold(self, targets: Tensor) -> FoldedTargets:
         """Make filters of shape (n, taps) ready."""
-        ...
-
-    def products(self, folded: FoldedTargets, parameters: Tensor, *, centred: bool) -> Products:
-        """Return the products at parameters of shape (2, n); of components less their means, if `centred`."""
         ...
 
     def mixed(self, parameters: Tensor, weights: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from scalekeys.fitting.grids import FamilyGrid
 from scalekeys.fitting.loss import Loss, Solution
 from scalekeys.fitting.products import Products
 from scalekeys.fitting.projection import explained, weights_of
-from scalekeys.fitting.squares import AffineSquares, Projected, SquaresObjective
+from scalekeys.fitting.squares import AffineSquares, Projected, Squares, SquaresObjective
 from scalekeys.fitting.targets import Targets
 
 _GAIN = 0.1
@@ -37,6 +37,8 @@ class ResponseSquares(AffineSquares):
     def coarse_of_all(cls, losses: Sequence[Loss]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
         """Return the coarse losses family by family: each filter has templates of its own, in its own sense."""
         return lambda rows: [loss.coarse(mine) for loss, mine in zip(losses, rows, strict=True)]
+
+    refine_all = Squares.refine_all
 
     def coarse(self, rows: Tensor) -> Tensor:
         """Return minus the share of the energy that the components of each node explain."""

@@ -67,10 +67,6 @@ class _Candidates:
         # At alpha = 0 a sharpening is an impulse, as `smooth` is at scale 0: the tie goes to the plainer family.
         return self.value + (_TIE if self.loss.grid.family.has_alpha else 0.0)
 
-    def refined(self, turn: int) -> "_Candidates":
-        parameters, value = self.loss.refine(self.problem, self.parameters, turn, self.earlier)
-        return replace(self, parameters=parameters, value=value, earlier=self.parameters)
-
     def joined(self, other: "_Candidates") -> "_Candidates":
         return replace(
             self,
@@ -135,7 +131,7 @@ def search(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> B
         losses.append((index, rows, loss(targets.select(rows), grid)))
     candidates = _starts(losses, filters)
     for turn in range(loss.rounds):
-        refined = [family.refined(turn) for family in candidates]
+        refined = _refined(candidates, turn)
         if turn == 0 and loss.rounds > 1:
             # A wide smoothing sees past small dents, but may leave a narrow valley: so the starts themselves stay in.
             refined = [family.joined(start) for family, start in zip(refined, candidates, strict=True)]
@@ -191,6 +187,19 @@ def _starts_of(
 def _between(rows: Tensor, start: int, stop: int) -> Tensor:
     """Positions in `rows` of those between two numbers."""
     return ((rows >= start) & (rows < stop)).nonzero()[:, 0]
+
+
+def _refined(candidates: list[_Candidates], turn: int) -> list[_Candidates]:
+    """Refine the candidates of all families by one round."""
+    if not candidates:
+        return []
+    parts = zip(*((c.loss, c.problem, c.parameters, c.earlier) for c in candidates), strict=True)
+    losses, problems, starts, earlier = map(list, parts)
+    found = candidates[0].loss.refine_all(losses, problems, starts, turn, earlier)
+    return [
+        replace(family, parameters=parameters, value=value, earlier=family.parameters)
+        for family, (parameters, value) in zip(candidates, found, strict=True)
+    ]
 
 
 def _lowest(candidates: list[_Candidates], filters: Tensor) -> Tensor:

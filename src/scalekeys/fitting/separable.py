@@ -84,7 +84,7 @@ class AxisProfiles:
         extended = [np.concatenate([taps, end @ taps], axis=1) for taps, end in zip(folded, ends, strict=True)]
         self._counts = [part.shape[1] for part in extended]
         self._matrix = torch.from_numpy(np.concatenate(extended, axis=1)).flatten(0, 1)
-        self._series: KernelSeries = kernel_series(half.shape[-1] - 1, maximum)
+        self.series: KernelSeries = kernel_series(half.shape[-1] - 1, maximum)
         self._crossings = {
             (a, b): self.folds[fold_of[a]] @ self.folds[fold_of[b]].T
             for a in range(len(fold_of))
@@ -93,7 +93,7 @@ class AxisProfiles:
 
     def __call__(self, t: Tensor) -> list["Profile"]:
         """Return the profiles at variances t."""
-        values = self._series(t, self._matrix).unflatten(0, (3, -1))
+        values = self.series(t, self._matrix).unflatten(0, (3, -1))
         return [Profile(rows[:, :-2], rows[:, -2], rows[:, -1]) for rows in values.split(self._counts, dim=1)]
 
     def same_as(self, other: "AxisProfiles") -> bool:
@@ -104,16 +104,24 @@ class AxisProfiles:
         """Return whether two profiles are orthogonal at all scales, by symmetry."""
         return not self._crossings[first, second].abs().max() > 1e-12
 
+    def padded(self, taps: int) -> Tensor:
+        """Return the rows that make the only profile from T, with its folded taps filled up with zeros.
+
+        Shape (3, taps + 2, radius + 1): taps, then total and centre, each with two derivatives.
+        """
+        rows = self._matrix.unflatten(0, (3, -1))
+        own = self._counts[0] - 2
+        blank = rows.new_zeros(3, taps - own, rows.shape[-1])
+        return torch.cat([rows[:, :own], blank, rows[:, own:]], dim=1)
+
     def gram(self, profiles: list[Profile], first: int, second: int) -> Tensor:
         """Return the scalar product of two profiles at the same t, with derivatives: (3, n)."""
         a, b = profiles[first].taps, profiles[second].taps
+        if first == second:
+            return squared(a)
         if self.fold_of[first] != self.fold_of[second]:
             b = torch.einsum("gh,dhn->dgn", self._crossings[first, second].to(b), b)
         value = (a[0] * b[0]).sum(0)
-        if first == second:
-            slope = (a[0] * a[1]).sum(0)
-            bend = (a[0] * a[2]).sum(0) + (a[1] * a[1]).sum(0)
-            return torch.stack([value, 2 * slope, 2 * bend])
         slope = (a[0] * b[1] + a[1] * b[0]).sum(0)
         bend = (a[0] * b[2] + a[2] * b[0] + 2 * a[1] * b[1]).sum(0)
         return torch.stack([value, slope, bend])
@@ -242,8 +250,8 @@ class Separable:
             a, b = self.y.of_term[key], self.x.of_term[key]
             fold = self.y.fold_of[a]
             if (fold, b) not in moved:  # H x, (folded taps in y, 3, n)
-                moved[fold, b] = _contracted(folded.blocks[fold, self.x.fold_of[b]], x[b].taps)
-            table = _table(moved[fold, b], y[a].taps)
+                moved[fold, b] = contracted(folded.blocks[fold, self.x.fold_of[b]], x[b].taps)
+            table = table_of(moved[fold, b], y[a].taps)
             total = table if total is None else total + table
         assert total is not None
         return total
@@ -255,7 +263,7 @@ class Separable:
                 (a, b), (c, d) = ((self.y.of_term[key], self.x.of_term[key]) for key in (one, other))
                 if self.y.orthogonal(a, c) or self.x.orthogonal(b, d):
                     continue
-                table = _outer(self.x.gram(x, b, d), self.y.gram(y, a, c))
+                table = outer(self.x.gram(x, b, d), self.y.gram(y, a, c))
                 total = table if total is None else total + table
         return total
 
@@ -264,7 +272,7 @@ class Separable:
     ) -> Tensor:
         """Sum or central tap of a component, from those of its profiles: shape (6, n)."""
         along_x, along_y = ([getattr(profile, part) for profile in profiles] for profiles in (x, y))
-        tables = [_outer(along_x[self.x.of_term[key]], along_y[self.y.of_term[key]]) for key in terms]
+        tables = [outer(along_x[self.x.of_term[key]], along_y[self.y.of_term[key]]) for key in terms]
         return tables[0] if len(tables) == 1 else torch.stack(tables).sum(0)
 
     def _sharpened(
@@ -310,21 +318,28 @@ def _along_both(table: Tensor) -> Tensor:
     return torch.stack([v, x + y, zero, xx + 2 * xy + yy, zero, zero])
 
 
-def _outer(x: Tensor, y: Tensor) -> Tensor:
-    """Product of a function of t_x and one of t_y, each given with two derivatives: shape (6, n)."""
+def squared(profile: Tensor) -> Tensor:
+    """Return the squared length of a profile (3, taps, n), with derivatives: (3, n)."""
+    with_value = (profile * profile[0]).sum(1)
+    bend = with_value[2] + profile[1].square().sum(0)
+    return torch.stack([with_value[0], 2 * with_value[1], 2 * bend])
+
+
+def outer(x: Tensor, y: Tensor) -> Tensor:
+    """Return the product of a function of t_x and one of t_y, each given with two derivatives: shape (6, n)."""
     return torch.stack([x[0] * y[0], x[1] * y[0], x[0] * y[1], x[2] * y[0], x[1] * y[1], x[0] * y[2]])
 
 
-def _contracted(block: Tensor, profile: Tensor) -> Tensor:
-    """``sum over b of H[a, b] x[i, b]``: shape (a, 3, n)."""
+def contracted(block: Tensor, profile: Tensor) -> Tensor:
+    """Return ``sum over b of H[a, b] x[i, b]``: shape (a, 3, n)."""
     out = block[:, None, 0] * profile[:, 0]
     for b in range(1, block.shape[1]):
         out.addcmul_(block[:, None, b], profile[:, b])
     return out
 
 
-def _table(moved: Tensor, profile: Tensor) -> Tensor:
-    """``sum over a of y[j, a] (H x)[a, i]`` for all orders up to 2: shape (6, n)."""
+def table_of(moved: Tensor, profile: Tensor) -> Tensor:
+    """Return ``sum over a of y[j, a] (H x)[a, i]`` for all orders up to 2: shape (6, n)."""
     plain = (moved * profile[0][:, None]).sum(0)  # value, x, xx
     first = (moved[:, :2] * profile[1][:, None]).sum(0)  # y, xy
     second = (moved[:, 0] * profile[2]).sum(0)  # yy

@@ -53,7 +53,16 @@ class KernelSeries:
             The linear functions.
         """
         coefficients = self._coefficients if rows is None else rows @ self._coefficients
-        return coefficients.to(t) @ _chebyshev(self._position(t), coefficients.shape[1])
+        return coefficients.to(t) @ self.basis(t)
+
+    def basis(self, t: Tensor) -> Tensor:
+        """Return the terms of the series at variances of shape (n,): shape (length, n)."""
+        return _chebyshev(self._position(t), self._coefficients.shape[1])
+
+    @property
+    def coefficients(self) -> Tensor:
+        """What the terms are multiplied by, shape (radius + 1, length)."""
+        return self._coefficients
 
     def _interpolating(self, length: int) -> Tensor:
         """Coefficients of the polynomial through the Chebyshev nodes, shape (radius + 1, length)."""

@@ -12,10 +12,12 @@ from torch import Tensor
 from scalekeys.filters import coordinates, spread
 from scalekeys.fitting.absolute import weighted_least_squares
 from scalekeys.fitting.grids import FamilyGrid
+from scalekeys.fitting.joint import OuterProducts
 from scalekeys.fitting.loss import FLOAT32_SLACK, Affine, Loss, Solution, local_minima
 from scalekeys.fitting.moments import MomentLoss
 from scalekeys.fitting.products import FoldedTargets, ScalarProducts
 from scalekeys.fitting.projection import projection, weights_of
+from scalekeys.fitting.separable import Separable
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +151,28 @@ class AffineSquares(Affine, Squares):
             return best + reach
         return (best.neg().clamp(min=0.0).sqrt() - reach).clamp(min=0.0).square().neg()
 
+    @classmethod
+    def refine_all(
+        cls,
+        losses: Sequence[Loss],
+        problems: Sequence[Tensor],
+        starts: Sequence[Tensor],
+        turn: int,
+        earlier: Sequence[Tensor],
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Refine the families that are outer products in one search, and the others one by one."""
+        together = [i for i, loss in enumerate(losses) if loss.grid.family.is_separable and not loss.grid.common]
+        alone = [i for i in range(len(losses)) if i not in together]
+        found = {i: losses[i].refine(problems[i], starts[i], turn, earlier[i]) for i in alone}
+        if together:
+            own = [losses[i] for i in together]
+            joint = _outer_products(tuple(loss.grid for loss in own))
+            folded = joint.fold([loss.targets.centred[problems[i]] for i, loss in zip(together, own, strict=True)])
+            parameters, value = own[0]._minimize(Projected(joint, folded), torch.cat([starts[i] for i in together]))
+            counts = [len(problems[i]) for i in together]
+            found |= dict(zip(together, zip(parameters.split(counts), value.split(counts), strict=True), strict=True))
+        return [found[i] for i in range(len(losses))]
+
     @property
     def fixed_numbers(self) -> int:
         """Coefficients and offset."""
@@ -176,6 +200,11 @@ class AffineSquares(Affine, Squares):
 @lru_cache(maxsize=64)
 def _joined_atoms(grids: tuple[FamilyGrid, ...]) -> Tensor:
     return torch.cat([grid.angles.atoms for grid in grids], dim=1)
+
+
+@lru_cache(maxsize=64)
+def _outer_products(grids: tuple[FamilyGrid, ...]) -> OuterProducts:
+    return OuterProducts([grid.products for grid in grids if isinstance(grid.products, Separable)])
 
 
 class MomentSquares(MomentLoss, Squares):
