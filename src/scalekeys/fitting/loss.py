@@ -133,8 +133,8 @@ class Loss(ABC):
     ) -> list[tuple[Tensor, Tensor]]:
         """Refine the starts of several families, see :meth:`refine`."""
         return [
-            loss.refine(*own, turn, before)
-            for loss, *own, before in zip(losses, problems, starts, earlier, strict=True)
+            loss.refine(problem, start, turn, before)
+            for loss, problem, start, before in zip(losses, problems, starts, earlier, strict=True)
         ]
 
     @staticmethod
