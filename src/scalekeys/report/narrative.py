@@ -63,12 +63,14 @@ def sizes(summary: Summary) -> str:
     return text + (f" No {listed(unfitted)} filter could be fitted." if unfitted else "")
 
 
-def families(summary: Summary) -> str:
+def families(summary: Summary, *, by_evidence: bool = False) -> str:
     """Say which families lead, and which are more frequent than in noise."""
     if len(summary.families) == 1:
         return "One family was fitted, so every filter with a fit belongs to it."
     ranked = sorted((f for f in summary.families if f.filters), key=lambda f: -f.filters)
     text = "Each filter belongs to the family that explains most of it."
+    if by_evidence:
+        text = "Each filter belongs to the family with the most evidence: what it explains, less what its numbers are worth."
     if len(ranked) > 1 and ranked[0].filters == ranked[-1].filters:
         text += f" All {spelled(len(ranked))} families that occur are equally frequent."
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from scalekeys.scalespace import FAMILIES
 
-COLOURS = 12
+COLOURS = 17
 """How many family colours the stylesheet has; beyond them, families share one."""
 
 _SYMBOLS = {

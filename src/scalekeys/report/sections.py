@@ -76,7 +76,7 @@ def families(analysis: Analysis) -> Section:
     has_alpha = any(FAMILIES[family.family].has_alpha for family in summary.families)
     body = render(
         "families.html.j2",
-        text=narrative.families(summary),
+        text=narrative.families(summary, by_evidence=analysis.fit.spec.selects),
         cards=cards,
         widest=max((max(f.share, f.control_share) for f in summary.families), default=0) or 1,
         alpha=TEMPLATE_ALPHA if has_alpha else None,
@@ -147,6 +147,7 @@ def method(analysis: Analysis) -> Section:
     body = render(
         "method.html.j2",
         fit=str(spec).capitalize(),
+        by_evidence=spec.selects,
         families=", ".join(spec.families),
         sharpen=any(FAMILIES[name].has_alpha for name in spec.families),
         window=narrative.WINDOWS[spec.window],

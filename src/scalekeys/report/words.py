@@ -20,7 +20,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NOTATION = (
-    (re.compile(r"δ([xy])([+-]?)"), r"δ<sub>\1\2</sub>"),
+    (re.compile(r"δ([xy]+)([+-]?)"), r"δ<sub>\1\2</sub>"),
     (re.compile(r"\bt([xy])\b"), r"t<sub>\1</sub>"),
     (re.compile(r"∇5²"), r"∇<sub>5</sub>²"),
     (re.compile(r"(?<=\w) - "), f" {_MINUS} "),
