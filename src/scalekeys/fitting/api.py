@@ -9,8 +9,9 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.covariance import PatchCovariance, metric_of
+from scalekeys.fitting.covariance import PatchCovariance
 from scalekeys.fitting.engine import StackFit, fit_stack, measure
+from scalekeys.fitting.metric import metric_of
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.search import families_for
 from scalekeys.fitting.shared import group_labels, labels_of, shared_parameters, unshared

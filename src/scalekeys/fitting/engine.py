@@ -141,10 +141,64 @@ def measure(
     """
     prepared = prepare(filters) if prepared is None else prepared
     size, status, norm = prepared.targets.size, prepared.status, prepared.norm
-    coefficients = norm.new_zeros(len(norm), spec.components)
-    offset, left, sums, responses = (torch.full_like(norm, torch.nan) for _ in range(4))
-    error, word = torch.full_like(parameters, torch.nan), torch.full_like(parameters, -1, dtype=torch.long)
-    bound = torch.zeros_like(family, dtype=torch.bool)
+    found = _solved(prepared, family, parameters, spec)
+    status = torch.where((status == 0) & (family < 0), STATUSES.index("unsupported-size"), status)
+    flat_filter = (status == STATUSES.index("zero-filter")) | (status == STATUSES.index("constant-filter"))
+    none, empty = (family < 0)[:, None], torch.where(flat_filter, 0.0, torch.nan)
+    status = torch.where(found.bound, STATUSES.index("at-bound"), status)
+    if spec.selects and len(norm):
+        status = torch.where(_is_unexplained(found.left, family, spec, size), STATUSES.index("unexplained"), status)
+    means = filters.flatten(1).double().mean(-1)
+    return StackFit(
+        family=family,
+        parameters=parameters,
+        coefficients=torch.where(
+            none, torch.where(flat_filter, 0.0, torch.nan)[:, None], found.coefficients * norm[:, None]
+        ),
+        offset=torch.where(flat_filter, means, found.offset * norm),
+        r2=1 - found.left,  # below 0 where a fixed amplitude does harm
+        r2_response=found.responses,
+        residual_l1=torch.where(flat_filter, 0.0, found.sums * norm),
+        residual_l2=torch.where(flat_filter, 0.0, found.left.sqrt() * norm),
+        energy=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm.square()),
+        scale_error=found.error,
+        scale_status=found.word,
+        status=status,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """What belongs to given parameters, in units of the norms of the filters; NaN where there is no fit."""
+
+    coefficients: Tensor
+    offset: Tensor
+    left: Tensor  # sum of squares
+    sums: Tensor  # sum of absolute differences
+    responses: Tensor
+    error: Tensor
+    word: Tensor
+    bound: Tensor
+
+    @classmethod
+    def blank(cls, parameters: Tensor, components: int) -> "_Solved":
+        count = len(parameters)
+        offset, left, sums, responses = parameters.new_full((4, count), torch.nan)
+        return cls(
+            parameters.new_zeros(count, components),
+            offset,
+            left,
+            sums,
+            responses,
+            error=torch.full_like(parameters, torch.nan),
+            word=torch.full_like(parameters, -1, dtype=torch.long),
+            bound=torch.zeros(count, dtype=torch.bool, device=parameters.device),
+        )
+
+
+def _solved(prepared: Prepared, family: Tensor, parameters: Tensor, spec: FitSpec) -> _Solved:
+    """Solve for coefficients and residuals family by family."""
+    out, size = _Solved.blank(parameters, spec.components), prepared.targets.size
     curvature = spec.criterion == "l2" and spec.scales != "shared"
     for index, name in enumerate(spec.families):
         rows = (family == index).nonzero()[:, 0]
@@ -154,35 +208,15 @@ def measure(
         loss = loss_of(spec)(targets, family_grid(name, size, spec.window, common=spec.scales == "common"))
         solution = loss.solution(mine, curvature=curvature)
         residual = targets.taps - solution.model
-        left[rows], sums[rows] = residual.square().sum(-1), residual.abs().sum(-1)
+        left = residual.square().sum(-1)
+        out.left[rows], out.sums[rows] = left, residual.abs().sum(-1)
         if targets.metric is not None:
-            responses[rows] = response_share(targets.taps, residual, targets.metric)
-        coefficients[rows, : solution.coefficients.shape[-1]] = solution.coefficients
-        offset[rows], bound[rows] = solution.offset, at_upper_bound(mine, name, spec, size)
+            out.responses[rows] = response_share(targets.taps, residual, targets.metric)
+        out.coefficients[rows, : solution.coefficients.shape[-1]] = solution.coefficients
+        out.offset[rows], out.bound[rows] = solution.offset, at_upper_bound(mine, name, spec, size)
         if curvature and isinstance(loss, Squares):
-            error[rows], word[rows] = scale_errors(solution, left[rows], mine, loss.grid, loss.fixed_numbers)
-
-    status = torch.where((status == 0) & (family < 0), STATUSES.index("unsupported-size"), status)
-    flat_filter = (status == STATUSES.index("zero-filter")) | (status == STATUSES.index("constant-filter"))
-    none = (family < 0)[:, None]
-    status = torch.where(bound, STATUSES.index("at-bound"), status)
-    if spec.selects and len(norm):
-        status = torch.where(_is_unexplained(left, family, spec, size), STATUSES.index("unexplained"), status)
-    means = filters.flatten(1).double().mean(-1)
-    return StackFit(
-        family=family,
-        parameters=parameters,
-        coefficients=torch.where(none, torch.where(flat_filter, 0.0, torch.nan)[:, None], coefficients * norm[:, None]),
-        offset=torch.where(flat_filter, means, offset * norm),
-        r2=1 - left,  # below 0 where a fixed amplitude does harm
-        r2_response=responses,
-        residual_l1=torch.where(flat_filter, 0.0, sums * norm),
-        residual_l2=torch.where(flat_filter, 0.0, left.sqrt() * norm),
-        energy=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm.square()),
-        scale_error=error,
-        scale_status=word,
-        status=status,
-    )
+            out.error[rows], out.word[rows] = scale_errors(solution, left, mine, loss.grid, loss.fixed_numbers)
+    return out
 
 
 def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from scalekeys.fitting.products import FoldedTargets, Products, leibniz
-from scalekeys.fitting.separable import Profile, Separable, contracted, outer, squared, table_of
+from scalekeys.fitting.profiles import Profile, squared
+from scalekeys.fitting.separable import Separable, contracted, outer, table_of
 from scalekeys.fitting.series import kernel_series
 
 
