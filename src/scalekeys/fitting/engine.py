@@ -152,9 +152,7 @@ def measure(
     return StackFit(
         family=family,
         parameters=parameters,
-        coefficients=torch.where(
-            none, torch.where(flat_filter, 0.0, torch.nan)[:, None], found.coefficients * norm[:, None]
-        ),
+        coefficients=torch.where(none, empty[:, None], found.coefficients * norm[:, None]),
         offset=torch.where(flat_filter, means, found.offset * norm),
         r2=1 - found.left,  # below 0 where a fixed amplitude does harm
         r2_response=found.responses,
