@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from scalekeys.fitting.columns import Columns
 from scalekeys.fitting.dense import Dense
 from scalekeys.fitting.products import FamilyProducts
 from scalekeys.fitting.separable import Separable
@@ -119,6 +120,21 @@ class FamilyGrid:
         fine = self._spaced(0), torch.zeros(1, dtype=torch.float64) if self._single else self._spaced(1)
         self.fine_nodes = Nodes(*fine)
         self.nodes = Nodes(*(values[::_REFINEMENT] for values in fine))
+
+    def in_fine_nodes(self, node: Tensor) -> Tensor:
+        """Return the place on the finer grid of nodes of the coarse one, both in numbers of nodes: shape (nodes, 2)."""
+        return node * _REFINEMENT
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The templates with the problems last."""
+        return Columns.of([self._plan], self.max_variance)
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def joint_columns(grids: tuple["FamilyGrid", ...]) -> Columns:
+        """Return the templates of several families that are outer products, with a scale for each axis."""
+        return Columns.of([grid._plan for grid in grids], grids[0].max_variance)
 
     def plan(self, parameters: Tensor, order: Order = 0) -> Tensor:
         """Evaluate the family, see :class:`scalekeys.scalespace.TemplatePlan`.

@@ -57,6 +57,9 @@ class Loss(ABC):
     rounds: int = 1
     """How many rounds of refinement there are; candidates that cannot win any more leave after each."""
 
+    same: float = 1e-6
+    """Candidates that come as near as this, in ``log(1 + p)``, after a round are the same."""
+
     def __init__(self, targets: Targets, grid: FamilyGrid) -> None:
         self.grid = grid
         self.targets = targets
@@ -107,6 +110,10 @@ class Loss(ABC):
         """Return the parameters at positions on the grid of starts, shape (starts, parameters)."""
         return self.grid.nodes.at(position)
 
+    def around(self, problem: Tensor, parameters: Tensor, turn: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Return the candidates of a round: those of the round before, and others beside them."""
+        return problem, parameters
+
     @abstractmethod
     def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
         """Return the exact loss at given parameters."""
@@ -116,8 +123,8 @@ class Loss(ABC):
         """Return what belongs to given parameters of all filters, with the curvature of a sum of squares if wanted."""
 
     @abstractmethod
-    def refine(self, problem: Tensor, start: Tensor, turn: int, earlier: Tensor) -> tuple[Tensor, Tensor]:
-        """Return refined parameters and their loss after one round, given also those of the round before (or NaN).
+    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:
+        """Return refined parameters and their loss after one round.
 
         Parameters beyond the two of the family belong to the loss, which adds them to its starts.
         """
@@ -129,12 +136,10 @@ class Loss(ABC):
         problems: Sequence[Tensor],
         starts: Sequence[Tensor],
         turn: int,
-        earlier: Sequence[Tensor],
     ) -> list[tuple[Tensor, Tensor]]:
         """Refine the starts of several families, see :meth:`refine`."""
         return [
-            loss.refine(problem, start, turn, before)
-            for loss, problem, start, before in zip(losses, problems, starts, earlier, strict=True)
+            loss.refine(problem, start, turn) for loss, problem, start in zip(losses, problems, starts, strict=True)
         ]
 
     @staticmethod

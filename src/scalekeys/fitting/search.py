@@ -14,7 +14,7 @@ from scalekeys.fitting.targets import Targets
 from scalekeys.scalespace import FAMILIES
 
 _TIE = 1e-10
-_SAME = 1e-6  # parameters closer than this are the same
+_CELLS = 2**23  # more than log1p of a parameter has room for
 _AT_ONCE = 1_024  # filters of the coarse search, whose losses at all nodes fit into a cache
 
 
@@ -56,7 +56,6 @@ class _Candidates:
     problem: Tensor  # into rows
     parameters: Tensor
     value: Tensor
-    earlier: Tensor  # the parameters of the round before, or NaN
 
     @property
     def filters(self) -> Tensor:
@@ -67,21 +66,23 @@ class _Candidates:
         # At alpha = 0 a sharpening is an impulse, as `smooth` is at scale 0: the tie goes to the plainer family.
         return self.value + (_TIE if self.loss.grid.family.has_alpha else 0.0)
 
-    def joined(self, other: "_Candidates") -> "_Candidates":
-        return replace(
-            self,
-            problem=torch.cat([self.problem, other.problem]),
-            parameters=torch.cat([self.parameters, other.parameters]),
-            value=torch.cat([self.value, other.value]),
-            earlier=torch.cat([self.earlier, other.earlier]),
-        )
+    def distinct(self, same: float) -> "_Candidates":
+        """Drop candidates of a filter that have met, all but the lowest."""
+        cells = (self.parameters[:, :2].log1p() / same).round().long()
+        key = (self.problem * _CELLS + cells[:, 0]) * _CELLS + cells[:, 1]
+        order = self.value.argsort()
+        found, which = torch.unique(key[order], return_inverse=True)
+        places = torch.arange(len(which), device=which.device)
+        first = which.new_full((len(found),), len(which)).scatter_reduce(0, which, places, "amin")
+        return self.kept(order[first])
 
-    def distinct(self) -> "_Candidates":
-        """Drop candidates of a filter that have met."""
-        places = torch.cat([self.problem[:, None].to(self.value), (self.parameters[:, :2] / _SAME).round()], dim=-1)
-        _, which = torch.unique(places, dim=0, return_inverse=True)
-        first = torch.full_like(which, len(which)).scatter_reduce(0, which, torch.arange(len(which)).to(which), "amin")
-        return self.kept(torch.arange(len(which), device=which.device) == first[which])
+    def spread(self, turn: int) -> "_Candidates":
+        """Add others beside them, where the loss wants some."""
+        problem, parameters = self.loss.around(self.problem, self.parameters, turn)
+        if len(problem) == len(self.problem):
+            return self
+        value = parameters.new_full((len(problem),), torch.inf)
+        return replace(self, problem=problem, parameters=parameters, value=value)
 
     def kept(self, mask: Tensor) -> "_Candidates":
         return replace(
@@ -89,7 +90,6 @@ class _Candidates:
             problem=self.problem[mask],
             parameters=self.parameters[mask],
             value=self.value[mask],
-            earlier=self.earlier[mask],
         )
 
 
@@ -131,11 +131,9 @@ def search(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> B
         losses.append((index, rows, loss(targets.select(rows), grid)))
     candidates = _starts(losses, filters)
     for turn in range(loss.rounds):
-        refined = _refined(candidates, turn)
-        if turn == 0 and loss.rounds > 1:
-            # A wide smoothing sees past small dents, but may leave a narrow valley: so the starts themselves stay in.
-            refined = [family.joined(start) for family, start in zip(refined, candidates, strict=True)]
-        candidates = [family.distinct() for family in refined] if loss.rounds > 1 else refined
+        candidates = _refined([family.spread(turn) for family in candidates], turn)
+        if loss.rounds > 1:
+            candidates = [family.distinct(family.loss.same) for family in candidates]
         best = _lowest(candidates, filters)
         candidates = [
             family.kept(family.value - family.loss.slack(turn) <= best[family.filters] + _TIE) for family in candidates
@@ -156,8 +154,7 @@ def _starts(losses: list[tuple[int, Tensor, Loss]], filters: Tensor) -> list[_Ca
     for (index, rows, loss), found in zip(losses, zip(*parts, strict=True), strict=True):
         problem, position, value = (torch.cat(tensors) for tensors in zip(*found, strict=True))
         parameters, value = loss.begin(problem, position).to(filters), value.to(filters)
-        never = torch.full_like(parameters, torch.nan)
-        candidates.append(_Candidates(index, loss, rows, problem, parameters, value, never))
+        candidates.append(_Candidates(index, loss, rows, problem, parameters, value))
     return candidates
 
 
@@ -193,11 +190,10 @@ def _refined(candidates: list[_Candidates], turn: int) -> list[_Candidates]:
     """Refine the candidates of all families by one round."""
     if not candidates:
         return []
-    parts = zip(*((c.loss, c.problem, c.parameters, c.earlier) for c in candidates), strict=True)
-    losses, problems, starts, earlier = map(list, parts)
-    found = candidates[0].loss.refine_all(losses, problems, starts, turn, earlier)
+    losses, problems, starts = map(list, zip(*((c.loss, c.problem, c.parameters) for c in candidates), strict=True))
+    found = candidates[0].loss.refine_all(losses, problems, starts, turn)
     return [
-        replace(family, parameters=parameters, value=value, earlier=family.parameters)
+        replace(family, parameters=parameters, value=value)
         for family, (parameters, value) in zip(candidates, found, strict=True)
     ]
 

@@ -99,7 +99,7 @@ class Separable:
             centre = self._summed(self.terms[0], x, y, "centre")
             return self._sharpened(folded, filters[0], gram[0, 0], centre, sums, parameters[1])
         if self.plan.common:
-            return Products([_along_both(one) for one in filters], {key: _along_both(one) for key, one in gram.items()})
+            return Products([along_both(one) for one in filters], {key: along_both(one) for key, one in gram.items()})
         return Products(filters, gram)
 
     def mixed(self, parameters: Tensor, weights: Tensor) -> Tensor:
@@ -171,16 +171,17 @@ class Separable:
     ) -> Products:
         """Products of ``impulse + alpha * terms``, with derivatives in (t, alpha)."""
         weight = self.plan.family.impulse
-        filters, gram, centre = _along_both(filters), _along_both(gram), _along_both(centre)
+        filters, gram, centre = along_both(filters), along_both(gram), along_both(centre)
         own, mixed = weight**2, weight * centre
         if sums:
-            own, mixed = own * (1 - 1 / self.taps), mixed - weight / self.taps * _along_both(sums[0])
+            own, mixed = own * (1 - 1 / self.taps), mixed - weight / self.taps * along_both(sums[0])
         return Products(
-            [_linear_in_alpha(weight * folded.centre, filters, alpha)], {(0, 0): _quadratic(own, mixed, gram, alpha)}
+            [linear_in_alpha(weight * folded.centre, filters, alpha)], {(0, 0): _quadratic(own, mixed, gram, alpha)}
         )
 
 
-def _linear_in_alpha(fixed: Tensor, moving: Tensor, alpha: Tensor) -> Tensor:
+def linear_in_alpha(fixed: Tensor, moving: Tensor, alpha: Tensor) -> Tensor:
+    """Return ``fixed + alpha moving`` with derivatives in (t, alpha), given those of `moving`: shape (6, n)."""
     v, d, _, dd, _, _ = moving.unbind(0)
     return torch.stack([fixed + alpha * v, alpha * d, v, alpha * dd, d, torch.zeros_like(v)])
 
@@ -202,7 +203,7 @@ def _quadratic(own: float, mixed: Tensor, gram: Tensor, alpha: Tensor) -> Tensor
     )
 
 
-def _along_both(table: Tensor) -> Tensor:
+def along_both(table: Tensor) -> Tensor:
     """Turn derivatives in ``(t_x, t_y)``, at equal variances, into those in ``(t, unused)``."""
     v, x, y, xx, xy, yy = table.unbind(0)
     zero = torch.zeros_like(v)

@@ -99,7 +99,6 @@ class Squares(Loss):
         problem: Tensor,
         start: Tensor,
         turn: int,  # noqa: ARG002
-        earlier: Tensor,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         """Minimise in one round."""
         return self._minimize(self.objective(problem), start)
@@ -158,12 +157,11 @@ class AffineSquares(Affine, Squares):
         problems: Sequence[Tensor],
         starts: Sequence[Tensor],
         turn: int,
-        earlier: Sequence[Tensor],
     ) -> list[tuple[Tensor, Tensor]]:
         """Refine the families that are outer products in one search, and the others one by one."""
         together = [i for i, loss in enumerate(losses) if loss.grid.family.is_separable and not loss.grid.common]
         alone = [i for i in range(len(losses)) if i not in together]
-        found = {i: losses[i].refine(problems[i], starts[i], turn, earlier[i]) for i in alone}
+        found = {i: losses[i].refine(problems[i], starts[i], turn) for i in alone}
         if together:
             own = [losses[i] for i in together]
             joint = _outer_products(tuple(loss.grid for loss in own))

@@ -1,0 +1,259 @@
+"""Least absolute differences over scales and linear unknowns, for many filters at once. Problems are the last axis."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scalekeys.fitting.columns import Moving
+from scalekeys.fitting.residuals import Residuals
+
+_AT_ONCE = 4_096  # problems, as many as keep the arrays near the processor
+_SHRINK = 0.1
+_INSIDE = 1 - 1e-9
+_SMALLEST_RESIDUAL = 1e-3
+_SMALLEST_RADIUS = {torch.float32: 1e-5, torch.float64: 1e-12}
+_FLOOR, _APART = 1e-14, 1e-3
+_FLAT = {torch.float32: 1e-4, torch.float64: 1e-9}  # its inverse times rounding is the error of a step
+_COMPACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How far to go.
+
+    Parameters
+    ----------
+    first, last : float
+        The eps of ``sqrt(r^2 + eps^2)`` at the start and at the end.
+    steps : int
+        The most steps.
+    enough : float
+        In units of the last eps: a smaller descent is not worth another step.
+    reweighted : int
+        Steps of reweighted least squares, at the scales of the start, that find the linear unknowns beforehand; with
+        none they are those of the start.
+    """
+
+    first: float
+    last: float
+    steps: int
+    enough: float
+    reweighted: int = 0
+
+
+@dataclass(eq=False)
+class _Path:
+    """The problems still at work, with ``u = log(1 + p)`` in place of the two bounded parameters."""
+
+    index: Tensor
+    limit: Tensor
+    trust: Tensor
+    u: Tensor
+    eps: Tensor
+    value: Tensor
+    residual: Tensor
+    multipliers: Tensor
+    tips: Tensor
+    gradient: Tensor
+    hessian: Tensor
+
+    def select(self, keep: Tensor) -> "_Path":
+        return _Path(**{name: tensor.index_select(-1, keep) for name, tensor in vars(self).items()})
+
+    def replaced(self, where: Tensor, other: "_Path") -> "_Path":
+        """Return the other state where it is wanted, but its trust radius everywhere."""
+        if bool(where.all()):
+            return other
+        mixed = {name: torch.where(where, value, getattr(self, name)) for name, value in vars(other).items()}
+        return _Path(**mixed | {"trust": other.trust})
+
+
+def descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    r"""Follow the optimum of ``sum of sqrt(r^2 + eps^2)`` as eps falls.
+
+    Parameters
+    ----------
+    residuals : Residuals
+    start : Tensor, shape (p, n)
+        Single precision is enough for an eps of 3e-4.
+    upper : Tensor, shape (2,)
+        Bounds of the first two parameters, which are not negative.
+    schedule : Schedule
+
+    Returns
+    -------
+    parameters : Tensor, shape (p, n)
+    value : Tensor, shape (n,)
+        The smoothed sum, at the last eps that a problem has come to.
+
+    Notes
+    -----
+    Each step is one of Newton's method on the optimality conditions with multipliers w, ``sum of w dr = 0`` and
+    ``w sqrt(r^2 + eps^2) = r`` (Chan, Golub, Mulet, SIAM J. Sci. Comput. 20, 1999). Eliminating w leaves a step in the
+    parameters for which a residual bends by :math:`(1 - w r / \tau) / \tau` with :math:`\tau = \sqrt{r^2 +
+    \epsilon^2}`; unlike the second derivative :math:`\epsilon^2 / \tau^3` it stays in proportion when eps falls, so
+    that each problem may lower its own eps tenfold as soon as a step promises less descent than eps.
+
+    A step is taken where it descends; its radius is that of the two bounded parameters alone. Before it is looked at,
+    the linear unknowns follow the bend of the model: the valleys of the sum are narrow and curved.
+    """
+    found, values = torch.empty_like(start), torch.empty_like(start[0])
+    with torch.inference_mode():
+        for index in torch.arange(start.shape[1], device=start.device).split(_AT_ONCE):
+            found[:, index], values[index] = _descend(residuals.select(index), start[:, index], upper, schedule)
+    return found, values
+
+
+def _descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    path = _begin(residuals, start, upper, schedule)
+    final_u, final_value = path.u.clone(), path.value.clone()
+    for _ in range(schedule.steps):
+        step = _step(path)
+        promised = -(path.gradient * step).sum(0)
+        done = (path.eps <= schedule.last) & (promised < schedule.enough * schedule.last)
+        done |= path.trust < _SMALLEST_RADIUS[start.dtype]
+        final_u[:, path.index], final_value[path.index] = path.u, path.value
+        left = (~done).nonzero()[:, 0]
+        if len(left) == 0:
+            break
+        if len(left) < (1 - _COMPACTION) * len(done):
+            path, residuals, step, promised = path.select(left), residuals.select(left), step[:, left], promised[left]
+        path = _moved(path, residuals, step, promised, schedule.last)
+    final_u[:, path.index], final_value[path.index] = path.u, path.value
+    bounded = torch.minimum(torch.expm1(final_u[:2]), upper[:, None])
+    return torch.cat([bounded, final_u[2:]]), final_value
+
+
+def _begin(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedule) -> _Path:
+    bounded = torch.minimum(start[:2], upper[:, None])
+    moving = residuals.columns(bounded)
+    parameters = torch.cat([bounded, start[2:]])
+    if schedule.reweighted and residuals.units is not None:
+        parameters = _reweighted(residuals, parameters, moving, schedule.reweighted)
+    eps = torch.full_like(start[0], schedule.first)
+    u = torch.cat([torch.log1p(bounded), parameters[2:]])
+    residual = residuals(parameters, moving)
+    tips = torch.sqrt(residual * residual + eps * eps)
+    slope = residual / tips
+    derivatives = residuals.derivatives(parameters, moving, slope, (1 - slope * slope) / tips, slope)
+    gradient, hessian = _in_log(bounded, *derivatives)
+    index = torch.arange(len(eps), device=eps.device)
+    limit = torch.log1p(upper)[:, None].expand_as(bounded)
+    return _Path(index, limit, torch.ones_like(eps), u, eps, tips.sum(0), residual, slope, tips, gradient, hessian)
+
+
+def _moved(path: _Path, residuals: Residuals, step: Tensor, promised: Tensor, last: float) -> _Path:
+    """Take the steps that descend; where a step promises little, with a lower eps from now on."""
+    length = step[:2].abs().amax(0)
+    share = (path.trust / length.clamp(min=torch.finfo(step.dtype).tiny)).clamp(max=1.0)
+    u = path.u + step * share
+    u[:2] = torch.minimum(u[:2], path.limit).clamp_(min=0)
+    bounded = torch.expm1(u[:2])
+    moving = residuals.columns(bounded)
+    slope = path.residual / path.tips
+    bend = (1 - path.multipliers * slope) / path.tips
+    residual = residuals(torch.cat([bounded, u[2:]]), moving)
+    if residuals.units is not None:
+        ahead = torch.addcmul(slope, bend, residual - path.residual)
+        matrix, right = residuals.normal_equations(moving, ahead, bend)
+        # A full step would leave a slope of zero along the linear unknowns, a part of it leaves the rest of the slope.
+        change = _solved(matrix, (right + (1 - share) * path.gradient[2:])[:, None])[:, 0]
+        u[2:] += change
+        residual = residuals.changed(residual, moving, change)
+    multipliers = torch.addcmul(slope, bend, residual - path.residual).clamp_(-_INSIDE, _INSIDE)
+    eps = torch.where(promised < path.eps, (_SHRINK * path.eps).clamp(min=last), path.eps)
+    tips = torch.sqrt(residual * residual + eps * eps)
+    value, slope = tips.sum(0), residual / tips
+    bend = (1 - multipliers * slope) / tips
+    derivatives = residuals.derivatives(torch.cat([bounded, u[2:]]), moving, slope, bend, multipliers)
+    gradient, hessian = _in_log(bounded, *derivatives)
+    better = value <= path.value
+    trust = torch.where(better, torch.maximum(path.trust, 2 * share * length), 0.25 * share * length).clamp(max=1.0)
+    new = _Path(path.index, path.limit, trust, u, eps, value, residual, multipliers, tips, gradient, hessian)
+    return path.replaced(better, new)
+
+
+def _reweighted(residuals: Residuals, parameters: Tensor, moving: Moving, steps: int) -> Tensor:
+    """Linear unknowns of least squares, reweighted some times, at given scales."""
+    parameters = torch.cat([parameters[:2], torch.zeros_like(parameters[2:])])
+    residual = residuals(parameters, moving)
+    weights = torch.ones_like(residual)
+    for _ in range(steps + 1):
+        matrix, right = residuals.normal_equations(moving, weights * residual, weights)
+        change = _solved(matrix, right[:, None])[:, 0]
+        parameters[2:] += change
+        residual = residuals.changed(residual, moving, change)
+        weights = residual.abs().clamp_(min=_SMALLEST_RESIDUAL).reciprocal_()
+    return parameters
+
+
+def _in_log(bounded: Tensor, gradient: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn derivatives in p into those in ``u = log(1 + p)``, in place: dp/du = 1 + p is its own derivative."""
+    jacobian = bounded + 1
+    gradient[:2] *= jacobian
+    hessian[:2] *= jacobian[:, None]
+    hessian[:, :2] *= jacobian
+    hessian[0, 0] += gradient[0]
+    hessian[1, 1] += gradient[1]
+    return gradient, hessian
+
+
+def _step(path: _Path) -> Tensor:
+    """Newton step: in the bounded parameters on the reduced Hessian, then in the others."""
+    u, gradient, hessian = path.u, path.gradient, path.hessian
+    if len(u) == 2:
+        return _bounded_step(u, gradient, hessian, path.limit)
+    mixed = hessian[2:, :2]
+    solved = _solved(hessian[2:, 2:], torch.cat([gradient[2:, None], mixed], dim=1))
+    reduced = hessian[:2, :2] - (mixed[:, :, None] * solved[:, None, 1:]).sum(0)
+    bounded = _bounded_step(u[:2], gradient[:2] - (mixed * solved[:, :1]).sum(0), reduced, path.limit)
+    return torch.cat([bounded, -(solved[:, 0] + (solved[:, 1:] * bounded).sum(1))])
+
+
+def _bounded_step(u: Tensor, gradient: Tensor, hessian: Tensor, limit: Tensor) -> Tensor:
+    """Newton step with the absolute eigenvalues of the Hessian, cut off at the bounds.
+
+    A parameter that stands at a bound and is drawn across it stays there.
+    """
+    stuck = (u <= 0) & (gradient > 0) | (u >= limit) & (gradient < 0)
+    free = (~stuck).to(u)
+    gradient = gradient * free
+    a, c = hessian[0, 0] * free[0] + stuck[0], hessian[1, 1] * free[1] + stuck[1]
+    b = hessian[0, 1] * (free[0] * free[1])
+    middle, half = 0.5 * (a + c), torch.sqrt((0.5 * (a - c)).square() + b * b)
+    eigenvalues = torch.stack([middle + half, middle - half])
+    sizes = eigenvalues.abs()
+    largest = sizes.amax(0)
+    p, q = torch.maximum(sizes, _FLAT[u.dtype] * largest + _FLOOR)
+    # The inverse of the matrix with the same eigenvectors is a combination of the matrix and the identity.
+    apart = 2 * half > _APART * largest
+    slope = torch.where(apart, (1 / p - 1 / q) / torch.where(apart, 2 * half, 1.0), -torch.sign(middle) / (p * q))
+    shift = 1 / p - slope * eigenvalues[0]
+    along = torch.stack([a * gradient[0] + b * gradient[1], b * gradient[0] + c * gradient[1]])
+    step = -(shift * gradient + slope * along)
+    return torch.maximum(torch.minimum(step, limit - u), -u)
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve positive systems (m, m, n) with right sides (m, k, n); pivots that rounding has eaten are held up."""
+    numbers = torch.finfo(matrix.dtype)
+    lower: dict[tuple[int, int], Tensor] = {}
+    pivots: list[Tensor] = []
+    out: list[Tensor] = []
+    for i in range(len(matrix)):
+        pivot, value = matrix[i, i], right[i]
+        for j in range(i):
+            entry = matrix[i, j]
+            for k in range(j):
+                entry = entry - lower[i, k] * lower[j, k] * pivots[k]
+            lower[i, j] = entry / pivots[j]
+            pivot = pivot - lower[i, j] * entry
+            value = value - lower[i, j] * out[j]
+        pivots.append(torch.maximum(pivot, 10 * numbers.eps * matrix[i, i] + numbers.tiny))
+        out.append(value)
+    out = [value / pivot for value, pivot in zip(out, pivots, strict=True)]
+    for i in reversed(range(len(out))):
+        for j in range(i + 1, len(out)):
+            out[i] = out[i] - lower[j, i] * out[j]
+    return torch.stack(out)
