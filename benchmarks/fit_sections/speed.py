@@ -168,7 +168,7 @@ def _by_response(sample: str, filters: Tensor, few: int) -> tuple[list[Case], st
     reach = 1 + 4 * torch.rand(few, 1, 1, generator=samples.generator(0), dtype=torch.float64)
     cases, notes = [], []
     for name, some, covariance in (
-        ("response", filters, torch.exp(-distances / 3)),
+        ("response", filters[:few], torch.exp(-distances / 3)),
         ("response, each its own", filters[:few], torch.exp(-distances / reach)),
     ):
         options: dict[str, Any] = {"criterion": "response", "covariance": covariance}

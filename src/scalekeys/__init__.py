@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scalekeys import scalespace
     from scalekeys.checkpoints import extract
+    from scalekeys.clustering import KChoice, Keys, choose_k, cluster
     from scalekeys.errors import (
         CheckpointError,
         FilterError,
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "scalekeys.checkpoints": ("extract",),
+    "scalekeys.clustering": ("KChoice", "Keys", "choose_k", "cluster"),
     "scalekeys.errors": (
         "CheckpointError",
         "FilterError",
@@ -70,6 +72,8 @@ __all__ = [
     "FilterBank",
     "FilterError",
     "Fit",
+    "KChoice",
+    "Keys",
     "LayerFilters",
     "MissingExtraError",
     "ModelError",
@@ -79,6 +83,8 @@ __all__ = [
     "ScaleKeysError",
     "Spread",
     "__version__",
+    "choose_k",
+    "cluster",
     "dc_offset",
     "extract",
     "fit",

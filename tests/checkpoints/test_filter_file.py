@@ -2,13 +2,28 @@
 
 import numpy as np
 import pytest
+import torch
 
 import scalekeys as sk
-from scalekeys.checkpoints import read_filters
+from scalekeys.checkpoints import read_filters, write_filters
 
 
 def test_the_published_table_gives_the_published_filters(shared):
     np.testing.assert_array_equal(read_filters(shared / "method" / "master_key_filters.csv"), sk.master_keys())
+
+
+@pytest.mark.parametrize("size", [(7, 7), (1, 5), (4, 3), (2, 2)])
+def test_what_is_written_is_read_back_to_the_last_digit(tmp_path, size):
+    filters = torch.randn(12, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 1e-7
+    write_filters(filters, tmp_path / "filters.csv")
+    assert torch.equal(read_filters(tmp_path / "filters.csv"), filters)
+
+
+def test_the_centre_of_a_written_filter_stands_at_the_origin(tmp_path):
+    write_filters(sk.master_keys()[7:], tmp_path / "filters.csv")
+    header, *rows = (line.split(",") for line in (tmp_path / "filters.csv").read_text().splitlines())
+    centre = next(row for row in rows if row[1] == "0")
+    assert float(centre[header.index("x0")]) == sk.master_keys()[7].max()
 
 
 def test_an_array_is_read_in_any_type(tmp_path):

@@ -62,6 +62,37 @@ def read_filters(path: Path) -> Float64[Tensor, "filters rows cols"]:
     return values
 
 
+def write_filters(filters: Float64[Tensor, "filters rows cols"], path: Path) -> None:
+    """Write filters as a table that :func:`read_filters` reads back exactly; they are numbered from 0.
+
+    Parameters
+    ----------
+    filters : Tensor, shape (filters, rows, cols), float64
+    path : Path
+        The ``.csv`` file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "filters.csv"
+    >>> write_filters(torch.tensor([[[0.0, 1.0], [2.0, 0.1]]], dtype=torch.float64), path)
+    >>> print(path.read_text())
+    filter,y,x0,x1
+    0,0,0.0,1.0
+    0,-1,2.0,0.1
+    >>> read_filters(path)
+    tensor([[[0.0000, 1.0000],
+             [2.0000, 0.1000]]], dtype=torch.float64)
+    """
+    _, rows, cols = filters.shape
+    columns = [f"x{x}" for x in range(-((cols - 1) // 2), cols // 2 + 1)]
+    heights = range((rows - 1) // 2, -(rows // 2) - 1, -1)
+    lines = [",".join((*_COORDINATES, *columns))]
+    for number, filter_ in enumerate(filters.tolist()):
+        lines += [",".join(map(str, (number, y, *taps))) for y, taps in zip(heights, filter_, strict=True)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def _from_npy(path: Path) -> Tensor:
     try:
         values = np.load(path, allow_pickle=False, mmap_mode="r")

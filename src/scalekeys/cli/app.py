@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli import analyze, demo, paper
+from scalekeys.cli import analyze, demo, keys, paper
 
 app = typer.Typer(
     name="scalekeys",
@@ -33,5 +33,6 @@ def _options(
 
 
 app.command("analyze", epilog=analyze.EXAMPLE)(analyze.analyze)
+app.command("keys", epilog=keys.EXAMPLE)(keys.keys)
 app.command("paper", epilog=paper.EXAMPLE)(paper.paper)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

@@ -46,8 +46,8 @@ def print_summary(summary: Summary, folder: Path) -> None:
     layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"
     console.print(
         f"[bold]{escape(summary.model)}[/]: {quality.filters} depthwise filters in {layers}, "
-        f"{_percent(quality.share_explained)} of their energy explained "
-        f"(noise of the same norms: {_percent(quality.control_share_explained)})",
+        f"{percentage(quality.share_explained)} of their energy explained "
+        f"(noise of the same norms: {percentage(quality.control_share_explained)})",
         highlight=False,
     )
     console.print(_size_table(summary))
@@ -70,10 +70,10 @@ def _size_table(summary: Summary) -> Table:
 
 def _quality_cells(quality: Quality) -> tuple[str, ...]:
     return (
-        _number(quality.median_r2),
-        _number(quality.control_median_r2),
-        _percent(quality.share_explained),
-        _percent(quality.control_share_explained),
+        decimal(quality.median_r2),
+        decimal(quality.control_median_r2),
+        percentage(quality.share_explained),
+        percentage(quality.control_share_explained),
     )
 
 
@@ -83,11 +83,11 @@ def _family_table(families: tuple[FamilySummary, ...]) -> Table:
         table.add_row(
             row.family,
             str(row.filters),
-            _percent(row.share),
-            _percent(row.control_share),
-            _number(row.median_r2),
-            _number(row.median_sigma_x),
-            _number(row.median_sigma_y),
+            percentage(row.share),
+            percentage(row.control_share),
+            decimal(row.median_r2),
+            decimal(row.median_sigma_x),
+            decimal(row.median_sigma_y),
         )
     return table
 
@@ -100,9 +100,11 @@ def plain_table(*headers: str, left: Collection[int] = (0,)) -> Table:
     return table
 
 
-def _number(value: float | None) -> str:
+def decimal(value: float | None) -> str:
+    """Write a number with three decimals, a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
-def _percent(value: float | None) -> str:
+def percentage(value: float | None) -> str:
+    """Write a share as a percentage, a dash for None."""
     return "-" if value is None else f"{100 * value:.1f} %"

@@ -70,7 +70,7 @@ def families(summary: Summary, *, by_evidence: bool = False) -> str:
     ranked = sorted((f for f in summary.families if f.filters), key=lambda f: -f.filters)
     text = "Each filter belongs to the family that explains most of it."
     if by_evidence:
-        text = "Each filter belongs to the family with the most evidence: what it explains, less what its numbers are worth."
+        text = "Each filter belongs to the family with the most evidence, what it explains less what its numbers cost."
     if len(ranked) > 1 and ranked[0].filters == ranked[-1].filters:
         text += f" All {spelled(len(ranked))} families that occur are equally frequent."
     else:

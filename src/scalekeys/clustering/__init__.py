@@ -1,0 +1,18 @@
+"""Clustering: the few filters, the keys, behind the many of one network or more."""
+
+from scalekeys.clustering.api import cluster
+from scalekeys.clustering.choice import FOUND_AGAIN, KChoice, choose_k
+from scalekeys.clustering.keys import COVERED, Keys
+from scalekeys.clustering.spec import SYMMETRIES, WEIGHTINGS, ClusterSpec
+
+__all__ = [
+    "COVERED",
+    "FOUND_AGAIN",
+    "SYMMETRIES",
+    "WEIGHTINGS",
+    "ClusterSpec",
+    "KChoice",
+    "Keys",
+    "choose_k",
+    "cluster",
+]

@@ -1,0 +1,180 @@
+"""The public entry to clustering."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from scalekeys.clustering.keys import Keys
+from scalekeys.clustering.points import Points, as_banks, points_of
+from scalekeys.clustering.published import in_standard_frame
+from scalekeys.clustering.refinement import assigned, best_of, refined
+from scalekeys.clustering.search import search
+from scalekeys.clustering.spec import ClusterSpec, Sizes, Symmetry, Weighting, parse_spec
+from scalekeys.filters import FilterBank
+from scalekeys.shapes import ArrayLike
+
+FINALISTS = 3
+"""Solutions of the search that are refined on all filters."""
+_SAMPLE, _SAMPLE_PER_KEY, _SAMPLE_PRODUCTS = 2**14, 2**11, 2**25
+
+
+def cluster(
+    filters: FilterBank | Sequence[FilterBank] | ArrayLike,
+    k: int = 8,
+    *,
+    seed: int = 0,
+    restarts: int = 10,
+    weighting: Weighting = "equal",
+    symmetry: Symmetry = "none",
+    sizes: Sizes = "largest",
+    layers: Sequence[str] | str | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Keys:
+    r"""Find the few filters, the keys, of which all others are copies up to amplitude, sign and offset.
+
+    Parameters
+    ----------
+    filters : FilterBank, sequence of FilterBank, or Tensor or array of shape (..., rows, cols)
+        The filters of one network or of many. Those that are constant or not finite are left out.
+    k : int
+        Number of keys; :func:`scalekeys.choose_k` recommends one.
+    seed, restarts : int
+        Each restart has its own stream of random numbers. The result depends on the seed, and not on the order,
+        signs, amplitudes and offsets of the filters.
+    weighting : {"equal", "energy"}
+        What a filter counts: `equal`, one; `energy`, the square of its centred norm.
+    symmetry : {"none", "dihedral"}
+        With `dihedral` a key stands for its mirror images and quarter turns too.
+    sizes : {"largest", "common"} or (rows, cols)
+        How kernels of several sizes compare: padded with zeros to the largest odd size, cropped to the smallest, or
+        only those of one size.
+    layers : str or sequence of str, optional
+        Patterns (as of file names) of the layers to take; by default all.
+    batch_size : int, optional
+        Filters at a time. With it, filters are read from where they are in each pass, and memory does not grow with
+        them but by about a hundred bytes each; without it they are kept as float32 vectors. The keys are the same up to
+        rounding.
+    progress : callable, optional
+        Called with a number of filters as the work goes on; the numbers add up to the number of all filters.
+
+    Returns
+    -------
+    Keys
+
+    Raises
+    ------
+    ModelError
+        If an option is unknown.
+    FilterError
+        If no filters are left to cluster, or fewer than `k`.
+
+    Notes
+    -----
+    A filter :math:`h \approx a u + b` of a key u is, once centred, a point near a line through the origin. With
+    :math:`y_i` the centred filters (of unit norm for equal weights), keys minimise
+
+    .. math:: \sum_i \min_j \left( |y_i|^2 - \langle y_i, u_j \rangle^2 \right), \qquad |u_j| = 1 ,
+
+    by alternating assignment and leading eigenvectors of the scatter matrices of the members: k-subspaces with
+    subspaces of one dimension. The starts are those of greedy k-means++ with :math:`1 - \cos^2` for squared
+    distance. Each then tries swaps: the key that others can best replace is given up for a point that is explained
+    badly, and the swap is kept if more is explained after a few iterations.
+
+    The search runs on a seeded sample of at most 16,384 filters or, if that is more, 2,048 a key (less where
+    symmetries would make it large); the three best solutions are refined on all filters.
+
+    References
+    ----------
+    Bradley, Mangasarian, "k-plane clustering", Journal of Global Optimization 16, 2000.
+    Tseng, "Nearest q-flat to m points", Journal of Optimization Theory and Applications 105, 2000.
+    Arthur, Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    Fränti, "Efficiency of random swap clustering", Journal of Big Data 5:13, 2018.
+    Babaiee, Kiasari, Rus, Grosu (2025), for the eight published keys.
+
+    Examples
+    --------
+    Two thousand noisy copies of the published keys, of both signs:
+
+    >>> import torch
+    >>> import scalekeys as sk
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> noise, sign = torch.randn(2000, 7, 7, generator=generator), torch.randn(2000, 1, 1, generator=generator)
+    >>> filters = sk.master_keys().repeat(250, 1, 1) * sign.sign() + 0.1 * noise + 3.0
+    >>> keys = sk.cluster(filters, k=8)
+    >>> keys
+    Keys(8 keys of 7x7 from 2000 filters, share explained 0.68)
+    >>> bool(keys.match_published().correlation.min() > 0.99)
+    True
+    """
+    spec = parse_spec(
+        k,
+        seed=seed,
+        restarts=restarts,
+        weighting=weighting,
+        symmetry=symmetry,
+        sizes=sizes,
+        layers=layers,
+        batch_size=batch_size,
+    )
+    return cluster_banks(as_banks(filters), spec, progress)
+
+
+def cluster_banks(
+    banks: tuple[FilterBank, ...], spec: ClusterSpec, progress: Callable[[int], None] | None = None
+) -> Keys:
+    """Do what :func:`cluster` documents for banks and checked options."""
+    points = points_of(banks, spec)
+    work = _Work(sum(map(len, banks)), progress)
+    which = sample(points, min(sample_size(spec.k, len(points.moves)), len(points)), spec.seed)
+    found, _ = search(
+        points.take(which),
+        points.weights[which],
+        spec.k,
+        points.moves,
+        seed=spec.seed,
+        restarts=spec.restarts,
+        advance=work.part(0.0, 0.4),
+    )
+    best = best_of(points, found[:FINALISTS], work.part(0.4, 0.7))
+    rows = in_standard_frame(refined(points, best, work.part(0.7, 0.99)), points.window, spec.symmetry)
+    nearest = assigned(points, rows)
+    work.part(0.99, 1.0)(1.0)
+    return Keys.of(banks, points, rows, nearest)
+
+
+def sample_size(k: int, transforms: int) -> int:
+    """Return how many filters the search looks at: enough for each key, and no more scalar products than fit."""
+    return min(max(_SAMPLE, _SAMPLE_PER_KEY * k), max(_SAMPLE_PRODUCTS // (k * transforms), k))
+
+
+def sample(points: Points, count: int, seed: int) -> Tensor:
+    """Choose points at random, by what they are and not by where they stand."""
+    generator = torch.Generator().manual_seed(seed)
+    ranks = torch.randperm(len(points), generator=generator, device="cpu")[:count]
+    return points.order[ranks.to(points.device)]
+
+
+class _Work:
+    """Turns shares of the work into numbers of filters that add up to all of them."""
+
+    def __init__(self, filters: int, progress: Callable[[int], None] | None) -> None:
+        self._filters, self._progress, self._told = filters, progress, 0
+
+    def part(self, begin: float, end: float) -> Callable[[float], None]:
+        """Return what to call with shares of the work between two marks."""
+        done = 0.0
+
+        def advance(share: float) -> None:
+            nonlocal done
+            done = min(1.0, done + share)
+            self._tell(begin + (end - begin) * done)
+
+        return advance
+
+    def _tell(self, share: float) -> None:
+        number = min(self._filters, round(share * self._filters)) - self._told
+        if self._progress is not None and number > 0:
+            self._told += number
+            self._progress(number)

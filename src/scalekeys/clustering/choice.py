@@ -1,0 +1,201 @@
+"""Choosing the number of keys: what they explain beyond noise, and whether they are found again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from scalekeys.clustering.api import sample
+from scalekeys.clustering.keys import noise_of
+from scalekeys.clustering.lines import Moves, Rows, Weights, images
+from scalekeys.clustering.points import Points, as_banks, points_of
+from scalekeys.clustering.search import search
+from scalekeys.clustering.spec import Sizes, Symmetry, Weighting, parse_spec
+from scalekeys.errors import FilterError, ModelError
+from scalekeys.filters import FilterBank
+from scalekeys.shapes import ArrayLike
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOUND_AGAIN = 0.9
+"""Correlation from which a key of one half of the filters counts as found again in the other."""
+_SAMPLE, _SPLITS = 2**13, 3
+
+
+@dataclass(frozen=True, eq=False)
+class KChoice:
+    """How many keys some filters have.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a number of keys: `k`, `explained`, `control`, `gap`, `stability_restarts`, `stability_halves`.
+    best : int
+        The number that is recommended.
+    reason : str
+        Why, in one sentence.
+    """
+
+    table: "pd.DataFrame"
+    best: int
+    reason: str
+
+    def __repr__(self) -> str:
+        return f"KChoice(best {self.best} of {', '.join(map(str, self.table.k))})"
+
+
+def choose_k(
+    filters: FilterBank | Sequence[FilterBank] | ArrayLike,
+    ks: Sequence[int] = range(1, 17),
+    *,
+    seed: int = 0,
+    restarts: int = 10,
+    weighting: Weighting = "equal",
+    symmetry: Symmetry = "none",
+    sizes: Sizes = "largest",
+    layers: Sequence[str] | str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> KChoice:
+    r"""Recommend a number of keys: the largest whose keys are all found again, and worth more than in noise.
+
+    Parameters
+    ----------
+    filters, seed, restarts, weighting, symmetry, sizes, layers
+        As for :func:`scalekeys.cluster`. At most 8,192 filters are looked at, a seeded sample.
+    ks : sequence of int
+        The numbers to try.
+    progress : callable, optional
+        Called with 1 after each of them.
+
+    Returns
+    -------
+    KChoice
+        Its table holds, for each k: `explained`, the share of energy; `control`, that of noise with the norms of the
+        filters; `gap`, see below; `stability_restarts`, the median over restarts of the smallest correlation between
+        the keys of a restart and those of the best, matched one to one; `stability_halves`, the same between two
+        halves of the filters, the median of three splits.
+
+    Raises
+    ------
+    ModelError
+        If an option is unknown, or there is no k to try.
+    FilterError
+        If there are fewer than two filters for each key.
+
+    Notes
+    -----
+    The gap of Tibshirani, Walther and Hastie compares what is left of noise and of the filters,
+
+    .. math:: G(k) = \log \frac{1 - c(k)}{1 - e(k)} ,
+
+    with e the share explained and c that of the control. A further key always explains something; the gap grows if it
+    takes away a larger part of what was left than it would of noise. A key counts as found again if its partner in
+    the other half correlates by at least 0.9 with it. Recommended is the largest k for which all keys are found
+    again and the gap is larger than for every smaller k.
+
+    References
+    ----------
+    Tibshirani, Walther, Hastie, "Estimating the number of clusters in a data set via the gap statistic", Journal of
+    the Royal Statistical Society B 63(2), 2001.
+    Lange, Roth, Braun, Buhmann, "Stability-based validation of clustering solutions", Neural Computation 16(6), 2004.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import scalekeys as sk
+    >>> noise = torch.randn(600, 7, 7, generator=torch.Generator().manual_seed(0))
+    >>> choice = sk.choose_k(sk.master_keys()[5:].repeat(200, 1, 1) + 0.1 * noise, range(1, 6))
+    >>> choice.best
+    3
+    """
+    options = {"seed": seed, "restarts": restarts, "weighting": weighting, "symmetry": symmetry, "sizes": sizes}
+    numbers = sorted({int(k) for k in ks})
+    if not numbers:
+        raise ModelError("there is no number of keys to try; ks is empty")
+    parse_spec(numbers[0], **options, layers=layers)  # type: ignore[arg-type]
+    spec = parse_spec(numbers[-1], **options, layers=layers)  # type: ignore[arg-type]
+    banks = as_banks(filters)
+    points = points_of(banks, spec)
+    if len(points) < 2 * spec.k:
+        raise FilterError(f"cannot look for {spec.k} keys in each half of {len(points)} usable filters; try fewer")
+    noise = points_of(noise_of(banks, seed), spec)
+    real, control = (_Sample.of(each, seed, restarts) for each in (points, noise))
+    rows = []
+    for k in numbers:
+        rows.append((k, *_tried(real, control, k)))
+        if progress is not None:
+            progress(1)
+    return _chosen(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Points in memory, and how they are searched."""
+
+    rows: Rows
+    weights: Weights
+    moves: Moves
+    seed: int
+    restarts: int
+
+    @classmethod
+    def of(cls, points: Points, seed: int, restarts: int) -> "_Sample":
+        which = sample(points, min(_SAMPLE, len(points)), seed)
+        return cls(points.take(which), points.weights[which], points.moves, seed, restarts)
+
+    def search(self, k: int, which: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
+        rows, weights = self.rows[which], self.weights[which]
+        return search(rows, weights, k, self.moves, seed=self.seed, restarts=self.restarts)
+
+    def halves(self, split: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + split)
+        mixed = torch.randperm(len(self.rows), generator=generator, device="cpu").to(self.rows.device)
+        return mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
+
+
+def _tried(real: _Sample, control: _Sample, k: int) -> tuple[float, float, float, float, float]:
+    """Measure one number of keys."""
+    keys, explained = real.search(k)
+    _, of_noise = control.search(k)
+    share, chance = float(explained[0]), float(of_noise[0])
+    gap = float(np.log1p(-chance) - np.log(max(1 - share, 1e-12)))
+    again = [_agreement(keys[0], other, real.moves) for other in keys[1:]]
+    halves = []
+    for split in range(_SPLITS):
+        ours, theirs = (real.search(k, half)[0][0] for half in real.halves(split))
+        halves.append(_agreement(ours, theirs, real.moves))
+    return share, chance, gap, float(np.median(again)) if again else np.nan, float(np.median(halves))
+
+
+def _agreement(ours: Float[Tensor, "keys taps"], theirs: Float[Tensor, "keys taps"], moves: Moves) -> float:
+    """Match two sets of keys one to one, and return the smallest correlation of a pair."""
+    correlation = torch.einsum("ip,jtp->ijt", ours, images(theirs[None], moves)[0]).abs().amax(-1).cpu().numpy()
+    return float(correlation[linear_sum_assignment(-correlation)].min())
+
+
+def _chosen(rows: list[tuple[int, float, float, float, float, float]]) -> KChoice:
+    import pandas as pd
+
+    names = ["k", "explained", "control", "gap", "stability_restarts", "stability_halves"]
+    table = pd.DataFrame(rows, columns=names)
+    grows = table.gap > table.gap.cummax().shift(fill_value=-np.inf)
+    good = table[grows & (table.stability_halves >= FOUND_AGAIN)]
+    if good.empty:
+        smallest = table.iloc[0]
+        reason = (
+            f"no number of keys is found again in two halves of the filters (with k = {smallest.k:.0f}, the least, one "
+            f"key correlates by {smallest.stability_halves:.2f}, where {FOUND_AGAIN} is asked), so take the fewest"
+        )
+        return KChoice(table, int(smallest.k), reason)
+    best = good.iloc[-1]
+    reason = (
+        f"{best.k:.0f} is the largest number whose keys are all found again in two halves of the filters (they "
+        f"correlate by at least {best.stability_halves:.3f}) while another key explains more than it would of noise"
+    )
+    return KChoice(table, int(best.k), reason)

@@ -1,0 +1,227 @@
+"""Keys: what is known after clustering, for each key and for each filter."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scalekeys.clustering.lines import Assignment
+from scalekeys.clustering.points import Points, segments_of
+from scalekeys.clustering.published import likeness
+from scalekeys.clustering.spec import ClusterSpec
+from scalekeys.clustering.windows import by
+from scalekeys.errors import FilterError
+from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, noise_like
+from scalekeys.fitting import Fit, fit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COVERED = 0.8
+"""Correlation from which a filter counts as covered by its key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Keys:
+    """The keys of some filters.
+
+    Parameters
+    ----------
+    banks : tuple of FilterBank
+        What was clustered.
+    spec : ClusterSpec
+        How.
+    filters : Tensor, shape (k, rows, cols), float64
+        The keys: centred, of unit norm, in order of their members (of the members' weight). The sign, and with
+        symmetry the frame, is the one that is most like one of the published keys.
+    assignment : Tensor of int64, shape (filters,)
+        The key of each filter, in the order of the banks; -1 where a filter is constant or not finite, or was left out.
+    correlation : Tensor, shape (filters,)
+        Correlation of each filter with its key, with its sign; NaN where the assignment is -1.
+    transform : Tensor of int64, shape (filters,)
+        Which symmetry takes the key to the filter: so many quarter turns against the clock, from 4 on after a
+        mirroring left to right. 0 where the assignment is -1.
+    explained : float
+        Share of the energy of the centred filters that their keys explain, weighted as the spec says.
+    """
+
+    banks: tuple[FilterBank, ...]
+    spec: ClusterSpec
+    filters: Float[Tensor, "keys rows cols"]
+    assignment: Int[Tensor, "filters"]
+    correlation: Float[Tensor, "filters"]
+    transform: Int[Tensor, "filters"]
+    explained: float
+
+    @classmethod
+    def of(
+        cls, banks: tuple[FilterBank, ...], points: Points, rows: Float[Tensor, "keys taps"], nearest: Assignment
+    ) -> "Keys":
+        """Sort keys by the weight of their members, and spread what is known of points over all filters."""
+        weight = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+        order = weight.index_add(0, nearest.key, points.weights).argsort(descending=True, stable=True)
+        total = sum(map(len, banks))
+        assignment = torch.full((total,), -1, dtype=torch.long, device=rows.device)
+        assignment[points.positions] = order.argsort()[nearest.key]
+        correlation = torch.full((total,), torch.nan, dtype=torch.float64, device=rows.device)
+        correlation[points.positions] = nearest.product.clamp(-1, 1)
+        transform = torch.zeros_like(assignment)
+        transform[points.positions] = nearest.transform
+        explained = float(points.weights @ nearest.product.square() / points.weights.sum())
+        filters = rows[order].view(-1, *points.window)
+        return cls(banks, points.spec, filters, assignment, correlation, transform, explained)
+
+    def __len__(self) -> int:
+        return len(self.filters)
+
+    def __repr__(self) -> str:
+        count = int(self.counts.sum())
+        keys = f"{len(self)} key{'' if len(self) == 1 else 's'}"
+        return f"Keys({keys} of {by(self.window)} from {count} filters, share explained {self.explained:.2f})"
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns of the keys."""
+        return self.filters.shape[1], self.filters.shape[2]
+
+    @cached_property
+    def counts(self) -> Int[Tensor, "keys"]:
+        """Number of members of each key."""
+        return torch.bincount(self.assignment[self.assignment >= 0], minlength=len(self))
+
+    @cached_property
+    def control(self) -> float:
+        """Share that as many keys explain of noise in place of the filters, clustered in the same way.
+
+        The noise has the layers, means and norms of the filters (:func:`scalekeys.noise_like`).
+        """
+        from scalekeys.clustering.api import cluster_banks
+
+        return cluster_banks(noise_of(self.banks, self.spec.seed), self.spec).explained
+
+    def coverage(self, threshold: float = COVERED) -> float:
+        """Return the share of the clustered filters that correlate with their key by at least a threshold."""
+        size = self.correlation[self.assignment >= 0].abs()
+        return float((size >= threshold).double().mean())
+
+    def coverage_by_layer(self, threshold: float = COVERED) -> "pd.DataFrame":
+        """Return for each layer how many filters were clustered, and the share of them that is covered.
+
+        Parameters
+        ----------
+        threshold : float
+            Least correlation, whatever its sign.
+
+        Returns
+        -------
+        DataFrame
+            Columns `model`, `layer`, `depth`, `filters`, `coverage`, one row a layer with clustered filters.
+        """
+        import pandas as pd
+
+        used = (self.assignment >= 0).cpu().numpy()
+        covered = self.correlation.abs().ge(threshold).cpu().numpy()
+        rows = []
+        for segment in segments_of(self.banks):
+            mine = slice(segment.start, segment.start + len(segment.layer))
+            count = int(used[mine].sum())
+            if count:
+                share = float(covered[mine].sum()) / count
+                rows.append((segment.model, segment.layer.name, segment.layer.depth, count, share))
+        return pd.DataFrame(rows, columns=["model", "layer", "depth", "filters", "coverage"])
+
+    def match_published(self) -> "pd.DataFrame":
+        """Assign keys and the eight published ones one to one, with the largest sum of squared correlations.
+
+        The published keys are cropped to the window of the found ones, and centred there, or padded to it. With
+        symmetry a correlation is the largest of the eight. (Squares, the shares of energy, keep many weak pairs from
+        breaking up a strong one.)
+
+        Returns
+        -------
+        DataFrame
+            Columns `key` (from 0), `published` (from 1), `family`, `correlation`, one row a key; empty (NA) for keys
+            without a partner.
+        """
+        import pandas as pd
+        from scipy.optimize import linear_sum_assignment
+
+        correlation = likeness(self.filters.flatten(1), self.window, self.spec.symmetry)[0].numpy()
+        ours, theirs = linear_sum_assignment(-np.square(correlation))
+        partners = dict(zip(ours.tolist(), theirs.tolist(), strict=True))
+        rows = []
+        for key in range(len(self)):
+            mine = partners.get(key)
+            found = (
+                (None, None, None) if mine is None else (mine + 1, MASTER_KEY_FAMILIES[mine], correlation[key, mine])
+            )
+            rows.append((key, *found))
+        frame = pd.DataFrame(rows, columns=["key", "published", "family", "correlation"])
+        return frame.astype({"published": "Int64", "family": "string", "correlation": "float64"})
+
+    def fit(self, model: str | tuple[str, ...] = "auto") -> Fit:
+        """Fit scale-space models to the keys; see :func:`scalekeys.fit`."""
+        return fit(self.filters, model)
+
+    def members(self, key: int, n: int | None = None) -> Int[Tensor, "members"]:
+        """Return which filters belong to a key, those most like it first.
+
+        Parameters
+        ----------
+        key : int
+        n : int, optional
+            How many; by default all.
+
+        Raises
+        ------
+        FilterError
+            If there is no such key.
+        """
+        if not 0 <= key < len(self):
+            raise FilterError(f"there is no key {key}; the keys are 0 to {len(self) - 1}")
+        mine = (self.assignment == key).nonzero()[:, 0]
+        return mine[self.correlation[mine].abs().argsort(descending=True, stable=True)][:n]
+
+    def uncovered(self, n: int | None = None, threshold: float = COVERED) -> Int[Tensor, "uncovered"]:
+        """Return which clustered filters correlate less than a threshold with their key, the least like it first."""
+        size = self.correlation.abs()
+        mine = (size < threshold).nonzero()[:, 0]
+        return mine[size[mine].argsort(stable=True)][:n]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return one row a filter: `model`, `layer`, `depth`, `channel`, `key`, `correlation`, `transform`.
+
+        Key and transform of a filter that was not clustered are `<NA>`, and its correlation is NaN.
+        """
+        import pandas as pd
+
+        segments = segments_of(self.banks)
+        counts = [len(segment.layer) for segment in segments]
+
+        def words(values: list[str]) -> pd.Categorical:
+            return pd.Categorical(np.repeat(np.array(values, dtype=object), counts))
+
+        key = pd.array(self.assignment.cpu().numpy(), dtype="Int64")
+        transform = pd.array(self.transform.cpu().numpy(), dtype="Int64")
+        none = (self.assignment < 0).cpu().numpy()
+        key[none], transform[none] = pd.NA, pd.NA
+        return pd.DataFrame(
+            {
+                "model": words([segment.model for segment in segments]),
+                "layer": words([segment.layer.name for segment in segments]),
+                "depth": np.repeat([segment.layer.depth for segment in segments], counts),
+                "channel": np.concatenate([np.arange(count) for count in counts]),
+                "key": key,
+                "correlation": self.correlation.cpu().numpy(),
+                "transform": transform,
+            }
+        )
+
+
+def noise_of(banks: tuple[FilterBank, ...], seed: int) -> tuple[FilterBank, ...]:
+    """Return noise in place of the filters of banks, other noise for each bank."""
+    return tuple(noise_like(bank, seed=seed + number) for number, bank in enumerate(banks))

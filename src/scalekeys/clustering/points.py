@@ -1,0 +1,228 @@
+"""Points: the filters of banks as unit vectors in one window, in memory or read anew in each pass."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scalekeys.clustering.spec import ClusterSpec
+from scalekeys.clustering.windows import Size, symmetries, unit_rows, window_for
+from scalekeys.errors import FilterError
+from scalekeys.filters import FilterBank, LayerFilters
+from scalekeys.shapes import ArrayLike, as_float_tensor
+
+BATCH = 2**16
+"""Filters at a time where all stay in memory."""
+_NAMES_LISTED = 8
+
+
+def as_banks(filters: FilterBank | Sequence[FilterBank] | ArrayLike) -> tuple[FilterBank, ...]:
+    """Return one bank or more, whatever was given.
+
+    Raises
+    ------
+    FilterError
+        If it is neither banks nor filters of shape (..., rows, cols).
+    """
+    if isinstance(filters, FilterBank):
+        return (filters,)
+    if isinstance(filters, Tensor | np.ndarray):
+        return (FilterBank.from_tensor(as_float_tensor(filters).detach()),)
+    if isinstance(filters, list | tuple):
+        strange = {type(bank).__name__ for bank in filters if not isinstance(bank, FilterBank)}
+        if not strange:
+            return tuple(filters)
+        found = f"a {type(filters).__name__} of {', '.join(sorted(strange))}"
+    else:
+        found = type(filters).__name__
+    raise FilterError(f"expected a FilterBank, several of them, or an array of shape (..., rows, cols), got {found}")
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A layer that is clustered, and where its first filter stands among all filters of all banks."""
+
+    model: str
+    layer: LayerFilters
+    start: int
+
+
+def segments_of(banks: Sequence[FilterBank]) -> tuple[Segment, ...]:
+    """List the layers of all banks."""
+    segments, start = [], 0
+    for bank in banks:
+        for layer in bank.layers:
+            segments.append(Segment(bank.model, layer, start))
+            start += len(layer)
+    return tuple(segments)
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """The usable filters of selected layers as unit vectors.
+
+    Parameters
+    ----------
+    segments : tuple of Segment
+        The selected layers.
+    window : (rows, cols)
+    spec : ClusterSpec
+    """
+
+    segments: tuple[Segment, ...]
+    window: Size
+    spec: ClusterSpec
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the computation runs: the device of the first layer."""
+        return self.segments[0].layer.filters.device
+
+    @cached_property
+    def positions(self) -> Int[Tensor, "points"]:
+        """Where each point stands among all filters of all banks."""
+        return self._survey[0]
+
+    @cached_property
+    def weights(self) -> Float[Tensor, "points"]:
+        """What each point counts; at most 1."""
+        norms = self._survey[1]
+        return torch.ones_like(norms) if self.spec.weighting == "equal" else (norms / norms.amax()).square()
+
+    @cached_property
+    def order(self) -> Int[Tensor, "points"]:
+        """The points in an order that depends on what they are, not on where they stand.
+
+        It is the same for filters in another order, of other signs, amplitudes and offsets, and turned or mirrored.
+        """
+        return self._survey[2].argsort(stable=True)
+
+    @cached_property
+    def moves(self) -> Int[Tensor, "transforms taps"]:
+        """The symmetries of the window."""
+        return symmetries(self.window, self.spec.symmetry).to(self.device)
+
+    def passes(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[slice, Tensor]]:
+        """Yield all points, some at a time, with their slice; float32 from memory, if they are kept there."""
+        if dtype == torch.float32 and self._kept is not None:
+            for start in range(0, len(self), BATCH):
+                part = slice(start, min(start + BATCH, len(self)))
+                yield part, self._kept[part]
+            return
+        start = 0
+        for _, rows, norms in self._prepared():
+            usable = rows[norms > 0].to(dtype)
+            yield slice(start, start + len(usable)), usable
+            start += len(usable)
+
+    def take(self, which: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen taps"]:
+        """Return some points, as float32."""
+        if self._kept is not None:
+            return self._kept[which]
+        ranks = torch.full((len(self),), -1, device=self.device)
+        ranks[which] = torch.arange(len(which), device=self.device)
+        found = torch.empty(len(which), self.window[0] * self.window[1], device=self.device)
+        for part, rows in self.passes():
+            mine = ranks[part]
+            found[mine[mine >= 0]] = rows[mine >= 0]
+        return found
+
+    @cached_property
+    def _kept(self) -> Tensor | None:
+        if self.spec.batch_size is not None:
+            return None
+        kept = torch.empty(len(self), self.window[0] * self.window[1], device=self.device)
+        start = 0
+        for _, rows, norms in self._prepared():
+            usable = rows[norms > 0]
+            kept[start : start + len(usable)] = usable
+            start += len(usable)
+        return kept
+
+    @cached_property
+    def _survey(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions and centred norms of the usable filters, and a number by which to order them."""
+        moves = symmetries(self.window, "dihedral" if self.window[0] == self.window[1] else "none").to(self.device)
+        generator = torch.Generator().manual_seed(0)
+        probe = torch.randn(moves.shape[1], generator=generator, dtype=torch.float64, device="cpu").to(self.device)
+        probes = probe[moves]
+        positions, norms, scores = [], [], []
+        for position, rows, norm in self._prepared():
+            usable = norm > 0
+            positions.append(position[usable])
+            norms.append(norm[usable])
+            scores.append((rows[usable] @ probes.T).square().sum(-1))
+        return torch.cat(positions), torch.cat(norms), torch.cat(scores)
+
+    def _prepared(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield positions, unit vectors and centred norms in batches, over the borders of layers."""
+        batch = self.spec.batch_size or BATCH
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        filled = 0
+        for segment in self.segments:
+            start = 0
+            while start < len(segment.layer):
+                chunk = segment.layer.filters[start : start + batch - filled].detach().to(self.device)
+                first = segment.start + start
+                parts.append(
+                    (torch.arange(first, first + len(chunk), device=self.device), *unit_rows(chunk, self.window))
+                )
+                start, filled = start + len(chunk), filled + len(chunk)
+                if filled == batch:
+                    yield _joined(parts)
+                    parts, filled = [], 0
+        if parts:
+            yield _joined(parts)
+
+
+def _joined(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    if len(parts) == 1:
+        return parts[0]
+    positions, rows, norms = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    return positions, rows, norms
+
+
+def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
+    """Select layers and their common window.
+
+    Raises
+    ------
+    FilterError
+        If no layer is left, or no usable filter, or fewer of them than keys.
+    """
+    named = [segment for segment in segments_of(banks) if len(segment.layer)]
+    if not named:
+        raise FilterError("there are no filters to cluster")
+    chosen = [segment for segment in named if _selected(segment.layer.name, spec.layers)]
+    if not chosen:
+        wanted = " or ".join(map(repr, spec.layers or ()))
+        fault = f"no layer is called {wanted}" if wanted else "no layer was chosen: layers is empty"
+        raise FilterError(f"{fault}; the layers are {_names(named)}")
+    window = window_for(tuple(dict.fromkeys(segment.layer.size for segment in chosen)), spec)
+    if not isinstance(spec.sizes, str):
+        chosen = [segment for segment in chosen if segment.layer.size == window]
+    points = Points(tuple(chosen), window, spec)
+    filters = sum(len(segment.layer) for segment in chosen)
+    if not len(points):
+        raise FilterError(f"none of the {filters} filters can be clustered: all are constant or not finite")
+    if len(points) < spec.k:
+        raise FilterError(f"cannot find {spec.k} keys in {len(points)} usable filters of {filters}; ask for fewer")
+    return points
+
+
+def _selected(name: str, patterns: tuple[str, ...] | None) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _names(segments: Sequence[Segment]) -> str:
+    names = list(dict.fromkeys(segment.layer.name for segment in segments))
+    more = len(names) - _NAMES_LISTED
+    return ", ".join(names[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")

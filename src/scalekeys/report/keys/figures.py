@@ -1,0 +1,171 @@
+"""The figures over layers and over thresholds of a report on keys: figures in, a figure as data out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from scalekeys.report.keys.names import key_colour, key_label, short_names
+from scalekeys.report.keys.summary import KeysSummary, LayerKeys
+from scalekeys.report.keys.view import KeysView
+from scalekeys.report.page import Figure
+from scalekeys.report.plots import COLOURS, axis, base_layout, line
+from scalekeys.report.words import count, number, percent, plot_text, plural, shortened, size_name
+
+_HOVER_WIDTH = 38
+_LABEL_WIDTH = 24
+_SYMBOLS = ("circle", "diamond-tall", "square", "triangle-up", "diamond-wide", "triangle-down")
+_CURVE_POINTS = 101
+
+
+def key_mix(summary: KeysSummary) -> Figure:
+    """Draw the share of each key in each layer: one stacked bar a layer, network by network, the input at the top."""
+    rows = _rows(summary)
+    height = min(max(1400 / len(rows), 5), 22)
+    labelled = [i for i, row in enumerate(rows) if isinstance(row, str)]
+    every = int(-(-13 // height))  # a label needs 13 pixels
+    ticks = sorted(
+        {*labelled, *(i for i in range(0, len(rows), every) if not {i - 1, i + 1} & set(labelled) or every == 1)}
+    )
+    wide, narrow = _labels(rows, summary)
+    layout = base_layout(
+        barmode="stack",
+        bargap=0.18 if height > 8 else 0,
+        height=round(height * len(rows)) + 48,
+        margin={"l": 8, "r": 24, "t": 34, "b": 8},
+        xaxis=axis(range=[0, 1], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", side="top", ticks="outside"),
+        yaxis=axis(range=[len(rows) - 0.5, -0.5], tickvals=ticks, ticktext=[wide[i] for i in ticks]),
+    )
+    for name in ("xaxis", "yaxis"):
+        layout[name] |= {"showgrid": False, "fixedrange": True}
+    text = f"Stacked bars: the share of each key in {plural(len(summary.layers), 'layer')}, from input to output"
+    data = [_mix_trace(summary, rows, place) for place, key in enumerate(summary.keys) if key.members]
+    return Figure("key-mix", data, layout, text, narrow={"yaxis.ticktext": [narrow[i] for i in ticks]}, legend=True)
+
+
+def _rows(summary: KeysSummary) -> list[LayerKeys | str]:
+    """Every layer, under the name of its network where there are several."""
+    if len(summary.models) < 2:
+        return list(summary.layers)
+    rows: list[LayerKeys | str] = []
+    for layer in summary.layers:
+        if not rows or (isinstance(rows[-1], LayerKeys) and rows[-1].bank != layer.bank):
+            rows.append(layer.model)
+        rows.append(layer)
+    return rows
+
+
+def _labels(rows: Sequence[LayerKeys | str], summary: KeysSummary) -> tuple[list[str], list[str]]:
+    """Labels of the rows of a wide and of a narrow figure."""
+    short = short_names(summary.layers)
+    wide, narrow = [], []
+    for row in rows:
+        if isinstance(row, str):
+            wide.append(f"<b>{plot_text(shortened(row, _LABEL_WIDTH))}</b> ")
+            narrow.append(f"<b>{plot_text(shortened(row, _LABEL_WIDTH // 2))}</b> ")
+        else:
+            wide.append(f"{plot_text(shortened(short[row.bank, row.layer], _LABEL_WIDTH))} ")
+            narrow.append(f"{row.depth} ")
+    return wide, narrow
+
+
+def _mix_trace(summary: KeysSummary, rows: Sequence[LayerKeys | str], place: int) -> dict[str, Any]:
+    key = summary.keys[place]
+    bars = [(y, row, row.members[place] / row.filters) for y, row in enumerate(rows) if isinstance(row, LayerKeys)]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": key_label(key),
+        "x": [round(share, 5) for _, _, share in bars],
+        "y": [y for y, _, _ in bars],
+        "marker": {"color": key_colour(place), "line": {"width": 0}},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"<b>{plot_text(row.layer, _HOVER_WIDTH)}</b><br>{key_label(key)}: {count(row.members[place])} of "
+            f"{plural(row.filters, 'filter')}, {percent(share)}"
+            for _, row, share in bars
+        ],
+    }
+
+
+def coverage_over_depth(summary: KeysSummary) -> Figure:
+    """Draw the share of the filters that are close to their key, layer by layer, one trace a network."""
+    deepest = max(layer.depth for layer in summary.layers)
+    layout = base_layout(
+        height=300,
+        xaxis=axis("depth", range=[-0.6, deepest + 0.6], showgrid=False, fixedrange=True, nticks=12, tickformat="d"),
+        yaxis=axis("share covered", range=[-0.02, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1], fixedrange=True),
+        shapes=[_level(summary.coverage)],
+    )
+    data = [_coverage_trace(summary, bank) for bank in range(len(summary.models))]
+    text = f"Dots: the share of filters within {number(summary.threshold)} of their key, layer by layer over depth"
+    return Figure("coverage", data, layout, text, legend=len(summary.models) > 1)
+
+
+def _coverage_trace(summary: KeysSummary, bank: int) -> dict[str, Any]:
+    mine = [layer for layer in summary.layers if layer.bank == bank]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": summary.models[bank],
+        "x": [layer.depth for layer in mine],
+        "y": [round(layer.coverage, 5) for layer in mine],
+        "line": {"color": "var(--line)", "width": 1},
+        "marker": {"size": 9, "color": _model_colour(summary, bank), "symbol": _SYMBOLS[bank % len(_SYMBOLS)]},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"<b>{plot_text(layer.layer, _HOVER_WIDTH)}</b><br>{size_name(layer.size)}, {percent(layer.coverage)} of "
+            f"{plural(layer.filters, 'filter')}"
+            for layer in mine
+        ],
+    }
+
+
+def correlation_curve(view: KeysView) -> Figure:
+    """Draw the share of the filters that reach a correlation with their key, against that correlation."""
+    summary = view.summary
+    bounds = np.linspace(0, 1, _CURVE_POINTS)
+    layout = base_layout(
+        height=300,
+        xaxis=axis("correlation with the key", range=[0, 1], fixedrange=True, dtick=0.2),
+        yaxis=axis("share that reaches it", range=[0, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1], fixedrange=True),
+        shapes=[
+            line(
+                (view.threshold,) * 2,
+                (0, 1),
+                line={"color": "var(--control)", "width": 1.5, "dash": "dash"},
+                layer="above",
+            )
+        ],
+    )
+    data = []
+    for bank, model in enumerate(summary.models):
+        reached = np.sort(view.correlation[(view.bank == bank) & (view.assignment >= 0)])
+        share = 1 - np.searchsorted(reached, bounds) / max(len(reached), 1)
+        data.append(_curve_trace(model, bounds, share, _model_colour(summary, bank)))
+    text = "Line: the share of filters whose correlation with their key reaches a value, against that value"
+    return Figure("correlations", data, layout, text, legend=len(summary.models) > 1)
+
+
+def _curve_trace(model: str, bounds: np.ndarray, share: np.ndarray, colour: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": model,
+        "x": bounds.round(4).tolist(),
+        "y": share.round(5).tolist(),
+        "line": {"color": colour, "width": 2.5},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"{percent(float(y))} of the filters reach {number(float(x))}" for x, y in zip(bounds, share, strict=True)
+        ],
+    }
+
+
+def _model_colour(summary: KeysSummary, bank: int) -> str:
+    return "var(--ink)" if len(summary.models) == 1 else f"var(--family-{(bank * 5 + 5) % COLOURS + 1})"
+
+
+def _level(height: float) -> dict[str, Any]:
+    style = {"color": "var(--control)", "width": 1.5, "dash": "dash"}
+    return line((0, 1), (height, height), line=style) | {"xref": "x domain"}

@@ -1,0 +1,46 @@
+"""Keys by name and colour, the same in every figure."""
+
+from collections.abc import Sequence
+
+from scalekeys.report.keys.summary import KeySummary, LayerKeys
+from scalekeys.report.plots import COLOURS
+from scalekeys.report.words import distinct_parts
+
+
+def key_name(key: int) -> str:
+    """Return what a key is called.
+
+    Examples
+    --------
+    >>> key_name(3)
+    'key 3'
+    """
+    return f"key {key}"
+
+
+def key_colour(key: int) -> str:
+    """Return the colour of a key; beyond the colours of the stylesheet they begin again.
+
+    Examples
+    --------
+    >>> key_colour(0), key_colour(COLOURS)
+    ('var(--family-1)', 'var(--family-1)')
+    """
+    return f"var(--family-{key % COLOURS + 1})"
+
+
+def key_label(key: KeySummary) -> str:
+    """Return the name of a key with the family that models it, if one does."""
+    return f"{key_name(key.key)} {key.model}" if key.model else key_name(key.key)
+
+
+def short_names(layers: Sequence[LayerKeys]) -> dict[tuple[int, str], str]:
+    """Return short names of layers, by network and name, without what all layers of their network share."""
+    names: dict[int, list[str]] = {}
+    for layer in layers:
+        names.setdefault(layer.bank, []).append(layer.layer)
+    return {
+        (bank, name): short
+        for bank, mine in names.items()
+        for name, short in zip(mine, distinct_parts(mine), strict=True)
+    }

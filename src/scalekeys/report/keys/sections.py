@@ -1,0 +1,218 @@
+"""The sections of a report on keys: a view in, a section out.
+
+A new section is one function here, and one entry in :data:`SECTIONS`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from scalekeys.filters import master_keys
+from scalekeys.report.keys import narrative
+from scalekeys.report.keys.cautions import cautions
+from scalekeys.report.keys.curve import number_of_keys
+from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
+from scalekeys.report.keys.names import key_colour, key_label, key_name
+from scalekeys.report.keys.summary import LayerKeys
+from scalekeys.report.keys.view import KeysView
+from scalekeys.report.page import Section, render
+from scalekeys.report.pictures import common_limit, filter_picture
+from scalekeys.report.sections import Tile
+from scalekeys.report.words import count, listed, number, percent, plural
+from scalekeys.scalespace import FAMILIES
+
+STEPS = 9
+"""Members of a key that are pictured."""
+
+UNCOVERED = 24
+"""Uncovered filters that are pictured."""
+
+
+def header(view: KeysView) -> Markup:
+    """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
+    return render(
+        "header.html.j2",
+        kicker="Master keys of depthwise filters",
+        title=listed(view.summary.models),
+        lead=narrative.lead(view.summary),
+        tiles=_tiles(view),
+        cautions=cautions(view.summary),
+    )
+
+
+def gallery(view: KeysView) -> Section:
+    """Show each key as a card: its picture, its model, its published match."""
+    summary = view.summary
+    body = render(
+        "keys_gallery.html.j2",
+        text=narrative.gallery(summary),
+        cards=[_card(view, place) for place in range(len(summary.keys))],
+        widest=max(key.share for key in summary.keys) or 1,
+    )
+    return Section("keys", "The keys", body, short="Keys")
+
+
+def members(view: KeysView) -> Section:
+    """Show members of each key from the closest to the farthest."""
+    rows = []
+    for key in view.summary.keys:
+        if not key.members:
+            continue
+        ranked = view.members(key.key)
+        places = np.unique(np.linspace(0, len(ranked) - 1, STEPS).round().astype(int))
+        rows.append(
+            {
+                "key": key,
+                "name": key_label(key),
+                "colour": key_colour(key.key),
+                "picture": _picture(view.filters[key.key], key_name(key.key)),
+                "items": _ranked([_member(view, int(ranked[place])) for place in places]),
+            }
+        )
+    body = render("keys_members.html.j2", text=narrative.members(view.summary), rows=rows)
+    return Section("members", "Members by distance", body, short="Members")
+
+
+def depth(view: KeysView) -> Section:
+    """Follow the mix of keys from the input to the output."""
+    body = render("keys_depth.html.j2", text=narrative.mix(view.summary), mix=key_mix(view.summary))
+    return Section("depth", "Over depth", body, short="Depth")
+
+
+def coverage(view: KeysView) -> Section:
+    """Show how many filters are close to their key, by layer and by threshold."""
+    several = len(view.summary.layers) > 1
+    body = render(
+        "keys_coverage.html.j2",
+        paragraphs=narrative.coverage(view.summary),
+        curve=correlation_curve(view),
+        over_depth=coverage_over_depth(view.summary) if several else None,
+        threshold=view.threshold,
+    )
+    return Section("coverage", "How many filters the keys cover", body, short="Coverage")
+
+
+def choice(view: KeysView) -> Section:
+    """Compare numbers of keys."""
+    body = render(
+        "keys_choice.html.j2",
+        paragraphs=narrative.number_of_keys(view.summary),
+        figure=number_of_keys(view.summary) if view.summary.curve else None,
+        rows=view.summary.curve,
+        best=view.summary.best_k,
+        used=len(view.summary.keys),
+    )
+    return Section("choice", "How many keys", body, short="Number of keys")
+
+
+def uncovered(view: KeysView) -> Section:
+    """Show the filters that are far from every key."""
+    far = np.flatnonzero(view.correlation < view.threshold)
+    farthest = far[np.argsort(view.correlation[far], kind="stable")][:UNCOVERED]
+    items = [_member(view, int(index)) for index in farthest]
+    body = render("keys_uncovered.html.j2", text=narrative.uncovered(view.summary, len(items), len(far)), items=items)
+    return Section("uncovered", "What stays uncovered", body, short="Uncovered")
+
+
+def layers(view: KeysView) -> Section:
+    """List every layer."""
+    rows = [_layer_row(layer) for layer in view.summary.layers]
+    body = render("keys_layers.html.j2", rows=rows, several=len(view.summary.models) > 1, threshold=view.threshold)
+    return Section("layers", "Layer by layer", body, short="Layers")
+
+
+def method(view: KeysView) -> Section:
+    """Say what every number means."""
+    return Section(
+        "method", "How to read this page", render("keys_method.html.j2", summary=view.summary), short="Method"
+    )
+
+
+SECTIONS: tuple[Callable[[KeysView], Section], ...] = (
+    gallery,
+    members,
+    depth,
+    coverage,
+    choice,
+    uncovered,
+    layers,
+    method,
+)
+"""The sections of a report on keys, in the order of the page."""
+
+
+def _tiles(view: KeysView) -> list[Tile]:
+    summary = view.summary
+    found = len(summary.published(narrative.FOUND))
+    studied = "not studied" if summary.best_k is None else f"recommended {summary.best_k}"
+    return [
+        Tile("keys", str(len(summary.keys)), studied),
+        Tile(
+            "filters",
+            count(summary.clustered),
+            f"{count(summary.left_out)} left out" if summary.left_out else "all used",
+        ),
+        Tile("layers", count(len(summary.layers)), plural(len(summary.models), "network")),
+        Tile("energy explained", percent(summary.explained), f"noise {percent(summary.control)}"),
+        Tile("covered", percent(summary.coverage), f"by {number(summary.threshold)} or more"),
+        Tile("published keys found", str(found), f"of 8, by {number(narrative.FOUND, 1)} or more"),
+    ]
+
+
+def _card(view: KeysView, place: int) -> dict[str, Any]:
+    key, values = view.summary.keys[place], view.filters[place]
+    model = view.models[place] if key.model else None
+    return {
+        "key": key,
+        "name": key_name(key.key),
+        "colour": key_colour(place),
+        "words": FAMILIES[key.model].words if key.model else "no model beyond what noise has",
+        "picture": _picture(values, key_name(key.key)),
+        "model": None if model is None else _picture(model, f"model of {key_name(key.key)}"),
+        "published": None if key.published is None else _published(view, key.key, key.published),
+        "found": (key.published_correlation or 0) >= narrative.FOUND,
+    }
+
+
+def _published(view: KeysView, key: int, published: int) -> Markup:
+    values = master_keys()[published - 1].numpy()
+    return _picture((values - values.mean()) * view.signs[key], f"published filter {published}")
+
+
+def _member(view: KeysView, index: int) -> dict[str, Any]:
+    bank, layer = view.layers[int(view.layer[index])]
+    where = f"{layer.name}, channel {view.channel(index)}"
+    return {
+        "picture": _picture(view.aligned(index), where),
+        "correlation": float(view.correlation[index]),
+        "where": f"{bank.model}, {where}" if len(view.banks) > 1 else where,
+        "layer": view.short[int(view.bank[index]), layer.name],
+        "channel": view.channel(index),
+        "size": f"{layer.size[0]}x{layer.size[1]}",
+        "key": key_name(int(view.assignment[index])),
+    }
+
+
+def _ranked(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Say which item is the best, the median and the worst."""
+    ranks = {0: "best", len(items) // 2: "median", len(items) - 1: "worst"}
+    return [{**item, "rank": ranks.get(place, "") if len(items) > 2 else ""} for place, item in enumerate(items)]
+
+
+def _picture(values: np.ndarray, label: str) -> Markup:
+    return filter_picture(values, common_limit(values), label)
+
+
+def _layer_row(layer: LayerKeys) -> dict[str, Any]:
+    rows, cols = map(int, layer.size.split("x"))
+    main = layer.main_key
+    return {
+        "layer": layer,
+        "area": rows * cols,
+        "key": main,
+        "name": key_name(main),
+        "colour": key_colour(main),
+        "share": layer.members[main] / layer.filters,
+    }

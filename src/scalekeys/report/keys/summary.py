@@ -1,0 +1,123 @@
+"""The figures of a clustering that the terminal, the page and ``--json`` share, computed once."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class KeySummary:
+    """One key: its members, its model in scale space, and the published filter it was matched with.
+
+    Parameters
+    ----------
+    key : int
+        Its number, from 0, as in the tables.
+    members : int
+    share : float
+        Of the filters that have a key.
+    median_correlation : float or None
+        Of the members with the key, without signs.
+    family, sigma_x, sigma_y, r2, status
+        The model that won, as in a fit; None where there is none.
+    published : int or None
+        Number of the published filter, from 1; None where the eight went to other keys.
+    published_family : str or None
+    published_correlation : float or None
+        Without its sign.
+    """
+
+    key: int
+    members: int
+    share: float
+    median_correlation: float | None
+    family: str | None
+    sigma_x: float | None
+    sigma_y: float | None
+    r2: float | None
+    status: str
+    published: int | None
+    published_family: str | None
+    published_correlation: float | None
+
+    @property
+    def model(self) -> str | None:
+        """The family, unless noise has as much evidence for it."""
+        return None if self.status == "unexplained" else self.family
+
+
+@dataclass(frozen=True)
+class LayerKeys:
+    """One layer: how many of its filters belong to each key, and the share of them that are close to theirs.
+
+    ``bank`` is the position of its network among the sources, since two networks may bear the same name.
+    """
+
+    bank: int
+    model: str
+    layer: str
+    depth: int
+    size: str
+    filters: int
+    coverage: float
+    members: tuple[int, ...]
+
+    @property
+    def main_key(self) -> int:
+        """The most frequent key."""
+        return max(range(len(self.members)), key=lambda key: self.members[key])
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What one number of keys reaches."""
+
+    k: int
+    explained: float
+    control: float
+    gap: float
+    stability_restarts: float | None
+    stability_halves: float | None
+
+
+@dataclass(frozen=True)
+class KeysSummary:
+    """What a search for keys found, in figures.
+
+    ``curve`` is empty, and ``best_k`` and ``reason`` are None, where the number of keys was not studied.
+    """
+
+    models: tuple[str, ...]
+    size: str
+    weighting: str
+    symmetry: str
+    filters: int
+    left_out: int
+    explained: float
+    control: float
+    threshold: float
+    coverage: float
+    keys: tuple[KeySummary, ...]
+    layers: tuple[LayerKeys, ...]
+    curve: tuple[CurvePoint, ...]
+    best_k: int | None
+    reason: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def clustered(self) -> int:
+        """How many filters have a key."""
+        return self.filters - self.left_out
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The kernel sizes of the layers that have keys, as they come."""
+        return tuple(dict.fromkeys(layer.size for layer in self.layers))
+
+    def published(self, least: float) -> list[KeySummary]:
+        """Return the keys whose correlation with their published filter is at least `least`, in its order."""
+        matched = [key for key in self.keys if (key.published_correlation or 0) >= least]
+        return sorted(matched, key=lambda key: key.published or 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts, lists and numbers, ready for JSON."""
+        return asdict(self)

@@ -1,0 +1,229 @@
+"""``scalekeys keys`` as a user runs it: a process, its output, its exit status, and the files it leaves."""
+
+import json
+import re
+import subprocess
+import sys
+from inspect import signature
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from command_line import run
+from safetensors.torch import save_file
+
+import scalekeys as sk
+from scalekeys.checkpoints import read_filters
+from scalekeys.cli.keys import keys as verb
+from scalekeys.clustering import COVERED, SYMMETRIES, WEIGHTINGS
+
+FILES = ["keys.csv", "keys.npy", "members.parquet", "report.html"]
+
+
+def _copies(seed, count):
+    """Noisy copies of the published keys, of both signs, with offsets; and one filter without a shape."""
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randn(count, 1, 1, 1, generator=generator).sign()
+    noise = torch.randn(count, 1, 7, 7, generator=generator)
+    return (signs * (sk.master_keys().repeat(count // 8, 1, 1)[:, None] + 0.02 * noise) + 0.3).float()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("networks")
+    constant = torch.cat([torch.ones(1, 1, 7, 7), _copies(0, 64)])
+    save_file({"blocks.0.dw.weight": constant, "blocks.1.dw.weight": _copies(1, 64)}, path / "one.safetensors")
+    save_file({"a.weight": _copies(2, 64), "b.weight": torch.rand(8, 1, 3, 3)}, path / "two.safetensors")
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(folder):
+    return run("keys", "one.safetensors", "-o", "found", "--restarts", 3, cwd=folder)
+
+
+def test_it_writes_its_files_and_prints_the_keys(folder, done):
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(path.name for path in (folder / "found").iterdir()) == FILES
+    assert "one: 128 depthwise filters (1 left out) in 2 layers" in done.stdout
+    lines = [re.split(" {2,}", line.strip()) for line in done.stdout.splitlines()]
+    rows = [cells for cells in lines if len(cells) == 9 and cells[0].isdigit()]
+    assert [row[0] for row in rows] == [str(key) for key in range(8)]
+    assert sum(int(row[1]) for row in rows) == 128
+    assert {row[7] for row in rows} == {f"{i} {name}" for i, name in enumerate(sk.MASTER_KEY_FAMILIES, 1)}
+    assert all(float(row[8]) > 0.99 for row in rows)
+    assert re.search(r"explained: 9\d\.\d % of their energy \(noise: \d\d\.\d %\)", done.stdout)
+    assert "covered: 100.0 % correlate with their key by 0.8 or more" in done.stdout
+    assert "recommended k = 8: " in done.stdout
+    assert "report:  found/report.html" in done.stdout
+
+
+def test_the_table_fits_a_common_terminal(done):
+    rows = [line for line in done.stdout.splitlines() if re.match(r"(key|  \d) ", line)]
+    assert len(rows) == 9
+    assert max(map(len, rows)) < 80
+
+
+def test_the_keys_are_those_of_the_library_and_can_be_read_back(folder, done):
+    expected = sk.cluster(sk.extract(folder / "one.safetensors"), 8, restarts=3)
+    array = np.load(folder / "found" / "keys.npy")
+    assert array.dtype == np.float64
+    np.testing.assert_allclose(array, expected.filters, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(read_filters(folder / "found" / "keys.csv"), array)
+    result = run("paper", "--filters", "found/keys.csv", "--json", "-", cwd=folder)
+    assert result.returncode == 0
+    members = pq.read_table(folder / "found" / "members.parquet").to_pandas()
+    assert members.columns.tolist() == ["model", "layer", "depth", "channel", "key", "correlation", "transform"]
+    assert len(members) == 129
+    assert members.key.isna().sum() == 1
+    assert members.key.value_counts().to_dict() == dict(enumerate(expected.counts.tolist()))
+
+
+def test_several_sources_share_their_keys_and_json_holds_the_figures(folder):
+    arguments = ("one.safetensors", "two.safetensors", "-k", 8, "--restarts", 2, "--no-curve", "--threshold", 0.95)
+    result = run("keys", *arguments, "-o", "both", "--json", cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    summary = json.loads(result.stdout)
+    members = pq.read_table(folder / "both" / "members.parquet").to_pandas()
+    assert summary["models"] == ["one", "two"]
+    assert summary["filters"] == len(members) == 201
+    assert summary["left_out"] == members.key.isna().sum() == 1
+    assert [key["members"] for key in summary["keys"]] == members.key.value_counts().sort_index().tolist()
+    known = members.dropna(subset="key")
+    assert summary["threshold"] == 0.95
+    assert summary["coverage"] == pytest.approx((known.correlation.abs() >= 0.95).mean())
+    assert summary["explained"] == pytest.approx((known.correlation**2).mean())
+    assert summary["control"] < summary["explained"]
+    assert (summary["curve"], summary["best_k"], summary["reason"]) == ([], None, None)
+    assert [(layer["model"], layer["layer"], layer["filters"]) for layer in summary["layers"]] == [
+        ("one", "blocks.0.dw", 64),
+        ("one", "blocks.1.dw", 64),
+        ("two", "a", 64),
+        ("two", "b", 8),
+    ]
+    page = (folder / "both" / "report.html").read_text(encoding="utf-8")
+    assert "200 depthwise filters in 4 layers of 2 networks" in page
+
+
+def test_options_reach_the_search(folder):
+    options = ("--sizes", "3x3", "--layers", "b", "--layers", "blocks.*", "--weighting", "energy")
+    result = run("keys", "two.safetensors", *options, "-k", 2, "--no-curve", "--json", "-o", "small", cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    summary = json.loads(result.stdout)
+    assert (summary["size"], summary["weighting"], summary["left_out"]) == ("3x3", "energy", 64)
+    turned = ("--symmetry", "dihedral", "--sizes", "common", "--no-curve", "--json", "-o", "turned")
+    summary = json.loads(run("keys", "two.safetensors", *turned, "-k", 3, cwd=folder).stdout)
+    assert (summary["size"], summary["symmetry"], len(summary["keys"])) == ("3x3", "dihedral", 3)
+
+
+def test_auto_takes_the_recommended_number(folder):
+    result = run("keys", "one.safetensors", "-k", "auto", "--restarts", 2, "--json", "-o", "auto", cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    summary = json.loads(result.stdout)
+    assert len(summary["keys"]) == summary["best_k"] == 8
+    assert [point["k"] for point in summary["curve"]] == list(range(1, 17))
+
+
+def test_one_filter_is_its_own_key(tmp_path):
+    save_file({"a.weight": torch.cat([torch.ones(1, 1, 5, 5), torch.rand(1, 1, 5, 5)])}, tmp_path / "a.safetensors")
+    result = run("keys", "a.safetensors", "-k", "auto", "-o", "out", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert np.load(tmp_path / "out" / "keys.npy").shape == (1, 5, 5)
+
+
+def test_the_same_input_gives_the_same_bytes(folder):
+    for name in ("first", "second"):
+        assert run("keys", "two.safetensors", "-k", 3, "--no-curve", "-o", name, cwd=folder).returncode == 0
+    for file in FILES:
+        assert (folder / "first" / file).read_bytes() == (folder / "second" / file).read_bytes()
+
+
+def test_an_existing_folder_is_kept_unless_forced(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "keys.csv").write_text("mine")
+    arguments = ("keys", folder / "two.safetensors", "-k", 2, "--no-curve", "-o", "out")
+    refused = run(*arguments, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "out: this output folder exists already; give --force" in refused.stderr
+    assert (refused.stdout, refused.stderr.count("\n")) == ("", 1)
+    assert [(path.name, path.read_text()) for path in (tmp_path / "out").iterdir()] == [("keys.csv", "mine")]
+    assert run(*arguments, "--force", cwd=tmp_path).returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("dense.safetensors",), "no depthwise"),
+        (("two.safetensors", "missing.pth"), "missing.pth: no such file"),
+        (("two.safetensors", "--layers", "head.*"), "no layer is called 'head.*'; the layers are a, b"),
+        (("two.safetensors", "--sizes", "5x5"), "no layer has kernels of 5x5; the sizes are 7x7, 3x3"),
+        (("two.safetensors", "-k", "500"), "cannot find 500 keys in 72 usable filters"),
+        (("two.safetensors", "--weights", "ema"), "ema"),
+    ],
+)
+def test_a_bad_input_gets_one_sentence_and_writes_nothing(folder, tmp_path, arguments, message):
+    for name in ("one.safetensors", "two.safetensors"):
+        (tmp_path / name).symlink_to(folder / name)
+    save_file({"conv.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "dense.safetensors")
+    before = sorted(tmp_path.iterdir())
+    result = run("keys", *arguments, "--no-curve", "-o", "out/deep", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("scalekeys: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-k", "many"), "'many' is neither a number from 1 nor auto"),
+        (("-k", "0"), "'0' is neither a number from 1 nor auto"),
+        (("-k", "auto", "--no-curve"), "auto compares numbers of keys"),
+        (("--weighting", "loud"), "'loud' is not one of 'equal', 'energy'"),
+        (("--symmetry", "round"), "'round' is not one of 'none', 'dihedral'"),
+        (("--sizes", "7"), "'7' is none of largest, common and a size like 7x7"),
+        (("--sizes", "7x0"), "'7x0' is none of"),
+        (("--restarts", "0"), "restarts"),
+        (("--threshold", "1.2"), "threshold"),
+    ],
+)
+def test_an_unknown_value_of_an_option_is_wrong_usage(tmp_path, arguments, message):
+    result = run("keys", "x.pth", "-o", "out", *arguments, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_verb_offers_what_the_library_does():
+    hints = get_type_hints(verb)
+    assert get_args(hints["weighting"]) == WEIGHTINGS
+    assert get_args(hints["symmetry"]) == SYMMETRIES
+    assert signature(verb).parameters["threshold"].default == COVERED
+
+
+def test_help_shows_an_example_and_loads_no_network_library(tmp_path):
+    result = run("keys", "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "Example: scalekeys keys model.pth other.safetensors -k 8 -o keys/" in result.stdout
+    code = (
+        "import sys, typer.testing as t, scalekeys.cli as c; r = t.CliRunner().invoke(c.app, ['keys', '--help']);"
+        "assert r.exit_code == 0; print('torch' in sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("size", "filters"), [("7x7", 1544), ("5x5", 744)])
+def test_a_real_network_has_keys(shared, tmp_path, size, filters):
+    file = shared / "weights" / "mcunet-320kb-1mb_imagenet.pth"
+    result = run("keys", file, "--sizes", size, "--no-curve", "--json", "-o", "out", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert summary["filters"] - summary["left_out"] == filters
+    assert summary["explained"] > 2 * summary["control"]
+    assert sum(key["published_correlation"] > 0.9 for key in summary["keys"]) >= 4
