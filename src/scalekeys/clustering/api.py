@@ -54,8 +54,8 @@ def cluster(
         Patterns (as of file names) of the layers to take; by default all.
     batch_size : int, optional
         Filters at a time. With it, filters are read from where they are in each pass, and memory does not grow with
-        them but by about a hundred bytes each; without it they are kept as float32 vectors. The keys are the same up to
-        rounding.
+        them but by a few hundred bytes each; without it they are kept as float32 vectors too. The keys are the same
+        up to rounding.
     progress : callable, optional
         Called with a number of filters as the work goes on; the numbers add up to the number of all filters.
 
