@@ -1,34 +1,16 @@
 """Templates as columns, problems last: their values, slopes, and products of their derivatives with given columns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from scalekeys.fitting.moving import Moving, OuterMoving, WholeMoving
 from scalekeys.fitting.separable import along_both, contracted, linear_in_alpha, table_of
 from scalekeys.fitting.series import KernelSeries, kernel_series
 from scalekeys.scalespace import TemplatePlan
-
-
-@dataclass(frozen=True, eq=False)
-class Moving:
-    """Components at n parameters, and how they change.
-
-    Parameters
-    ----------
-    values : Tensor, shape (components, taps, n)
-    slopes : Tensor, shape (2, components, taps, n)
-        Their derivatives in the two parameters.
-    products : callable
-        From columns of shape (taps, n) to their products with the components and their derivatives
-        [value, 1, 2, 11, 12, 22]: shape (6, components, n).
-    """
-
-    values: Tensor
-    slopes: Tensor
-    products: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +64,11 @@ class Columns:
         plan = self.plans[0]
         if plan.family.two_scales:
             whole = plan(parameters.T, order=2).flatten(3).permute(1, 2, 3, 0).contiguous()
-            return Moving(whole[0], whole[1:3], lambda weights: (whole * weights).sum(2))
+            return WholeMoving(whole[0], whole[1:3], lambda weights: (whole * weights).sum(2))
         y, x = self._profiles(parameters)
         single = plan.common or plan.family.has_alpha
+        if plan.family.is_separable and not single:
+            return OuterMoving(y[0], x[0])
         parts = [self._component(terms, y, x) for terms in self._terms]
         values, first, second = (torch.stack(part) for part in zip(*parts, strict=True))
         if not single:
@@ -95,7 +79,7 @@ class Columns:
             slopes = torch.stack([parameters[1] * (first + second), values])
             values = parameters[1] * values
             values[:, values.shape[1] // 2] += plan.family.impulse
-        return Moving(values, slopes, lambda weights: self._products(y, x, parameters, weights))
+        return WholeMoving(values, slopes, lambda weights: self._products(y, x, parameters, weights))
 
     @property
     def _terms(self) -> list[list[int]]:

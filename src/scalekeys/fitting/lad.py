@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.columns import Moving
+from scalekeys.fitting.moving import Moving
 from scalekeys.fitting.residuals import Residuals
 
-_AT_ONCE = 4_096  # problems, as many as keep the arrays near the processor
+_AT_ONCE = 8_192  # problems; bounds the memory
 _SHRINK = 0.1
 _INSIDE = 1 - 1e-9
 _SMALLEST_RESIDUAL = 1e-3
@@ -16,6 +16,7 @@ _SMALLEST_RADIUS = {torch.float32: 1e-5, torch.float64: 1e-12}
 _FLOOR, _APART = 1e-14, 1e-3
 _FLAT = {torch.float32: 1e-4, torch.float64: 1e-9}  # its inverse times rounding is the error of a step
 _COMPACTION = 0.2
+_ROUNDING = 4
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedu
     -------
     parameters : Tensor, shape (p, n)
     value : Tensor, shape (n,)
-        The smoothed sum, at the last eps that a problem has come to.
+        The smoothed sum at the last eps.
 
     Notes
     -----
@@ -113,16 +114,23 @@ def _descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Sched
         promised = -(path.gradient * step).sum(0)
         done = (path.eps <= schedule.last) & (promised < schedule.enough * schedule.last)
         done |= path.trust < _SMALLEST_RADIUS[start.dtype]
-        final_u[:, path.index], final_value[path.index] = path.u, path.value
-        left = (~done).nonzero()[:, 0]
+        ended, left = done.nonzero()[:, 0], (~done).nonzero()[:, 0]
+        if len(ended):
+            final_u[:, path.index[ended]], final_value[path.index[ended]] = _ends(path.select(ended), schedule.last)
         if len(left) == 0:
             break
         if len(left) < (1 - _COMPACTION) * len(done):
             path, residuals, step, promised = path.select(left), residuals.select(left), step[:, left], promised[left]
         path = _moved(path, residuals, step, promised, schedule.last)
-    final_u[:, path.index], final_value[path.index] = path.u, path.value
+    if len(left):
+        final_u[:, path.index], final_value[path.index] = _ends(path, schedule.last)
     bounded = torch.minimum(torch.expm1(final_u[:2]), upper[:, None])
     return torch.cat([bounded, final_u[2:]]), final_value
+
+
+def _ends(path: _Path, last: float) -> tuple[Tensor, Tensor]:
+    """Return where problems are, and the sum at the last eps, also of those that have not come to it."""
+    return path.u, torch.sqrt(path.residual.square() + last**2).sum(0)
 
 
 def _begin(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedule) -> _Path:
@@ -168,7 +176,7 @@ def _moved(path: _Path, residuals: Residuals, step: Tensor, promised: Tensor, la
     bend = (1 - multipliers * slope) / tips
     derivatives = residuals.derivatives(torch.cat([bounded, u[2:]]), moving, slope, bend, multipliers)
     gradient, hessian = _in_log(bounded, *derivatives)
-    better = value <= path.value
+    better = value <= path.value * (1 + _ROUNDING * torch.finfo(value.dtype).eps)
     trust = torch.where(better, torch.maximum(path.trust, 2 * share * length), 0.25 * share * length).clamp(max=1.0)
     new = _Path(path.index, path.limit, trust, u, eps, value, residual, multipliers, tips, gradient, hessian)
     return path.replaced(better, new)

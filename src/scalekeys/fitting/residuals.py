@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.columns import Columns, Moving
+from scalekeys.fitting.columns import Columns
+from scalekeys.fitting.moving import Moving
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,11 @@ class Residuals:
         """
         own = self._own(moving)
         right = torch.cat([(own * slope).sum(1), slope.sum(0, keepdim=True) * self._constant])
-        return self._squares(own, bend), right
+        count, weighted = len(own), own * bend
+        squares = bend.new_empty(count, count, bend.shape[1])
+        for row in range(count):
+            squares[row, row:] = squares[row:, row] = (weighted[row] * own[row:]).sum(1)
+        return self._bordered(squares, weighted.sum(1) * self._constant, bend), right
 
     def derivatives(
         self, parameters: Tensor, moving: Moving, slope: Tensor, bend: Tensor, multipliers: Tensor
@@ -79,23 +84,33 @@ class Residuals:
             Slopes that weight the second derivatives of the model.
         """
         a = self._coefficients(parameters)
-        moves = moving.slopes[:, 0] * a[0] if len(a) == 1 else (moving.slopes * a[:, None]).sum(1)
-        if self.units is not None:
-            moves = torch.cat([moves, self._own(moving)])
-        hessian = self._squares(moves, bend)
-        gradient = -(moves * slope).sum(1)
-        table = moving.products(multipliers)
+        squares, sums = moving.squares(bend, a)
+        along, table = moving.slopes_along(slope), moving.products(multipliers)
+        gradient = (along[1:] * a).sum(1)
         bent = (table[3:] * a).sum(1)
-        hessian[0, 0] -= bent[0]
-        hessian[0, 1] -= bent[1]
-        hessian[1, 1] -= bent[2]
-        hessian[1, 0] = hessian[0, 1]
+        squares[0, 0] -= bent[0]
+        squares[0, 1] -= bent[1]
+        squares[1, 1] -= bent[2]
+        squares[1, 0] = squares[0, 1]
         if self.units is None:
-            return gradient, hessian
-        across = table[1:3] / self.units
-        hessian[:2, 2:-1] -= across
-        hessian[2:-1, :2] -= across.transpose(0, 1)
-        return torch.cat([gradient, slope.sum(0, keepdim=True) * -self._constant]), hessian
+            return -gradient, squares[:2, :2]
+        squares[:2, 2:] -= table[1:3]
+        squares[2:, :2] -= table[1:3].transpose(0, 1)
+        squares[2:] /= self.units[:, None]
+        squares[:, 2:] /= self.units
+        sums[2:] /= self.units
+        hessian = self._bordered(squares, sums * self._constant, bend)
+        own, constant = along[0] / self.units, slope.sum(0, keepdim=True) * self._constant
+        return -torch.cat([gradient, own, constant]), hessian
+
+    def _bordered(self, squares: Tensor, sums: Tensor, bend: Tensor) -> Tensor:
+        """Matrices with a row and a column more, for the offset."""
+        count = len(squares)
+        whole = squares.new_empty(count + 1, count + 1, squares.shape[2])
+        whole[:count, :count] = squares
+        whole[count, :count] = whole[:count, count] = sums
+        whole[count, count] = bend.sum(0) * self._constant**2
+        return whole
 
     @property
     def _constant(self) -> float:
@@ -113,16 +128,3 @@ class Residuals:
             return self.amplitudes[None]
         assert self.units is not None
         return parameters[2:-1] / self.units
-
-    def _squares(self, moves: Tensor, bend: Tensor) -> Tensor:
-        """``J W J^T`` for changes J of the model and, where it is free, by the offset."""
-        count, free = len(moves), self.units is not None
-        found = bend.new_empty(count + free, count + free, bend.shape[1])
-        for row in range(count):
-            weighted = moves[row] * bend
-            found[row, row:count] = found[row:count, row] = (weighted * moves[row:]).sum(1)
-            if free:
-                found[row, -1] = found[-1, row] = weighted.sum(0) * self._constant
-        if free:
-            found[-1, -1] = bend.sum(0) * self._constant**2
-        return found

@@ -46,7 +46,7 @@ class Absolute(Loss):
         return least_absolute(basis, targets)[0]
 
     def slack(self, turn: int) -> float:
-        """Bound by experience what smoothing adds, and what is left to gain: eps for a tenth of the taps.
+        """Bound by experience what smoothing adds, and what is left to gain: eps for a twentieth of the taps.
 
         Smoothing adds at most eps a tap, and little to a tap whose residual is large.
         """
