@@ -278,6 +278,12 @@ def family_grid(name: str, size: tuple[int, int], window: Window, common: bool =
     return FamilyGrid(name, size, window, common)
 
 
+@lru_cache(maxsize=64)
+def joined_atoms(grids: tuple[FamilyGrid, ...]) -> Tensor:
+    """Return the atoms for angles of several families side by side, for one product with all of them."""
+    return torch.cat([grid.angles.atoms for grid in grids], dim=1)
+
+
 def _atoms(bases: Tensor) -> Tensor:
     """Lay bases, shape (nodes, taps, components), side by side: shape (taps, components * nodes)."""
     return bases.permute(1, 2, 0).flatten(1).float()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.fitting.grids import ALPHA_MAX, FamilyGrid, Nodes
-from scalekeys.fitting.newton import ROUNDING, Objective, minimize
+from scalekeys.fitting.newton import Objective, minimize
 from scalekeys.fitting.targets import Targets
 
 FLOAT32_SLACK = 1e-5
@@ -161,9 +161,9 @@ class Loss(ABC):
         """Return how much lower than after this round a loss can still become."""
         return 0.0
 
-    def _minimize(self, objective: Objective, start: Tensor, tolerance: float = ROUNDING) -> tuple[Tensor, Tensor]:
-        found = minimize(objective, start.T.contiguous(), self.grid.upper.to(start), tolerance)
-        return found.parameters.T.contiguous(), found.value
+    def _minimize(self, objective: Objective, start: Tensor) -> tuple[Tensor, Tensor]:
+        parameters, value = minimize(objective, start.T.contiguous(), self.grid.upper.to(start))
+        return parameters.T.contiguous(), value
 
 
 class Affine(Loss):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scalekeys.filters import coordinates, spread
 from scalekeys.fitting.absolute import weighted_least_squares
-from scalekeys.fitting.grids import FamilyGrid
+from scalekeys.fitting.grids import FamilyGrid, joined_atoms
 from scalekeys.fitting.joint import OuterProducts
 from scalekeys.fitting.loss import FLOAT32_SLACK, Affine, Loss, Solution, local_minima
 from scalekeys.fitting.moments import MomentLoss
@@ -120,7 +120,7 @@ class AffineSquares(Affine, Squares):
     def coarse_of_all(cls, losses: Sequence[Loss]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
         """Return those of several families by one product, where they are asked for the same filters."""
         one_by_one = super().coarse_of_all(losses)
-        atoms = _joined_atoms(tuple(loss.grid for loss in losses)).to(losses[0].targets.rough)
+        atoms = joined_atoms(tuple(loss.grid for loss in losses)).to(losses[0].targets.rough)
         counts = [loss.grid.angles.atoms.shape[1] for loss in losses]
         workspace = atoms.new_empty(0)
 
@@ -193,11 +193,6 @@ class AffineSquares(Affine, Squares):
         offset = self.targets.means - model.mean(-1)
         hessian = projection(products)[2] if curvature else None
         return Solution(weights.T, offset, model + offset[:, None], hessian)
-
-
-@lru_cache(maxsize=64)
-def _joined_atoms(grids: tuple[FamilyGrid, ...]) -> Tensor:
-    return torch.cat([grid.angles.atoms for grid in grids], dim=1)
 
 
 @lru_cache(maxsize=64)

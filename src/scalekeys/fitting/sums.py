@@ -2,13 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from scalekeys.fitting.absolute import least_absolute, with_constant
-from scalekeys.fitting.grids import FamilyGrid
+from scalekeys.fitting.grids import FamilyGrid, joined_atoms
 from scalekeys.fitting.lad import Schedule, descend
 from scalekeys.fitting.loss import Affine, Loss, Solution, local_minima
 from scalekeys.fitting.moments import MomentLoss
@@ -127,7 +127,7 @@ class AffineAbsolute(Affine, Absolute):
         one_by_one = super().coarse_of_all(losses)
         if any(len(loss.grid.family.components) > 1 for loss in losses):
             return one_by_one
-        atoms = _joined_atoms(tuple(loss.grid for loss in losses)).to(losses[0].targets.rough)
+        atoms = joined_atoms(tuple(loss.grid for loss in losses)).to(losses[0].targets.rough)
         counts = [loss.grid.angles.atoms.shape[1] for loss in losses]
 
         def together(rows: Sequence[Tensor]) -> list[Tensor]:
@@ -234,11 +234,6 @@ def _coarse_sums(filters: Tensor, atoms: Tensor) -> Tensor:
     row, node = near.nonzero().unbind(-1)
     sums[row, node] = reweighted_sums(filters.T.contiguous(), atoms, row, node)
     return sums
-
-
-@lru_cache(maxsize=64)
-def _joined_atoms(grids: tuple[FamilyGrid, ...]) -> Tensor:
-    return torch.cat([grid.angles.atoms for grid in grids], dim=1)
 
 
 class MomentAbsolute(MomentLoss, Absolute):
