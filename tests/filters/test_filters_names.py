@@ -5,16 +5,22 @@ from scalekeys import filters
 
 def test_no_public_name_of_the_filters_vanishes():
     assert set(filters.__all__) == {
+        "KEEP",
         "MASTER_KEY_FAMILIES",
         "FilterBank",
+        "KeyAssignment",
         "LayerFilters",
+        "Modelled",
         "Normalized",
+        "Replacement",
         "Spread",
+        "assign_keys",
         "coordinates",
         "dc_offset",
         "master_keys",
         "moment_normalization",
         "noise_like",
+        "replacement",
         "spread",
     }
     assert [name for name in filters.__all__ if not hasattr(filters, name)] == []

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 
 import numpy as np
@@ -11,14 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scalekeys.clustering.spec import ClusterSpec
-from scalekeys.clustering.windows import Size, symmetries, unit_rows, window_for
+from scalekeys.clustering.windows import symmetries, unit_rows, window_for
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
+from scalekeys.filters.choice import matches, no_such_layer
+from scalekeys.filters.window import Size
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 BATCH = 2**16
 """Filters at a time where all stay in memory."""
-_NAMES_LISTED = 8
 
 
 def as_banks(filters: FilterBank | Sequence[FilterBank] | ArrayLike) -> tuple[FilterBank, ...]:
@@ -201,11 +201,9 @@ def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
     named = [segment for segment in segments_of(banks) if len(segment.layer)]
     if not named:
         raise FilterError("there are no filters to cluster")
-    chosen = [segment for segment in named if _selected(segment.layer.name, spec.layers)]
+    chosen = [segment for segment in named if matches(segment.layer.name, spec.layers)]
     if not chosen:
-        wanted = " or ".join(map(repr, spec.layers or ()))
-        fault = f"no layer is called {wanted}" if wanted else "no layer was chosen: layers is empty"
-        raise FilterError(f"{fault}; the layers are {_names(named)}")
+        raise FilterError(no_such_layer(spec.layers, [segment.layer.name for segment in named]))
     window = window_for(tuple(dict.fromkeys(segment.layer.size for segment in chosen)), spec)
     if not isinstance(spec.sizes, str):
         chosen = [segment for segment in chosen if segment.layer.size == window]
@@ -216,13 +214,3 @@ def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
     if len(points) < spec.k:
         raise FilterError(f"cannot find {spec.k} keys in {len(points)} usable filters of {filters}; ask for fewer")
     return points
-
-
-def _selected(name: str, patterns: tuple[str, ...] | None) -> bool:
-    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _names(segments: Sequence[Segment]) -> str:
-    names = list(dict.fromkeys(segment.layer.name for segment in segments))
-    more = len(names) - _NAMES_LISTED
-    return ", ".join(names[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")

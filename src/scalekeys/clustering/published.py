@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scalekeys.clustering.windows import Size, symmetries, unit_rows
+from scalekeys.clustering.windows import symmetries, unit_rows
 from scalekeys.filters import master_keys
+from scalekeys.filters.window import Size
 
 
 @lru_cache(maxsize=16)

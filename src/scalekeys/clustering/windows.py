@@ -6,8 +6,7 @@ from torch import Tensor
 
 from scalekeys.clustering.spec import ClusterSpec
 from scalekeys.errors import FilterError, ModelError
-
-Size = tuple[int, int]
+from scalekeys.filters.window import Size, cropped, padded
 
 
 def window_for(sizes: tuple[Size, ...], spec: ClusterSpec) -> Size:
@@ -60,24 +59,6 @@ def _common_window(sizes: tuple[Size, ...], spec: ClusterSpec) -> Size:
 def by(size: Size) -> str:
     """Write a size as 7x7."""
     return f"{size[0]}x{size[1]}"
-
-
-def cropped(filters: Float[Tensor, "*batch rows cols"], window: Size) -> Float[Tensor, "*batch _rows _cols"]:
-    """Crop filters to a window around their central tap; axes that are smaller stay as they are.
-
-    The centre of an even side is the tap before its middle, as in a convolution with ``padding="same"``.
-    """
-    for axis, side in ((-2, window[0]), (-1, window[1])):
-        if filters.shape[axis] > side:
-            filters = filters.narrow(axis, (filters.shape[axis] - 1) // 2 - (side - 1) // 2, side)
-    return filters
-
-
-def padded(filters: Float[Tensor, "*batch rows cols"], window: Size) -> Float[Tensor, "*batch _rows _cols"]:
-    """Surround filters with zeros up to a window, central tap on central tap."""
-    (rows, cols), (height, width) = filters.shape[-2:], window
-    top, left = (height - 1) // 2 - (rows - 1) // 2, (width - 1) // 2 - (cols - 1) // 2
-    return torch.nn.functional.pad(filters, (left, width - cols - left, top, height - rows - top))
 
 
 def unit_rows(

@@ -1,21 +1,29 @@
 """Filters as data: banks of layers, the eight published keys, spread, normalisation and the random control."""
 
+from scalekeys.filters.assignment import KeyAssignment, assign_keys
 from scalekeys.filters.bank import FilterBank, LayerFilters
 from scalekeys.filters.control import noise_like
 from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
 from scalekeys.filters.normalization import Normalized, dc_offset, moment_normalization
+from scalekeys.filters.replacement import KEEP, Modelled, Replacement, replacement
 from scalekeys.filters.spread import Spread, coordinates, spread
 
 __all__ = [
+    "KEEP",
     "MASTER_KEY_FAMILIES",
     "FilterBank",
+    "KeyAssignment",
     "LayerFilters",
+    "Modelled",
     "Normalized",
+    "Replacement",
     "Spread",
+    "assign_keys",
     "coordinates",
     "dc_offset",
     "master_keys",
     "moment_normalization",
     "noise_like",
+    "replacement",
     "spread",
 ]

@@ -154,6 +154,19 @@ class Fit:
         taps = self._per_filter(torch.tensor([layer.filters[0].numel() for layer in self.bank.layers]))
         return evidence(self.r2, numbers, taps.to(family.device))
 
+    @cached_property
+    def numbers(self) -> Tensor:
+        """How many numbers stand for each filter: scales, coefficients, offset, and which family if several compete.
+
+        Of type int64, shape (filters,); 0 where there is no fit.
+        """
+        spec = self.spec
+        counts = [
+            numbers_of(name) - (spec.scales != "per-axis" and not FAMILIES[name].isotropic) + (len(spec.families) > 1)
+            for name in spec.families
+        ]
+        return torch.tensor([*counts, 0], device=self.values.family.device)[self.values.family]
+
     @property
     def residual_l1(self) -> Tensor:
         """Sum of absolute differences between filter and model, in the units of the filter; shape (filters,)."""

@@ -1,0 +1,157 @@
+"""Filters by the keys that they are copies of, up to a factor and an offset: the paper's rule of replacement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scalekeys.errors import FilterError
+from scalekeys.filters.bank import FilterBank
+from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
+from scalekeys.filters.window import Size, in_window
+from scalekeys.shapes import ArrayLike, FilterStack, as_float_tensor
+
+_NUMBERS = 3  # a factor, an offset and which key
+_NO_KEY = 1e-9  # norm below which nothing of a key of norm 1 is left in a window
+
+
+@dataclass(frozen=True, eq=False)
+class KeyAssignment:
+    """The key of each filter of a bank, with the factor and the offset that make it most like the filter.
+
+    Parameters
+    ----------
+    bank : FilterBank
+        The filters.
+    keys : Tensor, shape (keys, rows, cols), float64
+    names : tuple of str
+        What the keys are called.
+    index : Tensor of int64, shape (filters,)
+        The key of each filter; -1 where the filter is constant or not finite, or no key can be cut to its size.
+    amplitude, offset : Tensor, shape (filters,)
+        Of the centred key of norm 1; NaN where there is no key.
+    r2 : Tensor, shape (filters,)
+        Share of the energy of the centred filter that its key explains: the square of their correlation.
+
+    References
+    ----------
+    Lindeberg, Babaiee, Kiasari, JMIV 68(3):22, 2026: the rule by which the filters of a network are replaced.
+    """
+
+    bank: FilterBank
+    keys: Float[Tensor, "keys rows cols"]
+    names: tuple[str, ...]
+    index: Int[Tensor, "filters"]
+    amplitude: Float[Tensor, "filters"]
+    offset: Float[Tensor, "filters"]
+    r2: Float[Tensor, "filters"]
+
+    def __repr__(self) -> str:
+        return f"KeyAssignment({int((self.index >= 0).sum())} of {len(self.bank)} filters to {len(self.keys)} keys)"
+
+    @property
+    def family(self) -> np.ndarray:
+        """Name of the key of each filter, or an empty string; shape (filters,)."""
+        return np.take([*self.names, ""], self.index.numpy(), mode="wrap")
+
+    @property
+    def numbers(self) -> Int[Tensor, "filters"]:
+        """How many numbers stand for each filter: factor, offset and which key; shape (filters,)."""
+        return torch.full((len(self.bank),), _NUMBERS)
+
+    def kernels(self) -> FilterBank:
+        """Return each filter's key with its factor and offset; NaN where it has none, unless it is constant."""
+        stacks, start = [], 0
+        for layer in self.bank:
+            mine = slice(start, start + len(layer))
+            start += len(layer)
+            keys = torch.cat([_unit_keys(self.keys, layer.size)[0], torch.zeros(1, *layer.size, dtype=torch.float64)])
+            amplitude = torch.where(self.index[mine] < 0, 0.0, self.amplitude[mine])
+            model = amplitude[:, None, None] * keys[self.index[mine]] + self.offset[mine, None, None]
+            stacks.append(model.to(layer.filters))
+        return self.bank.with_filters(stacks)
+
+
+def assign_keys(
+    filters: FilterBank | ArrayLike, keys: ArrayLike | None = None, *, names: Sequence[str] | None = None
+) -> KeyAssignment:
+    r"""Assign to each filter the key that, with a factor and an offset, comes closest to it.
+
+    Parameters
+    ----------
+    filters : FilterBank, or Tensor or array of shape (..., rows, cols)
+    keys : Tensor or array, shape (keys, rows, cols), optional
+        By default the eight published ones. They are cropped around their centre to smaller filters, and surrounded
+        with zeros for larger ones.
+    names : sequence of str, optional
+        One a key; by default ``key 1`` and so on, and for the published ones their families.
+
+    Returns
+    -------
+    KeyAssignment
+
+    Raises
+    ------
+    FilterError
+        If the keys are no stack of finite filters, or there are not as many names.
+
+    Notes
+    -----
+    For a filter y and the centred keys u of norm 1 the model is :math:`\langle y, u \rangle u + \bar y`, of the key
+    with the largest :math:`|\langle y, u \rangle|`.
+
+    References
+    ----------
+    Lindeberg, Babaiee, Kiasari, JMIV 68(3):22, 2026.
+
+    Examples
+    --------
+    >>> assigned = assign_keys(-2 * master_keys()[4:6] + 1)
+    >>> print(*assigned.family, assigned.amplitude, assigned.offset)
+    dx dy tensor([-2.0000, -2.0000], dtype=torch.float64) tensor([1.0000, 1.0000], dtype=torch.float64)
+    """
+    bank = filters if isinstance(filters, FilterBank) else FilterBank.from_tensor(as_float_tensor(filters).detach())
+    values = master_keys() if keys is None else as_float_tensor(keys).detach().double().cpu()
+    if values.ndim != 3 or not len(values) or not bool(values.isfinite().all()):
+        raise FilterError(f"keys must be finite, of shape (keys, rows, cols), got {tuple(values.shape)}")
+    if names is None:
+        names = MASTER_KEY_FAMILIES if keys is None else [f"key {number}" for number in range(1, len(values) + 1)]
+    if len(names) != len(values):
+        raise FilterError(f"got {len(names)} names for {len(values)} keys")
+    parts = [_assign(layer.filters, values) for layer in bank]
+    index, amplitude, offset, r2 = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    return KeyAssignment(bank, values, tuple(names), index, amplitude, offset, r2)
+
+
+def _assign(filters: FilterStack, keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return key, amplitude, offset and r2 of each filter of a layer."""
+    size = (filters.shape[1], filters.shape[2])
+    flat = filters.detach().cpu().double().flatten(1)
+    finite = flat.isfinite().all(-1)
+    offset = flat.mean(-1)
+    centred = flat - offset[:, None]
+    energy = centred.square().sum(-1)
+    unit, usable = _unit_keys(keys, size)
+    products = centred.nan_to_num(0.0, 0.0, 0.0) @ unit.flatten(1).T
+    index = products.abs().argmax(-1)
+    amplitude = products.gather(1, index[:, None])[:, 0]
+    none = ~finite | (flat.amax(-1) == flat.amin(-1)) | ~usable.any()
+    nan = torch.full_like(offset, torch.nan)
+    return (
+        torch.where(none, -1, index),
+        torch.where(none, nan, amplitude),
+        torch.where(finite & usable.any(), offset, nan),
+        torch.where(none, nan, amplitude.square() / energy),
+    )
+
+
+def _unit_keys(keys: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    """Return keys in a window, centred and of norm 1, and of which anything is left there; the others are zero."""
+    inside = in_window(keys, size).flatten(1)
+    centred = inside - inside.mean(-1, keepdim=True)
+    norm = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
+    usable = norm > _NO_KEY
+    return torch.where(usable, centred / norm, 0.0).reshape(-1, *size), usable[:, 0]

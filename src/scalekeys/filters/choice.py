@@ -1,0 +1,44 @@
+"""Choosing layers of a bank by name."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from scalekeys.errors import FilterError
+from scalekeys.filters.bank import FilterBank
+
+_NAMES_LISTED = 8
+
+
+def matches(name: str, patterns: Sequence[str] | None) -> bool:
+    """Tell whether a name fits one of the patterns, in which ``*`` stands for anything; without patterns all do.
+
+    Examples
+    --------
+    >>> matches("stages.0.dw", ["stages.*"]), matches("stem", None)
+    (True, True)
+    """
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def matching_layers(bank: FilterBank, patterns: Sequence[str] | None) -> list[bool]:
+    """Return for each layer of a bank whether its name fits one of the patterns.
+
+    Raises
+    ------
+    FilterError
+        If none does.
+    """
+    chosen = [matches(layer.name, patterns) for layer in bank.layers]
+    if not any(chosen):
+        raise FilterError(no_such_layer(patterns, [layer.name for layer in bank.layers]))
+    return chosen
+
+
+def no_such_layer(patterns: Sequence[str] | None, names: Sequence[str]) -> str:
+    """Say that no layer fits the patterns, and what the layers are called."""
+    wanted = " or ".join(map(repr, patterns or ()))
+    fault = f"no layer is called {wanted}" if wanted else "no layer was chosen: layers is empty"
+    different = list(dict.fromkeys(names))
+    more = len(different) - _NAMES_LISTED
+    listed = ", ".join(different[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return f"{fault}; the layers are {listed}"

@@ -1,0 +1,173 @@
+"""Replacement: filters to put in the place of others, whatever they were modelled by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from scalekeys.errors import FilterError
+from scalekeys.filters.bank import FilterBank
+from scalekeys.filters.choice import matching_layers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEEP = "keep"
+"""The model of a filter that stays as it is."""
+
+
+@runtime_checkable
+class Modelled(Protocol):
+    """Filters with a model of each, as a fit or an assignment to keys gives them."""
+
+    @property
+    def bank(self) -> FilterBank:
+        """The filters that are modelled."""
+
+    @property
+    def family(self) -> np.ndarray:
+        """What each filter is modelled by, or an empty string where there is no model; shape (filters,)."""
+
+    @property
+    def numbers(self) -> Int[Tensor, "filters"]:
+        """How many numbers stand for each filter; shape (filters,)."""
+
+    @property
+    def r2(self) -> Tensor:
+        """Share of the energy of the centred filter that its model explains; shape (filters,)."""
+
+    def kernels(self) -> FilterBank | Tensor:
+        """Return the modelled filters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Replacement:
+    """What takes the place of the filters of a bank.
+
+    Parameters
+    ----------
+    bank : FilterBank
+        The filters as they are.
+    filters : FilterBank
+        What takes their place, in the same layers; a filter that is kept stands there unchanged.
+    model : array of str, shape (filters,)
+        What each is made of: a family, a key, ``"constant"`` for a filter without variation, or ``"keep"``.
+    numbers : Tensor of int64, shape (filters,)
+        How many numbers stand for each; the number of taps for a filter that is kept.
+    r2 : Tensor, shape (filters,)
+        Share of the energy of the centred filter that takes its place; 1 where it is kept.
+    """
+
+    bank: FilterBank
+    filters: FilterBank
+    model: np.ndarray
+    numbers: Int[Tensor, "filters"]
+    r2: Tensor
+
+    def __repr__(self) -> str:
+        return (
+            f"Replacement({int(self.replaced.sum())} of {len(self.bank)} filters, {int(self.numbers.sum())} numbers "
+            f"for {int(taps_of(self.bank).sum())} taps)"
+        )
+
+    @property
+    def replaced(self) -> Bool[Tensor, "filters"]:
+        """Which filters are replaced; shape (filters,)."""
+        return torch.from_numpy(self.model != KEEP)
+
+    @property
+    def family(self) -> np.ndarray:
+        """The same as :attr:`model`, by the name that it has in a fit."""
+        return self.model
+
+    def kernels(self) -> FilterBank:
+        """Return what takes the place of the filters."""
+        return self.filters
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return one row a model: `model`, `filters`, `median_r2`, `numbers` and `taps` (before).
+
+        Examples
+        --------
+        >>> import scalekeys as sk
+        >>> replacement(sk.fit(sk.master_keys(), "jet2")).to_pandas().to_dict("list")
+        {'model': ['jet2'], 'filters': [8], 'median_r2': [0.98...], 'numbers': [72], 'taps': [392]}
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame(
+            {
+                "model": self.model,
+                "r2": self.r2.detach().cpu().numpy(),
+                "numbers": self.numbers.cpu().numpy(),
+                "taps": taps_of(self.bank).numpy(),
+            }
+        )
+        grouped = frame.groupby("model").agg(
+            filters=("r2", "size"), median_r2=("r2", "median"), numbers=("numbers", "sum"), taps=("taps", "sum")
+        )
+        return grouped.sort_values("filters", ascending=False, kind="stable").reset_index()
+
+
+def replacement(modelled: Modelled, *, layers: Sequence[str] | None = None, min_r2: float | None = None) -> Replacement:
+    """Decide which filters are replaced by their models.
+
+    Parameters
+    ----------
+    modelled : Modelled
+        A fit, an assignment to keys, or another replacement.
+    layers : sequence of str, optional
+        Only in the layers of these names, in which ``*`` stands for anything; by default in all.
+    min_r2 : float, optional
+        Only filters of whose energy the model explains at least this share; by default all that have a model.
+
+    Returns
+    -------
+    Replacement
+
+    Raises
+    ------
+    FilterError
+        If no layer has such a name, or the threshold is no number up to 1.
+    """
+    if min_r2 is not None and not min_r2 <= 1:
+        raise FilterError(f"min_r2 is a share of energy and at most 1, got {min_r2}")
+    bank, models = modelled.bank, modelled.kernels()
+    if isinstance(models, Tensor):
+        models = bank.with_filters([models.reshape(bank.layers[0].filters.shape)])
+    wanted = matching_layers(bank, layers)
+    taken = torch.cat([torch.full((len(layer),), mine) for layer, mine in zip(bank, wanted, strict=True)])
+    finite = torch.cat([layer.filters.flatten(1).isfinite().all(-1).cpu() for layer in models])
+    r2 = modelled.r2.detach().double().cpu()
+    flat = torch.cat([_is_constant(layer.filters).cpu() for layer in bank])
+    taken &= finite & torch.from_numpy((modelled.family != "") & (modelled.family != KEEP)) | flat & taken & finite
+    if min_r2 is not None:
+        taken &= (r2 >= min_r2) | flat
+    stacks, start = [], 0
+    for layer, model in zip(bank, models, strict=True):
+        mine = taken[start : start + len(layer), None, None].to(layer.filters.device)
+        stacks.append(torch.where(mine, model.filters.to(layer.filters), layer.filters))
+        start += len(layer)
+    label = np.where(taken.numpy(), np.where(flat.numpy(), "constant", modelled.family), KEEP)
+    numbers = torch.where(flat, 1, modelled.numbers.cpu())
+    return Replacement(
+        bank=bank,
+        filters=bank.with_filters(stacks),
+        model=label,
+        numbers=torch.where(taken, numbers, taps_of(bank)),
+        r2=torch.where(taken & ~flat, r2, 1.0),
+    )
+
+
+def taps_of(bank: FilterBank) -> Int[Tensor, "filters"]:
+    """Return the number of taps of each filter."""
+    return torch.cat([torch.full((len(layer),), layer.size[0] * layer.size[1]) for layer in bank])
+
+
+def _is_constant(filters: Tensor) -> Tensor:
+    flat = filters.flatten(1)
+    return flat.amax(-1) == flat.amin(-1)
