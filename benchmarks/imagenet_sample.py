@@ -1,0 +1,53 @@
+"""The 500 images of ``../shared/data`` as tensors for MCUNet, or as a tree of class folders. A regression set only.
+
+``python benchmarks/imagenet_sample.py FOLDER`` writes the tree: ``FOLDER/LABEL/NUMBER.jpg``, the JPEG bytes unchanged.
+"""
+
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet_sample_500.npz"
+SIDE = 176
+
+
+def read(path: Path | str = SAMPLE, *, limit: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return images (n, 3, 176, 176), normalised with mean 0.5 and deviation 0.5, and labels (n,)."""
+    images, labels = [], []
+    for jpeg, label in list(_files(path))[:limit]:
+        with Image.open(BytesIO(jpeg)) as image:
+            small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        images.append(torch.from_numpy(np.array(small)).movedim(-1, 0).float() / 255)
+        labels.append(label)
+    return (torch.stack(images) - 0.5) / 0.5, torch.tensor(labels)
+
+
+def batches(path: Path | str = SAMPLE, *, size: int = 50, limit: int | None = None) -> list[tuple[Tensor, Tensor]]:
+    """Return the images and labels of :func:`read` in batches, in their order."""
+    images, labels = read(path, limit=limit)
+    return list(zip(images.split(size), labels.split(size), strict=True))
+
+
+def write_tree(folder: Path | str, path: Path | str = SAMPLE) -> None:
+    """Write the images into one folder for each label, named by its number."""
+    for number, (jpeg, label) in enumerate(_files(path)):
+        home = Path(folder) / str(label)
+        home.mkdir(parents=True, exist_ok=True)
+        (home / f"{number:03d}.jpg").write_bytes(jpeg)
+
+
+def _files(path: Path | str) -> Iterator[tuple[bytes, int]]:
+    data = dict(np.load(path))
+    starts, labels, jpeg = data["offs"], data["label"], data["jpeg"]
+    for index, label in enumerate(labels):
+        yield jpeg[starts[index] : starts[index + 1]].tobytes(), int(label)
+
+
+if __name__ == "__main__":
+    write_tree(sys.argv[1])
