@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         spread,
     )
     from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
-    from scalekeys.networks import patch_covariance
+    from scalekeys.networks import bake, constrain, patch_covariance, replace
     from scalekeys.report import write_report
 
 __version__ = "0.1.0"
@@ -66,7 +66,7 @@ _HOMES = {
         "spread",
     ),
     "scalekeys.fitting": ("Fit", "PatchCovariance", "fit", "natural_image_covariance"),
-    "scalekeys.networks": ("patch_covariance",),
+    "scalekeys.networks": ("bake", "constrain", "patch_covariance", "replace"),
     "scalekeys.report": ("write_report",),
     "scalekeys.scalespace": ("scalespace",),
 }
@@ -92,8 +92,10 @@ __all__ = [
     "Spread",
     "__version__",
     "assign_keys",
+    "bake",
     "choose_k",
     "cluster",
+    "constrain",
     "dc_offset",
     "extract",
     "fit",
@@ -102,6 +104,7 @@ __all__ = [
     "natural_image_covariance",
     "noise_like",
     "patch_covariance",
+    "replace",
     "scalespace",
     "spread",
     "write_report",

@@ -1,5 +1,7 @@
-"""Networks as they run: what their depthwise layers see."""
+"""Networks as they run: what their depthwise layers see, and other weights for them."""
 
+from scalekeys.networks.constraining import bake, constrain
 from scalekeys.networks.patches import patch_covariance
+from scalekeys.networks.replacing import replace
 
-__all__ = ["patch_covariance"]
+__all__ = ["bake", "constrain", "patch_covariance", "replace"]

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from scalekeys.checkpoints.module import open_module, unwrapped
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.fitting.covariance import PatchCovariance, shrunk
+from scalekeys.networks.layers import depthwise_layers
 from scalekeys.networks.moments import PatchMoments, Window
 from scalekeys.shapes import as_float_tensor
 
@@ -73,7 +74,7 @@ def patch_covariance(module: nn.Module, batches: Batch | Iterable[Batch], *, shr
     opened = open_module(module)
     opened.bank()  # refuses what has no depthwise layers, or none with values
     network = unwrapped(module)
-    layers = {layer.name: _convolution(network, layer.key) for layer in opened.layers}
+    layers = depthwise_layers(module, opened)
     like = next(parameter for parameter in network.parameters() if parameter.is_floating_point())
     watcher, number = _Watcher(layers), 0
     with watcher.hooked(), _evaluating(network):
@@ -90,12 +91,6 @@ def patch_covariance(module: nn.Module, batches: Batch | Iterable[Batch], *, shr
             "forward calls its layers"
         )
     return _collected(layers, watcher.moments, shrink=shrink)
-
-
-def _convolution(network: nn.Module, key: str) -> nn.Conv2d:
-    layer = network.get_submodule(key.rpartition(".")[0])
-    assert isinstance(layer, nn.Conv2d)
-    return layer
 
 
 class _Watcher(TorchFunctionMode):

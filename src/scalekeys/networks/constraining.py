@@ -1,0 +1,187 @@
+"""Networks whose depthwise weights are functions of scales, and back."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from scalekeys.checkpoints.module import unwrapped
+from scalekeys.errors import ModelError
+from scalekeys.filters.replacement import replacement
+from scalekeys.fitting import Fit
+from scalekeys.networks.kernels import LEARN, Learn, ScaleSpaceKernel
+from scalekeys.networks.layers import copied, make_plain
+from scalekeys.networks.layout import TIES, Layout, Tie, geometric_mean, layout_of
+from scalekeys.networks.scales import SCALE_KINDS, ScaleKind, Scales
+
+
+def constrain(
+    module: nn.Module,
+    fit: Fit,
+    learn: Learn = "scales",
+    *,
+    tie: Tie = "none",
+    scale: ScaleKind = "log",
+    layers: Sequence[str] | None = None,
+    min_r2: float | None = None,
+) -> nn.Module:
+    r"""Return a copy of a network whose depthwise weights are functions of scales, amplitudes and offsets.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network; it stays as it is. Data-parallel and compiled wrappers around it are left off in the copy.
+    fit : Fit
+        Of the filters that :func:`scalekeys.extract` gives for this network, with any families and options.
+    learn : str
+        What of the modelled filters takes gradients: ``"none"``; ``"scales"``; ``"amplitudes"``, one common factor and
+        the offset of each filter; ``"coefficients"``, every coefficient (of a jet, and of the impulse and the Laplacian
+        of `sharpen`) and the offset; ``"scales+amplitudes"``; ``"scales+coefficients"``.
+    tie : {"none", "filter", "layer", "network"}
+        Which scales are one parameter: none but those that a family has in common; both axes of each filter; all of a
+        layer; all of the network. A tied scale starts at the geometric mean (of the variances plus 0.05). The gap
+        between both scales of `dog` is tied in the same way, by itself.
+    scale : {"log", "softplus"}
+        What a scale is a function of: :math:`t = \sigma^2 = 0.05 \, (e^\theta - 1)`, or
+        :math:`t = \log(1 + e^\theta) - \log 2`.
+    layers : sequence of str, optional
+        Only in the layers of these names, in which ``*`` stands for anything; by default in all.
+    min_r2 : float, optional
+        Only filters of whose energy the model explains at least this share; by default all that have a model.
+
+    Returns
+    -------
+    nn.Module
+        With the outputs of ``sk.replace(module, fit, ...)`` at first, unless scales are tied that differ. Each layer
+        with modelled filters has a parametrization of its ``weight``, see
+        :class:`~scalekeys.networks.kernels.ScaleSpaceKernel`; the other filters of such a layer are free weights, as
+        are constant filters.
+
+    Raises
+    ------
+    CheckpointError
+        If the network cannot be read.
+    FilterError
+        If no layer has such a name, or the threshold is no number up to 1.
+    ModelError
+        If an option is unknown, the models are not a fit or are those of another network, or no filter is modelled.
+
+    Notes
+    -----
+    Both functions of a scale are 0 with a slope of their own at :math:`\theta = 0`, so a fit with t = 0 starts there
+    exactly and can leave it. A negative parameter stands for t = 0, and t ends at the square of the longer side of the
+    window, where a kernel looks flat; at both ends only gradients that lead back inwards are passed on.
+
+    State dictionaries have the same entries for every `learn`; load them into a network that was constrained by the
+    same fit with the same `tie` and `scale`.
+
+    References
+    ----------
+    T. Lindeberg, "Scale-space for discrete signals", IEEE Trans. PAMI 12(3):234-254, 1990, for the kernel and its
+    derivative in scale.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 7, padding=3, groups=8))
+    >>> with torch.no_grad():
+    ...     _ = network[1].weight.copy_(sk.master_keys()[:, None])
+    >>> constrained = sk.constrain(network, sk.fit(sk.extract(network)), learn="scales")
+    >>> [name for name, parameter in constrained[1].named_parameters() if parameter.requires_grad]
+    ['bias', 'parametrizations.weight.0.scales.theta']
+    >>> constrained[1].parametrizations.weight[0].sigma[7]
+    tensor([0.6272, 0.6200])
+    """
+    _check_options(fit, learn=learn, tie=tie, scale=scale)
+    network, found = copied(module, fit.bank)
+    layouts = _layouts(fit, tie, layers, min_r2)
+    learned = "scales" in learn.split("+")
+    shared = _shared_scales(layouts, scale, found, learned=learned) if tie == "network" else None
+    for name, layout in layouts.items():
+        layer = found[name]
+        weight = make_plain(layer, name)
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        scales = shared or _in_type(Scales(layout.variances, layout.gaps, scale, learned=learned), weight)
+        kernel = ScaleSpaceKernel(layout, layer.out_channels, scales, learn, dtype=dtype, device=weight.device)
+        kernel.train(layer.training)
+        parametrize.register_parametrization(layer, "weight", kernel, unsafe=True)
+        free = layer.get_parameter("parametrizations.weight.original")
+        free.requires_grad_(free.numel() > 0)
+    return network
+
+
+def bake(module: nn.Module) -> nn.Module:
+    """Return a copy of a network with plain weights in the place of those that :func:`constrain` made functions.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network; it stays as it is. Data-parallel and compiled wrappers around it are left off in the copy.
+
+    Returns
+    -------
+    nn.Module
+        With the same outputs, its layers of the classes that they had before, to export or to train on. Of a network
+        without constraints it is just a copy.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 7, groups=4))
+    >>> constrained = sk.constrain(network, sk.fit(sk.extract(network)))
+    >>> type(constrained[1]).__name__, type(sk.bake(constrained)[1]).__name__
+    ('ParametrizedConv2d', 'Conv2d')
+    """
+    network = deepcopy(unwrapped(module))
+    for name, layer in network.named_modules():
+        if parametrize.is_parametrized(layer, "weight") and isinstance(layer, nn.Conv2d):
+            if any(isinstance(part, ScaleSpaceKernel) for part in layer.get_submodule("parametrizations").modules()):
+                make_plain(layer, name)
+    return network
+
+
+def _check_options(fit: Fit, **options: str) -> None:
+    allowed: Mapping[str, tuple[str, ...]] = {"learn": LEARN, "tie": TIES, "scale": SCALE_KINDS}
+    for name, value in options.items():
+        if value not in allowed[name]:
+            raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, got {value!r}")
+    if not isinstance(fit, Fit):
+        raise ModelError(
+            f"constrain needs the scales of a fit, sk.fit(sk.extract(module)), got {type(fit).__name__}; "
+            "sk.replace takes any models"
+        )
+
+
+def _layouts(fit: Fit, tie: Tie, layers: Sequence[str] | None, min_r2: float | None) -> dict[str, Layout]:
+    """Describe each layer with modelled filters."""
+    chosen = replacement(fit, layers=layers, min_r2=min_r2)
+    modelled = chosen.replaced & (fit.values.family.cpu() >= 0)
+    layouts, start = {}, 0
+    for layer in fit.bank:
+        rows = modelled[start : start + len(layer)].nonzero()[:, 0]
+        if len(rows):
+            layouts[layer.name] = layout_of(fit, start + rows, rows, layer.size, tie)
+        start += len(layer)
+    if not layouts:
+        best = fit.r2.nan_to_num(0.0).max()
+        raise ModelError(
+            f"none of these filters has a model to constrain it by (min_r2 is {min_r2}, the largest r2 {best:.3f}); "
+            "lower min_r2 or choose other layers"
+        )
+    return layouts
+
+
+def _shared_scales(
+    layouts: Mapping[str, Layout], kind: ScaleKind, found: Mapping[str, nn.Conv2d], *, learned: bool
+) -> Scales:
+    """Make the one scale of a network, and the one gap if there are any."""
+    variances = geometric_mean(torch.cat([layout.variances for layout in layouts.values()]))
+    gaps = torch.cat([layout.gaps for layout in layouts.values()])
+    scales = Scales(variances, geometric_mean(gaps) if len(gaps) else gaps, kind, learned=learned)
+    return _in_type(scales, found[next(iter(layouts))].weight)
+
+
+def _in_type(scales: Scales, like: Tensor) -> Scales:
+    return scales.to(like.device, torch.promote_types(like.dtype, torch.float32))

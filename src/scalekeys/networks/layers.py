@@ -1,0 +1,112 @@
+"""The depthwise layers of a network: where they are, and their weights as plain parameters."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune, remove_weight_norm
+
+from scalekeys.checkpoints.checkpoint import Checkpoint
+from scalekeys.checkpoints.module import open_module, unwrapped
+from scalekeys.errors import ModelError
+from scalekeys.filters import FilterBank
+
+
+def depthwise_layers(module: nn.Module, opened: Checkpoint) -> dict[str, nn.Conv2d]:
+    """Return the depthwise layers of a network, or of a copy of it, by the names that :func:`scalekeys.extract` gives.
+
+    Parameters
+    ----------
+    module : nn.Module
+    opened : Checkpoint
+        The same network, opened.
+    """
+    network = unwrapped(module)
+    layers = {}
+    for found in opened.layers:
+        layer = network.get_submodule(found.key.rpartition(".")[0])
+        assert isinstance(layer, nn.Conv2d)
+        layers[found.name] = layer
+    return layers
+
+
+def copied(module: nn.Module, bank: FilterBank) -> tuple[nn.Module, dict[str, nn.Conv2d]]:
+    """Copy a network, and return its depthwise layers by name, which must be those of a bank.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Data-parallel and compiled wrappers around it are left off.
+    bank : FilterBank
+        Filters of the same network.
+
+    Raises
+    ------
+    CheckpointError
+        If the network cannot be read.
+    ModelError
+        If the bank has other layers or filters of other shapes.
+    """
+    opened = open_module(module)
+    here = {name: _shape(layer) for name, layer in depthwise_layers(module, opened).items()}
+    there = {layer.name: tuple(layer.filters.shape) for layer in bank}
+    if here != there:
+        raise ModelError(
+            f"{opened.label}: the filters that were modelled are not those of this network "
+            f"({_difference(here, there)}); fit what sk.extract gives for it"
+        )
+    network = deepcopy(unwrapped(module))
+    return network, depthwise_layers(network, opened)
+
+
+def _shape(layer: nn.Conv2d) -> tuple[int, ...]:
+    return (layer.out_channels, *layer.kernel_size)
+
+
+def _difference(here: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[int, ...]]) -> str:
+    """Say in one clause how the layers of a network and those of a bank differ; they do."""
+    for name, shape in there.items():
+        if name not in here:
+            return f"it has no depthwise layer {name!r}"
+        if here[name] != shape:
+            filters = " x ".join(map(str, shape))
+            return f"layer {name!r} has filters of {' x '.join(map(str, here[name]))}, and {filters} were modelled"
+    return f"its layer {next(name for name in here if name not in there)!r} was not modelled"
+
+
+def make_plain(layer: nn.Conv2d, name: str) -> nn.Parameter:
+    """Give a layer a weight of its own that is a parameter with the present values, and return it.
+
+    Parametrizations, pruning and weight normalisation of the weight are taken off.
+
+    Raises
+    ------
+    ModelError
+        If the weight is computed in some other way.
+    """
+    if parametrize.is_parametrized(layer, "weight"):
+        weight = layer.weight.detach().clone()
+        parametrize.remove_parametrizations(layer, "weight")
+    else:
+        if "weight" not in layer._parameters:
+            _stop_computing(layer, name)
+        weight = layer.weight.detach().clone()
+    layer.weight = nn.Parameter(weight)
+    return layer.weight
+
+
+def _stop_computing(layer: nn.Conv2d, name: str) -> None:
+    """Take off what computes a weight before each pass, in the ways that came before parametrizations."""
+    if prune.is_pruned(layer) and hasattr(layer, "weight_orig"):
+        prune.remove(layer, "weight")
+    elif hasattr(layer, "weight_g"):
+        remove_weight_norm(layer)
+    else:
+        raise ModelError(f"layer {name!r}: its weight is not a parameter but computed; make it one first")
+
+
+@torch.no_grad()
+def write(weight: nn.Parameter, rows: torch.Tensor, filters: torch.Tensor) -> None:
+    """Put filters of shape (rows, kernel rows, kernel columns) into some rows of a depthwise weight."""
+    weight[rows.to(weight.device), 0] = filters.to(weight)

@@ -1,0 +1,65 @@
+"""Replacing the depthwise filters of a network by their models."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from scalekeys.filters.replacement import Modelled, replacement
+from scalekeys.networks.layers import copied, make_plain, write
+
+
+def replace(
+    module: nn.Module, modelled: Modelled, *, layers: Sequence[str] | None = None, min_r2: float | None = None
+) -> nn.Module:
+    """Return a copy of a network whose depthwise filters are replaced by their models.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network; it stays as it is. Data-parallel and compiled wrappers around it are left off in the copy.
+    modelled : Fit, KeyAssignment or Replacement
+        Models of the filters that :func:`scalekeys.extract` gives for this network.
+    layers : sequence of str, optional
+        Only in the layers of these names, in which ``*`` stands for anything; by default in all.
+    min_r2 : float, optional
+        Only filters of whose energy the model explains at least this share; by default all that have a model.
+
+    Returns
+    -------
+    nn.Module
+        Of the same dtypes and devices. Weights of the layers in question that were computed (pruned, normalised,
+        constrained) are plain parameters in it.
+
+    Raises
+    ------
+    CheckpointError
+        If the network cannot be read.
+    FilterError
+        If no layer has such a name, or the threshold is no number up to 1.
+    ModelError
+        If the models are those of another network: layers of other names, or filters of other shapes.
+
+    References
+    ----------
+    Lindeberg, Babaiee, Kiasari, JMIV 68(3):22, 2026, replace the filters of ConvNeXt by idealized ones in this way.
+
+    Examples
+    --------
+    >>> import torch, scalekeys as sk
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 7, padding=3, groups=8))
+    >>> with torch.no_grad():
+    ...     _ = network[1].weight.copy_(sk.master_keys()[:, None])
+    >>> fit = sk.fit(sk.extract(network))
+    >>> replaced = sk.replace(network, fit)
+    >>> bool((replaced[1].weight[:, 0] - fit.kernels().layers[0].filters).abs().max() < 1e-7)
+    True
+    """
+    network, found = copied(module, modelled.bank)
+    chosen = replacement(modelled, layers=layers, min_r2=min_r2)
+    start = 0
+    for layer in chosen.filters:
+        rows = chosen.replaced[start : start + len(layer)].nonzero()[:, 0]
+        start += len(layer)
+        if len(rows):
+            write(make_plain(found[layer.name], layer.name), rows, layer.filters[rows])
+    return network

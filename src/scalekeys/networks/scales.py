@@ -1,0 +1,78 @@
+"""Scale parameters that are learned."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ScaleKind: TypeAlias = Literal["log", "softplus"]
+SCALE_KINDS: tuple[ScaleKind, ...] = get_args(ScaleKind)
+
+UNIT = 0.05
+"""The variance below which the logarithmic parameter turns linear; a kernel of it has 0.95 in its central pixel."""
+
+_LOG_2 = 0.6931471805599453
+
+
+def log_parameter(t: Tensor) -> Tensor:
+    """Return ``log(1 + t / UNIT)``, which is 0 at t = 0."""
+    return torch.log1p(t / UNIT)
+
+
+def _from_log(theta: Tensor) -> Tensor:
+    return UNIT * torch.expm1(theta)
+
+
+def _softplus_parameter(t: Tensor) -> Tensor:
+    above = t + _LOG_2
+    return above + torch.log(-torch.expm1(-above))
+
+
+def _from_softplus(theta: Tensor) -> Tensor:
+    return F.softplus(theta) - _LOG_2
+
+
+_KINDS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "log": (log_parameter, _from_log),
+    "softplus": (_softplus_parameter, _from_softplus),
+}
+
+
+class Scales(nn.Module):
+    r"""Variances as functions of unbounded parameters, which are 0 at t = 0 in either kind.
+
+    Parameters
+    ----------
+    variances : Tensor, shape (scales,)
+        Where they start.
+    gaps : Tensor, shape (gaps,)
+        By how much the larger of two variances exceeds the smaller.
+    kind : {"log", "softplus"}
+        :math:`t = u (e^\theta - 1)` with u = 0.05: logarithmic from there on and linear below. Or
+        :math:`t = \log(1 + e^\theta) - \log 2`: linear from about 1 on. A negative parameter stands for t = 0.
+    learned : bool
+        Whether they take gradients.
+    """
+
+    def __init__(self, variances: Tensor, gaps: Tensor, kind: ScaleKind, *, learned: bool) -> None:
+        super().__init__()
+        self.kind = kind
+        into = _KINDS[kind][0]
+        self.theta = nn.Parameter(into(variances), requires_grad=learned)
+        self.gap = nn.Parameter(into(gaps), requires_grad=learned) if len(gaps) else None
+
+    def variances(self, like: torch.dtype) -> Tensor:
+        """Return the variances, negative where t is 0."""
+        return _KINDS[self.kind][1](self.theta.to(like))
+
+    def gaps(self, like: torch.dtype) -> Tensor:
+        """Return the gaps, negative where they are 0; there must be some."""
+        assert self.gap is not None
+        return _KINDS[self.kind][1](self.gap.to(like))
+
+    def extra_repr(self) -> str:
+        """Say how many there are."""
+        gaps = 0 if self.gap is None else len(self.gap)
+        return f"{len(self.theta)} scales, {gaps} gaps, {self.kind}, learned={self.theta.requires_grad}"
