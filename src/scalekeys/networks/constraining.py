@@ -71,8 +71,8 @@ def constrain(
     Notes
     -----
     Both functions of a scale are 0 with a slope of their own at :math:`\theta = 0`, so a fit with t = 0 starts there
-    exactly and can leave it. A negative parameter stands for t = 0, and t ends at the square of the longer side of the
-    window, where a kernel looks flat; at both ends only gradients that lead back inwards are passed on.
+    exactly and can leave it. A negative parameter stands for t = 0, and t ends at twice the square of the longer side
+    of the window, where a kernel looks flat; beyond both ends only gradients that lead back inwards are passed on.
 
     State dictionaries have the same entries for every `learn`; load them into a network that was constrained by the
     same fit with the same `tie` and `scale`.
@@ -136,10 +136,15 @@ def bake(module: nn.Module) -> nn.Module:
     """
     network = deepcopy(unwrapped(module))
     for name, layer in network.named_modules():
-        if parametrize.is_parametrized(layer, "weight") and isinstance(layer, nn.Conv2d):
-            if any(isinstance(part, ScaleSpaceKernel) for part in layer.get_submodule("parametrizations").modules()):
-                make_plain(layer, name)
+        if isinstance(layer, nn.Conv2d) and _is_constrained(layer):
+            make_plain(layer, name)
     return network
+
+
+def _is_constrained(layer: nn.Conv2d) -> bool:
+    if not parametrize.is_parametrized(layer, "weight"):
+        return False
+    return any(isinstance(part, ScaleSpaceKernel) for part in layer.get_submodule("parametrizations").modules())
 
 
 def _check_options(fit: Fit, **options: str) -> None:

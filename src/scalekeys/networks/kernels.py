@@ -1,5 +1,6 @@
 """Depthwise weights as functions of scales, amplitudes and offsets."""
 
+from contextlib import nullcontext
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -19,9 +20,9 @@ LEARN: tuple[Learn, ...] = get_args(Learn)
 class ScaleSpaceKernel(nn.Module):
     r"""The depthwise weight of a layer, as a parametrization: modelled filters are computed, the others are kept.
 
-    A filter of any family is :math:`a \sum_k c_k w_k \, p_k(y) \, q_k(x) + b` with a factor a, an offset b, coefficients
-    c, constants w, and profiles p and q, each a difference operator of the discrete analogue of the Gaussian at a scale.
-    The terms of all filters are computed together, whatever families a layer has.
+    A filter of any family is :math:`a \sum_k c_k w_k \, p_k(y) \, q_k(x) + b` with a factor a, an offset b,
+    coefficients c, constants w, and profiles p and q, each a difference operator of the discrete analogue of the
+    Gaussian at a scale. The terms of all filters are computed together, whatever families a layer has.
 
     Parameters
     ----------
@@ -54,6 +55,7 @@ class ScaleSpaceKernel(nn.Module):
 
     series: Tensor
     folded: Tensor
+    frequencies: Tensor
     scale: Tensor
     two_scales: Tensor
     gap: Tensor
@@ -96,7 +98,8 @@ class ScaleSpaceKernel(nn.Module):
         free : Tensor, shape (kept, rows, cols)
             The filters that are no models.
         """
-        with torch.autocast(self.series.device.type, enabled=False):
+        device = self.series.device.type
+        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
             filters = self.filters().to(free.dtype)
         if not self._whole:
             filters = torch.cat([filters, free]).index_select(0, self.order)
@@ -111,7 +114,7 @@ class ScaleSpaceKernel(nn.Module):
     def filters(self) -> Float[Tensor, "filters rows cols"]:
         """Return the modelled filters."""
         (rows, cols), filters = self.size, len(self.offset)
-        known = profiles(self._variances(), self.series, self.folded, self._maximum)
+        known = profiles(self._variances(), self.series, self.folded, self.frequencies, self._maximum)
         x, y = known.view(-1, max(self.size)).index_select(0, self.profile).view(2, -1, max(self.size))
         coefficients = self.coefficients.to(x.dtype).index_select(0, self.coefficient) * self.weight
         terms = (coefficients[:, None] * y[:, :rows])[:, :, None] * x[:, None, :cols]
@@ -124,27 +127,29 @@ class ScaleSpaceKernel(nn.Module):
     def sigma(self) -> Float[Tensor, "filters 2"]:
         """Present scales (x, y) of the modelled filters as standard deviations; of `dog` the smaller."""
         with torch.no_grad():
-            return self._variances()[:, : len(self.offset)].sqrt().T
+            return self._variances()[:, : len(self.offset)].clamp(0.0, self._maximum).sqrt().T
 
     def _variances(self) -> Tensor:
-        """Return the variances of all kernels, shape (2, kernels)."""
-        dtype, largest = self.series.dtype, ceiling(self.size)
+        """Return the variances of all kernels, shape (2, kernels), below 0 where they are 0."""
+        dtype = self.series.dtype
         known = self.scales.variances(dtype)
         if self._pinned:
             known = F.pad(known, (0, 1))
-        t = within(known.index_select(0, self.scale), largest).view(2, -1)
+        t = known.index_select(0, self.scale).view(2, -1)
         if not len(self.gap):
             return t
+        largest = ceiling(self.size)
+        smaller = within(t.index_select(1, self.two_scales), largest)
         gaps = within(self.scales.gaps(dtype).index_select(0, self.gap), largest)
-        return torch.cat([t, t[:, self.two_scales] + gaps + GAP], dim=1)
+        return torch.cat([t, smaller + gaps + GAP], dim=1)
 
     def _make_constants(self) -> None:
         """Set the constants in the type that the parameters have, float32 at least, and on their device."""
         dtype, device = torch.promote_types(self.offset.dtype, torch.float32), self.offset.device
-        constants = constants_of(self.operators, self.size, self.window)
+        constants = constants_of(self.operators, self.size, self.window, dtype)
         self._maximum = constants.maximum
-        tables = {"series": constants.series, "folded": constants.folded, "weight": self._weight}
-        for name, table in tables.items():
+        tables = {"series": constants.series, "folded": constants.folded, "frequencies": constants.frequencies}
+        for name, table in (tables | {"weight": self._weight}).items():
             self.register_buffer(name, table.to(device, dtype), persistent=False)
 
     def _apply(self, *args: Any, **options: Any) -> "ScaleSpaceKernel":

@@ -7,6 +7,7 @@ equation ``dT/dt = (T(n-1) - 2 T(n) + T(n+1)) / 2``; all profiles of a layer are
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,9 +24,13 @@ IMPULSE = "impulse"
 ORDERS = 3
 """A profile and its first two derivatives in t."""
 
+_NEGLIGIBLE = 0.01
+_MARGIN = 1.0
+"""By how much the interval of a series is longer than what it serves, so that rounding leads to no angle beyond it."""
+
 
 def ceiling(size: tuple[int, int]) -> float:
-    """Return the largest variance of a kernel in a window, at which it looks flat: that of the search of a fit."""
+    """Return the largest variance that the search of a fit tries in a window, where a kernel looks flat."""
     return max_sigma(size) ** 2
 
 
@@ -41,27 +46,35 @@ class Constants:
     folded : Tensor, shape (2, values, operators * taps)
         The operators along (x, y) as functions of these values; taps are those of the longer side, and what the shorter
         one lacks is zero.
+    frequencies : Tensor, shape (length,)
+        Of the terms of the series, in half of their angle.
     maximum : float
         Largest variance for which the series holds: enough for the larger of two scales.
     """
 
     series: Float[Tensor, "length derivatives_of_values"]
     folded: Float[Tensor, "2 values operators_of_taps"]
+    frequencies: Float[Tensor, "length"]
     maximum: float
 
 
 @lru_cache(maxsize=256)
-def constants_of(operators: tuple[str, ...], size: tuple[int, int], window: Window) -> Constants:
-    """Return the constants of some operators, or of :data:`IMPULSE`, on a window of rows and columns."""
+def constants_of(operators: tuple[str, ...], size: tuple[int, int], window: Window, dtype: torch.dtype) -> Constants:
+    """Return the constants of some operators, or of :data:`IMPULSE`, on a window of rows and columns.
+
+    The series is as long as a type needs it.
+    """
     rows, cols = size
-    longer, maximum = max(size), 2 * ceiling(size) + GAP + 1
+    longer, maximum = max(size), 2 * ceiling(size) + GAP
     radius = longer // 2 + max(operator.reach for operator in DIFFERENCES.values())
     folded = torch.zeros(2, len(operators), longer, radius + 2, dtype=torch.float64)
     for axis, taps in enumerate((cols, rows)):
         for number, name in enumerate(operators):
             functions = _functions(name, taps, radius, window)
             folded[axis, number, :taps] = functions.flip(0) if axis else functions  # rows run down and y points up
-    return Constants(_series(radius, maximum), folded.flatten(1, 2).mT.contiguous(), maximum)
+    series = _series(radius, maximum, torch.finfo(dtype).eps)
+    frequencies = 2 * torch.arange(len(series), dtype=torch.float64)
+    return Constants(series, folded.flatten(1, 2).mT.contiguous(), frequencies, maximum)
 
 
 def _functions(name: str, taps: int, radius: int, window: Window) -> Tensor:
@@ -76,8 +89,9 @@ def _functions(name: str, taps: int, radius: int, window: Window) -> Tensor:
     return functions
 
 
-def _series(radius: int, maximum: float) -> Tensor:
-    known = kernel_series(radius + ORDERS - 1, maximum).coefficients.clone()
+def _series(radius: int, maximum: float, rounding: float) -> Tensor:
+    """Return :attr:`Constants.series` without the last terms that together stay below a hundredth of the rounding."""
+    known = kernel_series(radius + ORDERS - 1, maximum + _MARGIN).coefficients.clone()
     known[:, 1::2] *= -1  # the terms are cos(k angle) with the angle that is 0 at t = 0, where the series has -1
     orders = [known]
     for _ in range(ORDERS - 1):
@@ -86,49 +100,37 @@ def _series(radius: int, maximum: float) -> Tensor:
     series = torch.zeros(ORDERS, radius + 2, known.shape[1], dtype=torch.float64)
     series[:, :-1] = torch.stack([values[: radius + 1] for values in orders])
     series[0, -1, 0] = 1
-    return series.flatten(0, 1).T.contiguous()
+    left = series.abs().amax((0, 1)).flip(0).cumsum(0).flip(0)
+    return series[..., left > _NEGLIGIBLE * rounding].flatten(0, 1).T.contiguous()
 
 
 def profiles(
-    t: Float[Tensor, "2 kernels"], series: Tensor, folded: Tensor, maximum: float
+    t: Float[Tensor, "2 kernels"], series: Tensor, folded: Tensor, frequencies: Tensor, maximum: float
 ) -> Float[Tensor, "2 kernels operators_of_taps"]:
     """Evaluate the profiles of all operators along x and y.
 
     Parameters
     ----------
     t : Tensor, shape (2, kernels)
-        Variances along (x, y), from 0 to `maximum`.
-    series, folded, maximum
+        Variances along (x, y); what is not from 0 to `maximum` is brought there, see :func:`within`.
+    series, folded, frequencies, maximum
         See :class:`Constants`; in the type and on the device of `t`.
 
     Returns
     -------
     Tensor, shape (2, kernels, operators * taps)
-
-    Notes
-    -----
-    The values are those of a Chebyshev series, in ``cos(k phi)`` with ``sin(phi / 2)^2`` in proportion to
-    ``t / (c + t)``. What is differentiated is their Taylor polynomial of second order at t, with the derivatives that
-    the heat equation gives: first and second derivatives are exact, also at t = 0, where those of the angle do not
-    exist.
+        With exact first and second derivatives in t, by the heat equation.
     """
-    with torch.no_grad():
-        bend = maximum**0.5
-        share = t * ((bend + maximum) / maximum) / (t + bend)
-        angle = 2 * torch.asin(share.sqrt())
-        terms = torch.cos(angle[..., None] * torch.arange(len(series), dtype=t.dtype, device=t.device))
-        value, first, second = (terms @ series).chunk(ORDERS, dim=-1)
-    step = (t - t.detach())[..., None]
-    values = torch.addcmul(value, torch.addcmul(first, second, step, value=0.5), step)
+    values: Tensor = _Smoothing.apply(t, series, frequencies, maximum)[0]  # type: ignore[no-untyped-call]
     return torch.bmm(values, folded)
 
 
-def within(values: Tensor, largest: float) -> Tensor:
-    """Bring values into ``0 .. largest``, with a gradient at either end only where descent along it leads inwards.
+def within(t: Tensor, maximum: float) -> Tensor:
+    """Bring variances into ``0 .. maximum``, with a gradient beyond either end only where descent leads back inwards.
 
-    Without any gradient there a value would never come back, and with all of them it would drift on without effect.
+    Without any gradient there a variance would never come back, and with all of them it would drift on without effect.
     """
-    inside: Tensor = _Within.apply(values, largest)  # type: ignore[no-untyped-call]
+    inside: Tensor = _Within.apply(t, maximum)[0]  # type: ignore[no-untyped-call]
     return inside
 
 
@@ -136,18 +138,54 @@ class _Within(torch.autograd.Function):
     """See :func:`within`."""
 
     @staticmethod
-    def forward(values: Tensor, largest: float) -> Tensor:
-        """Clamp."""
-        return values.clamp(0.0, largest)
+    def forward(t: Tensor, maximum: float) -> tuple[Tensor, Tensor]:
+        """Return what is inside, and by how much each value is beyond: below, negative, or above, positive."""
+        inside = t.clamp(0.0, maximum)
+        return inside, t - inside
 
     @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, float], _: Tensor) -> None:
-        """Keep at which end a value is: below, -1, above, 1, or none, 0."""
-        values, largest = inputs
-        ctx.save_for_backward((values >= largest).to(values.dtype) - (values <= 0).to(values.dtype))
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG004
+        """Keep what is beyond."""
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Pass a gradient on unless its negative points outwards."""
-        (end,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradients[0].masked_fill(gradients[0] * end < 0, 0.0), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Pass a gradient on unless descent along it leads further out."""
+        return _inwards(gradients[0], ctx.saved_tensors[0]), None
+
+
+class _Smoothing(torch.autograd.Function):
+    """``T(0; t) .. T(radius; t)`` and 1, of variances brought into ``0 .. maximum`` as by :func:`within`.
+
+    The terms of the series are ``cos(k phi)`` with ``sin(phi / 2)^2`` in proportion to ``t / (c + t)``. Derivatives
+    come from the heat equation, not from the angle, whose own does not exist at t = 0.
+    """
+
+    @staticmethod
+    def forward(t: Tensor, series: Tensor, frequencies: Tensor, maximum: float) -> tuple[Tensor, ...]:
+        """Return the values, their first two derivatives in t, and by how much each variance is beyond."""
+        end = maximum + _MARGIN
+        bend = end**0.5
+        inside = t.clamp(0.0, maximum)
+        half_angle = inside.div(inside + bend).mul_((bend + end) / end).sqrt_().asin_()
+        terms = (half_angle[..., None] * frequencies).cos_()
+        return *(terms @ series).chunk(ORDERS, dim=-1), t - inside
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep the variances, the derivatives and what is beyond."""
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(inputs[0], *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """Multiply by the derivative, and where that is differentiated again let it depend on t."""
+        t, derivative, second, beyond = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            derivative = derivative + second * (t - t.detach())[..., None]
+        return _inwards((gradients[0] * derivative).sum(-1), beyond), None, None, None
+
+
+def _inwards(gradient: Tensor, beyond: Tensor) -> Tensor:
+    return gradient.masked_fill(gradient * beyond < 0, 0.0)
