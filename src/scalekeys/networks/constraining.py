@@ -1,10 +1,10 @@
 """Networks whose depthwise weights are functions of scales, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from scalekeys.checkpoints.module import unwrapped
@@ -92,19 +92,18 @@ def constrain(
     >>> [name for name, parameter in constrained[1].named_parameters() if parameter.requires_grad]
     ['bias', 'parametrizations.weight.0.scales.theta']
     >>> constrained[1].parametrizations.weight[0].sigma[7]
-    tensor([0.6272, 0.6200])
+    tensor([0.6272, 0.6200], dtype=torch.float64)
     """
     _check_options(fit, learn=learn, tie=tie, scale=scale)
     network, found = copied(module, fit.bank)
     layouts = _layouts(fit, tie, layers, min_r2)
     learned = "scales" in learn.split("+")
-    shared = _shared_scales(layouts, scale, found, learned=learned) if tie == "network" else None
+    shared = _shared_scales(layouts.values(), scale, learned=learned) if tie == "network" else None
     for name, layout in layouts.items():
         layer = found[name]
         weight = make_plain(layer, name)
-        dtype = torch.promote_types(weight.dtype, torch.float32)
-        scales = shared or _in_type(Scales(layout.variances, layout.gaps, scale, learned=learned), weight)
-        kernel = ScaleSpaceKernel(layout, layer.out_channels, scales, learn, dtype=dtype, device=weight.device)
+        scales = shared or Scales(layout.variances, layout.gaps, scale, learned=learned)
+        kernel = ScaleSpaceKernel(layout, layer.out_channels, scales, learn, weight.device)
         kernel.train(layer.training)
         parametrize.register_parametrization(layer, "weight", kernel, unsafe=True)
         free = layer.get_parameter("parametrizations.weight.original")
@@ -178,15 +177,8 @@ def _layouts(fit: Fit, tie: Tie, layers: Sequence[str] | None, min_r2: float | N
     return layouts
 
 
-def _shared_scales(
-    layouts: Mapping[str, Layout], kind: ScaleKind, found: Mapping[str, nn.Conv2d], *, learned: bool
-) -> Scales:
+def _shared_scales(layouts: Collection[Layout], kind: ScaleKind, *, learned: bool) -> Scales:
     """Make the one scale of a network, and the one gap if there are any."""
-    variances = geometric_mean(torch.cat([layout.variances for layout in layouts.values()]))
-    gaps = torch.cat([layout.gaps for layout in layouts.values()])
-    scales = Scales(variances, geometric_mean(gaps) if len(gaps) else gaps, kind, learned=learned)
-    return _in_type(scales, found[next(iter(layouts))].weight)
-
-
-def _in_type(scales: Scales, like: Tensor) -> Scales:
-    return scales.to(like.device, torch.promote_types(like.dtype, torch.float32))
+    variances = torch.cat([layout.variances for layout in layouts])
+    gaps = torch.cat([layout.gaps for layout in layouts])
+    return Scales(geometric_mean(variances), geometric_mean(gaps) if len(gaps) else gaps, kind, learned=learned)

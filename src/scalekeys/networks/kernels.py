@@ -33,9 +33,8 @@ class ScaleSpaceKernel(nn.Module):
         Possibly shared with other layers.
     learn : str
         See :func:`scalekeys.constrain`.
-    dtype : torch.dtype
-        Of the parameters, float32 or float64.
     device : torch.device
+        Of all that it holds.
 
     Attributes
     ----------
@@ -50,7 +49,11 @@ class ScaleSpaceKernel(nn.Module):
     All of them are parameters whatever is learned, and those that are not learned take no gradient: so a state
     dictionary has the same entries for every `learn`, a network can go on with another one, and what was frozen can be
     thawed by ``requires_grad_``. Constants are buffers that are not stored; they are made anew, without rounding, when
-    the module changes its type. Kernels are computed in float32 at least, also under autocast.
+    the module changes its type.
+
+    Parameters and kernels are in float64, also under autocast, whatever the type of the layer is: at a large scale the
+    derivatives of a jet look alike, and a model of some filters is a difference of numbers that are a hundred thousand
+    times larger. A device without float64, or a change of the type of the network, makes them float32.
     """
 
     series: Tensor
@@ -65,20 +68,18 @@ class ScaleSpaceKernel(nn.Module):
     filter: Tensor
     order: Tensor
 
-    def __init__(
-        self, layout: Layout, channels: int, scales: Scales, learn: Learn, *, dtype: torch.dtype, device: torch.device
-    ) -> None:
+    def __init__(self, layout: Layout, channels: int, scales: Scales, learn: Learn, device: torch.device) -> None:
         super().__init__()
         self.size, self.window, self.operators = layout.size, layout.window, layout.operators
         self.learn = learn
-        self.scales = scales
+        self.scales = scales.to(device, precision(device))
         learned = learn.split("+")
         amplitude = _norms(layout) if "amplitudes" in learned else torch.ones_like(layout.offset)
         shape = layout.coefficients / amplitude[layout.owner]
         varied = "amplitudes" in learned or "coefficients" in learned
 
         def parameter(values: Tensor, *, learned: bool) -> nn.Parameter:
-            return nn.Parameter(values.to(device, dtype), requires_grad=learned)
+            return nn.Parameter(values.to(device, precision(device)), requires_grad=learned)
 
         self.coefficients = parameter(shape, learned="coefficients" in learned)
         self.amplitude = parameter(amplitude, learned="amplitudes" in learned)
@@ -116,10 +117,12 @@ class ScaleSpaceKernel(nn.Module):
         (rows, cols), filters = self.size, len(self.offset)
         known = profiles(self._variances(), self.series, self.folded, self.frequencies, self._maximum)
         x, y = known.view(-1, max(self.size)).index_select(0, self.profile).view(2, -1, max(self.size))
+        if rows != cols:
+            x, y = x[:, :cols], y[:, :rows]
         coefficients = self.coefficients.to(x.dtype).index_select(0, self.coefficient) * self.weight
-        terms = (coefficients[:, None] * y[:, :rows])[:, :, None] * x[:, None, :cols]
+        terms = (coefficients[:, None] * y)[:, :, None] * x[:, None]
         if len(terms) > filters:
-            terms = terms[:filters].index_add(0, self.filter, terms[filters:])
+            terms = terms.new_zeros(filters, rows, cols).index_add(0, self.filter, terms)
         amplitude, offset = (values.to(x.dtype)[:, None, None] for values in (self.amplitude, self.offset))
         return torch.addcmul(offset, amplitude, terms)
 
@@ -146,7 +149,7 @@ class ScaleSpaceKernel(nn.Module):
     def _make_constants(self) -> None:
         """Set the constants in the type that the parameters have, float32 at least, and on their device."""
         dtype, device = torch.promote_types(self.offset.dtype, torch.float32), self.offset.device
-        constants = constants_of(self.operators, self.size, self.window, dtype)
+        constants = constants_of(self.operators, self.size, self.window)
         self._maximum = constants.maximum
         tables = {"series": constants.series, "folded": constants.folded, "frequencies": constants.frequencies}
         for name, table in (tables | {"weight": self._weight}).items():
@@ -163,6 +166,11 @@ class ScaleSpaceKernel(nn.Module):
         return f"{len(self.offset)} of {len(self.order)} filters, {rows}x{cols}, learn={self.learn!r}"
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """Return the most precise type that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def _tables(layout: Layout, channels: int) -> dict[str, Tensor]:
     """Return what is looked up where."""
     terms, filters = layout.terms, len(layout.rows)
@@ -174,7 +182,7 @@ def _tables(layout: Layout, channels: int) -> dict[str, Tensor]:
         "gap": layout.gap,
         "profile": torch.cat([x, y]),
         "coefficient": terms.coefficient,
-        "filter": terms.filter[filters:],
+        "filter": terms.filter,
         "order": _order(layout.rows, channels),
     }
 

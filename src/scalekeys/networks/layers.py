@@ -87,6 +87,8 @@ def make_plain(layer: nn.Conv2d, name: str) -> nn.Parameter:
     """
     if parametrize.is_parametrized(layer, "weight"):
         weight = layer.weight.detach().clone()
+        kind = type(layer)  # made for this layer, but its copies have the same, and what is taken off goes off from it
+        layer.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
         parametrize.remove_parametrizations(layer, "weight")
     else:
         if "weight" not in layer._parameters:

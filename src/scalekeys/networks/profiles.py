@@ -24,7 +24,7 @@ IMPULSE = "impulse"
 ORDERS = 3
 """A profile and its first two derivatives in t."""
 
-_NEGLIGIBLE = 0.01
+_NEGLIGIBLE = 1e-13
 _MARGIN = 1.0
 """By how much the interval of a series is longer than what it serves, so that rounding leads to no angle beyond it."""
 
@@ -59,11 +59,8 @@ class Constants:
 
 
 @lru_cache(maxsize=256)
-def constants_of(operators: tuple[str, ...], size: tuple[int, int], window: Window, dtype: torch.dtype) -> Constants:
-    """Return the constants of some operators, or of :data:`IMPULSE`, on a window of rows and columns.
-
-    The series is as long as a type needs it.
-    """
+def constants_of(operators: tuple[str, ...], size: tuple[int, int], window: Window) -> Constants:
+    """Return the constants of some operators, or of :data:`IMPULSE`, on a window of rows and columns."""
     rows, cols = size
     longer, maximum = max(size), 2 * ceiling(size) + GAP
     radius = longer // 2 + max(operator.reach for operator in DIFFERENCES.values())
@@ -72,7 +69,7 @@ def constants_of(operators: tuple[str, ...], size: tuple[int, int], window: Wind
         for number, name in enumerate(operators):
             functions = _functions(name, taps, radius, window)
             folded[axis, number, :taps] = functions.flip(0) if axis else functions  # rows run down and y points up
-    series = _series(radius, maximum, torch.finfo(dtype).eps)
+    series = _series(radius, maximum)
     frequencies = 2 * torch.arange(len(series), dtype=torch.float64)
     return Constants(series, folded.flatten(1, 2).mT.contiguous(), frequencies, maximum)
 
@@ -89,8 +86,8 @@ def _functions(name: str, taps: int, radius: int, window: Window) -> Tensor:
     return functions
 
 
-def _series(radius: int, maximum: float, rounding: float) -> Tensor:
-    """Return :attr:`Constants.series` without the last terms that together stay below a hundredth of the rounding."""
+def _series(radius: int, maximum: float) -> Tensor:
+    """Return :attr:`Constants.series` without the last terms, where these are negligible together."""
     known = kernel_series(radius + ORDERS - 1, maximum + _MARGIN).coefficients.clone()
     known[:, 1::2] *= -1  # the terms are cos(k angle) with the angle that is 0 at t = 0, where the series has -1
     orders = [known]
@@ -101,7 +98,7 @@ def _series(radius: int, maximum: float, rounding: float) -> Tensor:
     series[:, :-1] = torch.stack([values[: radius + 1] for values in orders])
     series[0, -1, 0] = 1
     left = series.abs().amax((0, 1)).flip(0).cumsum(0).flip(0)
-    return series[..., left > _NEGLIGIBLE * rounding].flatten(0, 1).T.contiguous()
+    return series[..., left > _NEGLIGIBLE].flatten(0, 1).T.contiguous()
 
 
 def profiles(
