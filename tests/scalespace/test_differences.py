@@ -14,9 +14,12 @@ from scalekeys.scalespace import (
     BACKWARD,
     CENTRAL,
     DIFFERENCES,
+    FIFTH,
     FORWARD,
+    FOURTH,
     IDENTITY,
     SECOND,
+    SIXTH,
     THIRD,
     WINDOWS,
     Difference,
@@ -35,13 +38,18 @@ FORMULAS = {
     CENTRAL.name: lambda f, n: (f[n + 1] - f[n - 1]) / 2,
     SECOND.name: lambda f, n: f[n + 1] - 2 * f[n] + f[n - 1],
     THIRD.name: lambda f, n: (f[n + 2] - 2 * f[n + 1] + 2 * f[n - 1] - f[n - 2]) / 2,
+    FOURTH.name: lambda f, n: f[n + 2] - 4 * f[n + 1] + 6 * f[n] - 4 * f[n - 1] + f[n - 2],
+    FIFTH.name: lambda f, n: (f[n + 3] - 4 * f[n + 2] + 5 * f[n + 1] - 5 * f[n - 1] + 4 * f[n - 2] - f[n - 3]) / 2,
+    SIXTH.name: lambda f, n: (
+        f[n + 3] - 6 * f[n + 2] + 15 * f[n + 1] - 20 * f[n] + 15 * f[n - 1] - 6 * f[n - 2] + f[n - 3]
+    ),
 }
-_ZERO = (SECOND.name, THIRD.name)
+_ZERO = (SECOND.name, THIRD.name, FOURTH.name, FIFTH.name, SIXTH.name)
 BORDERS = dict.fromkeys(FORMULAS, "symmetric") | dict.fromkeys(_ZERO, "constant")  # numpy's names: mirrored, zero
 
 operators = pytest.mark.parametrize("operator", DIFFERENCES.values(), ids=list(DIFFERENCES))
-sequences = st.lists(st.floats(-10, 10), min_size=5, max_size=9)
-REACH = 2  # the largest of all
+sequences = st.lists(st.floats(-10, 10), min_size=7, max_size=9)
+REACH = 3  # the largest of all
 
 
 def by_formula(operator: Difference, padded: np.ndarray, margin: int) -> np.ndarray:
@@ -107,6 +115,11 @@ def test_composing_convolves_the_stencils():
     stencil = [third.stencil.get(n, 0) for n in range(-2, 3)]
     assert stencil == np.convolve([1, -2, 1], [-0.5, 0, 0.5]).tolist()
     assert third.reach == 2
+
+
+@pytest.mark.parametrize(("low", "high"), [(SECOND, FOURTH), (THIRD, FIFTH), (FOURTH, SIXTH)])
+def test_two_orders_more_are_a_second_difference_more(low, high):
+    assert {offset: weight for offset, weight in compose(SECOND, low).stencil.items() if weight} == high.stencil
 
 
 def test_forward_after_backward_is_the_second_difference():

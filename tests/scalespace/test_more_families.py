@@ -71,4 +71,4 @@ def test_a_difference_of_two_close_smoothings_is_a_laplacian():
 
 
 def test_the_families_that_stand_beyond_the_eight_and_the_jets():
-    assert list(FAMILIES)[11:] == ["dxx", "dyy", "dxy", "laplacian", "dog"]
+    assert list(FAMILIES)[11:] == ["dxx", "dyy", "dxy", "laplacian", "dog", "jet6"]

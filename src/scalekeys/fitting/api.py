@@ -44,9 +44,10 @@ def fit(
     model : str or sequence of str
         ``"ideal8"`` for the eight idealized receptive fields of the paper, ``"second-order"`` for `dxx`, `dyy`, `dxy`
         and `laplacian`, the name of one family (``"dog"`` is the difference of two smoothings), or several names.
-        ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients. With
-        ``"auto"`` all of these compete by evidence, and a filter whose best model has no more of it than white noise
-        reaches in one filter of twenty is `unexplained`.
+        ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients;
+        ``"sparse6"`` mixes the six terms that explain most, of all up to order 6 and the constant, and so on for other
+        numbers. With ``"auto"`` all but these compete by evidence, and a filter whose best model has no more of it than
+        white noise reaches in one filter of twenty is `unexplained`.
     criterion : {"l2", "l1", "response", "variance", "variance-continuous"}
         What decides the scales. `l2`, `l1`: the least sum of squared or of absolute differences between filter and
         model. `response`: the least variance of the difference of what both answer to the patches that the filter
@@ -106,6 +107,9 @@ def fit(
     For the criteria that compare widths, families compete by the squares that they leave. What has no width is that of
     l2: scale and strength of `sharpen`, as in the paper, and the scale along a derivative of three taps. From the
     filters of `smooth` the :func:`scalekeys.dc_offset` is subtracted before they are measured.
+
+    The terms of a sparse model are chosen one after another and then exchanged one by one, at scales from a grid that
+    are refined by halved steps: a good model, not certainly the best.
 
     References
     ----------

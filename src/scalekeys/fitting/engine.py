@@ -11,8 +11,9 @@ from scalekeys.fitting.evidence import evidence, numbers_of
 from scalekeys.fitting.grids import family_grid
 from scalekeys.fitting.losses import loss_of
 from scalekeys.fitting.response import response_share
-from scalekeys.fitting.search import Best, search
+from scalekeys.fitting.search import search
 from scalekeys.fitting.selection import noise_threshold, select
+from scalekeys.fitting.sparse import sparse_search, sparse_solution
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.squares import Squares
 from scalekeys.fitting.targets import STATUSES, Prepared, prepare
@@ -118,8 +119,12 @@ def _fit_chunk(filters: Tensor, spec: FitSpec, assigned: Tensor | None, metric: 
     family = torch.full_like(prepared.status, -1)
     parameters = prepared.norm.new_full((len(filters), 2), torch.nan)
     if len(usable):
-        find = search_by_variance if spec.by_variance else select if spec.selects else search
-        best: Best = find(prepared.targets.select(usable), spec, None if assigned is None else assigned[usable])
+        targets = prepared.targets.select(usable)
+        if spec.terms:
+            best = sparse_search(targets, spec)
+        else:
+            find = search_by_variance if spec.by_variance else select if spec.selects else search
+            best = find(targets, spec, None if assigned is None else assigned[usable])
         family[usable], parameters[usable] = best.family, best.parameters
     return measure(filters, family, parameters, spec, prepared)
 
@@ -203,8 +208,11 @@ def _solved(prepared: Prepared, family: Tensor, parameters: Tensor, spec: FitSpe
         if not len(rows):
             continue
         targets, mine = prepared.targets.select(rows), parameters[rows]
-        loss = loss_of(spec)(targets, family_grid(name, size, spec.window, common=spec.scales == "common"))
-        solution = loss.solution(mine, curvature=curvature)
+        if spec.terms:
+            loss, solution = None, sparse_solution(targets, mine, spec)
+        else:
+            loss = loss_of(spec)(targets, family_grid(name, size, spec.window, common=spec.scales == "common"))
+            solution = loss.solution(mine, curvature=curvature)
         residual = targets.taps - solution.model
         left = residual.square().sum(-1)
         out.left[rows], out.sums[rows] = left, residual.abs().sum(-1)

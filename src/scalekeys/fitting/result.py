@@ -144,10 +144,10 @@ class Fit:
         """By how much the Bayesian information criterion of a constant exceeds that of the model; shape (filters,).
 
         ``-n log(1 - r2) - (p - 1) log n`` for n taps and p numbers. NaN but for l2 with free amplitudes and a scale for
-        each axis, where models of any numbers compare.
+        each axis, where models of any numbers compare, and NaN for sparse models, which choose their terms.
         """
         spec = self.spec
-        if spec.criterion != "l2" or spec.normalization != "affine" or spec.scales != "per-axis":
+        if spec.criterion != "l2" or spec.normalization != "affine" or spec.scales != "per-axis" or spec.terms:
             return torch.full_like(self.r2, torch.nan)
         family = self.values.family
         numbers = torch.tensor([*map(numbers_of, spec.families), 0], device=family.device)[family]
@@ -158,9 +158,12 @@ class Fit:
     def numbers(self) -> Tensor:
         """How many numbers stand for each filter: scales, coefficients, offset, and which family if several compete.
 
-        Of type int64, shape (filters,); 0 where there is no fit.
+        Those of a sparse model are two scales, its terms, and which terms they are. Of type int64, shape (filters,);
+        0 where there is no fit.
         """
         spec = self.spec
+        if spec.terms:
+            return torch.where(self.values.family >= 0, spec.terms + 3, 0)
         counts = [
             numbers_of(name) - (spec.scales != "per-axis" and not FAMILIES[name].isotropic) + (len(spec.families) > 1)
             for name in spec.families

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from scalekeys.errors import ModelError
-from scalekeys.scalespace import FAMILIES, IDEAL8, JETS, SECOND_ORDER, WINDOWS, Window, family
+from scalekeys.scalespace import FAMILIES, IDEAL8, JETS, SECOND_ORDER, WIDE_JET, WINDOWS, Window, family
 
 Criterion: TypeAlias = Literal["l2", "l1", "response", "variance", "variance-continuous"]
 Scales: TypeAlias = Literal["per-axis", "common", "shared"]
@@ -24,6 +24,12 @@ MODELS: dict[str, tuple[str, ...]] = {
     AUTO: (*IDEAL8, *SECOND_ORDER, "dog", *JETS),
 }
 """Named sets of families that compete for each filter."""
+
+SPARSE = "sparse"
+"""Beginning of the name of a sparse model; the number of its terms follows, as in ``sparse6``."""
+
+MOST_TERMS = len(FAMILIES[WIDE_JET].components) + 1
+"""All derivatives, and the constant."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "criterion": CRITERIA,
@@ -45,6 +51,8 @@ class FitSpec:
         The families that compete for each filter.
     criterion, scales, normalization, window : str
         See :func:`scalekeys.fit`.
+    terms : int, optional
+        Of a sparse model: how many derivatives of the family, the constant among them, stand for each filter.
     """
 
     model: str
@@ -53,6 +61,7 @@ class FitSpec:
     scales: Scales = "per-axis"
     normalization: Normalization = "affine"
     window: Window = "exact"
+    terms: int | None = None
 
     def __str__(self) -> str:
         return (
@@ -90,11 +99,13 @@ def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
     >>> parse_spec(("dx", "dy")).families
     ('dx', 'dy')
     """
+    terms = None
     if isinstance(model, str):
-        if model not in MODELS and model not in FAMILIES:
-            allowed = ", ".join([*MODELS, *FAMILIES])
+        terms = _terms(model)
+        if terms is None and model not in MODELS and model not in FAMILIES:
+            allowed = ", ".join([*MODELS, *FAMILIES, f"{SPARSE}1 to {SPARSE}{MOST_TERMS}"])
             raise ModelError(f"no model is called {model!r}; use one of {allowed}, or a tuple of family names")
-        families = MODELS.get(model, (model,))
+        families = (WIDE_JET,) if terms else MODELS.get(model, (model,))
     else:
         families = tuple(dict.fromkeys(family(name).name for name in model))
         if not families:
@@ -104,13 +115,28 @@ def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
             allowed = ", ".join(map(repr, _CHOICES[name]))
             raise ModelError(f"{name} must be one of {allowed}, got {value!r}")
     label = model if isinstance(model, str) else "+".join(families)
-    spec = FitSpec(label, families, **options)  # type: ignore[arg-type]
+    spec = FitSpec(label, families, terms=terms, **options)  # type: ignore[arg-type]
     _check_sense(spec)
     return spec
 
 
+def _terms(model: str) -> int | None:
+    """Return the number of terms in the name of a sparse model."""
+    count = model.removeprefix(SPARSE)
+    if count == model or not (count.isascii() and count.isdigit()):
+        return None
+    if not 1 <= int(count) <= MOST_TERMS:
+        raise ModelError(f"a sparse model has 1 to {MOST_TERMS} terms, got {model!r}")
+    return int(count)
+
+
 def _check_sense(spec: FitSpec) -> None:
     """Refuse combinations that have no meaning."""
+    if spec.terms and (spec.criterion not in ("l2", "response") or spec.scales != "per-axis"):
+        raise ModelError(
+            f"{spec.model!r} chooses terms by the squares that they leave, with a scale for each axis: use it with "
+            "criterion 'l2' or 'response' and scales='per-axis'"
+        )
     for name in spec.families:
         model = FAMILIES[name]
         if spec.normalization == "moment" and name not in IDEAL8:

@@ -7,9 +7,12 @@ from scalekeys.scalespace.differences import (
     BACKWARD,
     CENTRAL,
     DIFFERENCES,
+    FIFTH,
     FORWARD,
+    FOURTH,
     IDENTITY,
     SECOND,
+    SIXTH,
     THIRD,
     WINDOWS,
     Difference,
@@ -26,7 +29,7 @@ from scalekeys.scalespace.discretisations import (
     normalized_sampled_gaussian,
     sampled_gaussian,
 )
-from scalekeys.scalespace.families import FAMILIES, IDEAL8, JETS, SECOND_ORDER, Family, Term, family
+from scalekeys.scalespace.families import FAMILIES, IDEAL8, JETS, SECOND_ORDER, WIDE_JET, Family, Term, family
 from scalekeys.scalespace.gaussian import discrete_gaussian
 from scalekeys.scalespace.templates import GAP, Order, TemplatePlan, template, template_plan
 
@@ -35,14 +38,18 @@ __all__ = [
     "CENTRAL",
     "DIFFERENCES",
     "FAMILIES",
+    "FIFTH",
     "FORWARD",
+    "FOURTH",
     "GAP",
     "IDEAL8",
     "IDENTITY",
     "JETS",
     "SECOND",
     "SECOND_ORDER",
+    "SIXTH",
     "THIRD",
+    "WIDE_JET",
     "WINDOWS",
     "Difference",
     "Family",

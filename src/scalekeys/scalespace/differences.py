@@ -55,9 +55,22 @@ CENTRAL = Difference("central", "δ", MappingProxyType({1: 0.5, -1: -0.5}))
 SECOND = Difference("second", "δδ", MappingProxyType({1: 1.0, 0: -2.0, -1: 1.0}), mirrored=False)
 
 THIRD = Difference("third", "δδδ", MappingProxyType({2: 0.5, 1: -1.0, -1: 1.0, -2: -0.5}), mirrored=False)
+FOURTH = Difference("fourth", "δδδδ", MappingProxyType({2: 1.0, 1: -4.0, 0: 6.0, -1: -4.0, -2: 1.0}), mirrored=False)
+FIFTH = Difference(
+    "fifth", "δδδδδ", MappingProxyType({3: 0.5, 2: -2.0, 1: 2.5, -1: -2.5, -2: 2.0, -3: -0.5}), mirrored=False
+)
+SIXTH = Difference(
+    "sixth",
+    "δδδδδδ",
+    MappingProxyType({3: 1.0, 2: -6.0, 1: 15.0, 0: -20.0, -1: 15.0, -2: -6.0, -3: 1.0}),
+    mirrored=False,
+)
 
 DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
-    {operator.name: operator for operator in (IDENTITY, FORWARD, BACKWARD, CENTRAL, SECOND, THIRD)}
+    {
+        operator.name: operator
+        for operator in (IDENTITY, FORWARD, BACKWARD, CENTRAL, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
+    }
 )
 
 

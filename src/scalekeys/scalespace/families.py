@@ -103,8 +103,8 @@ class Family:
         return _ORDERS[self.terms[0].x], _ORDERS[self.terms[0].y]
 
 
-_ORDERS = {"identity": 0, "forward": 1, "backward": 1, "central": 1, "second": 2, "third": 3}
-_CENTRED = ("identity", "central", "second", "third")  # the difference of each order in a jet
+_CENTRED = ("identity", "central", "second", "third", "fourth", "fifth", "sixth")  # by order, in a jet
+_ORDERS = {name: order for order, name in enumerate(_CENTRED)} | {"forward": 1, "backward": 1}
 
 _MINUS_LAPLACIAN = (Term("second", "identity", weight=-1.0), Term("identity", "second", weight=-1.0))
 
@@ -129,6 +129,7 @@ def _jet(order: int) -> Family:
 
 
 _JETS = tuple(_jet(order) for order in (1, 2, 3))
+_WIDE_JET = _jet(len(_CENTRED) - 1)
 
 _SECOND_ORDER = (
     Family("dxx", "δxx T(x; tx) · T(y; ty)", "second horizontal derivative", ((Term("second", "identity"),),)),
@@ -151,15 +152,18 @@ _TWO_SCALE = Family(
 )
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {family.name: family for family in (*_IDEAL8, *_JETS, *_SECOND_ORDER, _TWO_SCALE)}
+    {family.name: family for family in (*_IDEAL8, *_JETS, *_SECOND_ORDER, _TWO_SCALE, _WIDE_JET)}
 )
-"""Every family by name: those of the paper's filters 1 to 8 in their order, the jets, second order, two scales."""
+"""Every family by name: the paper's filters 1 to 8 in their order, the jets, second order, two scales, order 6."""
 
 SECOND_ORDER: tuple[str, ...] = tuple(family.name for family in _SECOND_ORDER)
 """Names of the families of second order: both second derivatives, the mixed one and the Laplacian."""
 
 JETS: tuple[str, ...] = tuple(family.name for family in _JETS)
 """Names of the jets of order 1, 2 and 3: free mixtures of all derivatives up to an order."""
+
+WIDE_JET: str = _WIDE_JET.name
+"""Name of the jet of order 6, of whose 28 derivatives sparse models take a few."""
 
 IDEAL8: tuple[str, ...] = tuple(family.name for family in _IDEAL8)
 """Names of the eight idealized receptive fields, in the order of the paper's filters 1 to 8."""
