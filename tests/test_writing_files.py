@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scalekeys.errors import OutputError
-from scalekeys.files import check_new_folder, new_file, new_folder
+from scalekeys.files import check_new_folder, new_file, new_files, new_folder
 
 
 class Interruption(BaseException):
@@ -264,3 +264,33 @@ def test_a_relative_path_is_written_where_the_caller_stands(tmp_path, monkeypatc
     with pytest.raises(OutputError, match=r"^b: cannot be written"), new_folder(Path("b")) as temporary:
         (temporary.absolute() / "missing" / "file").write_text("not possible")
     assert names(tmp_path) == ["sub", "sub/a.txt"]
+
+
+def test_files_appear_together(tmp_path):
+    target = tmp_path / "a.txt"
+    with new_files(target) as temporary:
+        assert (temporary.name, temporary.parent.parent) == ("a.txt", tmp_path)
+        temporary.write_text("whole")
+        temporary.with_name("a.data").write_text("more")
+        assert names(tmp_path)[1:] == [f"{temporary.parent.name}/a.data", f"{temporary.parent.name}/a.txt"]
+    assert names(tmp_path) == ["a.data", "a.txt"]
+    assert target.read_text() == "whole"
+
+
+def test_none_of_several_files_appears_where_one_exists(tmp_path):
+    (tmp_path / "a.data").write_text("mine")
+    with pytest.raises(OutputError, match=r"a\.data: exists already; give --force"), new_files(tmp_path / "a.txt") as a:
+        a.write_text("whole")
+        a.with_name("a.data").write_text("more")
+    assert names(tmp_path) == ["a.data"]
+    with new_files(tmp_path / "a.txt", force=True) as a:
+        a.write_text("whole")
+        a.with_name("a.data").write_text("more")
+    assert (tmp_path / "a.data").read_text() == "more"
+
+
+def test_of_several_files_nothing_is_left_after_an_error(tmp_path):
+    with pytest.raises(Interruption), new_files(tmp_path / "b" / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise Interruption
+    assert names(tmp_path) == []

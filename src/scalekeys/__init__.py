@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalekeys import scalespace
-    from scalekeys.checkpoints import extract
+    from scalekeys.checkpoints import extract, write_replaced
     from scalekeys.clustering import KChoice, Keys, choose_k, cluster
     from scalekeys.errors import (
         CheckpointError,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         master_keys,
         moment_normalization,
         noise_like,
+        replacement,
         spread,
     )
     from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "scalekeys.checkpoints": ("extract",),
+    "scalekeys.checkpoints": ("extract", "write_replaced"),
     "scalekeys.clustering": ("KChoice", "Keys", "choose_k", "cluster"),
     "scalekeys.errors": (
         "CheckpointError",
@@ -63,6 +64,7 @@ _HOMES = {
         "master_keys",
         "moment_normalization",
         "noise_like",
+        "replacement",
         "spread",
     ),
     "scalekeys.fitting": ("Fit", "PatchCovariance", "fit", "natural_image_covariance"),
@@ -105,8 +107,10 @@ __all__ = [
     "noise_like",
     "patch_covariance",
     "replace",
+    "replacement",
     "scalespace",
     "spread",
+    "write_replaced",
     "write_report",
 ]
 

@@ -43,6 +43,40 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def new_files(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Give a path of the same name in a temporary folder, and move what is in it to `path` and beside it at the end.
+
+    For a file that refers to others by their names. These are moved first, and are refused like the file itself where
+    they exist. If the block raises, nothing is left behind and existing files stay as they were.
+
+    Raises
+    ------
+    OutputError
+        If one of the files exists and `force` is not given, or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with new_files(target) as temporary:
+    ...     _ = temporary.write_text("whole")
+    ...     _ = temporary.with_name("a.data").write_text("more")
+    >>> sorted(file.name for file in target.parent.iterdir())
+    ['a.data', 'a.txt']
+    """
+    path = Path(path)
+    check_new_file(path, force=force)
+    with _staging(path, folder=True) as folder:
+        yield folder / path.name
+        with _readable_errors(path):
+            moves = [(file, path.parent / file.name) for file in sorted(folder.iterdir())]
+            for _, target in moves:
+                check_new_file(target, force=force)
+            for file, target in sorted(moves, key=lambda move: move[1] == path):
+                file.replace(target)
+
+
+@contextmanager
 def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `path`, and move what it holds to `path` when the block ends well.
 

@@ -1,16 +1,21 @@
-"""Files and hubs to filter banks: each source is opened into one shape, and its depthwise layers are read."""
+"""Files and hubs to filter banks, and back: a source is opened into one shape, read, and copied with other filters."""
 
 from scalekeys.checkpoints.checkpoint import Checkpoint, DepthwiseLayer
 from scalekeys.checkpoints.filter_file import read_filters, write_filters
 from scalekeys.checkpoints.inventory import TensorInfo
 from scalekeys.checkpoints.source import extract, open_source
+from scalekeys.checkpoints.writing import check_copy, check_same_layers, write_copy, write_replaced
 
 __all__ = [
     "Checkpoint",
     "DepthwiseLayer",
     "TensorInfo",
+    "check_copy",
+    "check_same_layers",
     "extract",
     "open_source",
     "read_filters",
+    "write_copy",
     "write_filters",
+    "write_replaced",
 ]

@@ -1,10 +1,12 @@
 """What comes with the package: ``builtin:NAME``."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from scalekeys.checkpoints.checkpoint import Checkpoint, refuse_choice
 from scalekeys.checkpoints.inventory import info_of, listed
 from scalekeys.checkpoints.state_dict import from_state_dict
+from scalekeys.checkpoints.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import master_keys
 
@@ -28,7 +30,8 @@ def open_builtin(name: str, *, weights: str | None = None) -> Checkpoint:
 def _master_keys(label: str) -> Checkpoint:
     tensors = {"master_keys.weight": master_keys()[:, None]}
     infos = {key: info_of(tensor) for key, tensor in tensors.items()}
-    return from_state_dict(infos, tensors.__getitem__, label=label, model=label)
+    opened = from_state_dict(infos, tensors.__getitem__, label=label, model=label)
+    return replace(opened, copying=state_dict_copying(label, lambda: tensors))
 
 
 BUILTINS: dict[str, Callable[[str], Checkpoint]] = {"master-keys": _master_keys}

@@ -12,6 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from scalekeys.checkpoints.changes import Copying
 from scalekeys.checkpoints.inventory import TensorInfo, is_floating, listed, what_it_holds
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import FilterBank, LayerFilters
@@ -80,6 +81,8 @@ class Checkpoint:
         The path of nested names under which the keys stand in the source.
     unread : tuple of str
         Depthwise layers that are not read, each with its kind and name.
+    copying : Copying or None
+        How to copy the source with changes; None for a part of a source.
     """
 
     label: str
@@ -90,6 +93,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     entry: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    copying: Copying | None = None
 
     def bank(self) -> FilterBank:
         """Load the depthwise filters, and nothing else.

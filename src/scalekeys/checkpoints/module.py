@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from scalekeys.checkpoints.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
 from scalekeys.checkpoints.inventory import info_of
+from scalekeys.checkpoints.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError
 
 _OTHER_CONVOLUTIONS = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -55,7 +56,16 @@ def open_module(
     tensors = {key: info_of(tensor) for key, tensor in module.named_parameters() if not is_lazy(tensor)}
     tensors |= {layer.key: info_of(load(layer.key)) for layer in layers}
     unread = tuple(_other_depthwise(module))
-    return Checkpoint(label, model or kind, tensors, tuple(layers), load, notes=tuple(notes), unread=unread)
+    return Checkpoint(
+        label,
+        model or kind,
+        tensors,
+        tuple(layers),
+        load,
+        notes=tuple(notes),
+        unread=unread,
+        copying=state_dict_copying(label, module.state_dict),
+    )
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -1,14 +1,18 @@
 """``.safetensors``: a header of shapes, then the values; only what is asked for is read."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from scalekeys.checkpoints.changes import Copying
 from scalekeys.checkpoints.checkpoint import Checkpoint, refuse_choice
 from scalekeys.checkpoints.inventory import TensorInfo
+from scalekeys.checkpoints.safetensors_writing import write_safetensors
 from scalekeys.checkpoints.state_dict import from_state_dict
 from scalekeys.errors import CheckpointError
 
@@ -54,7 +58,8 @@ def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
     except SafetensorError as error:
         raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None
     load: Callable[[str], Tensor] = file.get_tensor
-    return from_state_dict(tensors, load, label=str(path), model=path.stem, in_network_order=False)
+    opened = from_state_dict(tensors, load, label=str(path), model=path.stem, in_network_order=False)
+    return replace(opened, copying=Copying(partial(write_safetensors, path), files=(path,)))
 
 
 def _info(part: Any) -> TensorInfo:

@@ -1,6 +1,7 @@
 """From what a user names to an opened checkpoint, and to its depthwise filters."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -15,6 +16,7 @@ from scalekeys.checkpoints.inventory import listed
 from scalekeys.checkpoints.module import open_module
 from scalekeys.checkpoints.nesting import pick
 from scalekeys.checkpoints.state_dict import from_state_dict
+from scalekeys.checkpoints.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import FilterBank
 
@@ -106,9 +108,10 @@ def open_source(source: Source, *, weights: str | None = None) -> Checkpoint:
 def _open_dict(tree: Mapping[Any, Any], weights: str | None) -> Checkpoint:
     label = "the state dict"
     entry, notes = pick(tree, weights, label=label, noun="dict")
-    return from_state_dict(
+    opened = from_state_dict(
         entry.info(), entry.tensors.__getitem__, label=label, model="state_dict", notes=notes, entry=entry.path
     )
+    return replace(opened, copying=state_dict_copying(label, lambda: entry.tensors))
 
 
 def _open_path(path: Path, weights: str | None) -> Checkpoint:

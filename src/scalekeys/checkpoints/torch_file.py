@@ -7,20 +7,24 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scalekeys.checkpoints.changes import Copying
 from scalekeys.checkpoints.checkpoint import Checkpoint
 from scalekeys.checkpoints.nesting import pick
 from scalekeys.checkpoints.pickles import STAND_INS, names_in_pickles
 from scalekeys.checkpoints.state_dict import from_state_dict
+from scalekeys.checkpoints.torch_writing import write_torch
+from scalekeys.checkpoints.zip_records import MAGIC, is_archive
 from scalekeys.errors import CheckpointError
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
 
-_ZIP = b"PK\x03\x04"
 _WAY_OUT = (
     "where you trust the file, load it yourself and save its weights with "
     "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
@@ -30,7 +34,7 @@ _ONE_AT_A_TIME = threading.Lock()  # the list of stand-ins and the filters of wa
 
 def matches(head: bytes) -> bool:
     """Tell whether a file that starts so can be a zip archive or a binary pickle."""
-    return head.startswith(_ZIP) or (len(head) > 1 and head[0] == 0x80 and head[1] <= pickle.HIGHEST_PROTOCOL)
+    return head.startswith(MAGIC) or (len(head) > 1 and head[0] == 0x80 and head[1] <= pickle.HIGHEST_PROTOCOL)
 
 
 def open_torch(path: Path, *, weights: str | None = None) -> Checkpoint:
@@ -54,9 +58,10 @@ def open_torch(path: Path, *, weights: str | None = None) -> Checkpoint:
             f"{path}: holds a {type(content).__name__}, not a dict of weights; save model.state_dict()"
         )
     entry, notes = pick(content, weights, label=str(path))
-    return from_state_dict(
+    opened = from_state_dict(
         entry.info(), entry.tensors.__getitem__, label=str(path), model=path.stem, notes=notes, entry=entry.path
     )
+    return replace(opened, copying=Copying(partial(write_torch, path, weights), files=(path,)))
 
 
 def load_safely(path: Path) -> Any:
@@ -67,8 +72,7 @@ def load_safely(path: Path) -> Any:
     CheckpointError
         If that cannot be done.
     """
-    with path.open("rb") as file:
-        is_zip = file.read(len(_ZIP)) == _ZIP
+    is_zip = is_archive(path)
     mapped = _check_archive(path) if is_zip else False
     try:
         return _load(path, mapped)

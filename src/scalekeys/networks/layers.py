@@ -1,12 +1,12 @@
 """The depthwise layers of a network: where they are, and their weights as plain parameters."""
 
-from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune, remove_weight_norm
 
+from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.checkpoint import Checkpoint
 from scalekeys.checkpoints.module import open_module, unwrapped
 from scalekeys.errors import ModelError
@@ -50,29 +50,13 @@ def copied(module: nn.Module, bank: FilterBank) -> tuple[nn.Module, dict[str, nn
     """
     opened = open_module(module)
     here = {name: _shape(layer) for name, layer in depthwise_layers(module, opened).items()}
-    there = {layer.name: tuple(layer.filters.shape) for layer in bank}
-    if here != there:
-        raise ModelError(
-            f"{opened.label}: the filters that were modelled are not those of this network "
-            f"({_difference(here, there)}); fit what sk.extract gives for it"
-        )
+    check_same_layers(here, bank, label=opened.label)
     network = deepcopy(unwrapped(module))
     return network, depthwise_layers(network, opened)
 
 
 def _shape(layer: nn.Conv2d) -> tuple[int, ...]:
     return (layer.out_channels, *layer.kernel_size)
-
-
-def _difference(here: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[int, ...]]) -> str:
-    """Say in one clause how the layers of a network and those of a bank differ; they do."""
-    for name, shape in there.items():
-        if name not in here:
-            return f"it has no depthwise layer {name!r}"
-        if here[name] != shape:
-            filters = " x ".join(map(str, shape))
-            return f"layer {name!r} has filters of {' x '.join(map(str, here[name]))}, and {filters} were modelled"
-    return f"its layer {next(name for name in here if name not in there)!r} was not modelled"
 
 
 def make_plain(layer: nn.Conv2d, name: str) -> nn.Parameter:

@@ -1,0 +1,205 @@
+"""From models of the filters of a source to a copy of the source with these models in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.changes import Change, Copying, cast
+from scalekeys.checkpoints.checkpoint import Checkpoint
+from scalekeys.checkpoints.inventory import listed
+from scalekeys.checkpoints.source import Source, open_source
+from scalekeys.errors import CheckpointError, ModelError, OutputError
+from scalekeys.files import check_new_file, check_new_folder, new_files, new_folder
+from scalekeys.filters import FilterBank, Modelled, Replacement, replacement
+
+
+def write_replaced(
+    source: Source, modelled: Modelled, path: str | Path, *, weights: str | None = None, force: bool = False
+) -> tuple[str, ...]:
+    """Write a copy of a trained network in which depthwise filters are replaced by their models.
+
+    Parameters
+    ----------
+    source : nn.Module, str, Path or dict
+        What :func:`scalekeys.extract` reads.
+    modelled : Fit, KeyAssignment or Replacement
+        Models of its filters; with :func:`scalekeys.replacement` some of them only.
+    path : str or Path
+        The file to write, or the folder where the source is one. A file or folder keeps its format. For a network in
+        memory, a state dict, and a model of a hub, the state dict is written: to a ``.safetensors``, ``.pth`` or
+        ``.pt`` file.
+    weights : str, optional
+        Which of several nested sets of weights to change, as in :func:`scalekeys.extract`.
+    force : bool
+        Whether to replace what is there.
+
+    Returns
+    -------
+    tuple of str
+        What a user should know, in sentences: which entry of a nested file was changed, and what was left out.
+
+    Raises
+    ------
+    CheckpointError
+        If the source cannot be read, or a weight shares its memory with one that has to stay as it is.
+    ModelError
+        If the models are those of another network: layers of other names, or filters of other shapes.
+    FilterError
+        If a filter is too large for the type that the weight is stored in.
+    OutputError
+        If the path exists and `force` is not given, is the source itself, or cannot be written.
+
+    Notes
+    -----
+    Nothing but the replaced filters changes: other tensors, metadata, and filters that are kept have the same bits, and
+    weights keep their type. Numbers are overwritten in a copy of the file, and a pickle is never executed, so that
+    optimisers and settings beside the weights stay as well. The copy is read back before it gets its name; if
+    something fails, nothing is left behind.
+
+    Of a folder the other files are copied too, except hidden ones, folders, and other weights. The data that an ONNX
+    model keeps in other files is copied beside it, under its name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch, scalekeys as sk
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> torch.save({"dw.weight": sk.master_keys()[:, None].half(), "step": 3}, folder / "net.pth")
+    >>> fit = sk.fit(sk.extract(folder / "net.pth"), "jet2")
+    >>> write_replaced(folder / "net.pth", fit, folder / "jets.pth")
+    ()
+    >>> torch.load(folder / "jets.pth")["dw.weight"].dtype
+    torch.float16
+    """
+    chosen = modelled if isinstance(modelled, Replacement) else replacement(modelled)
+    return write_copy(open_source(source, weights=weights), chosen, Path(path), weights=weights, force=force)
+
+
+def write_copy(
+    opened: Checkpoint, chosen: Replacement, path: Path, *, weights: str | None = None, force: bool = False
+) -> tuple[str, ...]:
+    """Write a copy of an opened source; see :func:`write_replaced`."""
+    copying = check_copy(opened, path, force=force)
+    changes = list(_changes(opened, chosen))
+    with _new(path, copying, force=force) as target:
+        notes = copying.write(changes, target)
+        _check_written(opened, changes, target, weights=None if copying.suffixes else weights)
+    return notes
+
+
+def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copying:
+    """Refuse, before any work is done, a path that a copy of a source cannot be written to.
+
+    Raises
+    ------
+    OutputError
+        If it exists and `force` is not given, is the source itself, or has a name that says nothing of the format.
+    """
+    copying = opened.copying
+    if copying is None:
+        raise OutputError(f"{opened.label}: is a part of a source; give the whole")
+    if any(_same(path, file) for file in copying.files):
+        raise OutputError(f"{path}: is the source itself, which is never changed; name another output")
+    if copying.suffixes and path.suffix not in copying.suffixes:
+        allowed = listed(copying.suffixes).replace(" and ", " or ")
+        named = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
+        raise OutputError(f"{path}: {named}; the weights of {opened.label} are written to {allowed}")
+    (check_new_folder if copying.is_folder else check_new_file)(path, force=force)
+    return copying
+
+
+def check_same_layers(here: Mapping[str, tuple[int, ...]], bank: FilterBank, *, label: str) -> None:
+    """Refuse a bank that is not that of a network.
+
+    Parameters
+    ----------
+    here : mapping of str to tuple of int
+        Shape (channels, rows, cols) of each depthwise layer of the network.
+    bank : FilterBank
+    label : str
+        What errors call the network.
+
+    Raises
+    ------
+    ModelError
+        If the bank has other layers or filters of other shapes.
+    """
+    there = {layer.name: tuple(layer.filters.shape) for layer in bank}
+    if here != there:
+        raise ModelError(
+            f"{label}: the filters that were modelled are not those of this network "
+            f"({_difference(here, there)}); fit what sk.extract gives for it"
+        )
+
+
+def _difference(here: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[int, ...]]) -> str:
+    """Say in one clause how the layers of a network and those of a bank differ; they do."""
+    for name, shape in there.items():
+        if name not in here:
+            return f"it has no depthwise layer {name!r}"
+        if here[name] != shape:
+            filters = " x ".join(map(str, shape))
+            return f"layer {name!r} has filters of {' x '.join(map(str, here[name]))}, and {filters} were modelled"
+    return f"its layer {next(name for name in here if name not in there)!r} was not modelled"
+
+
+def _changes(opened: Checkpoint, chosen: Replacement) -> Iterator[Change]:
+    """Yield what changes in each layer where anything does."""
+    shapes = {layer.name: opened.tensors[layer.key].shape for layer in opened.layers}
+    check_same_layers(
+        {name: (channels, rows, cols) for name, (channels, _, rows, cols) in shapes.items()},
+        chosen.bank,
+        label=opened.label,
+    )
+    keys = _keys(opened, chosen.filters)
+    start = 0
+    for layer, key in zip(chosen.filters, keys, strict=True):
+        channels = chosen.replaced[start : start + len(layer)].nonzero()[:, 0]
+        start += len(layer)
+        if len(channels):
+            dtype: torch.dtype = getattr(torch, opened.tensors[key].dtype)
+            if opened.load(key).layout != torch.strided:
+                raise CheckpointError(f"{opened.label}: layer {layer.name!r} is stored sparsely; make it dense first")
+            yield Change(layer.name, key, channels, cast(layer.filters.cpu()[channels], dtype, layer=layer.name))
+
+
+def _keys(opened: Checkpoint, bank: FilterBank) -> list[str]:
+    """Return the key of each layer of a bank; the order of layers may be another, unless they have equal names."""
+    names = [layer.name for layer in bank]
+    if names == [layer.name for layer in opened.layers]:
+        return [layer.key for layer in opened.layers]
+    keys = {layer.name: layer.key for layer in opened.layers}
+    return [keys[name] for name in names]
+
+
+def _new(path: Path, copying: Copying, *, force: bool) -> AbstractContextManager[Path]:
+    return new_folder(path, force=force) if copying.is_folder else new_files(path, force=force)
+
+
+def _check_written(opened: Checkpoint, changes: Sequence[Change], target: Path, *, weights: str | None) -> None:
+    """Read the depthwise weights of a copy back and compare them bit by bit."""
+    copy = open_source(target, weights=weights)
+    changed = {change.key: change for change in changes}
+    for layer in opened.layers:
+        expected, found = opened.load(layer.key).detach().cpu().clone(), copy.load(layer.key)
+        if layer.key in changed:
+            changed[layer.key].apply_to(expected)
+        if not torch.equal(_bytes(expected), _bytes(found)):
+            raise CheckpointError(
+                f"{opened.label}: layer {layer.name!r} shares its memory with weights that are to be others, "
+                "so that they cannot be changed apart; choose the layers so that all or none of them are replaced"
+            )
+
+
+def _bytes(weight: Tensor) -> Tensor:
+    return weight.to_dense().contiguous().view(torch.uint8)
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
