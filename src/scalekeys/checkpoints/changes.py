@@ -105,7 +105,7 @@ def overwrite(content: bytearray, change: Change, *, start: int = 0, stride: Seq
     steps = (rows * cols, rows * cols, cols, 1) if stride is None else stride
     shape = (int(change.channels.max()) + 1, 1, rows, cols)
     numbers = np.ndarray(shape, f"u{size}", content, start, [size * step for step in steps])
-    numbers[change.channels.numpy(), 0] = _bits(change.filters)
+    numbers[change.channels.numpy(), 0] = bits(change.filters)
 
 
 def overwrite_in_file(file: BufferedRandom, change: Change, start: int, stride: Sequence[int] | None = None) -> None:
@@ -132,7 +132,7 @@ def extent(shape: Sequence[int], stride: Sequence[int] | None = None) -> int:
     return 1 + sum((side - 1) * step for side, step in zip(shape, stride, strict=True))
 
 
-def _bits(filters: Tensor) -> np.ndarray:
+def bits(filters: Tensor) -> np.ndarray:
     """Return the numbers of a tensor as unsigned integers of the same size, bit by bit."""
     array: np.ndarray = filters.contiguous().view(torch.uint8).numpy()
     return array.view(f"u{filters.itemsize}").reshape(filters.shape)

@@ -21,7 +21,7 @@ def values_of(tensor: Any, model: Path) -> Tensor:
         If they are missing or incomplete, or would come from outside the folder of the model.
     """
     onnx = require("onnx", extra="onnx")
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+    if is_external(tensor):
         inside = onnx.TensorProto()
         inside.CopyFrom(tensor)
         inside.ClearField("external_data")
@@ -37,9 +37,19 @@ def values_of(tensor: Any, model: Path) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float64 if array.dtype == np.float64 else np.float32))
 
 
+def is_external(tensor: Any) -> bool:
+    """Tell whether the values of a tensor are in a file beside the model."""
+    return bool(tensor.data_location == require("onnx", extra="onnx").TensorProto.EXTERNAL)
+
+
+def external_fields(tensor: Any) -> dict[str, str]:
+    """Return what a tensor says of the file with its values: `location`, `offset` and `length`."""
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
 def _external_bytes(tensor: Any, model: Path) -> bytes:
-    fields = {entry.key: entry.value for entry in tensor.external_data}
-    file = _beside(model, fields.get("location", ""))
+    fields = external_fields(tensor)
+    file = beside(model, fields.get("location", ""))
     onnx = require("onnx", extra="onnx")
     count = prod(tensor.dims) * np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
     try:
@@ -53,7 +63,7 @@ def _external_bytes(tensor: Any, model: Path) -> bytes:
     return content
 
 
-def _beside(model: Path, location: str) -> Path:
+def beside(model: Path, location: str) -> Path:
     """Return the file of external data, which must lie in the folder of the model.
 
     The folder that a linked model truly lies in counts too, as caches link both files into a folder of snapshots.

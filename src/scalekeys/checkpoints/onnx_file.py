@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from scalekeys.checkpoints.changes import Copying
 from scalekeys.checkpoints.checkpoint import (
     Checkpoint,
     DepthwiseLayer,
@@ -18,11 +20,21 @@ from scalekeys.checkpoints.checkpoint import (
 from scalekeys.checkpoints.extras import require
 from scalekeys.checkpoints.inventory import TensorInfo
 from scalekeys.checkpoints.onnx_data import values_of
-from scalekeys.errors import CheckpointError
+from scalekeys.checkpoints.onnx_model import read_model, stored_tensors
+from scalekeys.checkpoints.onnx_writing import data_files, write_onnx
 
 SUFFIXES = (".onnx",)
 
 _WEIGHT_INPUT = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "ConvTranspose": 1, "QLinearConv": 3}
+_DTYPES = {
+    "float": "float32",
+    "double": "float64",
+    "float8e4m3fn": "float8_e4m3fn",
+    "float8e4m3fnuz": "float8_e4m3fnuz",
+    "float8e5m2": "float8_e5m2",
+    "float8e5m2fnuz": "float8_e5m2fnuz",
+    "float8e8m0": "float8_e8m0fnu",
+}
 _HANDS_ON = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear")
 _ANONYMOUS = re.compile(r"onnx::.*|_?val?_\d+|\d+|.*Constant(_\d+)?(_output_\d+)?")
 _SECOND_FIELDS = (0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42)  # tags of ModelProto, after ir_version
@@ -48,8 +60,9 @@ def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
         If the file is damaged or cut short, or `weights` is given.
     """
     refuse_choice(str(path), weights)
-    graph = _read_graph(path)
-    stored = dict(_stored(graph))
+    model = read_model(path)
+    graph = model.graph
+    stored = dict(stored_tensors(graph))
     tensors = {name: _info(tensor) for name, tensor in stored.items()}
     layers: dict[str, DepthwiseLayer] = {}
     notes: list[str] = []
@@ -70,33 +83,10 @@ def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
         return values_of(stored[key], path)
 
     found = tuple(layers.values())
-    return Checkpoint(str(path), path.stem, tensors, found, load, notes=tuple(notes), unread=tuple(unread))
-
-
-def _read_graph(path: Path) -> Any:
-    onnx = require("onnx", extra="onnx")
-    try:
-        graph = onnx.load_model(str(path), format="protobuf", load_external_data=False).graph
-    except OSError:
-        raise
-    except Exception as error:  # the protobuf runtime has several, and which depends on its build
-        raise CheckpointError(
-            f"{path}: is no ONNX model, or is damaged or cut short ({error}); fetch or export it again"
-        ) from None
-    if not graph.node:
-        raise CheckpointError(f"{path}: is no ONNX model, or has an empty graph; fetch or export it again")
-    return graph
-
-
-def _stored(graph: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the tensors that the file holds: initializers and constants."""
-    for tensor in graph.initializer:
-        yield tensor.name, tensor
-    for node in graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    yield node.output[0], attribute.t
+    copying = Copying(partial(write_onnx, path), files=(path, *(path.parent / name for name in data_files(model))))
+    return Checkpoint(
+        str(path), path.stem, tensors, found, load, notes=tuple(notes), unread=tuple(unread), copying=copying
+    )
 
 
 def _grouped_convolutions(graph: Any, stored: Mapping[str, Any]) -> Iterator[tuple[Any, str | None]]:
@@ -133,4 +123,4 @@ def _layer_name(node: Any, key: str) -> str:
 def _info(tensor: Any) -> TensorInfo:
     onnx = require("onnx", extra="onnx")
     name = str(onnx.TensorProto.DataType.Name(tensor.data_type)).lower()
-    return TensorInfo(tuple(tensor.dims), {"float": "float32", "double": "float64"}.get(name, name))
+    return TensorInfo(tuple(tensor.dims), _DTYPES.get(name, name))

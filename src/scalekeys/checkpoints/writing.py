@@ -87,6 +87,9 @@ def write_copy(
     with _new(path, copying, force=force) as target:
         notes = copying.write(changes, target)
         _check_written(opened, changes, target, weights=None if copying.suffixes else weights)
+        if not copying.is_folder:
+            for file in target.parent.iterdir():
+                _refuse_source(path.with_name(file.name), copying)
     return notes
 
 
@@ -101,8 +104,7 @@ def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copyin
     copying = opened.copying
     if copying is None:
         raise OutputError(f"{opened.label}: is a part of a source; give the whole")
-    if any(_same(path, file) for file in copying.files):
-        raise OutputError(f"{path}: is the source itself, which is never changed; name another output")
+    _refuse_source(path, copying)
     if copying.suffixes and path.suffix not in copying.suffixes:
         allowed = listed(copying.suffixes).replace(" and ", " or ")
         named = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
@@ -198,8 +200,13 @@ def _bytes(weight: Tensor) -> Tensor:
     return weight.to_dense().contiguous().view(torch.uint8)
 
 
+def _refuse_source(path: Path, copying: Copying) -> None:
+    if any(_same(path, file) for file in copying.files):
+        raise OutputError(f"{path}: is the source itself, which is never changed; name another output")
+
+
 def _same(path: Path, other: Path) -> bool:
     try:
         return path.samefile(other)
-    except OSError:
+    except (OSError, ValueError):  # there is no such file, or can be none
         return False

@@ -1,0 +1,92 @@
+"""ONNX models with other filters: the numbers of some tensors are overwritten, in the model or in a file beside it."""
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalekeys.checkpoints.changes import Change, bits, overwrite, overwrite_in_file
+from scalekeys.checkpoints.onnx_data import beside, external_fields, is_external
+from scalekeys.checkpoints.onnx_model import all_tensors, read_model, stored_tensors
+from scalekeys.errors import CheckpointError
+
+_LISTS = {torch.float32: "float_data", torch.float64: "double_data"}
+_OTHER_LIST = "int32_data"  # holds the bits of smaller types, one number each
+
+
+def write_onnx(path: Path, changes: Sequence[Change], target: Path) -> tuple[str, ...]:
+    """Copy an ONNX file that has been opened, with changes, and beside it the files that its values stand in.
+
+    These are called by the copy, with ``.data`` behind, unless the copy has the name of the original and so may they.
+    """
+    model = read_model(path)
+    stored = dict(stored_tensors(model.graph))
+    places = Counter(_place(tensor) for tensor in all_tensors(model) if is_external(tensor))
+    copies = _copy_data(model, path, target)
+    for change in changes:
+        tensor = stored[change.key]
+        if is_external(tensor):
+            name, start = _place(tensor)
+            if places[name, start] > 1:
+                raise CheckpointError(
+                    f"{path}: layer {change.layer!r} shares its values in {name!r} with another tensor; keep this layer"
+                )
+            with copies[name].open("r+b") as file:
+                overwrite_in_file(file, change, int(start))
+        elif tensor.HasField("raw_data"):
+            content = bytearray(tensor.raw_data)
+            overwrite(content, change)
+            tensor.raw_data = bytes(content)
+        else:
+            _set_numbers(tensor, change)
+    _rename(model, copies)
+    target.write_bytes(model.SerializeToString())
+    return ()
+
+
+def data_files(model: Any) -> tuple[str, ...]:
+    """Return the names that an ONNX model has for the files that hold its values."""
+    return tuple(dict.fromkeys(_place(tensor)[0] for tensor in all_tensors(model) if is_external(tensor)))
+
+
+def _place(tensor: Any) -> tuple[str, str]:
+    """Return the file of the values of a tensor, and where they start in it, as the tensor has it."""
+    fields = external_fields(tensor)
+    return fields.get("location", ""), fields.get("offset", "0")
+
+
+def _copy_data(model: Any, path: Path, target: Path) -> dict[str, Path]:
+    """Copy the files of values, and return the copies by the names that the model has for the files."""
+    names = data_files(model)
+    copies = {}
+    for number, name in enumerate(names, 1):
+        file = beside(path, name)
+        own = f"{target.name}.data" if len(names) == 1 else f"{target.name}.data.{number}"
+        stays = target.name == path.name and Path(name).name == name
+        copies[name] = target.with_name(name if stays else own)
+        try:
+            shutil.copyfile(file, copies[name])
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: its external data {name!r} is missing; fetch it again") from None
+    return copies
+
+
+def _rename(model: Any, copies: Mapping[str, Path]) -> None:
+    """Tell the tensors of a model where their values are now."""
+    for tensor in all_tensors(model):
+        for entry in tensor.external_data if is_external(tensor) else ():
+            if entry.key == "location":
+                entry.value = copies[entry.value].name
+
+
+def _set_numbers(tensor: Any, change: Change) -> None:
+    """Put filters into a tensor that lists its numbers one by one."""
+    numbers = getattr(tensor, _LISTS.get(change.filters.dtype, _OTHER_LIST))
+    flat = change.filters.flatten(1)
+    values = flat if change.filters.dtype in _LISTS else torch.from_numpy(bits(flat).astype("i4"))
+    taps = flat.shape[1]
+    for channel, filter_ in zip(change.channels.tolist(), values.tolist(), strict=True):
+        numbers[channel * taps : (channel + 1) * taps] = filter_
