@@ -7,11 +7,14 @@ import sys
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from replaced_weights import assert_same as same_state
+from replaced_weights import replaced_state
+from safetensors.torch import load_file, save_file
 
+import scalekeys as sk
 import torchvision_placeholder
 from scalekeys.checkpoints import extract
-from scalekeys.errors import CheckpointError, MissingExtraError
+from scalekeys.errors import CheckpointError, MissingExtraError, OutputError
 
 torchvision_placeholder.install()
 timm = pytest.importorskip("timm")
@@ -244,3 +247,56 @@ def test_a_missing_extra_is_one_sentence(source, module, sentence, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=sentence):
         extract(source)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(("scheme", "repository"), [("timm", f"timm/{NAME}"), ("hf", "someone/their-net")])
+def test_a_model_of_a_hub_is_written_as_a_state_dict(cache, files, network, scheme, repository, suffix, tmp_path):
+    add(cache, repository, files)
+    source = f"timm:{NAME}" if scheme == "timm" else f"hf:{repository}"
+    chosen = sk.replacement(sk.assign_keys(extract(source)))
+    assert sk.write_replaced(source, chosen, tmp_path / f"new{suffix}") == ()
+    state = load_file(tmp_path / "new.safetensors") if suffix == ".safetensors" else torch.load(tmp_path / "new.pth")
+    expected = replaced_state(network.state_dict(), chosen)
+    same_state({key: state[key] for key in expected}, expected)
+    assert len(state) == len(expected)
+
+
+def test_all_shards_of_a_model_of_a_hub_are_written(cache, network, tmp_path):
+    state = network.state_dict()
+    depthwise = {key: value for key, value in state.items() if value.ndim == 4 and value.shape[1] == 1}
+    other = {key: value for key, value in state.items() if key not in depthwise}
+    home = dict.fromkeys(depthwise, "model-00001-of-00002.safetensors")
+    home |= dict.fromkeys(other, "model-00002-of-00002.safetensors")
+    index = json.dumps({"weight_map": home})
+    shards = {
+        "model-00001-of-00002.safetensors": lambda path: save_file(depthwise, path),
+        "model-00002-of-00002.safetensors": lambda path: save_file(other, path),
+        "model.safetensors.index.json": lambda path: path.write_text(index),
+    }
+    add(cache, "someone/sharded", shards)
+    chosen = sk.replacement(sk.assign_keys(extract("hf:someone/sharded")))
+    sk.write_replaced("hf:someone/sharded", chosen, tmp_path / "new.pth")
+    found, expected = torch.load(tmp_path / "new.pth"), replaced_state(state, chosen)
+    same_state({key: found[key] for key in expected}, expected)
+    network.load_state_dict(found)
+
+
+def test_a_model_of_a_hub_is_written_to_no_other_format(cache, files, tmp_path):
+    add(cache, "someone/their-net", files)
+    with pytest.raises(
+        OutputError, match=r"ends in '\.onnx'; the weights of hf:someone/their-net are written to \.saf"
+    ):
+        sk.write_replaced("hf:someone/their-net", sk.assign_keys(sk.master_keys()), tmp_path / "new.onnx")
+
+
+def test_an_onnx_model_of_a_hub_is_no_state_dict(cache, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    weight = onnx.numpy_helper.from_array(sk.master_keys()[:, None].float().numpy(), "dw.weight")
+    info = [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, None) for end in "xy"]
+    node = onnx.helper.make_node("Conv", ["x", "dw.weight"], ["y"], group=8)
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "graph", info[:1], info[1:], [weight]))
+    add(cache, "someone/onnx", {"model.onnx": lambda path: path.write_bytes(model.SerializeToString())})
+    chosen = sk.assign_keys(extract("hf:someone/onnx"))
+    with pytest.raises(CheckpointError, match=r"holds model\.onnx, which is no state dict"):
+        sk.write_replaced("hf:someone/onnx", chosen, tmp_path / "new.pth")

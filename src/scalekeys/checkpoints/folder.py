@@ -2,13 +2,17 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
+from scalekeys.checkpoints import onnx_file
+from scalekeys.checkpoints.changes import Copying
 from scalekeys.checkpoints.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.folder_writing import write_folder
 from scalekeys.checkpoints.formats import SUFFIXES, open_file
 from scalekeys.checkpoints.inventory import TensorInfo, listed
 from scalekeys.checkpoints.state_dict import from_state_dict, weight_keys
@@ -38,8 +42,29 @@ def open_folder(folder: Path, *, weights: str | None = None) -> Checkpoint:
     file = find_weights(folder)
     if file is None:
         raise CheckpointError(f"{folder}: this folder holds no weights ({', '.join(sorted(set(SUFFIXES)))})")
-    opened = open_index(file, weights=weights) if is_index(file) else open_file(file, weights=weights)
-    return replace(opened, model=_name(folder))
+    if is_index(file):
+        return replace(open_index(file, weights=weights), model=_name(folder))
+    opened = open_file(file, weights=weights)
+    copying = _folder_copying(folder, {file.name: opened}, lambda _key: file.name, {file.name})
+    return replace(opened, model=_name(folder), copying=copying)
+
+
+def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]:
+    """Load every tensor of the weights in a folder.
+
+    Raises
+    ------
+    CheckpointError
+        If there are none, or they are an ONNX model.
+    """
+    file = find_weights(folder)
+    if file is None or file.name.endswith(onnx_file.SUFFIXES):
+        raise CheckpointError(f"{folder}: holds {file.name if file else 'no weights'}, which is no state dict")
+    if is_index(file):
+        parts = [_open_shard(file, shard) for shard in sorted(set(_weight_map(file).values()))]
+    else:
+        parts = [open_file(file, weights=weights)]
+    return {key: part.load(key) for part in parts for key in part.tensors}
 
 
 def find_weights(folder: Path) -> Path | None:
@@ -92,7 +117,18 @@ def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
     def load(key: str) -> Tensor:
         return opened[home[key]].load(key)
 
-    return from_state_dict(tensors, load, label=str(path), model=_name(path.parent), in_network_order=False)
+    found = from_state_dict(tensors, load, label=str(path), model=_name(path.parent), in_network_order=False)
+    copying = _folder_copying(path.parent, opened, home.__getitem__, {path.name, *home.values()})
+    return replace(found, copying=copying)
+
+
+def _folder_copying(
+    folder: Path, parts: Mapping[str, Checkpoint], home: Callable[[str], str], own: Collection[str]
+) -> Copying:
+    """Return how a folder is copied, of whose files of weights some are opened, and some are not but belong to them."""
+    writers = {name: part.copying.write for name, part in parts.items() if part.copying}
+    left_out = {file.name for file in folder.iterdir() if _is_candidate(file)} - set(own)
+    return Copying(partial(write_folder, folder, writers, home, left_out), files=(folder,), is_folder=True)
 
 
 def _weight_map(path: Path) -> Mapping[str, str]:

@@ -5,15 +5,17 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 from scalekeys.checkpoints.checkpoint import Checkpoint
 from scalekeys.checkpoints.extras import require
-from scalekeys.checkpoints.folder import find_weights, open_folder
+from scalekeys.checkpoints.folder import find_weights, load_state, open_folder
 from scalekeys.checkpoints.inventory import listed
 from scalekeys.checkpoints.module import open_module
+from scalekeys.checkpoints.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError
 
 _WANTED = (
@@ -74,7 +76,8 @@ def open_hf(name: str, *, weights: str | None = None) -> Checkpoint:
         raise
     except Exception as error:  # the hub client and the network have no common class
         raise _not_fetched(label, error, "give the folder that holds it instead") from error
-    return replace(open_folder(folder, weights=weights), model=label)
+    copying = state_dict_copying(label, partial(load_state, folder, weights=weights))
+    return replace(open_folder(folder, weights=weights), model=label, copying=copying)
 
 
 def _snapshot(hub: Any, repository: str, revision: str | None) -> Path:

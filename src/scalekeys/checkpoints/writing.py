@@ -84,12 +84,15 @@ def write_copy(
     """Write a copy of an opened source; see :func:`write_replaced`."""
     copying = check_copy(opened, path, force=force)
     changes = list(_changes(opened, chosen))
-    with _new(path, copying, force=force) as target:
-        notes = copying.write(changes, target)
-        _check_written(opened, changes, target, weights=None if copying.suffixes else weights)
-        if not copying.is_folder:
-            for file in target.parent.iterdir():
-                _refuse_source(path.with_name(file.name), copying)
+    try:
+        with _new(path, copying, force=force) as target:
+            notes = copying.write(changes, target)
+            _check_written(opened, changes, target, weights=None if copying.suffixes else weights)
+            if not copying.is_folder:
+                for file in target.parent.iterdir():
+                    _refuse_source(path.with_name(file.name), copying)
+    except OSError as error:  # of writing is an OutputError here
+        raise CheckpointError(f"{opened.label}: cannot be copied ({error.strerror or error})") from error
     return notes
 
 
@@ -108,7 +111,7 @@ def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copyin
     if copying.suffixes and path.suffix not in copying.suffixes:
         allowed = listed(copying.suffixes).replace(" and ", " or ")
         named = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
-        raise OutputError(f"{path}: {named}; the weights of {opened.label} are written to {allowed}")
+        raise OutputError(f"{path}: {named}; the weights of {opened.model} are written to {allowed}")
     (check_new_folder if copying.is_folder else check_new_file)(path, force=force)
     return copying
 
