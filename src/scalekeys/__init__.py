@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         spread,
     )
     from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
+    from scalekeys.modelling import model_filters
     from scalekeys.networks import bake, constrain, patch_covariance, replace
     from scalekeys.report import write_report
 
@@ -68,6 +69,7 @@ _HOMES = {
         "spread",
     ),
     "scalekeys.fitting": ("Fit", "PatchCovariance", "fit", "natural_image_covariance"),
+    "scalekeys.modelling": ("model_filters",),
     "scalekeys.networks": ("bake", "constrain", "patch_covariance", "replace"),
     "scalekeys.report": ("write_report",),
     "scalekeys.scalespace": ("scalespace",),
@@ -102,6 +104,7 @@ __all__ = [
     "extract",
     "fit",
     "master_keys",
+    "model_filters",
     "moment_normalization",
     "natural_image_covariance",
     "noise_like",

@@ -11,6 +11,7 @@ def test_no_public_name_of_the_filters_vanishes():
         "KeyAssignment",
         "LayerFilters",
         "Modelled",
+        "NoiseModel",
         "Normalized",
         "Replacement",
         "Spread",
@@ -20,6 +21,7 @@ def test_no_public_name_of_the_filters_vanishes():
         "master_keys",
         "moment_normalization",
         "noise_like",
+        "noise_model",
         "replacement",
         "spread",
     }

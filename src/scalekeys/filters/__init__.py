@@ -2,7 +2,7 @@
 
 from scalekeys.filters.assignment import KeyAssignment, assign_keys
 from scalekeys.filters.bank import FilterBank, LayerFilters
-from scalekeys.filters.control import noise_like
+from scalekeys.filters.control import NoiseModel, noise_like, noise_model
 from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
 from scalekeys.filters.normalization import Normalized, dc_offset, moment_normalization
 from scalekeys.filters.replacement import KEEP, Modelled, Replacement, replacement
@@ -15,6 +15,7 @@ __all__ = [
     "KeyAssignment",
     "LayerFilters",
     "Modelled",
+    "NoiseModel",
     "Normalized",
     "Replacement",
     "Spread",
@@ -24,6 +25,7 @@ __all__ = [
     "master_keys",
     "moment_normalization",
     "noise_like",
+    "noise_model",
     "replacement",
     "spread",
 ]

@@ -1,9 +1,77 @@
 """The random control: noise with the norms of real filters."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from scalekeys.filters.bank import FilterBank
+
+_NUMBERS = 2  # mean and norm
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseModel:
+    """Noise in the place of filters, as a model: what a replacement costs that keeps nothing but mean and norm.
+
+    Parameters
+    ----------
+    bank : FilterBank
+        The filters.
+    noise : FilterBank
+        See :func:`noise_like`.
+    """
+
+    bank: FilterBank
+    noise: FilterBank
+
+    def __repr__(self) -> str:
+        return f"NoiseModel({self.bank!r})"
+
+    @property
+    def family(self) -> np.ndarray:
+        """``"noise"``, or an empty string where a filter is constant or not finite; shape (filters,)."""
+        return np.where(self.r2.isfinite().numpy(), "noise", "")
+
+    @property
+    def numbers(self) -> Int[Tensor, "filters"]:
+        """How many numbers stand for each filter: its mean and its norm; shape (filters,)."""
+        return torch.full((len(self.bank),), _NUMBERS)
+
+    @property
+    def r2(self) -> Float[Tensor, "filters"]:
+        """Share of the energy of the centred filter that the noise explains, which is mostly negative."""
+        shares = []
+        for layer, noise in zip(self.bank, self.noise, strict=True):
+            filters, others = (one.filters.detach().cpu().double() for one in (layer, noise))
+            _, norm = _mean_and_norm(filters)
+            rest = torch.linalg.vector_norm(filters - others, dim=(-2, -1))
+            shares.append(1 - (rest / norm[:, 0, 0]).square())
+        return torch.cat(shares)
+
+    def kernels(self) -> FilterBank:
+        """Return the noise, in the layers of the filters."""
+        return self.bank.with_filters([layer.filters for layer in self.noise])
+
+
+def noise_model(bank: FilterBank, *, seed: int = 0) -> NoiseModel:
+    """Model each filter by noise of its mean and norm, as a control for replacements by other models.
+
+    Parameters
+    ----------
+    bank : FilterBank
+    seed : int
+        See :func:`noise_like`.
+
+    Examples
+    --------
+    >>> from scalekeys.filters import FilterBank, master_keys, replacement
+    >>> replacement(noise_model(FilterBank.from_tensor(master_keys())))
+    Replacement(8 of 8 filters, 16 numbers for 392 taps)
+    """
+    return NoiseModel(bank, noise_like(bank, seed=seed))
 
 
 def noise_like(bank: FilterBank, *, seed: int = 0) -> FilterBank:

@@ -113,7 +113,13 @@ class Replacement:
         return grouped.sort_values("filters", ascending=False, kind="stable").reset_index()
 
 
-def replacement(modelled: Modelled, *, layers: Sequence[str] | None = None, min_r2: float | None = None) -> Replacement:
+def replacement(
+    modelled: Modelled,
+    *,
+    layers: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
+    min_r2: float | None = None,
+) -> Replacement:
     """Decide which filters are replaced by their models.
 
     Parameters
@@ -122,6 +128,8 @@ def replacement(modelled: Modelled, *, layers: Sequence[str] | None = None, min_
         A fit, an assignment to keys, or another replacement.
     layers : sequence of str, optional
         Only in the layers of these names, in which ``*`` stands for anything; by default in all.
+    keep : sequence of str, optional
+        Not in the layers of these names.
     min_r2 : float, optional
         Only filters of whose energy the model explains at least this share; by default all that have a model.
 
@@ -132,14 +140,20 @@ def replacement(modelled: Modelled, *, layers: Sequence[str] | None = None, min_
     Raises
     ------
     FilterError
-        If no layer has such a name, or the threshold is no number up to 1.
+        If no layer has such a name, or all that have are kept, or the threshold is no number up to 1.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> replacement(sk.assign_keys(sk.master_keys()), min_r2=0.9)
+    Replacement(8 of 8 filters, 24 numbers for 392 taps)
     """
     if min_r2 is not None and not min_r2 <= 1:
         raise FilterError(f"min_r2 is a share of energy and at most 1, got {min_r2}")
     bank, models = modelled.bank, modelled.kernels()
     if isinstance(models, Tensor):
         models = bank.with_filters([models.reshape(bank.layers[0].filters.shape)])
-    wanted = matching_layers(bank, layers)
+    wanted = _wanted(bank, layers, keep)
     taken = torch.cat([torch.full((len(layer),), mine) for layer, mine in zip(bank, wanted, strict=True)])
     finite = torch.cat([layer.filters.flatten(1).isfinite().all(-1).cpu() for layer in models])
     r2 = modelled.r2.detach().double().cpu()
@@ -161,6 +175,19 @@ def replacement(modelled: Modelled, *, layers: Sequence[str] | None = None, min_
         numbers=torch.where(taken, numbers, taps_of(bank)),
         r2=torch.where(taken & ~flat, r2, 1.0),
     )
+
+
+def _wanted(bank: FilterBank, layers: Sequence[str] | None, keep: Sequence[str] | None) -> list[bool]:
+    """Return for each layer whether it is wanted and not kept."""
+    wanted = matching_layers(bank, layers)
+    if keep is None:
+        return wanted
+    left = [mine and not kept for mine, kept in zip(wanted, matching_layers(bank, keep), strict=True)]
+    if not any(left):
+        raise FilterError(
+            f"every layer in question is kept ({' or '.join(map(repr, keep))}); nothing is left to replace"
+        )
+    return left
 
 
 def taps_of(bank: FilterBank) -> Int[Tensor, "filters"]:

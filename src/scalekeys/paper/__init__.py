@@ -13,17 +13,20 @@ from scalekeys.paper.study import (
     spread_table,
     study,
 )
+from scalekeys.paper.templates import TEMPLATE_METHODS, method_templates
 
 __all__ = [
     "METHODS",
     "RICHER_MODELS",
     "SPREAD_MEASURES",
+    "TEMPLATE_METHODS",
     "Comparison",
     "Convention",
     "Method",
     "OffsetCurve",
     "Study",
     "compare",
+    "method_templates",
     "methods_with",
     "norm_at",
     "offset_curve",

@@ -267,17 +267,31 @@ def study(
             if method.start:
                 fits[window, method.name] = share_scales(fits[window, method.start], labels)
             else:
-                fits[window, method.name] = fit(
-                    values,
-                    tuple(dict.fromkeys(names)),
-                    criterion=method.criterion,
-                    scales=method.scales,
-                    normalization="moment",
-                    window=window,
-                    families=names,
-                )
+                fits[window, method.name] = fit_by(method, values, names, window=window)
     richer = {model: best if model == "ideal8" else fit(values, model) for model in RICHER_MODELS}
     return Study(values, names, members, fits, richer, published, source)
+
+
+def fit_by(method: Method, filters: Tensor, families: Sequence[str], *, window: Window) -> Fit:
+    """Fit filters, each by its family, by a method that gives each of them its own scales.
+
+    Parameters
+    ----------
+    method : Method
+    filters : Tensor, shape (k, rows, cols), float64
+    families : sequence of str
+        One a filter.
+    window : {"exact", "published"}
+    """
+    return fit(
+        filters,
+        tuple(dict.fromkeys(families)),
+        criterion=method.criterion,
+        scales=method.scales,
+        normalization="moment",
+        window=window,
+        families=families,
+    )
 
 
 def _check(filters: Tensor) -> None:
