@@ -28,7 +28,7 @@ def same(one, other):
         assert torch.equal(layer.filters, expected.filters)
 
 
-@pytest.mark.parametrize("model", ["ideal8", "second-order", "jet1", "dx", "auto"])
+@pytest.mark.parametrize("model", ["ideal8", "second-order", "jet1", "dx"])
 def test_what_is_fitted(bank, model):
     same(sk.model_filters(bank, model), sk.fit(bank, model))
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli import analyze, demo, keys, paper
+from scalekeys.cli import analyze, demo, keys, paper, replace
 
 app = typer.Typer(
     name="scalekeys",
@@ -34,5 +34,6 @@ def _options(
 
 app.command("analyze", epilog=analyze.EXAMPLE)(analyze.analyze)
 app.command("keys", epilog=keys.EXAMPLE)(keys.keys)
+app.command("replace", epilog=replace.EXAMPLE)(replace.replace)
 app.command("paper", epilog=paper.EXAMPLE)(paper.paper)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

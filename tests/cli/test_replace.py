@@ -1,0 +1,166 @@
+"""``scalekeys replace`` as a user runs it: a process, its output, its exit status, and the file it leaves."""
+
+import json
+import re
+from inspect import signature
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from command_line import run
+from safetensors.torch import load_file, save_file
+
+import scalekeys as sk
+from scalekeys.cli import main
+from scalekeys.cli.replace import replace as verb
+from scalekeys.fitting import CRITERIA
+from scalekeys.fitting.spec import Scales
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        "stem.dw.weight": torch.randn(16, 1, 3, 3, generator=generator),
+        "blocks.0.dw.weight": torch.randn(32, 1, 5, 5, generator=generator).half(),
+        "blocks.0.pw.weight": torch.randn(32, 16, 1, 1, generator=generator),
+    }
+    save_file(state, tmp_path / "net.safetensors")
+    torch.save({"params": state, "params_ema": {key: value + 1 for key, value in state.items()}}, tmp_path / "net.pth")
+    return tmp_path
+
+
+@pytest.fixture
+def call(folder, monkeypatch, capsys):
+    """Run the verb in this process, which spares its start, and return what it leaves with and what it printed."""
+
+    def called(*arguments):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.argv", ["scalekeys", "replace", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, capsys.readouterr().out
+
+    return called
+
+
+def rows(text):
+    """Return the cells of the table by model."""
+    lines = [re.split(" {2,}", line.strip()) for line in text.splitlines()]
+    return {cells[0]: cells[1:] for cells in lines if len(cells) == 5}
+
+
+def test_it_writes_a_copy_and_says_what_is_in_it(folder):
+    done = run("replace", "net.safetensors", "-o", "new.safetensors", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "net: 48 of 48 depthwise filters in 2 layers are replaced" in done.stdout
+    chosen = sk.replacement(sk.fit(sk.extract(folder / "net.safetensors"), "jet2"))
+    expected = chosen.to_pandas().iloc[0]
+    assert rows(done.stdout)["jet2"] == ["48", f"{expected.median_r2:.3f}", "432", "944"]
+    assert "depthwise parameters: 944 before, 432 now (45.8 %)" in done.stdout
+    assert done.stdout.endswith("written: new.safetensors\n")
+    before, after = load_file(folder / "net.safetensors"), load_file(folder / "new.safetensors")
+    for layer in chosen.filters:
+        key = f"{layer.name}.weight"
+        assert torch.equal(after[key][:, 0], layer.filters.to(before[key].dtype))
+    assert torch.equal(after["blocks.0.pw.weight"], before["blocks.0.pw.weight"])
+    assert sorted(path.name for path in folder.iterdir()) == ["net.pth", "net.safetensors", "new.safetensors"]
+
+
+def test_layers_filters_and_criteria_can_be_chosen(folder, call):
+    options = ["--model", "ideal8", "--criterion", "l1", "--scales", "common", "--min-r2", "0.3", "--json"]
+    code, text = call("net.safetensors", "-o", "new.pt", *options, "--keep", "stem*", "--layers", "*")
+    assert code == 0
+    fit = sk.fit(sk.extract(folder / "net.safetensors"), criterion="l1", scales="common")
+    chosen = sk.replacement(fit, keep=["stem*"], min_r2=0.3)
+    assert 0 < chosen.replaced.sum() < 32
+    found = json.loads(text)
+    assert found["models"] == json.loads(json.dumps(chosen.to_pandas().to_dict("records")))
+    assert (found["filters"], found["replaced"]) == (48, int(chosen.replaced.sum()))
+    assert (found["taps"], found["numbers"]) == (944, int(chosen.numbers.sum()))
+    assert (found["source"], found["output"], found["notes"]) == ("net.safetensors", "new.pt", [])
+    assert (found["model"], found["criterion"], found["scales"]) == ("ideal8", "l1", "common")
+
+
+def test_one_of_nested_weights_is_changed_and_named(folder, call):
+    code, text = call("net.pth", "-o", "new.pth", "--model", "keys", "--weights", "params")
+    assert code == 0
+    assert "note: read 'params'; the file also holds 'params_ema' (choose with --weights)" in text
+    assert "note: only 'params' is changed, not 'params_ema'" in text
+    assert set(rows(text)) - {"model"} <= set(sk.MASTER_KEY_FAMILIES)
+    before, after = (torch.load(folder / name, weights_only=True) for name in ("net.pth", "new.pth"))
+    assert all(torch.equal(before["params_ema"][key], after["params_ema"][key]) for key in before["params_ema"])
+    assert not torch.equal(before["params"]["stem.dw.weight"], after["params"]["stem.dw.weight"])
+
+
+def test_keys_that_were_found_can_be_used(folder, call):
+    assert run("keys", "net.pth", "-o", "keys", "-k", 3, "--restarts", 1, "--no-curve", cwd=folder).returncode == 0
+    for name in ("keys/keys.npy", "keys/keys.csv"):
+        code, text = call("net.pth", "-o", "new.pth", "--model", name, "--force")
+        assert code == 0
+        assert set(rows(text)) - {"model"} <= {"key 0", "key 1", "key 2"}
+    keys = torch.from_numpy(np.load(folder / "keys" / "keys.npy"))
+    expected = sk.replacement(sk.assign_keys(sk.extract(folder / "net.pth"), keys)).filters
+    for layer, other in zip(sk.extract(folder / "new.pth"), expected, strict=True):
+        assert torch.equal(layer.filters, other.filters.to(torch.float16 if "blocks" in layer.name else None).float())
+
+
+def test_noise_is_a_control_with_a_seed(folder, call):
+    found = []
+    for seed in (1, 1, 2):
+        assert call("net.pth", "-o", "new.pth", "--model", "noise", "--seed", seed, "--force")[0] == 0
+        found.append((folder / "new.pth").read_bytes())
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.pth", "-o", "new.pth"], "missing.pth: no such file or folder"),
+        (["net.pth", "-o", "net.pth", "--force"], "net.pth: is the source itself, which is never changed"),
+        (["net.pth", "-o", "net.safetensors"], "net.safetensors: exists already; give --force to replace it"),
+        (["net.pth", "-o", "new.pth", "--model", "jet9"], "no model is called 'jet9'; use keys, noise, "),
+        (
+            ["net.pth", "-o", "new.pth", "--model", "method:C"],
+            "the paper has no method 'C' with scales for each filter",
+        ),
+        (["net.pth", "-o", "new.pth", "--model", "keys", "--scales", "common"], "nothing is fitted with model 'keys'"),
+        (["net.pth", "-o", "new.pth", "--layers", "head"], "no layer is called 'head'; the layers are stem.dw, "),
+        (["net.pth", "-o", "new.pth", "--keep", "*"], "every layer in question is kept ('*')"),
+        (["builtin:master-keys", "-o", "new.bin"], "new.bin: ends in '.bin'; the weights of builtin:master-keys are"),
+    ],
+)
+def test_a_fault_of_the_input_is_one_line(folder, call, arguments, message):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said, text = call(*arguments)
+    assert text == ""
+    assert said.startswith(f"scalekeys: {message}")  # which the interpreter prints, and leaves with status 1
+    assert "\n" not in said
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_fault_of_the_input_leaves_with_status_1(folder):
+    done = run("replace", "net.pth", "-o", "net.pth", cwd=folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("scalekeys: net.pth: is the source itself")
+
+
+@pytest.mark.parametrize("arguments", [["net.pth"], ["net.pth", "-o", "x", "--min-r2", "2"], ["-o", "new.pth"]])
+def test_wrong_usage(call, arguments):
+    assert call(*arguments) == (2, "")
+
+
+def test_help_shows_an_example(call):
+    code, text = call("--help")
+    assert code == 0
+    assert "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'" in text
+
+
+def test_the_choices_are_those_of_the_library():
+    hints = get_type_hints(verb)
+    for name, allowed in (("criterion", CRITERIA), ("scales", get_args(Scales))):
+        (literal, nothing) = get_args(hints[name])
+        assert set(get_args(literal)) == set(allowed)
+        assert nothing is type(None)
+    assert signature(verb).parameters["model"].default == signature(sk.model_filters).parameters["model"].default
