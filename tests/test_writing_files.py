@@ -277,6 +277,14 @@ def test_files_appear_together(tmp_path):
     assert target.read_text() == "whole"
 
 
+def test_several_files_have_the_permissions_that_the_user_asks_for(tmp_path):
+    with new_files(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+        temporary.chmod(0o600)  # as some libraries write
+    (tmp_path / "b.txt").write_text("whole")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
 def test_none_of_several_files_appears_where_one_exists(tmp_path):
     (tmp_path / "a.data").write_text("mine")
     with pytest.raises(OutputError, match=r"a\.data: exists already; give --force"), new_files(tmp_path / "a.txt") as a:

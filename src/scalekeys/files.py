@@ -73,6 +73,7 @@ def new_files(path: Path, *, force: bool = False) -> Iterator[Path]:
             for _, target in moves:
                 check_new_file(target, force=force)
             for file, target in sorted(moves, key=lambda move: move[1] == path):
+                file.chmod(0o666 & ~_umask())
                 file.replace(target)
 
 
