@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from replaced_weights import assert_same, changed_bytes, names_in, replaced_stat
 
 import scalekeys as sk
 from scalekeys.checkpoints import torch_writing
+from scalekeys.checkpoints.torch_layout import read_layout
 from scalekeys.errors import CheckpointError
 
 FORMATS = {"zip": {}, "old": {"_use_new_zipfile_serialization": False}}
@@ -264,3 +266,21 @@ def test_published_networks(shared, tmp_path):
         before, after = (torch.load(path, weights_only=True, map_location="cpu") for path in (source, target))
         assert sum(not torch.equal(before[key][name], after[key][name]) for name in before[key]) == changed
         assert_same(after[key], replaced_state(before[key], chosen))
+
+
+class Evil:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_layout_is_read_without_executing_anything(save, tmp_path):
+    """Such a file is refused long before; this holds without that."""
+    weight = torch.rand(4, 1, 3, 3)
+    save({"evil": Evil(f"touch {tmp_path / 'executed'}"), "dw.weight": weight}, tmp_path / "net.pth")
+    layout = read_layout(tmp_path / "net.pth")
+    assert list(layout.tree) == ["evil", "dw.weight"]
+    assert layout.place(layout.tree["dw.weight"]).shape == weight.shape
+    assert names_in(tmp_path) == ["net.pth"]
