@@ -1,12 +1,10 @@
 """What the depthwise layers of a network see: moments of their input patches, gathered while it runs."""
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,16 +13,12 @@ from torch.overrides import TorchFunctionMode
 from scalekeys.checkpoints.module import open_module, unwrapped
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.fitting.covariance import PatchCovariance, shrunk
+from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
 from scalekeys.networks.layers import depthwise_layers
 from scalekeys.networks.moments import PatchMoments, Window
-from scalekeys.shapes import as_float_tensor
-
-Batch: TypeAlias = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
-
-_IMAGE_KEYS = ("pixel_values", "image")
 
 
-def patch_covariance(module: nn.Module, batches: Batch | Iterable[Batch], *, shrink: bool = True) -> PatchCovariance:
+def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True) -> PatchCovariance:
     """Measure the covariance of the input patches of every depthwise layer, in one pass over some images.
 
     Parameters
@@ -75,16 +69,11 @@ def patch_covariance(module: nn.Module, batches: Batch | Iterable[Batch], *, shr
     opened.bank()  # refuses what has no depthwise layers, or none with values
     network = unwrapped(module)
     layers = depthwise_layers(module, opened)
-    like = next(parameter for parameter in network.parameters() if parameter.is_floating_point())
-    watcher, number = _Watcher(layers), 0
-    with watcher.hooked(), _evaluating(network):
-        for number, batch in enumerate(_listed(batches), start=1):
-            images = _images(batch, number)
-            images = images.to(like.device, like.dtype if images.is_floating_point() else None)
-            with torch.no_grad(), _uncompiled(), watcher:
+    watcher = _Watcher(layers)
+    with watcher.hooked(), evaluating(network):
+        for images in images_of(batches, network):
+            with torch.no_grad(), uncompiled(), watcher:
                 network(images)
-    if not number:
-        raise ModelError("batches is empty, or a generator that was used before; give at least one batch of images")
     if not watcher.moments:
         raise ModelError(
             f"{opened.label}: no image reached a depthwise layer; give batches that hold images, and a network whose "
@@ -172,45 +161,6 @@ def _zeros_around(
 def _pair(values: int | Sequence[int]) -> tuple[int, int]:
     rows, cols = (values, values) if isinstance(values, int) else (values[0], values[-1])
     return rows, cols
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Keep a network in evaluation mode, and give each of its modules its own mode back."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _uncompiled() -> AbstractContextManager[Any]:
-    """Let compiled parts run as they are written: what is compiled cannot be watched."""
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
-
-
-def _listed(batches: Batch | Iterable[Batch]) -> Iterable[Batch]:
-    return [batches] if isinstance(batches, Tensor | np.ndarray | Mapping) else batches
-
-
-def _images(batch: Batch, number: int) -> Tensor:
-    """Return the images of a batch in any of the forms that data loaders give."""
-    images: Any = batch
-    if isinstance(batch, Mapping):
-        images = next((batch[key] for key in _IMAGE_KEYS if key in batch), None)
-    elif isinstance(batch, Sequence) and len(batch):
-        images = batch[0]
-    if isinstance(images, np.ndarray):
-        images = as_float_tensor(images)
-    if not isinstance(images, Tensor):
-        what = f"a dict of {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
-        raise ModelError(
-            f"batch {number}: expected a tensor of images, a tuple or list that starts with one, or a dict with one "
-            f"under 'pixel_values' or 'image', got {what}"
-        )
-    return images
 
 
 def _collected(
