@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
     from scalekeys.modelling import model_filters
-    from scalekeys.networks import bake, constrain, patch_covariance, replace
+    from scalekeys.networks import Evaluation, bake, constrain, evaluate, patch_covariance, replace
     from scalekeys.report import write_report
 
 __version__ = "0.1.0"
@@ -70,7 +70,7 @@ _HOMES = {
     ),
     "scalekeys.fitting": ("Fit", "PatchCovariance", "fit", "natural_image_covariance"),
     "scalekeys.modelling": ("model_filters",),
-    "scalekeys.networks": ("bake", "constrain", "patch_covariance", "replace"),
+    "scalekeys.networks": ("Evaluation", "bake", "constrain", "evaluate", "patch_covariance", "replace"),
     "scalekeys.report": ("write_report",),
     "scalekeys.scalespace": ("scalespace",),
 }
@@ -79,6 +79,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "MASTER_KEY_FAMILIES",
     "CheckpointError",
+    "Evaluation",
     "FilterBank",
     "FilterError",
     "Fit",
@@ -101,6 +102,7 @@ __all__ = [
     "cluster",
     "constrain",
     "dc_offset",
+    "evaluate",
     "extract",
     "fit",
     "master_keys",
