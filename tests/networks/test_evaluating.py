@@ -15,6 +15,7 @@ import scalekeys as sk
 import torchvision_placeholder
 from scalekeys.errors import ModelError
 from scalekeys.networks.proportions import paired_interval, wilson_interval
+from tolerances import PUBLISHED_4_DECIMALS
 
 
 class Scores(nn.Module):
@@ -164,15 +165,15 @@ def test_the_interval_of_a_share_is_that_of_scipy(count, data):
     assert wilson_interval(successes, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-NEWCOMBE_1998 = [
-    # both, first, second, neither; limits of method 10, table II of the paper
-    ((36, 12, 2, 0), (0.0569, 0.3404)),
-]
-
-
-@pytest.mark.parametrize(("cells", "limits"), NEWCOMBE_1998)
-def test_the_interval_of_a_paired_difference_is_that_of_the_paper(cells, limits):
-    assert paired_interval(*cells) == pytest.approx(limits, abs=5.1e-5)
+@pytest.mark.parametrize(
+    ("cells", "limits"),
+    [
+        ((36, 12, 2, 0), (0.0569, 0.3404)),  # Newcombe 1998, method 10
+        ((59, 6, 16, 80), (-0.1186, -0.0046)),  # the R package contingencytables, Newcombe_square_and_add_CI_paired_2x2
+    ],
+)
+def test_the_interval_of_a_paired_difference_is_that_of_the_literature(cells, limits):
+    assert paired_interval(*cells) == pytest.approx(limits, abs=PUBLISHED_4_DECIMALS)
 
 
 cells = st.tuples(*[st.integers(0, 60)] * 4).filter(any)
