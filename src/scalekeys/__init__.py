@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
     from scalekeys.modelling import model_filters
-    from scalekeys.networks import Evaluation, bake, constrain, evaluate, patch_covariance, replace
+    from scalekeys.networks import Evaluation, bake, constrain, evaluate, patch_covariance, recalibrate, replace
     from scalekeys.report import write_report
 
 __version__ = "0.1.0"
@@ -70,7 +70,7 @@ _HOMES = {
     ),
     "scalekeys.fitting": ("Fit", "PatchCovariance", "fit", "natural_image_covariance"),
     "scalekeys.modelling": ("model_filters",),
-    "scalekeys.networks": ("Evaluation", "bake", "constrain", "evaluate", "patch_covariance", "replace"),
+    "scalekeys.networks": ("Evaluation", "bake", "constrain", "evaluate", "patch_covariance", "recalibrate", "replace"),
     "scalekeys.report": ("write_report",),
     "scalekeys.scalespace": ("scalespace",),
 }
@@ -111,6 +111,7 @@ __all__ = [
     "natural_image_covariance",
     "noise_like",
     "patch_covariance",
+    "recalibrate",
     "replace",
     "replacement",
     "scalespace",

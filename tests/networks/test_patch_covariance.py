@@ -422,6 +422,6 @@ def test_a_batch_of_something_else_is_refused_with_what_it_is(net, batch, what):
 
 def test_no_public_name_of_the_networks_vanishes():
     assert set(networks.__all__) == {
-        *("Difference", "Evaluation", "bake", "constrain", "evaluate", "patch_covariance", "replace")
+        *("Difference", "Evaluation", "bake", "constrain", "evaluate", "patch_covariance", "recalibrate", "replace")
     }
     assert [name for name in networks.__all__ if not hasattr(networks, name)] == []

@@ -146,6 +146,14 @@ def _is_constrained(layer: nn.Conv2d) -> bool:
     return any(isinstance(part, ScaleSpaceKernel) for part in layer.get_submodule("parametrizations").modules())
 
 
+def constraint_of(layer: nn.Conv2d) -> ScaleSpaceKernel | None:
+    """Return what :func:`constrain` computes the weight of a layer by, if it does so alone."""
+    if not parametrize.is_parametrized(layer, "weight"):
+        return None
+    parts = list(layer.get_submodule("parametrizations.weight").children())
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], ScaleSpaceKernel) else None
+
+
 def _check_options(fit: Fit, **options: str) -> None:
     allowed: Mapping[str, tuple[str, ...]] = {"learn": LEARN, "tie": TIES, "scale": SCALE_KINDS}
     for name, value in options.items():

@@ -112,6 +112,21 @@ class ScaleSpaceKernel(nn.Module):
         kept = torch.argsort(self.order)[modelled:]
         return weight[kept, 0].clone(memory_format=torch.contiguous_format)
 
+    @torch.no_grad()
+    def multiply(self, factors: Float[Tensor, "channels"], free: Float[Tensor, "kept rows cols"]) -> None:
+        """Multiply every filter of the layer by a factor, in place: amplitudes, offsets, and the filters without model.
+
+        Parameters
+        ----------
+        factors : Tensor, shape (channels,)
+        free : Tensor, shape (kept, rows, cols)
+            The filters that are no models.
+        """
+        modelled, kept = factors[torch.argsort(self.order)].tensor_split([len(self.offset)])
+        self.amplitude.mul_(modelled)
+        self.offset.mul_(modelled)
+        free.mul_(kept[:, None, None].to(free))
+
     def filters(self) -> Float[Tensor, "filters rows cols"]:
         """Return the modelled filters."""
         (rows, cols), filters = self.size, len(self.offset)

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize, prune, remove_weight_norm
 from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.checkpoint import Checkpoint
 from scalekeys.checkpoints.module import open_module, unwrapped
-from scalekeys.errors import ModelError
+from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
 
 
@@ -96,3 +96,11 @@ def _stop_computing(layer: nn.Conv2d, name: str) -> None:
 def write(weight: nn.Parameter, rows: torch.Tensor, filters: torch.Tensor) -> None:
     """Put filters of shape (rows, kernel rows, kernel columns) into some rows of a depthwise weight."""
     weight[rows.to(weight.device), 0] = filters.to(weight)
+
+
+def not_finite(name: str) -> FilterError:
+    """Say that a layer sees numbers that are not finite."""
+    return FilterError(
+        f"layer {name!r}: its input is not finite; look at the images and at the layers before it, and run a network "
+        "of half precision in float32"
+    )

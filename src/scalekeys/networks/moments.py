@@ -126,3 +126,48 @@ def _summed_product(one: Tensor, other: Tensor) -> Tensor:
 
 def _square(vector: Tensor) -> Tensor:
     return vector[:, :, None] * vector[:, None, :]
+
+
+class ChannelMoments:
+    """Number, mean and centred squares of what the channels of maps hold.
+
+    Parameters
+    ----------
+    channels : int
+    device : torch.device
+
+    Attributes
+    ----------
+    count : int
+        Values so far, per channel.
+    mean : Tensor, shape (channels,), float64
+    squares : Tensor, shape (channels,), float64
+        Sums of the squares of the values less their mean.
+
+    Notes
+    -----
+    Maps are joined by the formulas of :class:`PatchMoments`. Each map is centred and added up in the type that it has,
+    float32 at least, and all sums of maps in float64.
+    """
+
+    def __init__(self, channels: int, device: torch.device) -> None:
+        self.count = 0
+        self.mean = torch.zeros(channels, dtype=torch.float64, device=device)
+        self.squares = torch.zeros(channels, dtype=torch.float64, device=device)
+
+    def add(self, maps: Float[Tensor, "images channels *rest"]) -> None:
+        """Add maps with at least one value for each channel."""
+        values = maps.to(torch.promote_types(maps.dtype, torch.float32)).reshape(*maps.shape[:2], -1)
+        new = values.shape[0] * values.shape[2]
+        shift = values.mean((0, 2))
+        centred = values - shift[:, None]
+        rest = centred.mean(2).double().mean(0)
+        squares = centred.square_().sum(2).double().sum(0) - new * rest.square()
+        change = shift.double() + rest - self.mean
+        self.mean += change * (new / (self.count + new))
+        self.squares += squares.clamp_min(0) + change.square() * (self.count * new / (self.count + new))
+        self.count += new
+
+    def variance(self, *, unbiased: bool) -> Float[Tensor, "channels"]:
+        """Return the mean of the squares, or what estimates that of the whole population of two values or more."""
+        return self.squares / (self.count - unbiased)

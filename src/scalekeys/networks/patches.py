@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from scalekeys.checkpoints.module import open_module, unwrapped
-from scalekeys.errors import FilterError, ModelError
+from scalekeys.errors import ModelError
 from scalekeys.fitting.covariance import PatchCovariance, shrunk
 from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
-from scalekeys.networks.layers import depthwise_layers
+from scalekeys.networks.layers import depthwise_layers, not_finite
 from scalekeys.networks.moments import PatchMoments, Window
 
 
@@ -136,10 +136,7 @@ class _Watcher(TorchFunctionMode):
         if groups != layer.in_channels or tuple(weight.shape[2:]) != kernel or not input.numel():
             return
         if not bool(input.isfinite().all()):
-            raise FilterError(
-                f"layer {name!r}: its input is not finite; look at the images and at the layers before it, and run a "
-                "network of half precision in float32"
-            )
+            raise not_finite(name)
         if name not in self.moments:
             self.moments[name] = PatchMoments(groups, prod(kernel), input.device)
         steps = _pair(dilation)

@@ -1,0 +1,164 @@
+"""Several batches going through a network together, each layer seeing all of them before the next one sees any."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from threading import Semaphore, Thread
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from scalekeys.errors import ModelError
+from scalekeys.networks.batches import evaluating, uncompiled
+
+Change: TypeAlias = Callable[[Tensor], Tensor]
+Meeting: TypeAlias = Callable[[str, Sequence[Tensor]], Change | None]
+
+
+def run_together(
+    network: nn.Module,
+    batches: Iterable[Tensor],
+    meeting: Meeting,
+    *,
+    inputs: Mapping[str, nn.Module],
+    outputs: Mapping[str, nn.Module],
+) -> None:
+    """Run a network on all batches at once, and halt all of them at some layers.
+
+    Parameters
+    ----------
+    network : nn.Module
+        It runs in evaluation mode, without gradients, and comes back as it was.
+    batches : iterable of Tensor
+        Not empty; all of them, and what they are at a layer, are in memory together.
+    meeting : callable
+        Called with the name of a layer and what the batches are there, as soon as all of them have arrived; it may
+        change the layer, and what it returns, if anything, is done to each of them before it goes on.
+    inputs, outputs : mapping of str to nn.Module
+        The layers to halt before, and those to halt behind, by name.
+
+    Raises
+    ------
+    ModelError
+        If the batches come to different layers, because the network decides by its input where it goes.
+
+    Notes
+    -----
+    This is what one batch of all images would do, without the memory that this takes between the layers, and for
+    images of several sizes. Each batch has a thread of its own, of which one is at work at a time.
+    """
+    steps = _Steps([_Walk(network, images) for images in batches])
+    with steps.hooked(inputs, outputs), evaluating(network), uncompiled():
+        steps.run(meeting)
+
+
+class _Cancelled(BaseException):
+    """Ends a walk that nobody waits for."""
+
+
+class _Walk:
+    """One batch on its way through a network, in a thread that works only while :meth:`go_on` waits for it."""
+
+    def __init__(self, network: nn.Module, images: Tensor) -> None:
+        self.place: tuple[str, Tensor] | None = None
+        self.error: BaseException | None = None
+        self.cancelled = self.ended = False
+        self.change: Change | None = None
+        self._network, self._images = network, images
+        self._turn, self._done = Semaphore(0), Semaphore(0)
+        self._thread = Thread(target=self._walk, daemon=True)
+
+    def _walk(self) -> None:
+        self._turn.acquire()
+        try:
+            if not self.cancelled:
+                with torch.no_grad():
+                    self._network(self._images)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.ended = True
+            self._done.release()
+
+    def halt(self, name: str, value: Tensor) -> Tensor | None:
+        """Wait at a layer, in the thread of the walk, and return what it goes on with if that is something else."""
+        self.place = (name, value)
+        self._done.release()
+        self._turn.acquire()
+        self.place = None
+        if self.cancelled:
+            raise _Cancelled
+        return None if self.change is None else self.change(value)
+
+    def go_on(self) -> None:
+        """Let the thread work until it halts or ends."""
+        if not self._thread.ident:
+            self._thread.start()
+        self._turn.release()
+        self._done.acquire()
+        if self.error is not None and not self.cancelled:
+            raise self.error
+
+    def cancel(self) -> None:
+        """End it wherever it is."""
+        self.cancelled = True
+        if self._thread.ident:
+            if not self.ended:
+                self.go_on()
+            self._thread.join()
+
+
+class _Steps:
+    """All walks, step by step."""
+
+    def __init__(self, walks: Sequence[_Walk]) -> None:
+        self._walks = walks
+        self._at_work: _Walk | None = None
+
+    @contextmanager
+    def hooked(self, inputs: Mapping[str, nn.Module], outputs: Mapping[str, nn.Module]) -> Iterator[None]:
+        """Keep hooks on the layers at which to halt."""
+        with ExitStack() as stack:
+            for name, layer in inputs.items():
+                stack.callback(layer.register_forward_pre_hook(self._before(name)).remove)
+            for name, layer in outputs.items():
+                stack.callback(layer.register_forward_hook(self._behind(name)).remove)
+            yield
+
+    def _before(self, name: str) -> Callable[..., Tensor | None]:
+        return lambda _layer, arguments: self._halt(name, arguments[0])
+
+    def _behind(self, name: str) -> Callable[..., Tensor | None]:
+        return lambda _layer, _arguments, output: self._halt(name, output)
+
+    def _halt(self, name: str, value: Tensor) -> Tensor | None:
+        assert self._at_work is not None
+        return self._at_work.halt(name, value)
+
+    def run(self, meeting: Meeting) -> None:
+        """Let all walks go from one layer to the next until they end."""
+        try:
+            while self._step(meeting):
+                pass
+        finally:
+            for walk in self._walks:
+                walk.cancel()
+
+    def _step(self, meeting: Meeting) -> bool:
+        """Let all walks go to the next layer and meet there; return whether they are still on the way."""
+        for walk in self._walks:
+            self._at_work = walk
+            walk.go_on()
+        here = [walk.place for walk in self._walks if walk.place is not None]
+        if not here:
+            return False
+        name = here[0][0]
+        if len(here) < len(self._walks) or any(other != name for other, _ in here):
+            raise ModelError(
+                f"batches go different ways at layer {name!r}, because the network decides by its input where it goes; "
+                "give all images in one batch"
+            )
+        change = meeting(name, [value for _, value in here])
+        for walk in self._walks:
+            walk.change = change
+        return True

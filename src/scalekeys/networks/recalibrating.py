@@ -1,0 +1,173 @@
+"""Statistics of a network made to fit its changed weights again, from images without labels."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from scalekeys.checkpoints.module import open_module, unwrapped
+from scalekeys.errors import ModelError
+from scalekeys.networks.batches import Batches, images_of
+from scalekeys.networks.layers import depthwise_layers, not_finite
+from scalekeys.networks.lockstep import Change, run_together
+from scalekeys.networks.matching import BatchNorm, Channels, batch_norms, match_outputs, normalised, set_statistics
+from scalekeys.networks.moments import ChannelMoments
+
+
+def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None = None) -> nn.Module:
+    r"""Return a copy of a network whose statistics fit its weights again, after some of these were changed.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network; it stays as it is. Data-parallel and compiled wrappers around it are left off in the copy.
+    batches : iterable
+        Batches of images as the network takes them, preprocessed, in any form that data loaders give; labels are not
+        looked at. A few hundred images are enough. They are kept in memory.
+    reference : nn.Module, optional
+        The network before it was changed. Networks without batch norm need it.
+
+    Returns
+    -------
+    nn.Module
+        In the mode, the dtypes and on the devices of `module`.
+
+    Raises
+    ------
+    CheckpointError
+        If the network cannot be read.
+    ModelError
+        If there are no images, there is nothing to recalibrate, or the reference has other layers.
+    FilterError
+        If what comes to a layer is not finite.
+
+    Notes
+    -----
+    All images go through the network together, in evaluation mode, layer by layer: when they have come to a layer, it
+    gets its new statistics, and only then they go on. So every layer sees what it will see when the network is used,
+    and it does not matter how the images come in batches. (Running averages of networks in training mode, as
+    ``torch.optim.swa_utils.update_bn`` takes them, depend on the size of a batch, miss the variance between batches,
+    and let each layer see a network that is never used.) A layer that is called several times is given, at each call,
+    the statistics of all calls so far.
+
+    Without a reference the mean and the unbiased variance of each batch norm become those of its input.
+
+    With a reference they become those with which the *outputs* of the batch norm have the mean and the variance that
+    they have in the reference for the same images, so that what is peculiar about these images cancels. Depthwise
+    layers that are not followed directly by a batch norm get a weight :math:`s w` and a bias :math:`s (b - m) + m_0`
+    instead, :math:`s = \sigma_0 / \sigma`, channel by channel: that gives their outputs of mean m and deviation
+    :math:`\sigma` the mean and the deviation of the reference; where an output does not vary, only the mean. A layer
+    without a bias is given one. Constrained layers stay constrained: their amplitudes and offsets are multiplied.
+    Other computed weights become plain parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    >>> found = recalibrate(network, [torch.randn(8, 3, 16, 16, generator=generator) for _ in range(4)])
+    >>> outputs = found.eval()(torch.randn(8, 3, 16, 16, generator=generator))
+    >>> bool(outputs.std((0, 2, 3)).sub(1).abs().max() < 0.05)
+    True
+    """
+    opened = open_module(module)
+    network = deepcopy(unwrapped(module))
+    images = [one for one in images_of(batches, network) if len(one)]
+    if not images:
+        raise ModelError("the batches hold no images; give a few hundred")
+    norms, layers, wanted = batch_norms(network), {}, _Wanted()
+    if reference is not None:
+        layers = depthwise_layers(network, opened)
+        wanted = _wanted_of(reference, images, norms, layers)
+    if not norms and not layers:
+        raise ModelError(f"{opened.label}: {_NOTHING if reference is None else _NOTHING_AT_ALL}")
+    seen: dict[str, ChannelMoments] = {}
+
+    def meeting(name: str, values: Sequence[Tensor]) -> Change | None:
+        if name in norms:
+            set_statistics(norms[name], name, _added(seen, name, values), wanted.of.get(name))
+            return None
+        if name in seen:
+            return None
+        return match_outputs(layers[name], name, _added(seen, name, values), wanted.of[name])
+
+    matched = {name: layer for name, layer in layers.items() if name in wanted.of and name not in wanted.normalised}
+    run_together(network, images, meeting, inputs=norms, outputs=matched)
+    if not seen:
+        raise ModelError(f"{opened.label}: no image reached a layer to recalibrate; give one whose forward calls them")
+    return network
+
+
+_NOTHING = (
+    "has no batch norm whose statistics could be taken anew; give the network before its filters were changed as the "
+    "reference, and its depthwise layers are matched"
+)
+_NOTHING_AT_ALL = "has neither batch norms nor depthwise layers to recalibrate"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a reference gives: normalised values in its batch norms, and outputs of its depthwise layers, by name.
+
+    Parameters
+    ----------
+    of : dict of Channels
+    normalised : set of str
+        The depthwise layers whose outputs go right into a batch norm.
+    """
+
+    of: dict[str, Channels] = field(default_factory=dict)
+    normalised: set[str] = field(default_factory=set)
+
+
+def _wanted_of(
+    module: nn.Module, images: Sequence[Tensor], norms: Mapping[str, BatchNorm], layers: Mapping[str, nn.Conv2d]
+) -> _Wanted:
+    """Measure a reference on the same images."""
+    reference = unwrapped(module)
+    its_norms, its_layers = batch_norms(reference), depthwise_layers(reference, open_module(reference))
+    _check_reference(_channels(its_norms, its_layers), _channels(norms, layers))
+    seen: dict[str, ChannelMoments] = {}
+    wanted, outputs = _Wanted(), dict[str, Tensor]()
+
+    def meeting(name: str, values: Sequence[Tensor]) -> None:
+        if name in its_norms:
+            wanted.of[name] = normalised(its_norms[name], _added(seen, name, values))
+            wanted.normalised.update(layer for layer, output in outputs.items() if output is values[0])
+        elif name not in seen:
+            wanted.of[name] = Channels.of(_added(seen, name, values))
+        outputs.clear()
+        outputs[name] = values[0]
+
+    run_together(reference, list(images_of(images, reference)), meeting, inputs=its_norms, outputs=its_layers)
+    return wanted
+
+
+def _channels(norms: Mapping[str, BatchNorm], layers: Mapping[str, nn.Conv2d]) -> dict[str, int]:
+    return {name: norm.num_features for name, norm in norms.items()} | {
+        name: layer.out_channels for name, layer in layers.items()
+    }
+
+
+def _check_reference(there: Mapping[str, int], here: Mapping[str, int]) -> None:
+    """Refuse a reference with other layers."""
+    for name, channels in here.items():
+        if there.get(name) != channels:
+            fault = (
+                f"layer {name!r} has {there[name]} channels in the reference and {channels} in the network"
+                if name in there
+                else f"the reference does not have layer {name!r}"
+            )
+            raise ModelError(f"{fault}; give the network before its filters were changed")
+
+
+def _added(seen: dict[str, ChannelMoments], name: str, values: Sequence[Tensor]) -> ChannelMoments:
+    """Add the values of all batches to what has been seen at a layer."""
+    if name not in seen:
+        seen[name] = ChannelMoments(values[0].shape[1], values[0].device)
+    for value in values:
+        seen[name].add(value)
+    if not bool(seen[name].squares.isfinite().all()):
+        raise not_finite(name)
+    return seen[name]
