@@ -6,10 +6,9 @@ from pathlib import Path
 from scalekeys.checkpoints import read_filters
 from scalekeys.errors import ModelError
 from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, Modelled, assign_keys, noise_model
-from scalekeys.fitting import MODELS, fit
-from scalekeys.fitting.spec import Criterion, Scales
+from scalekeys.fitting import fit
+from scalekeys.fitting.spec import Criterion, Scales, is_model, model_names
 from scalekeys.paper import TEMPLATE_METHODS, method_templates
-from scalekeys.scalespace import FAMILIES
 
 KEYS, NOISE, METHOD = "keys", "noise", "method:"
 FILES = (".npy", ".csv")
@@ -30,7 +29,7 @@ def model_filters(
     ----------
     bank : FilterBank
     model : str
-        What :func:`scalekeys.fit` takes: ``"ideal8"``, ``"jet2"``, ``"auto"``, a family, or families with commas.
+        What :func:`scalekeys.fit` takes: ``"ideal8"``, ``"jet2"``, ``"sparse6"``, a family, or families with commas.
         ``"keys"``: the published filter that is most like each, by the paper's rule (:func:`scalekeys.assign_keys`);
         ``"method:C2"``: the same with the eight templates of one of the paper's methods instead, A, B, C1, C2, D1 or
         D2; the name of a ``.npy`` or ``.csv`` file: with the filters in it. ``"noise"``: noise of the same mean and
@@ -81,10 +80,10 @@ def model_filters(
 def _families(model: str) -> str | tuple[str, ...]:
     if "," in model:
         return tuple(name.strip() for name in model.split(","))
-    if model not in MODELS and model not in FAMILIES:
+    if not is_model(model):
         methods = ", ".join(TEMPLATE_METHODS)
         raise ModelError(
             f"no model is called {model!r}; use {KEYS}, {NOISE}, a .npy or .csv file of keys, {METHOD} with {methods}, "
-            f"or {', '.join([*MODELS, *FAMILIES])}"
+            f"or {', '.join(model_names())}"
         )
     return model

@@ -40,6 +40,7 @@ def test_the_number_of_terms_and_of_numbers_is_what_was_asked_for():
     terms = (fit.coefficients != 0).sum(-1) + (fit.offset != 0)
     assert (terms == 6).all()
     assert (fit.numbers == 9).all()
+    assert set(fit.family) == set(fit.to_pandas().family) == {"sparse6"}
     assert fit.amplitude.isnan().all()
     assert fit.evidence.isnan().all()
 

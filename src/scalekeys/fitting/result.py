@@ -51,8 +51,11 @@ class Fit:
 
     @cached_property
     def family(self) -> np.ndarray:
-        """Name of the best family of each filter, or an empty string where there is no fit; shape (filters,)."""
-        return np.take([*self.spec.families, ""], self.values.family.cpu().numpy(), mode="wrap")
+        """Name of the best family of each filter, or an empty string where there is no fit; shape (filters,).
+
+        For a sparse model its name.
+        """
+        return np.take([*self.spec.labels, ""], self.values.family.cpu().numpy(), mode="wrap")
 
     @cached_property
     def status(self) -> np.ndarray:
@@ -255,7 +258,7 @@ class Fit:
                 "kernel_width": per_layer([layer.size[1] for layer in layers]),
                 "stride": per_layer([layer.stride for layer in layers]),
                 "dilation": per_layer([layer.dilation for layer in layers]),
-                "family": words(list(self.spec.families), self.values.family.cpu().numpy()),
+                "family": words(list(self.spec.labels), self.values.family.cpu().numpy()),
                 "sigma_x": numbers(sigma[:, 0]),
                 "sigma_y": numbers(sigma[:, 1]),
                 "alpha": numbers(self.alpha),

@@ -80,6 +80,11 @@ class FitSpec:
         return self.model == AUTO
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """What the families are called in tables: a sparse model by its name, which tells the number of terms."""
+        return (self.model,) if self.terms else self.families
+
+    @property
     def components(self) -> int:
         """Largest number of components that one of the families mixes."""
         return max(len(FAMILIES[name].components) for name in self.families)
@@ -101,10 +106,10 @@ def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
     """
     terms = None
     if isinstance(model, str):
-        terms = _terms(model)
-        if terms is None and model not in MODELS and model not in FAMILIES:
-            allowed = ", ".join([*MODELS, *FAMILIES, f"{SPARSE}1 to {SPARSE}{MOST_TERMS}"])
+        if not is_model(model):
+            allowed = ", ".join(model_names())
             raise ModelError(f"no model is called {model!r}; use one of {allowed}, or a tuple of family names")
+        terms = _terms(model)
         families = (WIDE_JET,) if terms else MODELS.get(model, (model,))
     else:
         families = tuple(dict.fromkeys(family(name).name for name in model))
@@ -118,6 +123,16 @@ def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
     spec = FitSpec(label, families, terms=terms, **options)  # type: ignore[arg-type]
     _check_sense(spec)
     return spec
+
+
+def is_model(name: str) -> bool:
+    """Tell whether a model has this name."""
+    return name in MODELS or name in FAMILIES or _terms(name) is not None
+
+
+def model_names() -> list[str]:
+    """Return the names of all models, for messages; sparse ones as a range."""
+    return [*MODELS, *FAMILIES, f"{SPARSE}1 to {SPARSE}{MOST_TERMS}"]
 
 
 def _terms(model: str) -> int | None:
