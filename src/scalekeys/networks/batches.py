@@ -66,6 +66,18 @@ def labelled_images_of(batches: Batches, network: nn.Module) -> Iterator[Labelle
         yield _brought(images, network), labels
 
 
+def logits_of(output: Any) -> Tensor | None:
+    """Return the tensor that a classifier gives: itself, the first of several, or that under ``logits``."""
+    found = output
+    if isinstance(output, Mapping):
+        found = output.get("logits")
+    elif hasattr(output, "logits"):
+        found = output.logits
+    elif isinstance(output, Sequence) and len(output):
+        found = output[0]
+    return found if isinstance(found, Tensor) else None
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Keep a network in evaluation mode, and give each of its modules its own mode back."""

@@ -1,6 +1,6 @@
 """How many images a network classifies correctly, and how well that is known."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import Batches, evaluating, labelled_images_of
+from scalekeys.networks.batches import Batches, evaluating, labelled_images_of, logits_of
 from scalekeys.networks.proportions import paired_interval, wilson_interval
 
 
@@ -206,14 +206,8 @@ def _ranks(scores: Float[Tensor, "images classes"], labels: Int[Tensor, "images"
 
 def _scores(output: Any, images: int, number: int) -> Tensor:
     """Return the outputs for each image and class."""
-    found = output
-    if isinstance(output, Mapping):
-        found = output.get("logits")
-    elif hasattr(output, "logits"):
-        found = output.logits
-    elif isinstance(output, Sequence) and len(output):
-        found = output[0]
-    if not isinstance(found, Tensor):
+    found = logits_of(output)
+    if found is None:
         raise ModelError(
             f"batch {number}: the network gives a {type(output).__name__} without a tensor of outputs for the classes; "
             "give a classifier that returns a tensor, or one under 'logits'"

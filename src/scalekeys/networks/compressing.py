@@ -1,0 +1,222 @@
+"""Networks whose depthwise filters cost as few numbers as their accuracy allows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+
+from scalekeys.checkpoints.module import open_module
+from scalekeys.errors import ModelError
+from scalekeys.filters import FilterBank, Replacement, assign_keys, replacement
+from scalekeys.filters.budget import within_budget
+from scalekeys.filters.choice import matching_layers
+from scalekeys.filters.replacement import taps_of
+from scalekeys.fitting import PatchCovariance, fit
+from scalekeys.networks.batches import Batches, images_of, labelled_images_of
+from scalekeys.networks.evaluating import Evaluation, evaluate
+from scalekeys.networks.patches import patch_covariance
+from scalekeys.networks.recalibrating import recalibrate
+from scalekeys.networks.replacing import replace
+from scalekeys.networks.sensitivity import sensitivity
+
+KEYS = "keys"
+CANDIDATES = (
+    KEYS,
+    "ideal8",
+    "jet1",
+    "jet2",
+    "jet3",
+    "sparse2",
+    "sparse4",
+    "sparse6",
+    "sparse8",
+    "sparse11",
+    "sparse15",
+    "sparse20",
+)
+"""The models that compete for each filter beside itself."""
+
+_HALVINGS = 6
+_FEWEST = 0.02  # the smallest share of the parameters that is tried
+
+
+@dataclass(frozen=True, eq=False)
+class Compression:
+    """A network with fewer depthwise numbers.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Replaced and recalibrated.
+    chosen : Replacement
+        What takes the place of each filter.
+    share : float
+        Numbers by parameters, in the layers in question.
+    before, after : Evaluation or None
+        On the batches, where a tolerance was given.
+    """
+
+    module: nn.Module
+    chosen: Replacement
+    share: float
+    before: Evaluation | None = None
+    after: Evaluation | None = None
+
+    def __repr__(self) -> str:
+        change = "" if self.before is None or self.after is None else f", {self.after.difference(self.before)}"
+        return f"Compression({100 * self.share:.1f} % of the depthwise parameters{change})"
+
+
+def compress(
+    module: nn.Module,
+    batches: Batches,
+    *,
+    budget: float | None = None,
+    tolerance: float | None = None,
+    models: Sequence[str] = CANDIDATES,
+    layers: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Compression:
+    """Replace each depthwise filter by the model that is worth its numbers, within a budget or a tolerance.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A classifier; it stays as it is.
+    batches : iterable
+        Batches of preprocessed images, in any form that data loaders give, with labels for a tolerance. A few hundred
+        images are enough; they are kept in memory.
+    budget : float, optional
+        How many numbers the filters may take, as a share of their parameters.
+    tolerance : float, optional
+        Points of top-1 accuracy that may be lost on these images; the smallest budget that keeps to it is looked for.
+        Accuracy on images that a network was fitted to flatters it: leave a margin, and measure on others.
+    models : sequence of str
+        What competes for each filter beside itself: ``"keys"`` and what :func:`scalekeys.fit` takes.
+    layers : sequence of str, optional
+        Only in the layers of these names, in which ``*`` stands for anything; by default in all.
+    seed : int
+        Of the random classes, see :func:`scalekeys.networks.sensitivity.sensitivity`.
+    progress : callable, optional
+        Called with what is done next.
+
+    Returns
+    -------
+    Compression
+
+    Raises
+    ------
+    CheckpointError
+        If the network cannot be read.
+    ModelError
+        If not one of budget and tolerance is given, or either makes no sense, or no budget keeps to the tolerance.
+    FilterError
+        If no layer has such a name, or the budget is less than the models need.
+
+    Notes
+    -----
+    Each model is fitted to responses. It costs a filter the variance of the difference of its answers, weighted by how
+    much the outputs of the network depend on them; :func:`scalekeys.filters.budget.within_budget` shares the numbers
+    out. The network is recalibrated with the original one as its reference.
+
+    Examples
+    --------
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 5, groups=4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> compress(network, torch.randn(20, 3, 9, 9, generator=generator), budget=0.4, models=["jet1", "sparse6"])
+    Compression(36.0 % of the depthwise parameters)
+    """
+    _check(budget, tolerance)
+    say = progress or (lambda _: None)
+    labelled = None if tolerance is None else list(labelled_images_of(batches, module))
+    images = list(images_of(batches, module)) if labelled is None else [one for one, _ in labelled]
+    bank = open_module(module).bank()
+    say("measuring what filters see")
+    covariance = patch_covariance(module, images)
+    say("measuring what depends on them")
+    weights = sensitivity(module, images, seed=seed)
+    candidates, losses = [], []
+    for name in models:
+        say(f"modelling by {name}")
+        candidates.append(_candidate(bank, name, covariance, layers))
+        losses.append(_loss(candidates[-1], covariance, weights))
+    whole = _taps_of(bank, layers)
+    outside = int(taps_of(bank).sum()) - whole
+
+    def compressed(share: float) -> Compression:
+        say(f"trying {100 * share:.1f} % of the parameters")
+        chosen = within_budget(candidates, losses, outside + int(share * whole))
+        network = recalibrate(replace(module, chosen), images, reference=module)
+        return Compression(network, chosen, (int(chosen.numbers.sum()) - outside) / whole)
+
+    if budget is not None:
+        return compressed(budget)
+    assert labelled is not None
+    assert tolerance is not None
+    fewest = _fewest(candidates) - outside
+    return _within_tolerance(compressed, module, labelled, tolerance, ceil(1000 * fewest / whole) / 1000)
+
+
+def _check(budget: float | None, tolerance: float | None) -> None:
+    if (budget is None) == (tolerance is None):
+        raise ModelError("give either a budget, a share of the parameters, or a tolerance in points of accuracy")
+    if budget is not None and not 0 < budget <= 1:
+        raise ModelError(f"budget is a share of the depthwise parameters, above 0 and at most 1, got {budget}")
+    if tolerance is not None and not tolerance >= 0:
+        raise ModelError(f"tolerance is in points of top-1 accuracy and not negative, got {tolerance}")
+
+
+def _candidate(bank: FilterBank, name: str, covariance: PatchCovariance, layers: Sequence[str] | None) -> Replacement:
+    if name == KEYS:
+        return replacement(assign_keys(bank), layers=layers)
+    return replacement(fit(bank, name, criterion="response", covariance=covariance), layers=layers)
+
+
+def _loss(candidate: Replacement, covariance: PatchCovariance, weights: dict[str, Tensor]) -> Tensor:
+    """Return what a candidate costs each filter: the weighted variance of the difference of its answers."""
+    losses = []
+    for layer, model in zip(candidate.bank, candidate.filters, strict=True):
+        residual = (layer.filters - model.filters).detach().cpu().double().flatten(1)
+        variance = (residual[:, None] @ covariance.layers[layer.name] @ residual[..., None])[:, 0, 0]
+        losses.append(variance * weights[layer.name])
+    return torch.cat(losses)
+
+
+def _taps_of(bank: FilterBank, layers: Sequence[str] | None) -> int:
+    """Return the number of taps in the layers in question."""
+    chosen = matching_layers(bank, layers)
+    return sum(layer.filters.numel() for layer, mine in zip(bank, chosen, strict=True) if mine)
+
+
+def _fewest(candidates: Sequence[Replacement]) -> int:
+    """Return how many numbers the cheapest models take together."""
+    return int(torch.stack([one.numbers for one in candidates]).amin(0).sum())
+
+
+def _within_tolerance(
+    compressed: Callable[[float], Compression],
+    module: nn.Module,
+    labelled: Batches,
+    tolerance: float,
+    fewest: float,
+) -> Compression:
+    """Look for the smallest share that loses no more than the tolerance, by halving."""
+    before = evaluate(module, labelled)
+    low, high, best = max(_FEWEST, fewest), 1.0, None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        found = compressed(middle)
+        after = evaluate(found.module, labelled)
+        if 100 * (before.top1 - after.top1) <= tolerance:
+            high, best = middle, Compression(found.module, found.chosen, found.share, before, after)
+        else:
+            low = middle
+    if best is None:
+        raise ModelError(
+            f"more than {tolerance} points of top-1 accuracy are lost even with {100 * high:.0f} % of the parameters; "
+            "raise the tolerance, give more images, or keep some layers"
+        )
+    return best

@@ -1,0 +1,211 @@
+"""Where a network loses: how far the answers of its depthwise layers are from those of another network."""
+
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import cos, pi
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from scalekeys.checkpoints import check_same_layers
+from scalekeys.checkpoints.module import open_module, unwrapped
+from scalekeys.filters import FilterBank
+from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
+from scalekeys.networks.layers import depthwise_layers, make_plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FREQUENCIES = 64  # along each axis
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far the answers of one layer are from what they were.
+
+    Parameters
+    ----------
+    layer : str
+    bound : float
+        What the difference of the filters can do to any input, as a share of what the filters can do: the largest
+        ratio, over channels, of the greatest gains of both.
+    local : float
+        Mean squared error of the answers to the inputs of the original network, by the variance of its answers.
+    cumulative : float
+        The same for the answers to the inputs that the changed network gives the layer.
+    """
+
+    layer: str
+    bound: float
+    local: float = float("nan")
+    cumulative: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Errors of all depthwise layers, in the order of the network.
+
+    Parameters
+    ----------
+    layers : tuple of LayerError
+    """
+
+    layers: tuple[LayerError, ...]
+
+    def __repr__(self) -> str:
+        worst = max(self.layers, key=lambda one: one.local if one.local == one.local else one.bound)
+        return f"Diagnosis({len(self.layers)} layers, worst {worst.layer!r}: {worst})"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return one row a layer: `layer`, `bound`, `local`, `cumulative`."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(one) for one in self.layers])
+
+
+def diagnose(original: nn.Module, changed: nn.Module, batches: Batches | None = None) -> Diagnosis:
+    r"""Tell layer by layer how far a changed network is from the original one.
+
+    Parameters
+    ----------
+    original, changed : nn.Module
+        Networks with the same depthwise layers; both stay as they are.
+    batches : iterable, optional
+        Batches of images as the networks take them, preprocessed, in any form that data loaders give. Without them
+        only the bound is known, which needs none.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    CheckpointError
+        If a network cannot be read.
+    ModelError
+        If they have other layers, or the batches hold no images.
+
+    Notes
+    -----
+    With :math:`\hat h(\omega)` the transfer function of a filter h and m its model, :math:`|(h - m) * u| \le
+    \max_\omega |\hat h - \hat m| \, |u|` for every input u. The maximum is taken over 64 by 64 frequencies and then raised by the most that a
+    trigonometric polynomial of that degree can exceed it in between (Ehlich and Zeller, 1964).
+
+    Where `local` is large, the layer's own models are to blame; where `cumulative` is much larger than `local`, the
+    layers before it are.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 5, groups=4))
+    >>> replaced = sk.replace(network, sk.fit(sk.extract(network), "jet2"))
+    >>> found = diagnose(network, replaced, torch.randn(4, 3, 9, 9, generator=generator))
+    >>> list(found.to_pandas().columns)
+    ['layer', 'bound', 'local', 'cumulative']
+    >>> found.layers[0].local == found.layers[0].cumulative  # nothing was changed before it
+    True
+    """
+    there, here = open_module(original), open_module(changed)
+    bank, other = there.bank(), here.bank()
+    check_same_layers({layer.name: tuple(layer.filters.shape) for layer in other}, bank, label=here.label)
+    bounds = _bounds(bank, other)
+    if batches is None:
+        return Diagnosis(tuple(LayerError(name, bound) for name, bound in bounds.items()))
+    networks = unwrapped(original), unwrapped(changed)
+    layers = depthwise_layers(networks[0], there), depthwise_layers(networks[1], here)
+    swapped = _with_filters_of(layers[1], layers[0])
+    sums = {name: _Sums() for name in bounds}
+    for images in images_of(batches, networks[0]):
+        inputs, answers = _seen(networks[0], images, layers[0])
+        _, moved = _seen(networks[1], images, layers[1])
+        for name, answer in answers.items():
+            with torch.no_grad():
+                local = swapped[name](inputs[name])
+            sums[name].add(answer, local, moved.get(name))
+    return Diagnosis(tuple(LayerError(name, bound, *sums[name].shares()) for name, bound in bounds.items()))
+
+
+@dataclass
+class _Sums:
+    """What has been seen of a layer so far."""
+
+    count: int = 0
+    total: Tensor | float = 0.0
+    squares: Tensor | float = 0.0
+    local: float = 0.0
+    cumulative: float = 0.0
+    known: bool = field(default=True)
+
+    def add(self, answer: Tensor, local: Tensor, moved: Tensor | None) -> None:
+        values = answer.double()
+        self.count += values[:, 0].numel()
+        self.total = self.total + values.sum((0, 2, 3))
+        self.squares = self.squares + values.square().sum((0, 2, 3))
+        self.local += float((local.double() - values).square().sum())
+        self.known = self.known and moved is not None and moved.shape == answer.shape
+        if self.known and moved is not None:
+            self.cumulative += float((moved.double() - values).square().sum())
+
+    def shares(self) -> tuple[float, float]:
+        if not self.count:
+            return float("nan"), float("nan")
+        variance = float(torch.as_tensor(self.squares - self.total * self.total / self.count).sum())
+        return self.local / variance, self.cumulative / variance if self.known else float("nan")
+
+
+def _seen(
+    network: nn.Module, images: Tensor, layers: dict[str, nn.Conv2d]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the inputs and answers of all layers; of several calls, the last."""
+    inputs: dict[str, Tensor] = {}
+    answers: dict[str, Tensor] = {}
+
+    def noted(name: str) -> Any:
+        def note(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+            inputs[name], answers[name] = args[0].clone(), output.clone()  # what follows may work in place
+
+        return note
+
+    with ExitStack() as stack, torch.no_grad(), uncompiled(), evaluating(network):
+        for name, layer in layers.items():
+            stack.callback(layer.register_forward_hook(noted(name)).remove)
+        network(images)
+    return inputs, answers
+
+
+def _with_filters_of(changed: dict[str, nn.Conv2d], original: dict[str, nn.Conv2d]) -> dict[str, nn.Conv2d]:
+    """Return copies of the original layers with the filters of the changed ones."""
+    copies = {}
+    for name, layer in original.items():
+        one = deepcopy(layer)
+        with torch.no_grad():
+            make_plain(one, name).copy_(changed[name].weight)
+        copies[name] = one
+    return copies
+
+
+def _bounds(bank: FilterBank, other: FilterBank) -> dict[str, float]:
+    """Return for each layer the largest ratio of the gain of the difference (at most) to that of the filter."""
+    found = {}
+    for layer, changed in zip(bank, other, strict=True):
+        between = _between(layer.size, count := max(_FREQUENCIES, 8 * max(layer.size)))
+        difference = _gain(layer.filters - changed.filters, count) * between
+        ratio = torch.where(difference > 0, difference / _gain(layer.filters, count), 0.0)
+        found[layer.name] = float(ratio.max())
+    return found
+
+
+def _gain(filters: Float[Tensor, "filters rows cols"], count: int) -> Float[Tensor, " filters"]:
+    """Return the largest absolute value of each transfer function on a grid of frequencies."""
+    transfer: Tensor = torch.fft.rfft2(filters.detach().double(), s=(count, count))
+    return transfer.abs().flatten(1).amax(-1)
+
+
+def _between(size: tuple[int, int], count: int) -> float:
+    """Return by how much at most a transfer function exceeds its values on a grid: its square has degree side - 1."""
+    rows, cols = size
+    return (cos(pi * (rows - 1) / count) * cos(pi * (cols - 1) / count)) ** -0.5
