@@ -98,8 +98,8 @@ def minimize(
 
 
 def _move(state: _State, objective: Objective, step: Tensor, length: Tensor, done: Tensor) -> None:
-    """Take the steps that descend, in place."""
-    proposal = state.u + step
+    """Take the steps that descend, in place; what is done has taken its last one."""
+    proposal = state.u + torch.where(done, 0.0, step)
     value, gradient, hessian = _in_log(objective, proposal)
     better = (value <= state.value) & ~done
     state.u = torch.where(better, proposal, state.u)

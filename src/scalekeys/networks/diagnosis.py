@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
-from math import cos, pi
+from math import cos, pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -91,8 +91,9 @@ def diagnose(original: nn.Module, changed: nn.Module, batches: Batches | None = 
     Notes
     -----
     With :math:`\hat h(\omega)` the transfer function of a filter h and m its model, :math:`|(h - m) * u| \le
-    \max_\omega |\hat h - \hat m| \, |u|` for every input u. The maximum is taken over 64 by 64 frequencies and then raised by the most that a
-    trigonometric polynomial of that degree can exceed it in between (Ehlich and Zeller, 1964).
+    \max_\omega |\hat h - \hat m| \, |u|` for every input u. The maximum is taken over 64 by 64 frequencies and then
+    raised by the most that a trigonometric polynomial of that degree can exceed it in between (Ehlich and Zeller,
+    1964).
 
     Where `local` is large, the layer's own models are to blame; where `cumulative` is much larger than `local`, the
     layers before it are.
@@ -208,4 +209,4 @@ def _gain(filters: Float[Tensor, "filters rows cols"], count: int) -> Float[Tens
 def _between(size: tuple[int, int], count: int) -> float:
     """Return by how much at most a transfer function exceeds its values on a grid: its square has degree side - 1."""
     rows, cols = size
-    return (cos(pi * (rows - 1) / count) * cos(pi * (cols - 1) / count)) ** -0.5
+    return 1 / sqrt(cos(pi * (rows - 1) / count) * cos(pi * (cols - 1) / count))
