@@ -36,7 +36,21 @@ if TYPE_CHECKING:
     )
     from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
     from scalekeys.modelling import model_filters
-    from scalekeys.networks import Evaluation, bake, constrain, evaluate, patch_covariance, recalibrate, replace
+    from scalekeys.networks import (
+        Compression,
+        Diagnosis,
+        Evaluation,
+        bake,
+        compress,
+        constrain,
+        diagnose,
+        evaluate,
+        fit_in_network,
+        patch_covariance,
+        recalibrate,
+        replace,
+        sensitivity,
+    )
     from scalekeys.report import write_report
 
 __version__ = "0.1.0"
@@ -70,7 +84,21 @@ _HOMES = {
     ),
     "scalekeys.fitting": ("Fit", "PatchCovariance", "fit", "natural_image_covariance"),
     "scalekeys.modelling": ("model_filters",),
-    "scalekeys.networks": ("Evaluation", "bake", "constrain", "evaluate", "patch_covariance", "recalibrate", "replace"),
+    "scalekeys.networks": (
+        "Compression",
+        "Diagnosis",
+        "Evaluation",
+        "bake",
+        "compress",
+        "constrain",
+        "diagnose",
+        "evaluate",
+        "fit_in_network",
+        "patch_covariance",
+        "recalibrate",
+        "replace",
+        "sensitivity",
+    ),
     "scalekeys.report": ("write_report",),
     "scalekeys.scalespace": ("scalespace",),
 }
@@ -79,6 +107,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "MASTER_KEY_FAMILIES",
     "CheckpointError",
+    "Compression",
+    "Diagnosis",
     "Evaluation",
     "FilterBank",
     "FilterError",
@@ -100,11 +130,14 @@ __all__ = [
     "bake",
     "choose_k",
     "cluster",
+    "compress",
     "constrain",
     "dc_offset",
+    "diagnose",
     "evaluate",
     "extract",
     "fit",
+    "fit_in_network",
     "master_keys",
     "model_filters",
     "moment_normalization",
@@ -115,6 +148,7 @@ __all__ = [
     "replace",
     "replacement",
     "scalespace",
+    "sensitivity",
     "spread",
     "write_replaced",
     "write_report",

@@ -1,0 +1,108 @@
+"""Fits inside a network, layer by layer."""
+
+import pytest
+import torch
+from small_classifier import classifier, images
+from torch import nn
+
+import scalekeys as sk
+from scalekeys.errors import FilterError, ModelError
+from scalekeys.fitting.linear import linear_parts, with_weights
+
+
+def plain_fit(network, seen, model):
+    return sk.fit(sk.extract(network), model, criterion="response", covariance=sk.patch_covariance(network, seen))
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_the_next_layer_sees_more_of_the_same_on_other_images_than_by_a_plain_fit(norm):
+    network, seen, others = classifier(norm=norm), images(80), images(200, seed=5)
+    plain, inside = plain_fit(network, seen, "sparse3"), sk.fit_in_network(network, seen, "sparse3")
+    for stop in (5, 9):  # what comes to the second and the third layer
+        errors = []
+        with torch.no_grad():
+            original = network[:stop](others)
+            for fit in (plain, inside):
+                errors.append(float((sk.replace(network, fit)[:stop](others) - original).square().mean()))
+        assert errors[1] < 0.9 * errors[0]
+    assert torch.equal(inside.values.parameters, plain.values.parameters)
+    assert torch.equal(inside.numbers, plain.numbers)
+
+
+def test_several_families_are_fitted_as_well():
+    network, seen = classifier(), images()
+    inside = sk.fit_in_network(network, seen, ("dx", "smooth"), layers=["1"])
+    assert set(inside.family) <= {"dx", "smooth"}
+    assert not torch.equal(inside.coefficients, plain_fit(network, seen, ("dx", "smooth")).coefficients)
+
+
+def test_the_network_comes_back_as_it_was():
+    network = classifier().train()
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    sk.fit_in_network(network, images(), "sparse2")
+    assert network.training
+    assert all(torch.equal(state[key], value) for key, value in network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_only_the_chosen_layers_are_changed():
+    network, seen = classifier(), images()
+    some, plain = sk.fit_in_network(network, seen, "sparse2", layers=["1"]), plain_fit(network, seen, "sparse2")
+    same = (some.coefficients - plain.coefficients).abs().amax(1) < 1e-9
+    assert not same[:8].any()
+    assert same[8:].all()
+
+
+def test_a_fit_with_its_own_weights_is_the_same_fit():
+    network, seen = classifier(), images()
+    covariance = sk.patch_covariance(network, seen)
+    plain = sk.fit(sk.extract(network), ("dx", "sharpen", "jet1"), criterion="response", covariance=covariance)
+    rows, weights = slice(0, 0), []
+    for layer, model in zip(plain.bank, plain.kernels(), strict=True):
+        rows = slice(rows.stop, rows.stop + len(layer))
+        parts = linear_parts(plain, rows, layer)
+        whole = torch.einsum("fp,fprc->frc", parts.weights, parts.parts)
+        torch.testing.assert_close(whole.float(), model.filters, atol=1e-6, rtol=1e-5)
+        weights.append(parts.weights)
+    again = with_weights(plain, weights, covariance)
+    for name in ("coefficients", "offset", "r2", "r2_response", "residual_l1", "residual_l2"):
+        torch.testing.assert_close(getattr(again, name), getattr(plain, name), atol=1e-6, rtol=1e-5)
+
+
+def test_the_last_layer_looks_at_what_the_network_gives():
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 5, padding=2, groups=6), nn.Flatten(), nn.Linear(864, 4)
+    )
+    seen = images(60)
+    inside = sk.fit_in_network(network, seen, "sparse2")
+    assert inside.r2_response.min() > 0
+
+
+def test_a_layer_that_is_called_twice_keeps_its_plain_fit():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.depthwise = nn.Conv2d(3, 3, 5, padding=2, groups=3)
+
+        def forward(self, x):
+            return self.depthwise(self.depthwise(x).relu()).mean((2, 3))
+
+    network, seen = Twice(), images()
+    plain = plain_fit(network, seen, "sparse3")
+    torch.testing.assert_close(sk.fit_in_network(network, seen, "sparse3").coefficients, plain.coefficients)
+
+
+def test_filters_without_a_model_stay_as_they_are():
+    network = classifier()
+    with torch.no_grad():
+        network[1].weight[2] = 0.0
+    inside = sk.fit_in_network(network, images(), "sparse2")
+    assert inside.status[2] == "zero-filter"
+    assert sk.replace(network, inside)[1].weight[2].eq(0).all()
+
+
+def test_too_few_images_and_unknown_layers_are_refused():
+    with pytest.raises(ModelError, match="the batches hold 9 images; give at least 10"):
+        sk.fit_in_network(classifier(), images(9), "sparse2")
+    with pytest.raises(FilterError, match="no layer is called 'stem'"):
+        sk.fit_in_network(classifier(), images(), "sparse2", layers=["stem"])
