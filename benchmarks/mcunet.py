@@ -1,6 +1,7 @@
 """The MCUNet of ``../shared/weights`` as a module, whose parameters are named as in its checkpoint.
 
-For the command line: ``scalekeys evaluate benchmarks/mcunet.py:build --checkpoint FILE ...``.
+For the command line: ``scalekeys evaluate benchmarks/mcunet.py:build --checkpoint FILE --size 176 --crop-pct 1
+--mean 0.5 --std 0.5 --data FOLDER``.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from scalekeys.checkpoints import open_source
+from scalekeys.checkpoints import load_into
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "weights"
 ARCHITECTURE = WEIGHTS / "mcunet-320kb-1mb_imagenet.json"
@@ -22,8 +23,7 @@ def build(json_path: Path | str = ARCHITECTURE, checkpoint: Path | str | None = 
     """Build the network that a JSON file describes, in evaluation mode, with the weights of a checkpoint if given."""
     network = MCUNet(json.loads(Path(json_path).read_text(encoding="utf-8"))).eval()
     if checkpoint is not None:
-        source = open_source(Path(checkpoint))
-        network.load_state_dict({key: source.load(key) for key in source.tensors})
+        load_into(network, Path(checkpoint))
     return network
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from scalekeys.clustering import KChoice, Keys, choose_k, cluster
     from scalekeys.errors import (
         CheckpointError,
+        DataError,
         FilterError,
         MissingExtraError,
         ModelError,
@@ -60,6 +61,7 @@ _HOMES = {
     "scalekeys.clustering": ("KChoice", "Keys", "choose_k", "cluster"),
     "scalekeys.errors": (
         "CheckpointError",
+        "DataError",
         "FilterError",
         "MissingExtraError",
         "ModelError",
@@ -108,6 +110,7 @@ __all__ = [
     "MASTER_KEY_FAMILIES",
     "CheckpointError",
     "Compression",
+    "DataError",
     "Diagnosis",
     "Evaluation",
     "FilterBank",

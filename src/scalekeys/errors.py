@@ -17,6 +17,10 @@ class FilterError(ScaleKeysError, ValueError):
     """Filters have a shape, a type or a value that the operation cannot use."""
 
 
+class DataError(ScaleKeysError):
+    """Images or their labels are missing, damaged, or not those of the network."""
+
+
 class ModelError(ScaleKeysError, ValueError):
     """A fit was asked for with a model, criterion or option that does not exist or makes no sense."""
 

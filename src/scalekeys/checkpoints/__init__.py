@@ -3,6 +3,7 @@
 from scalekeys.checkpoints.checkpoint import Checkpoint, DepthwiseLayer
 from scalekeys.checkpoints.filter_file import read_filters, write_filters
 from scalekeys.checkpoints.inventory import TensorInfo
+from scalekeys.checkpoints.loading import load_into
 from scalekeys.checkpoints.source import extract, open_source
 from scalekeys.checkpoints.writing import check_copy, check_same_layers, write_copy, write_replaced
 
@@ -13,6 +14,7 @@ __all__ = [
     "check_copy",
     "check_same_layers",
     "extract",
+    "load_into",
     "open_source",
     "read_filters",
     "write_copy",

@@ -43,3 +43,14 @@ def require(module: str, *, extra: str) -> ModuleType:
             f"{package} is installed but does not load ({first}); "
             f"check that its versions fit together, or give a file of weights instead"
         ) from error
+
+
+def in_short(error: BaseException) -> str:
+    r"""Return the kind of an error of another library, and the first line of what it says.
+
+    Examples
+    --------
+    >>> in_short(ValueError("bad size\nsee the manual"))
+    'ValueError: bad size'
+    """
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

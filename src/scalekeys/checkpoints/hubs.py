@@ -10,8 +10,10 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from torch import nn
+
 from scalekeys.checkpoints.checkpoint import Checkpoint
-from scalekeys.checkpoints.extras import require
+from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.checkpoints.folder import find_weights, load_state, open_folder
 from scalekeys.checkpoints.inventory import listed
 from scalekeys.checkpoints.module import open_module
@@ -39,20 +41,34 @@ def open_timm(name: str, *, weights: str | None = None) -> Checkpoint:
         If timm does not know the name, or its weights can neither be found nor fetched.
     """
     label = f"timm:{name}"
+    return open_module(create_timm(name), weights=weights, label=label, model=label)
+
+
+def create_timm(name: str, *, pretrained: bool = True) -> nn.Module:
+    """Make a model of timm, with its trained weights or with random ones.
+
+    Raises
+    ------
+    MissingExtraError
+        If timm is not installed.
+    CheckpointError
+        If timm does not know the name, or its weights can neither be found nor fetched.
+    """
+    label = f"timm:{name}"
     timm = require("timm", extra="timm")
     if ":" not in name:  # what has a colon is in a repository of the hub or a local folder
-        _check_name(timm, name)
+        _check_name(timm, name, pretrained=pretrained)
     try:
-        with _weights_only():
-            module = timm.create_model(name, pretrained=True)
+        with weights_only():
+            module: nn.Module = timm.create_model(name, pretrained=pretrained)
     except UnpicklingError as error:
         raise CheckpointError(
             f"{label}: is stored as a pickle that would have to be executed, and scalekeys never executes a pickle; "
             "look for a copy in safetensors"
         ) from error
     except Exception as error:  # timm, the hub client and the network have no common class
-        raise _not_fetched(label, error, "give a checkpoint file instead") from error
-    return open_module(module, weights=weights, label=label, model=label)
+        raise not_fetched(label, error, "give a checkpoint file instead") from error
+    return module
 
 
 def open_hf(name: str, *, weights: str | None = None) -> Checkpoint:
@@ -75,7 +91,7 @@ def open_hf(name: str, *, weights: str | None = None) -> Checkpoint:
     except CheckpointError:
         raise
     except Exception as error:  # the hub client and the network have no common class
-        raise _not_fetched(label, error, "give the folder that holds it instead") from error
+        raise not_fetched(label, error, "give the folder that holds it instead") from error
     copying = state_dict_copying(label, partial(load_state, folder, weights=weights))
     return replace(open_folder(folder, weights=weights), model=label, copying=copying)
 
@@ -94,8 +110,8 @@ def _snapshot(hub: Any, repository: str, revision: str | None) -> Path:
     return folder
 
 
-def _check_name(timm: Any, name: str) -> None:
-    """Refuse what timm does not know, and what it has no trained weights of."""
+def _check_name(timm: Any, name: str, *, pretrained: bool) -> None:
+    """Refuse what timm does not know, and where they are wanted what it has no trained weights of."""
     known: Sequence[str] = timm.list_models()
     architecture = name.partition(".")[0]
     if not timm.is_model(name):
@@ -104,23 +120,25 @@ def _check_name(timm: Any, name: str) -> None:
             f"did you mean {listed(close).replace(' and ', ' or ')}?" if close else "timm.list_models() names them all"
         )
         raise CheckpointError(f"timm:{name}: timm has no such model; {near}")
-    if architecture not in known or timm.is_model_pretrained(name):  # names of old are known without being listed
+    listed_there = architecture in known  # names of old are known without being listed
+    if not pretrained or not listed_there or timm.is_model_pretrained(name):
         return
     tagged = timm.list_models(f"{architecture}.*", pretrained=True)
     instead = f"it has {listed(tagged)}" if tagged else "give a checkpoint file instead"
     raise CheckpointError(f"timm:{name}: timm has this model but no such trained weights; {instead}")
 
 
-def _not_fetched(label: str, error: Exception, otherwise: str) -> CheckpointError:
-    reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+def not_fetched(label: str, error: Exception, otherwise: str) -> CheckpointError:
+    """Say that a hub and its cache have not given something, and why."""
     return CheckpointError(
-        f"{label}: can be loaded neither from the local cache nor over the network ({reason}); check the name and the "
-        f"network, set HF_HOME to a cache that holds it (HF_HUB_OFFLINE=1 then spares the network), or {otherwise}"
+        f"{label}: can be loaded neither from the local cache nor over the network ({in_short(error)}); check the name "
+        "and the network, set HF_HOME to a cache that holds it (HF_HUB_OFFLINE=1 then spares the network), or "
+        f"{otherwise}"
     )
 
 
 @contextmanager
-def _weights_only() -> Iterator[None]:
+def weights_only() -> Iterator[None]:
     """Make every ``torch.load`` that timm calls refuse to execute a pickle."""
     before = {name: os.environ.pop(name, None) for name in (_FORCE, _FORCE_NOT)}
     os.environ[_FORCE] = "1"

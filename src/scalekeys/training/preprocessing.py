@@ -1,0 +1,122 @@
+"""From a picture to what a network takes: resized, cropped, normalised."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scalekeys.errors import ModelError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Interpolation: TypeAlias = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_MODES = {1: "L", 3: "RGB"}
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What makes a tensor (channels, rows, cols) of a picture.
+
+    Parameters
+    ----------
+    function : callable
+    figures : mapping
+        What it does, for people and for machines.
+    """
+
+    function: "Callable[[Image], Tensor]"
+    figures: Mapping[str, Any]
+
+    def __call__(self, image: "Image") -> Tensor:
+        """Prepare a picture."""
+        return self.function(image)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The usual preparation of a picture for a classifier: its middle at a given size, channels normalised.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Rows and columns of the result.
+    crop_pct : float
+        Share of the shorter side that is kept: the picture is first resized, its proportions kept, so that it just
+        covers the size divided by this, and then cropped in the middle.
+    mean, std : tuple of float
+        What is subtracted from channels between 0 and 1, and by what they are divided; three numbers for colours, one
+        for grey.
+    interpolation : str
+        Of the resizing, which Pillow does on bytes.
+
+    Raises
+    ------
+    ModelError
+        If a number makes no sense.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> Preprocessing((224, 224))(Image.new("RGB", (640, 480), "white")).shape
+    torch.Size([3, 224, 224])
+    """
+
+    size: tuple[int, int]
+    crop_pct: float = 0.875
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: Interpolation = "bicubic"
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise ModelError(f"images need at least one pixel on each side, got a size of {self.size}")
+        if not 0 < self.crop_pct <= 1:
+            raise ModelError(
+                f"crop_pct is the share of an image that is kept, above 0 and up to 1, got {self.crop_pct}"
+            )
+        if len(self.mean) not in _MODES or len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
+            raise ModelError(
+                f"mean and std are three numbers each for colours, or one for grey, and every std is above 0; got "
+                f"{self.mean} and {self.std}"
+            )
+        if self.interpolation not in INTERPOLATIONS:
+            raise ModelError(
+                f"interpolation is one of {', '.join(map(repr, INTERPOLATIONS))}, got {self.interpolation!r}"
+            )
+
+    def __call__(self, image: "Image") -> Float[Tensor, "channels rows cols"]:
+        """Prepare a picture."""
+        rows, cols = self.size
+        picture = self._resized(image.convert(_MODES[len(self.mean)]))
+        left, top = round((picture.width - cols) / 2), round((picture.height - rows) / 2)
+        pixels = np.array(picture.crop((left, top, left + cols, top + rows)))
+        values = torch.from_numpy(pixels.reshape(rows, cols, len(self.mean))).movedim(-1, 0).float() / 255
+        mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (self.mean, self.std))
+        return (values - mean) / std
+
+    def _resized(self, image: "Image") -> "Image":
+        from PIL.Image import Resampling
+
+        rows, cols = (math.floor(side / self.crop_pct) for side in self.size)
+        if rows * image.width > cols * image.height:
+            cols = max(cols, rows * image.width // image.height)
+        else:
+            rows = max(rows, cols * image.height // image.width)
+        if (cols, rows) == image.size:
+            return image
+        return image.resize((cols, rows), Resampling[self.interpolation.upper()])
+
+    def preparation(self) -> Preparation:
+        """Return it with its figures."""
+        return Preparation(self, vars(self))
