@@ -69,4 +69,4 @@ def _difference(network: Mapping[str, TensorInfo], file: Mapping[str, TensorInfo
     for name, info in network.items():
         if not faults and info.shape != file[name].shape:
             faults.append(f"{name!r} has shape {file[name].shape} there and {info.shape} in the network")
-    return " and ".join(faults)
+    return "; ".join(faults)

@@ -1,5 +1,6 @@
 """What a person sees on the terminal: progress on standard error, a summary on standard output."""
 
+import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from rich.table import Table
 
 from scalekeys.report.summary import FamilySummary, Quality, Summary
 
+_BARS_OF_HUBS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
+
 
 @contextmanager
 def working() -> Iterator[Callable[..., Callable[[int], None]]]:
@@ -19,6 +22,8 @@ def working() -> Iterator[Callable[..., Callable[[int], None]]]:
     Gives ``step(text, total=None)``, which starts the next step and returns a function that advances it.
     """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        os.environ.update(dict.fromkeys(_BARS_OF_HUBS, "1"))
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),

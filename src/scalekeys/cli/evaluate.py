@@ -107,11 +107,10 @@ def _figures(
     *,
     channels: int,
 ) -> "Figures":
+    numbers = _size(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels)
     from scalekeys.training.network_source import Figures
 
-    return Figures(
-        _size(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels), interpolation
-    )
+    return Figures(*numbers, interpolation)
 
 
 def _device() -> str:

@@ -148,8 +148,8 @@ def _check_classes(network: NamedNetwork, images: Images, prepare: Preparation) 
     outputs = evaluate(network.module, [(prepare(image)[None], [0])]).classes
     if outputs != images.classes:
         raise DataError(
-            f"{images.label}: has {images.classes} classes, whose places in order are not their numbers among the "
-            f"{outputs} of {network.label}; say the numbers with --labels, or call the folders by them"
+            f"{images.label}: the places of its {images.classes} classes in order are not their numbers among the "
+            f"{outputs} classes of {network.label}; say the numbers with --labels, or call the folders by them"
         )
 
 

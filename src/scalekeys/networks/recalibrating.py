@@ -54,7 +54,8 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     Without a reference the mean and the unbiased variance of each batch norm become those of its input.
 
     With a reference they become those with which the *outputs* of the batch norm have the mean and the variance that
-    they have in the reference for the same images, so that what is peculiar about these images cancels. Depthwise
+    they have in the reference for the same images, as far as its epsilon lets them, so that what is peculiar about
+    these images cancels. Depthwise
     layers that are not followed directly by a batch norm get a weight :math:`s w` and a bias :math:`s (b - m) + m_0`
     instead, :math:`s = \sigma_0 / \sigma`, channel by channel: that gives their outputs of mean m and deviation
     :math:`\sigma` the mean and the deviation of the reference; where an output does not vary, only the mean. A layer

@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from scalekeys.checkpoints import load_into
 from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.checkpoints.hubs import create_timm, not_fetched, weights_only
+from scalekeys.checkpoints.inventory import listed
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError
 from scalekeys.training.preprocessing import Interpolation, Preparation, Preprocessing
 
 _MODULE = "_scalekeys_network_file"
-_FORMS = "give timm:NAME, hf:NAME, or FILE.py:FUNCTION for a function that returns a network"
+_FORMS = (
+    "give timm:NAME, hf:NAME, or FILE.py:FUNCTION for a function that returns a network, and weights as --checkpoint"
+)
 _NO_SIZE = (
     "nothing says how its images are prepared; give at least --size, and --crop-pct, --mean, --std and --interpolation "
     "where they are not 0.875, those of ImageNet and bicubic"
@@ -200,8 +203,10 @@ def _function(path: Path, name: str) -> Callable[..., Any]:
     module = _imported(path)
     function = getattr(module, name, None)
     if not callable(function):
-        known = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
-        raise ModelError(f"{path}: has no function {name!r}; it has {', '.join(known) or 'none'}")
+        mine = [value for value in vars(module).values() if getattr(value, "__module__", None) == _MODULE]
+        names = dict.fromkeys(value.__name__ for value in mine if inspect.isfunction(value))
+        known = [repr(key) for key in names if not key.startswith("_")]
+        raise ModelError(f"{path}: has no function {name!r}; it has {listed(known) or 'none'}")
     return function  # type: ignore[no-any-return]
 
 
