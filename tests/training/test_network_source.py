@@ -151,7 +151,8 @@ def test_transformers_prepare_their_images_themselves(hub):
     own = preparation_of(network, Figures())
     expected = transformers.AutoImageProcessor.from_pretrained(hub)(images=picture(), return_tensors="pt")
     assert torch.equal(own(picture()), expected["pixel_values"][0])
-    assert own.figures["crop_pct"] == "0.8"
+    assert own.figures["crop_pct"] == 0.8
+    assert own.figures["size"] == "shortest_edge 64"
     changed = preparation_of(network, Figures(mean=(0.25,) * 3))
     assert changed.figures["size"] == (64, 64)
     assert changed.figures["crop_pct"] == 0.8
@@ -179,6 +180,19 @@ def test_what_is_on_no_hub_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'scalekeys\[transformers\]'"):
         open_network("hf:any/thing")
+
+
+def test_a_network_whose_requirements_do_not_load_is_one_sentence(hub, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+
+    def fail(*_, **__):
+        raise ModuleNotFoundError("Could not import module 'X'")
+
+    monkeypatch.setattr(transformers.AutoModelForImageClassification, "from_pretrained", fail)
+    with pytest.raises(
+        CheckpointError, match=r"transformers cannot load .* \(ModuleNotFoundError: .*'X'\); check that"
+    ):
+        open_network(f"hf:{hub}")
 
 
 def test_other_networks_need_a_size():

@@ -178,4 +178,4 @@ def _evaluated(
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str | None) else list(value)
+    return value if isinstance(value, int | float | str) else list(value)

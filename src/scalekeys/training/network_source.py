@@ -144,6 +144,11 @@ def _from_transformers(name: str, *, pretrained: bool) -> tuple[nn.Module, Any]:
                 if pretrained
                 else classifier.from_config(transformers.AutoConfig.from_pretrained(source, **options))
             )
+    except ImportError as error:
+        raise CheckpointError(
+            f"{label}: transformers cannot load a network of this kind ({in_short(error)}); check that its own "
+            "requirements are installed, and that torchvision fits torch"
+        ) from error
     except Exception as error:  # transformers, the hub client and the network have no common class
         raise not_fetched(label, error, "give the folder that holds it instead") from error
     try:
@@ -170,22 +175,29 @@ def _as_transformers_do(processor: Any) -> Preparation:
         pixels: Tensor = processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
         return pixels
 
-    names = ("size", "crop_size", "crop_pct", "resample", "image_mean", "image_std")
-    known = {name: getattr(processor, name, None) for name in names}
-    figures = {name: str(value) for name, value in known.items() if value is not None}
-    return Preparation(prepare, {"processor": type(processor).__name__} | figures)
+    names = ("crop_pct", "resample", "image_mean", "image_std")
+    figures = {name: getattr(processor, name, None) for name in names}
+    for name in ("size", "crop_size"):
+        figures[name] = ", ".join(f"{side} {pixels}" for side, pixels in _sides(processor, name).items()) or None
+    known = {name: value for name, value in figures.items() if value is not None}
+    return Preparation(prepare, {"processor": type(processor).__name__} | known)
+
+
+def _sides(processor: Any, name: str) -> dict[str, int]:
+    """Return the sides that a size of an image processor says."""
+    return {side: pixels for side, pixels in dict(getattr(processor, name, None) or {}).items() if pixels}
 
 
 def _figures_of(processor: Any) -> dict[str, Any]:
     """Return the figures of an image processor of transformers, so that some of them can be replaced."""
     from PIL.Image import Resampling
 
-    size, crop = (dict(getattr(processor, name, None) or {}) for name in ("size", "crop_size"))
+    size, crop = (_sides(processor, name) for name in ("size", "crop_size"))
     shortest = size.get("shortest_edge")
     target = crop or size
     side = target.get("shortest_edge") or shortest
     rows, cols = (target.get(name) or side for name in ("height", "width"))
-    share = getattr(processor, "crop_pct", None) or (min(1.0, rows / shortest) if crop and shortest else 1.0)
+    share = getattr(processor, "crop_pct", None) or (min(1.0, rows / shortest) if crop and shortest and rows else 1.0)
     figures = {
         "size": (rows, cols) if rows else None,
         "crop_pct": share,
