@@ -14,10 +14,10 @@ def matches(name: str, patterns: Sequence[str] | None) -> bool:
 
     Examples
     --------
-    >>> matches("stages.0.dw", ["stages.*"]), matches("stem", None)
-    (True, True)
+    >>> matches("stages.0.dw", ["stages.*"]), matches("stages.0.dw", "stem"), matches("stem", None)
+    (True, False, True)
     """
-    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in several(patterns))
 
 
 def matching_layers(bank: FilterBank, patterns: Sequence[str] | None) -> list[bool]:
@@ -36,9 +36,14 @@ def matching_layers(bank: FilterBank, patterns: Sequence[str] | None) -> list[bo
 
 def no_such_layer(patterns: Sequence[str] | None, names: Sequence[str]) -> str:
     """Say that no layer fits the patterns, and what the layers are called."""
-    wanted = " or ".join(map(repr, patterns or ()))
+    wanted = " or ".join(map(repr, several(patterns or ())))
     fault = f"no layer is called {wanted}" if wanted else "no layer was chosen: layers is empty"
     different = list(dict.fromkeys(names))
     more = len(different) - _NAMES_LISTED
     listed = ", ".join(different[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
     return f"{fault}; the layers are {listed}"
+
+
+def several(patterns: Sequence[str]) -> Sequence[str]:
+    """Take a name by itself for a list of one: its letters are no patterns."""
+    return [patterns] if isinstance(patterns, str) else patterns

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters.bank import FilterBank
-from scalekeys.filters.choice import matching_layers
+from scalekeys.filters.choice import matching_layers, several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +185,7 @@ def _wanted(bank: FilterBank, layers: Sequence[str] | None, keep: Sequence[str] 
     left = [mine and not kept for mine, kept in zip(wanted, matching_layers(bank, keep), strict=True)]
     if not any(left):
         raise FilterError(
-            f"every layer in question is kept ({' or '.join(map(repr, keep))}); nothing is left to replace"
+            f"every layer in question is kept ({' or '.join(map(repr, several(keep)))}); nothing is left to replace"
         )
     return left
 

@@ -1,18 +1,16 @@
 """Networks whose depthwise weights are functions of scales, and back."""
 
 from collections.abc import Collection, Mapping, Sequence
-from copy import deepcopy
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from scalekeys.checkpoints.module import unwrapped
 from scalekeys.errors import ModelError
-from scalekeys.filters.replacement import replacement
+from scalekeys.filters.replacement import Replacement, replacement
 from scalekeys.fitting import Fit
 from scalekeys.networks.kernels import LEARN, Learn, ScaleSpaceKernel
-from scalekeys.networks.layers import copied, make_plain
+from scalekeys.networks.layers import copied, copy_of, make_plain
 from scalekeys.networks.layout import TIES, Layout, Tie, geometric_mean, layout_of
 from scalekeys.networks.scales import SCALE_KINDS, ScaleKind, Scales
 
@@ -25,6 +23,7 @@ def constrain(
     tie: Tie = "none",
     scale: ScaleKind = "log",
     layers: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
     min_r2: float | None = None,
 ) -> nn.Module:
     r"""Return a copy of a network whose depthwise weights are functions of scales, amplitudes and offsets.
@@ -48,6 +47,8 @@ def constrain(
         :math:`t = \log(1 + e^\theta) - \log 2`.
     layers : sequence of str, optional
         Only in the layers of these names, in which ``*`` stands for anything; by default in all.
+    keep : sequence of str, optional
+        Not in the layers of these names.
     min_r2 : float, optional
         Only filters of whose energy the model explains at least this share; by default all that have a model.
 
@@ -64,7 +65,7 @@ def constrain(
     CheckpointError
         If the network cannot be read.
     FilterError
-        If no layer has such a name, or the threshold is no number up to 1.
+        If no layer has such a name, or all that have are kept, or the threshold is no number up to 1.
     ModelError
         If an option is unknown, the models are not a fit or are those of another network, or no filter is modelled.
 
@@ -96,7 +97,7 @@ def constrain(
     """
     _check_options(fit, learn=learn, tie=tie, scale=scale)
     network, found = copied(module, fit.bank)
-    layouts = _layouts(fit, tie, layers, min_r2)
+    layouts = _layouts(fit, replacement(fit, layers=layers, keep=keep, min_r2=min_r2), tie)
     learned = "scales" in learn.split("+")
     shared = _shared_scales(layouts.values(), scale, learned=learned) if tie == "network" else None
     for name, layout in layouts.items():
@@ -106,8 +107,8 @@ def constrain(
         kernel = ScaleSpaceKernel(layout, layer.out_channels, scales, learn, weight.device)
         kernel.train(layer.training)
         parametrize.register_parametrization(layer, "weight", kernel, unsafe=True)
-        free = layer.get_parameter("parametrizations.weight.original")
-        free.requires_grad_(free.numel() > 0)
+        if kernel.is_whole:
+            layer.get_parameter("parametrizations.weight.original").requires_grad_(False)  # there is nothing in it
     return network
 
 
@@ -133,7 +134,7 @@ def bake(module: nn.Module) -> nn.Module:
     >>> type(constrained[1]).__name__, type(sk.bake(constrained)[1]).__name__
     ('ParametrizedConv2d', 'Conv2d')
     """
-    network = deepcopy(unwrapped(module))
+    network = copy_of(module)
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d) and _is_constrained(layer):
             make_plain(layer, name)
@@ -143,7 +144,7 @@ def bake(module: nn.Module) -> nn.Module:
 def _is_constrained(layer: nn.Conv2d) -> bool:
     if not parametrize.is_parametrized(layer, "weight"):
         return False
-    return any(isinstance(part, ScaleSpaceKernel) for part in layer.get_submodule("parametrizations").modules())
+    return any(isinstance(part, ScaleSpaceKernel) for part in layer.get_submodule("parametrizations.weight").children())
 
 
 def constraint_of(layer: nn.Conv2d) -> ScaleSpaceKernel | None:
@@ -166,9 +167,8 @@ def _check_options(fit: Fit, **options: str) -> None:
         )
 
 
-def _layouts(fit: Fit, tie: Tie, layers: Sequence[str] | None, min_r2: float | None) -> dict[str, Layout]:
+def _layouts(fit: Fit, chosen: Replacement, tie: Tie) -> dict[str, Layout]:
     """Describe each layer with modelled filters."""
-    chosen = replacement(fit, layers=layers, min_r2=min_r2)
     modelled = chosen.replaced & (fit.values.family.cpu() >= 0)
     layouts, start = {}, 0
     for layer in fit.bank:
@@ -179,7 +179,7 @@ def _layouts(fit: Fit, tie: Tie, layers: Sequence[str] | None, min_r2: float | N
     if not layouts:
         best = fit.r2.nan_to_num(0.0).max()
         raise ModelError(
-            f"none of these filters has a model to constrain it by (min_r2 is {min_r2}, the largest r2 {best:.3f}); "
+            f"none of the filters in question has a model to constrain it by (the largest r2 of all is {best:.3f}); "
             "lower min_r2 or choose other layers"
         )
     return layouts

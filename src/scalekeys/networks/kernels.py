@@ -1,20 +1,59 @@
 """Depthwise weights as functions of scales, amplitudes and offsets."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from scalekeys.networks.layout import Layout
-from scalekeys.networks.profiles import ceiling, constants_of, profiles, within
+from scalekeys.networks.layout import Layout, Terms
+from scalekeys.networks.profiles import Constants, ceiling, constants_of, profiles, within
 from scalekeys.networks.scales import Scales
 from scalekeys.scalespace import GAP
 
 Learn: TypeAlias = Literal["none", "scales", "amplitudes", "scales+amplitudes", "coefficients", "scales+coefficients"]
 LEARN: tuple[Learn, ...] = get_args(Learn)
+
+_Numbers = TypeVar("_Numbers", "Tables", Constants)
+
+
+class Tables(NamedTuple):
+    """What is looked up where, to compute the filters of a layer from its parameters.
+
+    Parameters
+    ----------
+    constants : Constants
+    scale : Tensor of int64, shape (2 * filters,)
+        The scale parameter of each filter along x, then along y, or beyond these which fixed variance.
+    fixed : Tensor, shape (fixed,)
+    two_scales, gap : Tensor of int64, shape (pairs,)
+        See :class:`Layout`.
+    x : Tensor of int64, shape (filters * products,)
+        The profile along x of each outer product, filter by filter; filters with fewer of them repeat any.
+    y, product : Tensor of int64, shape (terms,)
+        The profile along y of each term, and the outer product that it belongs to.
+    coefficient, filter : Tensor of int64, shape (terms,)
+        What multiplies it, and whose it is.
+    weight : Tensor, shape (terms,)
+        A constant factor.
+    order : Tensor of int64, shape (channels,)
+        Where each filter of the layer stands among the modelled ones followed by the others.
+    """
+
+    constants: Constants
+    scale: Int[Tensor, "scales_of_filters"]
+    fixed: Float[Tensor, "fixed"]
+    two_scales: Int[Tensor, "pairs"]
+    gap: Int[Tensor, "pairs"]
+    products: int
+    profile: Int[Tensor, "profiles"]
+    product: Int[Tensor, "terms"]
+    coefficient: Int[Tensor, "terms"]
+    filter: Int[Tensor, "terms"]
+    weight: Float[Tensor, "terms"]
+    order: Int[Tensor, "channels"]
 
 
 class ScaleSpaceKernel(nn.Module):
@@ -22,7 +61,8 @@ class ScaleSpaceKernel(nn.Module):
 
     A filter of any family is :math:`a \sum_k c_k w_k \, p_k(y) \, q_k(x) + b` with a factor a, an offset b,
     coefficients c, constants w, and profiles p and q, each a difference operator of the discrete analogue of the
-    Gaussian at a scale. The terms of all filters are computed together, whatever families a layer has.
+    Gaussian at a scale. The filters of a layer are computed together, whatever their families: terms with the same
+    profile along x are added up along y first, and each filter is a product of two small matrices.
 
     Parameters
     ----------
@@ -48,30 +88,18 @@ class ScaleSpaceKernel(nn.Module):
     -----
     All of them are parameters whatever is learned, and those that are not learned take no gradient: so a state
     dictionary has the same entries for every `learn`, a network can go on with another one, and what was frozen can be
-    thawed by ``requires_grad_``. Constants are buffers that are not stored; they are made anew, without rounding, when
-    the module changes its type.
+    thawed by ``requires_grad_``.
 
-    Parameters and kernels are in float64, also under autocast, whatever the type of the layer is: at a large scale the
-    derivatives of a jet look alike, and a model of some filters is a difference of numbers that are a hundred thousand
-    times larger. A device without float64, or a change of the type of the network, makes them float32.
+    Parameters and kernels are in float64, also under autocast, whatever type the layer has or is given later: at a
+    large scale the derivatives of a jet look alike, and a model of some filters is a difference of numbers that are a
+    hundred thousand times larger. (On a device without float64 they are in float32.)
+
+    The tables are no buffers, which averages of networks would average and data-parallel ones send around.
     """
-
-    series: Tensor
-    folded: Tensor
-    frequencies: Tensor
-    scale: Tensor
-    two_scales: Tensor
-    gap: Tensor
-    profile: Tensor
-    coefficient: Tensor
-    weight: Tensor
-    filter: Tensor
-    order: Tensor
 
     def __init__(self, layout: Layout, channels: int, scales: Scales, learn: Learn, device: torch.device) -> None:
         super().__init__()
-        self.size, self.window, self.operators = layout.size, layout.window, layout.operators
-        self.learn = learn
+        self.size, self.learn = layout.size, learn
         self.scales = scales.to(device, precision(device))
         learned = learn.split("+")
         amplitude = _norms(layout) if "amplitudes" in learned else torch.ones_like(layout.offset)
@@ -84,101 +112,102 @@ class ScaleSpaceKernel(nn.Module):
         self.coefficients = parameter(shape, learned="coefficients" in learned)
         self.amplitude = parameter(amplitude, learned="amplitudes" in learned)
         self.offset = parameter(layout.offset, learned=varied)
-        self._weight = layout.terms.weight
-        self._whole = len(layout.rows) == channels
-        self._pinned = bool((layout.scale < 0).any())
-        for name, table in _tables(layout, channels).items():
-            self.register_buffer(name, table.to(device), persistent=False)
-        self._make_constants()
+        self.is_whole = len(layout.rows) == channels
+        self._tables = _placed(_tables(layout, channels), device)
 
-    def forward(self, free: Float[Tensor, "kept rows cols"]) -> Float[Tensor, "channels 1 rows cols"]:
+    def forward(self, free: Float[Tensor, "kept 1 rows cols"]) -> Float[Tensor, "channels 1 rows cols"]:
         """Return the weight of the layer.
 
         Parameters
         ----------
-        free : Tensor, shape (kept, rows, cols)
+        free : Tensor, shape (kept, 1, rows, cols)
             The filters that are no models.
         """
-        device = self.series.device.type
-        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
+        exact = self.offset.dtype == torch.float64  # which autocast leaves alone
+        with nullcontext() if exact else torch.autocast(free.device.type, enabled=False):
             filters = self.filters().to(free.dtype)
-        if not self._whole:
-            filters = torch.cat([filters, free]).index_select(0, self.order)
-        return filters[:, None]
+        if not self.is_whole:
+            filters = torch.cat([filters, free[:, 0]]).index_select(0, self._here().order)
+        return _with_channels(filters, free)
 
-    def right_inverse(self, weight: Float[Tensor, "channels 1 rows cols"]) -> Float[Tensor, "kept rows cols"]:
+    def right_inverse(self, weight: Float[Tensor, "channels 1 rows cols"]) -> Float[Tensor, "kept 1 rows cols"]:
         """Return the filters of a weight that are no models; what the models are is not changed by an assignment."""
-        modelled = len(self.offset)
-        kept = torch.argsort(self.order)[modelled:]
-        return weight[kept, 0].clone(memory_format=torch.contiguous_format)
+        kept = self._channels()[len(self.offset) :]
+        return _with_channels(weight[:, 0].index_select(0, kept), weight)
 
     @torch.no_grad()
-    def multiply(self, factors: Float[Tensor, "channels"], free: Float[Tensor, "kept rows cols"]) -> None:
+    def multiply(self, factors: Float[Tensor, "channels"], free: Float[Tensor, "kept 1 rows cols"]) -> None:
         """Multiply every filter of the layer by a factor, in place: amplitudes, offsets, and the filters without model.
 
         Parameters
         ----------
         factors : Tensor, shape (channels,)
-        free : Tensor, shape (kept, rows, cols)
+        free : Tensor, shape (kept, 1, rows, cols)
             The filters that are no models.
         """
-        modelled, kept = factors[torch.argsort(self.order)].tensor_split([len(self.offset)])
+        modelled, kept = factors[self._channels()].tensor_split([len(self.offset)])
         self.amplitude.mul_(modelled)
         self.offset.mul_(modelled)
-        free.mul_(kept[:, None, None].to(free))
+        free.mul_(kept[:, None, None, None].to(free))
 
     def filters(self) -> Float[Tensor, "filters rows cols"]:
         """Return the modelled filters."""
-        (rows, cols), filters = self.size, len(self.offset)
-        known = profiles(self._variances(), self.series, self.folded, self.frequencies, self._maximum)
-        x, y = known.view(-1, max(self.size)).index_select(0, self.profile).view(2, -1, max(self.size))
-        if rows != cols:
-            x, y = x[:, :cols], y[:, :rows]
-        coefficients = self.coefficients.to(x.dtype).index_select(0, self.coefficient) * self.weight
-        terms = (coefficients[:, None] * y)[:, :, None] * x[:, None]
-        if len(terms) > filters:
-            terms = terms.new_zeros(filters, rows, cols).index_add(0, self.filter, terms)
-        amplitude, offset = (values.to(x.dtype)[:, None, None] for values in (self.amplitude, self.offset))
-        return torch.addcmul(offset, amplitude, terms)
+        (rows, cols), filters, tables = self.size, len(self.offset), self._here()
+        known = profiles(self._variances(), tables.constants).view(-1, max(rows, cols))
+        factors = self.coefficients.index_select(0, tables.coefficient) * tables.weight
+        factors = factors * self.amplitude.index_select(0, tables.filter)
+        y, x = known.index_select(0, tables.profile).split([len(factors), tables.products])
+        terms = factors[:, None] * y[:, :rows]
+        y = terms.new_zeros(len(x), rows).index_add(0, tables.product, terms)
+        products = torch.bmm(y.view(filters, -1, rows).mT, x[:, :cols].view(filters, -1, cols))
+        return products + self.offset[:, None, None]
 
     @property
     def sigma(self) -> Float[Tensor, "filters 2"]:
-        """Present scales (x, y) of the modelled filters as standard deviations; of `dog` the smaller."""
+        """Present scales (x, y) of the modelled filters as standard deviations; of `dog` the smaller.
+
+        NaN along an axis of one tap, where no scale can be seen.
+        """
+        tables = self._here()
         with torch.no_grad():
-            return self._variances()[:, : len(self.offset)].clamp(0.0, self._maximum).sqrt().T
+            sigma = self._variances()[:, : len(self.offset)].clamp(0.0, tables.constants.maximum).sqrt()
+            return sigma.where(tables.scale.view(2, -1) < len(self.scales.theta), torch.nan).T
 
     def _variances(self) -> Tensor:
         """Return the variances of all kernels, shape (2, kernels), below 0 where they are 0."""
-        dtype = self.series.dtype
-        known = self.scales.variances(dtype)
-        if self._pinned:
-            known = F.pad(known, (0, 1))
-        t = known.index_select(0, self.scale).view(2, -1)
-        if not len(self.gap):
+        tables, known = self._here(), self.scales.variances()
+        if len(tables.fixed):
+            known = torch.cat([known, tables.fixed])
+        t = known.index_select(0, tables.scale).view(2, -1)
+        if not len(tables.gap):
             return t
         largest = ceiling(self.size)
-        smaller = within(t.index_select(1, self.two_scales), largest)
-        gaps = within(self.scales.gaps(dtype).index_select(0, self.gap), largest)
+        smaller = within(t.index_select(1, tables.two_scales), largest)
+        gaps = within(self.scales.gaps().index_select(0, tables.gap), largest)
         return torch.cat([t, smaller + gaps + GAP], dim=1)
 
-    def _make_constants(self) -> None:
-        """Set the constants in the type that the parameters have, float32 at least, and on their device."""
-        dtype, device = torch.promote_types(self.offset.dtype, torch.float32), self.offset.device
-        constants = constants_of(self.operators, self.size, self.window)
-        self._maximum = constants.maximum
-        tables = {"series": constants.series, "folded": constants.folded, "frequencies": constants.frequencies}
-        for name, table in (tables | {"weight": self._weight}).items():
-            self.register_buffer(name, table.to(device, dtype), persistent=False)
+    def _channels(self) -> Int[Tensor, "channels"]:
+        """Return which filters of the layer are modelled, and after these which are not."""
+        return torch.argsort(self._here().order)
 
-    def _apply(self, *args: Any, **options: Any) -> "ScaleSpaceKernel":
-        super()._apply(*args, **options)  # type: ignore[no-untyped-call]
-        self._make_constants()
+    def _here(self) -> Tables:
+        """Return the tables where the parameters are, also in a copy that data parallelism made on another device."""
+        device = self.offset.device
+        return self._tables if self._tables.order.device == device else _placed(self._tables, device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ScaleSpaceKernel":
+        def keeping_the_type(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        super()._apply(keeping_the_type, recurse)  # type: ignore[no-untyped-call]
+        self._tables = self._here()
         return self
 
     def extra_repr(self) -> str:
         """Say how many filters are modelled, and what is learned."""
         rows, cols = self.size
-        return f"{len(self.offset)} of {len(self.order)} filters, {rows}x{cols}, learn={self.learn!r}"
+        return f"{len(self.offset)} of {len(self._tables.order)} filters, {rows}x{cols}, learn={self.learn!r}"
 
 
 def precision(device: torch.device) -> torch.dtype:
@@ -186,20 +215,50 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def _tables(layout: Layout, channels: int) -> dict[str, Tensor]:
-    """Return what is looked up where."""
+def _placed(numbers: _Numbers, device: torch.device) -> _Numbers:
+    """Bring tables to a device, and what is no index to its most precise type."""
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, Constants):
+            return _placed(value, device)
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(device, precision(device) if value.is_floating_point() else value.dtype)
+
+    return type(numbers)(*map(placed, numbers))
+
+
+def _tables(layout: Layout, channels: int) -> Tables:
     terms, filters = layout.terms, len(layout.rows)
     kernels, operators = filters + len(layout.two_scales), len(layout.operators)
-    x, y = terms.kernel * operators + terms.x, (kernels + terms.kernel) * operators + terms.y
-    return {
-        "scale": layout.scale.where(layout.scale >= 0, len(layout.variances)).flatten(),
-        "two_scales": layout.two_scales,
-        "gap": layout.gap,
-        "profile": torch.cat([x, y]),
-        "coefficient": terms.coefficient,
-        "filter": terms.filter,
-        "order": _order(layout.rows, channels),
-    }
+    x, product = _products(terms, filters, operators)
+    return Tables(
+        constants=constants_of(layout.operators, layout.size, layout.window),
+        scale=layout.scale.flatten(),
+        fixed=layout.fixed,
+        two_scales=layout.two_scales,
+        gap=layout.gap,
+        products=len(x),
+        profile=torch.cat([(kernels + terms.kernel) * operators + terms.y, x]),
+        product=product,
+        coefficient=terms.coefficient,
+        filter=terms.filter,
+        weight=terms.weight,
+        order=_order(layout.rows, channels),
+    )
+
+
+def _products(terms: Terms, filters: int, operators: int) -> tuple[Tensor, Tensor]:
+    """Return the profile along x of each outer product of each filter, and to which of them each term belongs."""
+    profile = terms.kernel * operators + terms.x
+    pairs, index = torch.unique(torch.stack([terms.filter, profile]), dim=1, return_inverse=True)
+    owner, known = pairs[0].contiguous(), pairs[1]
+    rank = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
+    most = int(rank.max()) + 1
+    place = owner * most + rank
+    x = torch.zeros(filters * most, dtype=torch.long)
+    x[place] = known
+    return x, place[index]
 
 
 def _norms(layout: Layout) -> Tensor:
@@ -213,3 +272,8 @@ def _order(rows: Tensor, channels: int) -> Tensor:
     kept = torch.ones(channels, dtype=torch.bool)
     kept[rows] = False
     return torch.argsort(torch.cat([rows, kept.nonzero()[:, 0]]))
+
+
+def _with_channels(filters: Tensor, like: Tensor) -> Tensor:
+    """Add the axis of channels, in memory where it lies in `like`, for a convolution takes the layout of its weight."""
+    return filters[..., None].permute(0, 3, 1, 2) if like.stride(1) == 1 else filters[:, None]

@@ -51,8 +51,24 @@ def copied(module: nn.Module, bank: FilterBank) -> tuple[nn.Module, dict[str, nn
     opened = open_module(module)
     here = {name: _shape(layer) for name, layer in depthwise_layers(module, opened).items()}
     check_same_layers(here, bank, label=opened.label)
-    network = deepcopy(unwrapped(module))
+    network = copy_of(module)
     return network, depthwise_layers(network, opened)
+
+
+def copy_of(module: nn.Module) -> nn.Module:
+    """Copy a network without data-parallel and compiled wrappers around it.
+
+    Pruning and weight normalisation leave behind what they computed last, and such tensors with a history cannot be
+    copied as they are; the copy has their values.
+    """
+    network = unwrapped(module)
+    computed = [
+        value
+        for layer in network.modules()
+        for value in vars(layer).values()
+        if isinstance(value, torch.Tensor) and value.grad_fn is not None
+    ]
+    return deepcopy(network, {id(value): value.detach().clone() for value in computed})
 
 
 def _shape(layer: nn.Conv2d) -> tuple[int, ...]:
@@ -62,23 +78,25 @@ def _shape(layer: nn.Conv2d) -> tuple[int, ...]:
 def make_plain(layer: nn.Conv2d, name: str) -> nn.Parameter:
     """Give a layer a weight of its own that is a parameter with the present values, and return it.
 
-    Parametrizations, pruning and weight normalisation of the weight are taken off.
+    Parametrizations, pruning and weight normalisation of the weight are taken off. It takes gradients unless it was a
+    parameter without.
 
     Raises
     ------
     ModelError
         If the weight is computed in some other way.
     """
+    before = layer._parameters.get("weight")
+    present = layer.weight.detach().clone()
     if parametrize.is_parametrized(layer, "weight"):
-        weight = layer.weight.detach().clone()
         kind = type(layer)  # made for this layer, but its copies have the same, and what is taken off goes off from it
         layer.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
         parametrize.remove_parametrizations(layer, "weight")
-    else:
-        if "weight" not in layer._parameters:
-            _stop_computing(layer, name)
-        weight = layer.weight.detach().clone()
-    layer.weight = nn.Parameter(weight)
+    elif before is None:
+        _stop_computing(layer, name)
+    others = {key: layer._parameters.pop(key) for key in list(layer._parameters) if key != "weight"}
+    layer.weight = nn.Parameter(present, requires_grad=before is None or before.requires_grad)
+    layer._parameters.update(others)  # so that the weight comes first, as it did
     return layer.weight
 
 

@@ -2,28 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import product
 from typing import Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from scalekeys.fitting import Fit
 from scalekeys.networks.profiles import IMPULSE
 from scalekeys.networks.scales import UNIT, log_parameter
-from scalekeys.scalespace import DIFFERENCES, FAMILIES, Family, Term, Window, discrete_gaussian
+from scalekeys.scalespace import DIFFERENCES, FAMILIES, Family, Term, Window
 
 Tie: TypeAlias = Literal["none", "filter", "layer", "network"]
 TIES: tuple[Tie, ...] = get_args(Tie)
 WIDE_TIES = ("layer", "network")
 """The ties under which all filters of a layer have one scale."""
 
-_PINNED = -1
+_FIXED = -1
+_OPERATORS = (*DIFFERENCES, IMPULSE)
 
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """Outer products of two profiles, of which filters are sums; the first ones are one of each filter, in their order.
+    """Outer products of two profiles, of which filters are sums.
 
     Parameters
     ----------
@@ -45,9 +48,6 @@ class Terms:
     coefficient: Int[Tensor, "terms"]
     weight: Float[Tensor, "terms"]
 
-    def __getitem__(self, rows: Tensor) -> "Terms":
-        return Terms(*(getattr(self, field.name)[rows] for field in fields(self)))
-
     @classmethod
     def joined(cls, parts: Sequence["Terms"]) -> "Terms":
         """Put lists of terms one after another."""
@@ -66,8 +66,10 @@ class Layout:
     rows : Tensor of int64, shape (filters,)
         Which filters of the layer these are.
     scale : Tensor of int64, shape (2, filters)
-        Which scale parameter each has along (x, y); -1 for t = 0, along an axis of one tap.
+        Which scale parameter each has along (x, y), or beyond these, along an axis of one tap, which fixed variance.
     variances : Tensor, shape (scales,)
+    fixed : Tensor, shape (fixed,)
+        Along one tap a scale is but a factor, so that it stays as it was fitted.
     two_scales : Tensor of int64, shape (pairs,)
         Which of the filters have a second kernel, of a larger scale; it follows the kernels of the filters.
     gap : Tensor of int64, shape (pairs,)
@@ -87,6 +89,7 @@ class Layout:
     rows: Int[Tensor, "filters"]
     scale: Int[Tensor, "2 filters"]
     variances: Float[Tensor, "scales"]
+    fixed: Float[Tensor, "fixed"]
     two_scales: Int[Tensor, "pairs"]
     gap: Int[Tensor, "pairs"]
     gaps: Float[Tensor, "gaps"]
@@ -113,31 +116,36 @@ def layout_of(fit: Fit, where: Tensor, rows: Tensor, size: tuple[int, int], tie:
         Which scales are one parameter; those of a network are tied by the caller.
     """
     values = fit.values
-    families = [FAMILIES[fit.spec.families[index]] for index in values.family[where].tolist()]
-    parameters = values.parameters[where].cpu().double()
-    coefficients = values.coefficients[where].cpu().double()
-    labels = _scale_labels(families, size, tie)
-    pinned = labels == _PINNED
-    unseen = discrete_gaussian(torch.where(pinned, parameters.T, 0.0), 0)[..., 0].prod(0)  # what T(0; t) is there
-    operators = _operators(families)
-    terms, flat, owner = _mixture(families, operators, parameters[:, 1], coefficients * unseen[:, None])
-    scale, variances = _tied(labels, _variances(families, parameters))
-    two_scales = torch.tensor([number for number, family in enumerate(families) if family.two_scales], dtype=torch.long)
-    gap, gaps = _tied(torch.zeros_like(two_scales) if tie in WIDE_TIES else two_scales, parameters[two_scales, 1])
+    families = [FAMILIES[name] for name in fit.spec.families]
+    kind = values.family[where].cpu().long()
+    parameters, given, offset = (
+        numbers[where].detach().cpu().double() for numbers in (values.parameters, values.coefficients, values.offset)
+    )
+    isotropic = torch.tensor([family.isotropic for family in families])[kind]
+    two_scales = torch.tensor([family.two_scales for family in families])[kind].nonzero()[:, 0]
+    labels = _scale_labels(isotropic, size, tie)
+    along_y = torch.where(isotropic, parameters[:, 0], parameters[:, 1])
+    fitted = torch.stack([parameters[:, 0], along_y])
+    scale, variances, fixed = _tied(labels, fitted)
+    gap, gaps, _ = _tied(torch.zeros_like(two_scales) if tie in WIDE_TIES else two_scales, parameters[two_scales, 1])
+    weights = _weights(families, kind, given, parameters[:, 1])
+    used = _used(families, kind) & (weights != 0) if fit.spec.terms else _used(families, kind)
+    terms, operators = _compressed(_terms(families, kind, used, two_scales))
     return Layout(
         size=size,
         window=fit.spec.window,
         rows=rows,
         scale=scale,
         variances=variances,
+        fixed=fixed,
         two_scales=two_scales,
         gap=gap,
         gaps=gaps,
         operators=operators,
-        terms=_with_second_kernels(terms, two_scales, len(families)),
-        coefficients=flat,
-        owner=owner,
-        offset=values.offset[where].cpu().double(),
+        terms=terms,
+        coefficients=weights[used],
+        owner=used.nonzero()[:, 0],
+        offset=offset,
     )
 
 
@@ -152,80 +160,76 @@ def geometric_mean(variances: Float[Tensor, "scales"]) -> Float[Tensor, "1"]:
     return UNIT * torch.expm1(log_parameter(variances).mean(0, keepdim=True))
 
 
-def _variances(families: Sequence[Family], parameters: Tensor) -> Tensor:
-    """Return the variances (t_x, t_y) of each filter, shape (2, filters)."""
-    isotropic = torch.tensor([family.isotropic for family in families])
-    return torch.stack([parameters[:, 0], torch.where(isotropic, parameters[:, 0], parameters[:, 1])])
+def _scale_labels(isotropic: Tensor, size: tuple[int, int], tie: Tie) -> Tensor:
+    """Return a label for each filter and axis, shape (2, filters), equal where one scale serves; -1 if it is fixed."""
+    number = torch.arange(len(isotropic))
+    y = torch.where(isotropic, number, number + len(isotropic)) if tie == "none" else number
+    labels = torch.zeros(2, len(isotropic), dtype=torch.long) if tie in WIDE_TIES else torch.stack([number, y])
+    seen = torch.tensor([[size[1] > 1], [size[0] > 1]]) | isotropic
+    return torch.where(seen, labels, _FIXED)
 
 
-def _scale_labels(families: Sequence[Family], size: tuple[int, int], tie: Tie) -> Tensor:
-    """Return a label for each filter and axis, shape (2, filters), equal where one scale serves; -1 for none."""
-    number = torch.arange(len(families))
-    isotropic = torch.tensor([family.isotropic for family in families])
-    y = torch.where(isotropic, number, number + len(families)) if tie == "none" else number
-    labels = torch.zeros(2, len(families), dtype=torch.long) if tie in WIDE_TIES else torch.stack([number, y])
-    seen = torch.tensor([[size[1] > 1], [size[0] > 1]]) | isotropic  # along one tap a scale is but a factor
-    return torch.where(seen, labels, _PINNED)
-
-
-def _tied(labels: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return labels numbered from 0, all but -1, and for each the mean of its values."""
-    wanted = labels != _PINNED
+def _tied(labels: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return labels numbered from 0, for each the mean of its values, and the values that are fixed, numbered after."""
+    wanted = labels != _FIXED
     known, index = torch.unique(labels[wanted], return_inverse=True)
-    numbers = torch.full_like(labels, _PINNED)
-    numbers[wanted] = index
     sums = values.new_zeros(len(known)).index_add_(0, index, log_parameter(values[wanted]))
-    counts = torch.bincount(index, minlength=len(known))
-    return numbers, UNIT * torch.expm1(sums / counts)
+    means = UNIT * torch.expm1(sums / torch.bincount(index, minlength=len(known)))
+    fixed = values[~wanted]
+    numbers = torch.empty_like(labels)
+    numbers[wanted], numbers[~wanted] = index, len(known) + torch.arange(len(fixed))
+    return numbers, means, fixed
 
 
-def _operators(families: Sequence[Family]) -> tuple[str, ...]:
-    """Return the operators that occur, in the order of their table."""
-    used = {name for family in set(families) for term in family.terms for name in (term.x, term.y)}
-    used |= {IMPULSE for family in families if family.has_alpha}
-    return tuple(name for name in (*DIFFERENCES, IMPULSE) if name in used)
+def _components(family: Family) -> tuple[tuple[Term, ...], ...]:
+    """Return the components that a filter of a family weights, the unit impulse among them."""
+    return (*family.components, (Term(IMPULSE, IMPULSE),)) if family.has_alpha else family.components
 
 
-def _mixture(
-    families: Sequence[Family], operators: tuple[str, ...], strength: Tensor, coefficients: Tensor
-) -> tuple[Terms, Tensor, Tensor]:
-    """Return the terms of the first kernels, all coefficients family by family, and whose they are.
+def _members(families: Sequence[Family], kind: Tensor) -> list[tuple[Family, Tensor]]:
+    """Return which filters are of each family, for those that occur."""
+    return [(families[code], (kind == code).nonzero()[:, 0]) for code in kind.unique()]
 
-    The strength of a sharpening becomes a coefficient: ``a (impulse + alpha K)`` is ``a alpha`` times K and ``a`` times
-    the impulse.
+
+def _weights(families: Sequence[Family], kind: Tensor, given: Tensor, strength: Tensor) -> Tensor:
+    """Return what each filter weights the components of its family by, shape (filters, components).
+
+    The strength of a sharpening is part of it: ``a (impulse + alpha K)`` is ``a alpha`` times K and ``a`` times the
+    impulse.
     """
-    first, more, values, owners, start = [], [], [], [], 0
-    for kind in dict.fromkeys(families):
-        rows = torch.tensor([number for number, family in enumerate(families) if family is kind])
-        mine, components = coefficients[rows, : len(kind.components)], kind.components
-        if kind.has_alpha:
-            mine = torch.cat([strength[rows, None] * mine, kind.impulse * mine.sum(1, keepdim=True)], dim=1)
-            components = (*components, (Term(IMPULSE, IMPULSE),))
-        numbers = start + torch.arange(mine.numel()).reshape(mine.shape)
-        start += mine.numel()
-        values.append(mine.flatten())
-        owners.append(rows.repeat_interleave(mine.shape[1]))
-        found = [
-            _terms(term, operators, rows, numbers[:, column])
-            for column, component in enumerate(components)
-            for term in component
-        ]
-        first.append(found[0])
-        more += found[1:]
-    beginning = Terms.joined(first)
-    terms = Terms.joined([beginning[torch.argsort(beginning.filter)], *more])
-    return terms, torch.cat(values), torch.cat(owners)
+    weights = F.pad(given, (0, 1))
+    for family, rows in _members(families, kind):
+        if family.has_alpha:
+            weights[rows, 0] = strength[rows] * given[rows, 0]
+            weights[rows, 1] = family.impulse * given[rows, 0]
+    return weights
 
 
-def _terms(term: Term, operators: tuple[str, ...], rows: Tensor, coefficient: Tensor) -> Terms:
-    """Return the same term of several filters."""
-    x, y = (torch.full_like(rows, operators.index(name)) for name in (term.x, term.y))
-    return Terms(rows, rows, x, y, coefficient, torch.full_like(rows, term.weight, dtype=torch.float64))
+def _used(families: Sequence[Family], kind: Tensor) -> Tensor:
+    """Tell how many components the family of each filter has, as a mask of the shape of their weights."""
+    counts = torch.tensor([len(_components(family)) for family in families])
+    most = max(len(family.components) for family in families) + 1
+    return torch.arange(most) < counts[kind, None]
 
 
-def _with_second_kernels(terms: Terms, two_scales: Tensor, filters: int) -> Terms:
-    """Add for each filter with two scales the same terms at the larger one, subtracted."""
-    second = torch.full((filters,), _PINNED)
-    second[two_scales] = filters + torch.arange(len(two_scales))
-    twice = terms[(second[terms.filter] >= 0).nonzero()[:, 0]]
-    return Terms.joined([terms, replace(twice, kernel=second[twice.filter], weight=-twice.weight)])
+def _terms(families: Sequence[Family], kind: Tensor, used: Tensor, two_scales: Tensor) -> Terms:
+    """Return the terms of all filters; a filter with two scales has the same twice, the second time subtracted."""
+    place = used.flatten().cumsum(0).view_as(used) - 1
+    found = []
+    for family, members in _members(families, kind):
+        for number, component in enumerate(_components(family)):
+            rows = members[used[members, number]]
+            kernels = [(rows, 1.0)]
+            if family.two_scales:
+                kernels.append((len(kind) + torch.searchsorted(two_scales, rows), -1.0))
+            for term, (kernel, sign) in product(component, kernels):
+                x, y = (torch.full_like(rows, _OPERATORS.index(name)) for name in (term.x, term.y))
+                weight = torch.full_like(rows, sign * term.weight, dtype=torch.float64)
+                found.append(Terms(rows, kernel, x, y, place[rows, number], weight))
+    return Terms.joined(found)
+
+
+def _compressed(terms: Terms) -> tuple[Terms, tuple[str, ...]]:
+    """Return terms with numbers of the operators that occur, and the names of these."""
+    used, numbers = torch.unique(torch.stack([terms.x, terms.y]), return_inverse=True)
+    return replace(terms, x=numbers[0], y=numbers[1]), tuple(_OPERATORS[number] for number in used)

@@ -9,7 +9,12 @@ from scalekeys.networks.layers import copied, make_plain, write
 
 
 def replace(
-    module: nn.Module, modelled: Modelled, *, layers: Sequence[str] | None = None, min_r2: float | None = None
+    module: nn.Module,
+    modelled: Modelled,
+    *,
+    layers: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
+    min_r2: float | None = None,
 ) -> nn.Module:
     """Return a copy of a network whose depthwise filters are replaced by their models.
 
@@ -17,10 +22,12 @@ def replace(
     ----------
     module : nn.Module
         The network; it stays as it is. Data-parallel and compiled wrappers around it are left off in the copy.
-    modelled : Fit, KeyAssignment or Replacement
+    modelled : Fit, KeyAssignment, NoiseModel or Replacement
         Models of the filters that :func:`scalekeys.extract` gives for this network.
     layers : sequence of str, optional
         Only in the layers of these names, in which ``*`` stands for anything; by default in all.
+    keep : sequence of str, optional
+        Not in the layers of these names.
     min_r2 : float, optional
         Only filters of whose energy the model explains at least this share; by default all that have a model.
 
@@ -35,7 +42,7 @@ def replace(
     CheckpointError
         If the network cannot be read.
     FilterError
-        If no layer has such a name, or the threshold is no number up to 1.
+        If no layer has such a name, or all that have are kept, or the threshold is no number up to 1.
     ModelError
         If the models are those of another network: layers of other names, or filters of other shapes.
 
@@ -55,7 +62,7 @@ def replace(
     True
     """
     network, found = copied(module, modelled.bank)
-    chosen = replacement(modelled, layers=layers, min_r2=min_r2)
+    chosen = replacement(modelled, layers=layers, keep=keep, min_r2=min_r2)
     start = 0
     for layer in chosen.filters:
         rows = chosen.replaced[start : start + len(layer)].nonzero()[:, 0]

@@ -63,14 +63,14 @@ class Scales(nn.Module):
         self.theta = nn.Parameter(into(variances), requires_grad=learned)
         self.gap = nn.Parameter(into(gaps), requires_grad=learned) if len(gaps) else None
 
-    def variances(self, like: torch.dtype) -> Tensor:
+    def variances(self) -> Tensor:
         """Return the variances, negative where t is 0."""
-        return _KINDS[self.kind][1](self.theta.to(like))
+        return _KINDS[self.kind][1](self.theta)
 
-    def gaps(self, like: torch.dtype) -> Tensor:
+    def gaps(self) -> Tensor:
         """Return the gaps, negative where they are 0; there must be some."""
         assert self.gap is not None
-        return _KINDS[self.kind][1](self.gap.to(like))
+        return _KINDS[self.kind][1](self.gap)
 
     def extra_repr(self) -> str:
         """Say how many there are."""
