@@ -1,6 +1,7 @@
 """Architectures of the field with random weights: read, fit, replace, constrain, train, bake and export each of them.
 
-By default the exporter of TorchScript writes the ONNX file, in a tenth of the time of the other, which runs with -m slow.
+By default the exporter of TorchScript writes the ONNX file, in a tenth of the time of the other; that one runs with
+-m slow.
 """
 
 import warnings

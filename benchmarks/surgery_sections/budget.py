@@ -1,0 +1,48 @@
+"""MCUNet with fewer depthwise numbers: models chosen filter by filter within a budget (``sk.compress``).
+
+The filters of 5x5 and 7x7 are compressed, with the images of one half, to shares of their parameters, and the network
+is evaluated on the other half. Filters of 3x3 stay.
+"""
+
+import argparse
+import time
+from typing import Any
+
+import scalekeys as sk
+from fit_sections.record import Progress, table
+from surgery_sections.halves import Halves
+
+HELP = "compress the wide filters of MCUNet to shares of their parameters"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--budgets", nargs="+", type=float, default=(0.2, 0.3, 0.4, 0.49))
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    halves, rows = Halves(), []
+    wide = [layer.name for layer in sk.extract(halves.network).layers if layer.size[0] > 3]
+    progress = Progress("budgets", 2 * len(arguments.budgets))
+    for budget in arguments.budgets:
+        found, start = [], time.perf_counter()
+        for images in halves.each():
+            found.append(sk.compress(halves.network, images, budget=budget, layers=wide))
+            progress.advance(1)
+        seconds = (time.perf_counter() - start) / 2
+        result = halves.evaluate([one.module for one in found])
+        difference = result.difference(halves.original)
+        rows.append(
+            {
+                "budget": budget,
+                "share": round(max(one.share for one in found), 3),
+                "top1": round(100 * result.top1, 1),
+                "less_original": round(100 * difference.value, 1),
+                "from": round(100 * difference.interval[0], 1),
+                "to": round(100 * difference.interval[1], 1),
+                "seconds": round(seconds, 1),
+                "models": found[0].chosen.to_pandas().set_index("model").filters.to_dict(),
+            }
+        )
+    shown = [{key: value for key, value in row.items() if key != "models"} for row in rows]
+    table(f"top-1 in percent; the original has {100 * halves.original.top1:.1f}", shown)
+    return {"original_top1": round(100 * halves.original.top1, 1), "rows": rows}
