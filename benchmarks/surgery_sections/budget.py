@@ -43,6 +43,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 "models": found[0].chosen.to_pandas().set_index("model").filters.to_dict(),
             }
         )
-    shown = [{key: value for key, value in row.items() if key != "models"} for row in rows]
-    table(f"top-1 in percent; the original has {100 * halves.original.top1:.1f}", shown)
     return {"original_top1": round(100 * halves.original.top1, 1), "rows": rows}
+
+
+def show(results: dict[str, Any]) -> None:
+    rows = [{key: value for key, value in row.items() if key != "models"} for row in results["rows"]]
+    table(f"top-1 in percent; the original has {results['original_top1']}", rows)

@@ -61,7 +61,7 @@ class Halves:
         return sk.recalibrate(network, images, self.network)
 
 
-def top1_of(ways: dict[str, sk.Evaluation], original: sk.Evaluation) -> dict[str, float | None]:
+def top1_of(ways: dict[str, sk.Evaluation], original: sk.Evaluation) -> dict[str, float]:
     """Return top-1 in percent for each way, and how far the best is from the original, with its interval."""
     best = max(ways.values(), key=lambda one: one.top1)
     difference = best.difference(original)

@@ -57,8 +57,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             }
         )
         progress.advance(1)
-    table(f"top-1 in percent; the original has {100 * halves.original.top1:.1f}", rows)
     return {"original_top1": round(100 * halves.original.top1, 1), "rows": rows}
+
+
+def show(results: dict[str, Any]) -> None:
+    table(f"top-1 in percent; the original has {results['original_top1']}", results["rows"])
 
 
 def _modelled(halves: Halves, model: str, to: str, images: list[Tensor]) -> Any:
