@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +38,6 @@ CANDIDATES = (
 """The models that compete for each filter beside itself."""
 
 _HALVINGS = 6
-_FEWEST = 0.02  # the smallest share of the parameters that is tried
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,34 +128,59 @@ def compress(
     Compression(36.0 % of the depthwise parameters)
     """
     _check(budget, tolerance)
-    say = progress or (lambda _: None)
     labelled = None if tolerance is None else list(labelled_images_of(batches, module))
-    images = list(images_of(batches, module)) if labelled is None else [one for one, _ in labelled]
-    bank = open_module(module).bank()
-    say("measuring what filters see")
-    covariance = patch_covariance(module, images)
-    say("measuring what depends on them")
-    weights = sensitivity(module, images, seed=seed)
-    candidates, losses = [], []
-    for name in models:
-        say(f"modelling by {name}")
-        candidates.append(_candidate(bank, name, covariance, layers))
-        losses.append(_loss(candidates[-1], covariance, weights))
-    whole = _taps_of(bank, layers)
-    outside = int(taps_of(bank).sum()) - whole
-
-    def compressed(share: float) -> Compression:
-        say(f"trying {100 * share:.1f} % of the parameters")
-        chosen = within_budget(candidates, losses, outside + int(share * whole))
-        network = recalibrate(replace(module, chosen), images, reference=module)
-        return Compression(network, chosen, (int(chosen.numbers.sum()) - outside) / whole)
-
+    images = batches if labelled is None else [one for one, _ in labelled]
+    compressor = Compressor(module, images, models=models, layers=layers, seed=seed, progress=progress)
     if budget is not None:
-        return compressed(budget)
+        return compressor.within(budget)
     assert labelled is not None
     assert tolerance is not None
-    fewest = _fewest(candidates) - outside
-    return _within_tolerance(compressed, module, labelled, tolerance, ceil(1000 * fewest / whole) / 1000)
+    return _within_tolerance(compressor, labelled, tolerance)
+
+
+class Compressor:
+    """A network with the models of its filters and what each of them costs, ready to be compressed to any budget.
+
+    Parameters are those of :func:`compress`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        batches: Batches,
+        *,
+        models: Sequence[str] = CANDIDATES,
+        layers: Sequence[str] | None = None,
+        seed: int = 0,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self._say = progress or (lambda _: None)
+        self.module, self.images = module, list(images_of(batches, module))
+        bank = open_module(module).bank()
+        self._say("measuring what filters see")
+        covariance = patch_covariance(module, self.images)
+        self._say("measuring what depends on them")
+        weights = sensitivity(module, self.images, seed=seed)
+        self._candidates, self._losses = [], []
+        for name in models:
+            self._say(f"modelling by {name}")
+            self._candidates.append(_candidate(bank, name, covariance, layers))
+            self._losses.append(_loss(self._candidates[-1], covariance, weights))
+        self._whole = _taps_of(bank, layers)
+        self._outside = int(taps_of(bank).sum()) - self._whole
+
+    @property
+    def fewest(self) -> float:
+        """The smallest share of the parameters with which the models do."""
+        fewest = int(torch.stack([one.numbers for one in self._candidates]).amin(0).sum()) - self._outside
+        return fewest / self._whole
+
+    def within(self, budget: float) -> Compression:
+        """Compress to a share of the parameters of the layers in question."""
+        self._say(f"trying {100 * budget:.1f} % of the parameters")
+        chosen = within_budget(self._candidates, self._losses, self._outside + int(budget * self._whole))
+        network = recalibrate(replace(self.module, chosen), self.images, reference=self.module)
+        return Compression(network, chosen, (int(chosen.numbers.sum()) - self._outside) / self._whole)
 
 
 def _check(budget: float | None, tolerance: float | None) -> None:
@@ -191,24 +214,13 @@ def _taps_of(bank: FilterBank, layers: Sequence[str] | None) -> int:
     return sum(layer.filters.numel() for layer, mine in zip(bank, chosen, strict=True) if mine)
 
 
-def _fewest(candidates: Sequence[Replacement]) -> int:
-    """Return how many numbers the cheapest models take together."""
-    return int(torch.stack([one.numbers for one in candidates]).amin(0).sum())
-
-
-def _within_tolerance(
-    compressed: Callable[[float], Compression],
-    module: nn.Module,
-    labelled: Batches,
-    tolerance: float,
-    fewest: float,
-) -> Compression:
+def _within_tolerance(compressor: Compressor, labelled: Batches, tolerance: float) -> Compression:
     """Look for the smallest share that loses no more than the tolerance, by halving."""
-    before = evaluate(module, labelled)
-    low, high, best = max(_FEWEST, fewest), 1.0, None
+    before = evaluate(compressor.module, labelled)
+    low, high, best = compressor.fewest, 1.0, None
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        found = compressed(middle)
+        found = compressor.within(middle)
         after = evaluate(found.module, labelled)
         if 100 * (before.top1 - after.top1) <= tolerance:
             high, best = middle, Compression(found.module, found.chosen, found.share, before, after)
