@@ -1,7 +1,6 @@
 """Architectures of the field with random weights: read, fit, replace, constrain, train, bake and export each of them.
 
-By default the exporter of TorchScript writes the ONNX file, in a tenth of the time of the other; that one runs with
--m slow.
+By default the exporter of TorchScript writes the ONNX file, which takes a tenth of the time; -m slow runs the other.
 """
 
 import warnings

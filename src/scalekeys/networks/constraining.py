@@ -105,7 +105,6 @@ def constrain(
         weight = make_plain(layer, name)
         scales = shared or Scales(layout.variances, layout.gaps, scale, learned=learned)
         kernel = ScaleSpaceKernel(layout, layer.out_channels, scales, learn, weight.device)
-        kernel.train(layer.training)
         parametrize.register_parametrization(layer, "weight", kernel, unsafe=True)
         if kernel.is_whole:
             layer.get_parameter("parametrizations.weight.original").requires_grad_(False)  # there is nothing in it

@@ -201,7 +201,8 @@ class ScaleSpaceKernel(nn.Module):
             return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
         super()._apply(keeping_the_type, recurse)  # type: ignore[no-untyped-call]
-        self._tables = self._here()
+        if not self.offset.is_meta:  # from where tables would not come back
+            self._tables = self._here()
         return self
 
     def extra_repr(self) -> str:
