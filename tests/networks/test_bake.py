@@ -6,26 +6,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from depthwise_network import DEPTHWISE, depthwise_network, images, kernels_of
+from depthwise_network import DEPTHWISE, images, kernels_of
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 import scalekeys as sk
-
-
-@pytest.fixture
-def network():
-    return depthwise_network()
-
-
-@pytest.fixture(scope="module")
-def fit():
-    return sk.fit(sk.extract(depthwise_network()))
-
-
-@pytest.fixture
-def constrained(network, fit):
-    return sk.constrain(network, fit, "scales+amplitudes")
 
 
 def test_layers_are_plain_and_outputs_the_same(network, constrained):

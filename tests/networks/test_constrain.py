@@ -9,7 +9,6 @@ from depthwise_network import (
     DEPTHWISE,
     ZERO,
     constrained_layer,
-    depthwise_network,
     images,
     kernel_of,
     kernels_of,
@@ -36,21 +35,6 @@ LEARNED = {
     "scales+amplitudes": {"scales.theta", "amplitude", "offset"},
     "scales+coefficients": {"scales.theta", "coefficients", "offset"},
 }
-
-
-@pytest.fixture
-def network():
-    return depthwise_network()
-
-
-@pytest.fixture(scope="module")
-def fit():
-    return sk.fit(sk.extract(depthwise_network()))
-
-
-@pytest.fixture
-def constrained(network, fit):
-    return sk.constrain(network, fit, "scales+amplitudes")
 
 
 def assert_same_start(constrained, replaced):

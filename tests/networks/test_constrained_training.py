@@ -15,21 +15,6 @@ import scalekeys as sk
 from scalekeys.networks.kernels import LEARN
 
 
-@pytest.fixture
-def network():
-    return depthwise_network()
-
-
-@pytest.fixture(scope="module")
-def fit():
-    return sk.fit(sk.extract(depthwise_network()))
-
-
-@pytest.fixture
-def constrained(network, fit):
-    return sk.constrain(network, fit, "scales+amplitudes")
-
-
 def weights_of(network):
     return [network.get_submodule(name).weight for name in DEPTHWISE]
 

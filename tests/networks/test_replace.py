@@ -4,22 +4,12 @@ import copy
 
 import pytest
 import torch
-from depthwise_network import CONSTANT, DEPTHWISE, ZERO, depthwise_network, images
+from depthwise_network import CONSTANT, DEPTHWISE, ZERO, images
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 import scalekeys as sk
 from scalekeys.errors import CheckpointError, FilterError, ModelError
-
-
-@pytest.fixture
-def network():
-    return depthwise_network()
-
-
-@pytest.fixture(scope="module")
-def fit():
-    return sk.fit(sk.extract(depthwise_network()))
 
 
 def test_models_stand_in_the_place_of_filters(network, fit):
