@@ -124,8 +124,9 @@ def compress(
     --------
     >>> generator = torch.Generator().manual_seed(0)
     >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 5, groups=4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    >>> compress(network, torch.randn(20, 3, 9, 9, generator=generator), budget=0.4, models=["jet1", "sparse6"])
-    Compression(36.0 % of the depthwise parameters)
+    >>> images = torch.randn(20, 3, 9, 9, generator=generator)
+    >>> compress(network, images, budget=0.4, models=["jet1", "sparse6"]).share <= 0.4
+    True
     """
     _check(budget, tolerance)
     labelled = None if tolerance is None else list(labelled_images_of(batches, module))
