@@ -6,11 +6,14 @@ The public names load on first use, so that importing the package, and ``scaleke
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from scalekeys.version import __version__
+
 if TYPE_CHECKING:
-    from scalekeys import scalespace
+    from scalekeys import atlas, scalespace
     from scalekeys.checkpoints import extract, write_replaced
     from scalekeys.clustering import KChoice, Keys, choose_k, cluster
     from scalekeys.errors import (
+        AtlasError,
         CheckpointError,
         DataError,
         FilterError,
@@ -54,12 +57,11 @@ if TYPE_CHECKING:
     )
     from scalekeys.report import write_report
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "scalekeys.checkpoints": ("extract", "write_replaced"),
     "scalekeys.clustering": ("KChoice", "Keys", "choose_k", "cluster"),
     "scalekeys.errors": (
+        "AtlasError",
         "CheckpointError",
         "DataError",
         "FilterError",
@@ -102,12 +104,13 @@ _HOMES = {
         "sensitivity",
     ),
     "scalekeys.report": ("write_report",),
-    "scalekeys.scalespace": ("scalespace",),
 }
+_MODULES = ("atlas", "scalespace")
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MASTER_KEY_FAMILIES",
+    "AtlasError",
     "CheckpointError",
     "Compression",
     "DataError",
@@ -130,6 +133,7 @@ __all__ = [
     "Spread",
     "__version__",
     "assign_keys",
+    "atlas",
     "bake",
     "choose_k",
     "cluster",
@@ -159,11 +163,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    try:
-        module = import_module(_HOME_OF[name])
-    except KeyError:
-        raise AttributeError(f"module 'scalekeys' has no attribute {name!r}") from None
-    return module if name == "scalespace" else getattr(module, name)
+    if name in _MODULES:
+        return import_module(f"scalekeys.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'scalekeys' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -31,3 +31,7 @@ class MissingExtraError(ScaleKeysError, ImportError):
 
 class OutputError(ScaleKeysError):
     """A result cannot be written where the user asked for it."""
+
+
+class AtlasError(ScaleKeysError):
+    """An atlas is missing, busy or made by a newer version, or is asked what it cannot answer."""

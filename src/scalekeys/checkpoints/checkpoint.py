@@ -5,7 +5,7 @@ it. Shapes come first and values only when asked for, so that a network of gigab
 layer keeps the key of its tensor, which together with `entry` says where in the source its values stand.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -103,12 +103,26 @@ class Checkpoint:
         CheckpointError
             If there are none, or their values are not floating-point numbers, missing or damaged.
         """
+        return FilterBank(tuple(self.stream()), model=self.model, notes=self.remarks)
+
+    def stream(self) -> Iterator[LayerFilters]:
+        """Load the depthwise filters layer by layer, for networks that need not be in memory as a whole.
+
+        Raises
+        ------
+        CheckpointError
+            As :meth:`bank` does, when it comes to that layer.
+        """
         if not self.layers:
             raise CheckpointError(f"{self.label}: has no depthwise layers to read; {self._instead()}")
-        layers = tuple(self._read(layer, depth) for depth, layer in enumerate(self.layers))
+        for depth, layer in enumerate(self.layers):
+            yield self._read(layer, depth)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and a sentence on depthwise layers that are not read, if there are any."""
         left_out = f"left out {listed(self.unread, limit=3)}: {_READ}"
-        notes = (*self.notes, left_out) if self.unread else self.notes
-        return FilterBank(layers, model=self.model, notes=notes)
+        return (*self.notes, left_out) if self.unread else self.notes
 
     def _instead(self) -> str:
         if self.unread:

@@ -1,6 +1,7 @@
 """``.safetensors``: a header of shapes, then the values; only what is asked for is read."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,14 +53,25 @@ def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
         If the file is damaged or cut short, or `weights` is given.
     """
     refuse_choice(str(path), weights)
-    try:
-        file = safe_open(str(path), framework="pt", device="cpu")
+    with _opened(path) as file:
         tensors = {key: _info(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None
-    load: Callable[[str], Tensor] = file.get_tensor
+
+    def load(key: str) -> Tensor:
+        with _opened(path) as file:  # what one mapping of the file has read, it keeps in memory
+            values: Tensor = file.get_tensor(key)
+            return values
+
     opened = from_state_dict(tensors, load, label=str(path), model=path.stem, in_network_order=False)
     return replace(opened, copying=Copying(partial(write_safetensors, path), files=(path,)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None
 
 
 def _info(part: Any) -> TensorInfo:

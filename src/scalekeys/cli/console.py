@@ -1,7 +1,7 @@
 """What a person sees on the terminal: progress on standard error, a summary on standard output."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from scalekeys.cli.cells import decimal, percentage, plain_table
 from scalekeys.report.summary import FamilySummary, Quality, Summary
 
 _BARS_OF_HUBS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
@@ -95,21 +96,3 @@ def _family_table(families: tuple[FamilySummary, ...]) -> Table:
             decimal(row.median_sigma_y),
         )
     return table
-
-
-def plain_table(*headers: str, left: Collection[int] = (0,)) -> Table:
-    """Make a table without lines, its columns to the right but for those at the positions `left`."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index in left else "right")
-    return table
-
-
-def decimal(value: float | None) -> str:
-    """Write a number with three decimals, a dash for None."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def percentage(value: float | None) -> str:
-    """Write a share as a percentage, a dash for None."""
-    return "-" if value is None else f"{100 * value:.1f} %"

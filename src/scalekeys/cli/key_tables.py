@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scalekeys.cli.console import decimal, percentage, plain_table
+from scalekeys.cli.cells import decimal, percentage, plain_table
 from scalekeys.report.keys import KeysSummary
 
 _FILES = {"report": "report.html", "keys": "keys.npy, keys.csv", "members": "members.parquet"}

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from scalekeys.cli.console import plain_table
+from scalekeys.cli.cells import plain_table
 from scalekeys.fitting.spec import Scales
 from scalekeys.paper import (
     METHODS,

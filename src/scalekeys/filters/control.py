@@ -10,6 +10,7 @@ from torch import Tensor
 from scalekeys.filters.bank import FilterBank
 
 _NUMBERS = 2  # mean and norm
+_AT_ONCE = 16_384  # filters, whose float64 copies bound the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def noise_model(bank: FilterBank, *, seed: int = 0) -> NoiseModel:
     return NoiseModel(bank, noise_like(bank, seed=seed))
 
 
-def noise_like(bank: FilterBank, *, seed: int = 0) -> FilterBank:
+def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBank:
     """Return a bank of white noise with the layers, means and centred norms of `bank`.
 
     Fitting it in the same way tells how much a model explains by its flexibility alone.
@@ -83,8 +84,9 @@ def noise_like(bank: FilterBank, *, seed: int = 0) -> FilterBank:
     ----------
     bank : FilterBank
         The bank to imitate; filters that are zero, constant or not finite stay as they are.
-    seed : int
-        The noise is a function of the seed and of the shapes only.
+    seed : int or torch.Generator
+        The noise is a function of the seed and of the shapes only. A generator goes on where it stands, so that the
+        layers of a bank, one after the other, get the noise of the whole.
 
     Returns
     -------
@@ -97,18 +99,24 @@ def noise_like(bank: FilterBank, *, seed: int = 0) -> FilterBank:
     >>> noise_like(FilterBank.from_tensor(master_keys()), seed=1)
     FilterBank('random control': 8 filters in 1 layer, 7x7)
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     stacks = []
     for layer in bank.layers:
-        filters = layer.filters.to(torch.float64)
-        noise = torch.randn(filters.shape, generator=generator, dtype=torch.float64, device="cpu").to(filters.device)
-        mean, norm = _mean_and_norm(filters)
-        noise_mean, noise_norm = _mean_and_norm(noise)
-        imitation = mean + (noise - noise_mean) * (norm / noise_norm)
-        varies = filters.amax((-2, -1), keepdim=True) > filters.amin((-2, -1), keepdim=True)
-        stacks.append(torch.where(varies & norm.isfinite(), imitation, filters).to(layer.filters.dtype))
+        noise = torch.randn(layer.filters.shape, generator=generator, dtype=torch.float64, device="cpu")
+        parts = zip(layer.filters.split(_AT_ONCE), noise.split(_AT_ONCE), strict=True)
+        stacks.append(torch.cat([_imitation(filters, part.to(filters.device)) for filters, part in parts]))
     control = bank.with_filters(stacks)
     return FilterBank(control.layers, model="random control")
+
+
+def _imitation(filters: Tensor, noise: Tensor) -> Tensor:
+    """Give the noise the means and norms of filters; return filters that do not vary as they are."""
+    values = filters.to(torch.float64)
+    mean, norm = _mean_and_norm(values)
+    noise_mean, noise_norm = _mean_and_norm(noise)
+    imitation = mean + (noise - noise_mean) * (norm / noise_norm)
+    varies = values.amax((-2, -1), keepdim=True) > values.amin((-2, -1), keepdim=True)
+    return torch.where(varies & norm.isfinite(), imitation, values).to(filters.dtype)
 
 
 def _mean_and_norm(filters: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,162 @@
+"""What a user names, written out: one reference for each checkpoint, with the metadata that came with it."""
+
+import csv
+import glob
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scalekeys.atlas.schema import FAILURES, NETWORKS
+from scalekeys.checkpoints.catalogue import has_wildcard, models_like
+from scalekeys.checkpoints.source import SCHEMES
+from scalekeys.errors import AtlasError, CheckpointError
+
+LISTS = (".txt", ".csv")
+"""Suffixes of files that list sources."""
+
+_COLUMN = "source"
+_RESERVED = frozenset(NETWORKS.names) | frozenset(FAILURES.names)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A checkpoint to be analysed.
+
+    Parameters
+    ----------
+    source : str
+        What it is called in the atlas: a path as it was given, or the name of a model on a hub.
+    metadata : mapping of str to str
+        What else is known of it, by column.
+    """
+
+    source: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a file or folder."""
+        return _scheme(self.source) is None
+
+    @property
+    def location(self) -> str:
+        """Where it is read: an absolute path, for workers that run elsewhere, or the source."""
+        return str(Path(self.source).expanduser().absolute()) if self.is_path else self.source
+
+
+def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
+    """Write out patterns and lists.
+
+    Parameters
+    ----------
+    sources : iterable of str, Path or Reference
+        Paths and patterns of paths (``**`` stands for any folders); names after ``timm:``, ``hf:`` and ``builtin:``,
+        the first two with wildcards; ``.txt`` files with a source a line; ``.csv`` files with a column ``source`` and
+        others of metadata. Paths in a list are relative to it.
+
+    Returns
+    -------
+    tuple of Reference
+        Each source once.
+
+    Raises
+    ------
+    CheckpointError
+        If a pattern fits nothing, or a list cannot be read.
+    AtlasError
+        If there are no sources, or lists contradict each other.
+
+    Examples
+    --------
+    >>> expand(["builtin:master-keys", "builtin:master-keys"])
+    (Reference(source='builtin:master-keys', metadata={}),)
+    """
+    found: dict[str, Reference] = {}
+    for reference in _all(sources):
+        if not reference.source.isprintable():
+            raise CheckpointError(f"{reference.source!r}: a name must consist of printable characters; rename it")
+        known = found.setdefault(reference.source, reference)
+        for column, value in reference.metadata.items():
+            if known.metadata.get(column, value) != value:
+                raise AtlasError(
+                    f"{reference.source}: is listed with {column} {known.metadata[column]!r} and with {value!r}; "
+                    "keep one"
+                )
+        found[reference.source] = Reference(reference.source, {**known.metadata, **reference.metadata})
+    if not found:
+        raise AtlasError("there are no sources; name checkpoints, patterns or lists of them")
+    return tuple(found.values())
+
+
+def _all(sources: Iterable[str | Path | Reference]) -> Iterator[Reference]:
+    for source in sources:
+        if isinstance(source, Reference):
+            yield source
+        elif Path(source).suffix.lower() in LISTS and _scheme(str(source)) is None and Path(source).is_file():
+            yield from _listed(Path(source))
+        else:
+            yield from map(Reference, _matches(str(source)))
+
+
+def _matches(source: str) -> Sequence[str]:
+    """Return the sources that one name or pattern stands for."""
+    scheme = _scheme(source)
+    if scheme is not None:
+        return models_like(scheme, source.partition(":")[2]) if has_wildcard(source) else (source,)
+    if not source.strip():
+        raise CheckpointError("a source has an empty name; give paths, patterns, timm:NAME or hf:NAME")
+    if not has_wildcard(source) or Path(source).exists():
+        return (str(Path(source)),)
+    pattern = str(Path(source).expanduser())
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (leaves out hidden files, as shells do)
+    if not found:
+        raise CheckpointError(f"{source}: no file or folder fits this pattern; check it")
+    return found
+
+
+def _scheme(source: str) -> str | None:
+    scheme, colon, _ = source.partition(":")
+    return scheme if colon and scheme in SCHEMES else None
+
+
+def _listed(path: Path) -> Iterator[Reference]:
+    """Read a list; its lines may be patterns."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{path}: is not a text file; save the list as UTF-8") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
+    rows = _table(path, lines) if path.suffix.lower() == ".csv" else _plain(lines)
+    for source, metadata in rows:
+        beside = source if _scheme(source) or Path(source).expanduser().is_absolute() else str(path.parent / source)
+        for name in _matches(beside):
+            yield Reference(name, metadata)
+
+
+def _plain(lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield line.strip(), {}
+
+
+def _table(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    rows = csv.reader(lines, skipinitialspace=True)
+    header = [cell.strip() for cell in next(rows, [])]
+    if _COLUMN not in header:
+        raise CheckpointError(f"{path}: has no column {_COLUMN!r}; its first line names {', '.join(header) or 'none'}")
+    others = [name for name in header if name != _COLUMN]
+    if len(set(header)) < len(header) or "" in header:
+        raise CheckpointError(f"{path}: its columns need names that differ, got {', '.join(map(repr, header))}")
+    if taken := sorted(_RESERVED.intersection(others)):
+        raise CheckpointError(f"{path}: the column {taken[0]!r} is one of the atlas itself; call it something else")
+    for row in rows:
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        if len(cells) != len(header):
+            raise CheckpointError(
+                f"{path}, line {rows.line_num}: has {len(cells)} cells where the header has {len(header)}"
+            )
+        values = dict(zip(header, cells, strict=True))
+        yield values.pop(_COLUMN), {name: value for name, value in values.items() if value}

@@ -1,0 +1,118 @@
+"""From an opened checkpoint to rows of the atlas, a bounded number of filters at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from scalekeys.atlas.identity import ContentHash
+from scalekeys.atlas.schema import FILTERS
+from scalekeys.checkpoints import Checkpoint
+from scalekeys.errors import CheckpointError, ModelError
+from scalekeys.filters import FilterBank, LayerFilters, noise_like
+from scalekeys.fitting import fit
+from scalekeys.version import __version__
+
+AT_ONCE = 16_384
+"""Filters that are fitted together, if they are of one layer or of layers that follow each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Consecutive filters of one layer, beside noise."""
+
+    filters: LayerFilters
+    control: LayerFilters
+    start: int  # of their channels
+
+
+def identify(checkpoint: Checkpoint) -> tuple[str, int, int]:
+    """Return the content hash of a checkpoint, and the numbers of its layers and filters.
+
+    Raises
+    ------
+    CheckpointError
+        If it has no depthwise layers, or they cannot be read.
+    """
+    content, layers, filters = ContentHash(), 0, 0
+    for layer in checkpoint.stream():
+        content.add(layer)
+        layers, filters = layers + 1, filters + len(layer)
+    return content.hexdigest(), layers, filters
+
+
+def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) -> Iterator[pa.Table]:
+    """Fit the filters of a checkpoint and their random control, and yield one row a filter, in their order.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    source : str
+        What it is called in the atlas.
+    content : str
+        What :func:`identify` gave.
+    seed : int
+        Of the random control, which is that of :func:`scalekeys.noise_like`.
+
+    Yields
+    ------
+    pyarrow.Table
+        Of the form :data:`scalekeys.atlas.schema.FILTERS`.
+
+    Raises
+    ------
+    CheckpointError
+        If the filters cannot be read, or are not those of the content hash; then all rows are void.
+    """
+    again = ContentHash()
+    for parts in _batches(_beside_noise(checkpoint.stream(), again, seed)):
+        bank = FilterBank(tuple(part.filters for part in parts), model=checkpoint.model)
+        control = bank.with_filters([part.control.filters for part in parts])
+        fitted = fit(bank).to_arrow()
+        columns = dict(zip(fitted.column_names, fitted.columns, strict=True))
+        columns["channel"] = pa.array(np.concatenate([part.start + np.arange(len(part.filters)) for part in parts]))
+        columns["r2_jet2"] = _jet2(bank)
+        columns["r2_control"] = _numbers(fit(control).r2)
+        for name, word in (("source", source), ("content_hash", content), ("software_version", __version__)):
+            columns[name] = pa.repeat(word, len(bank))
+        yield pa.table({name: columns[name] for name in FILTERS.names}).cast(FILTERS)
+    if again.hexdigest() != content:
+        raise CheckpointError(f"{source}: has changed while it was read; run again when it is written")
+
+
+def _beside_noise(layers: Iterable[LayerFilters], content: ContentHash, seed: int) -> Iterator[_Part]:
+    """Yield layers, in parts where they are large, with noise; the noise of a bank as a whole."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in layers:
+        content.add(layer)
+        (control,) = noise_like(FilterBank((layer,)), seed=generator).layers
+        for start in range(0, len(layer), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            real, noise = (replace(one, filters=one.filters[part]) for one in (layer, control))
+            yield _Part(real, noise, start)
+
+
+def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
+    """Group parts that follow each other, up to a number of filters."""
+    batch: list[_Part] = []
+    for part in parts:
+        if batch and sum(len(one.filters) for one in [*batch, part]) > AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(part)
+    if batch:
+        yield batch
+
+
+def _jet2(bank: FilterBank) -> pa.Array:
+    """Return the r2 of the 2-jet; null where no kernel has two axes to differentiate along."""
+    try:
+        return _numbers(fit(bank, "jet2").r2)
+    except ModelError:
+        return pa.nulls(len(bank), pa.float64())
+
+
+def _numbers(values: torch.Tensor) -> pa.Array:
+    return pa.array(values.numpy(), pa.float64(), from_pandas=True)

@@ -1,0 +1,86 @@
+"""The tables of an atlas and the version of their form, which stands in every file."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA_VERSION = 1
+"""To be raised with every change of :data:`FILTERS`; files of an older version are made anew where they can be."""
+
+_WORDS = pa.string()  # Parquet keeps each word once by itself
+_NUMBER = pa.float64()
+
+FILTERS = pa.schema(
+    [
+        ("model", _WORDS),
+        ("layer", _WORDS),
+        ("depth", pa.int32()),
+        ("channel", pa.int32()),
+        ("kernel_height", pa.int32()),
+        ("kernel_width", pa.int32()),
+        ("stride", pa.int32()),
+        ("dilation", pa.int32()),
+        ("family", _WORDS),
+        ("sigma_x", _NUMBER),
+        ("sigma_y", _NUMBER),
+        ("alpha", _NUMBER),
+        ("sigma_outer", _NUMBER),
+        ("amplitude", _NUMBER),
+        ("offset", _NUMBER),
+        ("r2", _NUMBER),
+        ("r2_response", _NUMBER),
+        ("evidence", _NUMBER),
+        ("residual_l1", _NUMBER),
+        ("residual_l2", _NUMBER),
+        ("status", _WORDS),
+        ("sigma_x_error", _NUMBER),
+        ("sigma_y_error", _NUMBER),
+        ("sigma_x_status", _WORDS),
+        ("sigma_y_status", _WORDS),
+        ("coefficients", pa.list_(_NUMBER)),
+        ("r2_jet2", _NUMBER),
+        ("r2_control", _NUMBER),
+        ("source", _WORDS),
+        ("content_hash", _WORDS),
+        ("software_version", _WORDS),
+    ]
+)
+"""One row a filter: the columns of a fit, the r2 of the 2-jet and of the random control, and where it comes from."""
+
+NETWORKS = pa.schema(
+    [
+        ("source", _WORDS),
+        ("model", _WORDS),
+        ("content_hash", _WORDS),
+        ("duplicate_of", _WORDS),
+        ("layers", pa.int32()),
+        ("filters", pa.int64()),
+        ("notes", pa.list_(_WORDS)),
+    ]
+)
+"""One row a source that was read; columns of metadata follow."""
+
+FAILURES = pa.schema([("source", _WORDS), ("error", _WORDS), ("reason", _WORDS)])
+"""One row a source that was not read; columns of metadata follow."""
+
+_VERSION, _SOURCE = b"scalekeys.schema", b"scalekeys.source"
+
+
+def stamped(source: str) -> pa.Schema:
+    """Return the form of a file of filters with its version and its source."""
+    return FILTERS.with_metadata({_VERSION: str(SCHEMA_VERSION), _SOURCE: source})
+
+
+def restamped(schema: pa.Schema, source: str) -> pa.Schema:
+    """Return the form of a file, of whatever version, with another source."""
+    return schema.with_metadata({**(schema.metadata or {}), _SOURCE: source})
+
+
+def stamp_of(path: Path) -> tuple[int, str] | None:
+    """Return version and source of a file of filters; None where there is no whole file."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return int(metadata[_VERSION]), metadata[_SOURCE].decode()
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError):
+        return None

@@ -1,0 +1,120 @@
+"""From files that many workers wrote to tables that do not depend on who wrote what, or when."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scalekeys.atlas.journal import Entry, Journal
+from scalekeys.atlas.layout import Layout
+from scalekeys.atlas.references import Reference
+from scalekeys.atlas.schema import FAILURES, NETWORKS, restamped, stamp_of
+from scalekeys.atlas.task import Failed, Read
+from scalekeys.errors import OutputError
+from scalekeys.files import new_file
+
+_GONE = Failed("AtlasError", "its rows are no longer in the atlas; name it again to have them made anew")
+_GUESSES = (pa.int64(), pa.float64(), pa.bool_())
+
+
+def settle(layout: Layout, journal: Journal) -> None:
+    """Make the tables say what the journal says.
+
+    The rows of a network that has several sources go under the first of them by name. Files that belong to no source
+    are put aside.
+
+    Raises
+    ------
+    OutputError
+        If a table cannot be written; those that were there stay as they are.
+    """
+    for content, sources in _by_content(journal.entries).items():
+        path, (first, read) = layout.rows_of(content), sources[0]
+        stamp = stamp_of(path)
+        if stamp is None:
+            for reference, _ in sources:
+                journal.entries[reference.source] = replace(journal.entries[reference.source], outcome=_GONE)
+        elif stamp[1] != first.source:
+            _relabel(path, first.source, read.model)
+    networks, failures = tables(journal.entries)
+    for table, path in ((networks, layout.networks), (failures, layout.failures)):
+        with new_file(path, force=True) as temporary:
+            pq.write_table(table, temporary)
+    _put_aside(layout, set(networks["content_hash"].to_pylist()))
+    journal.compact()
+
+
+def tables(entries: Mapping[str, Entry]) -> tuple[pa.Table, pa.Table]:
+    """Return the tables of networks and of failures, sorted by source, with the columns of metadata of both."""
+    groups = _by_content(entries)
+    ordered = [entry for _, entry in sorted(entries.items())]
+    names = sorted({name for entry in ordered for name in entry.reference.metadata})
+    metadata = {name: _typed([entry.reference.metadata.get(name) for entry in ordered]) for name in names}
+    read, failed = [], []
+    for position, entry in enumerate(ordered):
+        source, outcome = entry.reference.source, entry.outcome
+        if isinstance(outcome, Failed):
+            failed.append((position, {"source": source, "error": outcome.error, "reason": outcome.reason}))
+            continue
+        first = groups[outcome.content][0][0].source
+        row = {"duplicate_of": None if first == source else first, "content_hash": outcome.content}
+        read.append((position, vars(outcome) | row | {"source": source}))
+    return _table(read, NETWORKS, metadata), _table(failed, FAILURES, metadata)
+
+
+def _by_content(entries: Mapping[str, Entry]) -> dict[str, list[tuple[Reference, Read]]]:
+    """Group the sources that were read by their content, sorted by name."""
+    groups: dict[str, list[tuple[Reference, Read]]] = {}
+    for _, entry in sorted(entries.items()):
+        if isinstance(entry.outcome, Read):
+            groups.setdefault(entry.outcome.content, []).append((entry.reference, entry.outcome))
+    return groups
+
+
+def _table(
+    rows: Sequence[tuple[int, Mapping[str, object]]], schema: pa.Schema, metadata: Mapping[str, pa.Array]
+) -> pa.Table:
+    """Make a table of rows, each with its position in the columns of metadata."""
+    table = pa.Table.from_pylist([{name: row[name] for name in schema.names} for _, row in rows], schema=schema)
+    positions = pa.array([position for position, _ in rows], pa.int64())
+    for name, column in metadata.items():
+        table = table.append_column(name, column.take(positions))
+    return table
+
+
+def _typed(values: Iterable[str | None]) -> pa.Array:
+    """Return a column of integers, numbers or truth values if all of it can be read so, else of words."""
+    words = pa.array(values, pa.string())
+    for guess in _GUESSES:
+        try:
+            return words.cast(guess)
+        except pa.ArrowInvalid:
+            continue
+    return words
+
+
+def _relabel(path: Path, source: str, model: str) -> None:
+    """Put rows under another source, one row group at a time."""
+    with new_file(path, force=True) as temporary, pq.ParquetFile(path) as old:
+        schema = restamped(old.schema_arrow, source)
+        with pq.ParquetWriter(temporary, schema) as new:
+            for group in range(old.num_row_groups):
+                table = old.read_row_group(group)
+                for name, word in (("source", source), ("model", model)):
+                    column = pa.repeat(word, len(table)).cast(schema.field(name).type)
+                    table = table.set_column(schema.get_field_index(name), schema.field(name), column)
+                new.write_table(table.replace_schema_metadata(schema.metadata))
+
+
+def _put_aside(layout: Layout, contents: set[str]) -> None:
+    """Move the rows of networks that no source stands for out of the table."""
+    strangers = [path for path in layout.filters.glob("*.parquet") if path.stem not in contents]
+    try:
+        if strangers:
+            layout.unlisted.mkdir(exist_ok=True)
+        for path in strangers:
+            path.replace(layout.unlisted / path.name)
+    except OSError as error:
+        raise OutputError(f"{layout.unlisted}: cannot be written ({error.strerror or error})") from error

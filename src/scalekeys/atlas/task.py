@@ -1,0 +1,123 @@
+"""The unit of work: one checkpoint, from its reference to a file of rows. It needs nothing but its arguments."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+from scalekeys.atlas.layout import Layout
+from scalekeys.atlas.references import Reference
+from scalekeys.atlas.rows import identify, rows
+from scalekeys.atlas.schema import SCHEMA_VERSION, stamp_of, stamped
+from scalekeys.checkpoints import Checkpoint, open_source
+from scalekeys.errors import OutputError, ScaleKeysError
+from scalekeys.files import new_file
+
+
+@dataclass(frozen=True)
+class Task:
+    """A checkpoint to be analysed.
+
+    Parameters
+    ----------
+    reference : Reference
+    signature : str
+        That of the source before it is read.
+    atlas : str
+        The folder of the atlas, as an absolute path.
+    seed : int
+        Of the random control.
+    """
+
+    reference: Reference
+    signature: str
+    atlas: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Read:
+    """What is known of a checkpoint whose rows are in the atlas."""
+
+    content: str
+    model: str
+    layers: int
+    filters: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a checkpoint could not be analysed: a class of errors, and a sentence."""
+
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unwritable:
+    """Why no rows can be written, which is no fault of the checkpoint and would be so for all others."""
+
+    reason: str
+
+
+Outcome = Read | Failed | Unwritable
+
+
+def analyse(task: Task) -> Outcome:
+    """Analyse one checkpoint on one processor and write its rows, if they are not there yet.
+
+    Never raises: what goes wrong is in the outcome.
+    """
+    location, source = task.reference.location, task.reference.source
+    try:
+        with _one_thread():
+            return _analyse(task, open_source(location))
+    except OutputError as error:
+        return Unwritable(str(error))
+    except ScaleKeysError as error:
+        return Failed(type(error).__name__, str(error).replace(location, source))
+    except Exception as error:  # whatever a strange file can bring about must not stop the others
+        first = str(error).strip().partition("\n")[0].replace(location, source)
+        return Failed(type(error).__name__, f"{source}: cannot be analysed ({first or type(error).__name__})")
+
+
+def holds(path: Path) -> bool:
+    """Tell whether a file has rows of the current form."""
+    stamp = stamp_of(path)
+    return stamp is not None and stamp[0] == SCHEMA_VERSION
+
+
+def _analyse(task: Task, checkpoint: Checkpoint) -> Read:
+    layout = Layout(Path(task.atlas))
+    if not layout.filters.is_dir():
+        raise OutputError(f"{layout.folder}: is not seen by a worker; give a folder that all machines share")
+    content, layers, filters = identify(checkpoint)
+    path = layout.rows_of(content)
+    if not holds(path):
+        with suppress(FileNotFoundError):
+            (layout.unlisted / path.name).replace(path)
+    if not holds(path):
+        _write(checkpoint, path, task, content)
+    return Read(content, checkpoint.model, layers, filters, checkpoint.remarks)
+
+
+def _write(checkpoint: Checkpoint, path: Path, task: Task, content: str) -> None:
+    source = task.reference.source
+    with new_file(path, force=True) as temporary, pq.ParquetWriter(temporary, stamped(source)) as writer:
+        for table in rows(checkpoint, source=source, content=content, seed=task.seed):
+            writer.write_table(table)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Work on one processor, so that results do not depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,132 @@
+"""What an atlas answers: on the terminal, as JSON, and in files."""
+
+import json
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from scalekeys.atlas import Answer
+from scalekeys.cli.cells import plain_table
+from scalekeys.errors import AtlasError, OutputError
+from scalekeys.files import check_new_file, new_file
+
+if TYPE_CHECKING:
+    from scalekeys.atlas import Summary
+
+_MOST_ROWS, _MOST_FAILURES = 100, 5
+_PLAIN_WIDTH = 10_000
+
+
+def print_summary(summary: "Summary", folder: Path) -> None:
+    """Print what an atlas holds after a run."""
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    networks = "1 network" if summary.networks == 1 else f"{summary.networks} networks"
+    duplicates = f" ({summary.duplicates} more under another name)" if summary.duplicates else ""
+    console.print(f"{networks}{duplicates} with {summary.filters} depthwise filters")
+    console.print(f"this run: {summary.analysed} sources looked into, {summary.kept} unchanged since an earlier one")
+    if summary.failures:
+        console.print(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})")
+        for _, reason in summary.failures[:_MOST_FAILURES]:
+            console.print(f"  {reason}")
+    console.print(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"')
+
+
+def check_networks(summary: "Summary") -> None:
+    """Refuse a run of which nothing came.
+
+    Raises
+    ------
+    AtlasError
+        If the atlas holds no network.
+    """
+    if not summary.networks:
+        raise AtlasError(f"none of the sources could be read; the first: {summary.failures[0][1]}")
+
+
+def print_rows(answer: Answer) -> None:
+    """Print the first rows of an answer as a table."""
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    rows = list(islice(_rows(answer), _MOST_ROWS + 1))
+    first = rows[0] if rows else {}
+    words = [index for index, name in enumerate(answer.columns) if isinstance(first.get(name), str)]
+    table = plain_table(*answer.columns, left=words)
+    for row in rows[:_MOST_ROWS]:
+        table.add_row(*map(_cell, row.values()))
+    console.print(table)
+    if len(rows) > _MOST_ROWS:
+        console.print("... and more; -o FILE.csv or -o FILE.parquet takes all rows")
+
+
+def to_json(answer: Answer) -> str:
+    """Return the rows of an answer as a list of objects; what is not a number is null."""
+    return json.dumps([{name: _plain(value) for name, value in row.items()} for row in _rows(answer)], indent=2)
+
+
+def write_rows(answer: Answer, path: Path, *, force: bool = False) -> None:
+    """Write all rows of an answer into a ``.csv`` or ``.parquet`` file; lists in CSV are JSON.
+
+    Raises
+    ------
+    OutputError
+        If the suffix is another one, or the file exists and `force` is not given, or cannot be written.
+    """
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise OutputError(f"{path}: rows are written into .csv and .parquet files; give one of these suffixes")
+    check_new_file(path, force=force)
+    batches = answer.batches()
+    first = next(batches)
+    with new_file(path, force=force) as temporary:
+        if path.suffix.lower() == ".parquet":
+            with pq.ParquetWriter(temporary, first.schema) as writer:
+                for batch in chain((first,), batches):
+                    writer.write_batch(batch)
+        else:
+            first = _flat(first)
+            with pc.CSVWriter(temporary, first.schema) as writer:
+                for batch in chain((first,), map(_flat, batches)):
+                    writer.write_batch(batch)
+
+
+def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Turn the nested columns of a batch into words."""
+    columns = [
+        pa.array([None if value is None else json.dumps(_plain(value)) for value in column.to_pylist()], pa.string())
+        if pa.types.is_nested(column.type)
+        else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _rows(answer: Answer) -> Iterator[dict[str, Any]]:
+    for batch in answer.batches():
+        yield from batch.to_pylist()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON knows."""
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float | Decimal) else str(value)
