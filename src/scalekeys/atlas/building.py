@@ -134,11 +134,12 @@ def _missing(
     """Yield a task for each source without rows of its present state; of the others, note new metadata."""
     for reference in references:
         sign, known = signature(reference), journal.entries.get(reference.source)
+        whole = known.reference.with_metadata(reference.metadata) if known else reference
         if recheck or known is None or not _is_current(known, sign, layout):
-            yield Task(reference, sign, str(layout.folder), seed)
+            yield Task(whole, sign, str(layout.folder), seed)
             continue
-        if known.reference != reference:
-            journal.append(replace(known, reference=reference))
+        if known.reference != whole:
+            journal.append(replace(known, reference=whole))
         kept()
 
 

@@ -75,9 +75,11 @@ def _result(ray: Any, done: Any) -> Any:
         return ray.get(done)
     except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError, errors.ObjectLostError):
         return Lost()
+    except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
+        last = str(error).strip().rpartition("\n")[2]
+        raise AtlasError(f"a Ray worker cannot run this version of scalekeys ({last}); install it there") from error
     except errors.RayError as error:
         last = str(error).strip().rpartition("\n")[2]
         raise AtlasError(
-            f"the Ray cluster cannot go on ({last or type(error).__name__}); all machines need this version of "
-            "scalekeys; what is done is kept, so run again"
+            f"the Ray cluster cannot go on ({last or type(error).__name__}); what is done is kept, so run again"
         ) from error

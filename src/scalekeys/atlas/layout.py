@@ -97,13 +97,17 @@ class Layout:
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
         try:
-            for left_by_the_dead in (*self.folder.glob(".*.tmp"), *self.filters.glob(".*.tmp")):
-                left_by_the_dead.unlink(missing_ok=True)
+            self.clear_temporaries()
             with new_file(self.settings, force=True) as temporary:
                 temporary.write_text(json.dumps({"schema": SCHEMA_VERSION, "seed": seed}) + "\n", encoding="utf-8")
             yield
         finally:
             lock.release()
+
+    def clear_temporaries(self) -> None:
+        """Remove what workers left that died while they wrote."""
+        for path in (*self.folder.glob(".*.tmp"), *self.filters.glob(".*.tmp")):
+            path.unlink(missing_ok=True)
 
     def _check(self, seed: int) -> None:
         """Refuse a folder that cannot become, or go on as, an atlas of this seed."""

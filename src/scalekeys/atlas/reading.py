@@ -18,8 +18,8 @@ from scalekeys.errors import AtlasError
 if TYPE_CHECKING:
     import pandas as pd
 
+_QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)  # pivot is many
 _LOCKS = ("temp_directory = ''", "python_enable_replacements = false", "enable_external_access = false")
-_BATCH = 65_536
 
 
 class Answer:
@@ -47,7 +47,7 @@ class Answer:
             If they cannot be computed.
         """
         with _readable_errors():
-            reader = self._relation.fetch_arrow_reader(_BATCH)
+            reader = pa.RecordBatchReader.from_stream(self._relation)
             first = next(iter(reader), None)
             yield pa.RecordBatch.from_pylist([], schema=reader.schema) if first is None else first
             yield from reader
@@ -61,7 +61,7 @@ class Answer:
             If they cannot be computed.
         """
         with _readable_errors():
-            return self._relation.fetch_arrow_reader(_BATCH).read_all()
+            return pa.RecordBatchReader.from_stream(self._relation).read_all()
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return all rows as a data frame; a missing integer of 32 bits is `<NA>`.
@@ -124,10 +124,10 @@ class Atlas:
         >>> sk.atlas.open(folder).sql("select family, sigma_x from filters where r2 > 0.99").to_pandas()
         """
         with _readable_errors():
-            relation = self._connection.sql(query)
-        if relation is None:
-            raise AtlasError("this statement has no rows to show; ask with select ... from filters")
-        return Answer(relation)
+            statements = self._connection.extract_statements(query)
+            if [statement.type in _QUESTIONS for statement in statements] != [True]:
+                raise AtlasError("a query is one statement that asks and changes nothing: select ... from filters")
+            return Answer(self._connection.sql(query))
 
     def named(self, name: str) -> Answer:
         """Ask one of the questions of :data:`scalekeys.atlas.queries.NAMED`.

@@ -15,7 +15,7 @@ LISTS = (".txt", ".csv")
 """Suffixes of files that list sources."""
 
 _COLUMN = "source"
-_RESERVED = frozenset(NETWORKS.names) | frozenset(FAILURES.names)
+_TAKEN = frozenset(NETWORKS.names) | frozenset(FAILURES.names)
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Reference:
 
     source: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def with_metadata(self, metadata: Mapping[str, str]) -> "Reference":
+        """Return the same checkpoint with more metadata, which come before what is known."""
+        return Reference(self.source, {**self.metadata, **metadata})
 
     @property
     def is_path(self) -> bool:
@@ -73,19 +77,27 @@ def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
     """
     found: dict[str, Reference] = {}
     for reference in _all(sources):
-        if not reference.source.isprintable():
-            raise CheckpointError(f"{reference.source!r}: a name must consist of printable characters; rename it")
-        known = found.setdefault(reference.source, reference)
-        for column, value in reference.metadata.items():
-            if known.metadata.get(column, value) != value:
-                raise AtlasError(
-                    f"{reference.source}: is listed with {column} {known.metadata[column]!r} and with {value!r}; "
-                    "keep one"
-                )
-        found[reference.source] = Reference(reference.source, {**known.metadata, **reference.metadata})
+        source = reference.source
+        known = found.setdefault(source, Reference(source))
+        _check(reference, known)
+        found[source] = known.with_metadata(reference.metadata)
     if not found:
         raise AtlasError("there are no sources; name checkpoints, patterns or lists of them")
     return tuple(found.values())
+
+
+def _check(reference: Reference, known: Reference) -> None:
+    """Refuse names that no table can hold, and metadata that contradict what is known or the atlas itself."""
+    source = reference.source
+    if not source.isprintable():
+        raise CheckpointError(f"{source!r}: a name must consist of printable characters; rename it")
+    for column, value in reference.metadata.items():
+        if column in _TAKEN:
+            raise AtlasError(f"{source}: the column {column!r} is one of the atlas itself; call it something else")
+        if known.metadata.get(column, value) != value:
+            raise AtlasError(
+                f"{source}: is listed with {column} {known.metadata[column]!r} and with {value!r}; keep one of them"
+            )
 
 
 def _all(sources: Iterable[str | Path | Reference]) -> Iterator[Reference]:
@@ -145,11 +157,8 @@ def _table(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Mapping[str,
     header = [cell.strip() for cell in next(rows, [])]
     if _COLUMN not in header:
         raise CheckpointError(f"{path}: has no column {_COLUMN!r}; its first line names {', '.join(header) or 'none'}")
-    others = [name for name in header if name != _COLUMN]
     if len(set(header)) < len(header) or "" in header:
         raise CheckpointError(f"{path}: its columns need names that differ, got {', '.join(map(repr, header))}")
-    if taken := sorted(_RESERVED.intersection(others)):
-        raise CheckpointError(f"{path}: the column {taken[0]!r} is one of the atlas itself; call it something else")
     for row in rows:
         cells = [cell.strip() for cell in row]
         if not any(cells):

@@ -44,6 +44,7 @@ def settle(layout: Layout, journal: Journal) -> None:
             pq.write_table(table, temporary)
     _put_aside(layout, set(networks["content_hash"].to_pylist()))
     journal.compact()
+    layout.clear_temporaries()
 
 
 def tables(entries: Mapping[str, Entry]) -> tuple[pa.Table, pa.Table]:

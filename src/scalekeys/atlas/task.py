@@ -72,17 +72,23 @@ def analyse(task: Task) -> Outcome:
 
     Never raises: what goes wrong is in the outcome.
     """
-    location, source = task.reference.location, task.reference.source
     try:
         with _one_thread():
-            return _analyse(task, open_source(location))
+            return _analyse(task, open_source(task.reference.location))
     except OutputError as error:
         return Unwritable(str(error))
     except ScaleKeysError as error:
-        return Failed(type(error).__name__, str(error).replace(location, source))
+        return _failed(task.reference, error, "")
     except Exception as error:  # whatever a strange file can bring about must not stop the others
-        first = str(error).strip().partition("\n")[0].replace(location, source)
-        return Failed(type(error).__name__, f"{source}: cannot be analysed ({first or type(error).__name__})")
+        return _failed(task.reference, error, "cannot be analysed: ")
+
+
+def _failed(reference: Reference, error: Exception, what: str) -> Failed:
+    """Return a failure of which the reason is one line that begins with the source."""
+    first = str(error).strip().partition("\n")[0] or type(error).__name__
+    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in first)
+    reason = printable.replace(reference.location, reference.source).removeprefix(f"{reference.source}: ")
+    return Failed(type(error).__name__, f"{reference.source}: {what}{reason}")
 
 
 def holds(path: Path) -> bool:

@@ -18,6 +18,7 @@ from scalekeys.errors import CheckpointError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.shapes import FilterStack
 
+_MOST_VALUES = 2**28
 _READ = "only two-dimensional depthwise layers with plain weights are read"
 
 
@@ -130,7 +131,11 @@ class Checkpoint:
         return what_it_holds(self.tensors)
 
     def _read(self, layer: DepthwiseLayer, depth: int) -> LayerFilters:
-        dtype = self.tensors[layer.key].dtype
+        dtype, values = self.tensors[layer.key].dtype, prod(self.tensors[layer.key].shape)
+        if values > _MOST_VALUES:  # a few bytes can claim any shape, by a stride of zero or sparsely
+            raise CheckpointError(
+                f"{self.label}: layer {layer.name!r} claims {values} values, which no network has; do not trust it"
+            )
         if not is_floating(dtype):
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} holds {dtype} values, not floating-point filters; "

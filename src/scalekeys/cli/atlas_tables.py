@@ -129,4 +129,6 @@ def _plain(value: Any) -> Any:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float | Decimal) else str(value)
+    if isinstance(value, float | Decimal):
+        return f"{value:.4g}"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(value))

@@ -1,0 +1,212 @@
+"""Questions to an atlas: what they answer, and that they reach nothing else."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from atlas_cases import flat_network, network
+from safetensors.torch import save_file
+from torch import nn
+
+import scalekeys as sk
+from scalekeys import atlas as public
+from scalekeys.atlas import NAMED, task
+from scalekeys.checkpoints.module import open_module
+from scalekeys.errors import AtlasError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An atlas of three networks, one of which is there twice, and a source that cannot be read."""
+    folder = tmp_path_factory.mktemp("atlas")
+    save_file(network(0), folder / "a.safetensors")
+    save_file(network(0), folder / "b.safetensors")
+    save_file(network(1), folder / "c.safetensors")
+    save_file(flat_network(1), folder / "d.safetensors")
+    (folder / "list.csv").write_text("source,accuracy\n*.safetensors,0.5\nmissing.pth,0.1\n")
+    sk.atlas.build([folder / "list.csv"], folder / "atlas")
+    return folder / "atlas"
+
+
+@pytest.fixture
+def atlas(folder):
+    return sk.atlas.open(folder)
+
+
+def answer(atlas, query):
+    return atlas.sql(query).to_arrow().to_pylist()
+
+
+def test_the_public_names_are_there():
+    names = {"NAMED", "Answer", "Atlas", "Reference", "Summary", "build", "expand", "open"}
+    assert set(public.__all__) == names
+    assert [name for name in names if not hasattr(public, name)] == []
+    with pytest.raises(AttributeError, match="has no attribute 'close'"):
+        public.close  # noqa: B018
+
+
+def test_filters_are_asked_in_sql(atlas):
+    frame = atlas.sql("select family, sigma_x, stride, channel from filters where r2 > 0 order by all").to_pandas()
+    assert isinstance(frame, pd.DataFrame)
+    assert list(frame.columns) == ["family", "sigma_x", "stride", "channel"]
+    assert len(frame) == 36
+    assert frame.stride.isna().all()
+    assert frame.channel.dtype == pd.Int32Dtype()
+
+
+def test_a_network_counts_once_and_its_metadata_join_by_source(atlas):
+    assert answer(atlas, "select count(*) as n from filters") == [{"n": 54}]
+    assert answer(atlas, "select count(*) as n from networks") == [{"n": 4}]
+    query = "select accuracy, count(*) as n from filters join networks using (source) group by all"
+    assert answer(atlas, query) == [{"accuracy": 0.5, "n": 54}]
+    assert [row["accuracy"] for row in answer(atlas, "from failures")] == [0.1]
+
+
+def test_an_answer_comes_in_parts(atlas):
+    batches = list(atlas.sql("select r2 from filters").batches())
+    assert sum(map(len, batches)) == 54
+    (empty,) = atlas.sql("select r2 from filters where r2 > 2").batches()
+    assert (len(empty), empty.schema.names) == (0, ["r2"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from read_csv('{folder}/../list.csv')",
+        "select * from read_text('{folder}/../list.csv')",
+        "select * from '{folder}/networks.parquet'",
+        "select * from read_parquet('{folder}/filters/*.parquet')",
+        "select * from glob('{folder}/*')",
+        "select * from secret",
+        "copy (select 1) to '{folder}/stolen.csv'",
+        "with x as (copy (select 1) to '{folder}/stolen.csv' (use_tmp_file false)) select * from x",
+        "with x as (copy (select 1) to '.tmp/stolen.csv' (use_tmp_file false)) select * from x",
+        "attach '{folder}/new.db'",
+        "install httpfs",
+        "load httpfs",
+        "set enable_external_access = true",
+        "set python_enable_replacements = true",
+        "set temp_directory = '{folder}'",
+        "reset enable_external_access",
+        "select * from read_csv('https://example.org/a.csv')",
+        "export database '{folder}/dump'",
+    ],
+)
+def test_a_query_reaches_nothing_but_the_tables(atlas, folder, query, monkeypatch, tmp_path):
+    secret = pd.DataFrame({"a": [1]})
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(AtlasError):
+        atlas.sql(query.format(folder=folder)).to_arrow()
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert list(tmp_path.iterdir()) == []
+    assert len(secret) == 1
+
+
+@pytest.mark.parametrize("query", ["drop view filters", "delete from filters", "update networks set source = ''"])
+def test_the_tables_cannot_be_changed(folder, query):
+    atlas = sk.atlas.open(folder)
+    with pytest.raises(AtlasError):
+        atlas.sql(query).to_arrow()
+    assert answer(sk.atlas.open(folder), "select count(*) as n from filters") == [{"n": 54}]
+
+
+def test_a_pivot_and_a_plan_are_questions_too(atlas):
+    assert len(answer(atlas, "pivot networks on duplicate_of using count(*) group by model")) == 4
+    assert "explain_value" in answer(atlas, "explain select * from filters")[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("select nothing from filters", "the query cannot be answered: Binder Error: .*nothing"),
+        ("select from where", "the query cannot be answered: Parser Error"),
+        ("select * from keys", "Table with name keys does not exist"),
+        ("select error('no\nway')", "the query cannot be answered: .*no"),
+        ("", "a query is one statement that asks and changes nothing: select"),
+        ("-- nothing", "a query is one statement that asks and changes nothing: select"),
+        ("select 1; select 2", "a query is one statement that asks and changes nothing: select"),
+        ("create table t as select 1", "a query is one statement that asks and changes nothing: select"),
+    ],
+)
+def test_a_query_that_is_none_is_one_sentence(atlas, query, message):
+    with pytest.raises(AtlasError, match=message) as caught:
+        atlas.sql(query).to_arrow()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_queries_answer(atlas, name):
+    assert len(atlas.named(name).to_arrow()) > 0
+
+
+def test_an_unknown_name_brings_the_known_ones(atlas):
+    with pytest.raises(
+        AtlasError, match="no query is called 'scales'; there are scales-by-depth, family-mix-by-stride"
+    ):
+        atlas.named("scales")
+
+
+def test_r2_by_kernel_size_agrees_with_a_fit(atlas):
+    rows = {
+        (row["kernel_height"], row["kernel_width"]): row
+        for row in atlas.named("r2-by-kernel-size").to_arrow().to_pylist()
+    }
+    assert list(rows) == [(7, 7), (5, 5), (3, 3)]
+    fits = [sk.fit(sk.extract(network(seed))) for seed in (0, 1)]
+    small = np.concatenate([fit.r2[6:14].numpy() for fit in fits])
+    assert rows[3, 3]["r2"] == pytest.approx(np.median(small))
+    assert (rows[3, 3]["networks"], rows[3, 3]["filters"]) == (3, 24)
+    assert rows[3, 3]["r2_jet2"] > rows[3, 3]["r2"]
+
+
+def test_scales_by_depth_and_families_by_stride_know_the_graph(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(8, 8, 3, groups=8, stride=1 + (number == 3)) for number in range(20)]
+    monkeypatch.setattr(task, "open_source", lambda _: open_module(nn.Sequential(*layers)))
+    sk.atlas.build(["network"], tmp_path / "atlas")
+    atlas = sk.atlas.open(tmp_path / "atlas")
+    depth = atlas.named("scales-by-depth").to_pandas()
+    assert depth.tenth.tolist() == list(range(10))
+    assert depth.filters.sum() == 160
+    mix = atlas.named("family-mix-by-stride").to_pandas()
+    assert mix.groupby("stride").filters.sum().to_dict() == {1: 152, 2: 8}
+    assert mix.groupby("stride").share.sum().tolist() == pytest.approx([1, 1])
+
+
+def test_outliers_are_far_from_the_median_of_their_size(atlas):
+    frame = atlas.named("outliers").to_pandas()
+    assert len(frame) == 36
+    assert frame.deviations.abs().is_monotonic_decreasing
+    largest = frame[frame.kernel == "7x7"]
+    spread = (largest.r2 - largest.r2.median()).abs()
+    assert largest.deviations.to_numpy() == pytest.approx(
+        ((largest.r2 - largest.r2.median()) / spread.median()).to_numpy()
+    )
+
+
+def test_a_folder_without_an_atlas_is_refused(tmp_path):
+    for place in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
+        (tmp_path / "file").touch()
+        with pytest.raises(AtlasError, match=r"holds no atlas; `scalekeys atlas build SOURCES -o FOLDER` makes one"):
+            sk.atlas.open(place)
+
+
+def test_damaged_settings_and_tables_are_told(tmp_path):
+    sk.atlas.build(["builtin:master-keys"], tmp_path / "atlas")
+    (tmp_path / "atlas" / "networks.parquet").write_bytes(b"half")
+    with pytest.raises(AtlasError, match=r"atlas: its tables are damaged .*build it again"):
+        sk.atlas.open(tmp_path / "atlas")
+    (tmp_path / "atlas" / "atlas.json").write_text("{")
+    with pytest.raises(AtlasError, match=r"atlas\.json: are no settings of an atlas .*restore it"):
+        sk.atlas.open(tmp_path / "atlas")
+
+
+def test_asking_needs_no_torch(folder):
+    code = "import sys, scalekeys as sk; sk.atlas.open(sys.argv[1]).sql('select 1').to_arrow(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    assert "duckdb" in done.stdout.split()
+    assert "torch" not in done.stdout.split()

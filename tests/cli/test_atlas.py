@@ -1,0 +1,142 @@
+"""``scalekeys atlas`` as a user runs it."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from command_line import run
+from safetensors.torch import save_file
+
+from scalekeys.atlas import NAMED
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two networks and a file that is none, and an atlas of them."""
+    folder = tmp_path_factory.mktemp("atlas")
+    for number in range(2):
+        save_file({"dw.weight": torch.rand(4, 1, 3, 3) + number}, folder / f"net{number}.safetensors")
+    (folder / "bad.pth").write_text("not weights")
+    (folder / "list.csv").write_text("source,accuracy\nnet0.safetensors,0.5\n")
+    result = run("atlas", "build", "list.csv", "*.safetensors", "bad.pth", "-o", "atlas", "--workers", 0, cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("2 networks with 8 depthwise filters\n")
+    assert "not read: 1 (atlas/failures.parquet)\n  bad.pth: is a text file" in result.stdout
+    return folder
+
+
+def query(folder, *arguments):
+    return run("atlas", "query", "atlas", *arguments, cwd=folder)
+
+
+def test_building_again_tells_what_was_left_to_do(folder):
+    result = run("atlas", "build", "*.safetensors", "-o", "atlas", "--workers", 1, "--json", cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    summary = json.loads(result.stdout)
+    assert {name: summary[name] for name in ("networks", "filters", "duplicates", "analysed", "kept")} == {
+        "networks": 2,
+        "filters": 8,
+        "duplicates": 0,
+        "analysed": 0,
+        "kept": 2,
+    }
+    assert [failure["source"] for failure in summary["failures"]] == ["bad.pth"]
+
+
+def test_sources_of_which_none_can_be_read_are_an_error(folder, tmp_path):
+    result = run("atlas", "build", folder / "bad.pth", "-o", "out", "--workers", 0, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("scalekeys: none of the sources could be read; the first: ")
+    assert pq.read_table(tmp_path / "out" / "failures.parquet").num_rows == 1
+
+
+def test_a_pattern_that_fits_nothing_writes_nothing(tmp_path):
+    result = run("atlas", "build", "*.pth", "-o", "out", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "scalekeys: *.pth: no file or folder fits this pattern; check it\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_is_a_table(folder):
+    result = query(folder, "select channel, source, r2, stride from filters order by all limit 2")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == ["channel", "source", "r2", "stride"]
+    assert [line[:2] + line[3:] for line in lines[1:]] == [
+        ["0", "net0.safetensors", "-"],
+        ["0", "net1.safetensors", "-"],
+    ]
+
+
+def test_a_long_answer_is_cut_on_the_terminal_only(folder):
+    result = query(folder, "from range(1000)")
+    assert result.stdout.splitlines()[-1] == "... and more; -o FILE.csv or -o FILE.parquet takes all rows"
+    assert len(result.stdout.splitlines()) == 102
+    assert query(folder, "from range(1000)", "-o", "all.csv").returncode == 0
+    assert len((folder / "all.csv").read_text().splitlines()) == 1001
+
+
+def test_an_answer_is_written_as_csv_or_parquet(folder):
+    sql = "select source, channel, r2, coefficients, [r2, null] as pair from filters order by all"
+    assert query(folder, sql, "-o", "rows.parquet").stdout == ""
+    assert query(folder, sql, "-o", "rows.csv").stdout == ""
+    table = pq.read_table(folder / "rows.parquet")
+    assert table.column_names == ["source", "channel", "r2", "coefficients", "pair"]
+    header, first, *_ = (folder / "rows.csv").read_text().splitlines()
+    assert header == '"source","channel","r2","coefficients","pair"'
+    r2 = table["r2"][0].as_py()
+    assert first == f'"net0.safetensors",0,{r2},,"[{r2}, null]"'
+
+
+def test_json_has_null_for_what_is_no_number(folder):
+    result = query(
+        folder, "select 'nan'::double as a, 1.5::decimal(4, 2) as b, date '2020-01-01' as c, [1] as d", "--json"
+    )
+    assert json.loads(result.stdout) == [{"a": None, "b": 1.5, "c": "2020-01-01", "d": [1]}]
+
+
+def test_named_queries_are_in_the_help_and_answer(folder):
+    help_ = " ".join(run("atlas", "query", "--help", cwd=folder).stdout.split())
+    assert [name for name in NAMED if name not in help_] == []
+    assert query(folder, "r2-by-kernel-size").stdout.split()[:2] == ["kernel_height", "kernel_width"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("select * from read_text('list.csv')",), "scalekeys: the query cannot be answered: Permission Error"),
+        (("select 1", "-o", "rows.txt"), "scalekeys: rows.txt: rows are written into .csv and .parquet files"),
+        (("select 1", "-o", "list.csv"), "scalekeys: list.csv: exists already; give --force"),
+        (("select error('x') from filters", "-o", "new.csv"), "scalekeys: the query cannot be answered: "),
+    ],
+)
+def test_a_bad_question_is_one_sentence_and_no_file(folder, arguments, message):
+    before = sorted(folder.rglob("*"))
+    result = query(folder, *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_wrong_usage_ends_with_status_2(tmp_path):
+    for arguments in (
+        ("build",),
+        ("build", "x.pth"),
+        ("build", "x", "-o", "y", "--workers", "-1"),
+        ("query", "x"),
+        ("x",),
+    ):
+        result = run("atlas", *arguments, cwd=tmp_path)
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
+
+
+def test_help_has_examples(tmp_path):
+    assert (
+        "Example: scalekeys atlas build 'checkpoints/**/*.pth'" in run("atlas", "build", "--help", cwd=tmp_path).stdout
+    )
+    assert "Example: scalekeys atlas query atlas/" in run("atlas", "query", "--help", cwd=tmp_path).stdout
