@@ -69,7 +69,7 @@ def _work(stream: _Stream, model: str, results: Connection) -> None:
     """Fit and write batch by batch, in a process of its own."""
     torch.set_num_threads(stream.threads)
     sk.fit(samples.noise(_WARM_UP, _SIDE, stream.seed), model)
-    peaks, done, fitting, writing, writer = [{"filters": 0, "peak_mib": _peak_mib()}], 0, 0.0, 0.0, None
+    peaks, done, fitting, writing, writer = [{"filters": 0, "peak_mib": peak_mib()}], 0, 0.0, 0.0, None
     progress, start = Progress("filters", stream.filters), time.perf_counter()
     while done < stream.filters:
         count = min(stream.batch, stream.filters - done)
@@ -86,17 +86,17 @@ def _work(stream: _Stream, model: str, results: Connection) -> None:
         done += count
         progress.advance(count)
         if len(peaks) == 1 and done >= stream.filters / 10:
-            peaks.append({"filters": done, "peak_mib": _peak_mib()})
+            peaks.append({"filters": done, "peak_mib": peak_mib()})
     if writer is not None:
         writer.close()
     seconds = time.perf_counter() - start
-    peaks.append({"filters": done, "peak_mib": _peak_mib()})
+    peaks.append({"filters": done, "peak_mib": peak_mib()})
     shares = {"share_of_fitting": fitting / seconds, "share_of_writing": writing / seconds}
     results.send({"peaks": peaks, "s": seconds, "filters_per_s": round(done / seconds)} | shares)
     results.close()
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """Peak memory of this process; what the system calls so elsewhere includes that of its parent on Linux."""
     listing = Path("/proc/self/status")
     if listing.exists():

@@ -29,7 +29,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    names = ("scalekeys", "torch", "numpy", "scipy", "scikit-learn", "pyarrow")
+    names = ("scalekeys", "torch", "numpy", "scipy", "scikit-learn", "pyarrow", "duckdb")
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 import scalekeys as sk
 from scalekeys.atlas import Reference, building, task
 from scalekeys.atlas.engines import InProcess, Lost
+from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.schema import FILTERS
 from scalekeys.errors import AtlasError, CheckpointError, OutputError
@@ -150,6 +152,24 @@ def test_what_is_missing_or_damaged_is_made_anew(nets, analysed):
     BUILD(nets, "atlas")
     assert len(analysed) == 3
     assert_same(Path("atlas"), undisturbed(nets, Path("one")))
+
+
+def test_what_the_dead_left_is_removed_before_the_work_begins(nets, monkeypatch):
+    BUILD(nets[:1], "atlas")
+    (Layout(Path("atlas")).filters / ".0123.parquet.abc.tmp").write_text("half")
+    left = []
+    monkeypatch.setattr(building, "analyse", lambda _: left.extend(Path("atlas").rglob("*.tmp")) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        BUILD(nets, "atlas")
+    assert left == []
+
+
+def test_an_entry_after_a_torn_line_is_whole(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    entry = Entry(Reference("a"), "sign", task.Failed("Error", "a: is bad"))
+    path.write_text(entry.line() + entry.line()[:20])
+    Journal(path).append(replace(entry, reference=Reference("b")))
+    assert list(Journal(path).entries) == ["a", "b"]
 
 
 def test_a_checkpoint_that_changes_is_analysed_again_and_its_old_rows_are_put_aside(nets, analysed):

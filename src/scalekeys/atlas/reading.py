@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)  # pivot is many
-_LOCKS = ("temp_directory = ''", "python_enable_replacements = false", "enable_external_access = false")
+_LOCKS = ("temp_directory = ''", "enable_external_access = false", "lock_configuration = true")
 
 
 class Answer:
@@ -95,7 +95,7 @@ class Atlas:
         self._connection = duckdb.connect(":memory:")
         for name, table in _tables(self._layout).items():
             self._connection.register(name, table)
-        for lock in (*_LOCKS, "lock_configuration = true"):
+        for lock in _LOCKS:
             self._connection.execute(f"set {lock}")
 
     def __repr__(self) -> str:
