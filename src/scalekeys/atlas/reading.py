@@ -121,7 +121,10 @@ class Atlas:
         >>> import scalekeys as sk
         >>> folder = tempfile.mkdtemp()
         >>> summary = sk.atlas.build(["builtin:master-keys"], folder)
-        >>> sk.atlas.open(folder).sql("select family, sigma_x from filters where r2 > 0.99").to_pandas()
+        >>> sk.atlas.open(folder).sql("select family, sigma_x from filters where r2 > 0.99").to_pandas().round(2)
+            family  sigma_x
+        0  sharpen     0.68
+        1   smooth     0.63
         """
         with _readable_errors():
             statements = self._connection.extract_statements(query)
