@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from scalekeys.cli.console import percentage, plain_table
+from scalekeys.cli.cells import percentage, plain_table
 from scalekeys.cli.evaluation import Outcome
 from scalekeys.networks import Evaluation
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from scalekeys.checkpoints import check_copy, open_source, write_copy
 from scalekeys.cli.analysis import Step
-from scalekeys.cli.console import decimal, percentage, plain_table
+from scalekeys.cli.cells import decimal, percentage, plain_table
 from scalekeys.filters import Replacement, replacement
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting.spec import Criterion, Scales
