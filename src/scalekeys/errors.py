@@ -35,3 +35,11 @@ class OutputError(ScaleKeysError):
 
 class AtlasError(ScaleKeysError):
     """An atlas is missing, busy or made by a newer version, or is asked what it cannot answer."""
+
+
+class RecipeError(ScaleKeysError, ValueError):
+    """A recipe of a training, or the data that it names, cannot be used."""
+
+
+class TrainingError(ScaleKeysError):
+    """A training went wrong and was stopped; what it saved before is intact."""

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli import analyze, atlas, demo, evaluate, keys, paper, replace
+from scalekeys.cli import analyze, atlas, demo, evaluate, keys, paper, replace, train
 
 app = typer.Typer(
     name="scalekeys",
@@ -38,4 +38,5 @@ app.command("replace", epilog=replace.EXAMPLE)(replace.replace)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.add_typer(atlas.app, name="atlas")
 app.command("paper", epilog=paper.EXAMPLE)(paper.paper)
+app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

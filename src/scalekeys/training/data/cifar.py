@@ -1,0 +1,86 @@
+"""CIFAR-10 from files: the binary version of its authors, or JPEG images packed in an ``.npz`` archive."""
+
+import io
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scalekeys.checkpoints.extras import require
+from scalekeys.errors import RecipeError
+from scalekeys.training.data.images import MemoryImages
+
+_SIDE = 32
+_RECORD = 1 + 3 * _SIDE * _SIDE  # a label, then red, green and blue
+_FILES = {"train": [f"data_batch_{number}.bin" for number in range(1, 6)], "test": ["test_batch.bin"]}
+_NAMES = "batches.meta.txt"
+
+
+def is_binary(path: Path) -> bool:
+    """Tell whether a folder is the binary version of CIFAR-10."""
+    return (path / _FILES["test"][0]).is_file()
+
+
+def binary(path: Path, part: str) -> tuple[MemoryImages, tuple[str, ...]]:
+    """Read a part of the binary version, and the names of the classes.
+
+    Raises
+    ------
+    RecipeError
+        If a file is missing or is not whole.
+    """
+    records = np.concatenate([_records(path / name) for name in _FILES[part]])
+    pixels = torch.from_numpy(records[:, 1:].reshape(-1, 3, _SIDE, _SIDE).copy())
+    labels = torch.from_numpy(records[:, 0].astype(np.int64))
+    names = (path / _NAMES).read_text().split() if (path / _NAMES).is_file() else [str(label) for label in range(10)]
+    return MemoryImages(pixels, labels), tuple(names)
+
+
+def _records(path: Path) -> np.ndarray:
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); unpack cifar-10-binary.tar.gz again") from None
+    if not len(content) or len(content) % _RECORD:
+        raise RecipeError(f"{path}: has {len(content)} bytes, not a multiple of {_RECORD}; unpack the archive again")
+    return content.reshape(-1, _RECORD)
+
+
+def packed(path: Path, part: str) -> tuple[MemoryImages, tuple[str, ...]]:
+    """Read a part of an archive of JPEG images, and the names of the classes.
+
+    The archive holds, for ``train`` and ``test``, the bytes of all images ``jpeg_*``, where each begins and the last
+    ends, ``offs_*``, and the labels ``y_*``; and ``classes``.
+
+    Raises
+    ------
+    RecipeError
+        If it lacks one of them, is damaged, or an image has another size.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            content = {name: archive[name] for name in (f"jpeg_{part}", f"offs_{part}", f"y_{part}", "classes")}
+    except KeyError as error:
+        raise RecipeError(
+            f"{path}: holds no {error.args[0]}; it needs jpeg, offs and y of {part}, and classes"
+        ) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise RecipeError(f"{path}: cannot be read as a packed data set ({error})") from None
+    pixels = _decoded(content, part, path)
+    return MemoryImages(pixels, torch.from_numpy(content[f"y_{part}"].astype(np.int64))), tuple(content["classes"])
+
+
+def _decoded(content: Mapping[str, np.ndarray], part: str, path: Path) -> torch.Tensor:
+    image_module = require("PIL.Image", extra="train")
+    jpeg, offsets = content[f"jpeg_{part}"], content[f"offs_{part}"].tolist()
+    pixels = np.empty((len(offsets) - 1, _SIDE, _SIDE, 3), dtype=np.uint8)
+    for number, (start, end) in enumerate(pairwise(offsets)):
+        try:
+            pixels[number] = image_module.open(io.BytesIO(jpeg[start:end].tobytes())).convert("RGB")
+        except (OSError, ValueError) as error:
+            raise RecipeError(
+                f"{path}: image {number} of {part} is damaged or not of {_SIDE} x {_SIDE} ({error})"
+            ) from None
+    return torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())

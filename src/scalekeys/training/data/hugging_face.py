@@ -1,0 +1,73 @@
+"""Data sets of the ``datasets`` package: saved on disk, or by their names on the hub."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.extras import require
+from scalekeys.errors import RecipeError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def is_saved(path: Path) -> bool:
+    """Tell whether ``datasets`` has saved a dict of splits in a folder."""
+    return (path / "dataset_dict.json").is_file()
+
+
+def open_splits(source: str) -> Mapping[str, Any]:
+    """Open the splits of a saved data set, or of one of the hub.
+
+    Raises
+    ------
+    RecipeError
+        If that is not possible.
+    """
+    datasets = require("datasets", extra="train")
+    try:
+        splits = datasets.load_dataset(source[3:]) if source.startswith("hf:") else datasets.load_from_disk(source)
+    except Exception as error:  # the package, the hub client and the network have no common class
+        first = str(error).strip().partition("\n")[0]
+        raise RecipeError(f"{source}: cannot be opened as a data set ({type(error).__name__}: {first})") from error
+    found: Mapping[str, Any] = splits
+    return found
+
+
+def split_of(splits: Mapping[str, Any], source: str, name: str, image: str, label: str) -> Any:
+    """Return a split, with its columns checked.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such split or column.
+    """
+    if name not in splits:
+        raise RecipeError(f"{source}: has no split {name!r}; it has {', '.join(splits)} (data.train, data.test)")
+    split = splits[name]
+    for column in (image, label):
+        if column not in split.column_names:
+            columns = ", ".join(split.column_names)
+            raise RecipeError(f"{source}: has no column {column!r}; it has {columns} (data.image, data.label)")
+    return split
+
+
+def labels_of(split: Any, label: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the labels of a split, and the names of the classes."""
+    labels = torch.tensor(split[label][:])
+    names = getattr(split.features[label], "names", None) or [str(one) for one in range(int(labels.max()) + 1)]
+    return labels, tuple(names)
+
+
+def _decode(split: Any, column: str, number: int) -> "Image":
+    image: Image = split[number][column]
+    return image
+
+
+def decoder(split: Any, column: str) -> "partial[Image]":
+    """Return a function that decodes an image by its number, and that processes can be sent."""
+    return partial(_decode, split, column)

@@ -1,0 +1,99 @@
+"""From what a recipe names to two data sets: to train on, and to test on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalekeys.errors import RecipeError
+from scalekeys.training.data import cifar, folders, hugging_face
+from scalekeys.training.data.images import DecodedImages, ImageSet, MemoryImages, in_memory
+from scalekeys.training.draws import subset
+from scalekeys.training.recipe import Augmentation, Data, Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class DataSets:
+    """Images to train on and to test on, and the names of the classes."""
+
+    train: ImageSet
+    test: ImageSet
+    classes: tuple[str, ...]
+
+
+def open_data(recipe: Recipe) -> DataSets:
+    """Open the data of a recipe; CIFAR-10, and what is to be kept in memory, is read and decoded.
+
+    Raises
+    ------
+    RecipeError
+        If they cannot be read, or the source is of no known kind.
+    """
+    data, path = recipe.data, Path(recipe.data.source).expanduser()
+    if data.source.startswith("hf:") or hugging_face.is_saved(path):
+        return _limited(_hugging_face(data, recipe.augmentation), recipe)
+    if not path.exists():
+        raise RecipeError(f"data.source: {data.source}: no such file or folder; data sets of the hub are hf:NAME")
+    if path.is_file():
+        return _limited(_cifar(path, cifar.packed), recipe)
+    if cifar.is_binary(path):
+        return _limited(_cifar(path, cifar.binary), recipe)
+    return _limited(_folder(path, data, recipe.augmentation), recipe)
+
+
+def _cifar(path: Path, read: Callable[[Path, str], tuple[MemoryImages, tuple[str, ...]]]) -> DataSets:
+    (train, classes), (test, _) = read(path, "train"), read(path, "test")
+    return DataSets(train, test, classes)
+
+
+def _folder(path: Path, data: Data, augmentation: Augmentation) -> DataSets:
+    if not (path / data.train).is_dir():
+        raise RecipeError(
+            f"{path}: is neither CIFAR-10 nor a saved data set, and has no folder {data.train!r} with a folder of "
+            "images for each class (data.train)"
+        )
+    classes = folders.class_names(path / data.train)
+    parts = []
+    for part in (data.train, data.test):
+        files, labels = folders.listed_images(path / part, classes)
+        parts.append(_decoded(folders.decoder(files), labels, data, augmentation))
+    return DataSets(parts[0], parts[1], classes)
+
+
+def _hugging_face(data: Data, augmentation: Augmentation) -> DataSets:
+    splits, parts, classes = hugging_face.open_splits(data.source), [], []
+    for part in (data.train, data.test):
+        split = hugging_face.split_of(splits, data.source, part, data.image, data.label)
+        labels, names = hugging_face.labels_of(split, data.label)
+        parts.append(_decoded(hugging_face.decoder(split, data.image), labels, data, augmentation))
+        classes.append(names)
+    return DataSets(parts[0], parts[1], max(classes, key=len))
+
+
+def _decoded(decode: Callable[[int], Any], labels: Tensor, data: Data, augmentation: Augmentation) -> DecodedImages:
+    return DecodedImages(decode, torch.arange(len(labels)), labels, data.size, augmentation)
+
+
+def _limited(sets: DataSets, recipe: Recipe) -> DataSets:
+    """Take the wanted number of images, and bring them into memory if they are to be kept there."""
+    data, parts = recipe.data, list[ImageSet]()
+    for part, (images, wanted) in enumerate(((sets.train, data.train_images), (sets.test, data.test_images))):
+        chosen = _chosen(images, subset(len(images), wanted, recipe.seed, part))
+        parts.append(in_memory(chosen, data.size) if data.in_memory and chosen.decodes else chosen)
+    if isinstance(parts[0], MemoryImages) and parts[0].pixels.shape[-1] != data.size:
+        raise RecipeError(
+            f"{data.source}: images of CIFAR-10 have 32 pixels a side; set data.size: 32, not {data.size}"
+        )
+    return replace(sets, train=parts[0], test=parts[1])
+
+
+def _chosen(images: ImageSet, rows: Tensor) -> ImageSet:
+    if len(rows) == len(images):
+        return images
+    if isinstance(images, MemoryImages):
+        return MemoryImages(*images[rows])
+    assert isinstance(images, DecodedImages)
+    return replace(images, numbers=images.numbers[rows], labels=images.labels[rows])

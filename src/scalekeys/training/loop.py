@@ -1,0 +1,307 @@
+"""The training loop."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+
+from scalekeys.checkpoints.extras import require
+from scalekeys.errors import RecipeError, TrainingError
+from scalekeys.training.augmentation import Normalization, augmented, targets
+from scalekeys.training.building import build, trained_weights
+from scalekeys.training.data import DataSets, ImageSet, open_data
+from scalekeys.training.depthwise import check, prepared
+from scalekeys.training.draws import Draws, epoch_draws, seed_network
+from scalekeys.training.formation import explained
+from scalekeys.training.optimization import averaged, optimizer_of, rate_at, set_rate
+from scalekeys.training.recipe import Recipe, write_recipe
+from scalekeys.training.records import Record
+from scalekeys.training.snapshots import Row, Snapshot, read_snapshot, write_snapshot
+
+_SETUP = 2**31  # seeds what is drawn before the first epoch
+_CHECK_EVERY = 20  # steps between two looks at the loss, each of which waits for the device
+
+
+class Watcher(Protocol):
+    """Is told how a training goes on."""
+
+    def begin(self, epoch: int, epochs: int, images: int) -> None:
+        """Take note that an epoch begins, of so many images."""
+
+    def advance(self, images: int) -> None:
+        """Take note that so many images are done."""
+
+    def end(self, row: Row) -> None:
+        """Take note that an epoch is done, with these figures."""
+
+
+class _Nobody:
+    def begin(self, epoch: int, epochs: int, images: int) -> None:
+        pass
+
+    def advance(self, images: int) -> None:
+        pass
+
+    def end(self, row: Row) -> None:
+        pass
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """All that a training works with.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : DataSets
+    accelerator : accelerate.Accelerator
+    network : nn.Module
+        The one to change; wrapped where several processes work on it.
+    optimizer : torch.optim.Optimizer
+    average : AveragedModel or None
+    rows : list of dict
+        Figures of the epochs that are done.
+    """
+
+    recipe: Recipe
+    data: DataSets
+    accelerator: Any
+    network: nn.Module
+    optimizer: Any
+    average: AveragedModel | None
+    rows: list[Row]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser in an epoch."""
+        return len(self.data.train) // self.recipe.loop.batch
+
+    @property
+    def plain(self) -> nn.Module:
+        """The network without what wraps it."""
+        network: nn.Module = self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
+        return network
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to use: with averaged weights, where they are averaged."""
+        return self.average.module if self.average is not None else self.plain
+
+
+def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher | None = None) -> list[Row]:
+    """Train a network by a recipe, or go on where an interrupted training in this folder stopped.
+
+    After every epoch the folder holds ``network.safetensors``, the weights; ``metrics.csv``, one line an epoch, and the
+    same for TensorBoard; ``recipe.yaml``; and ``last.pt``, from which it goes on. The result does not depend on where
+    it was interrupted, nor, up to rounding, on the number of processes.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : Path
+    force : bool
+        Begin anew, whatever the folder holds.
+    watcher : Watcher, optional
+
+    Returns
+    -------
+    list of dict
+        The figures of each epoch: accuracies from 0 to 1, losses, images a second, and median r2 by layer.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe or its data cannot be used, or the folder holds a training by another recipe.
+    TrainingError
+        If the loss is no longer finite; the folder then holds the epochs before.
+    OutputError
+        If something cannot be written.
+    """
+    folder, watcher = Path(folder), watcher or _Nobody()
+    with torch.random.fork_rng(), ExitStack() as stack:
+        accelerator = _accelerator(recipe)
+        snapshot = _opened_folder(folder, recipe, accelerator, force=force)
+        training = _prepared(recipe, accelerator, snapshot)
+        record = stack.enter_context(Record(folder, training.rows)) if accelerator.is_main_process else None
+        for epoch in range(len(training.rows) + 1, recipe.loop.epochs + 1):
+            watcher.begin(epoch, recipe.loop.epochs, training.steps * recipe.loop.batch)
+            row = _epoch(training, epoch, watcher)
+            training.rows.append(row)
+            if record is not None:
+                states = _states(training)
+                write_snapshot(Snapshot(recipe, training.rows, states), trained_weights(training.result), folder)
+                record.write(training.rows)
+            watcher.end(row)
+        accelerator.wait_for_everyone()
+        return training.rows
+
+
+def _accelerator(recipe: Recipe) -> Any:
+    """Say how many processes there are, where they compute and how precisely."""
+    precision = {"fp32": "no"}.get(recipe.loop.precision, recipe.loop.precision)
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise RecipeError("loop.precision: fp16 needs a GPU; take bf16 or fp32")
+    accelerate = require("accelerate", extra="train")
+    accelerator = accelerate.Accelerator(mixed_precision=precision, gradient_accumulation_steps=recipe.loop.accumulate)
+    parts = accelerator.num_processes * recipe.loop.accumulate
+    if recipe.loop.batch % (2 * parts):
+        raise RecipeError(
+            f"loop.batch: {recipe.loop.batch} images cannot be shared out in pairs to {accelerator.num_processes} "
+            f"processes x {recipe.loop.accumulate} parts; take a multiple of {2 * parts}"
+        )
+    return accelerator
+
+
+def _opened_folder(folder: Path, recipe: Recipe, accelerator: Any, *, force: bool) -> Snapshot | None:
+    """Make the folder and write the recipe into it, or read the snapshot that it holds."""
+    check(recipe.depthwise)
+    if accelerator.is_main_process:
+        if force:
+            shutil.rmtree(folder, ignore_errors=True)
+        snapshot = read_snapshot(folder, recipe)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_recipe(recipe, folder / "recipe.yaml")
+    accelerator.wait_for_everyone()
+    return snapshot if accelerator.is_main_process else read_snapshot(folder, recipe)
+
+
+def _prepared(recipe: Recipe, accelerator: Any, snapshot: Snapshot | None) -> Training:
+    data = open_data(recipe)
+    if len(data.train) < recipe.loop.batch:
+        raise RecipeError(f"loop.batch: {recipe.loop.batch} is more than the {len(data.train)} training images")
+    seed_network(recipe.seed, _SETUP)
+    network = prepared(build(recipe.network, len(data.classes), recipe.data.size), recipe.depthwise, recipe.seed)
+    network.to(accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = averaged(network, recipe.loop.average) if recipe.loop.average else None
+    optimizer = optimizer_of(network, recipe.optimizer, recipe.depthwise.weight_decay)
+    network, optimizer = accelerator.prepare(network, optimizer)
+    training = Training(recipe, data, accelerator, network, optimizer, average, [])
+    if snapshot is not None:
+        for name, part in _stateful(training).items():
+            part.load_state_dict(snapshot.states[name])
+        training.rows.extend(snapshot.rows)
+    return training
+
+
+def _stateful(training: Training) -> dict[str, Any]:
+    """Return what a snapshot keeps, by name."""
+    parts = {"network": training.plain, "optimizer": training.optimizer}
+    others = {"average": training.average, "scaler": training.accelerator.scaler}
+    return parts | {name: part for name, part in others.items() if part is not None}
+
+
+def _states(training: Training) -> dict[str, Any]:
+    return {name: part.state_dict() for name, part in _stateful(training).items()}
+
+
+def _epoch(training: Training, epoch: int, watcher: Watcher) -> Row:
+    """Train on all images once, and test."""
+    start = perf_counter()
+    loss = _trained(training, epoch, watcher)
+    seconds = perf_counter() - start
+    row = {"epoch": epoch, "learning_rate": _rate(training, epoch * training.steps), "train_loss": loss}
+    row |= _tested(training, training.plain)
+    if training.average is not None:
+        row |= {f"average_{name}": value for name, value in _tested(training, training.average.module).items()}
+    every = training.recipe.loop.fit_every
+    if training.accelerator.is_main_process and every and epoch % every == 0:
+        row |= explained(training.result)
+    speed = training.steps * training.recipe.loop.batch / seconds
+    return row | {"seconds": perf_counter() - start, "images_per_second": speed}
+
+
+def _rate(training: Training, step: int) -> float:
+    recipe = training.recipe
+    warmup = min(recipe.optimizer.warmup_epochs / recipe.loop.epochs, 1.0)
+    return rate_at(step / (training.steps * recipe.loop.epochs), warmup, recipe.optimizer, recipe.loop.batch)
+
+
+def _trained(training: Training, epoch: int, watcher: Watcher) -> float:
+    """Train for an epoch, and return the mean loss."""
+    recipe, accelerator, network = training.recipe, training.accelerator, training.network
+    normalization = Normalization(recipe.data.mean, recipe.data.std)
+    classes, total = len(training.data.classes), torch.zeros((), device=accelerator.device, dtype=torch.float64)
+    parts = list(_parts(training, epoch))
+    network.train()
+    for number, (draws, (pixels, labels)) in enumerate(
+        zip(parts, _loaded(training.data.train, parts, training), strict=True)
+    ):
+        step, part = divmod(number, recipe.loop.accumulate)
+        seed_network(recipe.seed, epoch, step, part, accelerator.process_index)
+        set_rate(training.optimizer, _rate(training, (epoch - 1) * training.steps + step + 1))
+        draws, labels = draws.to(accelerator.device), labels.to(accelerator.device)
+        images = augmented(pixels.to(accelerator.device), draws, recipe.augmentation, normalization).contiguous(
+            memory_format=torch.channels_last
+        )
+        wanted = targets(labels, classes, draws, recipe.augmentation, images.shape[-2:])
+        with accelerator.accumulate(network):
+            with accelerator.autocast():
+                logits = network(images)
+            loss = F.cross_entropy(logits.float(), wanted)
+            accelerator.backward(loss)
+            if accelerator.sync_gradients and recipe.optimizer.clip is not None:
+                accelerator.clip_grad_norm_(network.parameters(), recipe.optimizer.clip)
+            training.optimizer.step()
+            training.optimizer.zero_grad()
+        if accelerator.sync_gradients and training.average is not None:
+            training.average.update_parameters(training.plain)
+        total += loss.detach()
+        if number % _CHECK_EVERY == 0 or number == len(parts) - 1:
+            _check_finite(total, epoch)
+        watcher.advance(len(draws) * accelerator.num_processes)
+    return float(accelerator.reduce(total, "mean")) / len(parts)
+
+
+def _check_finite(loss: Tensor, epoch: int) -> None:
+    if not isfinite(float(loss)):
+        raise TrainingError(
+            f"the loss is no longer finite in epoch {epoch}; what the epochs before it gave is saved. Lower "
+            "optimizer.learning_rate, raise optimizer.warmup_epochs or set optimizer.clip, and begin anew"
+        )
+
+
+def _parts(training: Training, epoch: int) -> Iterator[Draws]:
+    """Give the parts of the batches of an epoch that are this process's to work on."""
+    recipe, accelerator = training.recipe, training.accelerator
+    size = recipe.loop.batch // (accelerator.num_processes * recipe.loop.accumulate)
+    for draws in epoch_draws(len(training.data.train), recipe.loop.batch, recipe.seed, epoch, recipe.augmentation):
+        for part in range(recipe.loop.accumulate):
+            start = (part * accelerator.num_processes + accelerator.process_index) * size
+            yield draws[start : start + size]
+
+
+def _loaded(images: ImageSet, batches: list[Any], training: Training) -> DataLoader[Any]:
+    """Load whole batches, in other processes where images are decoded."""
+    workers = training.recipe.data.workers if images.decodes else 0
+    pinned = training.accelerator.device.type == "cuda"
+    return DataLoader(images, batch_size=None, sampler=batches, num_workers=workers, pin_memory=pinned)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def _tested(training: Training, network: nn.Module) -> Row:
+    """Return loss and accuracies on the test images, of which each process takes its share."""
+    recipe, accelerator = training.recipe, training.accelerator
+    normalization = Normalization(recipe.data.mean, recipe.data.std)
+    mine = torch.arange(len(training.data.test))[accelerator.process_index :: accelerator.num_processes]
+    counts = torch.zeros(3, device=accelerator.device, dtype=torch.float64)
+    network.eval()
+    for pixels, labels in _loaded(training.data.test, list(mine.split(recipe.loop.test_batch)), training):
+        images = normalization(pixels.to(accelerator.device)).contiguous(memory_format=torch.channels_last)
+        labels = labels.to(accelerator.device)
+        with accelerator.autocast():
+            logits = network(images).float()
+        rank = (logits > logits.gather(1, labels[:, None])).sum(1)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        counts += torch.stack([loss.double(), (rank < 1).sum().double(), (rank < 5).sum().double()])
+    loss, top1, top5 = (accelerator.reduce(counts, "sum") / len(training.data.test)).tolist()
+    return {"test_loss": loss, "top1": top1, "top5": top5}

@@ -1,0 +1,339 @@
+"""Recipes: everything that a training depends on, in one YAML file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from scalekeys.checkpoints.extras import require
+from scalekeys.errors import RecipeError
+from scalekeys.networks.kernels import Learn
+from scalekeys.networks.layout import Tie
+from scalekeys.networks.scales import ScaleKind
+from scalekeys.training.settings import merged, plain, settings_of, with_override
+
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which images.
+
+    Parameters
+    ----------
+    source : str
+        A folder with a folder of images for each class under `train` and `test`; CIFAR-10 as the folder of its binary
+        version or packed in an ``.npz`` file of JPEG images; a data set that ``datasets`` saved; or ``hf:NAME``.
+    size : int
+        Side of the images that the network sees, in pixels.
+    train, test : str
+        Names of the two parts; those of CIFAR-10 are known.
+    train_images, test_images : int, optional
+        Take so many only, drawn by the seed.
+    in_memory : bool
+        Decode all images once and keep them. CIFAR-10 always is.
+    workers : int
+        Processes that decode, for each process that trains.
+    mean, std : three numbers
+        Of red, green and blue, from 0 to 1.
+    image, label : str
+        Columns of a data set of ``datasets``.
+    """
+
+    source: str
+    size: int = 224
+    train: str = "train"
+    test: str = "val"
+    train_images: int | None = None
+    test_images: int | None = None
+    in_memory: bool = False
+    workers: int = 0
+    mean: tuple[float, float, float] = _IMAGENET_MEAN
+    std: tuple[float, float, float] = _IMAGENET_STD
+    image: str = "image"
+    label: str = "label"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which network.
+
+    Parameters
+    ----------
+    name : str
+        ``cifar-convnext``, ``timm:NAME`` or ``hf:NAME``.
+    widths, depths, kernel
+        Of ``cifar-convnext``: channels and blocks of each stage, and the side of its depthwise kernels.
+    drop_path : float
+        Share of images for which a residual block is left out, in the last block; it grows with depth from 0.
+    pretrained : bool
+        Whether to start from the weights of the hub.
+    checkpoint : str, optional
+        A file of weights, or a folder of an earlier training, to start from.
+    weights : str, optional
+        Which entry of a nested checkpoint.
+    """
+
+    name: str = "cifar-convnext"
+    widths: tuple[int, ...] = (48, 96)
+    depths: tuple[int, ...] = (2, 4)
+    kernel: int = 7
+    drop_path: float = 0.0
+    pretrained: bool = False
+    checkpoint: str | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """What the depthwise filters are, and what of them is learned.
+
+    Parameters
+    ----------
+    filters : str
+        ``as-is``: as the network has them. ``noise``: white noise. ``keys``: the eight published keys. Otherwise a
+        model of :func:`scalekeys.fit`: ``ideal8``, a jet, or families with commas between them.
+    assignment : {"random", "nearest"}
+        Whether each channel gets one of the filters by the seed, or the one that is nearest to what it has, as
+        :func:`scalekeys.assign_keys` and :func:`scalekeys.fit` find it.
+    learn : str
+        ``all``: the weights, each by itself. ``none``: nothing. Otherwise what :func:`scalekeys.constrain` learns:
+        ``scales``, ``amplitudes``, ``scales+amplitudes``, ``coefficients``, ``scales+coefficients``.
+    tie, scale
+        Of :func:`scalekeys.constrain`.
+    sigma : float
+        The scale that randomly assigned filters start at, in pixels.
+    norm : float
+        The l2 norm that noise and randomly assigned filters start with.
+    weight_decay : float, optional
+        Of depthwise weights; that of the other weights by default.
+    """
+
+    filters: str = "as-is"
+    assignment: Literal["random", "nearest"] = "random"
+    learn: Literal["all", Learn] = "all"
+    tie: Tie = "none"
+    scale: ScaleKind = "log"
+    sigma: float = 1.0
+    norm: float = 1.0
+    weight_decay: float | None = None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to training images.
+
+    Parameters
+    ----------
+    crop : {"none", "shift", "resized"}
+        ``shift``: by up to `pad` pixels either way, zeros entering. ``resized``: a part of random area, at least
+        `least_area`, and ratio, resized.
+    pad : int
+    least_area : float
+    flip : float
+        Probability of a horizontal flip.
+    erasing : float
+        Probability that a random rectangle becomes noise.
+    mixup, cutmix : float
+        Parameter of the beta distribution of the share of the other image of a pair, 0 for none; with both, each pair
+        is mixed in one of the two ways.
+    label_smoothing : float
+    """
+
+    crop: Literal["none", "shift", "resized"] = "shift"
+    pad: int = 4
+    least_area: float = 0.08
+    flip: float = 0.5
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    label_smoothing: float = 0.1
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW, and its learning rate over time: a linear rise, then half a cosine.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The largest, for a batch of `reference_batch` images; it is in proportion to the batch.
+    reference_batch : int
+    final_learning_rate : float
+        Where the cosine ends, as a share of the largest.
+    warmup_epochs : float
+    weight_decay : float
+        Of weights with two axes or more.
+    layer_decay : float
+        Factor of the learning rate from each block to the one before it.
+    betas : two numbers
+    clip : float, optional
+        Largest norm of the gradient.
+    """
+
+    learning_rate: float = 4e-3
+    reference_batch: int = 256
+    final_learning_rate: float = 0.0
+    warmup_epochs: float = 1.0
+    weight_decay: float = 0.05
+    layer_decay: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float | None = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long, and in which pieces.
+
+    Parameters
+    ----------
+    epochs : int
+    batch : int
+        Images of one step of the optimiser, on all processes together.
+    accumulate : int
+        In how many parts each process works on its share of a batch.
+    test_batch : int
+        Images that a process tests at once.
+    precision : {"fp32", "bf16", "fp16"}
+    average : float
+        Decay of the exponential moving average of the weights, from step to step; 0 for none.
+    fit_every : int
+        Every how many epochs the eight families are fitted to the depthwise filters; 0 for never.
+    """
+
+    epochs: int = 14
+    batch: int = 256
+    accumulate: int = 1
+    test_batch: int = 500
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    average: float = 0.0
+    fit_every: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training; see the parts."""
+
+    data: Data
+    network: Network = field(default_factory=Network)
+    depthwise: Depthwise = field(default_factory=Depthwise)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    loop: Loop = field(default_factory=Loop)
+    seed: int = 0
+
+
+_INFINITE = float("inf")
+_RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        ("data.size", "data.train_images", "data.test_images", "optimizer.reference_batch"), (1, _INFINITE)
+    ),
+    **dict.fromkeys(("loop.epochs", "loop.batch", "loop.accumulate", "loop.test_batch"), (1, _INFINITE)),
+    **dict.fromkeys(("data.workers", "augmentation.pad", "loop.fit_every", "seed"), (0, _INFINITE)),
+    **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix", "depthwise.sigma", "depthwise.norm"), (0, _INFINITE)),
+    **dict.fromkeys(("optimizer.learning_rate", "optimizer.warmup_epochs", "optimizer.weight_decay"), (0, _INFINITE)),
+    **dict.fromkeys(("depthwise.weight_decay", "optimizer.clip"), (0, _INFINITE)),
+    **dict.fromkeys(("augmentation.least_area", "augmentation.flip", "augmentation.erasing"), (0, 1)),
+    **dict.fromkeys(("augmentation.label_smoothing", "network.drop_path", "loop.average"), (0, 1)),
+    **dict.fromkeys(("optimizer.layer_decay", "optimizer.final_learning_rate"), (0, 1)),
+}
+"""The least and the largest value of numbers."""
+
+FREE = ("data.source", "data.workers", "loop.test_batch")
+"""Settings with which a training may go on after they changed: they say where and how fast, not what."""
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a YAML file.
+
+    Parameters
+    ----------
+    path : Path
+        A mapping with the parts of :class:`Recipe`; under ``base`` it may name another recipe, relative to its own
+        folder, over which it is laid.
+    overrides : sequence of str
+        Values that replace those of the file: ``optimizer.learning_rate=1e-3``.
+
+    Raises
+    ------
+    RecipeError
+        If the file cannot be read, or a setting is unknown or of another type.
+    MissingExtraError
+        If PyYAML is not installed.
+    """
+    values = _read(Path(path), ())
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        if not equals or not name:
+            raise RecipeError(f"{override!r} is no override; write it as optimizer.learning_rate=1e-3")
+        values = with_override(values, name.strip(), _yaml(text, override))
+    try:
+        return _checked(settings_of(Recipe, values))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def _checked(recipe: Recipe) -> Recipe:
+    """Refuse numbers out of range, and what excludes each other."""
+    values = _flat(plain(recipe))
+    for name, (least, most) in _RANGES.items():
+        value = values[name]
+        if value is not None and not value >= least:
+            raise RecipeError(f"{name} must be at least {least:g}, got {value}")
+        if value is not None and value > most:
+            raise RecipeError(f"{name} must be at most {most:g}, got {value}")
+    if recipe.data.in_memory and recipe.augmentation.crop == "resized":
+        raise RecipeError("augmentation.crop: resized needs the images at their own sizes; set data.in_memory: false")
+    return recipe
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write all settings of a recipe as YAML."""
+    yaml = require("yaml", extra="train")
+    path.write_text(yaml.safe_dump(plain(recipe), sort_keys=False, default_flow_style=None), encoding="utf-8")
+
+
+def changed(before: Recipe, now: Recipe) -> list[str]:
+    """Say in which settings two recipes differ, but for those that may.
+
+    Examples
+    --------
+    >>> changed(Recipe(Data("a"), seed=1), Recipe(Data("b"), seed=2))
+    ['seed was 1 and is 2']
+    """
+    old, new = _flat(plain(before)), _flat(plain(now))
+    return [f"{name} was {old[name]} and is {new[name]}" for name in old if old[name] != new[name] and name not in FREE]
+
+
+def _flat(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{where}{name}.") if isinstance(value, Mapping) else {f"{where}{name}": value}
+    return flat
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a file and lay it over its base."""
+    if path.resolve() in above:
+        raise RecipeError(f"{path}: is its own base; take the line with base out of one of the two")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    values = _yaml(text, str(path))
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: is no recipe; write names with values, such as data: and network:")
+    base = values.pop("base", None)
+    return values if base is None else merged(_read(path.parent / str(base), (*above, path.resolve())), values)
+
+
+def _yaml(text: str, where: str) -> Any:
+    yaml = require("yaml", extra="train")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise RecipeError(
+            f"{where}{line}: is not YAML ({getattr(error, 'problem', None) or 'a wrong character'})"
+        ) from None

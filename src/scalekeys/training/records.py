@@ -1,0 +1,58 @@
+"""Figures of a training by epoch: a CSV file and TensorBoard."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from scalekeys.checkpoints.extras import require
+from scalekeys.files import new_file
+from scalekeys.training.snapshots import Row
+
+METRICS = "metrics.csv"
+TENSORBOARD = "tensorboard"
+
+
+def write_metrics(rows: Sequence[Row], path: Path) -> None:
+    """Write one line an epoch; a figure that an epoch lacks stays empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with new_file(path, force=True) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+class Record:
+    """Writes the figures of each epoch into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : list of dict
+        Of the epochs that are done; what TensorBoard shows of later ones, from a run that was interrupted, is hidden.
+    """
+
+    def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
+        self.folder = folder
+        writer = require("torch.utils.tensorboard", extra="train").SummaryWriter
+        self._board: Any = writer(str(folder / TENSORBOARD), purge_step=len(rows) + 1)
+
+    def __enter__(self) -> "Record":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._board.close()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write the figures of the last epoch."""
+        write_metrics(rows, self.folder / METRICS)
+        for name, value in rows[-1].items():
+            if name != "epoch":
+                self._board.add_scalar(name.replace(" ", "/"), value, len(rows))
+        self._board.flush()

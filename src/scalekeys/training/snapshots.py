@@ -1,0 +1,83 @@
+"""What a training keeps on disk to go on from: one file, written whole or not at all."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from scalekeys.checkpoints.torch_file import load_safely
+from scalekeys.errors import CheckpointError, RecipeError
+from scalekeys.files import new_file
+from scalekeys.training.building import TRAINED
+from scalekeys.training.recipe import Recipe, changed
+from scalekeys.training.settings import plain, settings_of
+
+SNAPSHOT = "last.pt"
+
+Row = dict[str, float]
+"""Figures of one epoch by the names of their columns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The state of a training after some epochs.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    rows : list of dict
+        Figures of each epoch that is done.
+    states : dict
+        State dictionaries by name.
+    """
+
+    recipe: Recipe
+    rows: list[Row]
+    states: dict[str, Any]
+
+
+def write_snapshot(snapshot: Snapshot, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Write a snapshot and the weights of the network to use, in the place of those before.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written; the files before are then intact.
+    """
+    buffer = io.BytesIO()
+    torch.save({"recipe": plain(snapshot.recipe), "rows": snapshot.rows, "states": snapshot.states}, buffer)
+    for name, content in ((TRAINED, save(dict(weights))), (SNAPSHOT, buffer.getvalue())):
+        with new_file(folder / name, force=True) as temporary:
+            temporary.write_bytes(content)
+
+
+def read_snapshot(folder: Path, recipe: Recipe) -> Snapshot | None:
+    """Read the snapshot in a folder, if there is one.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged.
+    RecipeError
+        If it belongs to another recipe.
+    """
+    path = folder / SNAPSHOT
+    if not path.is_file():
+        return None
+    content = load_safely(path)
+    try:
+        snapshot = Snapshot(settings_of(Recipe, content["recipe"]), content["rows"], content["states"])
+    except (KeyError, TypeError, RecipeError) as error:
+        raise CheckpointError(f"{path}: is no snapshot of a training of this version ({error}); use --force") from None
+    differences = changed(snapshot.recipe, recipe)
+    if differences:
+        raise RecipeError(
+            f"{folder}: holds a training by another recipe ({'; '.join(differences[:3])}); go on with the same recipe, "
+            "name another folder, or begin anew with --force"
+        )
+    return snapshot

@@ -1,0 +1,152 @@
+"""Whole trainings on tiny data: they learn, and come to the same end however they get there."""
+
+import csv
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from scalekeys.checkpoints import extract
+from scalekeys.errors import OutputError, RecipeError, TrainingError
+from scalekeys.training import loop, train
+
+TIMES = {"seconds", "images_per_second"}
+
+
+class Interrupted(Exception):
+    pass
+
+
+class StopAfter:
+    """Interrupts a training in the midst of an epoch."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def begin(self, epoch, epochs, images):
+        pass
+
+    def advance(self, images):
+        self.images -= images
+        if self.images < 0:
+            raise Interrupted
+
+    def end(self, row):
+        pass
+
+
+def figures(rows):
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def test_a_training_learns_and_leaves_its_files(recipe, tmp_path):
+    rows = train(
+        recipe("loop.epochs=12", "loop.fit_every=6", "augmentation.mixup=0", "augmentation.cutmix=0"), tmp_path / "out"
+    )
+    assert rows[-1]["top1"] > 0.5  # a guess is right for 10 %
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "last.pt",
+        "metrics.csv",
+        "network.safetensors",
+        "recipe.yaml",
+        "tensorboard",
+    }
+    with (tmp_path / "out" / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["top1"]) for row in table] == [row["top1"] for row in rows]
+    assert [bool(row["r2 stages.0.0.depthwise"]) for row in table] == [epoch in (6, 12) for epoch in range(1, 13)]
+    assert len(extract(str(tmp_path / "out" / "network.safetensors"))) == 24
+
+
+@pytest.mark.parametrize("images", [100, 200, 320])
+def test_an_interrupted_training_comes_to_the_same_end(recipe, tmp_path, images):
+    whole = train(recipe(), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(recipe(), tmp_path / "parts", watcher=StopAfter(images))
+    torch.rand(7)  # what happens in between does not count
+    again = train(recipe("data.workers=1"), tmp_path / "parts")
+    assert figures(again) == figures(whole)
+    one, other = (load_file(tmp_path / name / "network.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_accumulation_changes_rounding_only(recipe, tmp_path):
+    rows = [
+        train(recipe(f"loop.accumulate={parts}", "network.drop_path=0", "loop.epochs=2"), tmp_path / str(parts))
+        for parts in (1, 4)
+    ]
+    for one, other in zip(*map(figures, rows), strict=True):
+        assert other == pytest.approx(one, rel=1e-3)
+
+
+def test_the_seed_and_the_global_generator(recipe, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = figures(train(recipe("loop.epochs=1"), tmp_path / "a"))
+    assert torch.equal(torch.rand(3), expected)
+    assert figures(train(recipe("loop.epochs=1"), tmp_path / "b")) == first
+    assert figures(train(recipe("loop.epochs=1", "seed=1"), tmp_path / "c")) != first
+
+
+def test_another_recipe_does_not_go_on(recipe, tmp_path):
+    train(recipe("loop.epochs=1"), tmp_path / "out")
+    with pytest.raises(RecipeError, match=r"out: holds a training by another recipe \(loop.epochs was 1 and is 2\)"):
+        train(recipe("loop.epochs=2"), tmp_path / "out")
+    assert len(train(recipe("loop.epochs=2"), tmp_path / "out", force=True)) == 2
+
+
+def test_a_loss_that_is_not_finite_stops_it_and_leaves_the_last_epoch(recipe, tmp_path, monkeypatch):
+    train(recipe("loop.epochs=1"), tmp_path / "one")
+    calls = []
+
+    def exploding(*arguments):
+        calls.append(1)
+        return torch.full_like(real(*arguments), torch.nan) if len(calls) > 5 else real(*arguments)
+
+    real = loop.augmented
+    monkeypatch.setattr(loop, "augmented", exploding)
+    with pytest.raises(TrainingError, match="no longer finite in epoch 2; what the epochs before it gave is saved"):
+        train(recipe(), tmp_path / "out")
+    weights = load_file(tmp_path / "out" / "network.safetensors")
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+    assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 2
+
+
+def test_a_full_disk_stops_it_and_leaves_the_last_epoch(recipe, tmp_path, monkeypatch):
+    from scalekeys.training import snapshots
+
+    settings = recipe("loop.epochs=2")
+    with pytest.raises(Interrupted):
+        train(settings, tmp_path / "out", watcher=StopAfter(200))
+    before = (tmp_path / "out" / "last.pt").read_bytes()
+
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(snapshots.Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"network.safetensors: cannot be written \(No space left on device\)"):
+        train(settings, tmp_path / "out")
+    assert (tmp_path / "out" / "last.pt").read_bytes() == before
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loop.batch=33", "33 images cannot be shared out in pairs to 1 processes x 1 parts; take a multiple of 2"),
+        ("loop.batch=400", "400 is more than the 160 training images"),
+        ("loop.precision=fp16", "fp16 needs a GPU"),
+        ("network.name=resnet", "'resnet' is no network"),
+        ("network.widths=[8]", "widths and depths need one number for each stage"),
+        ("data.size=64", "images of CIFAR-10 have 32 pixels"),
+        ("data.source=nowhere", "nowhere: no such file or folder"),
+        ("depthwise.learn=scales", "scales needs filters with a model"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(recipe, tmp_path, override, message):
+    if override == "loop.precision=fp16" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(RecipeError, match=message):
+        train(recipe(override), tmp_path / "out")
