@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scalekeys.checkpoints import extract
+import scalekeys as sk
 from scalekeys.errors import OutputError, RecipeError, TrainingError
 from scalekeys.training import loop, train
 
@@ -56,7 +56,7 @@ def test_a_training_learns_and_leaves_its_files(recipe, tmp_path):
         table = list(csv.DictReader(file))
     assert [float(row["top1"]) for row in table] == [row["top1"] for row in rows]
     assert [bool(row["r2 stages.0.0.depthwise"]) for row in table] == [epoch in (6, 12) for epoch in range(1, 13)]
-    assert len(extract(str(tmp_path / "out" / "network.safetensors"))) == 24
+    assert len(sk.extract(str(tmp_path / "out" / "network.safetensors"))) == 24
 
 
 @pytest.mark.parametrize("images", [100, 200, 320])
@@ -69,6 +69,18 @@ def test_an_interrupted_training_comes_to_the_same_end(recipe, tmp_path, images)
     assert figures(again) == figures(whole)
     one, other = (load_file(tmp_path / name / "network.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("settings", [("ideal8", "scales"), ("jet2", "scales+coefficients")])
+def test_learned_scales_go_on_too_and_end_as_plain_weights(recipe, tmp_path, settings):
+    wanted = recipe(f"depthwise.filters={settings[0]}", f"depthwise.learn={settings[1]}", "loop.epochs=2")
+    whole = train(wanted, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(wanted, tmp_path / "parts", watcher=StopAfter(200))
+    assert figures(train(wanted, tmp_path / "parts")) == figures(whole)
+    fit = sk.fit(sk.extract(tmp_path / "parts" / "network.safetensors"), settings[0])
+    assert float(fit.r2.min()) > 0.999
+    assert float((fit.sigma - 1).abs().max()) > 1e-3  # where they started
 
 
 def test_accumulation_changes_rounding_only(recipe, tmp_path):

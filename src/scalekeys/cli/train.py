@@ -24,8 +24,8 @@ def train(
     """Train a network by a recipe, with depthwise filters that are free, frozen, or functions of learned scales.
 
     Writes OUTPUT/network.safetensors, metrics.csv and what TensorBoard reads, after every epoch. Interrupted, the same
-    command goes on where it stopped, to the same result. For several GPUs or processes put 'accelerate launch
-    --module' before it.
+    command goes on where it stopped, to the same result. For 8 GPUs put 'torchrun --nproc-per-node 8 --no-python'
+    before it.
     """
     from scalekeys.cli.training import print_rows, watching
     from scalekeys.training import read_recipe

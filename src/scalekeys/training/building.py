@@ -11,6 +11,7 @@ from scalekeys.checkpoints import open_source
 from scalekeys.checkpoints.extras import require
 from scalekeys.checkpoints.state_dict import wrapper_prefix
 from scalekeys.errors import CheckpointError, RecipeError
+from scalekeys.networks import bake
 from scalekeys.training.blocks import HEAD, block_names
 from scalekeys.training.cifar_convnext import CifarConvNeXt
 from scalekeys.training.recipe import Network
@@ -144,5 +145,5 @@ def _try(network: nn.Module, name: str, classes: int, size: int) -> None:
 
 
 def trained_weights(network: nn.Module) -> Mapping[str, Tensor]:
-    """Return the weights of a network to write into a file."""
-    return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    """Return the weights of a network to write into a file; what is computed from scales becomes plain."""
+    return {name: value.detach().cpu().contiguous() for name, value in bake(network).state_dict().items()}

@@ -152,7 +152,11 @@ def _accelerator(recipe: Recipe) -> Any:
     if precision == "fp16" and not torch.cuda.is_available():
         raise RecipeError("loop.precision: fp16 needs a GPU; take bf16 or fp32")
     accelerate = require("accelerate", extra="train")
-    accelerator = accelerate.Accelerator(mixed_precision=precision, gradient_accumulation_steps=recipe.loop.accumulate)
+    accelerator = accelerate.Accelerator(
+        cpu=not torch.accelerator.is_available(),  # else several processes on a CPU would not know of each other
+        mixed_precision=precision,
+        gradient_accumulation_steps=recipe.loop.accumulate,
+    )
     parts = accelerator.num_processes * recipe.loop.accumulate
     if recipe.loop.batch % (2 * parts):
         raise RecipeError(
