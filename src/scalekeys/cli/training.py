@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scalekeys.cli.console import decimal, percentage, plain_table
+from scalekeys.cli.cells import decimal, percentage, plain_table
 
 
 class Bars:
