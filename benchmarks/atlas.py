@@ -3,17 +3,18 @@
     python benchmarks/atlas.py throughput
     python benchmarks/atlas.py scaling --sizes 10000 100000 1000000
     python benchmarks/atlas.py engines --engines here 1 2 ray
+    python benchmarks/atlas.py zoo --real MODEL.pth ... --keep DIR
 
-The checkpoints are made from architectures of timm, with mixtures of the master keys for depthwise weights. Each
+The checkpoints are made from architectures of timm, with idealized filters and noise for depthwise weights. Each
 section prints its tables, and replaces its own part of ``results/atlas.json``, with the machine, the versions and the
 options of its run beside the figures. Every section explains itself with ``--help``.
 """
 
-from atlas_sections import engines, scaling, throughput
+from atlas_sections import engines, scaling, throughput, zoo
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS
 
-SECTIONS: dict[str, Section] = {"throughput": throughput, "scaling": scaling, "engines": engines}
+SECTIONS: dict[str, Section] = {"throughput": throughput, "scaling": scaling, "engines": engines, "zoo": zoo}
 """A new section is one module and one row here."""
 
 if __name__ == "__main__":

@@ -41,13 +41,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for repeat in range(arguments.repeats):
             for engine in arguments.engines:
                 times[engine].append(_seconds(folder, f"{engine}-{repeat}", _OPTIONS[engine]))
-        first = _content(folder / f"{arguments.engines[0]}-0")
+        first = content(folder / f"{arguments.engines[0]}-0")
         rows = [
             {
                 "engine": engine,
                 "s": round(min(seconds), 2),
                 "speedup": round(min(times[arguments.engines[0]]) / min(seconds), 2),
-                "same_tables": _content(folder / f"{engine}-0") == first,
+                "same_tables": content(folder / f"{engine}-0") == first,
             }
             for engine, seconds in times.items()
         ]
@@ -66,5 +66,5 @@ def _seconds(folder: Path, atlas: str, options: tuple[str, ...]) -> float:
     return time.perf_counter() - start
 
 
-def _content(atlas: Path) -> dict[str, bytes]:
+def content(atlas: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for pattern in _TABLES for path in sorted(atlas.glob(pattern))}

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        paths = checkpoints.from_timm(Path(name), arguments.networks, arguments.seed)
+        paths = [made.path for made in checkpoints.from_timm(Path(name), arguments.networks, arguments.seed)]
         banks = [sk.extract(path) for path in paths]
         filters = sum(map(len, banks))
         _bare(banks)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import scalekeys as sk
+from scalekeys.scalespace import IDEAL8, template
 
 _FLAT = 1e-6  # relative to the norm: a filter that is constant but for rounding has nothing to fit
 
@@ -28,6 +29,25 @@ def mixtures(count: int, side: int, seed: int) -> Tensor:
     weights = torch.randn(count, 2, 1, 1, generator=draw) * torch.tensor([1.0, 0.3])[:, None, None]
     mixed: Tensor = (weights * keys[which]).sum(1)
     return mixed + 0.1 / side * torch.randn(count, side, side, generator=draw)
+
+
+def planted(count: int, size: tuple[int, int], scale: float, noise_share: float, seed: int) -> Tensor:
+    """Idealized filters of random families and amplitudes with scales around the given one, and a share of noise.
+
+    `noise_share` is that of the energy, from 0 to 1.
+    """
+    draw = generator(seed)
+    sigma = scale * (0.3 * torch.randn(count, 2, generator=draw)).exp()
+    which = torch.randint(len(IDEAL8), (count,), generator=draw)
+    filters = torch.empty(count, *size)
+    for number, family in enumerate(IDEAL8):
+        of_family = which == number
+        strength = torch.full((int(of_family.sum()),), 0.5) if family == "sharpen" else None
+        filters[of_family] = template(family, sigma[of_family], size, alpha=strength)
+    filters /= torch.linalg.vector_norm(filters, dim=(1, 2), keepdim=True).clamp(min=1e-9)
+    rest = torch.randn(count, *size, generator=draw) / (size[0] * size[1]) ** 0.5
+    mixed: Tensor = (1 - noise_share) ** 0.5 * filters + noise_share**0.5 * rest
+    return mixed * torch.randn(count, 1, 1, generator=draw)
 
 
 def tiled(filters: Tensor, count: int, seed: int) -> Tensor:
