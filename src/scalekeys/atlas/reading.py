@@ -101,6 +101,11 @@ class Atlas:
     def __repr__(self) -> str:
         return f"Atlas({str(self._layout.folder)!r})"
 
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self._layout.folder.resolve().name
+
     def sql(self, query: str) -> Answer:
         """Ask in SQL.
 

@@ -9,6 +9,7 @@ import typer
 
 BUILD_EXAMPLE = "Example: scalekeys atlas build 'checkpoints/**/*.pth' models.csv 'timm:convnext*' -o atlas/"
 QUERY_EXAMPLE = 'Example: scalekeys atlas query atlas/ "select family, count(*) from filters group by family"'
+REPORT_EXAMPLE = "Example: scalekeys atlas report atlas/ -o report/"
 
 app = typer.Typer(
     help="Analyse many networks into one table of filters, and ask it.", no_args_is_help=True, rich_markup_mode=None
@@ -104,3 +105,26 @@ def query(
         typer.echo(to_json(answer))
     else:
         print_rows(answer)
+
+
+@app.command("report", epilog=REPORT_EXAMPLE)
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+) -> None:
+    """Report on an atlas: scales over depth, families, what is explained, and what goes with the metadata.
+
+    Writes OUTPUT/report.html (one self-contained page) and the tables behind it as CSV.
+    """
+    from scalekeys.atlas import open as open_atlas
+    from scalekeys.cli.console import working
+    from scalekeys.files import check_new_folder
+    from scalekeys.report.atlas import write_atlas_report
+
+    check_new_folder(output, force=force)
+    with working() as step:
+        step("asking the atlas")
+        summary = write_atlas_report(open_atlas(folder), output, force=force)
+    counts = summary.counts
+    typer.echo(f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}")

@@ -1,0 +1,210 @@
+"""The figures of a report on an atlas: a summary in, a figure as data out."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from scalekeys.report.atlas.correlation import Correlation
+from scalekeys.report.atlas.questions import BINS
+from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary, Row
+from scalekeys.report.page import Figure
+from scalekeys.report.plots import axis, base_layout, by_kind, family_colour, line, panel_title
+from scalekeys.report.words import SIGMA, count, number, percent, plot_text, plural, shortened, size_name
+
+ALL = "all"
+_COLUMNS, _PANEL = 2, 190
+_LABEL_WIDTH = 26
+_TITLES = {"kernel": "Kernel", "stride": "Stride", "architecture": "Architecture"}
+_LEAST_FILTERS = 20
+"""Filters that a tenth of the depth needs to be drawn."""
+
+
+def scales_over_depth(summary: AtlasSummary) -> Figure:
+    """Draw bands of quantiles of the scale over relative depth, one panel for each family."""
+    rows = [row for row in summary.rows("scales") if row["filters"] >= _LEAST_FILTERS]
+    by_family = {family: list(of_family) for family, of_family in groupby(rows, key=lambda row: row["family"])}
+    families = [ALL, *by_kind(family for family in by_family if family != ALL)]
+    lines = -(-len(families) // _COLUMNS)
+    top = max((row["q90"] for row in rows), default=1.0)
+    layout = base_layout(height=_PANEL * lines + 40, margin={"l": 44, "r": 12, "t": 26, "b": 44})
+    titles: list[dict[str, Any]] = []
+    short_titles: list[dict[str, Any]] = []
+    data: list[dict[str, Any]] = []
+    for place, family in enumerate(families):
+        x, y = _domain(place % _COLUMNS, _COLUMNS, 0.1), _domain(lines - 1 - place // _COLUMNS, lines, 0.26)
+        name = "" if place == 0 else str(place + 1)
+        last = place // _COLUMNS == lines - 1 or place + _COLUMNS >= len(families)
+        layout[f"xaxis{name}"] = axis(
+            "relative depth" if last else "",
+            domain=x, anchor=f"y{name}", range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True,
+        )  # fmt: skip
+        layout[f"yaxis{name}"] = axis(domain=y, anchor=f"x{name}", range=[0, 1.05 * top], nticks=4, fixedrange=True)
+        filters = sum(row["filters"] for row in by_family.get(family, ()))
+        heading = f"<b>{'all families' if family == ALL else family}</b>"
+        titles.append(panel_title(y[1], f"{heading}, {plural(filters, 'filter')}") | {"x": x[0]})
+        short_titles.append(panel_title(y[1], heading) | {"x": x[0]})
+        data += _bands(by_family.get(family, []), family, name)
+    text = "Bands: quantiles of the scale over the relative depth in the network, for each family"
+    layout["annotations"] = titles
+    return Figure("scales-over-depth", data, layout, text, narrow={"annotations": short_titles})
+
+
+def _domain(place: int, parts: int, gap: float) -> list[float]:
+    side = (1 - gap * (parts - 1) / parts) / parts
+    start = place * (side + gap / parts)
+    return [round(start, 4), round(min(start + side, 1.0), 4)]
+
+
+def _bands(rows: Sequence[Row], family: str, axis_name: str) -> list[dict[str, Any]]:
+    colour = "var(--ink)" if family == ALL else family_colour(family)
+    places = [round((row["tenth"] + 0.5) / BINS, 3) for row in rows]
+    common = {"type": "scatter", "xaxis": f"x{axis_name}", "yaxis": f"y{axis_name}"}
+    bands = [
+        {
+            **common,
+            "x": [*places, *reversed(places)],
+            "y": [round(row[low], 4) for row in rows] + [round(row[high], 4) for row in reversed(rows)],
+            "fill": "toself",
+            "fillcolor": colour,
+            "line": {"width": 0},
+            "mode": "lines",
+            "opacity": opacity,
+            "hoverinfo": "skip",
+        }
+        for low, high, opacity in (("q10", "q90", 0.2), ("q25", "q75", 0.3))
+    ]
+    median = {
+        **common,
+        "x": places,
+        "y": [round(row["q50"], 4) for row in rows],
+        "mode": "lines+markers",
+        "line": {"color": colour, "width": 2},
+        "marker": {"color": colour, "size": 5},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"<b>{plural(row['filters'], 'filter')}</b> of {plural(row['networks'], 'network')}<br>median {SIGMA} "
+            f"{number(row['q50'])}, half of them {number(row['q25'])} to {number(row['q75'])}"
+            for row in rows
+        ],
+    }
+    return [*bands, median]
+
+
+def family_mix(summary: AtlasSummary) -> Figure:
+    """Draw the share of each family by kernel, by stride and by architecture, one stacked bar each."""
+    rows = summary.rows("mix")
+    bars: list[tuple[str, str] | str] = []
+    for kind, title in _TITLES.items():
+        bars.append(title)
+        bars += list(dict.fromkeys((kind, row["name"]) for row in rows if row["kind"] == kind))
+    places = {bar: place for place, bar in enumerate(bars)}
+    labels = [
+        f"<b>{bar}</b> " if isinstance(bar, str) else f"{plot_text(shortened(_name(*bar), _LABEL_WIDTH))} "
+        for bar in bars
+    ]
+    layout = base_layout(
+        barmode="stack",
+        bargap=0.18,
+        height=22 * len(bars) + 48,
+        margin={"l": 8, "r": 24, "t": 34, "b": 8},
+        xaxis=axis(range=[0, 1], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", side="top", ticks="outside"),
+        yaxis=axis(range=[len(bars) - 0.5, -0.5], tickvals=list(range(len(bars))), ticktext=labels),
+    )
+    for name in ("xaxis", "yaxis"):
+        layout[name] |= {"showgrid": False, "fixedrange": True}
+    data = [
+        _mix_trace([row for row in rows if row["family"] == family], family, places)
+        for family in by_kind({row["family"] for row in rows})
+    ]
+    return Figure("mix", data, layout, "Stacked bars: families by kernel, stride and architecture", legend=True)
+
+
+def _name(kind: str, name: str) -> str:
+    return size_name(name) if kind == "kernel" else name
+
+
+def _mix_trace(rows: Sequence[Row], family: str, places: dict[Any, int]) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": family,
+        "x": [round(row["share"], 5) for row in rows],
+        "y": [places[row["kind"], row["name"]] for row in rows],
+        "marker": {"color": family_colour(family), "line": {"width": 0}},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"<b>{plot_text(_name(row['kind'], row['name']))}</b><br>{family}: {count(row['filters'])}, "
+            f"{percent(row['share'])}"
+            for row in rows
+        ],
+    }
+
+
+def correlation_intervals(column: str, found: Sequence[Correlation], number_of_figure: int) -> Figure:
+    """Draw the correlations of one column of metadata with their intervals."""
+    layout = base_layout(
+        height=30 * len(found) + 70,
+        margin={"l": 8, "r": 24, "t": 12, "b": 44},
+        xaxis=axis("rank correlation", range=[-1.05, 1.05], tickvals=[-1, -0.5, 0, 0.5, 1], fixedrange=True),
+        yaxis=axis(
+            range=[len(found) - 0.5, -0.5],
+            tickvals=list(range(len(found))),
+            ticktext=[f"{STATISTICS[one.statistic]} " for one in found],
+            showgrid=False,
+            fixedrange=True,
+        ),
+        shapes=[line((0, 0), (-0.5, len(found) - 0.5), line={"color": "var(--muted)", "width": 1, "dash": "dot"})],
+    )
+    drawn = [(place, one) for place, one in enumerate(found) if one.rho is not None]
+    stems: dict[str, list[float | None]] = {"x": [], "y": []}
+    for place, one in drawn:
+        if one.low is not None and one.high is not None:
+            stems["x"] += [round(one.low, 4), round(one.high, 4), None]
+            stems["y"] += [place, place, None]
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "mode": "lines", **stems, "hoverinfo": "skip",
+            "line": {"color": "var(--ink)", "width": 2},
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": [round(one.rho or 0.0, 4) for _, one in drawn],
+            "y": [place for place, _ in drawn],
+            "marker": {"color": "var(--ink)", "size": 9},
+            "hoverinfo": "text",
+            "hovertext": [
+                f"<b>{STATISTICS[one.statistic]}</b><br>{number(one.rho)}, from {number(one.low)} to "
+                f"{number(one.high)}<br>{plural(one.networks, 'network')}, "
+                f"{plural(one.architectures, 'architecture')}"
+                for _, one in drawn
+            ],
+        },
+    ]  # fmt: skip
+    text = f"Dots and intervals: rank correlations of {plot_text(column)} with statistics of the networks"
+    return Figure(f"correlations-{number_of_figure}", data, layout, text)
+
+
+def scatter(summary: AtlasSummary, one: Correlation, number_of_figure: int) -> Figure:
+    """Draw a statistic of the networks against a column of metadata, one mark a network."""
+    x, y = summary.values(one.metadata), summary.values(one.statistic)
+    known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    names = summary.tables["networks"]["source"].to_pylist()
+    data = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [float(f"{value:.6g}") for value in x[known]],
+        "y": [float(f"{value:.6g}") for value in y[known]],
+        "marker": {"color": "var(--along-x)", "size": 7, "opacity": 0.6},
+        "hoverinfo": "text",
+        "hovertext": [f"<b>{plot_text(shortened(names[i], 40))}</b>" for i in known],
+    }
+    layout = base_layout(
+        height=30 * len(STATISTICS) + 70,
+        xaxis=axis(plot_text(one.metadata), nticks=6),
+        yaxis=axis(STATISTICS[one.statistic], nticks=5),
+    )
+    text = f"Scatter plot: {STATISTICS[one.statistic]} against {plot_text(one.metadata)} over networks"
+    return Figure(f"scatter-{number_of_figure}", [data], layout, text)

@@ -1,0 +1,172 @@
+"""What the report asks an atlas, in SQL. A filter is *structured* if noise of its kernel size hardly reaches its r2."""
+
+from collections.abc import Mapping
+
+NOISE_QUANTILE = 0.95
+"""A filter is structured if its r2 is beyond this quantile of the random control of its kernel size."""
+
+BINS = 10
+"""Parts of the depth of a network, between the first and the last depthwise layer."""
+
+MOST_ARCHITECTURES = 24
+"""Architectures with bars of their own; the others share one."""
+
+OTHERS = "all others"
+
+SMOOTHING = ("smooth", "sharpen")
+"""Families without a difference along an axis; the others of the eight are derivatives."""
+
+_PLACED = f"""
+    with bounds as (
+        select kernel_height, kernel_width, quantile_cont(r2_control, {NOISE_QUANTILE}) as noise
+        from filters
+        where family is not null and isfinite(r2_control)
+        group by all
+    ),
+    ends as (select source, max(depth) as last from filters group by source),
+    placed as (
+        select
+            f.*,
+            f.kernel_height || 'x' || f.kernel_width as kernel,
+            coalesce(f.depth / nullif(ends.last, 0), 0) as place,
+            sqrt(coalesce(f.sigma_x, f.sigma_y) * coalesce(f.sigma_y, f.sigma_x)) as sigma,
+            coalesce(f.r2 > bounds.noise, false) as structured
+        from filters as f
+        join ends using (source)
+        left join bounds using (kernel_height, kernel_width)
+        where f.family is not null and isfinite(f.r2)
+    )
+"""
+
+COUNTS = """
+    select
+        count(*) - count(duplicate_of) as networks,
+        count(duplicate_of) as duplicates,
+        (select count(*) from failures) as failures,
+        (select count(*) from filters) as filters,
+        (select count(*) from filters where family is not null) as fitted
+    from networks
+"""
+
+FAILURES = "select source, error, reason from failures order by source"
+
+EXPLAINED = f"""
+    {_PLACED}
+    select
+        if(grouping(kernel) = 1, 'all', kernel) as kernel,
+        count(distinct content_hash) as networks,
+        count(*) as filters,
+        quantile_cont(r2, 0.25) as r2_lower_quartile,
+        median(r2) as r2,
+        quantile_cont(r2, 0.75) as r2_upper_quartile,
+        median(r2_jet2) as r2_jet2,
+        median(r2_control) as r2_control,
+        avg(structured::int) as structured
+    from placed
+    group by grouping sets ((kernel), ())
+    having count(*) > 0
+    order by grouping(kernel), max(kernel_height * kernel_width) desc, kernel
+"""
+
+SCALES = f"""
+    {_PLACED}
+    select
+        coalesce(family, 'all') as family,
+        cast(least(floor({BINS} * place), {BINS - 1}) as integer) as tenth,
+        count(*) as filters,
+        count(distinct content_hash) as networks,
+        quantile_cont(sigma, 0.1) as q10,
+        quantile_cont(sigma, 0.25) as q25,
+        median(sigma) as q50,
+        quantile_cont(sigma, 0.75) as q75,
+        quantile_cont(sigma, 0.9) as q90
+    from placed
+    where structured and sigma is not null
+    group by grouping sets ((family, tenth), (tenth))
+    order by family, tenth
+"""
+
+
+def mix(by_column: bool) -> str:
+    """Ask for the families by architecture, kernel and stride.
+
+    Parameters
+    ----------
+    by_column : bool
+        Whether `networks` has a column ``architecture``; otherwise it is the first word of the name of a network.
+    """
+    architecture = "named.architecture" if by_column else "regexp_extract(f.model, '^[A-Za-z]+[A-Za-z0-9]*')"
+    named = "select content_hash, any_value(architecture) as architecture from networks group by content_hash"
+    join = f"left join ({named}) as named using (content_hash)" if by_column else ""
+    return f"""
+        with kinds as (
+            select
+                coalesce(nullif(cast({architecture} as varchar), ''), 'unknown') as architecture,
+                kernel_height || 'x' || kernel_width as kernel,
+                coalesce(cast(stride as varchar), 'unknown') as stride,
+                family
+            from filters as f {join}
+            where family is not null
+        ),
+        ranked as (
+            select architecture, row_number() over (order by count(*) desc, architecture) as rank
+            from kinds group by architecture
+        ),
+        grouped as (
+            select 'architecture' as kind, if(rank <= {MOST_ARCHITECTURES}, architecture, '{OTHERS}') as name, family
+            from kinds join ranked using (architecture)
+            union all select 'kernel', kernel, family from kinds
+            union all select 'stride', stride, family from kinds
+        )
+        select kind, name, family, count(*) as filters, count(*) / sum(count(*)) over (partition by kind, name) as share
+        from grouped
+        group by kind, name, family
+        order by kind, sum(count(*)) over (partition by kind, name) desc, name, family
+    """
+
+
+def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
+    """Ask for statistics of each network, with columns of metadata; a network under two names counts once.
+
+    Parameters
+    ----------
+    metadata : mapping of str to str
+        What columns of `networks` are called in the answer, to their names there.
+    architecture : bool
+        See :func:`mix`.
+    """
+    values = [f"any_value({quoted(name)}) as {quoted(label)}" for label, name in metadata.items()]
+    values += ["any_value(architecture) as architecture"] if architecture else []
+    first_word = "regexp_extract(any_value(placed.model), '^[A-Za-z]+[A-Za-z0-9]*')"
+    group = "coalesce(cast(any_value(named.architecture) as varchar), '')" if architecture else first_word
+    smoothing = ", ".join(f"'{family}'" for family in SMOOTHING)
+    return f"""
+        {_PLACED},
+        named as (select {", ".join(["content_hash", *values])} from networks group by content_hash)
+        select
+            any_value(placed.source) as source,
+            {group} as architecture,
+            count(*) as filters,
+            median(sigma) filter (where structured) as sigma,
+            regr_slope(sigma, place) filter (where structured) as sigma_slope,
+            median(r2) as r2,
+            median(r2_jet2) as r2_jet2,
+            avg(structured::int) as structured,
+            avg((family in ({smoothing}))::int) filter (where structured) as smoothing
+            {"".join(f", any_value(named.{quoted(label)}) as {quoted(label)}" for label in metadata)}
+        from placed join named using (content_hash)
+        group by content_hash
+        order by source
+    """
+
+
+def quoted(name: str) -> str:
+    """Quote the name of a column.
+
+    Examples
+    --------
+    >>> quoted("top 1")
+    '"top 1"'
+    """
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'

@@ -1,0 +1,99 @@
+"""The sections of a report on an atlas: a summary in, a section out.
+
+A new section is one function here, and one entry in :data:`SECTIONS`.
+"""
+
+from collections.abc import Callable
+from itertools import groupby
+
+from markupsafe import Markup
+
+from scalekeys.report.atlas import figures, narrative
+from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
+from scalekeys.report.page import Section, render
+from scalekeys.report.sections import Tile
+from scalekeys.report.words import count, percent
+
+MOST_FAILURES = 50
+"""Failures that are listed; the CSV file has all."""
+
+
+def header(summary: AtlasSummary, title: str) -> Markup:
+    """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
+    return render(
+        "header.html.j2",
+        kicker="An atlas of depthwise filters",
+        title=title,
+        lead=narrative.lead(summary),
+        tiles=_tiles(summary),
+        cautions=narrative.cautions(summary),
+    )
+
+
+def explained(summary: AtlasSummary) -> Section:
+    """Tabulate what the models explain of kernels of each size, beside noise."""
+    body = render("atlas_explained.html.j2", rows=summary.rows("explained"))
+    return Section("explained", "How much the models explain", body, short="Explained")
+
+
+def scales(summary: AtlasSummary) -> Section:
+    """Follow the scales of each family from the input to the output."""
+    drawn = figures.scales_over_depth(summary) if summary.tables["scales"].num_rows else None
+    return Section("scales", "Scales over depth", render("atlas_scales.html.j2", figure=drawn), short="Scales")
+
+
+def mix(summary: AtlasSummary) -> Section:
+    """Compare the families of kernels, strides and architectures."""
+    drawn = figures.family_mix(summary) if summary.tables["mix"].num_rows else None
+    body = render("atlas_mix.html.j2", figure=drawn, text=narrative.strides(summary) if drawn else "")
+    return Section("mix", "Which families", body, short="Families")
+
+
+def correlations(summary: AtlasSummary) -> Section:
+    """Show what goes with the metadata of the networks."""
+    columns = []
+    by_column = groupby(summary.correlations, key=lambda one: one.metadata)
+    for place, (column, of_column) in enumerate(by_column, 1):
+        found = list(of_column)
+        known = [one for one in found if one.rho is not None]
+        strongest = max(known, key=lambda one: abs(one.rho or 0), default=None)
+        columns.append(
+            {
+                "name": column,
+                "rows": found,
+                "intervals": figures.correlation_intervals(column, found, place) if known else None,
+                "scatter": figures.scatter(summary, strongest, place) if strongest else None,
+            }
+        )
+    body = render(
+        "atlas_correlations.html.j2",
+        paragraphs=narrative.correlations(summary),
+        columns=columns,
+        words=STATISTICS,
+    )
+    return Section("metadata", "What goes with what", body, short="Metadata")
+
+
+def failures(summary: AtlasSummary) -> Section:
+    """List what could not be read."""
+    rows = summary.rows("failures")
+    body = render("atlas_failures.html.j2", rows=rows[:MOST_FAILURES], more=max(0, len(rows) - MOST_FAILURES))
+    return Section("failures", "What could not be read", body, short="Failures")
+
+
+SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (explained, scales, mix, correlations, failures)
+"""The sections of a report on an atlas, in the order of the page."""
+
+
+def _tiles(summary: AtlasSummary) -> list[Tile]:
+    counts, total = summary.counts, summary.total
+    tiles = [
+        Tile("networks", count(counts["networks"]), f"and {count(counts['failures'])} not read"),
+        Tile("filters", count(counts["filters"]), f"of which {count(counts['fitted'])} fitted"),
+    ]
+    if total is not None:
+        tiles += [
+            Tile("median r², eight families", percent(total["r2"], 0), f"noise {percent(total['r2_control'], 0)}"),
+            Tile("structured", percent(total["structured"], 0), "noise 5 %"),
+        ]
+    return tiles

@@ -1,0 +1,119 @@
+"""The figures of a report on an atlas, as tables."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from scalekeys.atlas import Atlas
+from scalekeys.atlas.schema import NETWORKS
+from scalekeys.report.atlas import questions
+from scalekeys.report.atlas.correlation import Correlation, correlation
+
+STATISTICS: Mapping[str, str] = {
+    "sigma": "median scale",
+    "sigma_slope": "growth of the scale over depth",
+    "r2": "median r², eight families",
+    "r2_jet2": "median r², 2-jet",
+    "structured": "share of structured filters",
+    "smoothing": "share of smoothing and sharpening",
+}
+"""What is computed of each network and correlated with its metadata, with its words."""
+
+_CORRELATIONS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("statistic", "metadata")),
+        *((name, pa.int64()) for name in ("networks", "architectures")),
+        *((name, pa.float64()) for name in ("rho", "low", "high")),
+    ]
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class AtlasSummary:
+    """What a report on an atlas shows; each table is also a CSV file beside it.
+
+    Parameters
+    ----------
+    tables : mapping of str to pyarrow.Table
+        ``explained``, ``scales``, ``mix``, ``networks`` and ``failures``.
+    counts : dict
+        Networks, duplicates, failures, filters, and filters that could be fitted.
+    metadata : tuple of str
+        Columns of numbers that the user brought.
+    seed : int
+        Of the intervals of correlations.
+    """
+
+    tables: Mapping[str, pa.Table]
+    counts: Mapping[str, int]
+    metadata: tuple[str, ...]
+    seed: int = 0
+
+    def rows(self, table: str) -> list[Row]:
+        """Return the rows of a table."""
+        rows: list[Row] = self.tables[table].to_pylist()
+        return rows
+
+    @cached_property
+    def total(self) -> Row | None:
+        """What the models explain of all filters; None in an atlas without filters."""
+        return next((row for row in self.rows("explained") if row["kernel"] == "all"), None)
+
+    @cached_property
+    def correlations(self) -> tuple[Correlation, ...]:
+        """Every statistic of the networks with every column of metadata."""
+        groups = self.tables["networks"]["architecture"].to_pylist()
+        return tuple(
+            correlation(statistic, column, self.values(statistic), self.values(column), groups, seed=self.seed)
+            for column in self.metadata
+            for statistic in STATISTICS
+        )
+
+    @property
+    def correlation_table(self) -> pa.Table:
+        """The correlations as a table."""
+        return pa.Table.from_pylist([asdict(one) for one in self.correlations], schema=_CORRELATIONS)
+
+    def values(self, column: str) -> Any:
+        """Return a column of the table of networks as numbers, NaN where there is none."""
+        values = self.tables["networks"][column].to_pylist()
+        return np.array([np.nan if value is None else float(value) for value in values])
+
+
+def summarize_atlas(atlas: Atlas, *, seed: int = 0) -> AtlasSummary:
+    """Compute the figures of a report in the tables of an atlas.
+
+    Raises
+    ------
+    AtlasError
+        If the tables cannot be read.
+    """
+    columns = atlas.sql("select * from networks limit 0").to_arrow().schema
+    brought = [field for field in columns if field.name not in NETWORKS.names]
+    metadata = {_label(field.name): field.name for field in brought if _is_number(field.type)}
+    architecture = any(field.name == "architecture" for field in brought)
+    asked = {
+        "explained": questions.EXPLAINED,
+        "scales": questions.SCALES,
+        "mix": questions.mix(architecture),
+        "networks": questions.by_network(metadata, architecture),
+        "failures": questions.FAILURES,
+    }
+    tables = {name: atlas.sql(query).to_arrow() for name, query in asked.items()}
+    (counts,) = atlas.sql(questions.COUNTS).to_arrow().to_pylist()
+    return AtlasSummary(tables, counts, tuple(metadata), seed)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return any(check(kind) for check in (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal))
+
+
+def _label(column: str) -> str:
+    """Return the name of a column of metadata in the table of networks, which has statistics of its own."""
+    return f"{column} (metadata)" if column in {*STATISTICS, "architecture"} else column
