@@ -97,7 +97,7 @@ def _saved(folder: Path, architecture: str, again: int, seed: int) -> Made:
 
 def _planted(count: int, size: tuple[int, int], scale: float, noise_share: float, seed: int) -> Tensor:
     if any(side % 2 == 0 for side in size):
-        return samples.noise(count * size[0], size[1], seed).reshape(count, 1, *size)
+        return torch.randn(count, 1, *size, generator=samples.generator(seed))
     return samples.planted(count, size, scale, noise_share, seed)[:, None].contiguous()
 
 

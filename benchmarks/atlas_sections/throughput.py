@@ -34,13 +34,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         paths = [made.path for made in checkpoints.from_timm(Path(name), arguments.networks, arguments.seed)]
         banks = [sk.extract(path) for path in paths]
         filters = sum(map(len, banks))
-        _bare(banks)
+        bare_fits(banks)
         bare, built, again = [], [], []
         for repeat in range(arguments.repeats):
             atlas = Path(name) / f"atlas{repeat}"
-            bare.append(_seconds(partial(_bare, banks)))
-            built.append(_seconds(partial(sk.atlas.build, paths, atlas)))
-            again.append(_seconds(partial(sk.atlas.build, paths, atlas)))
+            bare.append(processor_s(partial(bare_fits, banks)))
+            built.append(processor_s(partial(sk.atlas.build, paths, atlas)))
+            again.append(processor_s(partial(sk.atlas.build, paths, atlas)))
         size = sum(path.stat().st_size for path in atlas.rglob("*.parquet"))
     rows = [
         {
@@ -59,14 +59,16 @@ def show(results: dict[str, Any]) -> None:
     print(f"  {results['bytes_per_filter']} bytes a filter on disk")
 
 
-def _bare(banks: list[sk.FilterBank]) -> None:
+def bare_fits(banks: list[sk.FilterBank]) -> None:
+    """Do to filters in memory what an atlas does to them."""
     for bank in banks:
         sk.fit(bank)
         sk.fit(bank, "jet2")
         sk.fit(sk.noise_like(bank))
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def processor_s(work: Callable[[], object]) -> float:
+    """Return the time of the processor that something takes in this process."""
     start = time.process_time()
     work()
     return time.process_time() - start

@@ -9,21 +9,28 @@ import argparse
 import csv
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import scalekeys as sk
 from atlas_sections import checkpoints
 from atlas_sections.engines import content
+from atlas_sections.throughput import bare_fits, processor_s
 from fit_sections.record import table
 
 HELP = "build an atlas of hundreds of networks, kill it on the way, go on and report"
+
+_SAMPLE = 20  # networks that are fitted bare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +47,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         made = checkpoints.from_timm(folder, arguments.networks, arguments.seed)
         _add_awkward(made[0].path)
         _write_list(folder / "models.csv", made, [path.resolve() for path in arguments.real])
-        start = time.perf_counter()
+        bare = _bare([one.path for one in made[:: max(1, len(made) // _SAMPLE)]])
+        start, before = time.perf_counter(), _children_s()
         undisturbed = _finished(folder, "undisturbed", arguments.workers)
-        seconds = time.perf_counter() - start
+        seconds, processor = time.perf_counter() - start, _children_s() - before
         done_when_killed = _killed_half_way(folder, "killed", arguments)
         _finished(folder, "killed", arguments.workers)
         start = time.perf_counter()
@@ -53,6 +61,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "undisturbed_s": round(seconds, 1),
             "filters": undisturbed["filters"],
             "filters_per_s": round(undisturbed["filters"] / seconds),
+            "filters_per_processor_s": round(undisturbed["filters"] / processor),
+            "bare_filters_per_processor_s": round(bare),
+            "share_of_bare": round(undisturbed["filters"] / processor / bare, 2),
             "done_when_killed": done_when_killed,
             "same_tables_after_kill": content(folder / "undisturbed") == content(folder / "killed"),
             "report_s": round(reported, 1),
@@ -71,6 +82,21 @@ def show(results: dict[str, Any]) -> None:
     table("an atlas of many networks", [{key: value for key, value in results.items() if not isinstance(value, list)}])
     table("failures", results["failures"])
     table("kernels", results["kernels"])
+
+
+def _bare(paths: list[Path]) -> float:
+    """Return how many filters a second of the processor fits where nothing else is done."""
+    torch.set_num_threads(1)
+    banks = [sk.extract(path) for path in paths]
+    bare_fits(banks[:1])
+    seconds = processor_s(partial(bare_fits, banks))
+    return sum(map(len, banks)) / seconds
+
+
+def _children_s() -> float:
+    """Return the time of the processor that finished child processes have taken, with their own children."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _add_awkward(one: Path) -> None:
