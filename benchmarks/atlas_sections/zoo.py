@@ -36,8 +36,8 @@ _SAMPLE = 20  # networks that are fitted bare
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--networks", type=int, default=300)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--real", type=Path, nargs="*", default=[], help="trained checkpoints to add")
-    parser.add_argument("--keep", type=Path, help="folder for atlas and report, which are else removed")
+    parser.add_argument("--real", nargs="*", default=[], help="trained checkpoints to add")
+    parser.add_argument("--keep", help="folder for atlas and report, which are else removed")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         folder = Path(name)
         made = checkpoints.from_timm(folder, arguments.networks, arguments.seed)
         _add_awkward(made[0].path)
-        _write_list(folder / "models.csv", made, [path.resolve() for path in arguments.real])
+        _write_list(folder / "models.csv", made, [Path(name).resolve() for name in arguments.real])
         bare = _bare([one.path for one in made[:: max(1, len(made) // _SAMPLE)]])
         start, before = time.perf_counter(), _children_s()
         undisturbed = _finished(folder, "undisturbed", arguments.workers)
@@ -73,8 +73,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "kernels": atlas.named("r2-by-kernel-size").to_arrow().to_pylist(),
         }
         if arguments.keep is not None:
-            shutil.copytree(folder / "killed", arguments.keep / "atlas")
-            shutil.copytree(folder / "report", arguments.keep / "report")
+            shutil.copytree(folder / "killed", Path(arguments.keep) / "atlas")
+            shutil.copytree(folder / "report", Path(arguments.keep) / "report")
         return results
 
 
