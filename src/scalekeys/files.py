@@ -1,6 +1,7 @@
 """Writing files so that a reader never meets half of one."""
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -142,6 +143,24 @@ def check_new_file(path: Path, *, force: bool = False) -> None:
             raise OutputError(f"{path}: exists already; give --force to replace it, or another name")
 
 
+def clear_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left beside `path`; nobody else may be writing it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> _ = target.with_name(".a.txt.killed.tmp").write_text("ha")
+    >>> clear_leftovers(target)
+    >>> list(target.parent.iterdir())
+    []
+    """
+    path = Path(path)
+    prefix, suffix = _temporary_names(path)
+    for entry in path.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
+        entry.unlink(missing_ok=True)
+
+
 @contextmanager
 def _staging(path: Path, *, folder: bool) -> Iterator[Path]:
     """Give a temporary file or folder beside `path`, and remove it, and after an error also the parents made for it."""
@@ -175,8 +194,12 @@ def _missing_parents(path: Path) -> list[Path]:
     return missing
 
 
+def _temporary_names(path: Path) -> tuple[str, str]:
+    return f".{path.name}.", ".tmp"
+
+
 def _make_temporary(path: Path, *, folder: bool) -> Path:
-    prefix, suffix = f".{path.name}.", ".tmp"
+    prefix, suffix = _temporary_names(path)
     if folder:
         return Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
     handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)

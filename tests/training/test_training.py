@@ -106,7 +106,22 @@ def test_another_recipe_does_not_go_on(recipe, tmp_path):
     train(recipe("loop.epochs=1"), tmp_path / "out")
     with pytest.raises(RecipeError, match=r"out: holds a training by another recipe \(loop.epochs was 1 and is 2\)"):
         train(recipe("loop.epochs=2"), tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
     assert len(train(recipe("loop.epochs=2"), tmp_path / "out", force=True)) == 2
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_in_the_place_of_the_folder_is_left_alone(recipe, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(OutputError, match="out: is a file; name a folder to write into"):
+            train(recipe(), tmp_path / "out", force=force)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_the_precision_may_change_from_training_to_training(recipe, tmp_path):
+    for precision in ("fp32", "bf16"):
+        assert len(train(recipe("loop.epochs=1", f"loop.precision={precision}"), tmp_path / precision)) == 1
 
 
 def test_a_loss_that_is_not_finite_stops_it_and_leaves_the_last_epoch(recipe, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write into; runs/RECIPE by default.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Begin anew, whatever the folder holds.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew, in the place of an earlier training.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures of all epochs as JSON.")] = False,
 ) -> None:
     """Train a network by a recipe, with depthwise filters that are free, frozen, or functions of learned scales.

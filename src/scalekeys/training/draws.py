@@ -1,7 +1,8 @@
 """All random numbers of a training, as functions of the seed, the epoch and the step.
 
-What is drawn belongs to an image and its place in the batch of a step, not to a process: a training gives the same
-result on any number of processes, and one that was interrupted goes on as if it had not been.
+What is drawn for an image belongs to it and its place in the batch of a step, not to a process: it is the same on any
+number of processes, and a training that was interrupted goes on as if it had not been. Only what the network draws for
+itself, such as the paths that it drops, depends also on which process works on which part of a batch.
 """
 
 from collections.abc import Iterator

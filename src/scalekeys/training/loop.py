@@ -17,16 +17,17 @@ from torch.utils.data import DataLoader
 
 from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError, TrainingError
+from scalekeys.files import check_new_folder, clear_leftovers
 from scalekeys.training.augmentation import Normalization, augmented, targets
-from scalekeys.training.building import build, trained_weights
+from scalekeys.training.building import TRAINED, build, trained_weights
 from scalekeys.training.data import DataSets, ImageSet, open_data
 from scalekeys.training.depthwise import check, prepared
 from scalekeys.training.draws import Draws, epoch_draws, seed_network
 from scalekeys.training.formation import explained
 from scalekeys.training.optimization import averaged, optimizer_of, rate_at, set_rate
-from scalekeys.training.recipe import Recipe, write_recipe
-from scalekeys.training.records import Record
-from scalekeys.training.snapshots import Row, Snapshot, read_snapshot, write_snapshot
+from scalekeys.training.recipe import WRITTEN, Recipe, write_recipe
+from scalekeys.training.records import METRICS, TENSORBOARD, Record
+from scalekeys.training.snapshots import SNAPSHOT, Row, Snapshot, read_snapshot, write_snapshot
 
 _SETUP = 2**31  # seeds what is drawn before the first epoch
 _CHECK_EVERY = 20  # steps between two looks at the loss, each of which waits for the device
@@ -103,14 +104,15 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
 
     After every epoch the folder holds ``network.safetensors``, the weights; ``metrics.csv``, one line an epoch, and the
     same for TensorBoard; ``recipe.yaml``; and ``last.pt``, from which it goes on. The result does not depend on where
-    it was interrupted, nor, up to rounding, on the number of processes.
+    it was interrupted, nor, up to rounding, on the number of processes; but for what the network itself draws or
+    gathers on its share of a batch, such as paths to drop and statistics of batch normalisation.
 
     Parameters
     ----------
     recipe : Recipe
     folder : Path
     force : bool
-        Begin anew, whatever the folder holds.
+        Begin anew: remove what an earlier training wrote into the folder.
     watcher : Watcher, optional
 
     Returns
@@ -152,6 +154,9 @@ def _accelerator(recipe: Recipe) -> Any:
     if precision == "fp16" and not torch.cuda.is_available():
         raise RecipeError("loop.precision: fp16 needs a GPU; take bf16 or fp32")
     accelerate = require("accelerate", extra="train")
+    state = accelerate.state.AcceleratorState
+    if state._shared_state and state().mixed_precision != precision:
+        state._reset_state()  # else one process could train at one precision only
     accelerator = accelerate.Accelerator(
         cpu=not torch.accelerator.is_available(),  # else several processes on a CPU would not know of each other
         mixed_precision=precision,
@@ -170,13 +175,22 @@ def _opened_folder(folder: Path, recipe: Recipe, accelerator: Any, *, force: boo
     """Make the folder and write the recipe into it, or read the snapshot that it holds."""
     check(recipe.depthwise)
     if accelerator.is_main_process:
-        if force:
-            shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder, everything=force)
         snapshot = read_snapshot(folder, recipe)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_recipe(recipe, folder / "recipe.yaml")
+        write_recipe(recipe, folder / WRITTEN)
     accelerator.wait_for_everyone()
     return snapshot if accelerator.is_main_process else read_snapshot(folder, recipe)
+
+
+def _clear(folder: Path, *, everything: bool) -> None:
+    """Remove what a killed training left half written, or everything that a training writes, and nothing else."""
+    check_new_folder(folder, force=True)
+    for name in (SNAPSHOT, TRAINED, METRICS, WRITTEN):
+        clear_leftovers(folder / name)
+        if everything:
+            (folder / name).unlink(missing_ok=True)
+    if everything:
+        shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
 
 
 def _prepared(recipe: Recipe, accelerator: Any, snapshot: Snapshot | None) -> Training:

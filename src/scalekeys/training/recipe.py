@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
+from scalekeys.files import new_file
 from scalekeys.networks.kernels import Learn
 from scalekeys.networks.layout import Tie
 from scalekeys.networks.scales import ScaleKind
@@ -239,6 +240,9 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 """The least and the largest value of numbers."""
 
+WRITTEN = "recipe.yaml"
+"""What a training calls the file of its recipe."""
+
 FREE = ("data.source", "data.workers", "loop.test_batch")
 """Settings with which a training may go on after they changed: they say where and how fast, not what."""
 
@@ -288,9 +292,11 @@ def _checked(recipe: Recipe) -> Recipe:
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write all settings of a recipe as YAML."""
+    """Write all settings of a recipe as YAML, in the place of an existing file."""
     yaml = require("yaml", extra="train")
-    path.write_text(yaml.safe_dump(plain(recipe), sort_keys=False, default_flow_style=None), encoding="utf-8")
+    text = yaml.safe_dump(plain(recipe), sort_keys=False, default_flow_style=None)
+    with new_file(path, force=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def changed(before: Recipe, now: Recipe) -> list[str]:

@@ -33,13 +33,16 @@ class Record:
     ----------
     folder : Path
     rows : list of dict
-        Of the epochs that are done; what TensorBoard shows of later ones, from a run that was interrupted, is hidden.
+        Of the epochs that are done. The last is written again, since a run may have been killed between its snapshot
+        and its figures; what TensorBoard shows of later ones is hidden.
     """
 
     def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
         self.folder = folder
         writer = require("torch.utils.tensorboard", extra="train").SummaryWriter
-        self._board: Any = writer(str(folder / TENSORBOARD), purge_step=len(rows) + 1)
+        self._board: Any = writer(str(folder / TENSORBOARD), purge_step=max(len(rows), 1))
+        if rows:
+            self.write(rows)
 
     def __enter__(self) -> "Record":
         return self

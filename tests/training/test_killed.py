@@ -1,0 +1,90 @@
+"""Trainings that are killed by SIGKILL, wherever that happens, and go on to the same files."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from scalekeys.training import train
+from scalekeys.training.recipe import write_recipe
+
+KILLED = """
+import os, pathlib, signal, sys
+from scalekeys.training import read_recipe, train
+
+place, count = sys.argv[3], int(sys.argv[4])
+
+def strike(here):
+    global count
+    count -= here == place
+    if here == place and not count:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Watcher:
+    def begin(self, epoch, epochs, images): pass
+    def advance(self, images): strike("step")
+    def end(self, row): strike("end")
+
+def halved(write):
+    def writing(path, content, **options):
+        write(path, content[: len(content) // 2], **options)
+        strike(path.name.split(".")[1])
+        return write(path, content, **options)
+    return writing
+
+pathlib.Path.write_bytes = halved(pathlib.Path.write_bytes)
+pathlib.Path.write_text = halved(pathlib.Path.write_text)
+train(read_recipe(sys.argv[1]), pathlib.Path(sys.argv[2]), watcher=Watcher())
+"""
+TIMES = {"seconds", "images_per_second"}
+SETTINGS = ("loop.epochs=2", "loop.fit_every=2", "depthwise.filters=ideal8", "depthwise.learn=scales")
+
+
+def table(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [{name: text for name, text in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+
+
+def kill(script, recipe, folder, place, count):
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", script, str(recipe), str(folder), place, str(count)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.fixture(scope="module")
+def whole(cifar, tmp_path_factory):
+    """A training that nothing interrupts."""
+    from tiny_data import RECIPE
+
+    from scalekeys.training import read_recipe
+
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.yaml").write_text(RECIPE)
+    wanted = read_recipe(folder / "tiny.yaml", [f"data.source={cifar}", *SETTINGS])
+    write_recipe(wanted, folder / "recipe.yaml")
+    train(wanted, folder / "run")
+    return wanted, folder
+
+
+@pytest.mark.parametrize(
+    ("place", "count"),
+    [("step", 8), ("network", 1), ("last", 2), ("metrics", 2)],
+    ids=["in an epoch", "writing the first weights", "writing the last snapshot", "writing the last metrics"],
+)
+def test_a_killed_training_comes_to_the_same_files(whole, tmp_path, place, count):
+    recipe, folder = whole
+    kill(KILLED, folder / "recipe.yaml", tmp_path / "run", place, count)
+    train(recipe, tmp_path / "run")
+    assert table(tmp_path / "run") == table(folder / "run")
+    one, other = (load_file(path / "run" / "network.safetensors") for path in (folder, tmp_path))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
+        path.name for path in (folder / "run").iterdir()
+    )
