@@ -83,3 +83,25 @@ def test_what_makes_no_sense_is_refused(network):
 def test_a_network_without_depthwise_layers_is_refused():
     with pytest.raises(sk.CheckpointError, match="has no depthwise layers"):
         prepared(nn.Sequential(nn.Conv2d(3, 4, 3)), Depthwise("keys"), seed=0)
+
+
+@pytest.mark.parametrize(("kind", "assignment"), [("ideal8", "nearest"), ("ideal8", "random"), ("jet2", "nearest")])
+def test_scales_start_where_they_are_told_to_and_filters_keep_their_norms(network, kind, assignment):
+    with torch.no_grad():
+        for stage in network.stages:
+            stage[-1].depthwise.weight.copy_(sk.master_keys().repeat(2, 1, 1)[:, None] * 3 + 0.1)
+    wanted = Depthwise(kind, assignment=assignment, learn="scales", start=1.5)
+    free = prepared(network, Depthwise(kind, assignment=assignment, learn="scales"), seed=0)
+    made = prepared(network, wanted, seed=0)
+    for layer in (stage[-1].depthwise for stage in made.stages):
+        sigma = layer.parametrizations.weight[0].sigma
+        torch.testing.assert_close(sigma, torch.full_like(sigma, 1.5))
+    one, other = filters(made), filters(free)
+    assert not torch.allclose(one, other, atol=1e-2)
+    norms = [values.flatten(1).std(1) for values in (one, other)]
+    torch.testing.assert_close(*norms, rtol=1e-4, atol=1e-5)
+
+
+def test_a_start_needs_scales_that_are_learned(network):
+    with pytest.raises(RecipeError, match=r"depthwise\.start: is for scales that are learned"):
+        prepared(network, Depthwise("ideal8", learn="none", start=1.5), seed=0)

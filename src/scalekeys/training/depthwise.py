@@ -1,5 +1,6 @@
 """The depthwise filters that a training starts from, and what of them it learns."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from scalekeys.errors import RecipeError
 from scalekeys.filters import FilterBank, Replacement, assign_keys, master_keys
 from scalekeys.filters.replacement import taps_of
 from scalekeys.filters.window import in_window
-from scalekeys.fitting import fit
+from scalekeys.fitting import Fit, fit
 from scalekeys.fitting.spec import parse_spec
 from scalekeys.networks import constrain, replace
 from scalekeys.networks.layers import depthwise_layers
@@ -57,6 +58,8 @@ def prepared(network: nn.Module, wanted: Depthwise, seed: int) -> nn.Module:
     if wanted.learn == "none":
         return _frozen(ready)
     models = fit(extract(ready), _model(wanted.filters))
+    if wanted.start is not None:
+        models = _moved(models, wanted.start)
     return constrain(ready, models, wanted.learn, tie=wanted.tie, scale=wanted.scale)
 
 
@@ -66,10 +69,14 @@ def check(wanted: Depthwise) -> None:
     Raises
     ------
     RecipeError
-        If scales are to be learned of filters without a model.
+        If scales are to be learned of filters without a model, or are to start somewhere but not to be learned.
     ModelError
         If there is no such model.
     """
+    if wanted.start is not None and "scales" not in wanted.learn.split("+"):
+        raise RecipeError(
+            "depthwise.start: is for scales that are learned; set depthwise.learn: scales, or leave it out"
+        )
     if wanted.filters in _PLAIN:
         if wanted.learn not in ("all", "none"):
             raise RecipeError(
@@ -78,6 +85,28 @@ def check(wanted: Depthwise) -> None:
             )
     else:
         parse_spec(_model(wanted.filters))
+
+
+def _moved(models: Fit, sigma: float) -> Fit:
+    """Return a fit at another scale, whose filters have the norms that they had without their means."""
+    values = models.values
+    kinds = [FAMILIES[name] for name in models.spec.families]
+    second = torch.tensor([family.has_alpha or family.two_scales for family in kinds])[values.family.cpu().clamp(min=0)]
+    parameters = torch.full_like(values.parameters, sigma**2)
+    parameters[:, 1] = torch.where(second.to(parameters.device), values.parameters[:, 1], parameters[:, 1])
+    moved = dataclasses.replace(models, values=dataclasses.replace(values, parameters=parameters))
+    ratio = (_norms(models) / _norms(moved)).nan_to_num(1.0)
+    coefficients = values.coefficients * ratio[:, None].to(values.coefficients)
+    return dataclasses.replace(moved, values=dataclasses.replace(moved.values, coefficients=coefficients))
+
+
+def _norms(models: Fit) -> Float[Tensor, "filters"]:
+    """Return the norm of each modelled filter without its mean."""
+    kernels = models.kernels()
+    assert isinstance(kernels, FilterBank)
+    return torch.cat(
+        [layer.filters.double().flatten(1).var(1, correction=0) * layer.filters[0].numel() for layer in kernels]
+    ).sqrt()
 
 
 def _model(filters: str) -> str | Sequence[str]:

@@ -104,6 +104,8 @@ class Depthwise:
         Of :func:`scalekeys.constrain`.
     sigma : float
         The scale that randomly assigned filters start at, in pixels.
+    start : float, optional
+        The scale that learned scales start at, in pixels, each filter keeping its norm without its mean; by default where they are.
     norm : float
         The l2 norm that noise and randomly assigned filters start with.
     weight_decay : float, optional
@@ -116,6 +118,7 @@ class Depthwise:
     tie: Tie = "none"
     scale: ScaleKind = "log"
     sigma: float = 1.0
+    start: float | None = None
     norm: float = 1.0
     weight_decay: float | None = None
 
@@ -233,7 +236,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("data.workers", "augmentation.pad", "loop.fit_every", "seed"), (0, _INFINITE)),
     **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix", "depthwise.sigma", "depthwise.norm"), (0, _INFINITE)),
     **dict.fromkeys(("optimizer.learning_rate", "optimizer.warmup_epochs", "optimizer.weight_decay"), (0, _INFINITE)),
-    **dict.fromkeys(("depthwise.weight_decay", "optimizer.clip"), (0, _INFINITE)),
+    **dict.fromkeys(("depthwise.weight_decay", "depthwise.start", "optimizer.clip"), (0, _INFINITE)),
     **dict.fromkeys(("augmentation.least_area", "augmentation.flip", "augmentation.erasing"), (0, 1)),
     **dict.fromkeys(("augmentation.label_smoothing", "network.drop_path", "loop.average"), (0, 1)),
     **dict.fromkeys(("optimizer.layer_decay", "optimizer.final_learning_rate"), (0, 1)),
