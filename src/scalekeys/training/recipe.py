@@ -105,7 +105,7 @@ class Depthwise:
     sigma : float
         The scale that randomly assigned filters start at, in pixels.
     start : float, optional
-        The scale that learned scales start at, in pixels, each filter keeping its norm without its mean; by default where they are.
+        The scale that learned scales start at, in pixels; by default where they are. The filters keep their norms.
     norm : float
         The l2 norm that noise and randomly assigned filters start with.
     weight_decay : float, optional
