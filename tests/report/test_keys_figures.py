@@ -6,8 +6,7 @@ from key_cases import found, view
 
 from scalekeys.report.keys.curve import number_of_keys
 from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
-from scalekeys.report.keys.names import key_colour
-from scalekeys.report.plots import COLOURS
+from scalekeys.report.plots import COLOURS, place_colour
 
 
 def test_the_bars_of_a_layer_add_up():
@@ -59,4 +58,4 @@ def test_the_curve_of_k_marks_the_recommended_number():
 
 
 def test_colours_begin_again_after_the_last():
-    assert key_colour(COLOURS + 2) == key_colour(2)
+    assert place_colour(COLOURS + 2) == place_colour(2)

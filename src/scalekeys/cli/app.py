@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli import analyze, atlas, demo, evaluate, keys, paper, replace, train
+from scalekeys.cli import analyze, atlas, compare, demo, evaluate, keys, paper, replace, train
 
 app = typer.Typer(
     name="scalekeys",
@@ -39,4 +39,5 @@ app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.add_typer(atlas.app, name="atlas")
 app.command("paper", epilog=paper.EXAMPLE)(paper.paper)
 app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

@@ -33,6 +33,17 @@ def family_colour(name: str) -> str:
     return f"var(--family-{min(list(FAMILIES).index(name) + 1, COLOURS)})"
 
 
+def place_colour(place: int) -> str:
+    """Return the colour of the thing at a place; beyond the colours of the stylesheet they begin again.
+
+    Examples
+    --------
+    >>> place_colour(0), place_colour(COLOURS)
+    ('var(--family-1)', 'var(--family-1)')
+    """
+    return f"var(--family-{place % COLOURS + 1})"
+
+
 def family_symbol(name: str) -> str:
     """Return the marker of a family: a triangle points to the neighbour that a one-sided difference looks at.
 

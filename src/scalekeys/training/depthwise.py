@@ -49,15 +49,15 @@ def prepared(network: nn.Module, wanted: Depthwise, seed: int) -> nn.Module:
         ready = network
     elif wanted.filters == "keys" and wanted.assignment == "nearest":
         ready = replace(network, assign_keys(bank))
-    elif wanted.filters not in _PLAIN and wanted.assignment == "nearest":
-        ready = replace(network, fit(bank, _model(wanted.filters)))
+    elif has_model(wanted) and wanted.assignment == "nearest":
+        ready = replace(network, fit(bank, model_of(wanted.filters)))
     else:
         ready = replace(network, _random(bank, wanted, np.random.default_rng([seed, len(bank)])))
     if wanted.learn == "all":
         return ready
     if wanted.learn == "none":
         return _frozen(ready)
-    models = fit(extract(ready), _model(wanted.filters))
+    models = fit(extract(ready), model_of(wanted.filters))
     if wanted.start is not None:
         models = _moved(models, wanted.start)
     return constrain(ready, models, wanted.learn, tie=wanted.tie, scale=wanted.scale)
@@ -77,14 +77,14 @@ def check(wanted: Depthwise) -> None:
         raise RecipeError(
             "depthwise.start: is for scales that are learned; set depthwise.learn: scales, or leave it out"
         )
-    if wanted.filters in _PLAIN:
+    if not has_model(wanted):
         if wanted.learn not in ("all", "none"):
             raise RecipeError(
                 f"depthwise.learn: {wanted.learn} needs filters with a model, such as depthwise.filters: ideal8, not "
                 f"{wanted.filters!r}"
             )
     else:
-        parse_spec(_model(wanted.filters))
+        parse_spec(model_of(wanted.filters))
 
 
 def _moved(models: Fit, sigma: float) -> Fit:
@@ -109,7 +109,13 @@ def _norms(models: Fit) -> Float[Tensor, "filters"]:
     ).sqrt()
 
 
-def _model(filters: str) -> str | Sequence[str]:
+def has_model(wanted: Depthwise) -> bool:
+    """Tell whether the filters are those of a model, which has scales."""
+    return wanted.filters not in _PLAIN
+
+
+def model_of(filters: str) -> str | Sequence[str]:
+    """Return the model that `filters` names, for :func:`scalekeys.fit`."""
     return tuple(filters.split(",")) if "," in filters else filters
 
 
@@ -141,7 +147,7 @@ def _drawn(
         candidates = in_window(master_keys(), size)
         chosen = numbers.permutation(np.arange(channels) % len(kinds))
         return candidates[chosen], [kinds[index] for index in chosen]
-    kinds = list(parse_spec(_model(wanted.filters)).families)
+    kinds = list(parse_spec(model_of(wanted.filters)).families)
     components = [_components(name, size, wanted.sigma) for name in kinds]
     chosen = numbers.permutation(np.arange(channels) % len(kinds))
     filters = torch.stack([_mixture(components[index], numbers) for index in chosen])

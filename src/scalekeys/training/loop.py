@@ -19,17 +19,17 @@ from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError, TrainingError
 from scalekeys.files import check_new_folder, clear_leftovers
 from scalekeys.training.augmentation import Normalization, augmented, targets
-from scalekeys.training.building import TRAINED, build, trained_weights
+from scalekeys.training.building import TRAINED, trained_weights
 from scalekeys.training.data import DataSets, ImageSet, open_data
-from scalekeys.training.depthwise import check, prepared
+from scalekeys.training.depthwise import check
 from scalekeys.training.draws import Draws, epoch_draws, seed_network
 from scalekeys.training.formation import explained
 from scalekeys.training.optimization import averaged, optimizer_of, rate_at, set_rate
 from scalekeys.training.recipe import WRITTEN, Recipe, write_recipe
 from scalekeys.training.records import METRICS, TENSORBOARD, Record
 from scalekeys.training.snapshots import SNAPSHOT, Row, Snapshot, read_snapshot, write_snapshot
+from scalekeys.training.starting import starting_network
 
-_SETUP = 2**31  # seeds what is drawn before the first epoch
 _CHECK_EVERY = 20  # steps between two looks at the loss, each of which waits for the device
 
 
@@ -197,8 +197,7 @@ def _prepared(recipe: Recipe, accelerator: Any, snapshot: Snapshot | None) -> Tr
     data = open_data(recipe)
     if len(data.train) < recipe.loop.batch:
         raise RecipeError(f"loop.batch: {recipe.loop.batch} is more than the {len(data.train)} training images")
-    seed_network(recipe.seed, _SETUP)
-    network = prepared(build(recipe.network, len(data.classes), recipe.data.size), recipe.depthwise, recipe.seed)
+    network = starting_network(recipe, len(data.classes))
     network.to(accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = averaged(network, recipe.loop.average) if recipe.loop.average else None
     optimizer = optimizer_of(network, recipe.optimizer, recipe.depthwise.weight_decay)

@@ -282,7 +282,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def _checked(recipe: Recipe) -> Recipe:
     """Refuse numbers out of range, and what excludes each other."""
-    values = _flat(plain(recipe))
+    values = flat_settings(recipe)
     for name, (least, most) in _RANGES.items():
         value = values[name]
         if value is not None and not value >= least:
@@ -310,8 +310,13 @@ def changed(before: Recipe, now: Recipe) -> list[str]:
     >>> changed(Recipe(Data("a"), seed=1), Recipe(Data("b"), seed=2))
     ['seed was 1 and is 2']
     """
-    old, new = _flat(plain(before)), _flat(plain(now))
+    old, new = flat_settings(before), flat_settings(now)
     return [f"{name} was {old[name]} and is {new[name]}" for name in old if old[name] != new[name] and name not in FREE]
+
+
+def flat_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return all settings of a recipe by their dotted names."""
+    return _flat(plain(recipe))
 
 
 def _flat(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:

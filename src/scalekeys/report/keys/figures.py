@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from scalekeys.report.keys.names import key_colour, key_label, short_names
+from scalekeys.report.keys.names import key_label, short_names
 from scalekeys.report.keys.summary import KeysSummary, LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import COLOURS, axis, base_layout, line
+from scalekeys.report.plots import COLOURS, axis, base_layout, line, place_colour
 from scalekeys.report.words import count, number, percent, plot_text, plural, shortened, size_name
 
 _HOVER_WIDTH = 38
@@ -78,7 +78,7 @@ def _mix_trace(summary: KeysSummary, rows: Sequence[LayerKeys | str], place: int
         "name": key_label(key),
         "x": [round(share, 5) for _, _, share in bars],
         "y": [y for y, _, _ in bars],
-        "marker": {"color": key_colour(place), "line": {"width": 0}},
+        "marker": {"color": place_colour(place), "line": {"width": 0}},
         "hoverinfo": "text",
         "hovertext": [
             f"<b>{plot_text(row.layer, _HOVER_WIDTH)}</b><br>{key_label(key)}: {count(row.members[place])} of "

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from scalekeys.report.keys.summary import KeySummary, LayerKeys
-from scalekeys.report.plots import COLOURS
 from scalekeys.report.words import distinct_parts
 
 
@@ -16,17 +15,6 @@ def key_name(key: int) -> str:
     'key 3'
     """
     return f"key {key}"
-
-
-def key_colour(key: int) -> str:
-    """Return the colour of a key; beyond the colours of the stylesheet they begin again.
-
-    Examples
-    --------
-    >>> key_colour(0), key_colour(COLOURS)
-    ('var(--family-1)', 'var(--family-1)')
-    """
-    return f"var(--family-{key % COLOURS + 1})"
 
 
 def key_label(key: KeySummary) -> str:

@@ -14,11 +14,12 @@ from scalekeys.report.keys import narrative
 from scalekeys.report.keys.cautions import cautions
 from scalekeys.report.keys.curve import number_of_keys
 from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
-from scalekeys.report.keys.names import key_colour, key_label, key_name
+from scalekeys.report.keys.names import key_label, key_name
 from scalekeys.report.keys.summary import LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Section, render
 from scalekeys.report.pictures import common_limit, filter_picture
+from scalekeys.report.plots import place_colour
 from scalekeys.report.sections import Tile
 from scalekeys.report.words import count, listed, number, percent, plural
 from scalekeys.scalespace import FAMILIES
@@ -66,7 +67,7 @@ def members(view: KeysView) -> Section:
             {
                 "key": key,
                 "name": key_label(key),
-                "colour": key_colour(key.key),
+                "colour": place_colour(key.key),
                 "picture": _picture(view.filters[key.key], key_name(key.key)),
                 "items": _ranked([_member(view, int(ranked[place])) for place in places]),
             }
@@ -167,7 +168,7 @@ def _card(view: KeysView, place: int) -> dict[str, Any]:
     return {
         "key": key,
         "name": key_name(key.key),
-        "colour": key_colour(place),
+        "colour": place_colour(place),
         "words": FAMILIES[key.model].words if key.model else "no model beyond what noise has",
         "picture": _picture(values, key_name(key.key)),
         "model": None if model is None else _picture(model, f"model of {key_name(key.key)}"),
@@ -213,6 +214,6 @@ def _layer_row(layer: LayerKeys) -> dict[str, Any]:
         "area": rows * cols,
         "key": main,
         "name": key_name(main),
-        "colour": key_colour(main),
+        "colour": place_colour(main),
         "share": layer.members[main] / layer.filters,
     }

@@ -1,0 +1,58 @@
+"""What ``scalekeys compare`` does: read runs, write report and table, print the conditions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from scalekeys.cli.analysis import Step
+from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.report.trainings import write_trainings_report
+from scalekeys.training.comparison import Comparison, Spread
+from scalekeys.training.runs import Run, read_run
+
+
+def read_runs(folders: Sequence[Path], step: Step) -> list[Run]:
+    """Read the folder of every training."""
+    runs = []
+    for folder in folders:
+        step(f"reading {folder}")
+        runs.append(read_run(folder))
+    return runs
+
+
+def write_comparison(comparison: Comparison, folder: Path, step: Step) -> None:
+    """Write ``runs.csv`` and ``report.html`` into a folder."""
+    pd.DataFrame(comparison.table()).to_csv(folder / "runs.csv", index=False, lineterminator="\n")
+    step("fitting scales, and writing the report")
+    write_trainings_report(comparison, folder / "report.html")
+
+
+def print_conditions(comparison: Comparison, folder: Path) -> None:
+    """Print a line for each condition, and where everything is."""
+    console = Console()
+    for run in comparison.runs:
+        for note in run.notes:
+            console.print(f"note: {run.name}: {note}", markup=False, highlight=False, soft_wrap=True)
+    table = plain_table("condition", "runs", "averaged top-1", "top-1", "depthwise", "parameters", "median r2")
+    for condition in comparison.conditions:
+        learned = next((run.learned for run in condition.runs if run.learned is not None), None)
+        r2 = condition.spread("r2")
+        table.add_row(
+            condition.name,
+            str(len(condition.counted)),
+            _accuracy(condition.spread("average_top1")),
+            _accuracy(condition.spread("top1")),
+            "-" if learned is None else str(learned.depthwise),
+            "-" if learned is None else str(learned.all),
+            decimal(None if r2 is None else r2.mean),
+        )
+    console.print(table)
+    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}", markup=False, soft_wrap=True)
+
+
+def _accuracy(spread: Spread | None) -> str:
+    if spread is None or spread.std is None:
+        return percentage(None if spread is None else spread.mean)
+    return f"{100 * spread.mean:.1f} +- {percentage(spread.std)}"

@@ -1,0 +1,218 @@
+"""The sections of a report on trainings: a comparison in, a section out.
+
+A new section is one function here, and one entry in :data:`SECTIONS`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from torch import Tensor
+
+from scalekeys.filters import FilterBank
+from scalekeys.report.cautions import Caution
+from scalekeys.report.page import Section, render
+from scalekeys.report.pictures import common_limit, filter_picture
+from scalekeys.report.plots import place_colour
+from scalekeys.report.sections import Tile
+from scalekeys.report.trainings.figures import (
+    accuracy_by_parameters,
+    accuracy_over_epochs,
+    r2_over_epochs,
+    scales_over_depth,
+)
+from scalekeys.report.trainings.numbers import duration, learned_of, with_spread
+from scalekeys.report.words import count, listed, percent, plural
+from scalekeys.training.comparison import Comparison, Condition
+from scalekeys.training.runs import EXPLAINED
+
+LAYERS, CHANNELS = 6, 12
+"""Layers of a network and filters of a layer that are pictured."""
+
+
+def header(comparison: Comparison) -> Markup:
+    """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
+    return render(
+        "header.html.j2",
+        kicker="Trainings beside each other",
+        title=plural(len(comparison.conditions), "condition"),
+        lead=_lead(comparison),
+        tiles=_tiles(comparison),
+        cautions=_cautions(comparison),
+    )
+
+
+def conditions(comparison: Comparison) -> Section:
+    """List the conditions, and draw accuracy against parameters."""
+    body = render(
+        "trainings_conditions.html.j2",
+        rows=[_condition_row(place, condition) for place, condition in enumerate(comparison.conditions)],
+        averaged=comparison.is_averaged,
+        figure=accuracy_by_parameters(comparison),
+    )
+    return Section("conditions", "What the conditions reach", body, short="Conditions")
+
+
+def epochs(comparison: Comparison) -> Section | None:
+    """Follow accuracy, and how well the filters are explained, over epochs."""
+    accuracy, r2 = accuracy_over_epochs(comparison), r2_over_epochs(comparison)
+    if accuracy is None:
+        return None
+    body = render("trainings_epochs.html.j2", accuracy=accuracy, r2=r2, averaged=comparison.is_averaged)
+    return Section("epochs", "Over epochs", body, short="Epochs")
+
+
+def scales(comparison: Comparison) -> Section | None:
+    """Compare learned scales with those of filters that were learned freely."""
+    figure = scales_over_depth(comparison)
+    if figure is None:
+        return None
+    body = render("trainings_scales.html.j2", figure=figure, explained=EXPLAINED)
+    return Section("scales", "Scales over depth", body, short="Scales")
+
+
+def filters(comparison: Comparison) -> Section | None:
+    """Show a few filters of each condition, before and after training."""
+    rows = []
+    for place, condition in enumerate(comparison.conditions):
+        run = next((run for run in condition.runs if run.filters is not None), None)
+        if run is not None and run.filters is not None:
+            rows.append(
+                {
+                    "name": condition.name,
+                    "colour": place_colour(place),
+                    "run": run.name,
+                    "epochs": plural(len(run.rows), "epoch"),
+                    "layers": _layer_pictures(run.filters, run.start),
+                }
+            )
+    if not rows:
+        return None
+    body = render("trainings_filters.html.j2", rows=rows)
+    return Section("filters", "Filters before and after training", body, short="Filters")
+
+
+def runs(comparison: Comparison) -> Section:
+    """List every run."""
+    rows = [
+        {"run": run, "condition": condition.name, "colour": place_colour(place), "time": duration(run.seconds)}
+        for place, condition in enumerate(comparison.conditions)
+        for run in condition.runs
+    ]
+    return Section("runs", "Run by run", render("trainings_runs.html.j2", rows=rows), short="Runs")
+
+
+SECTIONS: tuple[Callable[[Comparison], Section | None], ...] = (conditions, epochs, scales, filters, runs)
+"""The sections of a report on trainings, in the order of the page."""
+
+
+def _lead(comparison: Comparison) -> str:
+    ranked = [
+        (spread.mean, condition)
+        for condition in comparison.conditions
+        if (spread := condition.spread("accuracy")) is not None
+    ]
+    if not ranked:
+        return "None of these trainings has finished an epoch."
+    sentences = [_reaches(max(ranked, key=lambda entry: entry[0])[1])]
+    known = [condition for _, condition in ranked if learned_of(condition) is not None]
+    fewest = min(known, key=_depthwise, default=None)
+    if fewest is not None and len(ranked) > 1 and fewest.name not in sentences[0]:
+        sentences.append(f"{_reaches(fewest)}, the fewest.")
+        return " ".join([f"{sentences[0]}, the most of all.", sentences[1]])
+    return f"{sentences[0]}."
+
+
+def _depthwise(condition: Condition) -> int:
+    learned = learned_of(condition)
+    return 0 if learned is None else learned.depthwise
+
+
+def _reaches(condition: Condition) -> str:
+    learned = learned_of(condition)
+    numbers = "" if learned is None else f" with {plural(learned.depthwise, 'learned depthwise parameter')}"
+    return f"“{condition.name}” reaches {with_spread(condition.spread('accuracy'))}{numbers}"
+
+
+def _tiles(comparison: Comparison) -> list[Tile]:
+    all_runs = comparison.runs
+    finished = sum(run.is_finished for run in all_runs)
+    spreads = [spread for one in comparison.conditions if (spread := one.spread("accuracy")) is not None]
+    if not spreads:
+        return []
+    best = max(spreads, key=lambda spread: spread.mean)
+    seconds = sum(run.seconds or 0.0 for run in all_runs)
+    return [
+        Tile("runs", str(len(all_runs)), "all finished" if finished == len(all_runs) else f"{finished} finished"),
+        Tile("conditions", str(len(comparison.conditions)), "equal but for the seed"),
+        Tile("best accuracy", percent(best.mean), "averaged weights" if comparison.is_averaged else "last weights"),
+        Tile("lowest", percent(min(spread.mean for spread in spreads)), "of the conditions"),
+        Tile("epochs", str(sum(len(run.rows) for run in all_runs)), "of all runs together"),
+        Tile("time", duration(seconds), "of all runs together"),
+    ]
+
+
+def _cautions(comparison: Comparison) -> list[Caution]:
+    found = [Caution(run.name, "; ".join(run.notes) + ".") for run in comparison.runs if run.notes]
+    if len(comparison.sources) > 1:
+        found.insert(0, Caution("different data", f"The recipes name {listed(comparison.sources)}."))
+    single = [condition for condition in comparison.conditions if len(condition.counted) == 1]
+    if single and len(comparison.conditions) > 1:
+        text = f"{plural(len(single), 'condition')} with one run: how much of a difference is chance cannot be seen."
+        found.append(Caution("one seed", text))
+    return found
+
+
+def _condition_row(place: int, condition: Condition) -> dict[str, Any]:
+    learned = learned_of(condition)
+    plain, averaged = condition.spread("top1"), condition.spread("average_top1")
+    r2 = condition.spread("r2")
+    return {
+        "name": condition.name,
+        "colour": place_colour(place),
+        "runs": len(condition.counted),
+        "unfinished": not condition.counted[0].is_finished,
+        "averaged": averaged,
+        "averaged_text": with_spread(averaged),
+        "plain": plain,
+        "plain_text": with_spread(plain),
+        "depthwise": None if learned is None else learned.depthwise,
+        "parameters": None if learned is None else learned.all,
+        "r2": None if r2 is None else r2.mean,
+        "seconds": condition.counted[0].seconds,
+        "time": duration(condition.counted[0].seconds),
+    }
+
+
+def _layer_pictures(after: FilterBank, before: FilterBank | None) -> list[dict[str, Any]]:
+    layers = list(after)
+    earlier = {} if before is None else {layer.name: layer.filters for layer in before}
+    rows = []
+    for depth in _spaced(len(layers), LAYERS):
+        layer = layers[depth]
+        channels = _spaced(len(layer), CHANNELS)
+        first = earlier.get(layer.name)
+        rows.append(
+            {
+                "name": layer.name,
+                "filters": count(len(layer)),
+                "before": [] if first is None else _pictures(first, channels, f"{layer.name} before"),
+                "after": _pictures(layer.filters, channels, f"{layer.name} after"),
+            }
+        )
+    return rows
+
+
+def _spaced(length: int, most: int) -> list[int]:
+    """Return places that are spaced evenly from the first to the last."""
+    return [int(place) for place in np.unique(np.linspace(0, length - 1, min(length, most)).round())]
+
+
+def _pictures(filters: Tensor, channels: Sequence[int], label: str) -> list[dict[str, Any]]:
+    pictures = []
+    for channel in channels:
+        values = filters[channel].float().numpy()
+        picture = filter_picture(values, common_limit(values), f"{label} training, channel {channel}")
+        pictures.append({"picture": picture, "channel": channel})
+    return pictures
