@@ -35,7 +35,9 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
     for run in comparison.runs:
         for note in run.notes:
             console.print(f"note: {run.name}: {note}", markup=False, highlight=False, soft_wrap=True)
-    table = plain_table("condition", "runs", "averaged top-1", "top-1", "depthwise", "parameters", "median r2")
+    table = plain_table("condition", "runs", "averaged", "top-1", "depthwise", "parameters", "median r2")
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for condition in comparison.conditions:
         learned = next((run.learned for run in condition.runs if run.learned is not None), None)
         r2 = condition.spread("r2")

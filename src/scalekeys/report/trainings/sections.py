@@ -115,13 +115,12 @@ def _lead(comparison: Comparison) -> str:
     ]
     if not ranked:
         return "None of these trainings has finished an epoch."
-    sentences = [_reaches(max(ranked, key=lambda entry: entry[0])[1])]
+    best = max(ranked, key=lambda entry: entry[0])[1]
     known = [condition for _, condition in ranked if learned_of(condition) is not None]
-    fewest = min(known, key=_depthwise, default=None)
-    if fewest is not None and len(ranked) > 1 and fewest.name not in sentences[0]:
-        sentences.append(f"{_reaches(fewest)}, the fewest.")
-        return " ".join([f"{sentences[0]}, the most of all.", sentences[1]])
-    return f"{sentences[0]}."
+    fewest = min(known, key=_depthwise, default=best)
+    if fewest is best:
+        return f"{_reaches(best)}."
+    return f"Highest accuracy: {_reaches(best)}. Fewest learned depthwise parameters: {_reaches(fewest)}."
 
 
 def _depthwise(condition: Condition) -> int:
@@ -131,7 +130,7 @@ def _depthwise(condition: Condition) -> int:
 
 def _reaches(condition: Condition) -> str:
     learned = learned_of(condition)
-    numbers = "" if learned is None else f" with {plural(learned.depthwise, 'learned depthwise parameter')}"
+    numbers = "" if learned is None else f" with {plural(learned.depthwise, 'depthwise parameter')}"
     return f"“{condition.name}” reaches {with_spread(condition.spread('accuracy'))}{numbers}"
 
 
