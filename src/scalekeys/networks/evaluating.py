@@ -186,7 +186,7 @@ def evaluate(module: nn.Module, batches: Batches, *, progress: Callable[[int], N
                 scores = _scores(module(images), len(images), number).cpu()
                 classes = scores.shape[1]
                 _check_labels(wanted, classes, number)
-                ranks.append(_ranks(scores, wanted))
+                ranks.append(class_ranks(scores, wanted))
                 finite.append(scores.isfinite().all(1))
                 labels.append(wanted)
             if progress is not None:
@@ -194,14 +194,24 @@ def evaluate(module: nn.Module, batches: Batches, *, progress: Callable[[int], N
     if not labels:
         raise ModelError("the batches hold no images; give at least one")
     rank, usable = torch.cat(ranks), torch.cat(finite)
-    return Evaluation((rank < 1) & usable, (rank < 5) & usable, torch.cat(labels), classes, int((~usable).sum()))
+    return Evaluation(rank < 1, rank < 5, torch.cat(labels), classes, int((~usable).sum()))
 
 
-def _ranks(scores: Float[Tensor, "images classes"], labels: Int[Tensor, "images"]) -> Int[Tensor, "images"]:
-    """Return how many classes come before the one of each image."""
+def class_ranks(scores: Float[Tensor, "images classes"], labels: Int[Tensor, "images"]) -> Int[Tensor, "images"]:
+    """Return how many classes come before the one of each image: 0 if it is the best.
+
+    Of classes with equal outputs the first comes first. An image with an output that is infinite or not a number is
+    behind all: its rank is the largest number there is.
+
+    Examples
+    --------
+    >>> class_ranks(torch.tensor([[1.0, 3.0, 2.0], [1.0, 1.0, 1.0]]), torch.tensor([2, 0]))
+    tensor([1, 0])
+    """
     own = scores.gather(1, labels[:, None])
-    earlier = torch.arange(scores.shape[1]) < labels[:, None]
-    return ((scores > own) | ((scores == own) & earlier)).sum(1)
+    earlier = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
+    ranks = ((scores > own) | ((scores == own) & earlier)).sum(1)
+    return torch.where(scores.isfinite().all(1), ranks, torch.iinfo(torch.int64).max)
 
 
 def _scores(output: Any, images: int, number: int) -> Tensor:

@@ -65,16 +65,7 @@ class ImageFolder:
         return len(self.files)
 
     def __getitem__(self, index: int) -> "tuple[Image, int]":
-        from PIL import Image
-
-        try:
-            with Image.open(self.files[index]) as image:
-                image.load()
-                return image, self.numbers[index]
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(
-                f"{self.files[index]}: cannot be read as an image ({error}); remove or replace it"
-            ) from None
+        return read_picture(self.files[index]), self.numbers[index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +146,7 @@ def open_unlabelled(source: str) -> Images:
     if colon and scheme == "hf":
         return open_images(source)
     folder = _folder(source)
-    files = tuple(_pictures(folder))
+    files = tuple(pictures_in(folder))
     if not files:
         return open_images(source)
     return ImageFolder(source, files, (0,) * len(files))
@@ -226,6 +217,38 @@ def _joined(label: str, loaded: Sequence["Future[tuple[Tensor, int]]"]) -> tuple
     return torch.stack(tensors), torch.tensor(numbers)
 
 
+def read_picture(path: Path) -> "Image":
+    """Read a picture.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}); remove or replace it") from None
+
+
+def class_names(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, in their order; hidden ones do not count."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures in a folder, at any depth, in the order of their names; hidden ones do not count."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
 def _folder(source: str) -> Path:
     folder = Path(source).expanduser()
     if not folder.is_dir():
@@ -235,26 +258,20 @@ def _folder(source: str) -> Path:
 
 
 def _from_class_folders(folder: Path, numbers: Mapping[str, int] | None) -> ImageFolder:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = class_names(folder)
     if not names:
         raise DataError(f"{folder}: has no folders; give a folder with a folder of images for each class")
     given = numbers
     if given is None and all(name.isascii() and name.isdigit() for name in names):
         given = {name: int(name) for name in names}
     number_of = _numbers(names, given, str(folder))
-    found = [(path, number) for name, number in zip(names, number_of, strict=True) for path in _pictures(folder / name)]
+    found = [
+        (path, number) for name, number in zip(names, number_of, strict=True) for path in pictures_in(folder / name)
+    ]
     if not found:
         raise DataError(f"{folder}: the folders {listed(names, limit=3)} hold no images ({', '.join(SUFFIXES)})")
     files, its_numbers = zip(*found, strict=True)
     return ImageFolder(str(folder), files, its_numbers, None if given else len(names))
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def _numbers(names: Sequence[str], numbers: Mapping[str, int] | None, label: str) -> tuple[int, ...]:

@@ -16,11 +16,13 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from scalekeys.checkpoints.extras import require
-from scalekeys.errors import RecipeError, TrainingError
+from scalekeys.errors import RecipeError, ScaleKeysError, TrainingError
 from scalekeys.files import check_new_folder, clear_leftovers
+from scalekeys.networks.evaluating import class_ranks
 from scalekeys.training.augmentation import Normalization, augmented, targets
 from scalekeys.training.building import TRAINED, trained_weights
 from scalekeys.training.data import DataSets, ImageSet, open_data
+from scalekeys.training.data.images import Labelled
 from scalekeys.training.depthwise import check
 from scalekeys.training.draws import Draws, epoch_draws, seed_network
 from scalekeys.training.formation import explained
@@ -124,6 +126,8 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
     ------
     RecipeError
         If the recipe or its data cannot be used, or the folder holds a training by another recipe.
+    DataError
+        If an image cannot be read.
     TrainingError
         If the loss is no longer finite; the folder then holds the epochs before.
     OutputError
@@ -297,11 +301,37 @@ def _parts(training: Training, epoch: int) -> Iterator[Draws]:
             yield draws[start : start + size]
 
 
-def _loaded(images: ImageSet, batches: list[Any], training: Training) -> DataLoader[Any]:
+def _loaded(images: ImageSet, batches: list[Any], training: Training) -> Iterator[Labelled]:
     """Load whole batches, in other processes where images are decoded."""
     workers = training.recipe.data.workers if images.decodes else 0
     pinned = training.accelerator.device.type == "cuda"
-    return DataLoader(images, batch_size=None, sampler=batches, num_workers=workers, pin_memory=pinned)  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader(
+        _WithErrors(images),  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=batches,
+        num_workers=workers,
+        pin_memory=pinned,
+    )
+    for batch in loader:
+        if isinstance(batch, ScaleKeysError):
+            raise batch
+        yield batch
+
+
+@dataclass(frozen=True, eq=False)
+class _WithErrors:
+    """Gives errors back in the place of batches; those that a process raises would reach us as a long text."""
+
+    images: ImageSet
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, batch: Tensor | Draws) -> Labelled | ScaleKeysError:
+        try:
+            return self.images[batch]
+        except ScaleKeysError as error:
+            return error
 
 
 @torch.no_grad()
@@ -317,7 +347,7 @@ def _tested(training: Training, network: nn.Module) -> Row:
         labels = labels.to(accelerator.device)
         with accelerator.autocast():
             logits = network(images).float()
-        rank = (logits > logits.gather(1, labels[:, None])).sum(1)
+        rank = class_ranks(logits, labels)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         counts += torch.stack([loss.double(), (rank < 1).sum().double(), (rank < 5).sum().double()])
     loss, top1, top5 = (accelerator.reduce(counts, "sum") / len(training.data.test)).tolist()

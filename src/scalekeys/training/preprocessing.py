@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from scalekeys.errors import ModelError
@@ -97,13 +97,16 @@ class Preprocessing:
 
     def __call__(self, image: "Image") -> Float[Tensor, "channels rows cols"]:
         """Prepare a picture."""
+        mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (self.mean, self.std))
+        return (self.pixels(image).float() / 255 - mean) / std
+
+    def pixels(self, image: "Image") -> UInt8[Tensor, "channels rows cols"]:
+        """Return the resized middle of a picture, as bytes that are not yet normalised."""
         rows, cols = self.size
         picture = self._resized(image.convert(_MODES[len(self.mean)]))
         left, top = round((picture.width - cols) / 2), round((picture.height - rows) / 2)
-        pixels = np.array(picture.crop((left, top, left + cols, top + rows)))
-        values = torch.from_numpy(pixels.reshape(rows, cols, len(self.mean))).movedim(-1, 0).float() / 255
-        mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (self.mean, self.std))
-        return (values - mean) / std
+        values = np.array(picture.crop((left, top, left + cols, top + rows)))
+        return torch.from_numpy(values.reshape(rows, cols, len(self.mean))).movedim(-1, 0)
 
     def _resized(self, image: "Image") -> "Image":
         from PIL.Image import Resampling

@@ -11,9 +11,8 @@ from scalekeys.files import new_file
 from scalekeys.networks.kernels import Learn
 from scalekeys.networks.layout import Tie
 from scalekeys.networks.scales import ScaleKind
+from scalekeys.training.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from scalekeys.training.settings import merged, plain, settings_of, with_override
-
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Data:
     test_images: int | None = None
     in_memory: bool = False
     workers: int = 0
-    mean: tuple[float, float, float] = _IMAGENET_MEAN
-    std: tuple[float, float, float] = _IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
     image: str = "image"
     label: str = "label"
 

@@ -2,23 +2,16 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
+from scalekeys.training.images import SUFFIXES, class_names, pictures_in, read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm"}
-
-
-def class_names(path: Path) -> tuple[str, ...]:
-    """Return the names of the folders in a folder, which are those of the classes, in their order."""
-    return tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
 
 
 def listed_images(path: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor]:
@@ -36,31 +29,18 @@ def listed_images(path: Path, classes: tuple[str, ...]) -> tuple[list[Path], Ten
         raise RecipeError(f"{path / unknown[0]}: the training images have no class of this name")
     files, labels = [], []
     for label, name in enumerate(classes):
-        mine = sorted(file for file in (path / name).rglob("*") if file.suffix.lower() in _SUFFIXES)
+        mine = pictures_in(path / name)
         files += mine
         labels += [label] * len(mine)
     if not files:
-        raise RecipeError(f"{path}: holds no images ({', '.join(sorted(_SUFFIXES))}) in folders of classes")
+        raise RecipeError(f"{path}: holds no images ({', '.join(SUFFIXES)}) in folders of classes")
     return files, torch.tensor(labels)
 
 
-def decode_file(files: list[Path], number: int) -> "Image":
-    """Decode one of the files.
-
-    Raises
-    ------
-    RecipeError
-        If it is no image.
-    """
-    image_module: Any = require("PIL.Image", extra="train")
-    try:
-        with image_module.open(files[number]) as image:
-            decoded: Image = image.convert("RGB")
-            return decoded
-    except (OSError, ValueError, image_module.DecompressionBombError) as error:
-        raise RecipeError(f"{files[number]}: is damaged or no image ({error})") from None
+def _decode(files: list[Path], number: int) -> "Image":
+    return read_picture(files[number])
 
 
 def decoder(files: list[Path]) -> "partial[Image]":
     """Return a function that decodes a file by its number, and that processes can be sent."""
-    return partial(decode_file, files)
+    return partial(_decode, files)

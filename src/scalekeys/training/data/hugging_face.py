@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import require
+from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.errors import RecipeError
+from scalekeys.training.images import DataSet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,8 +33,7 @@ def open_splits(source: str) -> Mapping[str, Any]:
     try:
         splits = datasets.load_dataset(source[3:]) if source.startswith("hf:") else datasets.load_from_disk(source)
     except Exception as error:  # the package, the hub client and the network have no common class
-        first = str(error).strip().partition("\n")[0]
-        raise RecipeError(f"{source}: cannot be opened as a data set ({type(error).__name__}: {first})") from error
+        raise RecipeError(f"{source}: cannot be opened as a data set ({in_short(error)})") from error
     found: Mapping[str, Any] = splits
     return found
 
@@ -63,11 +63,10 @@ def labels_of(split: Any, label: str) -> tuple[Tensor, tuple[str, ...]]:
     return labels, tuple(names)
 
 
-def _decode(split: Any, column: str, number: int) -> "Image":
-    image: Image = split[number][column]
-    return image
+def _decode(images: DataSet, number: int) -> "Image":
+    return images[number][0]
 
 
-def decoder(split: Any, column: str) -> "partial[Image]":
+def decoder(split: Any, source: str, image: str, label: str) -> "partial[Image]":
     """Return a function that decodes an image by its number, and that processes can be sent."""
-    return partial(_decode, split, column)
+    return partial(_decode, DataSet(source, split, image, label))

@@ -12,6 +12,7 @@ from torch import Tensor
 from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
 from scalekeys.training.draws import Draws
+from scalekeys.training.preprocessing import Preprocessing
 from scalekeys.training.recipe import Augmentation
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
 _RATIO = 4 / 3
 """The logarithm of the ratio of a resized crop is uniform up to that of this either way."""
-_MARGIN = 256 / 224
-"""By how much the short side of a test image exceeds the side of the square that is cut from its middle."""
+_SMALL = 64  # pixels; images that are made for such networks show nothing but their subject
 
 Labelled = tuple[Tensor, Tensor]
 
@@ -104,12 +104,14 @@ class DecodedImages:
 
 
 def centred(image: "Image", size: int) -> UInt8[Tensor, "3 size size"]:
-    """Return the square in the middle of an image; one that has the size already stays as it is."""
+    """Return the square in the middle of an image, as :class:`Preprocessing` cuts it.
+
+    One that has the size already stays as it is, and of one for a small network nothing is cut off on the short side.
+    """
     if image.size == (size, size):
         return _pixels(image)
-    side = min(image.size) / (_MARGIN if size > 64 else 1)
-    left, top = ((length - side) / 2 for length in image.size)
-    return _resized(image, (left, top, left + side, top + side), size)
+    share = Preprocessing.crop_pct if size > _SMALL else 1.0
+    return Preprocessing((size, size), share).pixels(image)
 
 
 def cropped(image: "Image", numbers: Sequence[float], size: int, least_area: float) -> UInt8[Tensor, "3 size size"]:

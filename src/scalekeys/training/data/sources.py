@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
 from scalekeys.training.data import cifar, folders, hugging_face
 from scalekeys.training.data.images import DecodedImages, ImageSet, MemoryImages, in_memory
 from scalekeys.training.draws import subset
+from scalekeys.training.images import class_names
 from scalekeys.training.recipe import Augmentation, Data, Recipe
 
 
@@ -55,7 +57,8 @@ def _folder(path: Path, data: Data, augmentation: Augmentation) -> DataSets:
             f"{path}: is neither CIFAR-10 nor a saved data set, and has no folder {data.train!r} with a folder of "
             "images for each class (data.train)"
         )
-    classes = folders.class_names(path / data.train)
+    require("PIL", extra="train")
+    classes = tuple(class_names(path / data.train))
     parts = []
     for part in (data.train, data.test):
         files, labels = folders.listed_images(path / part, classes)
@@ -68,7 +71,9 @@ def _hugging_face(data: Data, augmentation: Augmentation) -> DataSets:
     for part in (data.train, data.test):
         split = hugging_face.split_of(splits, data.source, part, data.image, data.label)
         labels, names = hugging_face.labels_of(split, data.label)
-        parts.append(_decoded(hugging_face.decoder(split, data.image), labels, data, augmentation))
+        parts.append(
+            _decoded(hugging_face.decoder(split, data.source, data.image, data.label), labels, data, augmentation)
+        )
         classes.append(names)
     return DataSets(parts[0], parts[1], max(classes, key=len))
 

@@ -1,0 +1,100 @@
+"""The images of a recipe: folders and saved data sets, decoded here or in other processes."""
+
+import numpy as np
+import pytest
+import torch
+
+from scalekeys.errors import DataError, RecipeError
+from scalekeys.training import read_recipe, train
+from scalekeys.training.data import open_data
+from scalekeys.training.draws import epoch_draws
+from scalekeys.training.preprocessing import Preprocessing
+
+image_module = pytest.importorskip("PIL.Image")
+
+CLASSES = ("cat", "dog")
+
+
+def picture(seed, size=(90, 70)):
+    return image_module.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part, count in (("train", 8), ("val", 4)):
+        for label, name in enumerate(CLASSES):
+            place = tmp_path / "pictures" / part / name / "inner"
+            place.mkdir(parents=True)
+            for number in range(count):
+                picture(100 * label + number).save(place / f"{number}.png")
+    (tmp_path / "pictures" / "train" / ".hidden").mkdir()
+    (tmp_path / "pictures" / "train" / "cat" / ".x.png").write_bytes(b"no picture")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "network: {widths: [8], depths: [1]}\naugmentation: {crop: resized}\n"
+        "loop: {epochs: 1, batch: 8, precision: fp32, fit_every: 0}\n"
+    )
+    return lambda source, *overrides: read_recipe(path, [f"data.source={source}", "data.size=32", *overrides])
+
+
+def test_a_folder_gives_what_evaluate_sees(folder, recipe):
+    data = open_data(recipe(folder, "data.size=80"))
+    assert (data.classes, len(data.train), len(data.test)) == (CLASSES, 16, 8)
+    pixels, labels = data.test[torch.arange(8)]
+    assert labels.tolist() == [0] * 4 + [1] * 4
+    expected = Preprocessing((80, 80)).pixels(picture(2))
+    assert torch.equal(pixels[2], expected)
+
+
+def test_small_images_are_not_cut_on_the_short_side(folder, recipe):
+    pixels, _ = open_data(recipe(folder)).test[torch.arange(1)]
+    assert torch.equal(pixels[0], Preprocessing((32, 32), 1.0).pixels(picture(0)))
+
+
+def test_a_saved_data_set_gives_the_same(folder, recipe, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+    splits = {
+        part: datasets.Dataset.from_dict(
+            {
+                "image": [picture(100 * label + number) for label in (0, 1) for number in range(count)],
+                "label": [label for label in (0, 1) for _ in range(count)],
+            },
+            features=features,
+        )
+        for part, count in (("train", 8), ("val", 4))
+    }
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    ours, theirs = open_data(recipe(tmp_path / "saved")), open_data(recipe(folder))
+    assert ours.classes == theirs.classes
+    draws = next(epoch_draws(16, 8, 0, 1, recipe(folder).augmentation))
+    for one, other in zip(ours.train[draws], theirs.train[draws], strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_is_named_in_one_line(folder, recipe, tmp_path, workers):
+    damaged = folder / "train" / "dog" / "inner" / "3.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(DataError) as caught:
+        train(recipe(folder, f"data.workers={workers}"), tmp_path / "run")
+    assert str(caught.value).startswith(f"{damaged}: cannot be read as an image")
+    assert "\n" not in str(caught.value)
+
+
+def test_workers_change_nothing(folder, recipe, tmp_path):
+    rows = [train(recipe(folder, f"data.workers={workers}"), tmp_path / str(workers)) for workers in (0, 2)]
+    assert rows[0][0]["train_loss"] == rows[1][0]["train_loss"]
+
+
+def test_a_class_that_was_not_trained_on_and_missing_parts_are_refused(folder, recipe):
+    (folder / "val" / "cow").mkdir()
+    with pytest.raises(RecipeError, match="cow: the training images have no class of this name"):
+        open_data(recipe(folder))
+    with pytest.raises(RecipeError, match="has no folder 'learn'"):
+        open_data(recipe(folder, "data.train=learn"))
