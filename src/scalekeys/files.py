@@ -158,7 +158,19 @@ def clear_leftovers(path: Path) -> None:
     path = Path(path)
     prefix, suffix = _temporary_names(path)
     for entry in path.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
-        entry.unlink(missing_ok=True)
+        remove_file(entry)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises
+    ------
+    OutputError
+        If that is not possible.
+    """
+    with _readable_errors(path):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

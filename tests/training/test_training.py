@@ -119,6 +119,12 @@ def test_a_file_in_the_place_of_the_folder_is_left_alone(recipe, tmp_path):
     assert (tmp_path / "out").read_text() == "mine"
 
 
+def test_what_cannot_be_removed_is_said(recipe, tmp_path):
+    (tmp_path / "out" / "last.pt").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"last\.pt: cannot be written"):
+        train(recipe(), tmp_path / "out", force=True)
+
+
 def test_the_precision_may_change_from_training_to_training(recipe, tmp_path):
     for precision in ("fp32", "bf16"):
         assert len(train(recipe("loop.epochs=1", f"loop.precision={precision}"), tmp_path / precision)) == 1

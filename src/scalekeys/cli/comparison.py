@@ -35,26 +35,25 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
     for run in comparison.runs:
         for note in run.notes:
             console.print(f"note: {run.name}: {note}", markup=False, highlight=False, soft_wrap=True)
-    table = plain_table("condition", "runs", "averaged", "top-1", "depthwise", "parameters", "median r2")
+    table = plain_table("condition", "runs", "averaged", "top-1", "depthwise", "r2")
     for column in table.columns[1:]:
         column.no_wrap = True
     for condition in comparison.conditions:
         learned = next((run.learned for run in condition.runs if run.learned is not None), None)
-        r2 = condition.spread("r2")
+        plain, r2 = condition.spread("top1"), condition.spread("r2")
         table.add_row(
             condition.name,
             str(len(condition.counted)),
-            _accuracy(condition.spread("average_top1")),
-            _accuracy(condition.spread("top1")),
+            _with_spread(condition.spread("average_top1")),
+            percentage(None if plain is None else plain.mean),
             "-" if learned is None else str(learned.depthwise),
-            "-" if learned is None else str(learned.all),
             decimal(None if r2 is None else r2.mean),
         )
     console.print(table)
     console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}", markup=False, soft_wrap=True)
 
 
-def _accuracy(spread: Spread | None) -> str:
+def _with_spread(spread: Spread | None) -> str:
     if spread is None or spread.std is None:
         return percentage(None if spread is None else spread.mean)
     return f"{100 * spread.mean:.1f} +- {percentage(spread.std)}"

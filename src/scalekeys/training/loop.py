@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError, ScaleKeysError, TrainingError
-from scalekeys.files import check_new_folder, clear_leftovers
+from scalekeys.files import check_new_folder, clear_leftovers, remove_file
 from scalekeys.networks.evaluating import class_ranks
 from scalekeys.training.augmentation import Normalization, augmented, targets
 from scalekeys.training.building import TRAINED, trained_weights
@@ -192,7 +192,7 @@ def _clear(folder: Path, *, everything: bool) -> None:
     for name in (SNAPSHOT, TRAINED, METRICS, WRITTEN):
         clear_leftovers(folder / name)
         if everything:
-            (folder / name).unlink(missing_ok=True)
+            remove_file(folder / name)
     if everything:
         shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
 
