@@ -116,7 +116,7 @@ def family_mix(summary: AtlasSummary) -> Figure:
         layout[name] |= {"showgrid": False, "fixedrange": True}
     data = [
         _mix_trace([row for row in rows if row["family"] == family], family, places)
-        for family in by_kind({row["family"] for row in rows})
+        for family in by_kind(sorted({row["family"] for row in rows}))
     ]
     return Figure("mix", data, layout, "Stacked bars: families by kernel, stride and architecture", legend=True)
 
