@@ -1,5 +1,6 @@
 """The figures of a report on trainings: a comparison in, a figure as data out."""
 
+from collections.abc import Sequence
 from math import log10
 from typing import Any
 
@@ -33,11 +34,19 @@ def accuracy_by_parameters(comparison: Comparison) -> Figure | None:
             range=[-0.25, _place(most) + 0.25],
             fixedrange=True,
         ),
-        yaxis=axis("top-1 accuracy", tickformat=".1%", fixedrange=True),
+        yaxis=axis("top-1 accuracy", tickformat=".1%", range=_around([one for *_, one in points]), fixedrange=True),
     )
     data = [_point(*point) for point in points]
     text = f"Points: the accuracy of {plural(len(points), 'condition')} against their number of depthwise parameters"
     return Figure("accuracy-by-parameters", data, layout, text, legend=True)
+
+
+def _around(spreads: Sequence[Spread]) -> list[float]:
+    """Return a range of accuracies that leaves room above and below, also about a single one."""
+    low = min(one.mean - (one.std or 0.0) for one in spreads)
+    high = max(one.mean + (one.std or 0.0) for one in spreads)
+    margin = max(0.01, 0.15 * (high - low))
+    return [round(low - margin, 4), round(high + margin, 4)]
 
 
 def _place(parameters: int) -> float:
