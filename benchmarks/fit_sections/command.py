@@ -52,7 +52,11 @@ def _parsed(description: str | None, sections: Mapping[str, Section], output: Pa
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options without folders."""
-    options = {name: value for name, value in vars(arguments).items() if name not in ("section", "output")}
-    if "sources" in options:
-        options["sources"] = [Path(source).name for source in options["sources"]]
-    return options
+    options = vars(arguments).items()
+    return {name: _without_folder(value) for name, value in options if name not in ("section", "output", "keep")}
+
+
+def _without_folder(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_folder(part) for part in value]
+    return Path(value).name if isinstance(value, str | Path) else value

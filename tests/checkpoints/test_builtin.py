@@ -16,8 +16,16 @@ def test_the_published_filters():
     assert torch.equal(layer.filters, master_keys())
 
 
+def test_the_network_trained_here():
+    bank = extract("builtin:cifar-convnext")
+    assert (bank.model, len(bank), bank.sizes) == ("builtin:cifar-convnext", 480, ((7, 7),))
+    assert [len(layer) for layer in bank.layers] == [48, 48, 96, 96, 96, 96]
+    assert bank.notes == ()
+
+
 def test_an_unknown_name_lists_the_known_ones():
-    match = r"^builtin:keys: there is no such thing; what comes with the package is builtin:master-keys$"
+    match = "^builtin:keys: there is no such thing; what comes with the package is "
+    match += "builtin:master-keys and builtin:cifar-convnext$"
     with pytest.raises(CheckpointError, match=match):
         extract("builtin:keys")
 

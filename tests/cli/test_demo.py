@@ -11,8 +11,8 @@ def test_the_demo_trains_analyses_and_says_where_the_reports_are(tmp_path):
     folder = tmp_path / "demo"
     result = CliRunner().invoke(app, ["demo", "-o", str(folder), "--epochs", "1"], catch_exceptions=False)
     assert result.exit_code == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["digits", "digits.pth", "master-keys"]
-    for name in ("digits", "master-keys"):
+    assert sorted(path.name for path in folder.iterdir()) == ["cifar-convnext", "digits", "digits.pth", "master-keys"]
+    for name in ("digits", "master-keys", "cifar-convnext"):
         assert (folder / name / "report.html").stat().st_size > 100_000
         assert str(folder / name / "report.html") in result.stdout.replace("\n", "")
     keys = pq.read_table(folder / "master-keys" / "filters.parquet").to_pandas()

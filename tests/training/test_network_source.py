@@ -10,6 +10,8 @@ from torch import nn
 
 import torchvision_placeholder
 from scalekeys.errors import CheckpointError, MissingExtraError, ModelError
+from scalekeys.training.cifar_convnext import CLASSES
+from scalekeys.training.data.cifar import packed
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
 torchvision_placeholder.install()
@@ -90,7 +92,7 @@ def test_a_function_can_load_its_checkpoint_itself(folder):
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("net.pth", "net.pth: names no network; give timm:NAME, hf:NAME, or FILE.py:FUNCTION"),
+        ("net.pth", "net.pth: names no network; give timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION"),
         ("timm:", "timm:: names no network"),
         ("net.py", "net.py: names no network"),
         ("{}/nothing.py:build", r"nothing\.py: no such file; give timm:NAME"),
@@ -210,3 +212,15 @@ def test_other_networks_need_a_size():
         "std": (0.229, 0.224, 0.225),
         "interpolation": "bilinear",
     }
+
+
+def test_the_network_that_comes_with_the_package_knows_its_images(shared):
+    network = open_network("builtin:cifar-convnext")
+    prepare = preparation_of(network, Figures())
+    test, classes = packed(shared / "data" / "cifar10_jpeg.npz", "test")
+    assert len(classes) == CLASSES
+    pixels, labels = test[torch.arange(500)]
+    images = torch.stack([prepare(Image.fromarray(one.permute(1, 2, 0).numpy())) for one in pixels])
+    with torch.no_grad():
+        right = (network.module(images).argmax(1) == labels).float().mean()
+    assert right > 0.75

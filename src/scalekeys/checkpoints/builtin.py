@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
 
 from scalekeys.checkpoints.checkpoint import Checkpoint, refuse_choice
 from scalekeys.checkpoints.inventory import info_of, listed
@@ -9,6 +13,9 @@ from scalekeys.checkpoints.state_dict import from_state_dict
 from scalekeys.checkpoints.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import master_keys
+
+CIFAR_CONVNEXT = Path(__file__).with_name("data") / "cifar_convnext.safetensors"
+"""Weights of a small ConvNeXt that was trained here on CIFAR-10, see docs/training.md."""
 
 
 def open_builtin(name: str, *, weights: str | None = None) -> Checkpoint:
@@ -28,11 +35,18 @@ def open_builtin(name: str, *, weights: str | None = None) -> Checkpoint:
 
 
 def _master_keys(label: str) -> Checkpoint:
-    tensors = {"master_keys.weight": master_keys()[:, None]}
+    return _opened({"master_keys.weight": master_keys()[:, None]}, label)
+
+
+def _cifar_convnext(label: str) -> Checkpoint:
+    return _opened(load_file(CIFAR_CONVNEXT), label)
+
+
+def _opened(tensors: dict[str, Tensor], label: str) -> Checkpoint:
     infos = {key: info_of(tensor) for key, tensor in tensors.items()}
     opened = from_state_dict(infos, tensors.__getitem__, label=label, model=label)
     return replace(opened, copying=state_dict_copying(label, lambda: tensors))
 
 
-BUILTINS: dict[str, Callable[[str], Checkpoint]] = {"master-keys": _master_keys}
+BUILTINS: dict[str, Callable[[str], Checkpoint]] = {"master-keys": _master_keys, "cifar-convnext": _cifar_convnext}
 """What opens each name, given the label."""

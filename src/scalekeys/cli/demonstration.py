@@ -1,10 +1,11 @@
-"""What the demonstration does: train, save, analyse twice."""
+"""What the demonstration does: train, save, and analyse it and what comes with the package."""
 
 from pathlib import Path
 
 import torch
 
 from scalekeys.checkpoints import extract
+from scalekeys.checkpoints.builtin import BUILTINS
 from scalekeys.cli.analysis import Step, analyze_bank
 from scalekeys.files import new_file, new_folder
 from scalekeys.report import Summary
@@ -14,7 +15,7 @@ from scalekeys.training.digits import EPOCHS, train_digits
 def run_demo(
     output: Path, *, epochs: int | None, seed: int, force: bool, step: Step
 ) -> tuple[float, dict[str, Summary]]:
-    """Train the digits network, write its checkpoint, and analyse it and the published keys.
+    """Train the digits network, write its checkpoint, and analyse it and what comes with the package.
 
     Returns
     -------
@@ -27,7 +28,7 @@ def run_demo(
     trained = train_digits(epochs=epochs, seed=seed, progress=step("training on handwritten digits", epochs))
     with new_file(output / "digits.pth", force=force) as path:
         torch.save(trained.network.state_dict(), path)
-    banks = {"digits": extract(trained.network), "master-keys": extract("builtin:master-keys")}
+    banks = {"digits": extract(trained.network)} | {name: extract(f"builtin:{name}") for name in BUILTINS}
     summaries = {}
     for name, bank in banks.items():
         with new_folder(output / name, force=force) as folder:

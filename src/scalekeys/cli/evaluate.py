@@ -14,7 +14,9 @@ EXAMPLE = "Example: scalekeys evaluate timm:convnextv2_tiny --data imagenet/val/
 Network = Annotated[
     str,
     typer.Argument(
-        metavar="NETWORK", help="timm:NAME, hf:NAME, or FILE.py:FUNCTION that returns a network.", show_default=False
+        metavar="NETWORK",
+        help="timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION that returns a network.",
+        show_default=False,
     ),
 ]
 Data = Annotated[

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import open_source
+from scalekeys.checkpoints.builtin import CIFAR_CONVNEXT
 from scalekeys.checkpoints.extras import require
 from scalekeys.checkpoints.state_dict import wrapper_prefix
 from scalekeys.errors import CheckpointError, RecipeError
@@ -43,14 +44,15 @@ def build(wanted: Network, classes: int, size: int) -> nn.Module:
 def _named(wanted: Network, classes: int) -> nn.Module:
     scheme, colon, name = wanted.name.partition(":")
     if wanted.name == OWN:
-        if wanted.pretrained:
-            raise RecipeError(f"network.pretrained: no weights of {OWN} are published; give network.checkpoint")
         if len(wanted.widths) != len(wanted.depths) or not wanted.widths or wanted.kernel % 2 == 0:
             raise RecipeError(
                 "network: widths and depths need one number for each stage, and kernel an odd one; got "
                 f"{list(wanted.widths)}, {list(wanted.depths)} and {wanted.kernel}"
             )
-        return CifarConvNeXt(classes, wanted.widths, wanted.depths, wanted.kernel, wanted.drop_path)
+        network = CifarConvNeXt(classes, wanted.widths, wanted.depths, wanted.kernel, wanted.drop_path)
+        if wanted.pretrained:
+            load_weights(network, CIFAR_CONVNEXT, None)
+        return network
     if colon and scheme == "timm":
         return _of_timm(name, wanted, classes)
     if colon and scheme == "hf":

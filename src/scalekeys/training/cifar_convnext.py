@@ -6,6 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scalekeys.training.preprocessing import Preprocessing
+
+CLASSES = 10
+"""Classes of CIFAR-10, in its own order: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck."""
+
+PREPROCESSING = Preprocessing((32, 32), 1.0, mean=(0.491, 0.482, 0.447), std=(0.247, 0.243, 0.262))
+"""How the images of the weights that come with the package are prepared, as its recipes say."""
+
 _STEM = 2  # side of the patches that become the first pixels
 _EXPANSION = 4
 

@@ -5,7 +5,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,15 +13,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import load_into
+from scalekeys.checkpoints.builtin import CIFAR_CONVNEXT
 from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.checkpoints.hubs import create_timm, not_fetched, weights_only
 from scalekeys.checkpoints.inventory import listed
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError
+from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt
 from scalekeys.training.preprocessing import Interpolation, Preparation, Preprocessing
 
+_BUILTIN = "builtin:cifar-convnext"
 _MODULE = "_scalekeys_network_file"
 _FORMS = (
-    "give timm:NAME, hf:NAME, or FILE.py:FUNCTION for a function that returns a network, and weights as --checkpoint"
+    "give timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION for a function that returns a network, and "
+    "weights as --checkpoint"
 )
 _NO_SIZE = (
     "nothing says how its images are prepared; give at least --size, and --crop-pct, --mean, --std and --interpolation "
@@ -43,12 +47,15 @@ class NamedNetwork:
         The image processor of transformers that belongs to it.
     notes : tuple of str
         What was decided on the way, in sentences a user should see.
+    preprocessing : Preprocessing, optional
+        How its images are prepared, where that is known.
     """
 
     module: nn.Module
     label: str
     processor: Any = None
     notes: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,9 @@ def open_network(name: str, *, checkpoint: Path | None = None, weights: str | No
     Parameters
     ----------
     name : str
-        ``timm:NAME``; ``hf:NAME``, an image classifier of the hub or in a local folder; or ``FILE.py:FUNCTION``, a
-        function that returns a network. If it has a parameter ``checkpoint``, it is given the path and loads the
-        weights itself.
+        ``timm:NAME``; ``hf:NAME``, an image classifier of the hub or in a local folder; ``builtin:cifar-convnext``; or
+        ``FILE.py:FUNCTION``, a function that returns a network. If it has a parameter ``checkpoint``, it is given the
+        path and loads the weights itself.
     checkpoint : Path, optional
         Weights to load, exactly those of the network; by default those that come with the name.
     weights : str, optional
@@ -91,11 +98,14 @@ def open_network(name: str, *, checkpoint: Path | None = None, weights: str | No
     """
     scheme, _, rest = name.partition(":")
     file, _, function = name.rpartition(":")
-    processor = None
+    processor = preprocessing = None
     if scheme == "timm" and rest:
         module = create_timm(rest, pretrained=checkpoint is None)
     elif scheme == "hf" and rest:
         module, processor = _from_transformers(rest, pretrained=checkpoint is None)
+    elif name == _BUILTIN:
+        module, preprocessing = CifarConvNeXt(CLASSES), PREPROCESSING
+        checkpoint = checkpoint or CIFAR_CONVNEXT
     elif file.endswith(".py") and function:
         build = _function(Path(file).expanduser(), function)
         if checkpoint is not None and _takes_checkpoint(build):
@@ -106,7 +116,7 @@ def open_network(name: str, *, checkpoint: Path | None = None, weights: str | No
     else:
         raise ModelError(f"{name}: names no network; {_FORMS}")
     notes = () if checkpoint is None else load_into(module, checkpoint, weights=weights)
-    return NamedNetwork(module.eval(), name, processor, notes)
+    return NamedNetwork(module.eval(), name, processor, notes, preprocessing)
 
 
 def preparation_of(network: NamedNetwork, figures: Figures) -> Preparation:
@@ -124,6 +134,8 @@ def preparation_of(network: NamedNetwork, figures: Figures) -> Preparation:
         if not given:
             return _as_transformers_do(network.processor)
         return Preprocessing(**(_figures_of(network.processor) | given)).preparation()
+    if network.preprocessing is not None:
+        return replace(network.preprocessing, **given).preparation()
     if figures.size is None:
         raise ModelError(f"{network.label}: {_NO_SIZE}")
     return Preprocessing(**given).preparation()

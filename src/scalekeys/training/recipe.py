@@ -67,7 +67,7 @@ class Network:
     drop_path : float
         Share of images for which a residual block is left out, in the last block; it grows with depth from 0.
     pretrained : bool
-        Whether to start from the weights of the hub.
+        Whether to start from the weights of the hub, or those that come with the package.
     checkpoint : str, optional
         A file of weights, or a folder of an earlier training, to start from.
     weights : str, optional

@@ -1,0 +1,99 @@
+"""The experiment of the paper's last section on CIFAR-10: what depthwise filters have to learn.
+
+    python benchmarks/cifar.py --data cifar10.npz --runs runs --jobs 2
+
+trains one network under every condition of ``recipes/cifar_convnext_*.yaml``, with the same budget, for every seed, and
+puts the trainings beside each other. Interrupted, the same command goes on. Figures go into ``results/cifar.json``,
+the report and the trainings into the folder of the runs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from fit_sections.record import RESULTS, machine, save, table, versions
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+FREE, REPLACED = "cifar_convnext_free", "cifar_convnext_replaced"
+CONDITIONS = (
+    FREE,
+    "cifar_convnext_frozen_ideal8",
+    "cifar_convnext_learned_scales",
+    "cifar_convnext_frozen_keys",
+    "cifar_convnext_frozen_random",
+    "cifar_convnext_frozen_jet2",
+    "cifar_convnext_learned_jet2",
+)
+_COLUMNS = (
+    "seed",
+    "epochs_done",
+    "free_depthwise_parameters",
+    "free_parameters",
+    "average_top1",
+    "top1",
+    "r2",
+    "seconds",
+)
+
+
+def main() -> None:
+    arguments = _parsed()
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for waves in (CONDITIONS, (REPLACED,)):  # the second starts from what the first has trained
+            list(pool.map(partial(_train, arguments), *zip(*product(waves, arguments.seeds), strict=True)))
+    runs = [_folder(name, seed, arguments) for name in (*CONDITIONS, REPLACED) for seed in arguments.seeds]
+    comparison = ("-o", str(arguments.runs / "comparison"), "--force", "--json")
+    rows = [_row(row) for row in json.loads(_scalekeys("compare", *map(str, runs), *comparison))]
+    options = {"epochs": arguments.epochs, "seeds": arguments.seeds, "jobs": arguments.jobs}
+    header = {"machine": machine(), "versions": versions(), "options": options | {"settings": arguments.settings}}
+    save("conditions", header | {"runs": rows}, arguments.output)
+    table("CIFAR-10", rows)
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    return {"run": Path(row["run"]).name} | {name: row[name] for name in _COLUMNS}
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", help="further settings of every recipe, as scalekeys train takes them")
+    parser.add_argument("--data", type=Path, required=True, help="what data.source of a recipe takes")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
+    parser.add_argument("--epochs", type=int, default=18)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each with one thread")
+    parser.add_argument("--output", type=Path, default=RESULTS.with_name("cifar.json"))
+    return parser.parse_args()
+
+
+def _folder(name: str, seed: int, arguments: argparse.Namespace) -> Path:
+    folder: Path = arguments.runs / f"{name}-{seed}"
+    return folder
+
+
+def _train(arguments: argparse.Namespace, name: str, seed: int) -> None:
+    settings = [*arguments.settings, f"data.source={arguments.data}", f"seed={seed}"]
+    if name == REPLACED:
+        settings.append(f"network.checkpoint={_folder(FREE, seed, arguments)}")
+    else:
+        settings.append(f"loop.epochs={arguments.epochs}")
+    _scalekeys("train", str(RECIPES / f"{name}.yaml"), *settings, "-o", str(_folder(name, seed, arguments)))
+
+
+def _scalekeys(*words: str) -> str:
+    command = (sys.executable, "-c", "from scalekeys.cli import main; main()", *words)
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"scalekeys {' '.join(words)} ended with status {done.returncode}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
