@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: help demo test lint clean
 
 help:
-	@echo "make demo   train a small network, analyse it, write two reports into scalekeys-demo/"
+	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
 	@echo "make test   linters, type checks and the test suite"
 	@echo "make lint   linters and type checks only"
 
