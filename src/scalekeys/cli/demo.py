@@ -16,9 +16,9 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the training and of the random control.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
 ) -> None:
-    """Train a small depthwise-separable network on handwritten digits, then report on it and on what comes with the package:
-    the published keys, and a ConvNeXt that was trained on CIFAR-10.
+    """Train a small depthwise-separable network on handwritten digits, and report on it and on what comes along.
 
+    That is the eight published keys, and a ConvNeXt that was trained on CIFAR-10.
     Needs no network and no data beyond what is installed.
     """
     from scalekeys.cli.console import print_summary, working
