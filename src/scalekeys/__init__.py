@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         sensitivity,
     )
     from scalekeys.report import write_report
+    from scalekeys.report.atlas import write_atlas_report
 
 _HOMES = {
     "scalekeys.checkpoints": ("extract", "write_replaced"),
@@ -104,6 +105,7 @@ _HOMES = {
         "sensitivity",
     ),
     "scalekeys.report": ("write_report",),
+    "scalekeys.report.atlas": ("write_atlas_report",),
 }
 _MODULES = ("atlas", "scalespace")
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -157,6 +159,7 @@ __all__ = [
     "scalespace",
     "sensitivity",
     "spread",
+    "write_atlas_report",
     "write_replaced",
     "write_report",
 ]

@@ -15,7 +15,7 @@ import scalekeys as sk
 from scalekeys.cli import app
 from scalekeys.errors import OutputError
 from scalekeys.report.atlas import render_atlas_report, write_atlas_report
-from scalekeys.report.atlas.correlation import correlation
+from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
 from scalekeys.report.atlas.summary import STATISTICS, summarize_atlas
 
 LAYERS, CHANNELS, NETWORKS = 4, 24, 12
@@ -60,6 +60,7 @@ def summary(atlas):
 def filters(atlas):
     frame = atlas.sql("select * from filters").to_pandas()
     frame["sigma"] = np.sqrt(frame.sigma_x.fillna(frame.sigma_y) * frame.sigma_y.fillna(frame.sigma_x))
+    frame["place"] = frame.depth / (LAYERS - 1)
     frame["structured"] = frame.r2 > frame.r2_control.quantile(0.95)
     return frame
 
@@ -115,22 +116,72 @@ def test_a_planted_relation_is_found_and_what_does_not_vary_is_not(summary):
     assert planted.rho == pytest.approx(1)
     assert (planted.networks, planted.architectures) == (NETWORKS, NETWORKS - 1)
     assert planted.low > 0.9
-    assert planted.excludes_zero
+    assert planted.is_significant
     expected = spearmanr(summary.values("sigma_slope"), summary.values("accuracy")).statistic
     assert found["sigma_slope", "accuracy"].rho == pytest.approx(expected)
     assert found["r2", "same"].rho is None
+    assert found["r2", "same"].p_holm is None
     assert found["r2", "r2 (metadata)"].rho == pytest.approx(-1)
     assert len(found) == 3 * len(STATISTICS)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say():
-    draw, rho, inside = np.random.default_rng(0), 0.6, 0
-    truth = 6 / np.pi * np.arcsin(rho / 2)  # of Spearman's coefficient of two normal variables
-    for _ in range(100):
-        x, rest = draw.normal(size=(2, 100))
-        one = correlation("x", "y", x, rho * x + (1 - rho**2) ** 0.5 * rest, [str(i) for i in range(100)])
-        inside += one.low < truth < one.high
-    assert 89 <= inside <= 100
+def test_statistics_of_a_network_are_those_of_its_filters(summary, filters):
+    for row in summary.rows("networks"):
+        mine = filters[filters.source == row["source"]]
+        structured = mine[mine.structured]
+        assert row["r2"] == pytest.approx(mine.r2.median())
+        assert row["sigma_x"] == pytest.approx(structured.sigma_x.median())
+        assert row["sigma_y"] == pytest.approx(structured.sigma_y.median())
+        spread = structured.sigma.quantile(0.75) - structured.sigma.quantile(0.25)
+        assert row["sigma_spread"] == pytest.approx(spread)
+        assert row["sigma_slope"] == pytest.approx(np.polyfit(structured.place, structured.sigma, 1)[0])
+        shares = {family: row[f"share_{family}"] for family in sk.scalespace.IDEAL8}
+        assert shares == pytest.approx({name: (structured.family == name).mean() for name in shares})
+
+
+@pytest.mark.parametrize(("architectures", "variants"), [(8, 1), (12, 1), (40, 1), (8, 5), (12, 5)])
+@pytest.mark.parametrize("rho", [0, 0.6, 0.9])
+def test_intervals_hold_the_truth_as_often_as_they_say(architectures, variants, rho):
+    """Of two normal variables, of which variants of one architecture share four fifths of the variance."""
+    draw = np.random.default_rng(0)
+    truth = 6 / np.pi * np.arcsin(rho / 2)  # Spearman's coefficient
+    groups = [str(i) for i in range(architectures) for _ in range(variants)]
+    shared = 0.8 if variants > 1 else 1.0
+    inside, repeats = 0, 300
+    for _ in range(repeats):
+        common = np.repeat(draw.normal(size=(2, architectures)), variants, axis=1)
+        own = draw.normal(size=common.shape)
+        x, rest = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+        one = correlation("x", "y", x, rho * x + np.sqrt(1 - rho**2) * rest, groups)
+        assert (one.p < 0.05) == (one.low > 0 or one.high < 0)
+        inside += one.low <= truth <= one.high
+    assert 0.92 <= inside / repeats <= 0.995
+
+
+def test_a_correlation_is_that_of_scipy_and_independent_networks_have_fishers_interval():
+    x, rest = np.random.default_rng(2).normal(size=(2, 400))
+    y = 0.3 * x + rest
+    one = correlation("x", "y", x, y, [str(i) for i in range(400)])
+    peer = spearmanr(x, y)
+    assert one.rho == pytest.approx(peer.statistic)
+    z, reach = np.arctanh(peer.statistic), 1.96 / np.sqrt(400 - 3)
+    assert (one.low, one.high) == pytest.approx((np.tanh(z - reach), np.tanh(z + reach)), abs=0.02)
+
+
+def test_a_perfect_order_of_few_networks_has_an_interval_and_a_p():
+    x = np.arange(8.0)
+    one = correlation("x", "y", x, x, list("abcdefgh"))
+    assert one.rho == pytest.approx(1)
+    assert 0.5 < one.low < 0.95
+    assert 1e-4 < one.p < 1e-2  # 2 / 8! of all orders are perfect
+
+
+def test_holm_is_that_of_the_textbook():
+    """Against numbers adjusted by hand: 4 x 0.005, 3 x 0.01, 2 x 0.03, and not less for the last than for the third."""
+    found = [Correlation("x", str(p), 9, 9, p=p) for p in (0.04, 0.01, 0.03, 0.005)]
+    adjusted = [one.p_holm for one in with_holm([*found, Correlation("x", "none", 3, 3)])]
+    assert adjusted[:4] == pytest.approx([0.06, 0.03, 0.06, 0.02])
+    assert adjusted[4] is None
 
 
 def test_copies_of_a_network_make_no_interval_narrower():
@@ -140,6 +191,7 @@ def test_copies_of_a_network_make_no_interval_narrower():
     one = correlation("x", "y", x, y, names)
     many = correlation("x", "y", np.repeat(x, 10), np.repeat(y, 10), np.repeat(names, 10).tolist())
     assert many.high - many.low == pytest.approx(one.high - one.low, rel=0.05)
+    assert many.p == pytest.approx(one.p, rel=0.1)
     assert (many.networks, many.architectures) == (120, 12)
 
 
@@ -149,7 +201,8 @@ def test_few_networks_or_architectures_give_no_figure():
     few = correlation("x", "y", x, x, list("aabbccddee"))
     assert few.rho == pytest.approx(1)
     assert few.low is None
-    assert not few.excludes_zero
+    assert few.p is None
+    assert not few.is_significant
 
 
 def test_the_page_shows_it_and_is_always_the_same(atlas, summary, tmp_path):
@@ -159,13 +212,20 @@ def test_the_page_shows_it_and_is_always_the_same(atlas, summary, tmp_path):
     assert page == (tmp_path / "two" / "report.html").read_text(encoding="utf-8")
     assert "12 networks with 1152 depthwise filters" in page
     assert "missing.safetensors" in re.sub("<wbr>", "", page)
-    assert set(re.findall(r'data-figure="([a-z0-9-]+)"', page)) >= {"scales-over-depth", "mix", "correlations-1"}
+    assert set(re.findall(r'data-figure="([a-z0-9-]+)"', page)) >= {
+        "explained",
+        "scales-over-depth",
+        "mix",
+        "correlations-1",
+    }
     assert "no fair sample" in page
     outside_scripts = re.sub("<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r'(src|href)="(?!#|data:)', outside_scripts)
     with (tmp_path / "one" / "correlations.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(summary.correlations)
+    assert float(rows[0]["p_holm"]) == pytest.approx(summary.correlations[0].p_holm)
+    assert "It is the same for all of 12 networks" in page
     assert float(rows[0]["rho"]) == pytest.approx(summary.correlations[0].rho)
 
 

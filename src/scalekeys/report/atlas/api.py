@@ -62,7 +62,7 @@ def write_atlas_report(atlas: Atlas, folder: Path | str, *, force: bool = False)
     >>> import scalekeys as sk
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = sk.atlas.build(["builtin:master-keys"], folder / "atlas")
-    >>> summary = write_atlas_report(sk.atlas.open(folder / "atlas"), folder / "report")
+    >>> summary = sk.write_atlas_report(sk.atlas.open(folder / "atlas"), folder / "report")
     >>> summary.counts["filters"], round(summary.total["r2"], 2)
     (8, 0.89)
     """

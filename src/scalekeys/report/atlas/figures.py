@@ -10,15 +10,73 @@ from scalekeys.report.atlas.correlation import Correlation
 from scalekeys.report.atlas.questions import BINS
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary, Row
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import axis, base_layout, by_kind, family_colour, line, panel_title
-from scalekeys.report.words import SIGMA, count, number, percent, plot_text, plural, shortened, size_name
+from scalekeys.report.plots import axis, base_layout, by_kind, family_colour, key, line, panel_title
+from scalekeys.report.words import SIGMA, count, number, percent, plot_text, plural, shortened, significant, size_name
 
 ALL = "all"
 _COLUMNS, _PANEL = 2, 190
+_KERNEL, _STATISTIC = 26, 24
+"""Heights in pixels of a row of a figure."""
+
 _LABEL_WIDTH = 26
 _TITLES = {"kernel": "Kernel", "stride": "Stride", "architecture": "Architecture"}
 _LEAST_FILTERS = 20
 """Filters that a tenth of the depth needs to be drawn."""
+
+
+def explained_by_kernel(summary: AtlasSummary) -> Figure:
+    """Draw the median r2 of the eight families, with its quartiles, of the 2-jet and of noise for each kernel."""
+    rows = [row for row in summary.rows("explained") if row["kernel"] != ALL]
+    layout = base_layout(
+        height=_KERNEL * len(rows) + 84,
+        margin={"l": 8, "r": 24, "t": 34, "b": 44},
+        xaxis=axis("r²", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1], fixedrange=True),
+        yaxis=axis(
+            range=[len(rows) - 0.5, -0.5],
+            tickvals=list(range(len(rows))),
+            ticktext=[f"{size_name(row['kernel'])} " for row in rows],
+            showgrid=False,
+            fixedrange=True,
+        ),
+        annotations=[
+            panel_title(
+                1,
+                key("●", "ink", "eight families, quartiles")
+                + key("◆", "along-x", "2-jet")
+                + key("○", "control", "noise"),
+            )
+        ],
+    )
+    quartiles: dict[str, list[float | None]] = {"x": [], "y": []}
+    for place, row in enumerate(rows):
+        quartiles["x"] += [round(row["r2_lower_quartile"], 4), round(row["r2_upper_quartile"], 4), None]
+        quartiles["y"] += [place, place, None]
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "mode": "lines", **quartiles, "hoverinfo": "skip",
+            "line": {"color": "var(--ink)", "width": 2},
+        },
+        _medians(rows, "r2_control", {"color": "var(--control)", "symbol": "circle-open", "line": {"width": 1.5}}),
+        _medians(rows, "r2_jet2", {"color": "var(--along-x)", "symbol": "diamond"}),
+        _medians(rows, "r2", {"color": "var(--ink)"}),
+    ]  # fmt: skip
+    return Figure("explained", data, layout, "Dots: median r² of the models and of noise by kernel")
+
+
+def _medians(rows: Sequence[Row], column: str, marker: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [None if row[column] is None else round(row[column], 4) for row in rows],
+        "y": list(range(len(rows))),
+        "marker": {"size": 9, **marker},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"<b>{size_name(row['kernel'])}</b>, {plural(row['filters'], 'filter')}<br>eight families "
+            f"{number(row['r2'])}, 2-jet {number(row['r2_jet2'])}, noise {number(row['r2_control'])}"
+            for row in rows
+        ],
+    }
 
 
 def scales_over_depth(summary: AtlasSummary) -> Figure:
@@ -145,7 +203,7 @@ def _mix_trace(rows: Sequence[Row], family: str, places: dict[Any, int]) -> dict
 def correlation_intervals(column: str, found: Sequence[Correlation], number_of_figure: int) -> Figure:
     """Draw the correlations of one column of metadata with their intervals."""
     layout = base_layout(
-        height=30 * len(found) + 70,
+        height=_STATISTIC * len(found) + 70,
         margin={"l": 8, "r": 24, "t": 12, "b": 44},
         xaxis=axis("rank correlation", range=[-1.05, 1.05], tickvals=[-1, -0.5, 0, 0.5, 1], fixedrange=True),
         yaxis=axis(
@@ -165,7 +223,10 @@ def correlation_intervals(column: str, found: Sequence[Correlation], number_of_f
             stems["y"] += [place, place, None]
     data: list[dict[str, Any]] = [
         {
-            "type": "scatter", "mode": "lines", **stems, "hoverinfo": "skip",
+            "type": "scatter",
+            "mode": "lines",
+            **stems,
+            "hoverinfo": "skip",
             "line": {"color": "var(--ink)", "width": 2},
         },
         {
@@ -173,16 +234,21 @@ def correlation_intervals(column: str, found: Sequence[Correlation], number_of_f
             "mode": "markers",
             "x": [round(one.rho or 0.0, 4) for _, one in drawn],
             "y": [place for place, _ in drawn],
-            "marker": {"color": "var(--ink)", "size": 9},
+            "marker": {
+                "color": ["var(--ink)" if one.is_significant else "var(--surface)" for _, one in drawn],
+                "size": 9,
+                "line": {"color": "var(--ink)", "width": 1.5},
+            },
             "hoverinfo": "text",
             "hovertext": [
                 f"<b>{STATISTICS[one.statistic]}</b><br>{number(one.rho)}, from {number(one.low)} to "
                 f"{number(one.high)}<br>{plural(one.networks, 'network')}, "
-                f"{plural(one.architectures, 'architecture')}"
+                f"{plural(one.architectures, 'architecture')}<br>p {significant(one.p, 2)}, adjusted "
+                f"{significant(one.p_holm, 2)}"
                 for _, one in drawn
             ],
         },
-    ]  # fmt: skip
+    ]
     text = f"Dots and intervals: rank correlations of {plot_text(column)} with statistics of the networks"
     return Figure(f"correlations-{number_of_figure}", data, layout, text)
 
@@ -202,7 +268,7 @@ def scatter(summary: AtlasSummary, one: Correlation, number_of_figure: int) -> F
         "hovertext": [f"<b>{plot_text(shortened(names[i], 40))}</b>" for i in known],
     }
     layout = base_layout(
-        height=30 * len(STATISTICS) + 70,
+        height=_STATISTIC * len(STATISTICS) + 70,
         xaxis=axis(plot_text(one.metadata), nticks=6),
         yaxis=axis(STATISTICS[one.statistic], nticks=5),
     )

@@ -1,10 +1,12 @@
 """What a report on an atlas says in sentences."""
 
+from collections.abc import Sequence
+
 from scalekeys.report.atlas.correlation import LEAST_NETWORKS, Correlation
 from scalekeys.report.atlas.questions import NOISE_QUANTILE
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
 from scalekeys.report.cautions import Caution
-from scalekeys.report.words import listed, number, percent, plural, spelled
+from scalekeys.report.words import listed, number, percent, plural, significant, spelled
 
 
 def lead(summary: AtlasSummary) -> str:
@@ -66,22 +68,46 @@ def correlations(summary: AtlasSummary) -> list[str]:
             f"No column of {listed(summary.metadata)} has values that vary over {LEAST_NETWORKS} networks or more: too "
             "few to say anything."
         ]
-    beyond = [one for one in found if one.excludes_zero]
-    tested = [one for one in found if one.low is not None]
-    strongest = sorted(beyond, key=lambda one: -abs(one.rho or 0))[:3]
-    told = f" The strongest: {listed([_told(one) for one in strongest])}." if strongest else ""
+    tested = [one for one in found if one.p_holm is not None]
+    standing = sorted((one for one in tested if one.is_significant), key=lambda one: -abs(one.rho or 0))
+    told = f" The strongest: {listed([_told(one) for one in standing[:3]])}." if standing else ""
     return [
-        f"Of {plural(len(tested), 'correlation')} with an interval, {spelled(len(beyond))} leave out 0; one in twenty "
-        f"would by chance.{told}",
-        "Read them with care. They are over these networks, not over all that could be trained: whole architectures "
-        "are drawn for the intervals, because variants of one design are alike, but the list is no fair sample. "
+        f"Of {plural(len(tested), 'correlation')} with an interval, {spelled(len(standing))} "
+        f"{'stands' if len(standing) == 1 else 'stand'} out at 5 % when p is adjusted for their number (Holm).{told}",
+        "Read them with care. They are over these networks, not over all that could be trained: the intervals count "
+        "architectures as independent, not networks, because variants of one design are alike, but the list is no fair "
+        "sample, and architectures borrow from each other. "
         "Size, data, training and year go together, so a correlation may be that of something else, and none says that "
         "a network with other scales would be better.",
     ]
 
 
+def without_interval(found: Sequence[Correlation]) -> str:
+    """Say why a column of metadata has no correlations, or none with an interval; nothing where it has.
+
+    Examples
+    --------
+    >>> without_interval([Correlation("sigma", "accuracy", 5, 3)])
+    '5 networks have both; a correlation needs 8.'
+    """
+    if any(one.low is not None for one in found):
+        return ""
+    networks = max(one.networks for one in found)
+    if networks < LEAST_NETWORKS:
+        has = "has" if networks == 1 else "have"
+        return f"{plural(networks, 'network')} {has} both; a correlation needs {LEAST_NETWORKS}."
+    if all(one.rho is None for one in found):
+        return f"It is the same for all of {plural(networks, 'network')}: nothing can go with it."
+    architectures = max(one.architectures for one in found)
+    return (
+        f"The {plural(networks, 'network')} are of {plural(architectures, 'architecture')}; an interval and a p need "
+        f"{LEAST_NETWORKS}."
+    )
+
+
 def _told(one: Correlation) -> str:
+    witnesses = f"{plural(one.networks, 'network')} of {plural(one.architectures, 'architecture')}"
     return (
         f"{STATISTICS[one.statistic]} with {one.metadata}, {number(one.rho)} (95 % from {number(one.low)} to "
-        f"{number(one.high)}, {plural(one.networks, 'network')} of {plural(one.architectures, 'architecture')})"
+        f"{number(one.high)}, adjusted p {significant(one.p_holm, 2)}, {witnesses})"
     )

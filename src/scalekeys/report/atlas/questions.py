@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from scalekeys.scalespace import IDEAL8
+
 NOISE_QUANTILE = 0.95
 """A filter is structured if its r2 is beyond this quantile of the random control of its kernel size."""
 
@@ -12,9 +14,6 @@ MOST_ARCHITECTURES = 24
 """Architectures with bars of their own; the others share one."""
 
 OTHERS = "all others"
-
-SMOOTHING = ("smooth", "sharpen")
-"""Families without a difference along an axis; the others of the eight are derivatives."""
 
 _PLACED = f"""
     with bounds as (
@@ -139,7 +138,9 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
     values += ["any_value(architecture) as architecture"] if architecture else []
     first_word = "regexp_extract(any_value(placed.model), '^[A-Za-z]+[A-Za-z0-9]*')"
     group = "coalesce(cast(any_value(named.architecture) as varchar), '')" if architecture else first_word
-    smoothing = ", ".join(f"'{family}'" for family in SMOOTHING)
+    shares = [
+        f"avg((family = '{family}')::int) filter (where structured) as {quoted(f'share_{family}')}" for family in IDEAL8
+    ]
     return f"""
         {_PLACED},
         named as (select {", ".join(["content_hash", *values])} from networks group by content_hash)
@@ -148,11 +149,15 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
             {group} as architecture,
             count(*) as filters,
             median(sigma) filter (where structured) as sigma,
-            regr_slope(sigma, place) filter (where structured) as sigma_slope,
+            median(sigma_x) filter (where structured) as sigma_x,
+            median(sigma_y) filter (where structured) as sigma_y,
+            quantile_cont(sigma, 0.75) filter (where structured)
+                - quantile_cont(sigma, 0.25) filter (where structured) as sigma_spread,
+            regr_slope(sigma, place order by depth, channel) filter (where structured) as sigma_slope,
             median(r2) as r2,
             median(r2_jet2) as r2_jet2,
             avg(structured::int) as structured,
-            avg((family in ({smoothing}))::int) filter (where structured) as smoothing
+            {", ".join(shares)}
             {"".join(f", any_value(named.{quoted(label)}) as {quoted(label)}" for label in metadata)}
         from placed join named using (content_hash)
         group by content_hash

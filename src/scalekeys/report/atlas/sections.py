@@ -12,7 +12,7 @@ from scalekeys.report.atlas import figures, narrative
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
 from scalekeys.report.page import Section, render
 from scalekeys.report.sections import Tile
-from scalekeys.report.words import count, percent
+from scalekeys.report.words import count, percent, plural
 
 MOST_FAILURES = 50
 """Failures that are listed; the CSV file has all."""
@@ -31,8 +31,10 @@ def header(summary: AtlasSummary, title: str) -> Markup:
 
 
 def explained(summary: AtlasSummary) -> Section:
-    """Tabulate what the models explain of kernels of each size, beside noise."""
-    body = render("atlas_explained.html.j2", rows=summary.rows("explained"))
+    """Draw and tabulate what the models explain of kernels of each size, beside noise."""
+    rows = summary.rows("explained")
+    drawn = figures.explained_by_kernel(summary) if rows else None
+    body = render("atlas_explained.html.j2", rows=rows, figure=drawn)
     return Section("explained", "How much the models explain", body, short="Explained")
 
 
@@ -60,7 +62,8 @@ def correlations(summary: AtlasSummary) -> Section:
         columns.append(
             {
                 "name": column,
-                "rows": found,
+                "rows": found if known else [],
+                "remark": narrative.without_interval(found),
                 "intervals": figures.correlation_intervals(column, found, place) if known else None,
                 "scatter": figures.scatter(summary, strongest, place) if strongest else None,
             }
@@ -88,12 +91,14 @@ SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (explained, scales, mi
 def _tiles(summary: AtlasSummary) -> list[Tile]:
     counts, total = summary.counts, summary.total
     tiles = [
-        Tile("networks", count(counts["networks"]), f"and {count(counts['failures'])} not read"),
+        Tile("networks", count(counts["networks"]), f"and {plural(counts['duplicates'], 'duplicate')}"),
+        Tile("not read", count(counts["failures"]), "sources"),
         Tile("filters", count(counts["filters"]), f"of which {count(counts['fitted'])} fitted"),
     ]
     if total is not None:
         tiles += [
             Tile("median r², eight families", percent(total["r2"], 0), f"noise {percent(total['r2_control'], 0)}"),
+            Tile("median r², 2-jet", percent(total["r2_jet2"], 0), "of the same filters"),
             Tile("structured", percent(total["structured"], 0), "noise 5 %"),
         ]
     return tiles

@@ -11,15 +11,20 @@ import pyarrow as pa
 from scalekeys.atlas import Atlas
 from scalekeys.atlas.schema import NETWORKS
 from scalekeys.report.atlas import questions
-from scalekeys.report.atlas.correlation import Correlation, correlation
+from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
+from scalekeys.report.words import SIGMA
+from scalekeys.scalespace import IDEAL8
 
 STATISTICS: Mapping[str, str] = {
     "sigma": "median scale",
+    "sigma_x": f"median {SIGMA} along x",
+    "sigma_y": f"median {SIGMA} along y",
+    "sigma_spread": "spread of the scale, quartiles",
     "sigma_slope": "growth of the scale over depth",
     "r2": "median r², eight families",
     "r2_jet2": "median r², 2-jet",
     "structured": "share of structured filters",
-    "smoothing": "share of smoothing and sharpening",
+    **{f"share_{family}": f"share of {family}" for family in IDEAL8},
 }
 """What is computed of each network and correlated with its metadata, with its words."""
 
@@ -27,7 +32,7 @@ _CORRELATIONS = pa.schema(
     [
         *((name, pa.string()) for name in ("statistic", "metadata")),
         *((name, pa.int64()) for name in ("networks", "architectures")),
-        *((name, pa.float64()) for name in ("rho", "low", "high")),
+        *((name, pa.float64()) for name in ("rho", "low", "high", "p", "p_holm")),
     ]
 )
 
@@ -46,14 +51,11 @@ class AtlasSummary:
         Networks, duplicates, failures, filters, and filters that could be fitted.
     metadata : tuple of str
         Columns of numbers that the user brought.
-    seed : int
-        Of the intervals of correlations.
     """
 
     tables: Mapping[str, pa.Table]
     counts: Mapping[str, int]
     metadata: tuple[str, ...]
-    seed: int = 0
 
     def rows(self, table: str) -> list[Row]:
         """Return the rows of a table."""
@@ -67,12 +69,14 @@ class AtlasSummary:
 
     @cached_property
     def correlations(self) -> tuple[Correlation, ...]:
-        """Every statistic of the networks with every column of metadata."""
+        """Every statistic of the networks with every column of metadata, adjusted for their number."""
         groups = self.tables["networks"]["architecture"].to_pylist()
-        return tuple(
-            correlation(statistic, column, self.values(statistic), self.values(column), groups, seed=self.seed)
-            for column in self.metadata
-            for statistic in STATISTICS
+        return with_holm(
+            [
+                correlation(statistic, column, self.values(statistic), self.values(column), groups)
+                for column in self.metadata
+                for statistic in STATISTICS
+            ]
         )
 
     @property
@@ -86,7 +90,7 @@ class AtlasSummary:
         return np.array([np.nan if value is None else float(value) for value in values])
 
 
-def summarize_atlas(atlas: Atlas, *, seed: int = 0) -> AtlasSummary:
+def summarize_atlas(atlas: Atlas) -> AtlasSummary:
     """Compute the figures of a report in the tables of an atlas.
 
     Raises
@@ -107,7 +111,7 @@ def summarize_atlas(atlas: Atlas, *, seed: int = 0) -> AtlasSummary:
     }
     tables = {name: atlas.sql(query).to_arrow() for name, query in asked.items()}
     (counts,) = atlas.sql(questions.COUNTS).to_arrow().to_pylist()
-    return AtlasSummary(tables, counts, tuple(metadata), seed)
+    return AtlasSummary(tables, counts, tuple(metadata))
 
 
 def _is_number(kind: pa.DataType) -> bool:
