@@ -4,9 +4,11 @@ import csv
 import re
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from atlas_cases import network
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from scipy.stats import spearmanr
 from typer.testing import CliRunner
@@ -16,6 +18,7 @@ from scalekeys.cli import app
 from scalekeys.errors import OutputError
 from scalekeys.report.atlas import render_atlas_report, write_atlas_report
 from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
+from scalekeys.report.atlas.narrative import without_interval
 from scalekeys.report.atlas.summary import STATISTICS, summarize_atlas
 
 LAYERS, CHANNELS, NETWORKS = 4, 24, 12
@@ -248,12 +251,75 @@ def test_an_atlas_of_failures_says_so(tmp_path):
     assert 'data-figure="' not in page
 
 
+def test_a_column_with_too_few_values_says_so_beside_one_that_has_enough(tmp_path):
+    draw, rows = torch.Generator().manual_seed(0), ["source,architecture,full,few,alike"]
+    for number in range(9):
+        save_file({"dw.weight": torch.randn(6, 1, 3, 3, generator=draw)}, tmp_path / f"{number}.safetensors")
+        rows.append(f"{number}.safetensors,a{number},{number},{number if number < 7 else ''},1")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    sk.atlas.build([tmp_path / "list.csv"], tmp_path / "atlas")
+    summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
+    page = render_atlas_report(summary, "few")
+    assert "7 networks have both; a correlation needs 8." in page
+    assert "It is the same for all of 9 networks" in page
+    assert {one.metadata for one in summary.correlations if one.rho is not None} == {"full"}
+    assert len(re.findall(r'data-figure="scatter-[0-9]"', page)) == 1
+
+
+def test_networks_of_few_architectures_have_no_interval():
+    x = np.arange(10.0)
+    few = [correlation("sigma", "accuracy", x, x, list("aabbccddee"))]
+    assert without_interval(few) == "The 10 networks are of 5 architectures; an interval and a p need 8."
+
+
 def test_too_few_values_are_said_to_be_few(tmp_path):
     save_file(network(0), tmp_path / "a.safetensors")
     (tmp_path / "list.csv").write_text("source,accuracy\na.safetensors,0.5\n")
     sk.atlas.build([tmp_path / "list.csv"], tmp_path / "atlas")
     page = render_atlas_report(summarize_atlas(sk.atlas.open(tmp_path / "atlas")), "small")
     assert "No column of accuracy has values that vary over 8 networks" in page
+
+
+def test_metadata_may_be_called_as_columns_of_the_atlas(tmp_path):
+    save_file(network(0), tmp_path / "a.safetensors")
+    (tmp_path / "list.csv").write_text(
+        'source,R2,sigma_x,depth,place,kernel,"top ""1""",Architecture\na.safetensors,1,2,3,4,5,6,Net\n'
+    )
+    sk.atlas.build([tmp_path / "list.csv"], tmp_path / "atlas")
+    summary = sk.write_atlas_report(sk.atlas.open(tmp_path / "atlas"), tmp_path / "report")
+    (row,) = summary.rows("networks")
+    brought = {"R2 (metadata)": 1, "sigma_x (metadata)": 2, "depth": 3, "place": 4, "kernel": 5, 'top "1"': 6}
+    assert {name: row[name] for name in brought} == brought
+    assert set(summary.metadata) == set(brought)
+    assert row["architecture"] == "Net"
+    assert {bar["name"] for bar in summary.rows("mix") if bar["kind"] == "architecture"} == {"Net"}
+
+
+def save_convolutions(path, strides):
+    """Save a chain of depthwise 3x3 convolutions of four channels as ONNX."""
+    weights = np.random.default_rng(0).normal(size=(len(strides), 4, 1, 3, 3)).astype(np.float32)
+    names = [f"conv{place}.weight" for place in range(len(strides))]
+    nodes = [
+        helper.make_node("Conv", [str(place), name], [str(place + 1)], group=4, strides=[stride, stride])
+        for place, (name, stride) in enumerate(zip(names, strides, strict=True))
+    ]
+    image, out = (
+        helper.make_tensor_value_info(str(place), TensorProto.FLOAT, [1, 4, None, None]) for place in (0, len(strides))
+    )
+    tensors = [numpy_helper.from_array(one, name) for one, name in zip(weights, names, strict=True)]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "chain", [image], [out], tensors)), path)
+
+
+def test_strides_that_are_known_have_bars_of_their_own(tmp_path):
+    save_convolutions(tmp_path / "a.onnx", (1, 2, 2))
+    sk.atlas.build([tmp_path / "a.onnx"], tmp_path / "atlas")
+    summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
+    filters = {}
+    for row in summary.rows("mix"):
+        if row["kind"] == "stride":
+            filters[row["name"]] = filters.get(row["name"], 0) + row["filters"]
+    assert filters == {"1": 4, "2": 8}
+    assert "The stride is known of all filters" in render_atlas_report(summary, "strides")
 
 
 def test_an_existing_folder_is_refused_or_replaced(atlas, tmp_path):

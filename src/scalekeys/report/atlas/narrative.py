@@ -70,10 +70,11 @@ def correlations(summary: AtlasSummary) -> list[str]:
         ]
     tested = [one for one in found if one.p_holm is not None]
     standing = sorted((one for one in tested if one.is_significant), key=lambda one: -abs(one.rho or 0))
+    verb = "stand" if len(standing) > 1 else "stands"
     told = f" The strongest: {listed([_told(one) for one in standing[:3]])}." if standing else ""
     return [
-        f"Of {plural(len(tested), 'correlation')} with an interval, {spelled(len(standing))} "
-        f"{'stands' if len(standing) == 1 else 'stand'} out at 5 % when p is adjusted for their number (Holm).{told}",
+        f"Of {plural(len(tested), 'correlation')} with an interval, {spelled(len(standing)) if standing else 'none'} "
+        f"{verb} out at 5 % when p is adjusted for their number (Holm).{told}",
         "Read them with care. They are over these networks, not over all that could be trained: the intervals count "
         "architectures as independent, not networks, because variants of one design are alike, but the list is no fair "
         "sample, and architectures borrow from each other. "

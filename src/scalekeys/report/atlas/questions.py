@@ -50,38 +50,60 @@ COUNTS = """
 FAILURES = "select source, error, reason from failures order by source"
 
 EXPLAINED = f"""
-    {_PLACED}
+    {_PLACED},
+    described as (
+        select
+            kernel,
+            grouping(kernel) as every_kernel,
+            max(kernel_height * kernel_width) as area,
+            count(distinct content_hash) as networks,
+            count(*) as filters,
+            quantile_cont(r2, [0.25, 0.5, 0.75]) as quantiles,
+            median(r2_jet2) as r2_jet2,
+            median(r2_control) as r2_control,
+            avg(structured::int) as structured
+        from placed
+        group by grouping sets ((kernel), ())
+        having count(*) > 0
+    )
     select
-        if(grouping(kernel) = 1, 'all', kernel) as kernel,
-        count(distinct content_hash) as networks,
-        count(*) as filters,
-        quantile_cont(r2, 0.25) as r2_lower_quartile,
-        median(r2) as r2,
-        quantile_cont(r2, 0.75) as r2_upper_quartile,
-        median(r2_jet2) as r2_jet2,
-        median(r2_control) as r2_control,
-        avg(structured::int) as structured
-    from placed
-    group by grouping sets ((kernel), ())
-    having count(*) > 0
-    order by grouping(kernel), max(kernel_height * kernel_width) desc, kernel
+        if(every_kernel = 1, 'all', kernel) as kernel,
+        networks,
+        filters,
+        quantiles[1] as r2_lower_quartile,
+        quantiles[2] as r2,
+        quantiles[3] as r2_upper_quartile,
+        r2_jet2,
+        r2_control,
+        structured
+    from described
+    order by every_kernel, area desc, kernel
 """
 
 SCALES = f"""
-    {_PLACED}
+    {_PLACED},
+    described as (
+        select
+            coalesce(family, 'all') as family,
+            cast(least(floor({BINS} * place), {BINS - 1}) as integer) as tenth,
+            count(*) as filters,
+            count(distinct content_hash) as networks,
+            quantile_cont(sigma, [0.1, 0.25, 0.5, 0.75, 0.9]) as quantiles
+        from placed
+        where structured and sigma is not null
+        group by grouping sets ((family, tenth), (tenth))
+    )
     select
-        coalesce(family, 'all') as family,
-        cast(least(floor({BINS} * place), {BINS - 1}) as integer) as tenth,
-        count(*) as filters,
-        count(distinct content_hash) as networks,
-        quantile_cont(sigma, 0.1) as q10,
-        quantile_cont(sigma, 0.25) as q25,
-        median(sigma) as q50,
-        quantile_cont(sigma, 0.75) as q75,
-        quantile_cont(sigma, 0.9) as q90
-    from placed
-    where structured and sigma is not null
-    group by grouping sets ((family, tenth), (tenth))
+        family,
+        tenth,
+        filters,
+        networks,
+        quantiles[1] as q10,
+        quantiles[2] as q25,
+        quantiles[3] as q50,
+        quantiles[4] as q75,
+        quantiles[5] as q90
+    from described
     order by family, tenth
 """
 
@@ -133,8 +155,12 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
         What columns of `networks` are called in the answer, to their names there.
     architecture : bool
         See :func:`mix`.
+
+    Notes
+    -----
+    The slope is summed in an order, so that its last bits do not depend on the number of threads.
     """
-    values = [f"any_value({quoted(name)}) as {quoted(label)}" for label, name in metadata.items()]
+    values = [f"any_value({quoted(name)}) as brought_{place}" for place, name in enumerate(metadata.values())]
     values += ["any_value(architecture) as architecture"] if architecture else []
     first_word = "regexp_extract(any_value(placed.model), '^[A-Za-z]+[A-Za-z0-9]*')"
     group = "coalesce(cast(any_value(named.architecture) as varchar), '')" if architecture else first_word
@@ -158,7 +184,7 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
             median(r2_jet2) as r2_jet2,
             avg(structured::int) as structured,
             {", ".join(shares)}
-            {"".join(f", any_value(named.{quoted(label)}) as {quoted(label)}" for label in metadata)}
+            {"".join(f", any_value(brought_{place}) as {quoted(label)}" for place, label in enumerate(metadata))}
         from placed join named using (content_hash)
         group by content_hash
         order by source

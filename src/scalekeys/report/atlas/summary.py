@@ -12,6 +12,7 @@ from scalekeys.atlas import Atlas
 from scalekeys.atlas.schema import NETWORKS
 from scalekeys.report.atlas import questions
 from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
+from scalekeys.report.plots import by_kind
 from scalekeys.report.words import SIGMA
 from scalekeys.scalespace import IDEAL8
 
@@ -24,7 +25,7 @@ STATISTICS: Mapping[str, str] = {
     "r2": "median r², eight families",
     "r2_jet2": "median r², 2-jet",
     "structured": "share of structured filters",
-    **{f"share_{family}": f"share of {family}" for family in IDEAL8},
+    **{f"share_{family}": f"share of {family}" for family in by_kind(IDEAL8)},
 }
 """What is computed of each network and correlated with its metadata, with its words."""
 
@@ -101,7 +102,7 @@ def summarize_atlas(atlas: Atlas) -> AtlasSummary:
     columns = atlas.sql("select * from networks limit 0").to_arrow().schema
     brought = [field for field in columns if field.name not in NETWORKS.names]
     metadata = {_label(field.name): field.name for field in brought if _is_number(field.type)}
-    architecture = any(field.name == "architecture" for field in brought)
+    architecture = any(field.name.lower() == "architecture" for field in brought)
     asked = {
         "explained": questions.EXPLAINED,
         "scales": questions.SCALES,
@@ -119,5 +120,8 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _label(column: str) -> str:
-    """Return the name of a column of metadata in the table of networks, which has statistics of its own."""
-    return f"{column} (metadata)" if column in {*STATISTICS, "architecture"} else column
+    """Return the name of a column of metadata in the table of networks, which has statistics of its own.
+
+    SQL does not tell capitals.
+    """
+    return f"{column} (metadata)" if column.lower() in {*STATISTICS, "architecture"} else column
