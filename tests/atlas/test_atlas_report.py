@@ -260,7 +260,7 @@ def test_a_column_with_too_few_values_says_so_beside_one_that_has_enough(tmp_pat
     sk.atlas.build([tmp_path / "list.csv"], tmp_path / "atlas")
     summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
     page = render_atlas_report(summary, "few")
-    assert "7 networks have both; a correlation needs 8." in page
+    assert "Values for 7 networks; a correlation needs 8." in page
     assert "It is the same for all of 9 networks" in page
     assert {one.metadata for one in summary.correlations if one.rho is not None} == {"full"}
     assert len(re.findall(r'data-figure="scatter-[0-9]"', page)) == 1

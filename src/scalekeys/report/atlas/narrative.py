@@ -89,14 +89,13 @@ def without_interval(found: Sequence[Correlation]) -> str:
     Examples
     --------
     >>> without_interval([Correlation("sigma", "accuracy", 5, 3)])
-    '5 networks have both; a correlation needs 8.'
+    'Values for 5 networks; a correlation needs 8.'
     """
     if any(one.low is not None for one in found):
         return ""
     networks = max(one.networks for one in found)
     if networks < LEAST_NETWORKS:
-        has = "has" if networks == 1 else "have"
-        return f"{plural(networks, 'network')} {has} both; a correlation needs {LEAST_NETWORKS}."
+        return f"Values for {plural(networks, 'network')}; a correlation needs {LEAST_NETWORKS}."
     if all(one.rho is None for one in found):
         return f"It is the same for all of {plural(networks, 'network')}: nothing can go with it."
     architectures = max(one.architectures for one in found)
