@@ -29,7 +29,8 @@ def cautions(summary: AtlasSummary) -> list[Caution]:
             "Structured filters",
             f"A filter is called structured if the families explain more of it than of {percent(NOISE_QUANTILE, 0)} of "
             "noise of its kernel size. Scales are those of structured filters: what fits noise has a scale too, but "
-            "it says nothing.",
+            "it says nothing. Noise in a structured filter still widens the spread of its scale and can move the "
+            "median, so whatever goes with noise goes with the scales too.",
         )
     ]
     if summary.counts["failures"]:
