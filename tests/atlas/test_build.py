@@ -462,3 +462,9 @@ def test_the_number_of_threads_is_as_before(nets):
 def test_the_tables_are_arrow_tables_of_the_documented_form(nets):
     BUILD(nets[:1], "atlas")
     assert all(isinstance(table, pa.Table) for table in tables(Path("atlas")).values())
+
+
+def test_a_run_that_was_killed_at_its_very_start_is_gone_on_with(tmp_path):
+    (tmp_path / "atlas" / "filters").mkdir(parents=True)
+    (tmp_path / "atlas" / ".atlas.json.abc.tmp").write_text("{")
+    assert sk.atlas.build(["builtin:master-keys"], tmp_path / "atlas").networks == 1

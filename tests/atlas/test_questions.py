@@ -16,6 +16,7 @@ import scalekeys as sk
 from scalekeys import atlas as public
 from scalekeys.atlas import NAMED, task
 from scalekeys.checkpoints.module import open_module
+from scalekeys.cli.atlas_tables import print_rows, to_json
 from scalekeys.errors import AtlasError
 
 
@@ -213,3 +214,11 @@ def test_asking_needs_no_torch(folder):
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert "duckdb" in done.stdout.split()
     assert "torch" not in done.stdout.split()
+
+
+def test_columns_of_one_name_keep_their_values(folder, capsys):
+    query = "select 1 as a, 2 as a, 3 as b"
+    print_rows(sk.atlas.open(folder).sql(query))
+    assert capsys.readouterr().out.split() == ["a", "a", "b", "1", "2", "3"]
+    with pytest.raises(AtlasError, match="two columns of the answer are called 'a'; rename one of them"):
+        to_json(sk.atlas.open(folder).sql(query))

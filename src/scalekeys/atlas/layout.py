@@ -122,4 +122,5 @@ class Layout:
 
 def _visible(folder: Path) -> Iterator[Path]:
     """Yield what is in a folder, but for what an atlas makes before its settings."""
-    return (path for path in folder.iterdir() if path.name not in (".lock", FILTERS_FOLDER))
+    own = (".lock", FILTERS_FOLDER)
+    return (path for path in folder.iterdir() if path.name not in own and not path.match(".atlas.json.*.tmp"))

@@ -57,11 +57,10 @@ def print_rows(answer: Answer) -> None:
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     rows = list(islice(_rows(answer), _MOST_ROWS + 1))
-    first = rows[0] if rows else {}
-    words = [index for index, name in enumerate(answer.columns) if isinstance(first.get(name), str)]
+    words = [index for index, value in enumerate(rows[0] if rows else ()) if isinstance(value, str)]
     table = plain_table(*answer.columns, left=words)
     for row in rows[:_MOST_ROWS]:
-        table.add_row(*map(_cell, row.values()))
+        table.add_row(*map(_cell, row))
     console.print(table)
     if len(rows) > _MOST_ROWS:
         console.print("... and more; -o FILE.csv or -o FILE.parquet takes all rows")
@@ -69,7 +68,11 @@ def print_rows(answer: Answer) -> None:
 
 def to_json(answer: Answer) -> str:
     """Return the rows of an answer as a list of objects; what is not a number is null."""
-    return json.dumps([{name: _plain(value) for name, value in row.items()} for row in _rows(answer)], indent=2)
+    names = answer.columns
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise AtlasError(f"two columns of the answer are called {twice!r}; rename one of them with `as`")
+    return json.dumps([dict(zip(names, map(_plain, row), strict=True)) for row in _rows(answer)], indent=2)
 
 
 def write_rows(answer: Answer, path: Path, *, force: bool = False) -> None:
@@ -108,9 +111,10 @@ def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _rows(answer: Answer) -> Iterator[dict[str, Any]]:
+def _rows(answer: Answer) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of each row; two columns may share a name."""
     for batch in answer.batches():
-        yield from batch.to_pylist()
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ _KERNEL, _STATISTIC = 26, 24
 
 _LABEL_WIDTH = 26
 _TITLES = {"kernel": "Kernel", "stride": "Stride", "architecture": "Architecture"}
-_LEAST_FILTERS = 20
+LEAST_FILTERS = 20
 """Filters that a tenth of the depth needs to be drawn."""
 
 
@@ -81,7 +81,7 @@ def _medians(rows: Sequence[Row], column: str, marker: dict[str, Any]) -> dict[s
 
 def scales_over_depth(summary: AtlasSummary) -> Figure:
     """Draw bands of quantiles of the scale over relative depth, one panel for each family."""
-    rows = [row for row in summary.rows("scales") if row["filters"] >= _LEAST_FILTERS]
+    rows = [row for row in summary.rows("scales") if row["filters"] >= LEAST_FILTERS]
     by_family = {family: list(of_family) for family, of_family in groupby(rows, key=lambda row: row["family"])}
     families = [ALL, *by_kind(family for family in by_family if family != ALL)]
     lines = -(-len(families) // _COLUMNS)

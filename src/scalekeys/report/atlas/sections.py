@@ -40,7 +40,8 @@ def explained(summary: AtlasSummary) -> Section:
 
 def scales(summary: AtlasSummary) -> Section:
     """Follow the scales of each family from the input to the output."""
-    drawn = figures.scales_over_depth(summary) if summary.tables["scales"].num_rows else None
+    enough = any(row["filters"] >= figures.LEAST_FILTERS for row in summary.rows("scales"))
+    drawn = figures.scales_over_depth(summary) if enough else None
     return Section("scales", "Scales over depth", render("atlas_scales.html.j2", figure=drawn), short="Scales")
 
 
