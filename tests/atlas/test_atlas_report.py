@@ -343,3 +343,12 @@ def test_the_command_writes_page_and_tables(atlas, tmp_path):
         *(f"{n}.csv" for n in ("correlations", "explained", "failures", "mix", "networks", "scales")),
     }
     assert {path.name for path in (tmp_path / "report").iterdir()} == names
+
+
+def test_a_column_that_varies_through_one_architecture_only_says_so():
+    x, y = np.arange(12.0), np.zeros(12)
+    y[3] = 1
+    one = correlation("r2", "accuracy", x, y, [f"a{number}" for number in range(12)])
+    assert one.rho is not None
+    assert one.low is None
+    assert without_interval([one]).startswith("It varies through one architecture only")

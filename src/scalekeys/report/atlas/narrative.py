@@ -100,6 +100,8 @@ def without_interval(found: Sequence[Correlation]) -> str:
     if all(one.rho is None for one in found):
         return f"It is the same for all of {plural(networks, 'network')}: nothing can go with it."
     architectures = max(one.architectures for one in found)
+    if architectures >= LEAST_NETWORKS:
+        return "It varies through one architecture only: without that one nothing is left to correlate."
     return (
         f"The {plural(networks, 'network')} are of {plural(architectures, 'architecture')}; an interval and a p need "
         f"{LEAST_NETWORKS}."
