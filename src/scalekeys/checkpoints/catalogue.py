@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from scalekeys.checkpoints.extras import require
+from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.errors import CheckpointError
 
 WILDCARDS = frozenset("*?[")
@@ -63,10 +63,9 @@ def _hf_names(pattern: str, label: str) -> Iterable[str]:
     try:
         return [model.id for model in hub.list_models(author=owner)]
     except Exception as error:  # the hub client and the network have no common class
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise CheckpointError(
-            f"{label}: the hub cannot be asked for its models ({reason}); check the network, or set HF_HUB_OFFLINE=1 "
-            "to take what the local cache holds"
+            f"{label}: the hub cannot be asked for its models ({in_short(error)}); check the network, or set "
+            "HF_HUB_OFFLINE=1 to take what the local cache holds"
         ) from error
 
 

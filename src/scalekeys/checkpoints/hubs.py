@@ -44,8 +44,15 @@ def open_timm(name: str, *, weights: str | None = None) -> Checkpoint:
     return open_module(create_timm(name), weights=weights, label=label, model=label)
 
 
-def create_timm(name: str, *, pretrained: bool = True) -> nn.Module:
+def create_timm(name: str, *, pretrained: bool = True, **options: Any) -> nn.Module:
     """Make a model of timm, with its trained weights or with random ones.
+
+    Parameters
+    ----------
+    name : str
+    pretrained : bool
+    **options
+        Of ``timm.create_model``, such as the number of classes.
 
     Raises
     ------
@@ -60,7 +67,7 @@ def create_timm(name: str, *, pretrained: bool = True) -> nn.Module:
         _check_name(timm, name, pretrained=pretrained)
     try:
         with weights_only():
-            module: nn.Module = timm.create_model(name, pretrained=pretrained)
+            module: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     except UnpicklingError as error:
         raise CheckpointError(
             f"{label}: is stored as a pickle that would have to be executed, and scalekeys never executes a pickle; "

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints import open_source
 from scalekeys.checkpoints.builtin import CIFAR_CONVNEXT
-from scalekeys.checkpoints.extras import require
+from scalekeys.checkpoints.extras import in_short, require
+from scalekeys.checkpoints.hubs import create_timm
 from scalekeys.checkpoints.state_dict import wrapper_prefix
 from scalekeys.errors import CheckpointError, RecipeError
 from scalekeys.networks import bake
@@ -61,15 +62,10 @@ def _named(wanted: Network, classes: int) -> nn.Module:
 
 
 def _of_timm(name: str, wanted: Network, classes: int) -> nn.Module:
-    timm = require("timm", extra="timm")
     try:
-        network: nn.Module = timm.create_model(
-            name, pretrained=wanted.pretrained, num_classes=classes, drop_path_rate=wanted.drop_path
-        )
-    except Exception as error:  # timm, the hub client and the network have no common class
-        first = str(error).strip().partition("\n")[0]
-        raise RecipeError(f"network.name: timm:{name} cannot be made ({type(error).__name__}: {first})") from error
-    return network
+        return create_timm(name, pretrained=wanted.pretrained, num_classes=classes, drop_path_rate=wanted.drop_path)
+    except CheckpointError as error:
+        raise RecipeError(f"network.name: {error}") from error
 
 
 class _Logits(nn.Module):
@@ -85,17 +81,17 @@ class _Logits(nn.Module):
 
 
 def _of_hub(name: str, wanted: Network, classes: int) -> nn.Module:
-    auto = require("transformers", extra="transformers").AutoModelForImageClassification
+    transformers = require("transformers", extra="transformers")
+    auto = transformers.AutoModelForImageClassification
     try:
-        config = require("transformers", extra="transformers").AutoConfig.from_pretrained(name, num_labels=classes)
+        config = transformers.AutoConfig.from_pretrained(name, num_labels=classes)
         if hasattr(config, "drop_path_rate"):
             config.drop_path_rate = wanted.drop_path
         if not wanted.pretrained:
             return _Logits(auto.from_config(config))
         return _Logits(auto.from_pretrained(name, config=config, ignore_mismatched_sizes=True, use_safetensors=True))
     except Exception as error:  # the hub client and the network have no common class
-        first = str(error).strip().partition("\n")[0]
-        raise RecipeError(f"network.name: hf:{name} cannot be made ({type(error).__name__}: {first})") from error
+        raise RecipeError(f"network.name: hf:{name} cannot be made ({in_short(error)})") from error
 
 
 def load_weights(network: nn.Module, path: Path, weights: str | None = None) -> None:
