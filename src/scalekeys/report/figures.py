@@ -7,7 +7,17 @@ import numpy as np
 
 from scalekeys.report.analysis import Analysis
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import axis, base_layout, by_kind, family_colour, family_symbol, key, line, panel_title
+from scalekeys.report.plots import (
+    axis,
+    base_layout,
+    by_kind,
+    family_colour,
+    family_symbol,
+    key,
+    line,
+    panel_title,
+    shares_layout,
+)
 from scalekeys.report.summary import LayerSummary
 from scalekeys.report.words import (
     SIGMA_X,
@@ -36,18 +46,7 @@ def family_mix(analysis: Analysis) -> Figure:
     row = min(max(1400 / len(layers), 5), 22)
     ticks = list(range(0, len(layers), int(-(-13 // row))))  # a label needs 13 pixels
     names = [shortened(name, _LABEL_WIDTH) for name in distinct_parts([layer.name for layer in layers])]
-    layout = base_layout(
-        barmode="stack",
-        bargap=0.18 if row > 8 else 0,
-        height=round(row * len(layers)) + 48,
-        margin={"l": 8, "r": 24, "t": 34, "b": 8},
-        xaxis=axis(range=[0, 1], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", side="top", ticks="outside"),
-        yaxis=axis(
-            range=[len(layers) - 0.5, -0.5], tickvals=ticks, ticktext=[f"{plot_text(names[i])} " for i in ticks]
-        ),
-    )
-    for name in ("xaxis", "yaxis"):
-        layout[name] |= {"showgrid": False, "fixedrange": True}
+    layout = shares_layout(len(layers), row, ticks, [f"{plot_text(names[i])} " for i in ticks])
     used = by_kind(family.family for family in analysis.summary.families if family.filters)
     return Figure(
         "family-mix",

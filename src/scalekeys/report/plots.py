@@ -4,7 +4,7 @@ Figures are plain dicts in the vocabulary of plotly. Colours are names of the st
 can draw the same figure in the light and in the dark scheme.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scalekeys.scalespace import FAMILIES
@@ -12,6 +12,7 @@ from scalekeys.scalespace import FAMILIES
 COLOURS = 17
 """How many family colours the stylesheet has; beyond them, families share one."""
 
+_TOUCHING = 8  # bars of this height or less have no gap between them
 _SYMBOLS = {
     ("x", "forward"): "triangle-right",
     ("x", "backward"): "triangle-left",
@@ -107,6 +108,40 @@ def axis(title: str = "", **entries: Any) -> dict[str, Any]:
         "automargin": True,
         **entries,
     }
+
+
+def row_axis(rows: int, ticks: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
+    """Return an axis of so many rows from the top, some of them labelled."""
+    return axis(range=[rows - 0.5, -0.5], tickvals=list(ticks), ticktext=list(labels), showgrid=False, fixedrange=True)
+
+
+def shares_layout(rows: int, row: float, ticks: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the layout of stacked bars of shares, one for each row from the top.
+
+    Parameters
+    ----------
+    rows : int
+    row : float
+        Height of a row in pixels.
+    ticks, labels : sequence
+        The rows with a label.
+    """
+    return base_layout(
+        barmode="stack",
+        bargap=0.18 if row > _TOUCHING else 0,
+        height=round(row * rows) + 48,
+        margin={"l": 8, "r": 24, "t": 34, "b": 8},
+        xaxis=axis(
+            range=[0, 1],
+            tickvals=[0, 0.25, 0.5, 0.75, 1],
+            tickformat=".0%",
+            side="top",
+            ticks="outside",
+            showgrid=False,
+            fixedrange=True,
+        ),
+        yaxis=row_axis(rows, ticks, labels),
+    )
 
 
 def panel_title(top: float, text: str) -> dict[str, Any]:

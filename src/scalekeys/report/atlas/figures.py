@@ -10,12 +10,22 @@ from scalekeys.report.atlas.correlation import Correlation
 from scalekeys.report.atlas.questions import BINS
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary, Row
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import axis, base_layout, by_kind, family_colour, key, line, panel_title
+from scalekeys.report.plots import (
+    axis,
+    base_layout,
+    by_kind,
+    family_colour,
+    key,
+    line,
+    panel_title,
+    row_axis,
+    shares_layout,
+)
 from scalekeys.report.words import SIGMA, count, number, percent, plot_text, plural, shortened, significant, size_name
 
 ALL = "all"
 _COLUMNS, _PANEL = 2, 190
-_KERNEL, _STATISTIC = 26, 24
+_KERNEL, _STATISTIC, _BAR = 26, 24, 22
 """Heights in pixels of a row of a figure."""
 
 _LABEL_WIDTH = 26
@@ -31,13 +41,7 @@ def explained_by_kernel(summary: AtlasSummary) -> Figure:
         height=_KERNEL * len(rows) + 84,
         margin={"l": 8, "r": 24, "t": 34, "b": 44},
         xaxis=axis("r²", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1], fixedrange=True),
-        yaxis=axis(
-            range=[len(rows) - 0.5, -0.5],
-            tickvals=list(range(len(rows))),
-            ticktext=[f"{size_name(row['kernel'])} " for row in rows],
-            showgrid=False,
-            fixedrange=True,
-        ),
+        yaxis=row_axis(len(rows), range(len(rows)), [f"{size_name(row['kernel'])} " for row in rows]),
         annotations=[
             panel_title(
                 1,
@@ -47,20 +51,25 @@ def explained_by_kernel(summary: AtlasSummary) -> Figure:
             )
         ],
     )
-    quartiles: dict[str, list[float | None]] = {"x": [], "y": []}
-    for place, row in enumerate(rows):
-        quartiles["x"] += [round(row["r2_lower_quartile"], 4), round(row["r2_upper_quartile"], 4), None]
-        quartiles["y"] += [place, place, None]
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter", "mode": "lines", **quartiles, "hoverinfo": "skip",
-            "line": {"color": "var(--ink)", "width": 2},
-        },
+    data = [
+        _ranges([(row["r2_lower_quartile"], row["r2_upper_quartile"]) for row in rows]),
         _medians(rows, "r2_control", {"color": "var(--control)", "symbol": "circle-open", "line": {"width": 1.5}}),
         _medians(rows, "r2_jet2", {"color": "var(--along-x)", "symbol": "diamond"}),
         _medians(rows, "r2", {"color": "var(--ink)"}),
-    ]  # fmt: skip
+    ]
     return Figure("explained", data, layout, "Dots: median r² of the models and of noise by kernel")
+
+
+def _ranges(ends: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
+    """Return a horizontal line in each row that has both ends."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for place, (low, high) in enumerate(ends):
+        if low is not None and high is not None:
+            x += [round(low, 4), round(high, 4), None]
+            y += [place, place, None]
+    style = {"color": "var(--ink)", "width": 2}
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip", "line": style}
 
 
 def _medians(rows: Sequence[Row], column: str, marker: dict[str, Any]) -> dict[str, Any]:
@@ -162,16 +171,7 @@ def family_mix(summary: AtlasSummary) -> Figure:
         f"<b>{bar}</b> " if isinstance(bar, str) else f"{plot_text(shortened(_name(*bar), _LABEL_WIDTH))} "
         for bar in bars
     ]
-    layout = base_layout(
-        barmode="stack",
-        bargap=0.18,
-        height=22 * len(bars) + 48,
-        margin={"l": 8, "r": 24, "t": 34, "b": 8},
-        xaxis=axis(range=[0, 1], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", side="top", ticks="outside"),
-        yaxis=axis(range=[len(bars) - 0.5, -0.5], tickvals=list(range(len(bars))), ticktext=labels),
-    )
-    for name in ("xaxis", "yaxis"):
-        layout[name] |= {"showgrid": False, "fixedrange": True}
+    layout = shares_layout(len(bars), _BAR, range(len(bars)), labels)
     data = [
         _mix_trace([row for row in rows if row["family"] == family], family, places)
         for family in by_kind(sorted({row["family"] for row in rows}))
@@ -206,29 +206,12 @@ def correlation_intervals(column: str, found: Sequence[Correlation], number_of_f
         height=_STATISTIC * len(found) + 70,
         margin={"l": 8, "r": 24, "t": 12, "b": 44},
         xaxis=axis("rank correlation", range=[-1.05, 1.05], tickvals=[-1, -0.5, 0, 0.5, 1], fixedrange=True),
-        yaxis=axis(
-            range=[len(found) - 0.5, -0.5],
-            tickvals=list(range(len(found))),
-            ticktext=[f"{STATISTICS[one.statistic]} " for one in found],
-            showgrid=False,
-            fixedrange=True,
-        ),
+        yaxis=row_axis(len(found), range(len(found)), [f"{STATISTICS[one.statistic]} " for one in found]),
         shapes=[line((0, 0), (-0.5, len(found) - 0.5), line={"color": "var(--muted)", "width": 1, "dash": "dot"})],
     )
     drawn = [(place, one) for place, one in enumerate(found) if one.rho is not None]
-    stems: dict[str, list[float | None]] = {"x": [], "y": []}
-    for place, one in drawn:
-        if one.low is not None and one.high is not None:
-            stems["x"] += [round(one.low, 4), round(one.high, 4), None]
-            stems["y"] += [place, place, None]
     data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            **stems,
-            "hoverinfo": "skip",
-            "line": {"color": "var(--ink)", "width": 2},
-        },
+        _ranges([(one.low, one.high) for one in found]),
         {
             "type": "scatter",
             "mode": "markers",

@@ -15,6 +15,9 @@ MOST_ARCHITECTURES = 24
 
 OTHERS = "all others"
 
+_FIRST_WORD = "regexp_extract({}, '^[A-Za-z]+[A-Za-z0-9]*')"
+"""The architecture of a network of this name, where nobody says it."""
+
 _PLACED = f"""
     with bounds as (
         select kernel_height, kernel_width, quantile_cont(r2_control, {NOISE_QUANTILE}) as noise
@@ -116,7 +119,7 @@ def mix(by_column: bool) -> str:
     by_column : bool
         Whether `networks` has a column ``architecture``; otherwise it is the first word of the name of a network.
     """
-    architecture = "named.architecture" if by_column else "regexp_extract(f.model, '^[A-Za-z]+[A-Za-z0-9]*')"
+    architecture = "named.architecture" if by_column else _FIRST_WORD.format("f.model")
     named = "select content_hash, any_value(architecture) as architecture from networks group by content_hash"
     join = f"left join ({named}) as named using (content_hash)" if by_column else ""
     return f"""
@@ -162,8 +165,8 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
     """
     values = [f"any_value({quoted(name)}) as brought_{place}" for place, name in enumerate(metadata.values())]
     values += ["any_value(architecture) as architecture"] if architecture else []
-    first_word = "regexp_extract(any_value(placed.model), '^[A-Za-z]+[A-Za-z0-9]*')"
-    group = "coalesce(cast(any_value(named.architecture) as varchar), '')" if architecture else first_word
+    by_column, by_name = "any_value(named.architecture)", _FIRST_WORD.format("any_value(placed.model)")
+    group = f"coalesce(cast({by_column} as varchar), '')" if architecture else by_name
     shares = [
         f"avg((family = '{family}')::int) filter (where structured) as {quoted(f'share_{family}')}" for family in IDEAL8
     ]

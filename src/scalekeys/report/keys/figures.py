@@ -9,7 +9,7 @@ from scalekeys.report.keys.names import key_label, short_names
 from scalekeys.report.keys.summary import KeysSummary, LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import COLOURS, axis, base_layout, line, place_colour
+from scalekeys.report.plots import COLOURS, axis, base_layout, line, place_colour, shares_layout
 from scalekeys.report.words import count, number, percent, plot_text, plural, shortened, size_name
 
 _HOVER_WIDTH = 38
@@ -28,16 +28,7 @@ def key_mix(summary: KeysSummary) -> Figure:
         {*labelled, *(i for i in range(0, len(rows), every) if not {i - 1, i + 1} & set(labelled) or every == 1)}
     )
     wide, narrow = _labels(rows, summary)
-    layout = base_layout(
-        barmode="stack",
-        bargap=0.18 if height > 8 else 0,
-        height=round(height * len(rows)) + 48,
-        margin={"l": 8, "r": 24, "t": 34, "b": 8},
-        xaxis=axis(range=[0, 1], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", side="top", ticks="outside"),
-        yaxis=axis(range=[len(rows) - 0.5, -0.5], tickvals=ticks, ticktext=[wide[i] for i in ticks]),
-    )
-    for name in ("xaxis", "yaxis"):
-        layout[name] |= {"showgrid": False, "fixedrange": True}
+    layout = shares_layout(len(rows), height, ticks, [wide[i] for i in ticks])
     text = f"Stacked bars: the share of each key in {plural(len(summary.layers), 'layer')}, from input to output"
     data = [_mix_trace(summary, rows, place) for place, key in enumerate(summary.keys) if key.members]
     return Figure("key-mix", data, layout, text, narrow={"yaxis.ticktext": [narrow[i] for i in ticks]}, legend=True)
