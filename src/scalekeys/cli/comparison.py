@@ -39,7 +39,7 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
     for column in table.columns[1:]:
         column.no_wrap = True
     for condition in comparison.conditions:
-        learned = next((run.learned for run in condition.runs if run.learned is not None), None)
+        learned = condition.learned
         plain, r2 = condition.spread("top1"), condition.spread("r2")
         table.add_row(
             condition.name,

@@ -7,7 +7,7 @@ from typing import Any
 
 from scalekeys.errors import RecipeError
 from scalekeys.training.recipe import FREE, Depthwise, flat_settings
-from scalekeys.training.runs import Run
+from scalekeys.training.runs import Learned, Run
 
 Cell = str | int | float | None
 _FEW = 2  # settings that a name can hold
@@ -46,6 +46,11 @@ class Condition:
     def counted(self) -> tuple[Run, ...]:
         """The finished runs, or where none is, all."""
         return tuple(run for run in self.runs if run.is_finished) or self.runs
+
+    @property
+    def learned(self) -> Learned | None:
+        """How many numbers its runs change, where that is known of one of them."""
+        return next((run.learned for run in self.runs if run.learned is not None), None)
 
     def spread(self, name: str) -> Spread | None:
         """Return mean and spread of a figure of the last epoch: a column of the metrics, or `accuracy`.

@@ -6,7 +6,7 @@ from typing import Any
 
 from scalekeys.report.page import Figure
 from scalekeys.report.plots import axis, base_layout, place_colour
-from scalekeys.report.trainings.numbers import learned_of, with_spread
+from scalekeys.report.trainings.numbers import with_spread
 from scalekeys.report.words import SIGMA, count, number, percent, plot_text, plural
 from scalekeys.training.comparison import Comparison, Condition, Spread
 
@@ -18,7 +18,7 @@ def accuracy_by_parameters(comparison: Comparison) -> Figure | None:
     """Draw accuracy against the number of depthwise parameters that are learned: a point a condition."""
     points = []
     for place, condition in enumerate(comparison.conditions):
-        learned, spread = learned_of(condition), condition.spread("accuracy")
+        learned, spread = condition.learned, condition.spread("accuracy")
         if learned is not None and spread is not None:
             points.append((place, condition, learned.depthwise, spread))
     if not points:

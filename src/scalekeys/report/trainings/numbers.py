@@ -1,8 +1,7 @@
 """Figures of conditions, as a reader should see them."""
 
 from scalekeys.report.words import number, percent
-from scalekeys.training.comparison import Condition, Spread
-from scalekeys.training.runs import Learned
+from scalekeys.training.comparison import Spread
 
 
 def with_spread(spread: Spread | None) -> str:
@@ -16,11 +15,6 @@ def with_spread(spread: Spread | None) -> str:
     if spread is None or spread.std is None:
         return percent(None if spread is None else spread.mean)
     return f"{number(100 * spread.mean, 1)} ± {percent(spread.std)}"
-
-
-def learned_of(condition: Condition) -> Learned | None:
-    """Return how many numbers the runs of a condition change, where that is known of one of them."""
-    return next((run.learned for run in condition.runs if run.learned is not None), None)
 
 
 def duration(seconds: float | None) -> str:

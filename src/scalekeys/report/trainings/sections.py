@@ -22,7 +22,7 @@ from scalekeys.report.trainings.figures import (
     r2_over_epochs,
     scales_over_depth,
 )
-from scalekeys.report.trainings.numbers import duration, learned_of, with_spread
+from scalekeys.report.trainings.numbers import duration, with_spread
 from scalekeys.report.words import count, listed, percent, plural
 from scalekeys.training.comparison import Comparison, Condition
 from scalekeys.training.runs import EXPLAINED
@@ -116,7 +116,7 @@ def _lead(comparison: Comparison) -> str:
     if not ranked:
         return "None of these trainings has finished an epoch."
     best = max(ranked, key=lambda entry: entry[0])[1]
-    known = [condition for _, condition in ranked if learned_of(condition) is not None]
+    known = [condition for _, condition in ranked if condition.learned is not None]
     fewest = min(known, key=_depthwise, default=best)
     if fewest is best:
         return f"{_reaches(best)}."
@@ -124,12 +124,12 @@ def _lead(comparison: Comparison) -> str:
 
 
 def _depthwise(condition: Condition) -> int:
-    learned = learned_of(condition)
+    learned = condition.learned
     return 0 if learned is None else learned.depthwise
 
 
 def _reaches(condition: Condition) -> str:
-    learned = learned_of(condition)
+    learned = condition.learned
     numbers = "" if learned is None else f" with {plural(learned.depthwise, 'depthwise parameter')}"
     return f"“{condition.name}” reaches {with_spread(condition.spread('accuracy'))}{numbers}"
 
@@ -164,7 +164,7 @@ def _cautions(comparison: Comparison) -> list[Caution]:
 
 
 def _condition_row(place: int, condition: Condition) -> dict[str, Any]:
-    learned = learned_of(condition)
+    learned = condition.learned
     plain, averaged = condition.spread("top1"), condition.spread("average_top1")
     r2 = condition.spread("r2")
     return {

@@ -34,16 +34,20 @@ def open_data(recipe: Recipe) -> DataSets:
     RecipeError
         If they cannot be read, or the source is of no known kind.
     """
-    data, path = recipe.data, Path(recipe.data.source).expanduser()
+    return _limited(_opened(recipe.data, recipe.augmentation), recipe)
+
+
+def _opened(data: Data, augmentation: Augmentation) -> DataSets:
+    path = Path(data.source).expanduser()
     if data.source.startswith("hf:") or hugging_face.is_saved(path):
-        return _limited(_hugging_face(data, recipe.augmentation), recipe)
+        return _hugging_face(data, augmentation)
     if not path.exists():
         raise RecipeError(f"data.source: {data.source}: no such file or folder; data sets of the hub are hf:NAME")
     if path.is_file():
-        return _limited(_cifar(path, cifar.packed), recipe)
+        return _cifar(path, cifar.packed)
     if cifar.is_binary(path):
-        return _limited(_cifar(path, cifar.binary), recipe)
-    return _limited(_folder(path, data, recipe.augmentation), recipe)
+        return _cifar(path, cifar.binary)
+    return _folder(path, data, augmentation)
 
 
 def _cifar(path: Path, read: Callable[[Path, str], tuple[MemoryImages, tuple[str, ...]]]) -> DataSets:
