@@ -160,10 +160,8 @@ def _changes(opened: Checkpoint, chosen: Replacement) -> Iterator[Change]:
         label=opened.label,
     )
     keys = _keys(opened, chosen.filters)
-    start = 0
-    for layer, key in zip(chosen.filters, keys, strict=True):
-        channels = chosen.replaced[start : start + len(layer)].nonzero()[:, 0]
-        start += len(layer)
+    for (layer, part), key in zip(chosen.filters.parts(), keys, strict=True):
+        channels = chosen.replaced[part].nonzero()[:, 0]
         if len(channels):
             dtype: torch.dtype = getattr(torch, opened.tensors[key].dtype)
             if opened.load(key).layout != torch.strided:

@@ -64,10 +64,8 @@ class KeyAssignment:
 
     def kernels(self) -> FilterBank:
         """Return each filter's key with its factor and offset; NaN where it has none, unless it is constant."""
-        stacks, start = [], 0
-        for layer in self.bank:
-            mine = slice(start, start + len(layer))
-            start += len(layer)
+        stacks = []
+        for layer, mine in self.bank.parts():
             keys = torch.cat([_unit_keys(self.keys, layer.size)[0], torch.zeros(1, *layer.size, dtype=torch.float64)])
             amplitude = torch.where(self.index[mine] < 0, 0.0, self.amplitude[mine])
             model = amplitude[:, None, None] * keys[self.index[mine]] + self.offset[mine, None, None]

@@ -118,13 +118,26 @@ class FilterBank:
         if size not in self.sizes:
             sizes = ", ".join(map(_by, self.sizes)) or "none"
             raise FilterError(f"{self.model}: no layer has kernels of {_by(size)}; the sizes are {sizes}")
-        stacks, positions, start = [], [], 0
-        for layer in self.layers:
+        stacks, positions = [], []
+        for layer, part in self.parts():
             if layer.size == size:
                 stacks.append(layer.filters)
-                positions.append(torch.arange(start, start + len(layer)))
-            start += len(layer)
+                positions.append(torch.arange(part.start, part.stop))
         return torch.cat(stacks), torch.cat(positions)
+
+    def parts(self) -> Iterator[tuple[LayerFilters, slice]]:
+        """Yield each layer with where its filters are in what has one value a filter.
+
+        Examples
+        --------
+        >>> bank = FilterBank((LayerFilters("a", torch.ones(2, 3, 3)), LayerFilters("b", torch.ones(3, 3, 3))))
+        >>> [part for _, part in bank.parts()]
+        [slice(0, 2, None), slice(2, 5, None)]
+        """
+        start = 0
+        for layer in self.layers:
+            yield layer, slice(start, start + len(layer))
+            start += len(layer)
 
     def with_filters(self, filters: Sequence[Tensor]) -> "FilterBank":
         """Return a bank of the same layers that holds other filters, one stack per layer.

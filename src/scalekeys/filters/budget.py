@@ -91,12 +91,11 @@ def _joined(candidates: Sequence[Replacement], choice: Tensor) -> Replacement:
     """Take each filter from the candidate chosen for it; the last choice is to keep it."""
     bank = candidates[0].bank
     taps = taps_of(bank)
-    stacks, start = [], 0
-    for index, layer in enumerate(bank):
-        mine = choice[start : start + len(layer)].to(layer.filters.device)
+    stacks = []
+    for index, (layer, part) in enumerate(bank.parts()):
+        mine = choice[part].to(layer.filters.device)
         several = torch.stack([*(one.filters.layers[index].filters for one in candidates), layer.filters])
         stacks.append(several[mine, torch.arange(len(layer), device=mine.device)])
-        start += len(layer)
     kept = np.full(len(bank), KEEP, dtype=object)
     rows = np.arange(len(bank))
     ones = torch.ones(len(bank), dtype=torch.float64)

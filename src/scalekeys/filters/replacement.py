@@ -161,11 +161,10 @@ def replacement(
     taken &= finite & torch.from_numpy((modelled.family != "") & (modelled.family != KEEP)) | flat & taken & finite
     if min_r2 is not None:
         taken &= (r2 >= min_r2) | flat
-    stacks, start = [], 0
-    for layer, model in zip(bank, models, strict=True):
-        mine = taken[start : start + len(layer), None, None].to(layer.filters.device)
+    stacks = []
+    for (layer, part), model in zip(bank.parts(), models, strict=True):
+        mine = taken[part, None, None].to(layer.filters.device)
         stacks.append(torch.where(mine, model.filters.to(layer.filters), layer.filters))
-        start += len(layer)
     label = np.where(taken.numpy(), np.where(flat.numpy(), "constant", modelled.family), KEEP)
     numbers = torch.where(flat, 1, modelled.numbers.cpu())
     return Replacement(

@@ -93,14 +93,13 @@ def _measured(fit: Fit, covariance: PatchCovariance) -> Fit:
     """Measure anew what is left over."""
     metric, models = metric_of(fit.bank, covariance), fit.kernels()
     assert not isinstance(models, Tensor)
-    left, sums, responses, start = [], [], [], 0
-    for layer, model in zip(fit.bank, models, strict=True):
+    left, sums, responses = [], [], []
+    for (layer, part), model in zip(fit.bank.parts(), models, strict=True):
         filters = layer.filters.double().flatten(1)
         residual = filters - model.filters.double().flatten(1)
         left.append(residual.square().sum(-1))
         sums.append(residual.abs().sum(-1))
-        responses.append(response_share(filters, residual, metric(torch.arange(start, start + len(layer))).to(filters)))
-        start += len(layer)
+        responses.append(response_share(filters, residual, metric(torch.arange(part.start, part.stop)).to(filters)))
     fitted = fit.values.family >= 0
     known = fit.values
     squares = torch.cat(left).to(known.energy)

@@ -209,10 +209,8 @@ class Fit:
         >>> sk.fit(sk.master_keys()).kernels().shape
         torch.Size([8, 7, 7])
         """
-        stacks, start = [], 0
-        for layer in self.bank.layers:
-            part = slice(start, start + len(layer))
-            start += len(layer)
+        stacks = []
+        for layer, part in self.bank.parts():
             family, parameters = self.values.family[part], self.values.parameters[part]
             coefficients, offset = self.coefficients[part], self.offset[part]
             model = mixture(family, parameters, coefficients, offset, self.spec, layer.size)

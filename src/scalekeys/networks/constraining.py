@@ -169,12 +169,11 @@ def _check_options(fit: Fit, **options: str) -> None:
 def _layouts(fit: Fit, chosen: Replacement, tie: Tie) -> dict[str, Layout]:
     """Describe each layer with modelled filters."""
     modelled = chosen.replaced & (fit.values.family.cpu() >= 0)
-    layouts, start = {}, 0
-    for layer in fit.bank:
-        rows = modelled[start : start + len(layer)].nonzero()[:, 0]
+    layouts = {}
+    for layer, part in fit.bank.parts():
+        rows = modelled[part].nonzero()[:, 0]
         if len(rows):
-            layouts[layer.name] = layout_of(fit, start + rows, rows, layer.size, tie)
-        start += len(layer)
+            layouts[layer.name] = layout_of(fit, part.start + rows, rows, layer.size, tie)
     if not layouts:
         best = fit.r2.nan_to_num(0.0).max()
         raise ModelError(

@@ -63,10 +63,8 @@ def replace(
     """
     network, found = copied(module, modelled.bank)
     chosen = replacement(modelled, layers=layers, keep=keep, min_r2=min_r2)
-    start = 0
-    for layer in chosen.filters:
-        rows = chosen.replaced[start : start + len(layer)].nonzero()[:, 0]
-        start += len(layer)
+    for layer, part in chosen.filters.parts():
+        rows = chosen.replaced[part].nonzero()[:, 0]
         if len(rows):
             write(make_plain(found[layer.name], layer.name), rows, layer.filters[rows])
     return network

@@ -138,12 +138,10 @@ def summarize(fit: Fit, control: Fit) -> Summary:
 def negligible(fit: Fit) -> np.ndarray:
     """Mark the fitted filters whose centred norm is below :data:`NEGLIGIBLE` times the median of their layer."""
     norms = fit.values.energy.sqrt().cpu().numpy()
-    marks, start = np.zeros(len(fit), dtype=bool), 0
-    for layer in fit.bank.layers:
-        part = norms[start : start + len(layer)]
-        if np.isfinite(part).any():
-            marks[start : start + len(layer)] = part < NEGLIGIBLE * np.nanmedian(part)
-        start += len(layer)
+    marks = np.zeros(len(fit), dtype=bool)
+    for _, part in fit.bank.parts():
+        if np.isfinite(norms[part]).any():
+            marks[part] = norms[part] < NEGLIGIBLE * np.nanmedian(norms[part])
     marks &= fit.family != ""
     return marks
 

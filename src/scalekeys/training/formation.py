@@ -19,8 +19,4 @@ def explained(network: nn.Module) -> Row:
     """
     bank = extract(network)
     shares = fit(bank).r2.nan_to_num(0.0).tolist()
-    row, start = {"r2": median(shares)}, 0
-    for layer in bank:
-        row[f"r2 {layer.name}"] = median(shares[start : start + len(layer)])
-        start += len(layer)
-    return row
+    return {"r2": median(shares)} | {f"r2 {layer.name}": median(shares[part]) for layer, part in bank.parts()}

@@ -98,10 +98,8 @@ class Run:
         wanted = self.recipe.depthwise
         found = fit(self.filters, model_of(wanted.filters) if has_model(wanted) else "ideal8")
         sigma, usable = found.sigma.log().mean(-1).exp(), found.r2.nan_to_num(0.0) >= EXPLAINED
-        layers, start = [], 0
-        for layer in self.filters:
-            part = slice(start, start + len(layer))
-            start += len(layer)
+        layers = []
+        for layer, part in self.filters.parts():
             mine = sigma[part][usable[part] & sigma[part].isfinite()]
             if len(mine):
                 quartiles = torch.quantile(mine.double(), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
