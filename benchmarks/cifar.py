@@ -11,13 +11,13 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from fit_sections.command import SCALEKEYS
 from fit_sections.record import RESULTS, machine, save, table, versions
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -88,7 +88,7 @@ def _train(arguments: argparse.Namespace, name: str, seed: int) -> None:
 
 
 def _scalekeys(*words: str) -> str:
-    command = (sys.executable, "-c", "from scalekeys.cli import main; main()", *words)
+    command = (*SCALEKEYS, *words)
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(f"scalekeys {' '.join(words)} ended with status {done.returncode}")

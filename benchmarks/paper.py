@@ -16,7 +16,6 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -28,6 +27,7 @@ import torch
 from scipy import optimize
 
 import scalekeys as sk
+from fit_sections.command import SCALEKEYS
 from scalekeys.fitting import CRITERIA
 from scalekeys.paper import compare, norm_at, study, worst_deviations
 
@@ -41,7 +41,7 @@ def wall_times(repeats: int) -> list[float]:
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             arguments = ["paper", "-o", f"{folder}/article", "--json", f"{folder}/paper.json"]
-            command = [sys.executable, "-c", "from scalekeys.cli import main; main()", *arguments]
+            command = [*SCALEKEYS, *arguments]
             start = time.perf_counter()
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             walls.append(time.perf_counter() - start)

@@ -6,13 +6,13 @@ The tables must be the same to the last bit.
 
 import argparse
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from atlas_sections import checkpoints
+from fit_sections.command import SCALEKEYS
 from fit_sections.record import table
 
 HELP = "compare in-process, processes and Ray"
@@ -61,7 +61,7 @@ def show(results: dict[str, Any]) -> None:
 def _seconds(folder: Path, atlas: str, options: tuple[str, ...]) -> float:
     verb = ["atlas", "build", "*.safetensors", "-o", atlas, "--json", *options]
     start = time.perf_counter()
-    command = [sys.executable, "-c", "from scalekeys.cli import main; main()", *verb]
+    command = [*SCALEKEYS, *verb]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
     return time.perf_counter() - start
 

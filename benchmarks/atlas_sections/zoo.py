@@ -13,7 +13,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from functools import partial
@@ -26,6 +25,7 @@ import scalekeys as sk
 from atlas_sections import checkpoints
 from atlas_sections.engines import content
 from atlas_sections.throughput import bare_fits, processor_s
+from fit_sections.command import SCALEKEYS
 from fit_sections.record import table
 
 HELP = "build an atlas of hundreds of networks, kill it on the way, go on and report"
@@ -120,7 +120,7 @@ def _arguments(atlas: str, workers: int) -> list[str]:
 
 
 def _started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from scalekeys.cli import main; main()", *arguments]
+    command = [*SCALEKEYS, *arguments]
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
     )

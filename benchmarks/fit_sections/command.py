@@ -1,6 +1,7 @@
 """The command line of a benchmark that consists of sections."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +9,9 @@ from typing import Any, Protocol
 import torch
 
 from fit_sections.record import machine, save, versions
+
+SCALEKEYS = (sys.executable, "-c", "from scalekeys.cli import main; main()")
+"""The command line of the package, in a process of its own."""
 
 
 class Section(Protocol):
