@@ -2,6 +2,7 @@
 
 from scalekeys.training.comparison import Comparison, Condition, compare
 from scalekeys.training.digits import DigitsNetwork, train_digits
+from scalekeys.training.fast_depthwise import FastDepthwise
 from scalekeys.training.loop import train
 from scalekeys.training.recipe import Recipe, read_recipe
 from scalekeys.training.runs import Run, read_run
@@ -10,6 +11,7 @@ __all__ = [
     "Comparison",
     "Condition",
     "DigitsNetwork",
+    "FastDepthwise",
     "Recipe",
     "Run",
     "compare",

@@ -25,6 +25,7 @@ from scalekeys.training.data import DataSets, ImageSet, open_data
 from scalekeys.training.data.images import Labelled
 from scalekeys.training.depthwise import check
 from scalekeys.training.draws import Draws, epoch_draws, seed_network
+from scalekeys.training.fast_depthwise import FastDepthwise
 from scalekeys.training.formation import explained
 from scalekeys.training.optimization import averaged, optimizer_of, rate_at, set_rate
 from scalekeys.training.recipe import WRITTEN, Recipe, write_recipe
@@ -266,7 +267,7 @@ def _trained(training: Training, epoch: int, watcher: Watcher) -> float:
         )
         wanted = targets(labels, classes, draws, recipe.augmentation, images.shape[-2:])
         with accelerator.accumulate(network):
-            with accelerator.autocast():
+            with accelerator.autocast(), FastDepthwise():
                 logits = network(images)
             loss = F.cross_entropy(logits.float(), wanted)
             accelerator.backward(loss)
