@@ -66,7 +66,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("settings", nargs="*", help="further settings of every recipe, as scalekeys train takes them")
     parser.add_argument("--data", type=Path, required=True, help="what data.source of a recipe takes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
-    parser.add_argument("--epochs", type=int, default=18)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each with one thread")
     parser.add_argument("--output", type=Path, default=RESULTS.with_name("cifar.json"))
