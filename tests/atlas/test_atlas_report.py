@@ -266,6 +266,18 @@ def test_a_column_with_too_few_values_says_so_beside_one_that_has_enough(tmp_pat
     assert len(re.findall(r'data-figure="scatter-[0-9]"', page)) == 1
 
 
+def test_columns_that_are_not_numbers_are_named(tmp_path):
+    save_file(network(0), tmp_path / "a.safetensors")
+    save_file(network(1), tmp_path / "b.safetensors")
+    (tmp_path / "list.csv").write_text(
+        "source,top1,year,data,architecture\na.safetensors,N/A,2020,x,A\nb.safetensors,0.5,about 2020,x,B\n"
+    )
+    sk.atlas.build([tmp_path / "list.csv"], tmp_path / "atlas")
+    summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
+    assert (summary.metadata, summary.unread) == (("top1",), ("data", "year"))
+    assert "Not correlated, because a cell is no number: data and year." in render_atlas_report(summary, "words")
+
+
 def test_networks_of_few_architectures_have_no_interval():
     x = np.arange(10.0)
     few = [correlation("sigma", "accuracy", x, x, list("aabbccddee"))]

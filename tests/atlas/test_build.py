@@ -413,6 +413,16 @@ def test_metadata_become_typed_columns_and_stay_when_they_are_not_given_again(ne
     assert networks("atlas")[nets[2]]["accuracy"] == 0.9
 
 
+def test_metadata_that_a_list_no_longer_tells_are_taken_back(nets):
+    Path("list.csv").write_text(f"source,accuracy,year\n{nets[0]},0.5,2020\n{nets[1]},0.6,2021\n")
+    BUILD(["list.csv"], "atlas")
+    Path("list.csv").write_text(f"source,accuracy,year\n{nets[0]},,2020\n{nets[1]},n/a,2021\n")
+    assert BUILD(["list.csv"], "atlas").kept == 2
+    table = pq.read_table("atlas/networks.parquet")
+    assert "accuracy" not in table.column_names
+    assert table["year"].to_pylist() == [2020, 2021]
+
+
 def test_references_can_be_given_as_such(nets):
     BUILD([Reference(nets[0], {"year": "2020"})], "atlas")
     assert networks("atlas")[nets[0]]["year"] == 2020

@@ -52,7 +52,7 @@ def test_a_table_brings_metadata(here):
     )
     assert expand(["list.csv"]) == (
         Reference("a.pth", {"accuracy": "0.7", "data set": "ImageNet"}),
-        Reference("b.pth"),
+        Reference("b.pth", {"accuracy": "", "data set": ""}),
         Reference("deep/er/c.pth", {"accuracy": "0.5", "data set": "x"}),
     )
 
@@ -61,6 +61,24 @@ def test_metadata_of_several_lists_are_joined(here):
     (here / "one.csv").write_text("source,accuracy\na.pth,0.7\n")
     (here / "two.csv").write_text("source,year\na.pth,2020\n")
     assert expand(["one.csv", "a.pth", "two.csv"]) == (Reference("a.pth", {"accuracy": "0.7", "year": "2020"}),)
+
+
+def test_a_cell_can_say_that_a_value_is_not_known(here):
+    (here / "one.csv").write_text("source,accuracy,year\na.pth,N/A,-\nb.pth,nan,none\n")
+    (here / "two.csv").write_text("source,accuracy\na.pth,0.7\n")
+    assert expand(["one.csv", "two.csv"]) == (
+        Reference("a.pth", {"accuracy": "0.7", "year": ""}),
+        Reference("b.pth", {"accuracy": "", "year": "none"}),
+    )
+
+
+def test_the_folder_of_a_list_is_no_pattern(here):
+    folder = here / "odd[1]*"
+    folder.mkdir()
+    for name in ("a.pth", "b.pth"):
+        (folder / name).touch()
+    (folder / "list.txt").write_text("*.pth\nmissing.pth\n")
+    assert names("odd[1]*/list.txt") == [f"odd[1]*/{name}.pth" for name in ("a", "b", "missing")]
 
 
 def test_a_location_is_absolute_but_for_models_on_hubs(here):
@@ -75,7 +93,8 @@ def test_a_location_is_absolute_but_for_models_on_hubs(here):
         ("", r"list\.csv: has no column 'source'; its first line names none"),
         ("source,x\na.pth\n", r"list\.csv, line 2: has 1 cells where the header has 2"),
         ("source,x,x\na.pth,1,2\n", r"list\.csv: its columns need names that differ"),
-        ("source,filters\na.pth,1\n", r"a\.pth: the column 'filters' is one of the atlas itself; call it something"),
+        ("source,x,X\na.pth,1,2\n", r"list\.csv: its columns need names that differ"),
+        ("source,Filters\na.pth,1\n", r"a\.pth: the column 'Filters' is one of the atlas itself; call it something"),
         ("source,x\na.pth,1\na.pth,2\n", r"a\.pth: is listed with x '1' and with '2'; keep one of them"),
         ("source\nnothing*.pth\n", r"nothing\*\.pth: no file or folder fits this pattern"),
     ],
@@ -84,6 +103,13 @@ def test_a_table_that_is_none_is_refused(here, text, message):
     (here / "list.csv").write_text(text)
     with pytest.raises((AtlasError, CheckpointError), match=message):
         expand(["list.csv"])
+
+
+def test_columns_of_two_lists_that_differ_in_capitals_are_refused(here):
+    (here / "one.csv").write_text("source,Top1\na.pth,0.7\n")
+    (here / "two.csv").write_text("source,top1\nb.pth,0.7\n")
+    with pytest.raises(AtlasError, match=r"b\.pth: the columns 'Top1' and 'top1' differ in capitals only"):
+        expand(["one.csv", "two.csv"])
 
 
 def test_a_list_that_is_no_text_is_refused(here):

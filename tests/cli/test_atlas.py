@@ -1,5 +1,6 @@
 """``scalekeys atlas`` as a user runs it."""
 
+import csv
 import json
 
 import pyarrow.parquet as pq
@@ -89,6 +90,13 @@ def test_an_answer_is_written_as_csv_or_parquet(folder):
     assert header == '"source","channel","r2","coefficients","pair"'
     r2 = table["r2"][0].as_py()
     assert first == f'"net0.safetensors",0,{r2},,"[{r2}, null]"'
+
+
+def test_types_that_csv_does_not_know_become_words(folder):
+    sql = "select interval 3 days as a, 'x'::blob as b, 'y'::enum('y') as c, {'d': 1.5} as d, 2::decimal(4, 1) as e"
+    assert query(folder, sql, "-o", "words.csv").returncode == 0
+    (row,) = csv.reader((folder / "words.csv").read_text().splitlines()[1:])
+    assert row == ["[0, 3, 0]", "b'x'", "y", '{"d": 1.5}', "2.0"]
 
 
 def test_json_has_null_for_what_is_no_number(folder):

@@ -134,7 +134,7 @@ def _missing(
     """Yield a task for each source without rows of its present state; of the others, note new metadata."""
     for reference in references:
         sign, known = signature(reference), journal.entries.get(reference.source)
-        whole = known.reference.with_metadata(reference.metadata) if known else reference
+        whole = (known.reference if known else Reference(reference.source)).with_metadata(reference.metadata)
         if recheck or known is None or not _is_current(known, sign, layout):
             yield Task(whole, sign, str(layout.folder), seed)
             continue

@@ -14,8 +14,11 @@ from scalekeys.errors import AtlasError, CheckpointError
 LISTS = (".txt", ".csv")
 """Suffixes of files that list sources."""
 
+MISSING = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "#n/a", "<na>"})
+"""Cells of a list, in small letters, that say that a value is not known."""
+
 _COLUMN = "source"
-_TAKEN = frozenset(NETWORKS.names) | frozenset(FAILURES.names)
+_TAKEN = frozenset(name.casefold() for name in (*NETWORKS.names, *FAILURES.names))  # SQL does not tell capitals
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Reference:
     source : str
         What it is called in the atlas: a path as it was given, or the name of a model on a hub.
     metadata : mapping of str to str
-        What else is known of it, by column.
+        What else is known of it, by column. An empty value takes back what earlier runs were told.
     """
 
     source: str
@@ -35,7 +38,8 @@ class Reference:
 
     def with_metadata(self, metadata: Mapping[str, str]) -> "Reference":
         """Return the same checkpoint with more metadata, which come before what is known."""
-        return Reference(self.source, {**self.metadata, **metadata})
+        told = {**self.metadata, **metadata}
+        return Reference(self.source, {name: value for name, value in told.items() if value})
 
     @property
     def is_path(self) -> bool:
@@ -76,28 +80,38 @@ def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
     (Reference(source='builtin:master-keys', metadata={}),)
     """
     found: dict[str, Reference] = {}
+    spelled: dict[str, str] = {}
     for reference in _all(sources):
         source = reference.source
         known = found.setdefault(source, Reference(source))
-        _check(reference, known)
-        found[source] = known.with_metadata(reference.metadata)
+        _check(reference, known, spelled)
+        found[source] = Reference(source, _joined(known.metadata, reference.metadata))
     if not found:
         raise AtlasError("there are no sources; name checkpoints, patterns or lists of them")
     return tuple(found.values())
 
 
-def _check(reference: Reference, known: Reference) -> None:
-    """Refuse names that no table can hold, and metadata that contradict what is known or the atlas itself."""
+def _check(reference: Reference, known: Reference, spelled: dict[str, str]) -> None:
+    """Refuse names that no table can hold, and metadata that contradict what is known or the atlas itself.
+
+    How columns are spelled is noted by their names in small letters.
+    """
     source = reference.source
     if not source.isprintable():
         raise CheckpointError(f"{source!r}: a name must consist of printable characters; rename it")
     for column, value in reference.metadata.items():
-        if column in _TAKEN:
+        if column.casefold() in _TAKEN:
             raise AtlasError(f"{source}: the column {column!r} is one of the atlas itself; call it something else")
-        if known.metadata.get(column, value) != value:
-            raise AtlasError(
-                f"{source}: is listed with {column} {known.metadata[column]!r} and with {value!r}; keep one of them"
-            )
+        other = spelled.setdefault(column.casefold(), column)
+        if other != column:
+            raise AtlasError(f"{source}: the columns {other!r} and {column!r} differ in capitals only; rename one")
+        before = known.metadata.get(column)
+        if before and value and before != value:
+            raise AtlasError(f"{source}: is listed with {column} {before!r} and with {value!r}; keep one of them")
+
+
+def _joined(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: one.get(name) or other.get(name, "") for name in {**one, **other}}
 
 
 def _all(sources: Iterable[str | Path | Reference]) -> Iterator[Reference]:
@@ -110,19 +124,20 @@ def _all(sources: Iterable[str | Path | Reference]) -> Iterator[Reference]:
             yield from map(Reference, _matches(str(source)))
 
 
-def _matches(source: str) -> Sequence[str]:
-    """Return the sources that one name or pattern stands for."""
+def _matches(source: str, folder: Path = Path()) -> Sequence[str]:
+    """Return the sources that one name or pattern, of a file in a folder, stands for."""
     scheme = _scheme(source)
     if scheme is not None:
         return models_like(scheme, source.partition(":")[2]) if has_wildcard(source) else (source,)
     if not source.strip():
         raise CheckpointError("a source has an empty name; give paths, patterns, timm:NAME or hf:NAME")
-    if not has_wildcard(source) or Path(source).exists():
-        return (str(Path(source)),)
-    pattern = str(Path(source).expanduser())
+    path = Path(source).expanduser()
+    if not has_wildcard(source) or (folder / path).exists():
+        return (str(Path(source)) if path.is_absolute() else str(folder / source),)
+    pattern = str(Path(glob.escape(str(folder))) / path)
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (leaves out hidden files, as shells do)
     if not found:
-        raise CheckpointError(f"{source}: no file or folder fits this pattern; check it")
+        raise CheckpointError(f"{folder / source}: no file or folder fits this pattern; check it")
     return found
 
 
@@ -141,8 +156,7 @@ def _listed(path: Path) -> Iterator[Reference]:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
     rows = _table(path, lines) if path.suffix.lower() == ".csv" else _plain(lines)
     for source, metadata in rows:
-        beside = source if _scheme(source) or Path(source).expanduser().is_absolute() else str(path.parent / source)
-        for name in _matches(beside):
+        for name in _matches(source, path.parent):
             yield Reference(name, metadata)
 
 
@@ -157,7 +171,7 @@ def _table(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Mapping[str,
     header = [cell.strip() for cell in next(rows, [])]
     if _COLUMN not in header:
         raise CheckpointError(f"{path}: has no column {_COLUMN!r}; its first line names {', '.join(header) or 'none'}")
-    if len(set(header)) < len(header) or "" in header:
+    if len({name.casefold() for name in header}) < len(header) or "" in header:
         raise CheckpointError(f"{path}: its columns need names that differ, got {', '.join(map(repr, header))}")
     for row in rows:
         cells = [cell.strip() for cell in row]
@@ -168,4 +182,5 @@ def _table(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Mapping[str,
                 f"{path}, line {rows.line_num}: has {len(cells)} cells where the header has {len(header)}"
             )
         values = dict(zip(header, cells, strict=True))
-        yield values.pop(_COLUMN), {name: value for name, value in values.items() if value}
+        source = values.pop(_COLUMN)
+        yield source, {name: "" if value.casefold() in MISSING else value for name, value in values.items()}

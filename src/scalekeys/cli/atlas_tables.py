@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
 _MOST_ROWS, _MOST_FAILURES = 100, 5
 _PLAIN_WIDTH = 10_000
+_IN_CSV = (
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_date,
+    pa.types.is_time,
+    pa.types.is_timestamp,
+    pa.types.is_null,
+)
 
 
 def print_summary(summary: "Summary", folder: Path) -> None:
@@ -76,7 +88,7 @@ def to_json(answer: Answer) -> str:
 
 
 def write_rows(answer: Answer, path: Path, *, force: bool = False) -> None:
-    """Write all rows of an answer into a ``.csv`` or ``.parquet`` file; lists in CSV are JSON.
+    """Write all rows of an answer into a ``.csv`` or ``.parquet`` file; in CSV lists are JSON.
 
     Raises
     ------
@@ -101,14 +113,19 @@ def write_rows(answer: Answer, path: Path, *, force: bool = False) -> None:
 
 
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Turn the nested columns of a batch into words."""
+    """Turn the columns of a batch that CSV has no form for into words."""
     columns = [
-        pa.array([None if value is None else json.dumps(_plain(value)) for value in column.to_pylist()], pa.string())
-        if pa.types.is_nested(column.type)
-        else column
+        column
+        if any(check(column.type) for check in _IN_CSV)
+        else pa.array([None if value is None else _word(value) for value in column.to_pylist()], pa.string())
         for column in batch.columns
     ]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _word(value: Any) -> str:
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else json.dumps(plain)
 
 
 def _rows(answer: Answer) -> Iterator[tuple[Any, ...]]:

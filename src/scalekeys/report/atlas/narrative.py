@@ -57,7 +57,20 @@ def strides(summary: AtlasSummary) -> str:
 
 
 def correlations(summary: AtlasSummary) -> list[str]:
-    """Say what goes with what, and what that can mean."""
+    """Say what goes with what, what that can mean, and which columns are not looked at."""
+    return [*_correlated(summary), *_unread(summary)]
+
+
+def _unread(summary: AtlasSummary) -> list[str]:
+    if not summary.unread:
+        return []
+    return [
+        f"Not correlated, because a cell is no number: {listed(summary.unread)}. Leave a cell empty, or write n/a, where "
+        "a value is not known."
+    ]
+
+
+def _correlated(summary: AtlasSummary) -> list[str]:
     if not summary.metadata:
         return [
             "No numbers were brought with the networks. A list of sources as CSV, with columns such as accuracy or "
