@@ -65,8 +65,8 @@ def _unread(summary: AtlasSummary) -> list[str]:
     if not summary.unread:
         return []
     return [
-        f"Not correlated, because a cell is no number: {listed(summary.unread)}. Leave a cell empty, or write n/a, where "
-        "a value is not known."
+        f"Not correlated, because a cell is no number: {listed(summary.unread)}. Leave a cell empty, or write n/a, "
+        "where a value is not known."
     ]
 
 
