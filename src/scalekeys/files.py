@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from scalekeys.errors import OutputError
+import filelock
+
+from scalekeys.errors import OutputError, ScaleKeysError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -109,6 +111,36 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
                 _merge(temporary, path)
             else:
                 temporary.rename(path)
+
+
+@contextmanager
+def held_folder(path: Path, busy: ScaleKeysError) -> Iterator[None]:
+    """Make a folder if there is none, and keep other processes that would hold it away while a block runs.
+
+    Raises
+    ------
+    ScaleKeysError
+        `busy`, if another process holds it.
+    OutputError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "new"
+    >>> with held_folder(folder, ScaleKeysError("wait")):
+    ...     folder.is_dir()
+    True
+    """
+    check_new_folder(path, force=True)
+    with _readable_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = filelock.FileLock(path / ".lock", blocking=False).acquire()
+        except filelock.Timeout:
+            raise busy from None
+    with lock:
+        yield
 
 
 def check_new_folder(path: Path, *, force: bool = False) -> None:

@@ -1,6 +1,8 @@
 """Whole trainings on tiny data: they learn, and come to the same end however they get there."""
 
 import csv
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -39,6 +41,25 @@ def figures(rows):
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
+def test_a_folder_that_another_training_holds_is_refused(recipe, tmp_path):
+    script = f"""
+from pathlib import Path
+from scalekeys.errors import OutputError
+from scalekeys.files import held_folder
+with held_folder(Path({str(tmp_path / "out")!r}), OutputError("busy")):
+    print("held", flush=True)
+    input()
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="out: another process trains into it; wait until it is done"):
+            train(recipe("loop.epochs=1"), tmp_path / "out")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+        holder.kill()
+    assert len(train(recipe("loop.epochs=1"), tmp_path / "out")) == 1
+
+
 def test_a_training_learns_and_leaves_its_files(recipe, tmp_path):
     rows = train(
         recipe("loop.epochs=12", "loop.fit_every=6", "augmentation.mixup=0", "augmentation.cutmix=0"), tmp_path / "out"
@@ -46,6 +67,7 @@ def test_a_training_learns_and_leaves_its_files(recipe, tmp_path):
     assert rows[-1]["top1"] > 0.5  # a guess is right for 10 %
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        ".lock",
         "last.pt",
         "metrics.csv",
         "network.safetensors",
@@ -162,7 +184,7 @@ def test_a_full_disk_stops_it_and_leaves_the_last_epoch(recipe, tmp_path, monkey
     with pytest.raises(OutputError, match=r"network.safetensors: cannot be written \(No space left on device\)"):
         train(settings, tmp_path / "out")
     assert (tmp_path / "out" / "last.pt").read_bytes() == before
-    assert not list((tmp_path / "out").glob(".*"))
+    assert not list((tmp_path / "out").glob(".*.tmp"))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
 from scalekeys.atlas.schema import SCHEMA_VERSION
 from scalekeys.errors import AtlasError, OutputError
-from scalekeys.files import new_file
+from scalekeys.files import held_folder, new_file
 
 FILTERS_FOLDER, UNLISTED_FOLDER = "filters", "unlisted"
 
@@ -88,21 +86,19 @@ class Layout:
             If it cannot be written.
         """
         self._check(seed)
-        lock = filelock.FileLock(self.folder / ".lock", blocking=False)
-        try:
-            self.filters.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except filelock.Timeout:
-            raise AtlasError(f"{self.folder}: is being built by another process; wait until it is done") from None
-        except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
-        try:
+        busy = AtlasError(f"{self.folder}: is being built by another process; wait until it is done")
+        with held_folder(self.folder, busy):
+            self._make_filters()
             self.clear_temporaries()
             with new_file(self.settings, force=True) as temporary:
                 temporary.write_text(json.dumps({"schema": SCHEMA_VERSION, "seed": seed}) + "\n", encoding="utf-8")
             yield
-        finally:
-            lock.release()
+
+    def _make_filters(self) -> None:
+        try:
+            self.filters.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.filters}: cannot be written ({error.strerror or error})") from error
 
     def clear_temporaries(self) -> None:
         """Remove what workers left that died while they wrote."""

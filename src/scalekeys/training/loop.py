@@ -16,8 +16,8 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from scalekeys.checkpoints.extras import require
-from scalekeys.errors import RecipeError, ScaleKeysError, TrainingError
-from scalekeys.files import check_new_folder, clear_leftovers, remove_file
+from scalekeys.errors import OutputError, RecipeError, ScaleKeysError, TrainingError
+from scalekeys.files import clear_leftovers, held_folder, remove_file
 from scalekeys.networks.evaluating import class_ranks
 from scalekeys.training.augmentation import Normalization, augmented, targets
 from scalekeys.training.building import TRAINED, trained_weights
@@ -132,11 +132,17 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
     TrainingError
         If the loss is no longer finite; the folder then holds the epochs before.
     OutputError
-        If something cannot be written.
+        If something cannot be written, or another process trains into the folder.
     """
     folder, watcher = Path(folder), watcher or _Nobody()
     with torch.random.fork_rng(), ExitStack() as stack:
+        check(recipe.depthwise)
         accelerator = _accelerator(recipe)
+        if accelerator.is_main_process:
+            busy = OutputError(
+                f"{folder}: another process trains into it; wait until it is done, or name another folder"
+            )
+            stack.enter_context(held_folder(folder, busy))
         snapshot = _opened_folder(folder, recipe, accelerator, force=force)
         training = _prepared(recipe, accelerator, snapshot)
         record = stack.enter_context(Record(folder, training.rows)) if accelerator.is_main_process else None
@@ -177,8 +183,7 @@ def _accelerator(recipe: Recipe) -> Any:
 
 
 def _opened_folder(folder: Path, recipe: Recipe, accelerator: Any, *, force: bool) -> Snapshot | None:
-    """Make the folder and write the recipe into it, or read the snapshot that it holds."""
-    check(recipe.depthwise)
+    """Write the recipe into the folder, and read the snapshot if it holds one."""
     if accelerator.is_main_process:
         _clear(folder, everything=force)
         snapshot = read_snapshot(folder, recipe)
@@ -189,7 +194,6 @@ def _opened_folder(folder: Path, recipe: Recipe, accelerator: Any, *, force: boo
 
 def _clear(folder: Path, *, everything: bool) -> None:
     """Remove what a killed training left half written, or everything that a training writes, and nothing else."""
-    check_new_folder(folder, force=True)
     for name in (SNAPSHOT, TRAINED, METRICS, WRITTEN):
         clear_leftovers(folder / name)
         if everything:
