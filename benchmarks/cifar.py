@@ -3,13 +3,15 @@
     python benchmarks/cifar.py --data cifar10.npz --runs runs --jobs 2
 
 trains one network under every condition of ``recipes/cifar_convnext_*.yaml``, with the same budget, for every seed, and
-puts the trainings beside each other. Interrupted, the same command goes on. Figures go into ``results/cifar.json``,
-the report and the trainings into the folder of the runs.
+puts the trainings beside each other. Interrupted, the same command goes on. Figures go into ``results/cifar.json``, the
+metrics of each epoch into ``results/cifar``, the report and the trainings into the folder of the runs. Differences are
+to the free condition of the same seed, on the same test images, of the weights that a training leaves, in float32.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,8 +19,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+import scalekeys as sk
 from fit_sections.command import SCALEKEYS
 from fit_sections.record import RESULTS, machine, save, table, versions
+from scalekeys.training import Recipe, read_recipe
+from scalekeys.training.augmentation import Normalization
+from scalekeys.training.building import build, load_weights
+from scalekeys.training.data import open_data
+from scalekeys.training.records import METRICS
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 FREE, REPLACED = "cifar_convnext_free", "cifar_convnext_replaced"
@@ -51,10 +62,47 @@ def main() -> None:
     runs = [_folder(name, seed, arguments) for name in (*CONDITIONS, REPLACED) for seed in arguments.seeds]
     comparison = ("-o", str(arguments.runs / "comparison"), "--force", "--json")
     rows = [_row(row) for row in json.loads(_scalekeys("compare", *map(str, runs), *comparison))]
+    differences = _differences(arguments)
+    for row in rows:
+        row |= differences[row["run"]]
+    for run in runs:
+        shutil.copyfile(run / METRICS, _made(arguments.output.with_suffix("")) / f"{run.name}.csv")
     options = {"epochs": arguments.epochs, "seeds": arguments.seeds, "jobs": arguments.jobs}
     header = {"machine": machine(), "versions": versions(), "options": options | {"settings": arguments.settings}}
     save("conditions", header | {"runs": rows}, arguments.output)
     table("CIFAR-10", rows)
+
+
+def _differences(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Evaluate every run, by the name of its folder, and compare it with the free one of its seed."""
+    recipe = read_recipe(RECIPES / f"{FREE}.yaml", [f"data.source={arguments.data}", *arguments.settings])
+    batches = _test_batches(recipe)
+    rows: dict[str, dict[str, Any]] = {}
+    free: dict[int, sk.Evaluation] = {}
+    for name, seed in product((*CONDITIONS, REPLACED), arguments.seeds):
+        network = build(recipe.network, 10, recipe.data.size)
+        folder = _folder(name, seed, arguments)
+        load_weights(network, folder)
+        found = sk.evaluate(network, batches)
+        against = found.difference(free.setdefault(seed, found))
+        rows[folder.name] = {
+            "evaluated_top1": found.top1,
+            "top1_interval": found.top1_interval,
+            "to_free": against.value,
+            "to_free_interval": against.interval,
+        }
+    return rows
+
+
+def _test_batches(recipe: Recipe) -> list[tuple[Tensor, Tensor]]:
+    test, normalization = open_data(recipe).test, Normalization(recipe.data.mean, recipe.data.std)
+    loaded = (test[part] for part in torch.arange(len(test)).split(recipe.loop.test_batch))
+    return [(normalization(pixels), labels) for pixels, labels in loaded]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
