@@ -65,8 +65,10 @@ def main() -> None:
     differences = _differences(arguments)
     for row in rows:
         row |= differences[row["run"]]
+    metrics = arguments.output.with_suffix("")
+    metrics.mkdir(parents=True, exist_ok=True)
     for run in runs:
-        shutil.copyfile(run / METRICS, _made(arguments.output.with_suffix("")) / f"{run.name}.csv")
+        shutil.copyfile(run / METRICS, metrics / f"{run.name}.csv")
     options = {"epochs": arguments.epochs, "seeds": arguments.seeds, "jobs": arguments.jobs}
     header = {"machine": machine(), "versions": versions(), "options": options | {"settings": arguments.settings}}
     save("conditions", header | {"runs": rows}, arguments.output)
@@ -77,20 +79,24 @@ def _differences(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Evaluate every run, by the name of its folder, and compare it with the free one of its seed."""
     recipe = read_recipe(RECIPES / f"{FREE}.yaml", [f"data.source={arguments.data}", *arguments.settings])
     batches = _test_batches(recipe)
-    rows: dict[str, dict[str, Any]] = {}
-    free: dict[int, sk.Evaluation] = {}
-    for name, seed in product((*CONDITIONS, REPLACED), arguments.seeds):
+
+    def evaluated(name: str, seed: int) -> sk.Evaluation:
         network = build(recipe.network, 10, recipe.data.size)
-        folder = _folder(name, seed, arguments)
-        load_weights(network, folder)
-        found = sk.evaluate(network, batches)
-        against = found.difference(free.setdefault(seed, found))
-        rows[folder.name] = {
-            "evaluated_top1": found.top1,
-            "top1_interval": found.top1_interval,
-            "to_free": against.value,
-            "to_free_interval": against.interval,
-        }
+        load_weights(network, _folder(name, seed, arguments))
+        return sk.evaluate(network, batches)
+
+    rows: dict[str, dict[str, Any]] = {}
+    for seed in arguments.seeds:
+        free = evaluated(FREE, seed)
+        for name in (*CONDITIONS, REPLACED):
+            found = free if name == FREE else evaluated(name, seed)
+            against = None if name == FREE else found.difference(free)
+            rows[_folder(name, seed, arguments).name] = {
+                "evaluated_top1": found.top1,
+                "top1_interval": found.top1_interval,
+                "to_free": against and against.value,
+                "to_free_interval": against and against.interval,
+            }
     return rows
 
 
@@ -98,11 +104,6 @@ def _test_batches(recipe: Recipe) -> list[tuple[Tensor, Tensor]]:
     test, normalization = open_data(recipe).test, Normalization(recipe.data.mean, recipe.data.std)
     loaded = (test[part] for part in torch.arange(len(test)).split(recipe.loop.test_batch))
     return [(normalization(pixels), labels) for pixels, labels in loaded]
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

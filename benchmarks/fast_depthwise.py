@@ -34,8 +34,8 @@ class Layer(NamedTuple):
 
 
 LAYERS = {
-    "ConvNeXt for CIFAR, stage 1": Layer(128, 48, 16, 7),
-    "ConvNeXt for CIFAR, stage 2": Layer(128, 96, 8, 7),
+    "ConvNeXt for CIFAR, stage 1": Layer(64, 48, 16, 7),
+    "ConvNeXt for CIFAR, stage 2": Layer(64, 96, 8, 7),
     "ConvNeXt tiny, stage 1": Layer(8, 96, 56, 7),
     "ConvNeXt tiny, stage 4": Layer(8, 768, 7, 7),
     "EfficientNet B0, block 3": Layer(16, 240, 28, 5),
@@ -53,7 +53,7 @@ def main() -> None:
     header = {"machine": machine(), "versions": versions(), "options": {"repeats": arguments.repeats}}
     save("gain", header | {"layers": layers, "steps": steps}, arguments.output)
     table("forward and backward of a layer", layers)
-    table("a step of cifar-convnext, 128 images in bfloat16, AdamW", steps)
+    table("a step of cifar-convnext, 64 images in bfloat16, AdamW", steps)
 
 
 def _layers(repeats: int) -> list[dict[str, Any]]:
@@ -101,8 +101,8 @@ def _training_step(*, frozen: bool) -> Callable[[], None]:
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not (frozen and name.endswith("depthwise.weight")))
     optimizer = torch.optim.AdamW(parameter for parameter in network.parameters() if parameter.requires_grad)
-    images = torch.randn(128, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(10, (128,))
+    images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(10, (64,))
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16):

@@ -115,12 +115,12 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def held_folder(path: Path, busy: ScaleKeysError) -> Iterator[None]:
-    """Make a folder if there is none, and keep other processes that would hold it away while a block runs.
+    """Hold a folder, made if need be, while a block runs; whoever would hold it too is refused.
 
     Raises
     ------
     ScaleKeysError
-        `busy`, if another process holds it.
+        `busy`, if somebody holds it.
     OutputError
         If it cannot be written.
 

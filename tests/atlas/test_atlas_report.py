@@ -274,8 +274,9 @@ def test_columns_that_are_not_numbers_are_named(tmp_path):
     )
     sk.atlas.build([tmp_path / "list.csv"], tmp_path / "atlas")
     summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
-    assert (summary.metadata, summary.unread) == (("top1",), ("data", "year"))
-    assert "Not correlated, because a cell is no number: data and year." in render_atlas_report(summary, "words")
+    assert (summary.metadata, summary.not_numbers) == (("top1",), ("data", "year"))
+    sentence = "Not correlated, because a cell or more is no number: data and year."
+    assert sentence in render_atlas_report(summary, "words")
 
 
 def test_networks_of_few_architectures_have_no_interval():

@@ -423,6 +423,13 @@ def test_metadata_that_a_list_no_longer_tells_are_taken_back(nets):
     assert table["year"].to_pylist() == [2020, 2021]
 
 
+def test_columns_that_differ_in_capitals_from_those_of_an_earlier_run_are_refused(nets):
+    BUILD([Reference(nets[0], {"Top1": "0.5"})], "atlas")
+    with pytest.raises(AtlasError, match="the columns 'Top1' and 'top1' differ in capitals only"):
+        BUILD([Reference(nets[1], {"top1": "0.6"})], "atlas")
+    assert list(networks("atlas")) == [nets[0]]
+
+
 def test_references_can_be_given_as_such(nets):
     BUILD([Reference(nets[0], {"year": "2020"})], "atlas")
     assert networks("atlas")[nets[0]]["year"] == 2020

@@ -10,7 +10,7 @@ from scalekeys.atlas.engines import Engine, InProcess, Lost, Processes
 from scalekeys.atlas.identity import signature
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout
-from scalekeys.atlas.references import Reference, expand
+from scalekeys.atlas.references import Reference, check_columns, expand
 from scalekeys.atlas.settling import settle
 from scalekeys.atlas.task import Failed, Outcome, Read, Task, Unwritable, analyse, holds
 from scalekeys.errors import OutputError
@@ -106,6 +106,7 @@ def build(
     done = progress or (lambda _: None)
     with layout.building(seed):
         journal = Journal(layout.journal)
+        check_columns([*(entry.reference for entry in journal.entries.values()), *references])
         missing = _missing(references, journal, layout, seed, recheck=recheck, kept=lambda: done(1))
         analysed = 0
         for task, outcome in _engine(workers, ray).run(analyse, missing):

@@ -110,8 +110,6 @@ class Layout:
         known = self.seed()
         if known is not None and known != seed:
             raise AtlasError(f"{self.folder}: was built with seed {known}; give that, or another folder")
-        if self.folder.exists() and not self.folder.is_dir():
-            raise OutputError(f"{self.folder}: is a file; name a folder to write into")
         if known is None and self.folder.is_dir() and any(_visible(self.folder)):
             raise OutputError(f"{self.folder}: holds something else than an atlas; name another folder")
 

@@ -14,8 +14,7 @@ from scalekeys.errors import AtlasError, CheckpointError
 LISTS = (".txt", ".csv")
 """Suffixes of files that list sources."""
 
-MISSING = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "#n/a", "<na>"})
-"""Cells of a list, in small letters, that say that a value is not known."""
+_MISSING = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "#n/a", "<na>"})  # in small letters
 
 _COLUMN = "source"
 _TAKEN = frozenset(name.casefold() for name in (*NETWORKS.names, *FAILURES.names))  # SQL does not tell capitals
@@ -60,7 +59,8 @@ def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
     sources : iterable of str, Path or Reference
         Paths and patterns of paths (``**`` stands for any folders); names after ``timm:``, ``hf:`` and ``builtin:``,
         the first two with wildcards; ``.txt`` files with a source a line; ``.csv`` files with a column ``source`` and
-        others of metadata. Paths in a list are relative to it.
+        others of metadata, where empty cells, ``n/a``, ``na``, ``nan``, ``null``, ``-`` and ``?`` are values that
+        are not known. Paths in a list are relative to it.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
     CheckpointError
         If a pattern fits nothing, or a list cannot be read.
     AtlasError
-        If there are no sources, or lists contradict each other.
+        If there are no sources, lists contradict each other, or columns differ in capitals only.
 
     Examples
     --------
@@ -80,31 +80,43 @@ def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
     (Reference(source='builtin:master-keys', metadata={}),)
     """
     found: dict[str, Reference] = {}
-    spelled: dict[str, str] = {}
     for reference in _all(sources):
         source = reference.source
         known = found.setdefault(source, Reference(source))
-        _check(reference, known, spelled)
+        _check(reference, known)
         found[source] = Reference(source, _joined(known.metadata, reference.metadata))
     if not found:
         raise AtlasError("there are no sources; name checkpoints, patterns or lists of them")
+    check_columns(found.values())
     return tuple(found.values())
 
 
-def _check(reference: Reference, known: Reference, spelled: dict[str, str]) -> None:
-    """Refuse names that no table can hold, and metadata that contradict what is known or the atlas itself.
+def check_columns(references: Iterable[Reference]) -> None:
+    """Refuse columns of metadata that differ in capitals only, which SQL does not tell.
 
-    How columns are spelled is noted by their names in small letters.
+    Raises
+    ------
+    AtlasError
+        If there are any.
     """
+    spelled: dict[str, str] = {}
+    for reference in references:
+        for column in reference.metadata:
+            other = spelled.setdefault(column.casefold(), column)
+            if other != column:
+                raise AtlasError(
+                    f"{reference.source}: the columns {other!r} and {column!r} differ in capitals only; rename one"
+                )
+
+
+def _check(reference: Reference, known: Reference) -> None:
+    """Refuse names that no table can hold, and metadata that contradict what is known or the atlas itself."""
     source = reference.source
     if not source.isprintable():
         raise CheckpointError(f"{source!r}: a name must consist of printable characters; rename it")
     for column, value in reference.metadata.items():
         if column.casefold() in _TAKEN:
             raise AtlasError(f"{source}: the column {column!r} is one of the atlas itself; call it something else")
-        other = spelled.setdefault(column.casefold(), column)
-        if other != column:
-            raise AtlasError(f"{source}: the columns {other!r} and {column!r} differ in capitals only; rename one")
         before = known.metadata.get(column)
         if before and value and before != value:
             raise AtlasError(f"{source}: is listed with {column} {before!r} and with {value!r}; keep one of them")
@@ -183,4 +195,4 @@ def _table(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Mapping[str,
             )
         values = dict(zip(header, cells, strict=True))
         source = values.pop(_COLUMN)
-        yield source, {name: "" if value.casefold() in MISSING else value for name, value in values.items()}
+        yield source, {name: "" if value.casefold() in _MISSING else value for name, value in values.items()}

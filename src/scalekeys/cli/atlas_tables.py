@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS, _MOST_FAILURES = 100, 5
 _PLAIN_WIDTH = 10_000
-_IN_CSV = (
+_IN_CSV = (  # what the writer of CSV takes, and writes as one would read it; it refuses or garbles others
     pa.types.is_boolean,
     pa.types.is_integer,
     pa.types.is_floating,
@@ -88,7 +88,9 @@ def to_json(answer: Answer) -> str:
 
 
 def write_rows(answer: Answer, path: Path, *, force: bool = False) -> None:
-    """Write all rows of an answer into a ``.csv`` or ``.parquet`` file; in CSV lists are JSON.
+    """Write all rows of an answer into a ``.csv`` or ``.parquet`` file.
+
+    What CSV has no form for is JSON in it, and bytes are hexadecimal.
 
     Raises
     ------
@@ -124,7 +126,7 @@ def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _word(value: Any) -> str:
-    plain = _plain(value)
+    plain = value.hex() if isinstance(value, bytes) else _plain(value)
     return plain if isinstance(plain, str) else json.dumps(plain)
 
 

@@ -10,14 +10,21 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 _LARGE = 5  # side from which a kernel gains; those of 3 x 3 have fast code of their own
+_DTYPES = (
+    torch.float32,
+    torch.bfloat16,
+    torch.float64,
+)  # for others oneDNN has no fast code; the last one is for tests
 
 
 class FastDepthwise(TorchFunctionMode):
-    """Within it, gradients of depthwise convolutions with large kernels are computed several times faster on a CPU.
+    """Within it, gradients of depthwise convolutions with large kernels are computed up to several times faster.
 
-    Applies to kernels with a side of 5 or more, one for each channel, with stride 1, dilation 1 and zero padding (an
-    integer or two); everything else is as without it. Filters that are frozen cost no gradient of their own, even where
-    their biases are learned. Gradients agree up to rounding. ``benchmarks/fast_depthwise.py`` measures what is gained.
+    Applies on a CPU, to float32 and bfloat16 (float64 is as fast as without), and to kernels with a side of 5 or more,
+    one for each channel, with stride 1, dilation 1 and a padding in numbers; everything else is as without it. Filters
+    that are frozen cost no gradient of their own, even where their biases are learned. Gradients agree up to rounding,
+    and can be differentiated in turn; ``torch.vmap`` and forward-mode derivatives are not supported.
+    ``benchmarks/fast_depthwise.py`` measures what is gained.
 
     Examples
     --------
@@ -54,19 +61,26 @@ class _Convolution:
     @property
     def gains(self) -> bool:
         """Whether it is one of those that are faster."""
-        if self.input.device.type != "cpu" or self.input.ndim != 4 or isinstance(self.padding, str):
-            return False
+        padding, sides = _pair(self.padding), tuple(self.weight.shape[-2:])
         return (
-            self.groups == self.input.shape[1] == len(self.weight)
-            and max(self.weight.shape[-2:]) >= _LARGE
+            torch.backends.mkldnn.is_available()
+            and bool(torch.backends.mkldnn.enabled)
+            and self.input.device.type == "cpu"
+            and self.input.dtype in _DTYPES
+            and self.input.ndim == 4
+            and len(self.input) > 0
+            and self.groups == self.input.shape[1] == len(self.weight)
+            and max(sides) >= _LARGE
             and _pair(self.stride) == _pair(self.dilation) == (1, 1)
-            and all(around < side for around, side in zip(_pair(self.padding), self.weight.shape[-2:], strict=True))
+            and padding is not None
+            and padding[0] < sides[0]
+            and padding[1] < sides[1]
         )
 
     def result(self) -> Tensor:
         """Convolve, in the precision that autocast asks for."""
         tensors: tuple[Tensor | None, ...] = (self.input, self.weight, self.bias)
-        if torch.is_autocast_enabled("cpu"):
+        if torch.is_autocast_enabled("cpu") and self.input.dtype != torch.float64:
             dtype = torch.get_autocast_dtype("cpu")
             tensors = tuple(None if tensor is None else tensor.to(dtype) for tensor in tensors)
         with torch.autocast("cpu", enabled=False):
@@ -74,30 +88,36 @@ class _Convolution:
         return result
 
 
-def _pair(value: int | Sequence[Any]) -> tuple[int, int]:
-    """Return two numbers of what convolutions take as one or two."""
-    numbers = (value,) if isinstance(value, int) else tuple(value)
-    return (numbers[0], numbers[-1])
+def _pair(value: int | Sequence[int] | str) -> tuple[int, int] | None:
+    """Return the two numbers of what convolutions take as one or two; None if it is something else."""
+    if isinstance(value, int):
+        return value, value
+    if isinstance(value, str) or len(value) not in (1, 2):
+        return None
+    return value[0], value[-1]
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-        ctx.save_for_backward(images, weight)
-        ctx.padding = padding
+    def forward(images: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
         return F.conv2d(images, weight, bias, padding=padding, groups=len(weight))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+        images, weight, _, ctx.padding = inputs
+        ctx.save_for_backward(images, weight)
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad
-        return (
-            _of_images(gradient, weight, ctx.padding) if wanted[0] else None,
-            _of_weight(gradient, images, ctx.padding).to(weight.dtype) if wanted[1] else None,
-            gradient.sum((0, 2, 3)) if wanted[2] else None,
-            None,
-        )
+        with torch.autocast("cpu", enabled=False):
+            return (
+                _of_images(gradient, weight, ctx.padding) if wanted[0] else None,
+                _of_weight(gradient, images, weight, ctx.padding) if wanted[1] else None,
+                gradient.sum((0, 2, 3)) if wanted[2] else None,
+                None,
+            )
 
 
 def _of_images(gradient: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
@@ -107,15 +127,14 @@ def _of_images(gradient: Tensor, weight: Tensor, padding: tuple[int, int]) -> Te
     return F.conv2d(gradient, weight.flip(-2, -1), padding=around, groups=len(weight))
 
 
-def _of_weight(gradient: Tensor, images: Tensor, padding: tuple[int, int]) -> Tensor:
-    """Correlate each channel of each image with its own gradient, as a channel of one wide image; add over images."""
+def _of_weight(gradient: Tensor, images: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+    """Correlate each channel of each image with its own gradient, as a channel of one wide image; add over images.
+
+    The result lies in memory as the weight does, which is what reducers of several processes expect.
+    """
     batch, channels, rows, cols = images.shape
     wide = images.permute(2, 3, 0, 1).reshape(1, rows, cols, batch * channels).permute(0, 3, 1, 2)
     kernels = gradient.reshape(batch * channels, 1, *gradient.shape[2:])
     correlated = F.conv2d(wide, kernels, padding=padding, groups=batch * channels)
-    return correlated.view(batch, channels, *correlated.shape[-2:]).sum(0, dtype=_wide(images.dtype)).unsqueeze(1)
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the precision in which to add up."""
-    return dtype if dtype == torch.float64 else torch.float32
+    added = correlated.view(batch, *weight.shape).sum(0, dtype=torch.promote_types(images.dtype, torch.float32))
+    return torch.empty_like(weight).copy_(added)

@@ -58,15 +58,15 @@ def strides(summary: AtlasSummary) -> str:
 
 def correlations(summary: AtlasSummary) -> list[str]:
     """Say what goes with what, what that can mean, and which columns are not looked at."""
-    return [*_correlated(summary), *_unread(summary)]
+    return [*_correlated(summary), *_left_out(summary)]
 
 
-def _unread(summary: AtlasSummary) -> list[str]:
-    if not summary.unread:
+def _left_out(summary: AtlasSummary) -> list[str]:
+    if not summary.not_numbers:
         return []
     return [
-        f"Not correlated, because a cell is no number: {listed(summary.unread)}. Leave a cell empty, or write n/a, "
-        "where a value is not known."
+        f"Not correlated, because a cell or more is no number: {listed(summary.not_numbers)}. In a column of numbers, "
+        "leave a cell empty, or write n/a, where a value is not known."
     ]
 
 

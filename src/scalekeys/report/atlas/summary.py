@@ -52,14 +52,14 @@ class AtlasSummary:
         Networks, duplicates, failures, filters, and filters that could be fitted.
     metadata : tuple of str
         Columns of numbers that the user brought.
-    unread : tuple of str
-        Other columns that the user brought, but for ``architecture``; each has a cell that is no number.
+    not_numbers : tuple of str
+        Other columns that the user brought, but for ``architecture``.
     """
 
     tables: Mapping[str, pa.Table]
     counts: Mapping[str, int]
     metadata: tuple[str, ...]
-    unread: tuple[str, ...]
+    not_numbers: tuple[str, ...]
 
     def rows(self, table: str) -> list[Row]:
         """Return the rows of a table."""
@@ -105,7 +105,7 @@ def summarize_atlas(atlas: Atlas) -> AtlasSummary:
     columns = atlas.sql("select * from networks limit 0").to_arrow().schema
     brought = [field for field in columns if field.name not in NETWORKS.names]
     metadata = {_label(field.name): field.name for field in brought if _is_number(field.type)}
-    others = {field.name.lower(): field.name for field in brought if not _is_number(field.type)}
+    others = (field.name for field in brought if not _is_number(field.type))
     architecture = any(field.name.lower() == "architecture" for field in brought)
     asked = {
         "explained": questions.EXPLAINED,
@@ -116,8 +116,8 @@ def summarize_atlas(atlas: Atlas) -> AtlasSummary:
     }
     tables = {name: atlas.sql(query).to_arrow() for name, query in asked.items()}
     (counts,) = atlas.sql(questions.COUNTS).to_arrow().to_pylist()
-    unread = tuple(name for lower, name in others.items() if lower != "architecture")
-    return AtlasSummary(tables, counts, tuple(metadata), unread)
+    not_numbers = tuple(name for name in others if name.lower() != "architecture")
+    return AtlasSummary(tables, counts, tuple(metadata), not_numbers)
 
 
 def _is_number(kind: pa.DataType) -> bool:
