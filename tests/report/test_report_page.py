@@ -4,13 +4,16 @@ import re
 import time
 
 import pytest
+import torch
 from parsed_page import ParsedPage
 
 import scalekeys as sk
 from conftest import HOSTILE
 from scalekeys.errors import OutputError
+from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
 from scalekeys.report.words import count, number, percent, size_name
+from scalekeys.scalespace import template
 
 
 def plain(text):
@@ -107,6 +110,21 @@ def test_what_cannot_be_fitted_is_said_plainly(fitted):
     assert "Nothing could be fitted" in page.text
     assert not page.figures
     assert len(render_report(*fitted("nothing"))) < 100_000  # no plotting library without figures
+
+
+@pytest.mark.parametrize(
+    ("families", "sentence"),
+    [
+        (("dx", "dx"), "In all two layers, dx is the most frequent family."),
+        (("dx", "dx", "dy"), "In two of three layers, dx is the most frequent family; dy in one."),
+    ],
+)
+def test_the_family_that_leads_over_depth_is_named(families, sentence):
+    layers = [
+        LayerFilters(f"dw{i}", template(name, torch.ones(2), 7)[None], depth=i) for i, name in enumerate(families)
+    ]
+    bank = FilterBank(tuple(layers), model="leading")
+    assert sentence in ParsedPage(render_report(sk.fit(bank), sk.fit(sk.noise_like(bank)))).text
 
 
 def test_bounds_are_told_apart(fitted):

@@ -91,7 +91,8 @@ def mix(summary: Summary) -> str:
     leaders = Counter(layer.main_family for layer in fitted).most_common()
     family = leaders[0][0] or ""
     others = [f"{name} in {spelled(n)}" for name, n in leaders[1:]]
-    text = f"In {spelled(leaders[0][1])} of {spelled(len(fitted))} layers, {family} is the most frequent family"
+    led = f"{spelled(leaders[0][1])} of {spelled(len(fitted))}" if others else f"all {spelled(len(fitted))}"
+    text = f"In {led} layers, {family} is the most frequent family"
     text += f"; {listed(others)}." if others else "."
     low = min(fitted, key=lambda layer: _share(layer, family))
     high = max(fitted, key=lambda layer: _share(layer, family))
