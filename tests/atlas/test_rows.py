@@ -142,4 +142,4 @@ def test_identifying_needs_the_memory_of_a_layer_and_not_of_the_network(tmp_path
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert re.fullmatch(r"\d+", done.stdout.strip())
-    assert int(done.stdout) * 1024 < layers // 3 * layer  # about five layers, and what the allocator keeps
+    assert int(done.stdout) * 1024 < 6 * layer

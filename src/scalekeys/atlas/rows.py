@@ -40,6 +40,7 @@ def identify(checkpoint: Checkpoint) -> tuple[str, int, int]:
     for layer in checkpoint.stream():
         content.add(layer)
         layers, filters = layers + 1, filters + len(layer)
+        del layer  # before the next one is read
     return content.hexdigest(), layers, filters
 
 

@@ -10,11 +10,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 _LARGE = 5  # side from which a kernel gains; those of 3 x 3 have fast code of their own
-_DTYPES = (
-    torch.float32,
-    torch.bfloat16,
-    torch.float64,
-)  # for others oneDNN has no fast code; the last one is for tests
+_DTYPES = (torch.float32, torch.bfloat16, torch.float64)  # the last gains nothing, but checks derivatives
 
 
 class FastDepthwise(TorchFunctionMode):
