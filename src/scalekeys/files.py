@@ -40,7 +40,7 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_file(path, force=force)
     with _staging(path, folder=False) as temporary:
         yield temporary
-        with _readable_errors(path):
+        with writing_to(path):
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
 
@@ -71,7 +71,7 @@ def new_files(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_file(path, force=force)
     with _staging(path, folder=True) as folder:
         yield folder / path.name
-        with _readable_errors(path):
+        with writing_to(path):
             moves = [(file, path.parent / file.name) for file in sorted(folder.iterdir())]
             for _, target in moves:
                 check_new_file(target, force=force)
@@ -105,7 +105,7 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_folder(path, force=force)
     with _staging(path, folder=True) as temporary:
         yield temporary
-        with _readable_errors(path):
+        with writing_to(path):
             temporary.chmod(0o777 & ~_umask())
             if path.exists():
                 _merge(temporary, path)
@@ -133,7 +133,7 @@ def held_folder(path: Path, busy: ScaleKeysError) -> Iterator[None]:
     True
     """
     check_new_folder(path, force=True)
-    with _readable_errors(path):
+    with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
         try:
             lock = filelock.FileLock(path / ".lock", blocking=False).acquire()
@@ -151,7 +151,7 @@ def check_new_folder(path: Path, *, force: bool = False) -> None:
     OutputError
         If `path` exists and `force` is not given, or is a file.
     """
-    with _readable_errors(path):
+    with writing_to(path):
         if path.is_dir() and not force:
             raise OutputError(f"{path}: this output folder exists already; give --force to replace, or another name")
         if path.exists() and not path.is_dir():
@@ -166,7 +166,7 @@ def check_new_file(path: Path, *, force: bool = False) -> None:
     OutputError
         If `path` exists and `force` is not given, or is not a regular file.
     """
-    with _readable_errors(path):
+    with writing_to(path):
         if path.is_dir():
             raise OutputError(f"{path}: is a folder; name a file to write")
         if path.exists() and not path.is_file():
@@ -201,21 +201,21 @@ def remove_file(path: Path) -> None:
     OutputError
         If that is not possible.
     """
-    with _readable_errors(path):
+    with writing_to(path):
         path.unlink(missing_ok=True)
 
 
 @contextmanager
 def _staging(path: Path, *, folder: bool) -> Iterator[Path]:
     """Give a temporary file or folder beside `path`, and remove it, and after an error also the parents made for it."""
-    with _readable_errors(path):
+    with writing_to(path):
         parents = _missing_parents(path)
     try:
-        with _readable_errors(path):
+        with writing_to(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = _make_temporary(path, folder=folder)
         try:
-            with _readable_errors(path, only_in=temporary):
+            with writing_to(path, only_in=temporary):
                 yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink(missing_ok=True)
@@ -266,8 +266,14 @@ def _merge(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _readable_errors(path: Path, *, only_in: Path | None = None) -> Iterator[None]:
-    """Turn the system's errors into ours; with `only_in`, those alone that come from writing there."""
+def writing_to(path: Path, *, only_in: Path | None = None) -> Iterator[None]:
+    """Turn the system's errors into ours; with `only_in`, those alone that come from writing there.
+
+    Raises
+    ------
+    OutputError
+        If the system refuses.
+    """
     try:
         yield
     except OSError as error:

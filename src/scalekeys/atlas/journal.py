@@ -10,8 +10,8 @@ from typing import Any
 
 from scalekeys.atlas.references import Reference
 from scalekeys.atlas.task import Failed, Read
-from scalekeys.errors import AtlasError, OutputError
-from scalekeys.files import new_file
+from scalekeys.errors import AtlasError
+from scalekeys.files import new_file, writing_to
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,8 @@ class Journal:
             If it cannot be written.
         """
         line = entry.line() if self._whole else "\n" + entry.line()
-        try:
-            with self.path.open("ab") as file:
-                file.write(line.encode())
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+        with writing_to(self.path), self.path.open("ab") as file:
+            file.write(line.encode())
         self._whole = True
         self.entries[entry.reference.source] = entry
 

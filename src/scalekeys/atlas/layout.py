@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scalekeys.atlas.schema import SCHEMA_VERSION
 from scalekeys.errors import AtlasError, OutputError
-from scalekeys.files import held_folder, new_file
+from scalekeys.files import held_folder, new_file, writing_to
 
 FILTERS_FOLDER, UNLISTED_FOLDER = "filters", "unlisted"
 
@@ -88,17 +88,12 @@ class Layout:
         self._check(seed)
         busy = AtlasError(f"{self.folder}: is being built by another process; wait until it is done")
         with held_folder(self.folder, busy):
-            self._make_filters()
+            with writing_to(self.filters):
+                self.filters.mkdir(exist_ok=True)
             self.clear_temporaries()
             with new_file(self.settings, force=True) as temporary:
                 temporary.write_text(json.dumps({"schema": SCHEMA_VERSION, "seed": seed}) + "\n", encoding="utf-8")
             yield
-
-    def _make_filters(self) -> None:
-        try:
-            self.filters.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.filters}: cannot be written ({error.strerror or error})") from error
 
     def clear_temporaries(self) -> None:
         """Remove what workers left that died while they wrote."""

@@ -12,8 +12,7 @@ from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.references import Reference
 from scalekeys.atlas.schema import FAILURES, NETWORKS, restamped, stamp_of
 from scalekeys.atlas.task import Failed, Read
-from scalekeys.errors import OutputError
-from scalekeys.files import new_file
+from scalekeys.files import new_file, writing_to
 
 _GONE = Failed("AtlasError", "its rows are no longer in the atlas; name it again to have them made anew")
 _GUESSES = (pa.int64(), pa.float64(), pa.bool_())
@@ -112,10 +111,8 @@ def _relabel(path: Path, source: str, model: str) -> None:
 def _put_aside(layout: Layout, contents: set[str]) -> None:
     """Move the rows of networks that no source stands for out of the table."""
     strangers = [path for path in layout.filters.glob("*.parquet") if path.stem not in contents]
-    try:
+    with writing_to(layout.unlisted):
         if strangers:
             layout.unlisted.mkdir(exist_ok=True)
         for path in strangers:
             path.replace(layout.unlisted / path.name)
-    except OSError as error:
-        raise OutputError(f"{layout.unlisted}: cannot be written ({error.strerror or error})") from error
