@@ -162,15 +162,16 @@ def test_computed_weights_are_left_out_and_said_so(tmp_path):
     model = convolution(None, name="w", node="first", stored=stored, extra=[*extra, second])
     bank = extract(save(model, tmp_path))
     assert [layer.name for layer in bank.layers] == ["dw"]
-    plain = "only two-dimensional depthwise layers with plain weights are read"
-    assert bank.notes == (f"left out the Conv 'first' of a computed weight: {plain}",)
+    assert bank.notes == ("left out 'first' (the weight of this Conv is computed)",)
+    assert bank.left_out == (LeftOut("first", (), "the weight of this Conv is computed"),)
 
 
 def test_a_graph_that_runs_in_circles_ends(tmp_path):
     extra = [helper.make_node("Identity", ["b"], ["a"]), helper.make_node("Identity", ["a"], ["b"])]
     model = convolution(None, name="a", stored=[], extra=extra)
     with pytest.raises(
-        CheckpointError, match=r"has no depthwise layers to read; .* it has the Conv 'conv' of a computed weight"
+        CheckpointError,
+        match=r"has no depthwise layers to read; left out: 'conv' \(the weight of this Conv is computed\)",
     ):
         extract(save(model, tmp_path))
 
@@ -182,18 +183,16 @@ def test_a_shared_weight_counts_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("op", "shape", "name"),
+    ("op", "shape", "reason"),
     [
-        ("Conv", (4, 1, 3), "the 1-D Conv 'dw'"),
-        ("Conv", (4, 1, 3, 3, 3), "the 3-D Conv 'dw'"),
-        ("ConvTranspose", (4, 1, 3, 3), "the 2-D ConvTranspose 'dw'"),
+        ("Conv", (4, 1, 3), "its kernels have one axis, and kernels of two axes are read"),
+        ("Conv", (4, 1, 3, 3, 3), "its kernels have three axes, and kernels of two axes are read"),
+        ("ConvTranspose", (4, 1, 3, 3), "it is a transposed convolution"),
     ],
 )
-def test_depthwise_layers_of_other_kinds_are_named(op, shape, name, tmp_path):
+def test_depthwise_layers_of_other_kinds_are_named(op, shape, reason, tmp_path):
     path = save(convolution(np.ones(shape, np.float32), op=op), tmp_path)
-    with pytest.raises(
-        CheckpointError, match=f"only two-dimensional depthwise layers with plain weights are read, and it has {name}"
-    ):
+    with pytest.raises(CheckpointError, match=rf"left out: 'dw' \({reason}\)"):
         extract(path)
 
 

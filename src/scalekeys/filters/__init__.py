@@ -1,7 +1,7 @@
 """Filters as data: banks of layers, the eight published keys, spread, normalisation and the random control."""
 
 from scalekeys.filters.assignment import KeyAssignment, assign_keys
-from scalekeys.filters.bank import FilterBank, LayerFilters
+from scalekeys.filters.bank import FilterBank, LayerFilters, LeftOut
 from scalekeys.filters.control import NoiseModel, noise_like, noise_model
 from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
 from scalekeys.filters.normalization import Normalized, dc_offset, moment_normalization
@@ -14,6 +14,7 @@ __all__ = [
     "FilterBank",
     "KeyAssignment",
     "LayerFilters",
+    "LeftOut",
     "Modelled",
     "NoiseModel",
     "Normalized",

@@ -47,6 +47,25 @@ class LayerFilters:
         return self.filters.shape[0]
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What has the shape of a kernel in a source, or is a convolution, and is not read.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tensor, or of the node of a graph.
+    shape : tuple of int
+        Of its weight; empty where that is not known.
+    reason : str
+        Why it is not read, in a clause.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class FilterBank:
     """The depthwise filters of one network, in the order of its layers.
@@ -59,6 +78,8 @@ class FilterBank:
         What the network is called in tables.
     notes : tuple of str
         What a reader decided on the way, in sentences a user should see (which nested weights were picked, ...).
+    left_out : tuple of LeftOut
+        What the source holds that has the shape of a kernel, or is a convolution, and is not read.
 
     Examples
     --------
@@ -71,6 +92,7 @@ class FilterBank:
     layers: tuple[LayerFilters, ...]
     model: str = "filters"
     notes: tuple[str, ...] = field(default=())
+    left_out: tuple[LeftOut, ...] = field(default=())
 
     @classmethod
     def from_tensor(cls, filters: Tensor, *, model: str = "filters", layer: str = "filters") -> "FilterBank":

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import check_same_layers
-from scalekeys.checkpoints.module import open_module, unwrapped
+from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.filters import FilterBank
 from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
 from scalekeys.networks.layers import depthwise_layers, make_plain

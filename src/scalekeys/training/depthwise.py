@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import extract
-from scalekeys.checkpoints.module import open_module
+from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import RecipeError
 from scalekeys.filters import FilterBank, Replacement, assign_keys, master_keys
 from scalekeys.filters.replacement import taps_of

@@ -10,11 +10,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from scalekeys.checkpoints.changes import Copying
-from scalekeys.checkpoints.checkpoint import Checkpoint, refuse_choice
-from scalekeys.checkpoints.inventory import TensorInfo
-from scalekeys.checkpoints.safetensors_writing import write_safetensors
-from scalekeys.checkpoints.state_dict import from_state_dict
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.state_dict import from_state_dict
+from scalekeys.checkpoints.formats.safetensors_writing import write_safetensors
 from scalekeys.errors import CheckpointError
 
 SUFFIXES = (".safetensors",)

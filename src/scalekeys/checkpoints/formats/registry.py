@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from scalekeys.checkpoints import onnx_file, safetensors_file, torch_file
-from scalekeys.checkpoints.checkpoint import Checkpoint
-from scalekeys.checkpoints.content import LFS_POINTER, foreign_kind
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.formats import safetensors_file
+from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
+from scalekeys.checkpoints.formats.onnx_model import onnx_file
+from scalekeys.checkpoints.formats.torch_zip import torch_file
 from scalekeys.errors import CheckpointError
 
 

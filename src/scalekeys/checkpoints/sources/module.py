@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from scalekeys.checkpoints.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
-from scalekeys.checkpoints.inventory import info_of
-from scalekeys.checkpoints.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.inventory import info_of
+from scalekeys.checkpoints.core.state_dict import OTHER_AXES
+from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError
+from scalekeys.filters import LeftOut
 
 _OTHER_CONVOLUTIONS = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -55,7 +57,6 @@ def open_module(
 
     tensors = {key: info_of(tensor) for key, tensor in module.named_parameters() if not is_lazy(tensor)}
     tensors |= {layer.key: info_of(load(layer.key)) for layer in layers}
-    unread = tuple(_other_depthwise(module))
     return Checkpoint(
         label,
         model or kind,
@@ -63,7 +64,7 @@ def open_module(
         tuple(layers),
         load,
         notes=tuple(notes),
-        unread=unread,
+        left_out=tuple(_other_depthwise(module)),
         copying=state_dict_copying(label, module.state_dict),
     )
 
@@ -92,10 +93,12 @@ def _depthwise(module: nn.Module, label: str) -> Iterator[tuple[str, nn.Conv2d]]
             yield name, layer
 
 
-def _other_depthwise(module: nn.Module) -> Iterator[str]:
+def _other_depthwise(module: nn.Module) -> Iterator[LeftOut]:
     for name, layer in module.named_modules():
         if isinstance(layer, _OTHER_CONVOLUTIONS) and layer.groups == layer.in_channels > 1 < prod(layer.kernel_size):
-            yield f"the {type(layer).__name__} {name or 'weight'!r}"
+            shape = tuple(layer.weight.shape)
+            reason = OTHER_AXES.get(len(shape), "it is a transposed convolution")
+            yield LeftOut(name or "weight", shape, reason)
 
 
 def _integers(values: int | Sequence[int]) -> tuple[int, ...]:

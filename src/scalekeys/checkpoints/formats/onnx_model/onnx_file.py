@@ -9,19 +9,21 @@ from typing import Any
 
 from torch import Tensor
 
-from scalekeys.checkpoints.changes import Copying
-from scalekeys.checkpoints.checkpoint import (
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.checkpoint import (
     Checkpoint,
     DepthwiseLayer,
     is_depthwise_shape,
     layer_of_graph,
     refuse_choice,
 )
-from scalekeys.checkpoints.extras import require
-from scalekeys.checkpoints.inventory import TensorInfo
-from scalekeys.checkpoints.onnx_data import values_of
-from scalekeys.checkpoints.onnx_model import read_model, stored_tensors
-from scalekeys.checkpoints.onnx_writing import data_files, write_onnx
+from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.state_dict import OTHER_AXES
+from scalekeys.checkpoints.formats.onnx_model.onnx_data import values_of
+from scalekeys.checkpoints.formats.onnx_model.onnx_writing import data_files, write_onnx
+from scalekeys.checkpoints.formats.onnx_model.parsed import read_model, stored_tensors
+from scalekeys.filters import LeftOut
+from scalekeys.optional import require
 
 SUFFIXES = (".onnx",)
 
@@ -66,14 +68,14 @@ def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
     tensors = {name: _info(tensor) for name, tensor in stored.items()}
     layers: dict[str, DepthwiseLayer] = {}
     notes: list[str] = []
-    unread: list[str] = []
+    left_out: list[LeftOut] = []
     for node, key in _grouped_convolutions(graph, stored):
         if key is None:
-            unread.append(f"the {node.op_type} {node.name or node.output[0]!r} of a computed weight")
+            left_out.append(LeftOut(node.name or node.output[0], (), f"the weight of this {node.op_type} is computed"))
             continue
         name, shape = _layer_name(node, key), tensors[key].shape
         if _is_other_depthwise(node, shape):
-            unread.append(f"the {len(shape) - 2}-D {node.op_type} {name!r}")
+            left_out.append(LeftOut(name, shape, OTHER_AXES.get(len(shape), "it is a transposed convolution")))
         elif is_depthwise_shape(shape) and key not in layers:
             stride, dilation = (_integers(node, attribute) or (1, 1) for attribute in ("strides", "dilations"))
             layers[key], said = layer_of_graph(name, key, stride=stride, dilation=dilation)
@@ -85,7 +87,7 @@ def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
     found = tuple(layers.values())
     copying = Copying(partial(write_onnx, path), files=(path, *(path.parent / name for name in data_files(model))))
     return Checkpoint(
-        str(path), path.stem, tensors, found, load, notes=tuple(notes), unread=tuple(unread), copying=copying
+        str(path), path.stem, tensors, found, load, notes=tuple(notes), left_out=tuple(left_out), copying=copying
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scalekeys.checkpoints.changes import Change, Copying
+from scalekeys.checkpoints.core.changes import Change, Copying
 from scalekeys.errors import CheckpointError, OutputError
 
 SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from scalekeys.checkpoints.changes import Change, bits, overwrite, overwrite_in_file
-from scalekeys.checkpoints.onnx_data import beside, external_fields, is_external
-from scalekeys.checkpoints.onnx_model import all_tensors, read_model, stored_tensors
+from scalekeys.checkpoints.core.changes import Change, bits, overwrite, overwrite_in_file
+from scalekeys.checkpoints.formats.onnx_model.onnx_data import beside, external_fields, is_external
+from scalekeys.checkpoints.formats.onnx_model.parsed import all_tensors, read_model, stored_tensors
 from scalekeys.errors import CheckpointError
 
 _LISTS = {torch.float32: "float_data", torch.float64: "double_data"}

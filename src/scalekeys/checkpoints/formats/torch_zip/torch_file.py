@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from scalekeys.checkpoints.changes import Copying
-from scalekeys.checkpoints.checkpoint import Checkpoint
-from scalekeys.checkpoints.nesting import pick
-from scalekeys.checkpoints.pickles import STAND_INS, names_in_pickles
-from scalekeys.checkpoints.state_dict import from_state_dict
-from scalekeys.checkpoints.torch_writing import write_torch
-from scalekeys.checkpoints.zip_records import MAGIC, is_archive
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.nesting import pick
+from scalekeys.checkpoints.core.state_dict import from_state_dict
+from scalekeys.checkpoints.formats.torch_zip.pickles import STAND_INS, names_in_pickles
+from scalekeys.checkpoints.formats.torch_zip.torch_writing import write_torch
+from scalekeys.checkpoints.formats.torch_zip.zip_records import MAGIC, is_archive
 from scalekeys.errors import CheckpointError
 
 SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pth.tar")

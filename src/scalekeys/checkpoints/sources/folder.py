@@ -9,13 +9,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from scalekeys.checkpoints import onnx_file
-from scalekeys.checkpoints.changes import Copying
-from scalekeys.checkpoints.checkpoint import Checkpoint, refuse_choice
-from scalekeys.checkpoints.folder_writing import write_folder
-from scalekeys.checkpoints.formats import SUFFIXES, open_file
-from scalekeys.checkpoints.inventory import TensorInfo, listed
-from scalekeys.checkpoints.state_dict import from_state_dict, weight_keys
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.inventory import TensorInfo, listed
+from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
+from scalekeys.checkpoints.formats.onnx_model import onnx_file
+from scalekeys.checkpoints.formats.registry import SUFFIXES, open_file
+from scalekeys.checkpoints.sources.folder_writing import write_folder
 from scalekeys.errors import CheckpointError
 
 INDEX_SUFFIX = ".index.json"

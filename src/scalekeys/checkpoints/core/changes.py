@@ -12,13 +12,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel
 from scalekeys.errors import FilterError
 from scalekeys.shapes import FilterStack
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Filters to put in the place of others in one depthwise weight of shape (channels, 1, rows, cols).
+    """Filters to put in the place of others in one depthwise weight.
 
     Parameters
     ----------
@@ -28,16 +31,22 @@ class Change:
         Which filters are changed; the others keep their bits.
     filters : Tensor, shape (changed, rows, cols)
         Of the type that the weight is stored in.
+    shape : tuple of int
+        Of the stored weight.
+    arrangement : callable
+        How the filters stand in the weight; it must give a view of the weight.
     """
 
     layer: str
     key: str
     channels: Int[Tensor, "changed"]
     filters: Tensor
+    shape: tuple[int, ...]
+    arrangement: Arrangement = one_input_channel
 
     def apply_to(self, weight: Tensor) -> None:
         """Put the filters into a weight in memory."""
-        weight[self.channels.to(weight.device), 0] = self.filters.to(weight)
+        self.arrangement(weight)[self.channels.to(weight.device)] = self.filters.to(weight)
 
 
 Write: TypeAlias = Callable[[Sequence[Change], Path], tuple[str, ...]]
@@ -97,23 +106,21 @@ def overwrite(content: bytearray, change: Change, *, start: int = 0, stride: Seq
     content : bytearray
         The bytes of a storage, or a part of them.
     start : int
-        Where the weight starts in them, in bytes.
+        Where the weight starts in them, in bytes: a multiple of the size of a number.
     stride : sequence of int, optional
-        Steps along the axes of the weight, in numbers; by default those of consecutive filters.
+        Steps along the axes of the weight, in numbers; by default those of a weight without gaps.
     """
-    size, (rows, cols) = change.filters.itemsize, change.filters.shape[1:]
-    steps = (rows * cols, rows * cols, cols, 1) if stride is None else stride
-    shape = (int(change.channels.max()) + 1, 1, rows, cols)
-    numbers = np.ndarray(shape, f"u{size}", content, start, [size * step for step in steps])
-    numbers[change.channels.numpy(), 0] = bits(change.filters)
+    size = change.filters.itemsize
+    numbers = torch.frombuffer(content, dtype=_INTEGERS[size])
+    steps = torch.empty(change.shape, device="meta").stride() if stride is None else stride
+    weight = numbers.as_strided(change.shape, steps, start // size)
+    change.arrangement(weight)[change.channels] = change.filters.contiguous().view(_INTEGERS[size])
 
 
 def overwrite_in_file(file: BufferedRandom, change: Change, start: int, stride: Sequence[int] | None = None) -> None:
     """Put changed filters into a file in which their weight starts at a byte; see :func:`overwrite`."""
-    size, (rows, cols) = change.filters.itemsize, change.filters.shape[1:]
-    shape = (int(change.channels.max()) + 1, 1, rows, cols)
     file.seek(start)
-    content = bytearray(file.read(size * extent(shape, stride)))
+    content = bytearray(file.read(change.filters.itemsize * extent(change.shape, stride)))
     overwrite(content, change, stride=stride)
     file.seek(start)
     file.write(content)

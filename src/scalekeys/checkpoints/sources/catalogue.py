@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.errors import CheckpointError
+from scalekeys.optional import in_short, require
 
 WILDCARDS = frozenset("*?[")
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from torch import nn
 
-from scalekeys.checkpoints.checkpoint import Checkpoint
-from scalekeys.checkpoints.extras import in_short, require
-from scalekeys.checkpoints.folder import find_weights, load_state, open_folder
-from scalekeys.checkpoints.inventory import listed
-from scalekeys.checkpoints.module import open_module
-from scalekeys.checkpoints.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.inventory import listed
+from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.sources.folder import find_weights, load_state, open_folder
+from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError
+from scalekeys.optional import in_short, require
 
 _WANTED = (
     ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),

@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from scalekeys.checkpoints.changes import Change, Write
-from scalekeys.checkpoints.inventory import listed
+from scalekeys.checkpoints.core.changes import Change, Write
+from scalekeys.checkpoints.core.inventory import listed
 
 
 def write_folder(

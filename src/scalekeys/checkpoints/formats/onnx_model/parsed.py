@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import CheckpointError
+from scalekeys.optional import require
 
 
 def read_model(path: Path) -> Any:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from scalekeys.checkpoints.changes import Change, overwrite_in_file
+from scalekeys.checkpoints.core.changes import Change, overwrite_in_file
 
 _LENGTH = 8  # bytes of the length of the header, which the header follows and then the values
 

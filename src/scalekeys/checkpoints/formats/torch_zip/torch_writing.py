@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalekeys.checkpoints.changes import Change, overwrite, overwrite_in_file
-from scalekeys.checkpoints.inventory import listed
-from scalekeys.checkpoints.nesting import Entry, entries, pick
-from scalekeys.checkpoints.torch_layout import Layout, Record, read_layout
-from scalekeys.checkpoints.zip_records import is_archive, repack, repair_checksums, start_of
+from scalekeys.checkpoints.core.changes import Change, overwrite, overwrite_in_file
+from scalekeys.checkpoints.core.inventory import listed
+from scalekeys.checkpoints.core.nesting import Entry, entries, pick
+from scalekeys.checkpoints.formats.torch_zip.torch_layout import Layout, Record, read_layout
+from scalekeys.checkpoints.formats.torch_zip.zip_records import is_archive, repack, repair_checksums, start_of
 from scalekeys.errors import CheckpointError
 
 

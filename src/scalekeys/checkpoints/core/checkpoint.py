@@ -12,14 +12,14 @@ from math import prod
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.changes import Copying
-from scalekeys.checkpoints.inventory import TensorInfo, is_floating, listed, what_it_holds
+from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating, listed, what_it_holds
 from scalekeys.errors import CheckpointError
-from scalekeys.filters import FilterBank, LayerFilters
+from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
 
 _MOST_VALUES = 2**28
-_READ = "only two-dimensional depthwise layers with plain weights are read"
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,15 @@ class DepthwiseLayer:
         Key of its weight among the tensors of the checkpoint.
     stride, dilation : int or None
         Taken from the graph; None where the source holds weights only.
+    arrangement : callable
+        How the filters stand in the weight.
     """
 
     name: str
     key: str
     stride: int | None = None
     dilation: int | None = None
+    arrangement: Arrangement = one_input_channel
 
 
 def layer_of_graph(
@@ -80,8 +83,8 @@ class Checkpoint:
         What was decided on the way, in sentences a user should see.
     entry : tuple of str
         The path of nested names under which the keys stand in the source.
-    unread : tuple of str
-        Depthwise layers that are not read, each with its kind and name.
+    left_out : tuple of LeftOut
+        What has the shape of a kernel, or is a convolution, and is not read, each with the reason.
     copying : Copying or None
         How to copy the source with changes; None for a part of a source.
     """
@@ -93,7 +96,7 @@ class Checkpoint:
     load: Callable[[str], Tensor]
     notes: tuple[str, ...] = ()
     entry: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     copying: Copying | None = None
 
     def bank(self) -> FilterBank:
@@ -104,7 +107,7 @@ class Checkpoint:
         CheckpointError
             If there are none, or their values are not floating-point numbers, missing or damaged.
         """
-        return FilterBank(tuple(self.stream()), model=self.model, notes=self.remarks)
+        return FilterBank(tuple(self.stream()), model=self.model, notes=self.remarks, left_out=self.left_out)
 
     def stream(self) -> Iterator[LayerFilters]:
         """Load the depthwise filters layer by layer, for networks that need not be in memory as a whole.
@@ -121,14 +124,11 @@ class Checkpoint:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The notes, and a sentence on depthwise layers that are not read, if there are any."""
-        left_out = f"left out {listed(self.unread, limit=3)}: {_READ}"
-        return (*self.notes, left_out) if self.unread else self.notes
+        """The notes, and a sentence on what is left out, if there is anything."""
+        return (*self.notes, f"left out {said_of(self.left_out)}") if self.left_out else self.notes
 
     def _instead(self) -> str:
-        if self.unread:
-            return f"{_READ}, and it has {listed(self.unread, limit=3)}"
-        return what_it_holds(self.tensors)
+        return f"left out: {said_of(self.left_out)}" if self.left_out else what_it_holds(self.tensors)
 
     def _read(self, layer: DepthwiseLayer, depth: int) -> LayerFilters:
         dtype, values = self.tensors[layer.key].dtype, prod(self.tensors[layer.key].shape)
@@ -146,7 +146,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} has no values (it is on the meta device); load its weights first"
             )
-        return LayerFilters(layer.name, as_filters(weight), layer.stride, layer.dilation, depth)
+        return LayerFilters(layer.name, as_filters(weight, layer.arrangement), layer.stride, layer.dilation, depth)
 
 
 def is_depthwise_shape(shape: tuple[int, ...]) -> bool:
@@ -160,8 +160,21 @@ def is_depthwise_shape(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 and shape[0] > 1 and shape[1] == 1 and prod(shape[2:]) > 1
 
 
-def as_filters(weight: Tensor) -> FilterStack:
-    """Copy a depthwise weight of shape (channels, 1, rows, cols) to the CPU as float32, or as float64 if it is so.
+def said_of(left_out: Sequence[LeftOut], *, limit: int = 3) -> str:
+    """Say in one clause what is left out, reason by reason, and count what goes beyond `limit` names.
+
+    Examples
+    --------
+    >>> said_of([LeftOut(name, (8, 1, 9), "its kernels have one axis") for name in ("a.weight", "b.weight")])
+    "'a.weight' and 'b.weight' (its kernels have one axis)"
+    """
+    reasons = dict.fromkeys(entry.reason for entry in left_out)
+    names = {reason: [repr(entry.name) for entry in left_out if entry.reason == reason] for reason in reasons}
+    return "; ".join(f"{listed(names[reason], limit=limit)} ({reason})" for reason in reasons)
+
+
+def as_filters(weight: Tensor, arrangement: Arrangement = one_input_channel) -> FilterStack:
+    """Copy the filters of a depthwise weight to the CPU as float32, or as float64 if it is so.
 
     Examples
     --------
@@ -170,7 +183,7 @@ def as_filters(weight: Tensor) -> FilterStack:
     """
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
     dense = weight.detach() if weight.layout == torch.strided else weight.detach().to_dense()
-    return dense[:, 0].to(device="cpu", dtype=dtype).clone(memory_format=torch.contiguous_format)
+    return arrangement(dense).to(device="cpu", dtype=dtype).clone(memory_format=torch.contiguous_format)
 
 
 def refuse_choice(label: str, weights: str | None) -> None:

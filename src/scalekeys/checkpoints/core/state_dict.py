@@ -5,12 +5,17 @@ from math import prod
 
 from torch import Tensor
 
-from scalekeys.checkpoints.checkpoint import Checkpoint, DepthwiseLayer, is_depthwise_shape
-from scalekeys.checkpoints.inventory import TensorInfo
-from scalekeys.checkpoints.ordering import network_order
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, is_depthwise_shape
+from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.ordering import network_order
+from scalekeys.filters import LeftOut
 
 _WRAPPERS = ("module.", "_orig_mod.")
-_UNREAD_KINDS = {3: "one-dimensional", 5: "three-dimensional"}
+OTHER_AXES = {
+    3: "its kernels have one axis, and kernels of two axes are read",
+    5: "its kernels have three axes, and kernels of two axes are read",
+}
+"""Why a weight with that many axes is left out."""
 _REPARAMETRISED = (
     ".weight_v",
     ".weight_orig",
@@ -45,8 +50,8 @@ def from_state_dict(
     if not in_network_order:
         keys.sort(key=lambda key: network_order(names[key]))
     layers = tuple(DepthwiseLayer(names[key], key) for key in keys)
-    unread = tuple(_unread(names, tensors))
-    return Checkpoint(label, model, tensors, layers, load, notes=notes, entry=entry, unread=unread)
+    left_out = tuple(_left_out(names, tensors))
+    return Checkpoint(label, model, tensors, layers, load, notes=notes, entry=entry, left_out=left_out)
 
 
 def weight_keys(keys: Iterable[str]) -> list[str]:
@@ -93,10 +98,10 @@ def wrapper_prefix(keys: Iterable[str]) -> str:
     return prefix
 
 
-def _unread(names: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> Iterable[str]:
+def _left_out(names: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> Iterable[LeftOut]:
     for key, info in tensors.items():
         if key.endswith(_REPARAMETRISED) and is_depthwise_shape(info.shape):
-            yield f"the part {names[key]!r} of a computed weight (give the module itself)"
-        kind = _UNREAD_KINDS.get(len(info.shape))
-        if kind and key.endswith(".weight") and info.shape[0] > 1 == info.shape[1] and prod(info.shape[2:]) > 1:
-            yield f"the {kind} {names[key]!r}"
+            yield LeftOut(key, info.shape, "it is a part of a computed weight; give the module itself")
+        reason = OTHER_AXES.get(len(info.shape))
+        if reason and key.endswith(".weight") and info.shape[0] > 1 == info.shape[1] and prod(info.shape[2:]) > 1:
+            yield LeftOut(names[key], info.shape, reason)

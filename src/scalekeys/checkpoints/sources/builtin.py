@@ -7,14 +7,14 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scalekeys.checkpoints.checkpoint import Checkpoint, refuse_choice
-from scalekeys.checkpoints.inventory import info_of, listed
-from scalekeys.checkpoints.state_dict import from_state_dict
-from scalekeys.checkpoints.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.inventory import info_of, listed
+from scalekeys.checkpoints.core.state_dict import from_state_dict
+from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import master_keys
 
-CIFAR_CONVNEXT = Path(__file__).with_name("data") / "cifar_convnext.safetensors"
+CIFAR_CONVNEXT = Path(__file__).parents[1] / "data" / "cifar_convnext.safetensors"
 """Weights of a small ConvNeXt that was trained here on CIFAR-10, see docs/training.md."""
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import CheckpointError
+from scalekeys.optional import require
 
 
 def values_of(tensor: Any, model: Path) -> Tensor:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.inventory import TensorInfo, info_of, listed
-from scalekeys.checkpoints.state_dict import holds_depthwise
+from scalekeys.checkpoints.core.inventory import TensorInfo, info_of, listed
+from scalekeys.checkpoints.core.state_dict import holds_depthwise
 from scalekeys.errors import CheckpointError
 
 AVERAGED = (

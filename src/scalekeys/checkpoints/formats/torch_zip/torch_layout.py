@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.changes import extent
-from scalekeys.checkpoints.pickles import stand_in
-from scalekeys.checkpoints.zip_records import is_archive
+from scalekeys.checkpoints.core.changes import extent
+from scalekeys.checkpoints.formats.torch_zip.pickles import stand_in
+from scalekeys.checkpoints.formats.torch_zip.zip_records import is_archive
 
 _SIZES = {
     1: ("Untyped", "Byte", "Char", "Bool", "QInt8", "QUInt8", "QUInt4x2", "QUInt2x4"),
@@ -93,7 +93,7 @@ class Layout:
 
 
 def read_layout(path: Path) -> Layout:
-    """Read the layout of a file that :func:`scalekeys.checkpoints.torch_file.load_safely` has found to be safe."""
+    """Read the layout of a file that :func:`.torch_file.load_safely` has found to be safe."""
     return _of_archive(path) if is_archive(path) else _of_old_file(path)
 
 
