@@ -12,6 +12,7 @@ from small_network import small_network
 
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError, MissingExtraError
+from scalekeys.filters import LeftOut
 
 
 @pytest.fixture(scope="module", params=["as it is", "optimised"])

@@ -114,7 +114,8 @@ def overwrite(content: bytearray, change: Change, *, start: int = 0, stride: Seq
     numbers = torch.frombuffer(content, dtype=_INTEGERS[size])
     steps = torch.empty(change.shape, device="meta").stride() if stride is None else stride
     weight = numbers.as_strided(change.shape, steps, start // size)
-    change.arrangement(weight)[change.channels] = change.filters.contiguous().view(_INTEGERS[size])
+    filters = change.arrangement(weight).numpy()  # several channels may be one place in memory, which torch refuses
+    filters[change.channels.numpy()] = change.filters.contiguous().view(_INTEGERS[size]).numpy()
 
 
 def overwrite_in_file(file: BufferedRandom, change: Change, start: int, stride: Sequence[int] | None = None) -> None:
