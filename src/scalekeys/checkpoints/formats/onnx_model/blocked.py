@@ -1,11 +1,13 @@
 """Depthwise weights that onnxruntime has reordered for its CPU, in blocks of 8 or 16 channels (NCHWc).
 
-A weight of shape (C, 1, rows, cols) keeps its shape, with C filled up by zeros to whole blocks, and its numbers stand as
-(blocks, rows, cols, channels of a block). The file does not say how large a block is: it depends on the machine that
-wrote it. The number of channels tells, or a channel of zeros, which is one under one size only.
+A weight of shape (C, 1, rows, cols) keeps its shape, with C filled up by zeros to whole blocks, and its numbers
+stand as (blocks, rows, cols, channels of a block). The file does not say how large a block is: it depends on the
+machine that wrote the file. The number of channels tells, or a channel of zeros, which is one under one size only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -13,6 +15,15 @@ from scalekeys.checkpoints.formats.onnx_model.parsed import NotReadError
 
 SIZES = (8, 16)
 LAYOUT = "its weight is in the blocked layout of onnxruntime (com.microsoft.nchwc)"
+
+
+@dataclass(frozen=True, eq=False)
+class Reordered:
+    """A reordered weight, not necessarily a depthwise one, and the groups of its convolution."""
+
+    shape: tuple[int, ...]
+    groups: int
+    load: Callable[[], np.ndarray]
 
 
 def in_order(weight: np.ndarray, size: int) -> np.ndarray:
@@ -28,15 +39,15 @@ def in_order(weight: np.ndarray, size: int) -> np.ndarray:
     return weight.reshape(len(weight) // size, -1, size).transpose(0, 2, 1).reshape(weight.shape)
 
 
-def block_size(weights: Iterable[tuple[np.ndarray, int]]) -> int:
-    """Return how many channels a block has in a model, from all its reordered weights with the groups of each.
+def block_size(weights: Iterable[Reordered]) -> int:
+    """Return how many channels a block has in a model, from all its reordered weights.
 
     Raises
     ------
     NotReadError
         If they do not tell.
     """
-    told = {size for weight, groups in weights if (size := _told_by(weight, groups))}
+    told = {size for weight in weights if (size := _told_by(weight))}
     if len(told) != 1:
         raise NotReadError(
             f"{LAYOUT}, and nothing tells whether in blocks of {SIZES[0]} or {SIZES[1]} channels; give the model that "
@@ -47,7 +58,7 @@ def block_size(weights: Iterable[tuple[np.ndarray, int]]) -> int:
 
 def without_filling(weight: np.ndarray, size: int, bias: np.ndarray | None) -> np.ndarray:
     """Return a weight in order without the channels of zeros, in filter and bias, that fill up its last block."""
-    zero = ~weight.reshape(len(weight), -1).any(1)
+    zero = np.equal(np.abs(weight).reshape(len(weight), -1).max(axis=1), 0)
     if bias is not None and bias.shape == (len(weight),):
         zero &= bias == 0
     filled = 0
@@ -56,14 +67,15 @@ def without_filling(weight: np.ndarray, size: int, bias: np.ndarray | None) -> n
     return weight[: len(weight) - filled]
 
 
-def _told_by(weight: np.ndarray, groups: int) -> int | None:
-    if weight.ndim != 4 or not weight.size:
+def _told_by(weight: Reordered) -> int | None:
+    if len(weight.shape) != 4 or 0 in weight.shape:
         return None
-    if len(weight) % SIZES[1]:
-        return SIZES[0] if len(weight) % SIZES[0] == 0 else None
-    inputs = weight.shape[1]
-    one_block = inputs == 1 if groups > 1 else inputs < SIZES[0]  # else inputs stand in blocks as well
-    if weight[0].size == 1 or not one_block:
+    channels, inputs = weight.shape[:2]
+    if channels % SIZES[1]:
+        return SIZES[0] if channels % SIZES[0] == 0 else None
+    one_block = inputs == 1 if weight.groups > 1 else inputs < SIZES[0]  # else inputs stand in blocks as well
+    if prod(weight.shape[1:]) == 1 or not one_block:
         return None
-    fit = [size for size in SIZES if not in_order(weight, size).reshape(len(weight), -1).any(1).all()]
+    array = weight.load()
+    fit = [size for size in SIZES if not in_order(array, size).reshape(channels, -1).any(axis=1).all()]
     return fit[0] if len(fit) == 1 else None

@@ -15,7 +15,7 @@ import numpy as np
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import array_of, is_external
 from scalekeys.checkpoints.formats.onnx_model.parsed import Node, NotReadError, all_tensors, shape_of, volume
 from scalekeys.checkpoints.formats.onnx_model.predicted_sizes import PREDICTED
-from scalekeys.checkpoints.formats.onnx_model.scopes import Made, Origin, Scope, Stored
+from scalekeys.checkpoints.formats.onnx_model.scopes import Made, Origin, Stored
 from scalekeys.optional import in_short, require
 
 _MOST_STEPS = 256
@@ -122,7 +122,7 @@ def _refuse(node: Node) -> None:
         raise NotReadError(f"its weight is computed by {node.op}, which has no inputs")
     attributes = node.attributes.values()
     external = any(is_external(tensor) for attribute in attributes for tensor in all_tensors(attribute))
-    if external or any(True for _ in node.bodies()) or node.op.startswith("Cast") and _is_text(node):
+    if external or any(True for _ in node.bodies()) or (node.op.startswith("Cast") and _is_text(node)):
         raise NotReadError(f"its weight is computed by {node.op} in a way that is not evaluated")
 
 

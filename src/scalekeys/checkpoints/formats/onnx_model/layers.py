@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from math import prod
 
 from scalekeys.checkpoints.core.checkpoint import DepthwiseLayer, is_depthwise_shape, layer_of_graph
@@ -56,14 +57,13 @@ def find_layers(program: Program) -> Found:
     CheckpointError
         If values that a weight is computed from are damaged, or functions call one another without end.
     """
-    found, weights = Found(), Weights(program)
-    keys: dict[object, str] = {}
+    found, weights, keys = Found(), Weights(program), _Keys()
     scopes: set[int] = set()
     for scope, node in program.scopes():
         if id(scope) not in scopes:
             scopes.add(id(scope))
             _add_stored(found, scope, keys)
-        if not is_convolution(node) or scope.inside(node):
+        if not is_convolution(node) or scope.called(node):
             continue
         try:
             _add(found, weights, scope, node, keys)
@@ -82,14 +82,12 @@ def _likely_shape(scope: Scope, node: Node) -> tuple[int, ...]:
     return ()
 
 
-def _add_stored(found: Found, scope: Scope, keys: dict[object, str]) -> None:
+def _add_stored(found: Found, scope: Scope, keys: "_Keys") -> None:
     for name, stored in scope.stored.items():
-        if stored.identity not in keys:
-            keys[stored.identity] = _unused(scope.path + name, found)
-            found.stored[keys[stored.identity]] = stored
+        found.stored.setdefault(keys.of(stored.identity, scope.path + name), stored)
 
 
-def _add(found: Found, weights: Weights, scope: Scope, node: Node, keys: dict[object, str]) -> None:
+def _add(found: Found, weights: Weights, scope: Scope, node: Node, keys: "_Keys") -> None:
     """Add the layer of a convolution, or say why it is left out, unless it has one group."""
     operator = operator_of(node)
     group = node.integer("group", 1)
@@ -98,8 +96,7 @@ def _add(found: Found, weights: Weights, scope: Scope, node: Node, keys: dict[ob
     weight = weights.of(operator, scope, node)
     shape, name = weight.info.shape, _layer_name(scope, node, weight)
     reason = operator.unread or _reason(operator, node, shape, group)
-    key = keys.setdefault(weight.identity, "") or _unused(weight.path + weight.name, found)
-    keys[weight.identity] = key
+    key = keys.of(weight.identity, weight.path + weight.name)
     if reason:
         found.left_out.append(LeftOut(name, shape, reason))
     elif is_depthwise_shape(shape) and not operator.transposed and key not in found.layers:
@@ -139,13 +136,20 @@ def _layer_name(scope: Scope, node: Node, weight: Weight) -> str:
     return weight.path + weight.name.removesuffix(".weight")
 
 
-def _unused(key: str, found: Found) -> str:
-    """Return a key that no other tensor has; names in a damaged model may be those of several."""
-    number, free = 1, key
-    while free in found.stored or free in found.weights:
-        number += 1
-        free = f"{key}#{number}"
-    return free
+@dataclass(eq=False)
+class _Keys:
+    """Gives each tensor a key of its own: what a damaged model calls its tensors may be the name of several."""
+
+    _keys: dict[object, str] = field(default_factory=dict)
+    _used: set[str] = field(default_factory=set)
+
+    def of(self, identity: object, wanted: str) -> str:
+        """Return the key of a tensor: the one that is wanted, if no other tensor has it."""
+        if identity not in self._keys:
+            free = next(key for number in count(1) if (key := wanted + f"#{number}" * (number > 1)) not in self._used)
+            self._keys[identity] = free
+            self._used.add(free)
+        return self._keys[identity]
 
 
 def _info(stored: Stored) -> TensorInfo | None:

@@ -144,7 +144,7 @@ def _external_bytes(tensor: Any, model: Path) -> bytes:
     try:
         found = file.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise CheckpointError(f"{model}: its external data {_short(location)} is not a regular file; fetch it again")
+            raise CheckpointError(f"{model}: its external data {_short(location)} is not a regular file; copy it")
         if offset + size > found.st_size:
             raise CheckpointError(
                 f"{file}: is cut short, the values of {_name(tensor)} are not all there; fetch it again"

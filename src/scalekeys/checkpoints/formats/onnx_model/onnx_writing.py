@@ -30,8 +30,8 @@ def write_onnx(path: Path, changes: Sequence[Change], target: Path) -> tuple[str
         tensor = weights[change.key].tensor
         if tensor is None:
             raise CheckpointError(
-                f"{path}: the weight of layer {change.layer!r} is computed, quantised or reordered in the graph, so that "
-                "other filters cannot be stored in its place; keep this layer"
+                f"{path}: the weight of layer {change.layer!r} is quantised, computed, reordered or sparse, so that "
+                "other filters cannot be stored in its place; keep this layer, or convert the model to plain floating point"
             )
         if is_external(tensor):
             _overwrite_outside(model, path, copies, change, tensor)
@@ -56,9 +56,7 @@ def _location(tensor: Any) -> str | bytes:
     return found
 
 
-def _overwrite_outside(
-    model: Any, path: Path, copies: Mapping[str | bytes, Path], change: Change, tensor: Any
-) -> None:
+def _overwrite_outside(model: Any, path: Path, copies: Mapping[str | bytes, Path], change: Change, tensor: Any) -> None:
     """Put filters into a copied file of values, unless another tensor has some of their bytes."""
     location, start, size = external_place(tensor, path)
     file = beside(path, location).resolve()

@@ -20,7 +20,7 @@ def _shapes(arrays: Arrays) -> list[tuple[int, ...]]:
     return [array.shape for array in arrays if array is not None]
 
 
-def _largest(node: Node, arrays: Arrays) -> int:
+def _largest(_: Node, arrays: Arrays) -> int:
     return max(map(volume, _shapes(arrays)), default=1)
 
 
@@ -29,11 +29,11 @@ def _one_by_one(node: Node, arrays: Arrays) -> int:
     return 64 * _sum(node, arrays)
 
 
-def _broadcast(node: Node, arrays: Arrays) -> int:
+def _broadcast(_: Node, arrays: Arrays) -> int:
     return volume(np.broadcast_shapes(*_shapes(arrays)))
 
 
-def _sum(node: Node, arrays: Arrays) -> int:
+def _sum(_: Node, arrays: Arrays) -> int:
     return sum(map(volume, _shapes(arrays)))
 
 
@@ -42,15 +42,15 @@ def _quantised(node: Node, arrays: Arrays) -> int:
     return max(_largest(node, arrays), node.integer("block_size", 0) * max(scales, default=1))
 
 
-def _given_shape(node: Node, arrays: Arrays) -> int:
+def _given_shape(_: Node, arrays: Arrays) -> int:
     return volume(_integers(arrays, 0))
 
 
-def _expanded(node: Node, arrays: Arrays) -> int:
+def _expanded(_: Node, arrays: Arrays) -> int:
     return volume(np.broadcast_shapes(_shapes(arrays)[0], _integers(arrays, 1)))
 
 
-def _tiled(node: Node, arrays: Arrays) -> int:
+def _tiled(_: Node, arrays: Arrays) -> int:
     return volume(_shapes(arrays)[0]) * volume(_integers(arrays, 1))
 
 
@@ -60,17 +60,17 @@ def _padded(node: Node, arrays: Arrays) -> int:
     return prod(max(side, 1) + 2 * max(map(abs, pads), default=0) for side in sides)
 
 
-def _counted(node: Node, arrays: Arrays) -> int:
+def _counted(_: Node, arrays: Arrays) -> int:
     start, limit, step = (float(array.reshape(())) for array in arrays if array is not None)
     return max(1, int((limit - start) / step) + 1)
 
 
-def _gathered(node: Node, arrays: Arrays) -> int:
+def _gathered(_: Node, arrays: Arrays) -> int:
     data, indices = _shapes(arrays)[:2]
     return volume(indices) * volume(data)
 
 
-def _multiplied(node: Node, arrays: Arrays) -> int:
+def _multiplied(_: Node, arrays: Arrays) -> int:
     first, second = _shapes(arrays)[:2]
     return volume(first) * (second[-1] if len(second) > 1 else 1) * volume(second[:-2])
 
@@ -96,8 +96,9 @@ def _table() -> dict[str, _Prediction]:
         "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean "
         "Min Mod Mul Or Pow PRelu Sub Sum Where Xor"
     )
+    every: dict[str, _Prediction] = dict.fromkeys(largest.split(), _largest)
     return (
-        dict.fromkeys(largest.split(), _largest)
+        every
         | dict.fromkeys(broadcast.split(), _broadcast)
         | dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantised)
         | {"Concat": _sum, "ConstantOfShape": _given_shape, "Expand": _expanded, "Tile": _tiled, "Pad": _padded}

@@ -74,6 +74,8 @@ class Program:
     def nodes(self, part: Any) -> tuple[Node, ...]:
         """Return the nodes of a graph or function, read once."""
         if id(part) not in self._nodes:
+            if len(part.node) > _MOST_NODES:
+                raise CheckpointError(f"{self.path}: has {len(part.node)} nodes, which no network has; do not trust it")
             self._nodes[id(part)] = part, nodes_of(part.node)
         return self._nodes[id(part)][1]
 
@@ -86,7 +88,8 @@ class Program:
             self.visited += 1
             self._refuse_bombs(0)
             yield scope, node
-            for inner in scope.inside(node):
+            called = scope.called(node)
+            for inner in scope.bodies(node) if called is None else (called,):
                 yield from self.scopes(inner)
 
     def count(self, depth: int) -> None:
@@ -141,10 +144,13 @@ class Scope:
         self.producers = {name: (node, index) for node in self.nodes for index, name in enumerate(node.outputs) if name}
         self.inputs = {text(entry.name if is_graph else entry) for entry in self.part.input}
         self.stored = self._constants() | (self._initializers() if is_graph else {})
-        self._inside: dict[int, tuple[Scope, ...]] = {}
+        self._called: dict[int, Scope | None] = {}
+        self._bodies: dict[int, tuple[Scope, ...]] = {}
 
     def _initializers(self) -> dict[str, Stored]:
-        dense = {text(tensor.name): Stored(tensor, self.path, text(tensor.name), tensor) for tensor in self.part.initializer}
+        dense = {
+            text(tensor.name): Stored(tensor, self.path, text(tensor.name), tensor) for tensor in self.part.initializer
+        }
         sparse = ((text(tensor.values.name), tensor) for tensor in self.part.sparse_initializer)
         return {name: Stored(tensor, self.path, name, tensor) for name, tensor in sparse} | dense
 
@@ -159,15 +165,14 @@ class Scope:
                         found[node.outputs[0]] = Stored(tensor, self.path, node.outputs[0], attribute)
         return found
 
-    def inside(self, node: Node) -> "tuple[Scope, ...]":
-        """Return the scopes that a node runs: the function that it calls, or its bodies."""
-        if node.position not in self._inside:
+    def called(self, node: Node) -> "Scope | None":
+        """Return the call of a local function that a node is, None where it is an operator."""
+        if node.position not in self._called:
             function = self.program.functions.get((node.domain, node.op, text(node.proto.overload)))
-            scopes = (self._called(node, function),) if function else tuple(self._bodies(node))
-            self._inside[node.position] = scopes
-        return self._inside[node.position]
+            self._called[node.position] = None if function is None else self._call(node, function)
+        return self._called[node.position]
 
-    def _called(self, node: Node, function: Any) -> "Scope":
+    def _call(self, node: Node, function: Any) -> "Scope":
         given = {text(name): (self, value) for name, value in zip(function.input, node.inputs, strict=False) if value}
         defaults = {text(attribute.name): attribute for attribute in function.attribute_proto}
         return Scope(
@@ -180,12 +185,22 @@ class Scope:
             depth=self.depth + 1,
         )
 
-    def _bodies(self, node: Node) -> "Iterator[Scope]":
-        for name, graph in node.bodies():
-            path = f"{self.path}{node.label}/{name}/"
-            yield Scope(
-                self.program, graph, path, self.opsets, outer=self, attributes=self.attributes, depth=self.depth + 1
+    def bodies(self, node: Node) -> "tuple[Scope, ...]":
+        """Return the branches or the body of a loop that a node runs."""
+        if node.position not in self._bodies:
+            self._bodies[node.position] = tuple(
+                Scope(
+                    self.program,
+                    graph,
+                    f"{self.path}{node.label}/{name}/",
+                    self.opsets,
+                    outer=self,
+                    attributes=self.attributes,
+                    depth=self.depth + 1,
+                )
+                for name, graph in node.bodies()
             )
+        return self._bodies[node.position]
 
     def origin(self, name: str) -> Origin:
         """Return where a value comes from.
@@ -204,9 +219,8 @@ class Scope:
                 return scope.stored[name]
             elif name in scope.producers:
                 node, output = scope.producers[name]
-                called = scope.inside(node) if not any(True for _ in node.bodies()) else ()
-                if called:
-                    scope, name = called[0], _output(called[0], output)
+                if called := scope.called(node):
+                    scope, name = called, _output(called, output)
                 elif (node.domain, node.op) == ("", "Identity") and node.inputs:
                     name = node.inputs[0]
                 else:

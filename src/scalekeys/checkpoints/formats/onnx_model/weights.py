@@ -1,7 +1,9 @@
 """The weight of a convolution of an ONNX graph: stored, handed on, computed, quantised, or in another layout."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any, TypeAlias
 
@@ -9,7 +11,13 @@ import numpy as np
 from torch import Tensor
 
 from scalekeys.checkpoints.core.inventory import TensorInfo, counted, is_floating
-from scalekeys.checkpoints.formats.onnx_model.blocked import LAYOUT, block_size, in_order, without_filling
+from scalekeys.checkpoints.formats.onnx_model.blocked import (
+    LAYOUT,
+    Reordered,
+    block_size,
+    in_order,
+    without_filling,
+)
 from scalekeys.checkpoints.formats.onnx_model.constants import Evaluator, steps_to
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import array_of, as_torch, type_of
 from scalekeys.checkpoints.formats.onnx_model.operators import NCHWC, Operator
@@ -90,10 +98,11 @@ class Weights:
             raise NotReadError(f"its {node.op} has no weight")
         convolution = _Convolution(operator, scope, node, scope.origin(name))
         plain = operator.zero_point is None and operator.layout == "oihw"
-        return self._stored(convolution) if plain and _is_stored(convolution.origin) else self._computed(convolution)
+        if plain and isinstance(convolution.origin, Stored):
+            return self._stored(convolution.origin)
+        return self._computed(convolution)
 
-    def _stored(self, convolution: _Convolution) -> Weight:
-        stored = convolution.origin
+    def _stored(self, stored: Stored) -> Weight:
         dense = not hasattr(stored.tensor, "indices")
         dtype = type_of(stored.tensor if dense else stored.tensor.values).name
         _check_type(dtype)
@@ -107,17 +116,16 @@ class Weights:
         )
 
     def _computed(self, convolution: _Convolution) -> Weight:
-        scope, node, operator = convolution.scope, convolution.node, convolution.operator
         array, notes = self._arranged(convolution, self._evaluator)
         _check_type(array.dtype.name)
         leaf = _named_by(convolution, array.size)
         return Weight(
-            (operator.layout, convolution.origin.identity, *_quantisation(convolution)),
-            leaf.path if leaf else scope.path,
+            (convolution.operator.layout, convolution.origin.identity, *_quantisation(convolution)),
+            leaf.path if leaf else convolution.scope.path,
             _name(convolution, leaf),
             TensorInfo(array.shape, "float64" if array.dtype == np.float64 else "float32"),
             lambda: as_torch(self._arranged(convolution, Evaluator(self.program.path))[0]),
-            notes=notes if node.outputs else (),
+            notes=notes,
         )
 
     def _arranged(self, convolution: _Convolution, evaluator: Evaluator) -> _Arranged:
@@ -142,7 +150,9 @@ class Weights:
         ordered = in_order(array, size)
         kept = without_filling(ordered, size, evaluator.array(bias) if bias else None)
         filling = len(ordered) - len(kept)
-        note = f"has {counted(filling, 'filter')} of zeros at its end, taken for what fills up a block of {size} channels"
+        note = (
+            f"has {counted(filling, 'filter')} of zeros at its end, taken for what fills up a block of {size} channels"
+        )
         return kept, (note,) if filling else ()
 
     def _size_of_blocks(self) -> int:
@@ -150,18 +160,14 @@ class Weights:
             self._block = block_size(self._blocked())
         return self._block
 
-    def _blocked(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Yield the reordered weights of a model, with the groups of their convolutions."""
+    def _blocked(self) -> Iterator[Reordered]:
         for scope, node in self.program.scopes():
             if (node.domain, node.op) == (NCHWC, "Conv"):
-                try:
-                    yield self._evaluator.array(scope.origin(node.input(1))), node.integer("group", 1)
-                except NotReadError:  # is said of its own layer
-                    continue
-
-
-def _is_stored(origin: Origin) -> bool:
-    return isinstance(origin, Stored)
+                with suppress(NotReadError):  # is said of the layer itself
+                    origin = scope.origin(node.input(1))
+                    if isinstance(origin, Stored):
+                        load = partial(self._evaluator.array, origin)
+                        yield Reordered(shape_of(origin.tensor), node.integer("group", 1), load)
 
 
 def _check_type(dtype: str) -> None:
@@ -200,7 +206,7 @@ def _dequantised(convolution: _Convolution, array: np.ndarray, evaluator: Evalua
     zero_point = convolution.given(convolution.operator.zero_point)
     factors = np.ones((), np.float32) if scale is None else evaluator.array(scale)
     (node,) = nodes_of([onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=0)])
-    given = [array, factors.reshape(-1) if factors.size > 1 else factors.reshape(())]
+    given: list[np.ndarray | None] = [array, factors.reshape(-1) if factors.size > 1 else factors.reshape(())]
     given.append(evaluator.array(zero_point) if zero_point else None)
     (weight,) = evaluator.run(node, given, _QUANTISED_SINCE)
     note = "holds whole numbers: nothing in the graph tells the scale of its ConvInteger"
@@ -216,13 +222,16 @@ def _later_scale(convolution: _Convolution) -> Origin | None:
     for node in scope.nodes:
         if node.op == "Cast" and node.inputs[:1] == ends:
             ends = (*ends, *node.outputs)
-    factors = [name for node in scope.nodes if node.op == "Mul" and set(node.inputs) & set(ends) for name in node.inputs]
+    factors = [
+        name for node in scope.nodes if node.op == "Mul" and set(node.inputs) & set(ends) for name in node.inputs
+    ]
     for name in factors:
-        node = scope.producers.get(name, (None, 0))[0]
-        if name not in ends and node is not None and node.op == "Mul" and len(node.inputs) == 2:
-            made = [_made_by(scope, other) for other in node.inputs]
-            if made.count("DynamicQuantizeLinear") == 1:
-                return scope.origin(node.inputs[1 - made.index("DynamicQuantizeLinear")])
+        if name in ends or name not in scope.producers:
+            continue
+        product, _ = scope.producers[name]
+        made = [_made_by(scope, other) for other in product.inputs]
+        if product.op == "Mul" and len(made) == 2 and made.count("DynamicQuantizeLinear") == 1:
+            return scope.origin(product.inputs[1 - made.index("DynamicQuantizeLinear")])
     return None
 
 
