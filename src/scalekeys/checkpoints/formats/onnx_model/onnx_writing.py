@@ -31,7 +31,7 @@ def write_onnx(path: Path, changes: Sequence[Change], target: Path) -> tuple[str
         if tensor is None:
             raise CheckpointError(
                 f"{path}: the weight of layer {change.layer!r} is quantised, computed, reordered or sparse, so that "
-                "other filters cannot be stored in its place; keep this layer, or convert the model to plain floating point"
+                "other filters cannot be stored in its place; keep this layer, or give the model before quantisation"
             )
         if is_external(tensor):
             _overwrite_outside(model, path, copies, change, tensor)

@@ -148,11 +148,9 @@ class Scope:
         self._bodies: dict[int, tuple[Scope, ...]] = {}
 
     def _initializers(self) -> dict[str, Stored]:
-        dense = {
-            text(tensor.name): Stored(tensor, self.path, text(tensor.name), tensor) for tensor in self.part.initializer
-        }
-        sparse = ((text(tensor.values.name), tensor) for tensor in self.part.sparse_initializer)
-        return {name: Stored(tensor, self.path, name, tensor) for name, tensor in sparse} | dense
+        named = [(text(tensor.values.name), tensor) for tensor in self.part.sparse_initializer]
+        named += [(text(tensor.name), tensor) for tensor in self.part.initializer]
+        return {name: Stored(tensor, self.path, name, tensor) for name, tensor in named}
 
     def _constants(self) -> dict[str, Stored]:
         found = {}

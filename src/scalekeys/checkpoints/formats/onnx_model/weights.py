@@ -176,11 +176,14 @@ def _check_type(dtype: str) -> None:
 
 
 def _name(convolution: _Convolution, leaf: Stored | None) -> str:
-    """Return what to call a computed weight; onnxruntime keeps the name of the bias alone when it reorders both."""
+    """Return what to call a computed weight, by the habits of onnxruntime.
+
+    It names a quantised tensor after the tensor, and keeps the name of the bias alone when it reorders weight and bias.
+    """
     bias = convolution.node.input(_BIAS)
     if convolution.operator.layout == "blocks" and bias.endswith(".bias"):
         return bias.removesuffix(".bias")
-    return leaf.name if leaf else convolution.node.input(convolution.operator.weight)
+    return leaf.name.removesuffix("_quantized") if leaf else convolution.node.input(convolution.operator.weight)
 
 
 def _named_by(convolution: _Convolution, size: int) -> Stored | None:
@@ -206,7 +209,7 @@ def _dequantised(convolution: _Convolution, array: np.ndarray, evaluator: Evalua
     zero_point = convolution.given(convolution.operator.zero_point)
     factors = np.ones((), np.float32) if scale is None else evaluator.array(scale)
     (node,) = nodes_of([onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=0)])
-    given: list[np.ndarray | None] = [array, factors.reshape(-1) if factors.size > 1 else factors.reshape(())]
+    given: list[np.ndarray | None] = [array, factors.reshape(() if factors.size == 1 else -1)]
     given.append(evaluator.array(zero_point) if zero_point else None)
     (weight,) = evaluator.run(node, given, _QUANTISED_SINCE)
     note = "holds whole numbers: nothing in the graph tells the scale of its ConvInteger"
@@ -222,10 +225,8 @@ def _later_scale(convolution: _Convolution) -> Origin | None:
     for node in scope.nodes:
         if node.op == "Cast" and node.inputs[:1] == ends:
             ends = (*ends, *node.outputs)
-    factors = [
-        name for node in scope.nodes if node.op == "Mul" and set(node.inputs) & set(ends) for name in node.inputs
-    ]
-    for name in factors:
+    products = [node for node in scope.nodes if node.op == "Mul" and set(node.inputs) & set(ends)]
+    for name in (name for node in products for name in node.inputs):
         if name in ends or name not in scope.producers:
             continue
         product, _ = scope.producers[name]
