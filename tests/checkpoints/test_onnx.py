@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx_inputs import WEIGHT, convolution, save
 from small_network import small_network
 
 from scalekeys.checkpoints import extract
@@ -76,22 +77,6 @@ def test_only_the_depthwise_values_of_another_file_are_read(exported, tmp_path):
         assert torch.equal(layer.filters, other.filters)
 
 
-def convolution(weight, *, name="dw.weight", node="conv", stored=None, extra=(), group=4, op="Conv", **attributes):
-    """Build a model of one convolution around a weight, or around what `stored` and `extra` say."""
-    nodes = [*extra, helper.make_node(op, ["x", name], ["y"], name=node, group=group, **attributes)]
-    info = [helper.make_tensor_value_info(end, TensorProto.FLOAT, None) for end in "xy"]
-    stored = [numpy_helper.from_array(weight, name)] if stored is None else stored
-    return helper.make_model(helper.make_graph(nodes, "graph", info[:1], info[1:], stored))
-
-
-WEIGHT = np.random.default_rng(0).normal(size=(4, 1, 3, 5)).astype(np.float32)
-
-
-def save(model, folder):
-    onnx.save(model, folder / "net.onnx")
-    return folder / "net.onnx"
-
-
 def test_attributes(tmp_path):
     model = convolution(WEIGHT, strides=[2, 2], dilations=[3, 1])
     bank = extract(save(model, tmp_path))
@@ -156,15 +141,17 @@ def test_weights_that_are_handed_on(extra, tmp_path):
     assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0]))
 
 
-def test_computed_weights_are_left_out_and_said_so(tmp_path):
-    extra = [helper.make_node("Add", ["k", "k"], ["w"]), helper.make_node("Identity", ["v"], ["v"])]
+def test_weights_that_are_known_only_when_the_network_runs_are_left_out_and_said_so(tmp_path):
+    extra = [helper.make_node("Mul", ["k", "x"], ["w"]), helper.make_node("Identity", ["v"], ["v"])]
     stored = [numpy_helper.from_array(WEIGHT, "k"), numpy_helper.from_array(WEIGHT, "dw.weight")]
     second = helper.make_node("Conv", ["x", "dw.weight"], ["z"], name="second", group=4)
     model = convolution(None, name="w", node="first", stored=stored, extra=[*extra, second])
     bank = extract(save(model, tmp_path))
     assert [layer.name for layer in bank.layers] == ["dw"]
-    assert bank.notes == ("left out 'first' (the weight of this Conv is computed)",)
-    assert bank.left_out == (LeftOut("first", (), "the weight of this Conv is computed"),)
+    assert bank.notes == ("left out 'first' (its weight depends on the input 'x', which has no value in the file)",)
+    assert bank.left_out == (
+        LeftOut("first", (), "its weight depends on the input 'x', which has no value in the file"),
+    )
 
 
 def test_a_graph_that_runs_in_circles_ends(tmp_path):
@@ -172,7 +159,7 @@ def test_a_graph_that_runs_in_circles_ends(tmp_path):
     model = convolution(None, name="a", stored=[], extra=extra)
     with pytest.raises(
         CheckpointError,
-        match=r"has no depthwise layers to read; left out: 'conv' \(the weight of this Conv is computed\)",
+        match=r"has no depthwise layers to read; left out: 'conv' \(its weight is computed in a circle\)",
     ):
         extract(save(model, tmp_path))
 
@@ -202,18 +189,6 @@ def test_what_is_not_depthwise(group, shape, tmp_path):
     path = save(convolution(np.ones(shape, np.float32), group=group), tmp_path)
     with pytest.raises(CheckpointError, match=r"has no depthwise layers to read; it has 1 convolution with kernel"):
         extract(path)
-
-
-@pytest.mark.parametrize("way", ["dequantised", "ConvInteger"])
-def test_quantised_filters_are_refused_by_name(way, tmp_path):
-    stored = [numpy_helper.from_array(np.ones((4, 1, 3, 3), np.int8), "dw.weight")]
-    if way == "dequantised":
-        extra = [helper.make_node("DequantizeLinear", ["dw.weight", "s"], ["w"])]
-        model = convolution(None, name="w", stored=[*stored, numpy_helper.from_array(np.float32(1), "s")], extra=extra)
-    else:
-        model = convolution(None, stored=stored, op="ConvInteger")
-    with pytest.raises(CheckpointError, match="layer 'dw' holds int8 values, not floating-point filters"):
-        extract(save(model, tmp_path))
 
 
 def with_external(folder, *, location="net.data", offset="0", length=None):

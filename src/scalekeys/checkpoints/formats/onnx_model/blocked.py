@@ -58,7 +58,7 @@ def block_size(weights: Iterable[Reordered]) -> int:
 
 def without_filling(weight: np.ndarray, size: int, bias: np.ndarray | None) -> np.ndarray:
     """Return a weight in order without the channels of zeros, in filter and bias, that fill up its last block."""
-    zero = np.equal(np.abs(weight).reshape(len(weight), -1).max(axis=1), 0)
+    zero = _zero(weight)
     if bias is not None and bias.shape == (len(weight),):
         zero &= bias == 0
     filled = 0
@@ -77,5 +77,16 @@ def _told_by(weight: Reordered) -> int | None:
     if prod(weight.shape[1:]) == 1 or not one_block:
         return None
     array = weight.load()
-    fit = [size for size in SIZES if not in_order(array, size).reshape(channels, -1).any(axis=1).all()]
+    zeros = {size: _zero(in_order(array, size)) for size in SIZES}
+    fit = [size for size, other in (SIZES, SIZES[::-1]) if _is_filled(zeros[size], zeros[other])]
     return fit[0] if len(fit) == 1 else None
+
+
+def _is_filled(zeros: np.ndarray, otherwise: np.ndarray) -> bool:
+    """Tell whether channels of zeros are the filling of the last block; others may be dead if none is otherwise."""
+    only_filling = bool((np.diff(zeros.astype(int)) >= 0).all())
+    return bool(zeros[-1]) and (only_filling or not bool(otherwise.any()))
+
+
+def _zero(weight: np.ndarray) -> np.ndarray:
+    return np.array([not channel.any() for channel in weight])

@@ -232,7 +232,7 @@ class Scope:
 
 def _unknown(scope: Scope, name: str) -> str:
     if name in scope.inputs:
-        return "its weight is an input and has no value in the file"
+        return f"its weight depends on the input {name!r}, which has no value in the file"
     return "nothing in the file gives its weight"
 
 
