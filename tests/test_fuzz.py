@@ -16,7 +16,7 @@ from fuzz.verdict import judge
 from scalekeys.errors import CheckpointError
 
 CASES = 60
-OF_THEIR_OWN = ("torch-old", "pt2", "dcp", "nemo", "atlas")
+OF_THEIR_OWN = ("torch-old", "torchscript", "pt2", "dcp", "nemo", "atlas")
 """Targets whose writers put times, or addresses in memory, into the samples."""
 
 
