@@ -1,5 +1,7 @@
 """Filters of any magnitude: multiplication by a power of two changes nothing but units."""
 
+from functools import lru_cache
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ import scalekeys as sk
 from scalekeys.filters import FilterBank, assign_keys, noise_like, noise_model
 from scalekeys.filters.scaling import in_powers_of_two, norms, power_of_two
 
-CASES = [(torch.float64, -1000), (torch.float64, 990), (torch.float32, -100), (torch.float32, 121)]
+CASES = [(torch.float64, -1000), (torch.float64, 990), (torch.float32, -100)]
 FITS = {
     "l2": {},
     "l1": {"criterion": "l1"},
@@ -27,11 +29,16 @@ def equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool(torch.equal(one.nan_to_num(-9.0), other.nan_to_num(-9.0)))
 
 
-@pytest.mark.parametrize("options", FITS.values(), ids=FITS)
+@lru_cache
+def fit_of(dtype: torch.dtype, name: str) -> sk.Fit:
+    return sk.fit(filters(dtype), **FITS[name])
+
+
+@pytest.mark.parametrize("name", FITS)
 @pytest.mark.parametrize(("dtype", "exponent"), CASES, ids=str)
-def test_a_fit_changes_in_nothing_but_units(dtype, exponent, options):
-    h, factor = filters(dtype), 2.0**exponent
-    fit, scaled = sk.fit(h, **options), sk.fit(h * factor, **options)
+def test_a_fit_changes_in_nothing_but_units(dtype, exponent, name):
+    factor = 2.0**exponent
+    fit, scaled = fit_of(dtype, name), sk.fit(filters(dtype) * factor, **FITS[name])
     for name in ("r2", "sigma", "sigma_error", "alpha", "r2_response", "evidence"):
         assert equal(getattr(scaled, name), getattr(fit, name)), name
     for name in ("coefficients", "offset", "residual_l1", "residual_l2"):

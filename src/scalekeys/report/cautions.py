@@ -100,11 +100,12 @@ def _where_dead(analysis: Analysis) -> list[Caution]:
     most = [f"{layer.name} ({count(layer.dead)} of {count(layer.quality.filters)})" for layer in affected[:_LAYERS]]
     if len(affected) > len(most):
         most.append(f"{plural(len(affected) - len(most), 'other layer')}, which the table of layers lists")
-    text = f"They stand in {count(len(affected))} of {plural(len(summary.layers), 'layer')}: {listed(most)}"
+    share = percent(summary.dead / summary.quality.filters)
+    where = f"{count(len(affected))} of {plural(len(summary.layers), 'layer')}"
+    text = f"Zero or negligible: {plural(summary.dead, 'filter')} ({share}), in {where}: {listed(most)}"
     whole = sum(layer.dead == layer.quality.filters for layer in affected)
     text += f". Dead throughout: {plural(whole, 'layer')}." if whole else "."
-    head = f"{plural(summary.dead, 'dead filter')} ({percent(summary.dead / summary.quality.filters)})"
-    return [Caution(head, text)]
+    return [Caution("Where the dead filters stand", text)]
 
 
 def _three_taps(analysis: Analysis) -> list[Caution]:

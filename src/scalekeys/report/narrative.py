@@ -48,9 +48,7 @@ def lead(summary: Summary) -> str:
     control = f"; noise of the same norms reaches {percent(quality.control_share_explained)}"
     rest = f"{percent(1 - quality.share_explained)} is not explained."
     if summary.dead:
-        rest += (
-            f" {plural(summary.dead, 'filter')} {'is' if summary.dead == 1 else 'are'} dead and counted nowhere else."
-        )
+        rest += f" All shares and medians leave out {plural(summary.dead, 'dead filter')}."
     return f"{what} {explains}{control if quality.control_share_explained is not None else ''}. {rest}"
 
 
