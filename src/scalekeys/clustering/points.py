@@ -212,7 +212,8 @@ def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
     points = Points(tuple(chosen), window, spec)
     filters = sum(len(segment.layer) for segment in chosen)
     if not len(points):
-        raise FilterError(f"none of the {filters} filters can be clustered: all are constant, negligible or not finite")
+        negligible = ", negligible" if any(bool(segment.negligible.any()) for segment in chosen) else ""
+        raise FilterError(f"none of the {filters} filters can be clustered: all are constant{negligible} or not finite")
     if len(points) < spec.k:
         raise FilterError(f"cannot find {spec.k} keys in {len(points)} usable filters of {filters}; ask for fewer")
     return points
