@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -176,7 +177,7 @@ def test_dead_filters_change_no_figure_of_the_others():
     ]
     without, beside = (summarize(sk.fit(bank), sk.fit(sk.noise_like(bank))) for bank in banks)
     assert beside.dead == 21
-    assert beside.layers[0].quality == without.layers[0].quality
+    assert asdict(beside.layers[0].quality) == pytest.approx(asdict(without.layers[0].quality), rel=1e-9)
     assert (beside.layers[2].quality.fitted, beside.layers[2].quality.median_r2) == (0, None)
     assert beside.quality.fitted == 15
     text = ParsedPage(render_report(sk.fit(banks[1]), sk.fit(sk.noise_like(banks[1])))).text
