@@ -37,7 +37,8 @@ def cluster(
     Parameters
     ----------
     filters : FilterBank, sequence of FilterBank, or Tensor or array of shape (..., rows, cols)
-        The filters of one network or of many. Those that are constant or not finite are left out.
+        The filters of one network or of many. Those that are constant, negligible (:attr:`scalekeys.Fit.dead`) or not
+        finite are left out.
     k : int
         Number of keys; :func:`scalekeys.choose_k` recommends one.
     seed, restarts : int

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from scalekeys.errors import FilterError
+from scalekeys.filters.dead import negligible_filters
 from scalekeys.shapes import FilterStack, as_float_tensor
 
 
@@ -24,6 +27,9 @@ class LayerFilters:
         Taken from the graph; None where the source holds weights only.
     depth : int
         Position among the depthwise layers of the network, from 0 at the input.
+    floor : float or None
+        The binary logarithm of the norm below which a filter of this layer is negligible, where it is known from the
+        whole network (:func:`scalekeys.filters.dead.floors`); by default the bank of the layer decides.
     """
 
     name: str
@@ -31,6 +37,7 @@ class LayerFilters:
     stride: int | None = None
     dilation: int | None = None
     depth: int = 0
+    floor: float | None = None
 
     def __post_init__(self) -> None:
         if self.filters.ndim != 3:
@@ -122,6 +129,21 @@ class FilterBank:
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """The kernel sizes that occur, as (rows, cols), largest first."""
         return tuple(sorted({layer.size for layer in self.layers}, reverse=True))
+
+    @cached_property
+    def negligible(self) -> Bool[Tensor, "filters"]:
+        """Which filters are not zero, but negligible beside the others of the network; shape (filters,).
+
+        :mod:`scalekeys.filters.dead` says when.
+
+        Examples
+        --------
+        >>> filters = torch.ones(5, 3, 3)
+        >>> filters[2] *= 1e-9
+        >>> FilterBank.from_tensor(filters).negligible
+        tensor([False, False,  True, False, False])
+        """
+        return negligible_filters(self.layers)
 
     def of_size(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Stack the filters of one kernel size.

@@ -17,7 +17,7 @@ from scalekeys.fitting.search import families_for
 from scalekeys.fitting.shared import group_labels, labels_of, shared_parameters, unshared
 from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
-from scalekeys.fitting.targets import prepare
+from scalekeys.fitting.targets import STATUSES, prepare
 from scalekeys.scalespace import Window
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
@@ -186,7 +186,7 @@ def _assigned(families: Sequence[str] | np.ndarray, bank: FilterBank, spec: FitS
     assigned = torch.tensor([known[name] for name in names], dtype=torch.long)
     for size in bank.sizes if bool((assigned < 0).any()) else ():
         stack, positions = bank.of_size(size)
-        nameless = (assigned[positions] < 0) & (prepare(stack).status.cpu() == 0)
+        nameless = (assigned[positions] < 0) & (prepare(stack).status.cpu() == 0) & ~bank.negligible[positions]
         if nameless.any():
             raise ModelError(f"families has no name for filter {int(positions[nameless][0])}; name one of the model")
     return assigned
@@ -220,11 +220,16 @@ def _measure_bank(bank: FilterBank, family: Tensor, parameters: Tensor, spec: Fi
 
 
 def _size_by_size(bank: FilterBank, one_size: Callable[[Tensor, Tensor], StackFit]) -> StackFit:
-    """Work on each kernel size by itself, and put the results back in the order of the bank."""
+    """Work on each kernel size by itself, and put the results back in the order of the bank.
+
+    A negligible filter is taken for zero.
+    """
     parts, positions = [], []
     for size in bank.sizes:
         stack, position = bank.of_size(size)
-        parts.append(one_size(stack, position))
+        negligible = bank.negligible[position].to(stack.device)
+        part = one_size(stack.masked_fill(negligible[:, None, None], 0.0), position)
+        parts.append(replace(part, status=part.status.masked_fill(negligible, STATUSES.index("negligible"))))
         positions.append(position)
     order = torch.argsort(torch.cat(positions))
     joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(StackFit)}

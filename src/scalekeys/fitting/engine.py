@@ -42,8 +42,8 @@ class StackFit:
         ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength.
     coefficients : Tensor, shape (filters, components)
         Of the components of the family; zero beyond the last.
-    offset, r2, r2_response, residual_l1, residual_l2, energy : Tensor, shape (filters,)
-        ``energy`` is the sum of squares of the centred filter. ``r2_response`` is NaN but for the criterion `response`.
+    offset, r2, r2_response, residual_l1, residual_l2, norm : Tensor, shape (filters,)
+        ``norm`` is the l2 norm of the centred filter. ``r2_response`` is NaN but for the criterion `response`.
     scale_error : Tensor, shape (filters, 2)
         Standard errors of the scales.
     scale_status : Tensor of int64, shape (filters, 2)
@@ -60,7 +60,7 @@ class StackFit:
     r2_response: Float[Tensor, "filters"]
     residual_l1: Float[Tensor, "filters"]
     residual_l2: Float[Tensor, "filters"]
-    energy: Float[Tensor, "filters"]
+    norm: Float[Tensor, "filters"]
     scale_error: Float[Tensor, "filters 2"]
     scale_status: Int[Tensor, "filters 2"]
     status: Int[Tensor, "filters"]
@@ -163,7 +163,7 @@ def measure(
         r2_response=found.responses,
         residual_l1=torch.where(flat_filter, 0.0, found.sums * norm),
         residual_l2=torch.where(flat_filter, 0.0, found.left.sqrt() * norm),
-        energy=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm.square()),
+        norm=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm),
         scale_error=found.error,
         scale_status=found.word,
         status=status,
