@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scalekeys.filters.bank import FilterBank
+from scalekeys.threads import one_thread
 
 _NUMBERS = 2  # mean and norm
 _AT_ONCE = 16_384  # filters, whose float64 copies bound the memory
@@ -109,6 +110,7 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
     return FilterBank(control.layers, model="random control")
 
 
+@one_thread()
 def _imitation(filters: Tensor, noise: Tensor) -> Tensor:
     """Give the noise the means and norms of filters; return filters that do not vary as they are."""
     values = filters.to(torch.float64)
