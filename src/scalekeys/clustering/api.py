@@ -13,6 +13,7 @@ from scalekeys.clustering.search import search
 from scalekeys.clustering.spec import ClusterSpec, Sizes, Symmetry, Weighting, parse_spec
 from scalekeys.filters import FilterBank
 from scalekeys.shapes import ArrayLike
+from scalekeys.threads import one_thread
 
 FINALISTS = 3
 """Solutions of the search that are refined on all filters."""
@@ -122,6 +123,7 @@ def cluster(
     return cluster_banks(as_banks(filters), spec, progress)
 
 
+@one_thread()
 def cluster_banks(
     banks: tuple[FilterBank, ...], spec: ClusterSpec, progress: Callable[[int], None] | None = None
 ) -> Keys:

@@ -14,6 +14,7 @@ from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
 from scalekeys.filters.scaling import in_powers_of_two, power_of_two
 from scalekeys.filters.window import Size, in_window
 from scalekeys.shapes import ArrayLike, FilterStack, as_float_tensor
+from scalekeys.threads import one_thread
 
 _NUMBERS = 3  # a factor, an offset and which key
 _NO_KEY = 1e-9  # norm below which nothing of a key of norm 1 is left in a window
@@ -121,7 +122,8 @@ def assign_keys(
         names = MASTER_KEY_FAMILIES if keys is None else [f"key {number}" for number in range(1, len(values) + 1)]
     if len(names) != len(values):
         raise FilterError(f"got {len(names)} names for {len(values)} keys")
-    parts = [_assign(layer.filters, values) for layer in bank]
+    with one_thread():
+        parts = [_assign(layer.filters, values) for layer in bank]
     index, amplitude, offset, r2 = (torch.cat(columns) for columns in zip(*parts, strict=True))
     none = bank.negligible
     index, amplitude, r2 = (

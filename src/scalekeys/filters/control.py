@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.scaling import in_powers_of_two, power_of_two
+from scalekeys.threads import one_thread
 
 _NUMBERS = 2  # mean and norm
 _AT_ONCE = 16_384  # filters, whose float64 copies bound the memory
@@ -113,6 +114,7 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
     return FilterBank(control.layers, model="random control")
 
 
+@one_thread()
 def _imitation(filters: Tensor, noise: Tensor) -> Tensor:
     """Give the noise the means and norms of filters; return filters that do not vary as they are."""
     values, exponent = in_powers_of_two(filters)
