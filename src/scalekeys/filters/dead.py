@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scalekeys.filters.scaling import in_powers_of_two
 from scalekeys.shapes import FilterStack
+from scalekeys.threads import one_thread
 
 if TYPE_CHECKING:
     from scalekeys.filters.bank import LayerFilters
@@ -25,6 +26,7 @@ _LAYERS_ABOVE = 1 / 4  # ... and the level that this share of the layers of a ne
 _AT_ONCE = 16_384  # filters, whose float64 copies bound the memory
 
 
+@one_thread()
 def layer_level(filters: FilterStack) -> float:
     """Return the level of a layer: the norm, as a binary logarithm, that its twentieth largest part reaches.
 
@@ -65,6 +67,7 @@ def floors(levels: Sequence[float]) -> list[float]:
     return [share + (level if abs(level - whole) <= -share else whole) for level in levels]
 
 
+@one_thread()
 def negligible_filters(layers: Sequence["LayerFilters"]) -> Bool[Tensor, "filters"]:
     """Mark the filters of a network that are negligible, though not zero.
 
