@@ -1,4 +1,4 @@
-"""The convolutions of TensorFlow Lite graphs: which are depthwise, what they are called, and why others are left out."""
+"""The convolutions of TensorFlow Lite graphs: which are depthwise, their names, and why others are left out."""
 
 import re
 from collections.abc import Iterator, Sequence

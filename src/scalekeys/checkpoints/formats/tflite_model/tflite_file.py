@@ -1,4 +1,4 @@
-"""``.tflite``: convolutions of the graph, with their strides and dilations, in its order; integers times their scale."""
+"""``.tflite``: convolutions of the graph, with their strides and dilations, in its order; integers as numbers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
 from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Subgraph, read_graph
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, dtype_of, size_fault
@@ -80,9 +81,7 @@ def open_tflite(path: Path, *, weights: str | None = None) -> Checkpoint:
     def load(key: str) -> Tensor:
         return found[key].load()
 
-    return Checkpoint(
-        str(path), path.stem, tensors, tuple(layers), load, notes=tuple(notes), left_out=tuple(left_out)
-    )
+    return Checkpoint(str(path), path.stem, tensors, tuple(layers), load, notes=tuple(notes), left_out=tuple(left_out))
 
 
 def _layer(name: str, convolution: Convolution) -> tuple[DepthwiseLayer, tuple[str, ...]]:
@@ -104,7 +103,7 @@ def _named(found: Iterable[Convolution]) -> Iterator[tuple[str, Convolution]]:
     """Yield each convolution with a name that no other has."""
     counts: dict[str, int] = {}
     for convolution in found:
-        yield _unique(convolution.name, counts), convolution
+        yield unique_name(convolution.name, counts), convolution
 
 
 def _others(graphs: Sequence[Subgraph], found: dict[str, _Stored]) -> dict[str, _Stored]:
@@ -115,15 +114,5 @@ def _others(graphs: Sequence[Subgraph], found: dict[str, _Stored]) -> dict[str, 
         for tensor in graph.tensors:
             if tensor.content is not None and id(tensor) not in used and not size_fault(tensor):
                 axes = tuple(range(len(tensor.shape)))
-                others[_unique(tensor.name, counts)] = _Stored(Weight(tensor, tensor), axes)
+                others[unique_name(tensor.name, counts)] = _Stored(Weight(tensor, tensor), axes)
     return others
-
-
-def _unique(name: str, counts: dict[str, int]) -> str:
-    """Return a name, with a number behind where it has been given before."""
-    unique = name
-    while unique in counts:
-        counts[name] += 1
-        unique = f"{name}_{counts[name]}"
-    counts[unique] = 1
-    return unique

@@ -1,4 +1,4 @@
-"""TensorFlow Lite files as plain values: the flatbuffer is read once, and nothing that it claims is believed unchecked."""
+"""TensorFlow Lite files as plain values: the flatbuffer is read once, and everything that it claims is checked."""
 
 import mmap
 from collections.abc import Sequence
@@ -172,7 +172,7 @@ class _Reader:
         if number >= self._model.OperatorCodesLength():
             raise ValueError(f"there is no kind {number} of operators")
         code = self._model.OperatorCodes(number)
-        kind = self._kinds.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "an unknown operator")
+        kind: str = self._kinds.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "an unknown operator")
         if kind != "CUSTOM":
             return kind
         name = code.CustomCode() or b""
