@@ -12,6 +12,7 @@ from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
 
 _DEPTHWISE_CLASS = re.compile(r"(depthwise|separable)_?conv(olution)?_?[123]d", re.IGNORECASE)
 _CONVOLUTION_CLASS = re.compile(r"conv(olution)?_?[123]d", re.IGNORECASE)
+_GIVEN_BY_KERAS = re.compile(r"conv[123]d(_transpose)?(_\d+)?")
 _TRANSPOSED_CLASS = re.compile(r"transpose|deconv", re.IGNORECASE)
 _DEPTHWISE_NAME = re.compile(r"depthwise|separable_?conv|dw_?conv|depth_?conv|(^|[^a-z])dw([^a-z]|$)", re.IGNORECASE)
 _MAIN_KERNELS = ("kernel", "W", "0")
@@ -59,13 +60,13 @@ def _kind(weight: StoredWeight, config: LayerConfig | None, version: int) -> Rol
     if weight.variable.isdecimal() or weight.variable.endswith(_MAIN_KERNELS):
         if config and _CONVOLUTION_CLASS.search(config.class_name):
             return _by_configuration(weight, config)
-        own = weight.layer[-1] if weight.layer and not weight.names else ""  # version 3 writes the class of the layer
-        if _DEPTHWISE_CLASS.search(own):
-            return Role(is_depthwise=weight.variable == "0")
-        if _CONVOLUTION_CLASS.search(own):
-            return Role() if _TRANSPOSED_CLASS.search(own) else _ordinary_or_grouped(weight)
         if 0 < version < 3 and weight.names:  # whose depthwise kernels are called so
             return _ordinary_or_grouped(weight)
+        for name in (*weight.layer[-1:], weight.title):  # which are classes, unless the user has given a name
+            if _DEPTHWISE_CLASS.search(name):
+                return Role(is_depthwise=weight.variable in _MAIN_KERNELS)
+            if _GIVEN_BY_KERAS.fullmatch(name):
+                return Role() if _TRANSPOSED_CLASS.search(name) else _ordinary_or_grouped(weight)
     return _by_name(weight)
 
 
@@ -107,7 +108,7 @@ def _by_name(weight: StoredWeight) -> Role:
 
 def _names_depthwise(weight: StoredWeight) -> bool:
     """Tell whether the name of a layer, or that of its class, says that it is depthwise."""
-    own = (*weight.names[:1], weight.label.rpartition("/")[2], *weight.layer[-1:])
+    own = (weight.title, weight.label.rpartition("/")[2], *weight.layer[-1:])
     return any(_DEPTHWISE_NAME.search(name) or _DEPTHWISE_CLASS.search(name) for name in own)
 
 

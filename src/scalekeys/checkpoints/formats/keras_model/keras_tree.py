@@ -1,5 +1,6 @@
 """What an HDF5 file of Keras holds: its weights by layer, in the order of the network. No link is followed."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, prod
@@ -20,6 +21,7 @@ _ROOT = "model_weights"
 _OPTIMIZERS = ("optimizer", "optimizer_weights")
 _DEEPEST = 100
 _UNPACKS_TO, _SMALL = 64, 2**24  # constants pack well; a bomb of zeros packs by the thousand, and is large
+_NUMBER = re.compile(r"_\d+\Z")
 _Path = tuple[str, ...]
 
 
@@ -37,8 +39,8 @@ class StoredWeight:
         What it is called in its layer; a number in files of version 3.
     names : tuple of str
         What its layer can be called in a configuration, the likeliest first; none in files of version 3.
-    label : str
-        What its layer is called in tables.
+    label, title : str
+        What its layer is called in tables, and what it calls itself.
     shape, dtype
         Of its values, as they are stored.
     fault : str
@@ -50,6 +52,7 @@ class StoredWeight:
     variable: str
     names: tuple[str, ...]
     label: str
+    title: str
     shape: tuple[int, ...] = ()
     dtype: str = ""
     fault: str = ""
@@ -99,6 +102,7 @@ class _Walk:
         self._ranks: dict[_Path, int] = {}
         self._layers: set[_Path] = set()
         self._titles = dict(titles)
+        self._described = frozenset(titles)
 
     def weights(self) -> Iterator[StoredWeight]:
         root, start = self._file["/"], ""
@@ -144,41 +148,50 @@ class _Walk:
         """Return the names in a group, by its list of them, by the time of their creation, or by habits of naming."""
         names = [name for name in group if name != VARIABLES]
         tracked = group.id.get_create_plist().get_link_creation_order()
-        listed = not tracked and path and path[-1] in (LIST, _FIRST_LIST)  # saved one after the other
+        if not tracked:
+            names.sort(key=network_order)
+        if not tracked and path and path[-1] in (LIST, _FIRST_LIST):
+            names = self._as_saved(group, names)
+        names.sort(key=lambda name: self._ranks.get((*path, name), inf))
+        return [VARIABLES, *names] if VARIABLES in group else names
 
-        def key(place: int) -> tuple[Any, ...]:
-            name = names[place]
-            rank = self._ranks.get((*path, name), inf)
-            if tracked:
-                return rank, place, ()
-            if listed and isinstance(group.get(name, getlink=True), self._h5py.HardLink):
-                return rank, self._h5py.h5o.get_info(group.id, name.encode()).addr, ()
-            return rank, 0, network_order(name)
+    def _as_saved(self, group: Any, names: Sequence[str]) -> list[str]:
+        """Sort the layers of a list, which were saved one after the other, by their places in the file.
 
-        ordered = [names[place] for place in sorted(range(len(names)), key=key)]
-        return [VARIABLES, *ordered] if VARIABLES in group else ordered
+        Layers of one class are numbered. A layer that stands before one with a lower number fills a gap in the file.
+        """
+        last: dict[str, int] = {}
+        places = {}
+        for name in names:
+            class_name = _NUMBER.sub("", name)
+            hard = isinstance(group.get(name, getlink=True), self._h5py.HardLink)
+            place = self._h5py.h5o.get_info(group.id, name.encode()).addr if hard else 0
+            places[name] = last[class_name] = max(last.get(class_name, 0), place)
+        return sorted(names, key=places.__getitem__)
 
     def _weight(self, start: str, path: _Path, found: Any) -> StoredWeight:
         key, variable = start + "/".join(path), path[-1].partition(":")[0]
         owner = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self._layers), ())
         if owner:
             inner = path[len(owner) : -1]
-            layer = inner if _holds(inner, owner) else (*owner, *inner)
+            start_of_owner = _found_in(inner, owner)
+            layer = (*owner, *inner) if start_of_owner is None else inner[start_of_owner:]
             names = (*reversed(inner), "/".join(inner), "/".join(owner))
-            weight = StoredWeight(key, layer, variable, names, "/".join(layer))
+            weight = StoredWeight(key, layer, variable, names, "/".join(layer), layer[-1])
         else:
             parts = path[:-2] if path[-2:-1] == (VARIABLES,) else path[:-1]
             layer = tuple(LIST if part == _FIRST_LIST else part for part in parts)
-            weight = StoredWeight(key, layer, variable, (), self._label(parts) or variable)
+            weight = StoredWeight(key, layer, variable, (), self._label(parts) or variable, self._titles.get(parts, ""))
         return _described(weight, found, self._file) if isinstance(found, self._h5py.Dataset) else _unfollowed(weight)
 
     def _label(self, parts: _Path) -> str:
-        """Call a layer in a list by its own name, and one that is an attribute by that of the attribute."""
+        """Call a layer by its own name; one that is an attribute and not in the configuration, by the attribute."""
         shown = []
         for place, part in enumerate(parts):
             if part not in (LIST, _FIRST_LIST):
-                in_list = place > 0 and parts[place - 1] in (LIST, _FIRST_LIST)
-                shown.append(self._titles.get(parts[: place + 1], part) if in_list else part)
+                own = parts[: place + 1]
+                is_named = parts[place - 1 : place] in ((LIST,), (_FIRST_LIST,)) or own in self._described
+                shown.append(self._titles.get(own, part) if is_named else part)
         return "/".join(shown)
 
 
@@ -193,8 +206,9 @@ def _names(group: Any, attribute: str) -> list[str]:
     return found
 
 
-def _holds(path: Sequence[str], part: Sequence[str]) -> bool:
-    return any(tuple(path[start : start + len(part)]) == tuple(part) for start in range(len(path)))
+def _found_in(path: _Path, part: _Path) -> int | None:
+    """Return where a path holds another one."""
+    return next((start for start in range(len(path)) if path[start : start + len(part)] == part), None)
 
 
 def _unfollowed(weight: StoredWeight) -> StoredWeight:
@@ -207,7 +221,7 @@ def _described(weight: StoredWeight, dataset: Any, file: Any) -> StoredWeight:
         stored = dataset.dtype
     except TypeError:  # types of HDF5 that NumPy does not have
         return replace(weight, shape=shape, fault="its values are of an unknown type")
-    dtype = "bfloat16" if text(dataset.attrs.get("dtype")) == "bfloat16" and stored.itemsize == 2 else stored.name
+    dtype = "bfloat16" if stored.kind == "V" and stored.itemsize == 2 else stored.name  # opaque bytes to HDF5
     return replace(weight, shape=shape, dtype=dtype, fault=_fault(dataset, shape, stored.itemsize, file))
 
 
