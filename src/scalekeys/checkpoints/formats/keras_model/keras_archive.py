@@ -1,12 +1,14 @@
 """Where the HDF5 file of a Keras model stands: it is the file itself, or a member of a ``.keras`` archive."""
 
 import io
+import mmap
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from scalekeys.checkpoints.formats.keras_model.hdf5_checks import check_heaps
 from scalekeys.checkpoints.formats.torch_zip.zip_records import MAGIC, is_archive, start_of
 from scalekeys.errors import CheckpointError
 from scalekeys.optional import in_short, require
@@ -26,8 +28,13 @@ def is_keras_archive(head: bytes) -> bool:
 
 
 @contextmanager
-def opened_weights(path: Path) -> Iterator[Any]:
+def opened_weights(path: Path, *, is_checked: bool = False) -> Iterator[Any]:
     """Open the HDF5 file of a Keras model, and say in one sentence what is wrong with it.
+
+    Parameters
+    ----------
+    is_checked : bool
+        Whether the file has been opened before, so that what HDF5 does not check need not be looked at again.
 
     Raises
     ------
@@ -38,7 +45,7 @@ def opened_weights(path: Path) -> Iterator[Any]:
     """
     h5py = require("h5py", extra="keras")
     try:
-        with _stream(path) as stream, h5py.File(stream, "r") as file:
+        with _stream(path, is_checked=is_checked) as stream, h5py.File(stream, "r") as file:
             yield file
     except CheckpointError:
         raise
@@ -71,9 +78,12 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 @contextmanager
-def _stream(path: Path) -> Iterator[BinaryIO | io.IOBase]:
+def _stream(path: Path, *, is_checked: bool) -> Iterator[BinaryIO | io.IOBase]:
     """Open the bytes of the HDF5 file; HDF5 jumps about in them, so that a packed member is unpacked in memory."""
     with path.open("rb") as file:
+        if not is_checked:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                check_heaps(content)
         if not is_archive(path):
             yield file
             return
@@ -86,7 +96,10 @@ def _stream(path: Path) -> Iterator[BinaryIO | io.IOBase]:
                 raise CheckpointError(
                     f"{path}: its packed {_WEIGHTS} claims {member.file_size} bytes; unpack it and give that file"
                 )
-            yield io.BytesIO(_unpacked(archive, member, _LARGEST_UNPACKED))
+            unpacked = _unpacked(archive, member, _LARGEST_UNPACKED)
+            if not is_checked:
+                check_heaps(unpacked)
+            yield io.BytesIO(unpacked)
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:

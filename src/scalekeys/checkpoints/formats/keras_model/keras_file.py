@@ -64,7 +64,7 @@ def open_keras(path: Path, *, weights: str | None = None) -> Checkpoint:
 
     def load(key: str) -> Tensor:
         weight, role = found[key]
-        with opened_weights(path) as file:
+        with opened_weights(path, is_checked=True) as file:
             return in_torch_order(values_of(file, weight), role)
 
     tensors = {key: _info(weight, role) for key, (weight, role) in found.items() if not weight.fault}
