@@ -18,14 +18,14 @@ FOREIGN = {
     "a text file": b"this is not a network\n" * 9,
     "an HTML page": b"<!DOCTYPE html>\n<html><body>404</body></html>",
     "a PNG image": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
-    "an HDF5 file": b"\x89HDF\r\n\x1a\n\x00\x00\x00\x00\x00\x08\x08\x00",
     "a gzip archive": b"\x1f\x8b\x08\x00\x00\x00\x00\x00",
     "a JSON file": b'{"error": "not found"}',
     "a tar archive": bytes(257) + b"ustar\x0000" + bytes(200),
     "a GGUF file": b"GGUF\x03\x00\x00\x00",
     "of an unknown kind": None,
 }
-NAMES = {"model.pth": "PyTorch", "model.safetensors": "safetensors", "model.onnx": "ONNX"}
+NAMES = {"model.pth": "PyTorch", "model.safetensors": "safetensors", "model.onnx": "ONNX", "model.h5": "Keras"}
+NAMES["model.tflite"] = "TensorFlow Lite"
 
 
 def refused(source, match, **options):
@@ -43,13 +43,16 @@ def test_another_kind_of_file_behind_the_name(kind, name, tmp_path):
 
 def test_a_file_of_no_known_kind(tmp_path):
     (tmp_path / "model.dat").write_bytes(bytes(range(200, 256)))
-    refused(tmp_path / "model.dat", "is of an unknown kind, not a file of safetensors, PyTorch or ONNX weights")
+    refused(
+        tmp_path / "model.dat",
+        r"is of an unknown kind, not a file of safetensors, .*PyTorch.* or .* weights; fetch it again",
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_noise_behind_the_name(name, tmp_path):
     (tmp_path / name).write_bytes(bytes(range(200, 256)) * 9)
-    refused(tmp_path / name, rf"{name}: is (damaged|no ONNX model)")
+    refused(tmp_path / name, rf"{name}: is (damaged|no (ONNX|Keras|TensorFlow Lite) model)")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,7 +7,6 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _SIGNATURES = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"%PDF", "a PDF document"),
     (b"GGUF", "a GGUF file"),
@@ -21,7 +20,6 @@ _SIGNATURES = (
     (b"\x7fELF", "a program"),
 )
 _TAR = (257, b"ustar", "a tar archive")
-_TFLITE = (4, b"TFL3", "a TensorFlow Lite model")
 
 
 def foreign_kind(head: bytes) -> str:
@@ -35,9 +33,9 @@ def foreign_kind(head: bytes) -> str:
     for signature, kind in _SIGNATURES:
         if head.startswith(signature):
             return kind
-    for start, signature, kind in (_TAR, _TFLITE):
-        if head[start:].startswith(signature):
-            return kind
+    start, signature, kind = _TAR
+    if head[start:].startswith(signature):
+        return kind
     if re.match(rb"\s*(<!doctype html|<html|<head|<\?xml)", head, re.IGNORECASE):
         return "an HTML page"
     if head.lstrip()[:1] in (b"{", b"["):

@@ -9,7 +9,9 @@ from typing import Protocol, runtime_checkable
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.formats import safetensors_file
 from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
+from scalekeys.checkpoints.formats.keras_model import keras_file
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
+from scalekeys.checkpoints.formats.tflite_model import tflite_file
 from scalekeys.checkpoints.formats.torch_zip import torch_file
 from scalekeys.errors import CheckpointError
 
@@ -43,8 +45,10 @@ class Format:
 
 FORMATS = (
     Format("safetensors", safetensors_file.SUFFIXES, safetensors_file.matches, safetensors_file.open_safetensors),
+    Format("Keras", keras_file.SUFFIXES, keras_file.matches, keras_file.open_keras),
     Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch),
     Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx),
+    Format("TensorFlow Lite", tflite_file.SUFFIXES, tflite_file.matches, tflite_file.open_tflite),
 )
 SUFFIXES = tuple(suffix for format_ in FORMATS for suffix in format_.suffixes)
 

@@ -4,7 +4,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
-from io import BufferedRandom
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 
 MAGIC = b"PK\x03\x04"
@@ -22,7 +22,7 @@ def is_archive(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def start_of(file: BufferedRandom, record: zipfile.ZipInfo) -> int:
+def start_of(file: BufferedRandom | BufferedReader, record: zipfile.ZipInfo) -> int:
     """Return where the bytes of a record start in its archive."""
     file.seek(record.header_offset)
     name, extra = _HEADER.unpack(file.read(_HEADER.size))

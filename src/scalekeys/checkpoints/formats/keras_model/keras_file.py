@@ -1,0 +1,101 @@
+"""``.keras``, ``.weights.h5``, ``.h5``: what Keras saves, of all its versions."""
+
+from collections.abc import Sequence
+from math import inf
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.unique_names import unique_name
+from scalekeys.checkpoints.formats.keras_model.keras_archive import (
+    SIGNATURE,
+    config_of_archive,
+    is_keras_archive,
+    opened_weights,
+)
+from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig, layers_of
+from scalekeys.checkpoints.formats.keras_model.keras_layers import Role, in_torch_order, role_of
+from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight, text, values_of, version_of, weights_in
+from scalekeys.filters import LeftOut
+
+SUFFIXES = (".keras", ".weights.h5", ".h5", ".hdf5")
+
+
+def matches(head: bytes) -> bool:
+    """Tell whether a file starts as an HDF5 file, or as a ``.keras`` archive."""
+    return head.startswith(SIGNATURE) or is_keras_archive(head)
+
+
+def open_keras(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open a Keras model, or weights of one.
+
+    Weights are given in torch's order of axes. The configuration of the model, where there is one, says which layers
+    are depthwise, their strides and dilations and their order; in a file of weights alone, the names of layers do.
+
+    Raises
+    ------
+    MissingExtraError
+        If h5py is not installed.
+    CheckpointError
+        If the file is damaged or cut short, or `weights` is given.
+    """
+    refuse_choice(str(path), weights)
+    with opened_weights(path) as file:
+        described = layers_of(config_of_archive(path) or text(file.attrs.get("model_config")), path)
+        stored = weights_in(file, {layer.path: layer.name for layer in described})
+        version = version_of(file)
+    placed = _placed(stored, described)
+    found = {weight.key: (weight, role_of(weight, config, version)) for weight, config in placed}
+    layers: list[DepthwiseLayer] = []
+    notes: list[str] = []
+    left_out: list[LeftOut] = []
+    names: dict[str, int] = {}
+    for weight, config in placed:
+        role = found[weight.key][1]
+        if role.reason:
+            left_out.append(LeftOut(unique_name(weight.label, names), weight.shape, role.reason))
+        elif role.is_depthwise:
+            layer, said = _layer(unique_name(weight.label, names), weight.key, config)
+            layers.append(layer)
+            notes += said
+
+    def load(key: str) -> Tensor:
+        weight, role = found[key]
+        with opened_weights(path, is_checked=True) as file:
+            return in_torch_order(values_of(file, weight), role)
+
+    tensors = {key: _info(weight, role) for key, (weight, role) in found.items() if not weight.fault}
+    return Checkpoint(str(path), path.stem, tensors, tuple(layers), load, notes=tuple(notes), left_out=tuple(left_out))
+
+
+def _placed(
+    stored: Sequence[StoredWeight], described: Sequence[LayerConfig]
+) -> list[tuple[StoredWeight, LayerConfig | None]]:
+    """Return weights in the order of the configuration, each with what that says of its layer."""
+    by_path = {layer.path: layer for layer in described}
+    by_name = {layer.name: layer for layer in reversed(described)}
+
+    def around(weight: StoredWeight) -> LayerConfig | None:
+        """Return the layer of a weight, or the layer that holds it."""
+        if weight.names:
+            return next((by_name[name] for name in weight.names if name in by_name), None)
+        ends = range(len(weight.layer), 0, -1)
+        return next((by_path[weight.layer[:end]] for end in ends if weight.layer[:end] in by_path), None)
+
+    found = [(weight, around(weight)) for weight in stored]
+    found.sort(key=lambda pair: pair[1].order if pair[1] else inf)
+    return [(weight, layer if weight.names else by_path.get(weight.layer)) for weight, layer in found]
+
+
+def _layer(name: str, key: str, config: LayerConfig | None) -> tuple[DepthwiseLayer, tuple[str, ...]]:
+    if config is None or config.stride is None or config.dilation is None:
+        return DepthwiseLayer(name, key), ()
+    return layer_of_graph(name, key, stride=config.stride, dilation=config.dilation)
+
+
+def _info(weight: StoredWeight, role: Role) -> TensorInfo:
+    shape = in_torch_order(torch.empty(weight.shape, device="meta"), role).shape
+    return TensorInfo(tuple(shape), weight.dtype)

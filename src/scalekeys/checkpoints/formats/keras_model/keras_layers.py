@@ -1,0 +1,127 @@
+"""Which weights of a Keras model are depthwise: its configuration says so, or else the names of layers do."""
+
+import re
+from dataclasses import dataclass
+from math import prod
+
+from torch import Tensor
+
+from scalekeys.checkpoints.core.state_dict import OTHER_AXES
+from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
+from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
+
+_DEPTHWISE_CLASS = re.compile(r"(depthwise|separable)_?conv(olution)?_?[123]d", re.IGNORECASE)
+_CONVOLUTION_CLASS = re.compile(r"conv(olution)?_?[123]d", re.IGNORECASE)
+_GIVEN_BY_KERAS = re.compile(r"conv[123]d(_transpose)?(_\d+)?")
+_TRANSPOSED_CLASS = re.compile(r"transpose|deconv", re.IGNORECASE)
+_DEPTHWISE_NAME = re.compile(r"depthwise|separable_?conv|dw_?conv|depth_?conv|(^|[^a-z])dw([^a-z]|$)", re.IGNORECASE)
+_MAIN_KERNELS = ("kernel", "W", "0")
+_GIVE_MODEL = "give the whole model with its configuration"
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a weight is: depthwise with one of two orders of its axes, or left out for a reason, or neither."""
+
+    is_depthwise: bool = False
+    is_grouped: bool = False
+    reason: str = ""
+
+
+def role_of(weight: StoredWeight, config: LayerConfig | None, version: int) -> Role:
+    """Tell what a weight is.
+
+    Parameters
+    ----------
+    config : LayerConfig or None
+        That of its layer, where the file has one.
+    version : int
+        Of the Keras that has written the file, 0 where that is not known.
+    """
+    sides = weight.shape[:-2]
+    if weight.fault and not weight.shape:
+        return Role(reason=weight.fault)
+    if len(weight.shape) not in (3, 4, 5) or prod(sides) <= 1 or weight.variable.endswith("pointwise_kernel"):
+        return Role()
+    role = _kind(weight, config, version)
+    if role.is_depthwise and weight.shape[-2] == 1 and not role.is_grouped:
+        role = Role(reason="its input has one channel, so that it is an ordinary convolution")
+    reason = role.reason
+    if role.is_depthwise:
+        wrong_type = "" if weight.dtype.startswith(("float", "bfloat")) else f"its weight holds {weight.dtype}"
+        reason = OTHER_AXES.get(len(weight.shape), "") or weight.fault or wrong_type
+    return Role(reason=reason) if reason else role
+
+
+def _kind(weight: StoredWeight, config: LayerConfig | None, version: int) -> Role:
+    """Tell what a weight with the shape of a kernel is, whatever its axes and its type."""
+    if weight.variable.endswith("depthwise_kernel"):
+        return Role(is_depthwise=True)
+    if weight.variable.isdecimal() or weight.variable.endswith(_MAIN_KERNELS):
+        if config and _CONVOLUTION_CLASS.search(config.class_name):
+            return _by_configuration(weight, config)
+        if 0 < version < 3 and weight.names:  # whose depthwise kernels are called so
+            return _ordinary_or_grouped(weight)
+        for name in (*weight.layer[-1:], weight.title):  # which are classes, unless the user has given a name
+            if _DEPTHWISE_CLASS.search(name):
+                return Role(is_depthwise=weight.variable in _MAIN_KERNELS)
+            if _GIVEN_BY_KERAS.fullmatch(name):
+                return Role() if _TRANSPOSED_CLASS.search(name) else _ordinary_or_grouped(weight)
+    return _by_name(weight)
+
+
+def _by_configuration(weight: StoredWeight, config: LayerConfig) -> Role:
+    if _DEPTHWISE_CLASS.search(config.class_name):
+        return Role(is_depthwise=weight.variable in _MAIN_KERNELS)
+    if config.groups <= 1 or _TRANSPOSED_CLASS.search(config.class_name):
+        return Role()
+    if weight.shape[-2] == 1:
+        return Role(is_depthwise=True, is_grouped=True)
+    return Role(
+        reason=f"it is a convolution of {config.groups} groups, and convolutions with one channel a group are read"
+    )
+
+
+def _ordinary_or_grouped(weight: StoredWeight) -> Role:
+    """Judge a kernel of an ordinary convolution whose number of groups is not known."""
+    if weight.shape[-2] > 1 or weight.shape[-1] == 1:
+        return Role()
+    if _names_depthwise(weight):
+        return Role(is_depthwise=True, is_grouped=True)
+    if len(weight.shape) == 3 and not _CONVOLUTION_CLASS.search(weight.label):
+        return Role()
+    return Role(reason=f"it can be depthwise, or the convolution of a one-channel input; {_GIVE_MODEL}")
+
+
+def _by_name(weight: StoredWeight) -> Role:
+    """Judge a kernel of which nothing is known but its name and its shape."""
+    channels, last = weight.shape[-2:]
+    if channels == 1:
+        return _ordinary_or_grouped(weight)
+    named = _names_depthwise(weight)
+    if named and last < channels:
+        return Role(is_depthwise=True)
+    if named or (last == 1 and len(weight.shape) > 3):
+        return Role(reason=f"it can be depthwise or an ordinary convolution; {_GIVE_MODEL}")
+    return Role()
+
+
+def _names_depthwise(weight: StoredWeight) -> bool:
+    """Tell whether the name of a layer, or that of its class, says that it is depthwise."""
+    own = (weight.title, weight.label.rpartition("/")[2], *weight.layer[-1:])
+    return any(_DEPTHWISE_NAME.search(name) or _DEPTHWISE_CLASS.search(name) for name in own)
+
+
+def in_torch_order(values: Tensor, role: Role) -> Tensor:
+    """Return a weight with torch's order of axes; filter m of channel c is output channel c * multiplier + m.
+
+    Examples
+    --------
+    >>> import torch
+    >>> in_torch_order(torch.arange(6).view(1, 1, 3, 2), Role(is_depthwise=True)).flatten()
+    tensor([0, 1, 2, 3, 4, 5])
+    """
+    axes = range(values.ndim)
+    if role.is_depthwise and not role.is_grouped:
+        return values.permute(-2, -1, *axes[:-2]).flatten(0, 1).unsqueeze(1)
+    return values.permute(-1, -2, *axes[:-2]) if values.ndim > 1 else values

@@ -1,0 +1,163 @@
+"""The convolutions of TensorFlow Lite graphs: which are depthwise, their names, and why others are left out."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from scalekeys.checkpoints.core.state_dict import OTHER_AXES
+from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Operator, Subgraph
+from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, constant_integers, weight_of
+
+TORCH_ORDER = {"CONV_2D": (0, 3, 1, 2), "DEPTHWISE_CONV_2D": (3, 0, 1, 2), "CONV_3D": (4, 3, 0, 1, 2)}
+"""Which axes of a stored weight are the filters, the channels of one of them, and the sides of its kernels."""
+
+_OTHERS = re.compile(r"STABLEHLO_CONVOLUTION|CUSTOM .*(conv|edgetpu|ethos).*", re.IGNORECASE | re.DOTALL)
+_ANONYMOUS = re.compile(r"(tfl|arith|std|stablehlo)\.[\w.]*|(const(ant)?|cst)?_?\d*", re.IGNORECASE)
+_TAIL = re.compile(
+    r"(((/separable_conv2d)?/depthwise(_(kernel|weights?))?|/((Depthwise)?Conv2[Dd](Native)?|convolution|kernel|weights?)"
+    r"|\.weight)[_:]?\d*"
+    r"(/(read|ReadVariableOp|resource)[_:]?\d*)*|(/(read|ReadVariableOp|resource)[_:]?\d*)+)(_dequantize)?\Z"
+)
+_DEPTHWISE_TAIL = re.compile(r".*/depthwise[^/]*(/read|/readvariableop)?", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A convolution of a graph.
+
+    Parameters
+    ----------
+    name : str
+        Of its weight or else of its output, without what the converter has put behind; not unique.
+    kind : str
+        Its operator.
+    shape : tuple of int
+        Of its weight, as it is stored.
+    weight : Weight or None
+        None where it cannot be read.
+    reason : str
+        Why it is left out; empty where it is depthwise, or an ordinary convolution.
+    is_depthwise : bool
+        Whether it has one filter for each of several channels.
+    stride, dilation : pair of int or None
+        Along rows and columns.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    weight: Weight | None
+    reason: str
+    is_depthwise: bool
+    stride: tuple[int, int] | None
+    dilation: tuple[int, int] | None
+
+
+def convolutions(graphs: Sequence[Subgraph]) -> Iterator[Convolution]:
+    """Yield the convolutions of all subgraphs in the order in which they run, one for each weight.
+
+    Subgraphs that stand for signatures of one network share its weights by name.
+    """
+    shared: set[tuple[object, ...]] = set()
+    for graph in graphs:
+        used, own = set(), set()
+        for operator in graph.operators:
+            if operator.kind not in TORCH_ORDER:
+                if _OTHERS.fullmatch(operator.kind):
+                    yield _other(graph, operator)
+                continue
+            number = operator.inputs[1] if len(operator.inputs) > 1 else -1
+            identity = _identity(graph, number)
+            if number < 0 or number in used or identity in shared:
+                continue
+            used.add(number)
+            own.add(identity)
+            yield _convolution(graph, operator, number)
+        shared |= own - {()}
+
+
+def _identity(graph: Subgraph, number: int) -> tuple[object, ...]:
+    tensor = graph.tensors[number]
+    return (tensor.name, tensor.buffer, tensor.shape) if tensor.name and tensor.content is not None else ()
+
+
+def _convolution(graph: Subgraph, operator: Operator, number: int) -> Convolution:
+    found = weight_of(graph, number)
+    shape, weight = graph.tensors[number].shape, None if isinstance(found, str) else found
+    is_depthwise, reason = _role(operator, shape, _channels(graph, operator))
+    if isinstance(found, str) and (is_depthwise or reason or 0 in shape):
+        is_depthwise, reason = False, found
+    name = _name(graph, operator, weight.source.name if weight else "", graph.tensors[number].name)
+    dilation = _dilation(graph, operator)
+    return Convolution(name, operator.kind, shape, weight, reason, is_depthwise, operator.stride, dilation)
+
+
+def _other(graph: Subgraph, operator: Operator) -> Convolution:
+    reason = f"it is the operator {operator.kind.removeprefix('CUSTOM ')!r}, which is not read"
+    return Convolution(_name(graph, operator), operator.kind, (), None, reason, False, None, None)
+
+
+def _role(operator: Operator, shape: tuple[int, ...], channels: int | None) -> tuple[bool, str]:
+    """Tell whether a convolution is depthwise, and why it is left out where it is neither depthwise nor ordinary."""
+    order = TORCH_ORDER[operator.kind]
+    if len(shape) != len(order):
+        return False, f"its weight has {len(shape)} axes"
+    filters, inner, *sides = (shape[axis] for axis in order)
+    if 0 in shape or prod(sides) == 1:
+        return False, ""
+    if operator.kind == "DEPTHWISE_CONV_2D":
+        channels = channels or filters // (operator.multiplier or 1)
+    elif channels is None:
+        reason = "the graph does not say how many channels its input has, so that it can be depthwise or ordinary"
+        return False, reason if inner == 1 < filters else ""
+    if channels % inner or filters % max(1, channels // inner):
+        return False, "its filters do not fit the channels of its input"
+    groups = channels // inner
+    if groups == 1:
+        named = operator.kind == "DEPTHWISE_CONV_2D"
+        return False, "its input has one channel, so that it is an ordinary convolution" if named else ""
+    if groups < channels:
+        return False, f"it is a convolution of {groups} groups, and convolutions with one channel a group are read"
+    return len(sides) == 2, OTHER_AXES.get(len(shape), "")
+
+
+def _channels(graph: Subgraph, operator: Operator) -> int | None:
+    """Return how many channels the input of a convolution has, None where the graph leaves that open."""
+    axes = len(TORCH_ORDER[operator.kind])
+    shape = graph.tensors[operator.inputs[0]].shape if operator.inputs[0] >= 0 else ()
+    return shape[-1] if len(shape) == axes and shape[-1] > 0 else None
+
+
+def _dilation(graph: Subgraph, operator: Operator) -> tuple[int, int] | None:
+    """Return the dilation; older converters spread the input over a batch in the place of the kernel over pixels."""
+    before = graph.producers.get(operator.inputs[0])
+    if operator.dilation and before and before.kind == "SPACE_TO_BATCH_ND":
+        block = constant_integers(graph, before)
+        if len(block) == 2 and min(block) > 0:
+            return operator.dilation[0] * block[0], operator.dilation[1] * block[1]
+    return operator.dilation
+
+
+def _name(graph: Subgraph, operator: Operator, *names: str) -> str:
+    """Return the first name that says something: of the weight, or of the output of its operator."""
+    output = graph.tensors[operator.outputs[0]].name if operator.outputs and operator.outputs[0] >= 0 else ""
+    cleaned = (clean_name(name) for name in (*names, output))
+    return next((name for name in cleaned if name), operator.kind.lower())
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a layer from that of its tensor; empty where the converter has made the name up.
+
+    Converters that join operators join their names with semicolons, and that of the convolution is among them.
+
+    Examples
+    --------
+    >>> clean_name("net/bn_1/FusedBatchNormV3;net/depthwise_conv2d_1/depthwise;net/depthwise_conv2d_1/BiasAdd")
+    'net/depthwise_conv2d_1'
+    >>> clean_name("MobilenetV1/Conv2d_1_depthwise/depthwise_weights/read"), clean_name("tfl.pseudo_qconst12")
+    ('MobilenetV1/Conv2d_1_depthwise', '')
+    """
+    parts = [part for part in name.split(";") if not _ANONYMOUS.fullmatch(part)]
+    chosen = next((part for part in parts if _DEPTHWISE_TAIL.fullmatch(part)), parts[0] if parts else "")
+    return _TAIL.sub("", chosen) or chosen

@@ -1,0 +1,118 @@
+"""``.tflite``: convolutions of the graph, with their strides and dilations, in its order; integers as numbers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.unique_names import unique_name
+from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
+from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Subgraph, read_graph
+from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, dtype_of, size_fault
+from scalekeys.errors import CheckpointError
+from scalekeys.filters import LeftOut
+
+SUFFIXES = (".tflite",)
+
+_IDENTIFIER = b"TFL3"
+_MOST_VALUES = 2**28
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """A weight of the file, and the order of its axes in torch."""
+
+    weight: Weight
+    order: tuple[int, ...]
+
+    @property
+    def info(self) -> TensorInfo:
+        shape = self.weight.tensor.shape
+        return TensorInfo(tuple(shape[axis] for axis in self.order), dtype_of(self.weight.tensor))
+
+    def load(self) -> Tensor:
+        return torch.from_numpy(np.array(self.weight.values().transpose(self.order), order="C"))
+
+
+def matches(head: bytes) -> bool:
+    """Tell whether a file starts as a TensorFlow Lite model."""
+    return head[4:8] == _IDENTIFIER
+
+
+def open_tflite(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open a TensorFlow Lite model.
+
+    Weights of convolutions are given in torch's order of axes. A layer is called by its weight, or by its output where
+    the converter has left the weight without a name. Values are those of the file, where the converter may have
+    multiplied a batch norm into them; integers are read as the numbers that they stand for.
+
+    Raises
+    ------
+    MissingExtraError
+        If tflite is not installed.
+    CheckpointError
+        If the file is damaged or cut short, or `weights` is given.
+    """
+    refuse_choice(str(path), weights)
+    graphs = read_graph(path)
+    found: dict[str, _Stored] = {}
+    layers: list[DepthwiseLayer] = []
+    notes: list[str] = []
+    left_out: list[LeftOut] = []
+    for name, convolution in _named(convolutions(graphs)):
+        if convolution.reason:
+            left_out.append(LeftOut(name, convolution.shape, convolution.reason))
+        if convolution.weight and len(convolution.shape) == len(TORCH_ORDER[convolution.kind]):
+            found[name] = _Stored(convolution.weight, TORCH_ORDER[convolution.kind])
+            if convolution.is_depthwise:
+                layer, said = _layer(name, convolution)
+                layers.append(layer)
+                notes += said
+    _check_size(path, [found[layer.key].info for layer in layers])
+    found |= _others(graphs, found)
+    tensors = {key: stored.info for key, stored in found.items()}
+
+    def load(key: str) -> Tensor:
+        return found[key].load()
+
+    return Checkpoint(str(path), path.stem, tensors, tuple(layers), load, notes=tuple(notes), left_out=tuple(left_out))
+
+
+def _layer(name: str, convolution: Convolution) -> tuple[DepthwiseLayer, tuple[str, ...]]:
+    if convolution.stride is None or convolution.dilation is None:
+        return DepthwiseLayer(name, name), ()
+    return layer_of_graph(name, name, stride=convolution.stride, dilation=convolution.dilation)
+
+
+def _check_size(path: Path, layers: Sequence[TensorInfo]) -> None:
+    """Refuse weights that are the same bytes again and again, which would fill the memory from a small file."""
+    claimed = sum(prod(info.shape) for info in layers)
+    if claimed > max(_MOST_VALUES, 8 * path.stat().st_size):
+        raise CheckpointError(
+            f"{path}: its depthwise layers claim {claimed} values, which the file does not hold; do not trust it"
+        )
+
+
+def _named(found: Iterable[Convolution]) -> Iterator[tuple[str, Convolution]]:
+    """Yield each convolution with a name that no other has."""
+    counts: dict[str, int] = {}
+    for convolution in found:
+        yield unique_name(convolution.name, counts), convolution
+
+
+def _others(graphs: Sequence[Subgraph], found: dict[str, _Stored]) -> dict[str, _Stored]:
+    """Return the constants of all subgraphs that no convolution uses, by names of their own."""
+    used = {id(tensor) for stored in found.values() for tensor in (stored.weight.tensor, stored.weight.source)}
+    counts, others = dict.fromkeys(found, 1), {}
+    for graph in graphs:
+        for tensor in graph.tensors:
+            if tensor.content is not None and id(tensor) not in used and not size_fault(tensor):
+                axes = tuple(range(len(tensor.shape)))
+                others[unique_name(tensor.name, counts)] = _Stored(Weight(tensor, tensor), axes)
+    return others
