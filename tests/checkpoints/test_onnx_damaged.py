@@ -189,6 +189,16 @@ def test_huge_claims_take_no_memory(tmp_path):
             extract(save(convolution(None, stored=[tensor]), tmp_path))
 
 
+@pytest.mark.parametrize("entry", [b"\x0a\x00", b"\x2a\x00"])
+def test_a_graph_of_countless_empty_entries(entry, tmp_path):
+    """Two bytes for each node or tensor, which would take hundreds in memory."""
+    graph = b"\x0a\x02\x22\x00" + entry * 600_000
+    length = bytes([len(graph) & 127 | 128, len(graph) >> 7 & 127 | 128, len(graph) >> 14])
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x08\x3a" + length + graph)
+    with pytest.raises(CheckpointError, match=r"has a graph of 60000\d nodes and tensors, which no network has"):
+        extract(tmp_path / "net.onnx")
+
+
 def test_constants_are_never_read_from_another_folder(tmp_path, monkeypatch):
     """An attribute may name a file as well; it is not read, wherever the process runs."""
     (tmp_path / "elsewhere").mkdir()

@@ -202,8 +202,8 @@ def test_operators_with_the_weight_of_onnx(op, domain, tmp_path):
     [
         ("DeformConv", "", "the taps of a DeformConv move with its input"),
         ("ConvTransposeWithDynamicPads", "com.microsoft", "it is a transposed convolution"),
-        ("Conv", "mine", "the operator 'Conv' of the domain 'mine' is not known"),
-        ("MMCVDeformConv2d", "mmcv", "the operator 'MMCVDeformConv2d' of the domain 'mmcv' is not known"),
+        ("Conv", "mine", "the operator 'Conv' of the domain 'mine' in version 1 is not known"),
+        ("MMCVDeformConv2d", "mmcv", "the operator 'MMCVDeformConv2d' of the domain 'mmcv' in version 1 is not known"),
     ],
 )
 def test_operators_that_are_not_read_are_left_out(op, domain, reason, tmp_path):
@@ -212,6 +212,13 @@ def test_operators_that_are_not_read_are_left_out(op, domain, reason, tmp_path):
     model.graph.initializer.append(weight("v"))
     ((found,),) = [extract(save(model, tmp_path)).left_out]
     assert (found.reason, found.shape) == (reason, (4, 1, 3, 5))
+
+
+def test_versions_to_come_of_the_operators_of_onnxruntime_are_left_out(tmp_path):
+    model = convolution(WEIGHT, op="FusedConv", domain="com.microsoft")
+    model.opset_import[1].version = 2
+    with pytest.raises(CheckpointError, match=r"'FusedConv' of the domain 'com\.microsoft' in version 2 is not known"):
+        extract(save(model, tmp_path))
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 1), (4, 1, 5, 1), (4, 1, 3, 5)])
@@ -339,3 +346,28 @@ def test_filters_are_written_where_they_are_stored_and_nowhere_else(tmp_path):
     assert torch.equal(extract(tmp_path / "new.onnx").layers[1].filters, some.filters.layers[1].filters)
     old.raw_data = new.raw_data = b""
     assert before == after
+
+
+@pytest.mark.parametrize("other", ["ConvTranspose", "Neg", "Conv", "Identity", "Shape"])
+def test_a_weight_that_is_more_than_one_is_not_changed(other, tmp_path):
+    """A second depthwise layer may share it, directly or through an ``Identity``, and its shape may be asked for."""
+    model = convolution(WEIGHT)
+    second = {
+        "ConvTranspose": [helper.make_node("ConvTranspose", ["y", "dw.weight"], ["z"], name="second", group=4)],
+        "Neg": [helper.make_node("Neg", ["dw.weight"], ["z"], name="second")],
+        "Shape": [helper.make_node("Shape", ["dw.weight"], ["z"])],
+        "Conv": [conv("dw.weight", "z")],
+        "Identity": [helper.make_node("Identity", ["dw.weight"], ["i"]), conv("i", "z")],
+    }
+    model.graph.node.extend(second[other])
+    path = save(model, tmp_path)
+    chosen = sk.replacement(sk.assign_keys(extract(path)))
+    if other in ("Conv", "Identity", "Shape"):
+        sk.write_replaced(path, chosen, tmp_path / "new.onnx")
+        assert torch.equal(extract(tmp_path / "new.onnx").layers[0].filters, chosen.filters.layers[0].filters)
+    else:
+        with pytest.raises(
+            CheckpointError, match="the weight of layer 'dw' is an input of 'second' as well, which is to"
+        ):
+            sk.write_replaced(path, chosen, tmp_path / "new.onnx")
+        assert not (tmp_path / "new.onnx").exists()

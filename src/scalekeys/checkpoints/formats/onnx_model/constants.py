@@ -19,7 +19,7 @@ from scalekeys.checkpoints.formats.onnx_model.scopes import Made, Origin, Stored
 from scalekeys.optional import in_short, require
 
 _MOST_STEPS = 256
-_MOST_VALUES = 2**25
+_MOST_VALUES = 2**24
 _STRING = 8
 _MICROSOFT = ("QuantizeLinear", "DequantizeLinear")  # in com.microsoft they do what ONNX defines since version 21
 _OLDEST = {"QuantizeLinear": 21, "DequantizeLinear": 21}  # which define what older versions do as well
@@ -38,7 +38,7 @@ class Evaluator:
     """
 
     path: Path
-    values: int = 2**28
+    values: int = 2**26
     left: int = field(init=False, default=0)
 
     def array(self, origin: Origin) -> np.ndarray:

@@ -31,6 +31,10 @@ class Found:
         Their weights, by key.
     stored : dict
         The tensors that the file holds, by key.
+    uses : set
+        Where the weights are used: scope, position of the node, and name of the input.
+    names : set
+        The names of the layers.
     left_out : list of LeftOut
     notes : list of str
     """
@@ -41,6 +45,7 @@ class Found:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
+    uses: set[tuple[int, int, str]] = field(default_factory=set)
 
     @property
     def tensors(self) -> dict[str, TensorInfo]:
@@ -89,7 +94,7 @@ def _add_stored(found: Found, scope: Scope, keys: "_Keys") -> None:
 
 def _add(found: Found, weights: Weights, scope: Scope, node: Node, keys: "_Keys") -> None:
     """Add the layer of a convolution, or say why it is left out, unless it has one group."""
-    operator = operator_of(node)
+    operator = operator_of(node, scope.opsets.get(node.domain, 1))
     group = node.integer("group", 1)
     if group == 1:
         return
@@ -99,7 +104,11 @@ def _add(found: Found, weights: Weights, scope: Scope, node: Node, keys: "_Keys"
     key = keys.of(weight.identity, weight.path + weight.name)
     if reason:
         found.left_out.append(LeftOut(name, shape, reason))
-    elif is_depthwise_shape(shape) and not operator.transposed and key not in found.layers:
+        return
+    if not is_depthwise_shape(shape) or operator.transposed:
+        return
+    found.uses.add((id(scope), node.position, node.input(operator.weight)))
+    if key not in found.layers:
         if name in found.names:
             name = scope.path + node.label
         found.names.add(name)

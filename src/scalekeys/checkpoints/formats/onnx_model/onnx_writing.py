@@ -2,19 +2,21 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from scalekeys.checkpoints.core.changes import Change, bits, overwrite, overwrite_in_file
-from scalekeys.checkpoints.formats.onnx_model.layers import find_layers
+from scalekeys.checkpoints.formats.onnx_model.layers import Found, find_layers
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import beside, external_place, is_external
-from scalekeys.checkpoints.formats.onnx_model.parsed import all_tensors, read_model
+from scalekeys.checkpoints.formats.onnx_model.parsed import NotReadError, all_tensors, read_model
 from scalekeys.checkpoints.formats.onnx_model.scopes import Program
 from scalekeys.errors import CheckpointError
 
 _LISTS = {torch.float32: "float_data", torch.float64: "double_data"}
+_WHATEVER_VALUES = ("Identity", "Shape", "Size")  # what the first hands on is looked at where it arrives
 _OTHER_LIST = "int32_data"  # holds the bits of smaller types, one number each
 
 
@@ -24,10 +26,12 @@ def write_onnx(path: Path, changes: Sequence[Change], target: Path) -> tuple[str
     These are called by the copy, with ``.data`` behind, unless the copy has the name of the original and so may they.
     """
     model = read_model(path)
-    weights = find_layers(Program(model, path)).weights
+    program = Program(model, path)
+    found = find_layers(program)
+    _refuse_other_uses(program, found, changes)
     copies = _copy_data(model, path, target)
     for change in changes:
-        tensor = weights[change.key].tensor
+        tensor = found.weights[change.key].tensor
         if tensor is None:
             raise CheckpointError(
                 f"{path}: the weight of layer {change.layer!r} is quantised, computed, reordered or sparse, so that "
@@ -44,6 +48,22 @@ def write_onnx(path: Path, changes: Sequence[Change], target: Path) -> tuple[str
     _rename(model, copies)
     target.write_bytes(model.SerializeToString())
     return ()
+
+
+def _refuse_other_uses(program: Program, found: Found, changes: Sequence[Change]) -> None:
+    """Refuse to change a tensor that is more than the weight of depthwise layers."""
+    changed = {found.weights[change.key].identity: change.layer for change in changes}
+    for scope, node in program.scopes():
+        if scope.called(node) or node.op in _WHATEVER_VALUES:
+            continue
+        for name in filter(None, node.inputs):
+            with suppress(NotReadError):
+                identity = scope.origin(name).identity
+                if identity in changed and (id(scope), node.position, name) not in found.uses:
+                    raise CheckpointError(
+                        f"{program.path}: the weight of layer {changed[identity]!r} is an input of "
+                        f"{scope.path + node.label!r} as well, which is to stay as it is; keep this layer"
+                    )
 
 
 def data_files(model: Any) -> tuple[str | bytes, ...]:

@@ -55,6 +55,7 @@ _OPERATORS = {
     ("com.ms.internal.nhwc", "ConvTranspose"): _TRANSPOSED,
     ("com.ms.internal.nhwc", "QLinearConv"): _QUANTISED,
 }
+_ONE_VERSION = ("com.microsoft", NCHWC)
 
 
 def is_convolution(node: Node) -> bool:
@@ -63,8 +64,11 @@ def is_convolution(node: Node) -> bool:
     return (node.domain, node.op) in _OPERATORS or ("conv" in name and "convert" not in name)
 
 
-def operator_of(node: Node) -> Operator:
-    """Return what is known of the operator of a convolution.
+def operator_of(node: Node, version: int) -> Operator:
+    """Return what is known of the operator of a convolution, in some version of the operators of its domain.
+
+    ONNX itself numbers all its operators together and has never changed what the weight of a convolution is; the
+    operators of onnxruntime have one version.
 
     Raises
     ------
@@ -72,6 +76,7 @@ def operator_of(node: Node) -> Operator:
         If nothing is.
     """
     operator = _OPERATORS.get((node.domain, node.op))
-    if operator is None:
-        raise NotReadError(f"the operator {node.op!r} of the domain {node.domain or 'ai.onnx'!r} is not known")
+    if operator is None or (node.domain in _ONE_VERSION and version != 1):
+        where = f"the domain {node.domain or 'ai.onnx'!r} in version {version}"
+        raise NotReadError(f"the operator {node.op!r} of {where} is not known")
     return operator

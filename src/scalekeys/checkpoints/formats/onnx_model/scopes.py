@@ -74,8 +74,11 @@ class Program:
     def nodes(self, part: Any) -> tuple[Node, ...]:
         """Return the nodes of a graph or function, read once."""
         if id(part) not in self._nodes:
-            if len(part.node) > _MOST_NODES:
-                raise CheckpointError(f"{self.path}: has {len(part.node)} nodes, which no network has; do not trust it")
+            entries = len(part.node) + len(getattr(part, "initializer", ()))
+            if entries > _MOST_NODES:
+                raise CheckpointError(
+                    f"{self.path}: has a graph of {entries} nodes and tensors, which no network has; do not trust it"
+                )
             self._nodes[id(part)] = part, nodes_of(part.node)
         return self._nodes[id(part)][1]
 
