@@ -11,9 +11,9 @@ import torch
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.references import Reference
 from scalekeys.atlas.rows import identify, rows
-from scalekeys.atlas.schema import SCHEMA_VERSION, stamp_of, stamped
+from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamp_of, stamped
 from scalekeys.checkpoints import Checkpoint, open_source
-from scalekeys.errors import OutputError, ScaleKeysError
+from scalekeys.errors import CheckpointError, OutputError, ScaleKeysError, one_line
 from scalekeys.files import new_file
 
 
@@ -73,6 +73,7 @@ def analyse(task: Task) -> Outcome:
     Never raises: what goes wrong is in the outcome.
     """
     try:
+        _check_name(task.reference)
         with _one_thread():
             return _analyse(task, open_source(task.reference.location))
     except OutputError as error:
@@ -83,12 +84,17 @@ def analyse(task: Task) -> Outcome:
         return _failed(task.reference, error, "cannot be analysed: ")
 
 
+def _check_name(reference: Reference) -> None:
+    """Refuse a name that no table can hold."""
+    if not reference.source.isprintable():
+        raise CheckpointError("a name must consist of printable characters in UTF-8; rename it")
+
+
 def _failed(reference: Reference, error: Exception, what: str) -> Failed:
     """Return a failure of which the reason is one line that begins with the source."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__
-    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in first)
-    reason = printable.replace(reference.location, reference.source).removeprefix(f"{reference.source}: ")
-    return Failed(type(error).__name__, f"{reference.source}: {what}{reason}")
+    reason = first.replace(reference.location, reference.source).removeprefix(f"{reference.source}: ")
+    return Failed(type(error).__name__, one_line(f"{reference.source}: {what}{reason}"))
 
 
 def holds(path: Path) -> bool:
@@ -113,7 +119,7 @@ def _analyse(task: Task, checkpoint: Checkpoint) -> Read:
 
 def _write(checkpoint: Checkpoint, path: Path, task: Task, content: str) -> None:
     source = task.reference.source
-    with new_file(path, force=True) as temporary, pq.ParquetWriter(temporary, stamped(source)) as writer:
+    with new_file(path, force=True) as temporary, pq.ParquetWriter(temporary, stamped(source), **WRITING) as writer:
         for table in rows(checkpoint, source=source, content=content, seed=task.seed):
             writer.write_table(table)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
@@ -17,6 +16,7 @@ from scalekeys.atlas import Answer
 from scalekeys.cli.cells import plain_table
 from scalekeys.errors import AtlasError, OutputError
 from scalekeys.files import check_new_file, new_file
+from scalekeys.files.csv_cells import write_csv
 
 if TYPE_CHECKING:
     from scalekeys.atlas import Summary
@@ -109,9 +109,7 @@ def write_rows(answer: Answer, path: Path, *, force: bool = False) -> None:
                     writer.write_batch(batch)
         else:
             first = _flat(first)
-            with pc.CSVWriter(temporary, first.schema) as writer:
-                for batch in chain((first,), map(_flat, batches)):
-                    writer.write_batch(batch)
+            write_csv(temporary, first.schema, chain((first,), map(_flat, batches)))
 
 
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:

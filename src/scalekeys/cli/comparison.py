@@ -8,6 +8,7 @@ from rich.console import Console
 
 from scalekeys.cli.analysis import Step
 from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.files.csv_cells import safe_cell
 from scalekeys.report.trainings import write_trainings_report
 from scalekeys.training.comparison import Comparison, Spread
 from scalekeys.training.runs import Run, read_run
@@ -24,7 +25,8 @@ def read_runs(folders: Sequence[Path], step: Step) -> list[Run]:
 
 def write_comparison(comparison: Comparison, folder: Path, step: Step) -> None:
     """Write ``runs.csv`` and ``report.html`` into a folder."""
-    pd.DataFrame(comparison.table()).to_csv(folder / "runs.csv", index=False, lineterminator="\n")
+    rows = [{name: safe_cell(cell) for name, cell in row.items()} for row in comparison.table()]
+    pd.DataFrame(rows).to_csv(folder / "runs.csv", index=False, lineterminator="\n")
     step("fitting scales, and writing the report")
     write_trainings_report(comparison, folder / "report.html")
 
