@@ -52,8 +52,8 @@ class Entry:
             check = known.pop("check", None)
             if check is not None and check != _check_of(known):
                 return None
-            kind, name = (Failed, "failed") if "failed" in known else (Read, "read")
-            outcome, signature = _typed(kind, known.pop(name)), known.pop("signature")
+            failed, signature = known.pop("failed", None), known.pop("signature")
+            outcome = _typed(Read, known.pop("read")) if failed is None else _typed(Failed, failed)
             reference = _typed(Reference, known)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

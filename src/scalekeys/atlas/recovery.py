@@ -41,10 +41,9 @@ def _rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
 
 
 def _read(row: dict[str, Any]) -> Read | None:
-    values = [row[name] for name in ("content_hash", "model", "layers", "filters", "notes")]
-    if not is_content(values[0]) or any(value is None for value in values):
+    if not is_content(row["content_hash"]) or any(row[name] is None for name in ("model", "layers", "filters")):
         return None
-    return Read(*values[:-1], tuple(map(str, values[-1])))
+    return Read(row["content_hash"], row["model"], row["layers"], row["filters"], tuple(map(str, row["notes"] or ())))
 
 
 def _failed(row: dict[str, Any]) -> Failed | None:

@@ -118,6 +118,7 @@ def report(
     Writes OUTPUT/report.html (one self-contained page) and the tables behind it as CSV.
     """
     from scalekeys.atlas import open as open_atlas
+    from scalekeys.cli.cells import Terminal
     from scalekeys.cli.console import working
     from scalekeys.files import check_new_folder
     from scalekeys.report.atlas import write_atlas_report
@@ -127,4 +128,5 @@ def report(
         step("asking the atlas")
         summary = write_atlas_report(open_atlas(folder), output, force=force)
     counts = summary.counts
-    typer.echo(f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}")
+    text = f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}"
+    Terminal().print(text, soft_wrap=True)
