@@ -142,13 +142,20 @@ def _several(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ..
     return tuple(_value(arguments[0], one, f"{name}[{index}]") for index, one in enumerate(value))
 
 
+def _float(value: str | int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 _NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
 def _one(kind: type, value: Any, name: str) -> Any:
     if kind is float and isinstance(value, str | int) and not isinstance(value, bool):
-        with suppress(ValueError, OverflowError):
-            value = float(value)  # YAML takes 1e-3 for a word
+        with suppress(ValueError):
+            value = _float(value)  # YAML takes 1e-3 for a word
     if isinstance(value, float) and not math.isfinite(value):
         raise RecipeError(f"{name} must be {_NOUNS[kind]} that is finite, got {value}")
     if isinstance(value, str) and not value.isprintable():

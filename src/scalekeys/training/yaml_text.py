@@ -37,8 +37,8 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     yaml = require("yaml", extra="train")
     try:
-        _check_size(yaml.parse(text, Loader=yaml.SafeLoader), yaml.events)
-        return yaml.safe_load(text)
+        too_large = _is_too_large(yaml.parse(text, Loader=yaml.SafeLoader), yaml.events)
+        values = None if too_large else yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark is not None else ""
         raise RecipeError(f"{where}{line}: is not YAML ({error.problem or 'a wrong character'})") from None
@@ -46,16 +46,16 @@ def parse_yaml(text: str, where: str) -> Any:
         raise RecipeError(f"{where}: is not YAML (it has a control character); remove that") from None
     except Exception as error:  # what makes a value of a word has no common class
         raise RecipeError(f"{where}: has a value that YAML cannot read ({in_short(error)}); correct it") from None
+    if too_large:
+        raise RecipeError(
+            f"{where}: has more than {_MOST} values, counting aliases as what they stand for, or more than {_DEEPEST} "
+            "levels; a recipe has less"
+        )
+    return values
 
 
-def _check_size(events: Iterator[Any], kinds: Any) -> None:
-    """Count values, with every alias written out, before any is made.
-
-    Raises
-    ------
-    ValueError
-        If there are too many, they are nested too deeply, or one contains itself.
-    """
+def _is_too_large(events: Iterator[Any], kinds: Any) -> bool:
+    """Count values, with every alias written out, before any is made; one that contains itself is too large."""
     sizes: dict[str, int] = {}
     opened: list[tuple[str | None, int]] = []
     count = 0
@@ -73,4 +73,5 @@ def _check_size(events: Iterator[Any], kinds: Any) -> None:
             if anchor is not None:
                 sizes[anchor] = count - before
         if count > _MOST or len(opened) > _DEEPEST:
-            raise ValueError(f"more than {_MOST} values, or more than {_DEEPEST} in one another")
+            return True
+    return False
