@@ -4,6 +4,8 @@ Every message says what was given, what is allowed and what to do. The command l
 with status 1; a library user catches :class:`ScaleKeysError`.
 """
 
+from collections.abc import Sequence
+
 LONGEST = 480
 """The most characters of a message; with the name of the program before it, a line stays below 500."""
 
@@ -81,3 +83,17 @@ def shortened(text: str, most: int = LONGEST) -> str:
 def one_line(text: str) -> str:
     """Make one printable line of bounded length of a text."""
     return shortened(printable(shortened(text, 2 * LONGEST)))
+
+
+def listed(items: Sequence[str], *, limit: int = 10) -> str:
+    """Join names for a sentence, and count what goes beyond `limit`.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed("abcdef", limit=2)
+    ('a, b and c', 'a, b and 4 more')
+    """
+    shown = list(items[:limit])
+    if len(items) > limit:
+        shown.append(f"{len(items) - limit} more")
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from scalekeys.errors import DataError, RecipeError
+from scalekeys.images.preparation import Preprocessing
 from scalekeys.training import read_recipe, train
 from scalekeys.training.data import open_data
 from scalekeys.training.draws import epoch_draws
-from scalekeys.training.preprocessing import Preprocessing
 
 image_module = pytest.importorskip("PIL.Image")
 

@@ -18,8 +18,8 @@ from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.checkpoints.hubs import create_timm, not_fetched, weights_only
 from scalekeys.checkpoints.inventory import listed
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError
+from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing
 from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt
-from scalekeys.training.preprocessing import Interpolation, Preparation, Preprocessing
 
 _BUILTIN = "builtin:cifar-convnext"
 _MODULE = "_scalekeys_network_file"

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError, shortened
 from scalekeys.files import new_file, read_text
+from scalekeys.images.preparation import IMAGENET_MEAN, IMAGENET_STD
 from scalekeys.networks.kernels import Learn
 from scalekeys.networks.layout import Tie
 from scalekeys.networks.scales import ScaleKind
-from scalekeys.training.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from scalekeys.training.settings import merged, plain, settings_of, shown, with_override
 from scalekeys.training.yaml_text import parse_yaml
 

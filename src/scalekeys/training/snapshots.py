@@ -19,7 +19,7 @@ from scalekeys.training.settings import plain, settings_of
 
 SNAPSHOT = "last.pt"
 
-_FIGURES = ("epoch", "train_loss", "test_loss", "top1", "top5", "seconds", "images_per_second")
+_FIGURES = ("epoch", "train_loss", "seconds", "images_per_second")
 
 Row = dict[str, float]
 """Figures of one epoch by the names of their columns."""

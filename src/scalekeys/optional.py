@@ -1,0 +1,56 @@
+"""Optional dependencies: imported when asked for, with one sentence when missing."""
+
+from importlib import import_module
+from types import ModuleType
+
+from scalekeys.errors import CheckpointError, MissingExtraError
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional module.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module; its package is what a user lacks.
+    extra : str
+        The extra of scalekeys that brings it.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    CheckpointError
+        If it is installed and does not load.
+
+    Examples
+    --------
+    >>> require("no_such_module", extra="timm")
+    Traceback (most recent call last):
+        ...
+    scalekeys.errors.MissingExtraError: no_such_module is not installed; pip install 'scalekeys[timm]' brings it
+    """
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == package:
+            raise MissingExtraError(f"{package} is not installed; pip install 'scalekeys[{extra}]' brings it") from None
+        raise CheckpointError(f"{package} is installed but needs {error.name}, which is not; install that") from error
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise CheckpointError(
+            f"{package} is installed but does not load ({first}); "
+            f"check that its versions fit together, or give a file of weights instead"
+        ) from error
+
+
+def in_short(error: BaseException) -> str:
+    r"""Return the kind of an error of another library, and the first line of what it says.
+
+    Examples
+    --------
+    >>> in_short(ValueError("bad size\nsee the manual"))
+    'ValueError: bad size'
+    """
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
