@@ -94,7 +94,7 @@ def test_workers_change_nothing(folder, recipe, tmp_path):
 
 def test_a_class_that_was_not_trained_on_and_missing_parts_are_refused(folder, recipe):
     (folder / "val" / "cow").mkdir()
-    with pytest.raises(RecipeError, match="cow: the training images have no class of this name"):
+    with pytest.raises(DataError, match="cow: the training images have no class of this name"):
         open_data(recipe(folder))
     with pytest.raises(RecipeError, match="has no folder 'learn'"):
         open_data(recipe(folder, "data.train=learn"))

@@ -182,7 +182,7 @@ def open_class_folders(folder: Path, numbers: ClassNumbers | None = None) -> Ima
         found += [(path, number) for path in pictures_in(folder / name)]
     if not found:
         raise DataError(f"{folder}: the folders {listed(names, limit=3)} hold no images ({', '.join(SUFFIXES)})")
-    files, its_numbers = zip(*sorted(found, key=lambda pair: pair[1]), strict=True)
+    files, its_numbers = zip(*found, strict=True)
     return ImageFolder(str(folder), files, its_numbers, len(names) if numbers.are_places else None)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.errors import RecipeError
 from scalekeys.files import is_file
 from scalekeys.images.classes import MOST
+from scalekeys.optional import in_short, require
 
 
 def is_saved(path: Path) -> bool:

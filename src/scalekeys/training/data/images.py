@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
 from scalekeys.images import Images
 from scalekeys.images.preparation import Preprocessing
+from scalekeys.optional import require
 from scalekeys.training.draws import Draws
 from scalekeys.training.recipe import Augmentation
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
 from scalekeys.files import exists, expanded, is_folder
 from scalekeys.images import DataSet, Images, open_class_folders
 from scalekeys.images.classes import class_numbers
 from scalekeys.images.pictures import class_folders
+from scalekeys.optional import require
 from scalekeys.training.data import cifar, hugging_face
 from scalekeys.training.data.images import DecodedImages, ImageSet, MemoryImages, in_memory
 from scalekeys.training.draws import subset
