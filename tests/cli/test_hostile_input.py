@@ -3,6 +3,7 @@
 import csv
 import os
 import socket
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,8 +21,7 @@ def atlas(tmp_path_factory):
     save_file({"dw.weight": torch.rand(2, 1, 3, 3)}, folder / "=1+1.safetensors")
     save_file({"dw.weight": torch.rand(2, 1, 3, 3)}, folder / "[bold]:smile:é.safetensors")
     for name in (b"caf\xe9.safetensors", b"two\nlines.safetensors", b"\x1b[31mred.safetensors"):
-        with open(os.fsencode(folder) + b"/" + name, "wb") as file:
-            file.write(b"not weights")
+        (folder / os.fsdecode(name)).write_text("not weights")
     os.mkfifo(folder / "pipe.safetensors")
     result = run("atlas", "build", "*.safetensors", "-o", "atlas", "--workers", 0, cwd=folder, **SAFE)
     return folder, result
@@ -47,10 +47,8 @@ def test_a_terminal_without_unicode_shows_an_answer(atlas):
     query = "select source from networks union select source from failures order by all"
     result = run("atlas", "query", "atlas", query, cwd=atlas[0], **SAFE)
     assert (result.returncode, result.stderr) == (0, "")
-    assert [line.strip() for line in result.stdout.splitlines()[1:3]] == [
-        "=1+1.safetensors",
-        "[bold]:smile:\\xe9.safetensors",
-    ]
+    lines = [line.strip() for line in result.stdout.splitlines()[1:3]]
+    assert lines == ["=1+1.safetensors", "[bold]:smile:\\xe9.safetensors"]
 
 
 def test_no_cell_of_a_csv_file_is_a_formula_and_a_list_is_read_back(atlas):
@@ -62,12 +60,12 @@ def test_no_cell_of_a_csv_file_is_a_formula_and_a_list_is_read_back(atlas):
         assert next(iter(csv.reader(file))) == ["'=1+1.safetensors", "-0.5", "-0.5", "'@x"]
     result = run("atlas", "build", "list.csv", "-o", "again", "--workers", 0, cwd=folder)
     assert (result.returncode, result.stdout.partition("\n")[0]) == (0, "2 networks with 4 depthwise filters")
-    networks = pq.read_table(folder / "again" / "networks.parquet").to_pylist()
-    assert [(row["source"], row["number"], row["=name"]) for row in networks][0] == ("=1+1.safetensors", -0.5, "@x")
+    row = pq.read_table(folder / "again" / "networks.parquet").to_pylist()[0]
+    assert (row["source"], row["number"], row["=name"]) == ("=1+1.safetensors", -0.5, "@x")
 
 
 def test_an_output_that_takes_nothing_is_one_sentence(atlas):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         for arguments in (("atlas", "query", "atlas", "select 1"), ("--version",)):
             result = run(*arguments, cwd=atlas[0], stdout=full)
             assert_one_sentence(result, "the standard output cannot be written (No space left on device)")
@@ -97,27 +95,26 @@ def test_what_is_no_regular_file_is_never_waited_for(tmp_path, monkeypatch, make
     monkeypatch.chdir(tmp_path)
     make(tmp_path, "recipe.yaml")
     make(tmp_path, "list.csv")
-    assert_one_sentence(
-        run("train", "recipe.yaml", cwd=tmp_path), "recipe.yaml: cannot be read (it is not a regular file)"
-    )
-    result = run("atlas", "build", "list.csv", "-o", "atlas", cwd=tmp_path)
-    assert_one_sentence(result, "list.csv: cannot be read (it is not a regular file)")
+    for arguments, name in (("train recipe.yaml", "recipe.yaml"), ("atlas build list.csv -o a", "list.csv")):
+        result = run(*arguments.split(), cwd=tmp_path)
+        assert_one_sentence(result, f"{name}: cannot be read (it is not a regular file)")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["list.csv", "recipe.yaml"]
 
 
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)
+)
+
+
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("text", "part"),
     [
-        ("data: " + "[" * 5000, ("recipe.yaml: has more than 10000 values",)),
-        ("a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)), ("counting aliases",)),
-        ("data: {source: &a [*a]}", ("recipe.yaml: has more than",)),
-        ('data: {source: "\\U00110000"}', ("recipe.yaml: has a value that YAML cannot read",)),
-        ("data: {source: !!timestamp x}", ("recipe.yaml: has a value that YAML cannot read",)),
-        ("data: {source: a, size: .inf}", ("data.size must be a whole number that is finite, got inf",)),
-        ("data: {source: a, size: 99999999999999999999}", ("recipe.yaml: data.size must be at most 65536",)),
-        ("data: {source: a, std: [0, 1, 1]}", ("data.std must be at least 1e-09, got 0",)),
+        ("data: " + "[" * 5000, "recipe.yaml: has more than 10000 values"),
+        (BOMB, "counting aliases as what they stand for"),
+        ('data: {source: "\\U00110000"}', "recipe.yaml: has a value that YAML cannot read"),
+        ("data: {source: a, size: .inf}", "data.size must be a whole number that is finite, got inf"),
     ],
-)  # fmt: skip
-def test_a_recipe_of_any_origin_is_one_sentence(tmp_path, text, parts):
+)
+def test_a_recipe_of_any_origin_is_one_sentence(tmp_path, text, part):
     (tmp_path / "recipe.yaml").write_text(text)
-    assert_one_sentence(run("train", "recipe.yaml", cwd=tmp_path), *parts)
+    assert_one_sentence(run("train", "recipe.yaml", cwd=tmp_path), part)
