@@ -327,14 +327,14 @@ def test_what_a_killed_process_left_is_cleared_by_the_next_that_writes_there(tmp
 
 
 def test_what_another_process_is_writing_stays_and_is_not_mixed(tmp_path):
-    for make in (new_folder, new_files):
-        with make(tmp_path / "a") as first:
-            (first / "b" if first.is_dir() else first).write_text("first")
-            with pytest.raises(OutputError, match="a: is being written by another process; wait"), make(tmp_path / "a"):
+    for make, name in ((new_folder, "out"), (new_files, "a")):
+        with make(tmp_path / name) as first:
+            message = f"{name}: is being written by another process; wait"
+            with pytest.raises(OutputError, match=message), make(tmp_path / name):
                 pytest.fail("two write it")
-            clear_leftovers(tmp_path / "a")
-            assert first.exists() == (make is new_folder or first.is_file())
-    assert (tmp_path / "a").is_dir()
+            clear_leftovers(tmp_path / name)
+            (first / "b" if make is new_folder else first).write_text("first")
+    assert names(tmp_path) == ["a", "out", "out/b"]
 
 
 def test_of_two_that_write_one_file_the_second_is_refused_or_wins(tmp_path):

@@ -73,7 +73,7 @@ def class_numbers(names: Sequence[str], label: str, given: Mapping[str, int] | N
     if not all(map(is_whole, names)):
         return ClassNumbers({name: number for number, name in enumerate(sorted(names))}, are_places=True)
     numbers: dict[int, str] = {}
-    for name in sorted(names, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"))):
+    for name in sorted(names, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"), name)):
         if len(name.lstrip("0")) >= len(str(MOST)):
             raise DataError(
                 f"{label}: the folder {name!r} would be a class of that number, which is too large; call it by a word, "
