@@ -87,7 +87,8 @@ def device(folder, name):
 
 
 def connection(folder, name):
-    socket.socket(socket.AF_UNIX).bind(os.path.relpath(folder / name))
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(os.path.relpath(folder / name))
 
 
 @pytest.mark.parametrize("make", [pipe, device, connection])

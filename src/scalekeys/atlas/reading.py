@@ -136,6 +136,7 @@ class Atlas:
         1   smooth     0.63
         """
         with _readable_errors():
+            query.encode()  # which fails where the query is no text
             statements = self._connection.extract_statements(query)
             if [statement.type in _QUESTIONS for statement in statements] != [True]:
                 raise AtlasError("a query is one statement that asks and changes nothing: select ... from filters")

@@ -4,9 +4,12 @@ import errno
 import io
 import os
 import sys
+from typing import NoReturn
 
 from scalekeys.cli.app import app
 from scalekeys.errors import ScaleKeysError, one_line
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
 
 
 def main() -> None:
@@ -22,26 +25,24 @@ def main() -> None:
         try:
             app()
         finally:
-            _flush()
+            if sys.stdout is not None:  # it is None where it was closed by who started the command
+                sys.stdout.flush()
     except ScaleKeysError as error:
         sys.exit(f"scalekeys: {error}")
-    except OSError as error:  # of a file that the user named, and no reader or writer has words for
-        if error.filename is None:
-            raise
-        sys.exit(one_line(f"scalekeys: {os.fsdecode(error.filename)}: {error.strerror or error}"))
-
-
-def _flush() -> None:
-    """Write what is left of the output, and refuse an output that takes it not; nothing fails at the very end then."""
-    if sys.stdout is None:  # it was closed by who started the command
-        return
-    try:
-        sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno == errno.EPIPE:  # who reads it has seen enough
-            sys.exit(1)
-        sys.exit(f"scalekeys: the standard output cannot be written ({error.strerror or error}); write to another one")
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """Say which file, or that the standard output, made the system refuse; readers and writers have told all else."""
+    if error.filename is not None:
+        sys.exit(one_line(f"scalekeys: {os.fsdecode(error.filename)}: {error.strerror or error}"))
+    if error.errno not in _UNWRITABLE:
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is to fail at the very end
+    if error.errno == errno.EPIPE:  # who reads it has seen enough
+        sys.exit(1)
+    sys.exit(f"scalekeys: the standard output cannot be written ({error.strerror}); write to another one")
 
 
 __all__ = ["app", "main"]
