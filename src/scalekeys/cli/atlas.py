@@ -32,7 +32,7 @@ Workers = Annotated[int | None, typer.Option(min=0, help="Processes; 0 works in 
 RayAddress = Annotated[
     str | None, typer.Option("--ray", metavar="ADDRESS|local", help="Work on a Ray cluster that shares the folders.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the random control.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random control.")]
 Recheck = Annotated[bool, typer.Option("--recheck", help="Read files again that were not touched since, and hubs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
