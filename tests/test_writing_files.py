@@ -2,13 +2,15 @@
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from scalekeys.errors import OutputError
-from scalekeys.files import check_new_folder, new_file, new_files, new_folder
+from scalekeys.files import check_new_folder, clear_leftovers, new_file, new_files, new_folder
 
 
 class Interruption(BaseException):
@@ -302,3 +304,50 @@ def test_of_several_files_nothing_is_left_after_an_error(tmp_path):
         temporary.write_text("half")
         raise Interruption
     assert names(tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scalekeys.files import new_file, new_folder
+with new_file(Path(sys.argv[1]) / "other.txt") as a, new_folder(Path(sys.argv[1]) / "out") as b:
+    (b / "half").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_cleared_by_the_next_that_writes_there(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    left = names(tmp_path)
+    assert len(left) == 3
+    assert {name.partition("/")[0].rpartition(".scalekeys.tmp")[2] for name in left} == {""}
+    with new_file(tmp_path / "a.txt"):
+        assert len(names(tmp_path)) == 1
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_what_another_process_is_writing_stays_and_is_not_mixed(tmp_path):
+    for make, name in ((new_folder, "out"), (new_files, "a")):
+        with make(tmp_path / name) as first:
+            message = f"{name}: is being written by another process; wait"
+            with pytest.raises(OutputError, match=message), make(tmp_path / name):
+                pytest.fail("two write it")
+            clear_leftovers(tmp_path / name)
+            (first / "b" if make is new_folder else first).write_text("first")
+    assert names(tmp_path) == ["a", "out", "out/b"]
+
+
+def test_of_two_that_write_one_file_the_second_is_refused_or_wins(tmp_path):
+    target = tmp_path / "a.txt"
+    with pytest.raises(OutputError, match=r"a\.txt: exists already"), new_file(target) as first:
+        first.write_text("first")
+        with new_file(target) as second:
+            second.write_text("second")
+    assert target.read_text() == "second"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path):
+    with new_file(tmp_path / ("n" * 255)) as temporary:
+        temporary.write_text("whole")
+    assert names(tmp_path) == ["n" * 255]

@@ -4,9 +4,17 @@ Every message says what was given, what is allowed and what to do. The command l
 with status 1; a library user catches :class:`ScaleKeysError`.
 """
 
+from collections.abc import Sequence
+
+LONGEST = 480
+"""The most characters of a message; with the name of the program before it, a line stays below 500."""
+
 
 class ScaleKeysError(Exception):
-    """Base class of every error that scalekeys raises on purpose."""
+    """Base class of every error that scalekeys raises on purpose; its text is one printable line of bounded length."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class CheckpointError(ScaleKeysError):
@@ -43,3 +51,49 @@ class RecipeError(ScaleKeysError, ValueError):
 
 class TrainingError(ScaleKeysError):
     """A training went wrong and was stopped; what it saved before is intact."""
+
+
+def printable(text: str) -> str:
+    r"""Write control characters, and the bytes of a file name that are no text, as escape sequences.
+
+    Examples
+    --------
+    >>> print(printable("a\nb\x1b[31m"), printable("caf\udce9.pth"))
+    a\nb\x1b[31m caf\udce9.pth
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """Leave out the middle of a text that has more than so many characters.
+
+    Examples
+    --------
+    >>> shortened("abcdefghijkl", 9)
+    'abc...jkl'
+    """
+    if len(text) <= most:
+        return text
+    end = (most - 3) // 2
+    return f"{text[: most - 3 - end]}...{text[len(text) - end :]}"
+
+
+def one_line(text: str) -> str:
+    """Make one printable line of bounded length of a text."""
+    return shortened(printable(shortened(text, 2 * LONGEST)))
+
+
+def listed(items: Sequence[str], *, limit: int = 10) -> str:
+    """Join names for a sentence, and count what goes beyond `limit`.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed("abcdef", limit=2)
+    ('a, b and c', 'a, b and 4 more')
+    """
+    shown = list(items[:limit])
+    if len(items) > limit:
+        shown.append(f"{len(items) - limit} more")
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)

@@ -147,7 +147,7 @@ def test_what_is_missing_or_damaged_is_made_anew(nets, analysed):
     files[0].unlink()
     files[1].write_bytes(files[1].read_bytes()[:-30])
     files[2].write_bytes(b"")
-    (files[3].parent / f".{files[3].name}.abc.tmp").write_text("left by a dead worker")
+    (files[3].parent / f".{files[3].name}.abc.scalekeys.tmp").write_text("left by a dead worker")
     analysed.clear()
     BUILD(nets, "atlas")
     assert len(analysed) == 3
@@ -156,7 +156,7 @@ def test_what_is_missing_or_damaged_is_made_anew(nets, analysed):
 
 def test_what_the_dead_left_is_removed_before_the_work_begins(nets, monkeypatch):
     BUILD(nets[:1], "atlas")
-    (Layout(Path("atlas")).filters / ".0123.parquet.abc.tmp").write_text("half")
+    (Layout(Path("atlas")).filters / ".0123.parquet.abc.scalekeys.tmp").write_text("half")
     left = []
     monkeypatch.setattr(building, "analyse", lambda _: left.extend(Path("atlas").rglob("*.tmp")) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -483,5 +483,5 @@ def test_the_tables_are_arrow_tables_of_the_documented_form(nets):
 
 def test_a_run_that_was_killed_at_its_very_start_is_gone_on_with(tmp_path):
     (tmp_path / "atlas" / "filters").mkdir(parents=True)
-    (tmp_path / "atlas" / ".atlas.json.abc.tmp").write_text("{")
+    (tmp_path / "atlas" / ".atlas.json.abc.scalekeys.tmp").write_text("{")
     assert sk.atlas.build(["builtin:master-keys"], tmp_path / "atlas").networks == 1

@@ -11,10 +11,10 @@ from PIL import Image
 
 from scalekeys.cli.evaluation import Task, run_evaluation
 from scalekeys.errors import DataError, ModelError
+from scalekeys.images import batches, open_images
+from scalekeys.images.preparation import Preprocessing
 from scalekeys.networks import evaluate
-from scalekeys.training.images import batches, open_images
 from scalekeys.training.network_source import Figures
-from scalekeys.training.preprocessing import Preprocessing
 
 NETWORK = '''
 import torch

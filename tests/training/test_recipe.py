@@ -53,7 +53,10 @@ def test_the_recipes_that_come_along_are_understood(file):
         ("data: {source: a, mean: [1, 2]}", r"data\.mean must be a list of 3 values"),
         ("data: {source: a}\naugmentation: {mixup: -1}", r"augmentation\.mixup must be at least 0"),
         ("data: {source: a}\naugmentation: {flip: 2}", r"augmentation\.flip must be at most 1"),
-        ("data: {source: a}\noptimizer: {learning_rate: .nan}", r"optimizer\.learning_rate must be at least 0"),
+        (
+            "data: {source: a}\noptimizer: {learning_rate: .nan}",
+            r"optimizer\.learning_rate must be a number that is finite, got nan",
+        ),
         ("data: {source: a}\nnetwork: 3", r"network: expected names with values, got 3"),
         ("- 1", r"recipe\.yaml: is no recipe"),
         ("data: {source: [}", r"recipe\.yaml, line 1: is not YAML"),

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from scalekeys.errors import DataError, RecipeError
+from scalekeys.images.preparation import Preprocessing
 from scalekeys.training import read_recipe, train
 from scalekeys.training.data import open_data
 from scalekeys.training.draws import epoch_draws
-from scalekeys.training.preprocessing import Preprocessing
 
 image_module = pytest.importorskip("PIL.Image")
 
@@ -94,7 +94,7 @@ def test_workers_change_nothing(folder, recipe, tmp_path):
 
 def test_a_class_that_was_not_trained_on_and_missing_parts_are_refused(folder, recipe):
     (folder / "val" / "cow").mkdir()
-    with pytest.raises(RecipeError, match="cow: the training images have no class of this name"):
+    with pytest.raises(DataError, match="cow: the training images have no class of this name"):
         open_data(recipe(folder))
     with pytest.raises(RecipeError, match="has no folder 'learn'"):
         open_data(recipe(folder, "data.train=learn"))

@@ -10,10 +10,11 @@ from scalekeys.atlas.engines import Engine, InProcess, Lost, Processes
 from scalekeys.atlas.identity import signature
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout
+from scalekeys.atlas.recovery import restore
 from scalekeys.atlas.references import Reference, check_columns, expand
 from scalekeys.atlas.settling import settle
 from scalekeys.atlas.task import Failed, Outcome, Read, Task, Unwritable, analyse, holds
-from scalekeys.errors import OutputError
+from scalekeys.errors import OutputError, printable
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def build(
     done = progress or (lambda _: None)
     with layout.building(seed):
         journal = Journal(layout.journal)
+        restore(journal.entries, layout)
         check_columns([*(entry.reference for entry in journal.entries.values()), *references])
         missing = _missing(references, journal, layout, seed, recheck=recheck, kept=lambda: done(1))
         analysed = 0
@@ -169,6 +171,8 @@ def _summary(journal: Journal, *, analysed: int, kept: int) -> Summary:
     read = [entry.outcome for entry in journal.entries.values() if isinstance(entry.outcome, Read)]
     filters = {outcome.content: outcome.filters for outcome in read}
     failures = tuple(
-        (source, entry.outcome.reason) for source, entry in journal.entries.items() if isinstance(entry.outcome, Failed)
+        (printable(source), entry.outcome.reason)
+        for source, entry in journal.entries.items()
+        if isinstance(entry.outcome, Failed)
     )
     return Summary(len(filters), sum(filters.values()), len(read) - len(filters), failures, analysed, kept)

@@ -59,7 +59,7 @@ def signature(reference: Reference) -> str:
         together = path.is_dir() or is_index(path) or path.suffix.lower() == ".onnx"
         files = sorted((path if path.is_dir() else path.parent).iterdir()) if together else [path]
         return sha256(json.dumps(list(_states(files))).encode()).hexdigest()[:32]
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 

@@ -1,17 +1,25 @@
 """What is known of each source: one line of JSON for each outcome, appended as it comes.
 
-The last line on a source counts. A line that was cut short by a death is passed over, and its source done again.
+The last line on a source counts. Each line ends with a checksum of itself. A line that was cut short by a death, or is
+damaged, is passed over: its source is done again, or taken from the tables of the last run.
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
+from zlib import crc32
 
+from scalekeys.atlas.layout import is_content
 from scalekeys.atlas.references import Reference
 from scalekeys.atlas.task import Failed, Read
 from scalekeys.errors import AtlasError
-from scalekeys.files import new_file, writing_to
+from scalekeys.files import exists, new_file, parse_json, read_bytes, writing_to
+
+T = TypeVar("T")
+
+_MOST = 2**31  # of layers and filters
 
 
 @dataclass(frozen=True)
@@ -34,20 +42,23 @@ class Entry:
         """Return it as a line of the journal."""
         kind = "read" if isinstance(self.outcome, Read) else "failed"
         known = {**asdict(self.reference), "signature": self.signature, kind: asdict(self.outcome)}
-        return json.dumps(known) + "\n"
+        return json.dumps(known | {"check": _check_of(known)}) + "\n"
 
     @classmethod
     def parsed(cls, line: str) -> "Entry | None":
-        """Return what a line says; None where it is damaged."""
+        """Return what a line says; None where it is damaged. Lines of earlier versions have no checksum."""
         try:
-            known: dict[str, Any] = json.loads(line)
-            reference = Reference(known["source"], known["metadata"])
-            if "failed" in known:
-                return cls(reference, known["signature"], Failed(**known["failed"]))
-            read = Read(**known["read"])
-            return cls(reference, known["signature"], replace(read, notes=tuple(read.notes)))
-        except (ValueError, KeyError, TypeError):
+            known = parse_json(line)
+            check = known.pop("check", None)
+            if check is not None and check != _check_of(known):
+                return None
+            failed, signature = known.pop("failed", None), known.pop("signature")
+            outcome = _typed(Read, known.pop("read")) if failed is None else _typed(Failed, failed)
+            reference = _typed(Reference, known)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
+        readable = not isinstance(outcome, Read) or (is_content(outcome.content) and reference.source.isprintable())
+        return cls(reference, signature, outcome) if readable and isinstance(signature, str) else None
 
 
 class Journal:
@@ -67,12 +78,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[str, Entry] = {}
-        try:
-            text = path.read_bytes().decode(errors="replace") if path.exists() else ""
-        except OSError as error:
-            raise AtlasError(f"{path}: cannot be read ({error.strerror or error})") from None
+        text = read_bytes(path, AtlasError).decode(errors="replace") if exists(path) else ""
         self._whole = text == "" or text.endswith("\n")
-        for line in text.splitlines():
+        for line in text.split("\n"):
             if entry := Entry.parsed(line):
                 self.entries[entry.reference.source] = entry
 
@@ -102,3 +110,35 @@ class Journal:
         with new_file(self.path, force=True) as temporary:
             temporary.write_text("".join(entry.line() for entry in self.entries.values()), encoding="utf-8")
         self._whole = True
+
+
+def _check_of(known: Mapping[str, Any]) -> str:
+    return f"{crc32(json.dumps(known).encode()):08x}"
+
+
+def _typed(kind: type[T], values: Any) -> T:
+    """Make a dataclass of values from JSON, each of which must be of the type of its field.
+
+    Raises
+    ------
+    ValueError
+        If one is not, or there are more or fewer values than fields.
+    """
+    hints = get_type_hints(kind)
+    if not isinstance(values, dict) or set(values) != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+        raise ValueError("there are other values than fields")
+    for name, value in values.items():
+        if not _is(value, hints[name], encodable=name != "source"):
+            raise ValueError(f"{name} is of another type")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _is(value: Any, hint: Any, *, encodable: bool) -> bool:
+    """Tell whether a value of JSON is a number, a word, or a list or mapping of words, as the type of a field says."""
+    if hint is int:
+        return type(value) is int and 0 <= value < _MOST
+    if hint is str:
+        return isinstance(value, str) and not (encodable and any("\ud800" <= sign <= "\udfff" for sign in value))
+    if hint == tuple[str, ...]:
+        return isinstance(value, list) and all(_is(one, str, encodable=True) for one in value)
+    return isinstance(value, dict) and all(_is(one, str, encodable=True) for pair in value.items() for one in pair)

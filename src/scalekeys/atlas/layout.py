@@ -1,6 +1,7 @@
 """The folder of an atlas: where its tables lie, and who may write to it."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from scalekeys.atlas.schema import SCHEMA_VERSION
 from scalekeys.errors import AtlasError, OutputError
-from scalekeys.files import held_folder, new_file, writing_to
+from scalekeys.files import clear_leftovers, exists, held_folder, new_file, parse_json, read_bytes, writing_to
 
 FILTERS_FOLDER, UNLISTED_FOLDER = "filters", "unlisted"
 
@@ -61,13 +62,16 @@ class Layout:
         AtlasError
             If the settings are damaged, or of a newer form.
         """
-        try:
-            known = json.loads(self.settings.read_bytes())
-            version, seed = int(known["schema"]), int(known["seed"])
-        except (FileNotFoundError, NotADirectoryError):
+        if not exists(self.settings):
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise AtlasError(f"{self.settings}: are no settings of an atlas ({error}); restore it") from None
+        content = read_bytes(self.settings, AtlasError)
+        try:
+            version, seed = _settings(parse_json(content))
+        except ValueError as error:
+            raise AtlasError(
+                f'{self.settings}: is damaged ({error}); write {{"schema": {SCHEMA_VERSION}, "seed": 0}} into it, with '
+                "the seed of the atlas if it was built with another one"
+            ) from None
         if version > SCHEMA_VERSION:
             raise AtlasError(
                 f"{self.folder}: is of form {version}, and this scalekeys knows forms up to {SCHEMA_VERSION}; update it"
@@ -97,15 +101,17 @@ class Layout:
 
     def clear_temporaries(self) -> None:
         """Remove what workers left that died while they wrote."""
-        for path in (*self.folder.glob(".*.tmp"), *self.filters.glob(".*.tmp")):
-            path.unlink(missing_ok=True)
+        for folder in (self.folder, self.filters):
+            clear_leftovers(folder / self.settings.name)
 
     def _check(self, seed: int) -> None:
         """Refuse a folder that cannot become, or go on as, an atlas of this seed."""
         known = self.seed()
         if known is not None and known != seed:
             raise AtlasError(f"{self.folder}: was built with seed {known}; give that, or another folder")
-        if known is None and self.folder.is_dir() and any(_visible(self.folder)):
+        with writing_to(self.folder):
+            strange = known is None and self.folder.is_dir() and any(_visible(self.folder))
+        if strange:
             raise OutputError(f"{self.folder}: holds something else than an atlas; name another folder")
 
 
@@ -113,3 +119,23 @@ def _visible(folder: Path) -> Iterator[Path]:
     """Yield what is in a folder, but for what an atlas makes before its settings."""
     own = (".lock", FILTERS_FOLDER)
     return (path for path in folder.iterdir() if path.name not in own and not path.match(".atlas.json.*.tmp"))
+
+
+def is_content(text: object) -> bool:
+    """Tell whether a value is a content hash, which is part of the name of a file."""
+    return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
+
+
+def _settings(known: object) -> tuple[int, int]:
+    """Return version and seed.
+
+    Raises
+    ------
+    ValueError
+        If they are not there, or no whole numbers.
+    """
+    values = [known.get(name) for name in ("schema", "seed")] if isinstance(known, dict) else []
+    match values:
+        case [int(version), int(seed)] if version > 0 and not isinstance(version, bool) and not isinstance(seed, bool):
+            return version, seed
+    raise ValueError("it needs the whole numbers schema and seed")

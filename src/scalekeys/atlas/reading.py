@@ -1,6 +1,6 @@
 """Questions to an atlas: SQL over its tables, by DuckDB, which can neither read nor write anything else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
-from scalekeys.atlas.layout import Layout
+from scalekeys.atlas.layout import Layout, is_content
 from scalekeys.atlas.queries import NAMED
-from scalekeys.atlas.schema import FILTERS
-from scalekeys.errors import AtlasError
+from scalekeys.atlas.schema import FAILURES, FILTERS, NETWORKS, SCHEMA_VERSION, read_whole, stamp_of
+from scalekeys.errors import AtlasError, ScaleKeysError
+from scalekeys.files import is_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +28,12 @@ class Answer:
     Parameters
     ----------
     relation : duckdb.DuckDBPyRelation
+    files : sequence of Path
+        The files that it may read.
     """
 
-    def __init__(self, relation: Any) -> None:
-        self._relation = relation
+    def __init__(self, relation: Any, files: Sequence[Path] = ()) -> None:
+        self._relation, self._files = relation, files
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -46,7 +48,7 @@ class Answer:
         AtlasError
             If they cannot be computed.
         """
-        with _readable_errors():
+        with _readable_errors(self._files):
             reader = pa.RecordBatchReader.from_stream(self._relation)
             first = next(iter(reader), None)
             yield pa.RecordBatch.from_pylist([], schema=reader.schema) if first is None else first
@@ -60,7 +62,7 @@ class Answer:
         AtlasError
             If they cannot be computed.
         """
-        with _readable_errors():
+        with _readable_errors(self._files):
             return pa.RecordBatchReader.from_stream(self._relation).read_all()
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -93,8 +95,10 @@ class Atlas:
     def __init__(self, folder: str | Path) -> None:
         self._layout = Layout(Path(folder))
         self._connection = duckdb.connect(":memory:")
-        for name, table in _tables(self._layout).items():
-            self._connection.register(name, table)
+        tables, self._files = _tables(self._layout)
+        with _readable_errors():
+            for name, table in tables.items():
+                self._connection.register(name, table)
         for lock in _LOCKS:
             self._connection.execute(f"set {lock}")
 
@@ -132,10 +136,11 @@ class Atlas:
         1   smooth     0.63
         """
         with _readable_errors():
+            query.encode()  # which fails where the query is no text
             statements = self._connection.extract_statements(query)
             if [statement.type in _QUESTIONS for statement in statements] != [True]:
                 raise AtlasError("a query is one statement that asks and changes nothing: select ... from filters")
-            return Answer(self._connection.sql(query))
+            return Answer(self._connection.sql(query), self._files)
 
     def named(self, name: str) -> Answer:
         """Ask one of the questions of :data:`scalekeys.atlas.queries.NAMED`.
@@ -161,32 +166,60 @@ def open_atlas(folder: str | Path) -> Atlas:
     return Atlas(folder)
 
 
-def _tables(layout: Layout) -> dict[str, Any]:
-    """Return the tables of an atlas by name; that of filters is read as a query needs it.
+def _tables(layout: Layout) -> tuple[dict[str, Any], list[Path]]:
+    """Return the tables of an atlas by name, and the files of filters, which are read as a query needs it.
 
     Columns that a file of an older form lacks are empty.
     """
     if layout.seed() is None:
         raise AtlasError(f"{layout.folder}: holds no atlas; `scalekeys atlas build SOURCES -o FOLDER` makes one")
-    try:
-        networks, failures = pq.read_table(layout.networks), pq.read_table(layout.failures)
-    except FileNotFoundError:
-        raise AtlasError(f"{layout.folder}: is not finished; run `scalekeys atlas build` again") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise AtlasError(f"{layout.folder}: its tables are damaged ({error}); build it again") from None
-    files = [layout.rows_of(content) for content in networks["content_hash"].unique().to_pylist()]
+    networks, failures = _table(layout.networks, NETWORKS), _table(layout.failures, FAILURES)
+    contents = networks["content_hash"].unique().to_pylist()
+    if not all(map(is_content, contents)):
+        raise _damaged(layout.networks, "a content hash is not 64 hexadecimal digits")
+    files = [layout.rows_of(content) for content in contents]
     for file in files:
-        if not file.is_file():
+        if not is_file(file):
             raise AtlasError(f"{file}: is missing; build again with its source")
-    filters = ds.dataset(list(map(str, files)), schema=FILTERS, format="parquet")
-    return {"filters": filters, "networks": networks, "failures": failures}
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    form = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    filters = ds.dataset(list(map(str, files)), schema=FILTERS, format=form)
+    return {"filters": filters, "networks": networks, "failures": failures}, files
+
+
+def _table(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        return read_whole(path, schema)
+    except FileNotFoundError:
+        raise AtlasError(f"{path.parent}: is not finished; run `scalekeys atlas build` again") from None
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _damaged(path: Path, how: str) -> AtlasError:
+    return AtlasError(f"{path}: is damaged ({how}); `scalekeys atlas build` with one of its sources writes it again")
 
 
 @contextmanager
-def _readable_errors() -> Iterator[None]:
-    """Turn what DuckDB and Arrow say into one sentence."""
+def _readable_errors(files: Sequence[Path] = ()) -> Iterator[None]:
+    """Turn what DuckDB and Arrow say into one sentence, which names the first of the files that is damaged."""
     try:
         yield
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
+    except (duckdb.Error, pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        if isinstance(error, ScaleKeysError):
+            raise
+        for file in files:
+            _check_rows(file)
         first = str(error).strip().partition("\n")[0]
         raise AtlasError(f"the query cannot be answered: {first}") from None
+
+
+def _check_rows(file: Path) -> None:
+    """Refuse a damaged file of rows; one of an older form may lack columns."""
+    stamp = stamp_of(file)
+    try:
+        if stamp is None:
+            raise ValueError("it has no rows of filters of this version")  # noqa: TRY301
+        read_whole(file, FILTERS if stamp[0] == SCHEMA_VERSION else pa.schema([]))
+    except (OSError, ValueError) as error:
+        raise AtlasError(f"{file}: is damaged ({error}); remove it, and build again with its source") from None

@@ -10,6 +10,8 @@ from scalekeys.atlas.schema import FAILURES, NETWORKS
 from scalekeys.checkpoints.sources.catalogue import has_wildcard, models_like
 from scalekeys.checkpoints.sources.source import SCHEMES
 from scalekeys.errors import AtlasError, CheckpointError
+from scalekeys.files import exists, expanded, is_folder, read_text
+from scalekeys.files.csv_cells import original_cell
 
 LISTS = (".txt", ".csv")
 """Suffixes of files that list sources."""
@@ -48,7 +50,7 @@ class Reference:
     @property
     def location(self) -> str:
         """Where it is read: an absolute path, for workers that run elsewhere, or the source."""
-        return str(Path(self.source).expanduser().absolute()) if self.is_path else self.source
+        return str(expanded(self.source).absolute()) if self.is_path else self.source
 
 
 def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
@@ -110,10 +112,8 @@ def check_columns(references: Iterable[Reference]) -> None:
 
 
 def _check(reference: Reference, known: Reference) -> None:
-    """Refuse names that no table can hold, and metadata that contradict what is known or the atlas itself."""
+    """Refuse metadata that contradict what is known or the atlas itself."""
     source = reference.source
-    if not source.isprintable():
-        raise CheckpointError(f"{source!r}: a name must consist of printable characters; rename it")
     for column, value in reference.metadata.items():
         if column.casefold() in _TAKEN:
             raise AtlasError(f"{source}: the column {column!r} is one of the atlas itself; call it something else")
@@ -130,10 +130,16 @@ def _all(sources: Iterable[str | Path | Reference]) -> Iterator[Reference]:
     for source in sources:
         if isinstance(source, Reference):
             yield source
-        elif Path(source).suffix.lower() in LISTS and _scheme(str(source)) is None and Path(source).is_file():
+        elif _is_list(str(source)):
             yield from _listed(Path(source))
         else:
             yield from map(Reference, _matches(str(source)))
+
+
+def _is_list(source: str) -> bool:
+    """Tell whether a source is a file that lists others; what is there and cannot be read is refused when it is."""
+    is_named_so = Path(source).suffix.lower() in LISTS and _scheme(source) is None
+    return is_named_so and exists(source) and not is_folder(source)
 
 
 def _matches(source: str, folder: Path = Path()) -> Sequence[str]:
@@ -143,8 +149,8 @@ def _matches(source: str, folder: Path = Path()) -> Sequence[str]:
         return models_like(scheme, source.partition(":")[2]) if has_wildcard(source) else (source,)
     if not source.strip():
         raise CheckpointError("a source has an empty name; give paths, patterns, timm:NAME or hf:NAME")
-    path = Path(source).expanduser()
-    if not has_wildcard(source) or (folder / path).exists():
+    path = expanded(source)
+    if not has_wildcard(source) or "\0" in source or exists(folder / path):
         return (str(Path(source)) if path.is_absolute() else str(folder / source),)
     pattern = str(Path(glob.escape(str(folder))) / path)
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (leaves out hidden files, as shells do)
@@ -160,13 +166,11 @@ def _scheme(source: str) -> str | None:
 
 def _listed(path: Path) -> Iterator[Reference]:
     """Read a list; its lines may be patterns."""
+    lines = read_text(path, CheckpointError, encoding="utf-8-sig").splitlines()
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise CheckpointError(f"{path}: is not a text file; save the list as UTF-8") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
-    rows = _table(path, lines) if path.suffix.lower() == ".csv" else _plain(lines)
+        rows = list(_table(path, lines) if path.suffix.lower() == ".csv" else _plain(lines))
+    except csv.Error as error:
+        raise CheckpointError(f"{path}: is not a table in CSV ({error}); save it again") from None
     for source, metadata in rows:
         for name in _matches(source, path.parent):
             yield Reference(name, metadata)
@@ -180,13 +184,15 @@ def _plain(lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
 
 def _table(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
     rows = csv.reader(lines, skipinitialspace=True)
-    header = [cell.strip() for cell in next(rows, [])]
+    header = [original_cell(cell.strip()) for cell in next(rows, [])]
     if _COLUMN not in header:
         raise CheckpointError(f"{path}: has no column {_COLUMN!r}; its first line names {', '.join(header) or 'none'}")
+    if not all(map(str.isprintable, header)):
+        raise CheckpointError(f"{path}: its columns need names of printable characters; its first line is damaged")
     if len({name.casefold() for name in header}) < len(header) or "" in header:
         raise CheckpointError(f"{path}: its columns need names that differ, got {', '.join(map(repr, header))}")
     for row in rows:
-        cells = [cell.strip() for cell in row]
+        cells = [original_cell(cell.strip()) for cell in row]
         if not any(cells):
             continue
         if len(cells) != len(header):

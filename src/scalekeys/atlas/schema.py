@@ -5,6 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scalekeys.files import open_regular
+
 SCHEMA_VERSION = 2
 """To be raised with every change of :data:`FILTERS`, or of what its columns mean.
 
@@ -67,6 +69,9 @@ NETWORKS = pa.schema(
 FAILURES = pa.schema([("source", _WORDS), ("error", _WORDS), ("reason", _WORDS)])
 """One row a source that was not read; columns of metadata follow."""
 
+WRITING = {"write_page_checksum": True}
+"""How tables are written: so that a flipped bit is noticed."""
+
 _VERSION, _SOURCE = b"scalekeys.schema", b"scalekeys.source"
 
 
@@ -83,7 +88,44 @@ def restamped(schema: pa.Schema, source: str) -> pa.Schema:
 def stamp_of(path: Path) -> tuple[int, str] | None:
     """Return version and source of a file of filters; None where there is no whole file."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
-        return int(metadata[_VERSION]), metadata[_SOURCE].decode()
-    except (OSError, pa.ArrowInvalid, KeyError, ValueError):
+        with open_regular(path) as file:
+            schema = pq.read_schema(file)
+        metadata = schema.metadata or {}
+        version, source = int(metadata[_VERSION]), metadata[_SOURCE].decode()
+    except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
+    return (version, source) if version != SCHEMA_VERSION or fault(schema, FILTERS) is None else None
+
+
+def fault(found: pa.Schema, wanted: pa.Schema) -> str | None:
+    """Say what keeps a table from having the wanted columns, besides others; None where it has them."""
+    for field in wanted:
+        if len(found.get_all_field_indices(field.name)) != 1:
+            return f"it has no column {field.name!r}, or two"
+        if found.field(field.name).type != field.type:
+            return f"its column {field.name!r} holds {found.field(field.name).type} in the place of {field.type}"
+    return None
+
+
+def read_whole(path: Path, wanted: pa.Schema) -> pa.Table:
+    """Read a table, and check its values and its columns.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged; the message says how.
+    """
+    try:
+        with open_regular(path) as file:
+            table = pq.read_table(file, page_checksum_verification=True)
+        table.validate(full=True)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, MemoryError) as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]) from None
+    problem = fault(table.schema, wanted)
+    if problem is not None:
+        raise ValueError(problem)
+    return table

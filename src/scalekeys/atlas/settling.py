@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.references import Reference
-from scalekeys.atlas.schema import FAILURES, NETWORKS, restamped, stamp_of
+from scalekeys.atlas.schema import FAILURES, NETWORKS, WRITING, restamped, stamp_of
 from scalekeys.atlas.task import Failed, Read
-from scalekeys.files import new_file, writing_to
+from scalekeys.errors import printable
+from scalekeys.files import new_file, remove_file, writing_to
 
 _GONE = Failed("AtlasError", "its rows are no longer in the atlas; name it again to have them made anew")
 _GUESSES = (pa.int64(), pa.float64(), pa.bool_())
@@ -31,16 +32,13 @@ def settle(layout: Layout, journal: Journal) -> None:
     """
     for content, sources in _by_content(journal.entries).items():
         path, (first, read) = layout.rows_of(content), sources[0]
-        stamp = stamp_of(path)
-        if stamp is None:
+        if not _belongs(path, first.source, read.model):
             for reference, _ in sources:
                 journal.entries[reference.source] = replace(journal.entries[reference.source], outcome=_GONE)
-        elif stamp[1] != first.source:
-            _relabel(path, first.source, read.model)
     networks, failures = tables(journal.entries)
     for table, path in ((networks, layout.networks), (failures, layout.failures)):
         with new_file(path, force=True) as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, **WRITING)
     _put_aside(layout, set(networks["content_hash"].to_pylist()))
     journal.compact()
     layout.clear_temporaries()
@@ -54,7 +52,7 @@ def tables(entries: Mapping[str, Entry]) -> tuple[pa.Table, pa.Table]:
     metadata = {name: _typed([entry.reference.metadata.get(name) for entry in ordered]) for name in names}
     read, failed = [], []
     for position, entry in enumerate(ordered):
-        source, outcome = entry.reference.source, entry.outcome
+        source, outcome = printable(entry.reference.source), entry.outcome
         if isinstance(outcome, Failed):
             failed.append((position, {"source": source, "error": outcome.error, "reason": outcome.reason}))
             continue
@@ -95,11 +93,24 @@ def _typed(values: Iterable[str | None]) -> pa.Array:
     return words
 
 
+def _belongs(path: Path, source: str, model: str) -> bool:
+    """Put rows under a source, if they are not there already, and tell whether they are whole."""
+    stamp = stamp_of(path)
+    if stamp is None or stamp[1] == source:
+        return stamp is not None
+    try:
+        _relabel(path, source, model)
+    except (pa.ArrowException, OSError, ValueError):
+        remove_file(path)
+        return False
+    return True
+
+
 def _relabel(path: Path, source: str, model: str) -> None:
     """Put rows under another source, one row group at a time."""
     with new_file(path, force=True) as temporary, pq.ParquetFile(path) as old:
         schema = restamped(old.schema_arrow, source)
-        with pq.ParquetWriter(temporary, schema) as new:
+        with pq.ParquetWriter(temporary, schema, **WRITING) as new:
             for group in range(old.num_row_groups):
                 table = old.read_row_group(group)
                 for name, word in (("source", source), ("model", model)):

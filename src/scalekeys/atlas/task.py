@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.references import Reference
 from scalekeys.atlas.rows import identify, rows
-from scalekeys.atlas.schema import SCHEMA_VERSION, stamp_of, stamped
+from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamp_of, stamped
 from scalekeys.checkpoints import Checkpoint, open_source
-from scalekeys.errors import OutputError, ScaleKeysError
+from scalekeys.errors import CheckpointError, OutputError, ScaleKeysError, one_line
 from scalekeys.files import new_file
 from scalekeys.threads import one_thread
 
@@ -72,6 +72,7 @@ def analyse(task: Task) -> Outcome:
     Never raises: what goes wrong is in the outcome.
     """
     try:
+        _check_name(task.reference)
         with one_thread():  # and so results do not depend on how many processors there are
             return _analyse(task, open_source(task.reference.location))
     except OutputError as error:
@@ -82,12 +83,17 @@ def analyse(task: Task) -> Outcome:
         return _failed(task.reference, error, "cannot be analysed: ")
 
 
+def _check_name(reference: Reference) -> None:
+    """Refuse a name that no table can hold."""
+    if not reference.source.isprintable():
+        raise CheckpointError("a name must consist of printable characters in UTF-8; rename it")
+
+
 def _failed(reference: Reference, error: Exception, what: str) -> Failed:
     """Return a failure of which the reason is one line that begins with the source."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__
-    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in first)
-    reason = printable.replace(reference.location, reference.source).removeprefix(f"{reference.source}: ")
-    return Failed(type(error).__name__, f"{reference.source}: {what}{reason}")
+    reason = first.replace(reference.location, reference.source).removeprefix(f"{reference.source}: ")
+    return Failed(type(error).__name__, one_line(f"{reference.source}: {what}{reason}"))
 
 
 def holds(path: Path) -> bool:
@@ -112,6 +118,6 @@ def _analyse(task: Task, checkpoint: Checkpoint) -> Read:
 
 def _write(checkpoint: Checkpoint, path: Path, task: Task, content: str) -> None:
     source = task.reference.source
-    with new_file(path, force=True) as temporary, pq.ParquetWriter(temporary, stamped(source)) as writer:
+    with new_file(path, force=True) as temporary, pq.ParquetWriter(temporary, stamped(source), **WRITING) as writer:
         for table in rows(checkpoint, source=source, content=content, seed=task.seed):
             writer.write_table(table)

@@ -26,7 +26,7 @@ def analyze(
             help="What to fit: ideal8, second-order, jet1 to jet3, auto (all compete), or families with commas."
         ),
     ] = "ideal8",
-    seed: Annotated[int, typer.Option(help="Seed of the random control.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random control.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:

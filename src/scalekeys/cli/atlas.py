@@ -32,7 +32,7 @@ Workers = Annotated[int | None, typer.Option(min=0, help="Processes; 0 works in 
 RayAddress = Annotated[
     str | None, typer.Option("--ray", metavar="ADDRESS|local", help="Work on a Ray cluster that shares the folders.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the random control.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random control.")]
 Recheck = Annotated[bool, typer.Option("--recheck", help="Read files again that were not touched since, and hubs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -118,6 +118,7 @@ def report(
     Writes OUTPUT/report.html (one self-contained page) and the tables behind it as CSV.
     """
     from scalekeys.atlas import open as open_atlas
+    from scalekeys.cli.cells import Terminal
     from scalekeys.cli.console import working
     from scalekeys.files import check_new_folder
     from scalekeys.report.atlas import write_atlas_report
@@ -127,4 +128,5 @@ def report(
         step("asking the atlas")
         summary = write_atlas_report(open_atlas(folder), output, force=force)
     counts = summary.counts
-    typer.echo(f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}")
+    text = f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}"
+    Terminal().print(text, soft_wrap=True)

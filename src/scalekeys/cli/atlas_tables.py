@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.csv as pc
 import pyarrow.parquet as pq
-from rich.console import Console
 
 from scalekeys.atlas import Answer
-from scalekeys.cli.cells import plain_table
-from scalekeys.errors import AtlasError, OutputError
+from scalekeys.cli.cells import Terminal, plain_table
+from scalekeys.errors import AtlasError, OutputError, printable
 from scalekeys.files import check_new_file, new_file
+from scalekeys.files.csv_cells import write_csv
 
 if TYPE_CHECKING:
     from scalekeys.atlas import Summary
@@ -39,16 +38,19 @@ _IN_CSV = (  # what the writer of CSV takes, and writes as one would read it; it
 
 def print_summary(summary: "Summary", folder: Path) -> None:
     """Print what an atlas holds after a run."""
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Terminal()
     networks = "1 network" if summary.networks == 1 else f"{summary.networks} networks"
     duplicates = f" ({summary.duplicates} more under another name)" if summary.duplicates else ""
-    console.print(f"{networks}{duplicates} with {summary.filters} depthwise filters")
-    console.print(f"this run: {summary.analysed} sources looked into, {summary.kept} unchanged since an earlier one")
+    console.print(f"{networks}{duplicates} with {summary.filters} depthwise filters", soft_wrap=True)
+    console.print(
+        f"this run: {summary.analysed} sources looked into, {summary.kept} unchanged since an earlier one",
+        soft_wrap=True,
+    )
     if summary.failures:
-        console.print(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})")
+        console.print(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})", soft_wrap=True)
         for _, reason in summary.failures[:_MOST_FAILURES]:
-            console.print(f"  {reason}")
-    console.print(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"')
+            console.print(f"  {reason}", soft_wrap=True)
+    console.print(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"', soft_wrap=True)
 
 
 def check_networks(summary: "Summary") -> None:
@@ -65,9 +67,7 @@ def check_networks(summary: "Summary") -> None:
 
 def print_rows(answer: Answer) -> None:
     """Print the first rows of an answer as a table."""
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
+    console = Terminal(width=_PLAIN_WIDTH)
     rows = list(islice(_rows(answer), _MOST_ROWS + 1))
     words = [index for index, value in enumerate(rows[0] if rows else ()) if isinstance(value, str)]
     table = plain_table(*answer.columns, left=words)
@@ -109,9 +109,7 @@ def write_rows(answer: Answer, path: Path, *, force: bool = False) -> None:
                     writer.write_batch(batch)
         else:
             first = _flat(first)
-            with pc.CSVWriter(temporary, first.schema) as writer:
-                for batch in chain((first,), map(_flat, batches)):
-                    writer.write_batch(batch)
+            write_csv(temporary, first.schema, chain((first,), map(_flat, batches)))
 
 
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -133,7 +131,16 @@ def _word(value: Any) -> str:
 def _rows(answer: Answer) -> Iterator[tuple[Any, ...]]:
     """Yield the values of each row; two columns may share a name."""
     for batch in answer.batches():
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        yield from zip(*map(_values, batch.columns), strict=True)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Return the values of a column; as words, where they are beyond what Python's own types can be."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        values = column.cast(pa.string()).to_pylist()
+    return values
 
 
 def _plain(value: Any) -> Any:
@@ -154,4 +161,4 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float | Decimal):
         return f"{value:.4g}"
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(value))
+    return printable(str(value))

@@ -1,8 +1,39 @@
 """Tables on the terminal, and what stands in their cells."""
 
 from collections.abc import Collection
+from typing import Any
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from scalekeys.errors import printable
+
+
+class Terminal(Console):
+    """A console that shows text as it is: no markup, no pictograms, and control characters as escape sequences.
+
+    Parameters
+    ----------
+    stderr : bool
+        Write to standard error rather than to standard output.
+    width : int, optional
+        Of lines where the output is no terminal.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        if width is not None and not self.is_terminal:
+            self.width = max(self.width, width)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make lines of printable text."""
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
+
+def bold(text: str) -> Text:
+    """Return a text in bold letters."""
+    return Text(printable(text), "bold")
 
 
 def plain_table(*headers: str, left: Collection[int] = (0,)) -> Table:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from scalekeys.cli.analysis import Step
-from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.cli.cells import Terminal, decimal, percentage, plain_table
+from scalekeys.files.csv_cells import safe_cell
 from scalekeys.report.trainings import write_trainings_report
 from scalekeys.training.comparison import Comparison, Spread
 from scalekeys.training.runs import Run, read_run
@@ -24,17 +24,18 @@ def read_runs(folders: Sequence[Path], step: Step) -> list[Run]:
 
 def write_comparison(comparison: Comparison, folder: Path, step: Step) -> None:
     """Write ``runs.csv`` and ``report.html`` into a folder."""
-    pd.DataFrame(comparison.table()).to_csv(folder / "runs.csv", index=False, lineterminator="\n")
+    rows = [{name: safe_cell(cell) for name, cell in row.items()} for row in comparison.table()]
+    pd.DataFrame(rows).to_csv(folder / "runs.csv", index=False, lineterminator="\n")
     step("fitting scales, and writing the report")
     write_trainings_report(comparison, folder / "report.html")
 
 
 def print_conditions(comparison: Comparison, folder: Path) -> None:
     """Print a line for each condition, and where everything is."""
-    console = Console()
+    console = Terminal()
     for run in comparison.runs:
         for note in run.notes:
-            console.print(f"note: {run.name}: {note}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"note: {run.name}: {note}", soft_wrap=True)
     table = plain_table("condition", "runs", "averaged", "top-1", "depthwise", "r2")
     for column in table.columns[1:]:
         column.no_wrap = True
@@ -50,7 +51,7 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
             decimal(None if r2 is None else r2.mean),
         )
     console.print(table)
-    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}", markup=False, soft_wrap=True)
+    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}", soft_wrap=True)
 
 
 def _with_spread(spread: Spread | None) -> str:

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.cli.cells import Terminal, bold, decimal, percentage, plain_table
+from scalekeys.errors import printable
 from scalekeys.report.summary import FamilySummary, Quality, Summary
 
 _BARS_OF_HUBS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
@@ -22,11 +21,11 @@ def working() -> Iterator[Callable[..., Callable[[int], None]]]:
 
     Gives ``step(text, total=None)``, which starts the next step and returns a function that advances it.
     """
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     if not console.is_terminal:
         os.environ.update(dict.fromkeys(_BARS_OF_HUBS, "1"))
     columns = (
-        SpinnerColumn(),
+        SpinnerColumn("line" if console.options.ascii_only else "dots"),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -37,7 +36,7 @@ def working() -> Iterator[Callable[..., Callable[[int], None]]]:
         def step(text: str, total: int | None = None) -> Callable[[int], None]:
             for task in progress.task_ids:
                 progress.remove_task(task)
-            task = progress.add_task(text, total=total)
+            task = progress.add_task(printable(text), total=total)
             return lambda amount: progress.advance(task, amount)
 
         yield step
@@ -45,26 +44,23 @@ def working() -> Iterator[Callable[..., Callable[[int], None]]]:
 
 def print_summary(summary: Summary, folder: Path) -> None:
     """Print what was found, and where the report is."""
-    console = Console()
+    console = Terminal()
     for note in summary.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}")
     quality = summary.quality
     dead = f" ({summary.dead} dead)" if summary.dead else ""
     layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"
     console.print(
-        f"[bold]{escape(summary.model)}[/]: {quality.filters} depthwise filters{dead} in {layers}, "
+        bold(summary.model) + f": {quality.filters} depthwise filters{dead} in {layers}, "
         f"{percentage(quality.share_explained)} of their energy explained "
-        f"(noise of the same norms: {percentage(quality.control_share_explained)})",
-        highlight=False,
+        f"(noise of the same norms: {percentage(quality.control_share_explained)})"
     )
     console.print(_size_table(summary))
     console.print(_family_table(summary.families))
     others = [f"{count} {word}" for word, count in summary.statuses.items() if word != "ok"]
     if others:
-        console.print("status: " + ", ".join(others), highlight=False)
-    console.print(
-        f"report: {folder / 'report.html'}\ntable:  {folder / 'filters.parquet'}", markup=False, soft_wrap=True
-    )
+        console.print("status: " + ", ".join(others))
+    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'filters.parquet'}", soft_wrap=True)
 
 
 def _size_table(summary: Summary) -> Table:

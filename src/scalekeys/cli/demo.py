@@ -13,7 +13,9 @@ def demo(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Length of the training; the default takes a minute.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the training and of the random control.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the training and of the random control.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
 ) -> None:
     """Train a small depthwise-separable network on handwritten digits, and report on it and on what comes along.

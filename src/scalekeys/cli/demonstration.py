@@ -1,5 +1,6 @@
 """What the demonstration does: train, save, and analyse it and what comes with the package."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from scalekeys.checkpoints import extract
 from scalekeys.checkpoints.sources.builtin import BUILTINS
 from scalekeys.cli.analysis import Step, analyze_bank
-from scalekeys.files import new_file, new_folder
+from scalekeys.files import new_folder
 from scalekeys.report import Summary
 from scalekeys.training.digits import EPOCHS, train_digits
 
@@ -26,11 +27,12 @@ def run_demo(
     """
     epochs = EPOCHS if epochs is None else epochs
     trained = train_digits(epochs=epochs, seed=seed, progress=step("training on handwritten digits", epochs))
-    with new_file(output / "digits.pth", force=force) as path:
-        torch.save(trained.network.state_dict(), path)
     banks = {"digits": extract(trained.network)} | {name: extract(f"builtin:{name}") for name in BUILTINS}
-    summaries = {}
-    for name, bank in banks.items():
-        with new_folder(output / name, force=force) as folder:
-            summaries[name] = analyze_bank(bank, folder, seed=seed, step=step)
+    summaries, weights = {}, io.BytesIO()
+    torch.save(trained.network.state_dict(), weights)
+    with new_folder(output, force=force) as folder:
+        (folder / "digits.pth").write_bytes(weights.getvalue())
+        for name, bank in banks.items():
+            (folder / name).mkdir()
+            summaries[name] = analyze_bank(bank, folder / name, seed=seed, step=step)
     return trained.accuracy, summaries

@@ -56,7 +56,7 @@ Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lan
 Interpolate = Annotated[Interpolation | None, typer.Option("--interpolation", help="How images are resized.")]
 Grey = Annotated[bool, typer.Option("--grey", help="Images of one channel.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default cuda where there is one.")]
-Seed = Annotated[int, typer.Option(help="Of images drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from scalekeys.cli.analysis import Step
 from scalekeys.errors import DataError, ModelError
+from scalekeys.images import Images, batches, open_images, open_unlabelled, sample
+from scalekeys.images.preparation import Preparation
 from scalekeys.networks import Difference, Evaluation, evaluate, recalibrate
-from scalekeys.training.images import Images, batches, open_images, open_unlabelled, sample
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
-from scalekeys.training.preprocessing import Preparation
 
 ITS_OWN = "pretrained"
 """Stands for the weights that come with the name of a network."""

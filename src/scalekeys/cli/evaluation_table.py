@@ -1,9 +1,8 @@
 """An evaluation on the terminal."""
 
-from rich.console import Console
 from rich.table import Table
 
-from scalekeys.cli.cells import percentage, plain_table
+from scalekeys.cli.cells import Terminal, percentage, plain_table
 from scalekeys.cli.evaluation import Outcome
 from scalekeys.networks import Evaluation
 
@@ -13,16 +12,16 @@ _MEANINGFUL = 5
 
 def print_outcome(outcome: Outcome) -> None:
     """Print the accuracies with their intervals, how images were prepared, and how fast it was."""
-    console = Console()
+    console = Terminal()
     for note in outcome.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}")
     figures = ", ".join(f"{name} {_short(value)}" for name, value in outcome.preparation.items())
     lines = [f"images: {outcome.task.data} ({figures})"]
     if outcome.recalibrated:
         by = "" if outcome.reference is None else ", matched to the reference"
         lines.append(f"recalibrated on {outcome.recalibrated} images without their labels{by}")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     console.print(_table(outcome))
     if outcome.difference is not None:
         low, high = outcome.difference.interval
@@ -30,12 +29,11 @@ def print_outcome(outcome: Outcome) -> None:
             f"difference: {100 * outcome.difference.value:+.1f} points of top-1, with 95 % confidence from "
             f"{100 * low:+.1f} to {100 * high:+.1f} ({outcome.difference.gained} images gained, "
             f"{outcome.difference.lost} lost)",
-            highlight=False,
             soft_wrap=True,
         )
     if outcome.evaluation.non_finite:
         console.print(f"{outcome.evaluation.non_finite} images gave numbers that are not finite, and count as wrong")
-    console.print(f"{outcome.images_per_second:.1f} images/s", highlight=False)
+    console.print(f"{outcome.images_per_second:.1f} images/s")
 
 
 def _table(outcome: Outcome) -> Table:

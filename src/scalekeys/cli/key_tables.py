@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.cli.cells import Terminal, bold, decimal, percentage, plain_table
 from scalekeys.report.keys import KeysSummary
 
 _FILES = {"report": "report.html", "keys": "keys.npy, keys.csv", "members": "members.parquet"}
@@ -14,28 +12,24 @@ _FILES = {"report": "report.html", "keys": "keys.npy, keys.csv", "members": "mem
 
 def print_keys(summary: KeysSummary, folder: Path) -> None:
     """Print the keys, what they explain and cover, the recommended number, and where the files are."""
-    console = Console()
+    console = Terminal()
     for note in summary.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}")
     negligible = f", {summary.negligible} of all are negligible" if summary.negligible else ""
     left_out = f" ({summary.left_out} left out{negligible})" if summary.left_out else ""
     console.print(
-        f"[bold]{escape(', '.join(summary.models))}[/]: {summary.clustered} depthwise filters{left_out} "
+        bold(", ".join(summary.models)) + f": {summary.clustered} depthwise filters{left_out} "
         f"in {len(summary.layers)} layer{'' if len(summary.layers) == 1 else 's'}",
-        highlight=False,
     )
     console.print(_key_table(summary))
     console.print(
         f"explained: {percentage(summary.explained)} of their energy (noise: {percentage(summary.control)})\n"
         f"covered: {percentage(summary.coverage)} correlate with their key by {summary.threshold:g} or more",
-        highlight=False,
     )
     if summary.best_k is not None:
-        console.print(
-            f"recommended k = {summary.best_k}: {summary.reason}", markup=False, highlight=False, soft_wrap=True
-        )
+        console.print(f"recommended k = {summary.best_k}: {summary.reason}", soft_wrap=True)
     for word, name in _FILES.items():
-        console.print(f"{word + ':':8} {folder / name}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{word + ':':8} {folder / name}", soft_wrap=True)
 
 
 def _key_table(summary: KeysSummary) -> Table:

@@ -18,7 +18,7 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for report, keys and members.", show_default=False)
 ]
 Number = Annotated[str, typer.Option("-k", metavar="NUMBER|auto", help="How many keys; auto takes the recommended.")]
-Seed = Annotated[int, typer.Option(help="Seed of the search and of the random control.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the search and of the random control.")]
 Restarts = Annotated[int, typer.Option(min=1, help="How many starts compete.")]
 Weighting = Annotated[
     Literal["equal", "energy"], typer.Option(help="Whether all filters count alike, or strong ones more.")

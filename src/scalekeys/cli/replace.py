@@ -52,7 +52,7 @@ Scales = Annotated[
 Weights = Annotated[
     str | None, typer.Option(help="Which entry of a nested checkpoint to change, for example params_ema.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the noise.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 

@@ -5,12 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
 from scalekeys.checkpoints import check_copy, open_source, write_copy
 from scalekeys.cli.analysis import Step
-from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.cli.cells import Terminal, bold, decimal, percentage, plain_table
 from scalekeys.filters import Replacement, replacement
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting.spec import Criterion, Scales
@@ -88,14 +85,13 @@ def replace_filters(
 
 def print_outcome(outcome: Outcome) -> None:
     """Print what the filters are now, what that is like, and how many numbers it takes."""
-    console, chosen = Console(), outcome.chosen
+    console, chosen = Terminal(), outcome.chosen
     for note in outcome.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", soft_wrap=True)
     layers = "1 layer" if len(chosen.bank.layers) == 1 else f"{len(chosen.bank.layers)} layers"
     console.print(
-        f"[bold]{escape(chosen.bank.model)}[/]: {int(chosen.replaced.sum())} of {len(chosen.bank)} depthwise filters "
+        bold(chosen.bank.model) + f": {int(chosen.replaced.sum())} of {len(chosen.bank)} depthwise filters "
         f"in {layers} are replaced",
-        highlight=False,
     )
     table = plain_table("model", "filters", "median r2", "numbers", "before")
     for row in chosen.to_pandas().to_dict("records"):
@@ -104,5 +100,5 @@ def print_outcome(outcome: Outcome) -> None:
         )
     console.print(table)
     share = percentage(outcome.numbers / outcome.taps)
-    console.print(f"depthwise parameters: {outcome.taps} before, {outcome.numbers} now ({share})", highlight=False)
-    console.print(f"written: {outcome.output}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"depthwise parameters: {outcome.taps} before, {outcome.numbers} now ({share})")
+    console.print(f"written: {outcome.output}", soft_wrap=True)

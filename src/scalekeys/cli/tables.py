@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from scalekeys.cli.cells import plain_table
+from scalekeys.cli.cells import Terminal, bold, plain_table
 from scalekeys.fitting.spec import Scales
 from scalekeys.paper import (
     METHODS,
@@ -28,16 +27,14 @@ _PLAIN_WIDTH = 140
 
 def print_study(study: Study, folder: Path | None) -> None:
     """Print the tables of the paper, computed beside published, and where the article is."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _PLAIN_WIDTH)
-    console.print(f"{len(study.filters)} filters: {study.source}", markup=False, highlight=False)
+    console = Terminal(width=_PLAIN_WIDTH)
+    console.print(f"{len(study.filters)} filters: {study.source}")
     for title, table in _tables(study):
-        console.print(f"\n[bold]{title}[/]", highlight=False)
+        console.print("\n", bold(title), sep="")
         console.print(table)
     _print_comparison(study, console)
     if folder is not None:
-        console.print(f"\narticle: {folder / 'article.html'}", markup=False, soft_wrap=True, highlight=False)
+        console.print(f"\narticle: {folder / 'article.html'}", soft_wrap=True)
 
 
 def _tables(study: Study) -> list[tuple[str, Table]]:
@@ -142,7 +139,7 @@ def _filter_table(*headers: str) -> Table:
     return plain_table("filter", "family", *headers, left=(0, 1))
 
 
-def _print_comparison(study: Study, console: Console) -> None:
+def _print_comparison(study: Study, console: Terminal) -> None:
     """Print how far the computed figures are from the published ones, and each disagreement."""
     comparisons = compare(study)
     if not comparisons:
@@ -161,9 +158,9 @@ def _print_comparison(study: Study, console: Console) -> None:
             f"{worst.computed:.6f}",
             f"{reached} of {len(mine)} to {worst.decimals} decimals",
         )
-    console.print("\n[bold]Computed against published[/]")
+    console.print("\n", bold("Computed against published"), sep="")
     console.print(table)
-    console.print("\n[bold]Where the published material and this analysis disagree[/]")
+    console.print("\n", bold("Where the published material and this analysis disagree"), sep="")
     for one in questionable_conventions(study):
         values = f"({one.measure}: {one.published:.4f} as published, {one.here:.4f} here)"
-        console.print(f"- {one.title}. {one.sentence} {values}", markup=False, highlight=False)
+        console.print(f"- {one.title}. {one.sentence} {values}")

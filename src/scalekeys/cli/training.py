@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.cli.cells import Terminal, decimal, percentage, plain_table
 
 
 class Bars:
@@ -48,7 +48,7 @@ class Bars:
 @contextmanager
 def watching() -> Iterator[Bars]:
     """Show the progress of a training while a block runs; silent where there is no terminal, and in other processes."""
-    console, is_main = Console(stderr=True), os.environ.get("RANK", "0") == "0"
+    console, is_main = Terminal(stderr=True), os.environ.get("RANK", "0") == "0"
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -73,8 +73,6 @@ def print_rows(rows: Sequence[dict[str, float]], folder: Path) -> None:
             decimal(row.get("r2")),
             f"{row['images_per_second']:.0f}",
         )
-    console = Console()
+    console = Terminal()
     console.print(table)
-    console.print(
-        f"weights: {folder / 'network.safetensors'}\nmetrics: {folder / 'metrics.csv'}", markup=False, soft_wrap=True
-    )
+    console.print(f"weights: {folder / 'network.safetensors'}\nmetrics: {folder / 'metrics.csv'}", soft_wrap=True)

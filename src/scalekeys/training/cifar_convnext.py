@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scalekeys.training.preprocessing import Preprocessing
+from scalekeys.images.preparation import Preprocessing
 
 CLASSES = 10
 """Classes of CIFAR-10, in its own order: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck."""

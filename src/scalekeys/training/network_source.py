@@ -17,9 +17,9 @@ from scalekeys.checkpoints.core.inventory import listed
 from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT
 from scalekeys.checkpoints.sources.hubs import create_timm, not_fetched, weights_only
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError
+from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing
 from scalekeys.optional import in_short, require
 from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt
-from scalekeys.training.preprocessing import Interpolation, Preparation, Preprocessing
 
 _BUILTIN = "builtin:cifar-convnext"
 _MODULE = "_scalekeys_network_file"

@@ -1,18 +1,20 @@
 """Recipes: everything that a training depends on, in one YAML file."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from scalekeys.errors import RecipeError
-from scalekeys.files import new_file
+from scalekeys.errors import RecipeError, shortened
+from scalekeys.files import new_file, read_text
+from scalekeys.images.preparation import IMAGENET_MEAN, IMAGENET_STD
 from scalekeys.networks.kernels import Learn
 from scalekeys.networks.layout import Tie
 from scalekeys.networks.scales import ScaleKind
 from scalekeys.optional import require
-from scalekeys.training.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from scalekeys.training.settings import merged, plain, settings_of, with_override
+from scalekeys.training.settings import merged, plain, settings_of, shown, with_override
+from scalekeys.training.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -226,21 +228,29 @@ class Recipe:
     seed: int = 0
 
 
-_INFINITE = float("inf")
+_LARGE, _COUNT, _SEED = 1e12, 2**31 - 1, 2**63 - 1
+_TINY = 1e-9
 _RANGES: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(
-        ("data.size", "data.train_images", "data.test_images", "optimizer.reference_batch"), (1, _INFINITE)
-    ),
-    **dict.fromkeys(("loop.epochs", "loop.batch", "loop.accumulate", "loop.test_batch"), (1, _INFINITE)),
-    **dict.fromkeys(("data.workers", "augmentation.pad", "loop.fit_every", "seed"), (0, _INFINITE)),
-    **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix", "depthwise.sigma", "depthwise.norm"), (0, _INFINITE)),
-    **dict.fromkeys(("optimizer.learning_rate", "optimizer.warmup_epochs", "optimizer.weight_decay"), (0, _INFINITE)),
-    **dict.fromkeys(("depthwise.weight_decay", "depthwise.start", "optimizer.clip"), (0, _INFINITE)),
+    **dict.fromkeys(("data.size", "network.widths"), (1, 2**16)),
+    **dict.fromkeys(("data.train_images", "data.test_images", "optimizer.reference_batch"), (1, _COUNT)),
+    **dict.fromkeys(("loop.epochs", "loop.batch", "loop.accumulate", "loop.test_batch"), (1, _COUNT)),
+    **dict.fromkeys(("network.depths", "network.kernel"), (1, 1000)),
+    **dict.fromkeys(("data.workers", "augmentation.pad"), (0, 2**16)),
+    "loop.fit_every": (0, _COUNT),
+    "seed": (0, _SEED),
+    "data.mean": (-_LARGE, _LARGE),
+    "data.std": (_TINY, _LARGE),
+    **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix", "depthwise.sigma", "depthwise.norm"), (0, _LARGE)),
+    **dict.fromkeys(("optimizer.learning_rate", "optimizer.warmup_epochs", "optimizer.weight_decay"), (0, _LARGE)),
+    **dict.fromkeys(("depthwise.weight_decay", "depthwise.start", "optimizer.clip"), (0, _LARGE)),
     **dict.fromkeys(("augmentation.least_area", "augmentation.flip", "augmentation.erasing"), (0, 1)),
     **dict.fromkeys(("augmentation.label_smoothing", "network.drop_path", "loop.average"), (0, 1)),
     **dict.fromkeys(("optimizer.layer_decay", "optimizer.final_learning_rate"), (0, 1)),
+    "optimizer.betas": (0, 1 - _TINY),
 }
-"""The least and the largest value of numbers."""
+"""The least and the largest value of numbers, and of each number of a list."""
+
+_LONGEST, _DEEPEST = 2**20, 20  # bytes of a recipe, and recipes below one another
 
 WRITTEN = "recipe.yaml"
 """What a training calls the file of its recipe."""
@@ -272,7 +282,9 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         name, equals, text = override.partition("=")
         if not equals or not name:
             raise RecipeError(f"{override!r} is no override; write it as optimizer.learning_rate=1e-3")
-        values = with_override(values, name.strip(), _yaml(text, override))
+        if name.count(".") > _DEEPEST:
+            raise RecipeError(f"{shortened(name, 100)} is no setting; settings are like optimizer.learning_rate")
+        values = with_override(values, name.strip(), parse_yaml(text, override))
     try:
         return _checked(settings_of(Recipe, values))
     except RecipeError as error:
@@ -283,11 +295,11 @@ def _checked(recipe: Recipe) -> Recipe:
     """Refuse numbers out of range, and what excludes each other."""
     values = flat_settings(recipe)
     for name, (least, most) in _RANGES.items():
-        value = values[name]
-        if value is not None and not value >= least:
-            raise RecipeError(f"{name} must be at least {least:g}, got {value}")
-        if value is not None and value > most:
-            raise RecipeError(f"{name} must be at most {most:g}, got {value}")
+        for value in values[name] if isinstance(values[name], list) else [values[name]]:
+            if value is not None and value < least:
+                raise RecipeError(f"{name} must be at least {least:.16g}, got {shown(value)}")
+            if value is not None and value > most:
+                raise RecipeError(f"{name} must be at most {most:.16g}, got {shown(value)}")
     if recipe.data.in_memory and recipe.augmentation.crop == "resized":
         raise RecipeError("augmentation.crop: resized needs the images at their own sizes; set data.in_memory: false")
     return recipe
@@ -325,28 +337,20 @@ def _flat(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+def _read(path: Path, above: tuple[str, ...]) -> dict[str, Any]:
     """Read a file and lay it over its base."""
-    if path.resolve() in above:
-        raise RecipeError(f"{path}: is its own base; take the line with base out of one of the two")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    values = _yaml(text, str(path))
+    text = read_text(path, RecipeError, most=_LONGEST)
+    values = parse_yaml(text, str(path))
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: is no recipe; write names with values, such as data: and network:")
     base = values.pop("base", None)
-    return values if base is None else merged(_read(path.parent / str(base), (*above, path.resolve())), values)
-
-
-def _yaml(text: str, where: str) -> Any:
-    yaml = require("yaml", extra="train")
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        raise RecipeError(
-            f"{where}{line}: is not YAML ({getattr(error, 'problem', None) or 'a wrong character'})"
-        ) from None
+    if base is None:
+        return values
+    if not isinstance(base, str) or not base.isprintable():
+        raise RecipeError(f"{path}: base must be the name of another recipe, got {shown(base)}")
+    here = (*above, os.path.realpath(path))
+    if len(here) > _DEEPEST:
+        raise RecipeError(f"{path}: has more than {_DEEPEST} bases below one another; write fewer recipes")
+    if os.path.realpath(path.parent / base) in here:
+        raise RecipeError(f"{path}: is its own base; take the line with base out of one of the two")
+    return merged(_read(path.parent / base, here), values)

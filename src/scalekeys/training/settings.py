@@ -1,14 +1,20 @@
 """Typed settings: nested mappings of plain values, as YAML gives them, into frozen dataclasses, and back."""
 
 import difflib
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from scalekeys.errors import RecipeError
+from scalekeys.errors import RecipeError, shortened
 
 T = TypeVar("T")
+
+_PLAIN = (type(None), bool, int, float, str)
+_PARTS, _BITS = 20, 10_000  # of values that a message quotes
+_SHOWN = 100  # characters of a value or name that a message quotes
 
 
 def settings_of(kind: type[T], values: Any, where: str = "") -> T:
@@ -28,12 +34,17 @@ def settings_of(kind: type[T], values: Any, where: str = "") -> T:
         If a name is unknown or missing, or a value of another type.
     """
     if not isinstance(values, Mapping):
-        raise RecipeError(f"{where or 'the recipe'}: expected names with values, got {values!r}")
+        raise RecipeError(f"{where or 'the recipe'}: expected names with values, got {shown(values)}")
     hints = get_type_hints(kind)
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     for name in values:
         if name not in known:
-            raise RecipeError(_unknown(_joined(where, str(name)), [_joined(where, other) for other in known]))
+            raise RecipeError(
+                _unknown(
+                    _joined(where, name if isinstance(name, str) else shown(name)),
+                    [_joined(where, other) for other in known],
+                )
+            )
     for name, field in known.items():
         if name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise RecipeError(f"{_joined(where, name)} is missing; give it a value")
@@ -76,11 +87,35 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def shown(value: Any) -> str:
+    """Return a value of any origin as a message quotes it; what is no plain value is told by its type.
+
+    Examples
+    --------
+    >>> shown("a" * 200)[:20], shown([1, None]), shown(object()), shown(10**5000)
+    ("'aaaaaaaaaaaaaaaaaaa", '[1, None]', 'a value of type object', 'a number of 16610 bits')
+    """
+    if type(value) is int and not _is_small(value):
+        return f"a number of {value.bit_length()} bits"
+    if type(value) in (list, tuple, dict):
+        parts = [*value, *value.values()] if type(value) is dict else value
+        if len(parts) > _PARTS or not all(map(_is_small, parts)):
+            return f"a {type(value).__name__} of {len(value)} values"
+    elif not _is_small(value):
+        return f"a value of type {type(value).__name__}"
+    return shortened(repr(value), _SHOWN)
+
+
+def _is_small(value: Any) -> bool:
+    return type(value) in _PLAIN and not (type(value) is int and value.bit_length() > _BITS)
+
+
 def _joined(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
 def _unknown(name: str, known: list[str]) -> str:
+    name = shortened(name, _SHOWN)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"{name} is no setting; " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}")
 
@@ -92,8 +127,8 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     if origin in (Union, UnionType):
         return None if value is None else _value(next(one for one in arguments if one is not NoneType), value, name)
     if origin is Literal:
-        if value not in arguments:
-            raise RecipeError(f"{name} must be one of {', '.join(map(str, arguments))}, got {value!r}")
+        if not isinstance(value, str) or value not in arguments:
+            raise RecipeError(f"{name} must be one of {', '.join(map(str, arguments))}, got {shown(value)}")
         return value
     if origin is tuple:
         return _several(arguments, value, name)
@@ -103,8 +138,15 @@ def _value(kind: Any, value: Any, name: str) -> Any:
 def _several(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
     length = None if arguments[-1] is ... else len(arguments)
     if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
-        raise RecipeError(f"{name} must be a list{f' of {length} values' if length else ''}, got {value!r}")
+        raise RecipeError(f"{name} must be a list{f' of {length} values' if length else ''}, got {shown(value)}")
     return tuple(_value(arguments[0], one, f"{name}[{index}]") for index, one in enumerate(value))
+
+
+def _float(value: str | int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 _NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
@@ -112,10 +154,12 @@ _NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true o
 
 def _one(kind: type, value: Any, name: str) -> Any:
     if kind is float and isinstance(value, str | int) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML takes 1e-3 for a word
-        except ValueError:
-            pass
+        with suppress(ValueError):
+            value = _float(value)  # YAML takes 1e-3 for a word
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{name} must be {_NOUNS[kind]} that is finite, got {value}")
+    if isinstance(value, str) and not value.isprintable():
+        raise RecipeError(f"{name} must have printable characters only, got {shown(value)}")
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise RecipeError(f"{name} must be {_NOUNS[kind]}, got {value!r}")
+        raise RecipeError(f"{name} must be {_NOUNS[kind]}, got {shown(value)}")
     return value

@@ -12,12 +12,14 @@ from torch import Tensor
 
 from scalekeys.checkpoints.formats.torch_zip.torch_file import load_safely
 from scalekeys.errors import CheckpointError, RecipeError
-from scalekeys.files import new_file
+from scalekeys.files import exists, is_file, new_file
 from scalekeys.training.building import TRAINED
 from scalekeys.training.recipe import Recipe, changed
 from scalekeys.training.settings import plain, settings_of
 
 SNAPSHOT = "last.pt"
+
+_FIGURES = ("epoch", "train_loss", "seconds", "images_per_second")
 
 Row = dict[str, float]
 """Figures of one epoch by the names of their columns."""
@@ -67,12 +69,14 @@ def read_snapshot(folder: Path, recipe: Recipe) -> Snapshot | None:
         If it belongs to another recipe.
     """
     path = folder / SNAPSHOT
-    if not path.is_file():
+    if not exists(path):
         return None
+    if not is_file(path):
+        raise CheckpointError(f"{path}: is not a regular file; remove it, or name another folder")
     content = load_safely(path)
     try:
-        snapshot = Snapshot(settings_of(Recipe, content["recipe"]), content["rows"], content["states"])
-    except (KeyError, TypeError, RecipeError) as error:
+        snapshot = _snapshot_of(content)
+    except (ValueError, RecipeError) as error:
         raise CheckpointError(f"{path}: is no snapshot of a training of this version ({error}); use --force") from None
     differences = changed(snapshot.recipe, recipe)
     if differences:
@@ -81,3 +85,27 @@ def read_snapshot(folder: Path, recipe: Recipe) -> Snapshot | None:
             "name another folder, or begin anew with --force"
         )
     return snapshot
+
+
+def _snapshot_of(content: Any) -> Snapshot:
+    """Check what a file holds.
+
+    Raises
+    ------
+    ValueError
+        If it is no snapshot; a :class:`RecipeError` if its recipe is none.
+    """
+    if not isinstance(content, dict) or not {"recipe", "rows", "states"} <= content.keys():
+        raise ValueError("it has no recipe, rows and states")
+    recipe, rows, states = settings_of(Recipe, content["recipe"]), content["rows"], content["states"]
+    if not isinstance(rows, list) or len(rows) > recipe.loop.epochs or not all(map(_is_row, rows)):
+        raise ValueError("its rows are not the figures of its epochs")
+    if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
+        raise ValueError("its states are not those of a training")
+    return Snapshot(recipe, rows, states)
+
+
+def _is_row(row: Any) -> bool:
+    return (
+        isinstance(row, dict) and set(_FIGURES) <= row.keys() and all(type(row[name]) in (int, float) for name in row)
+    )

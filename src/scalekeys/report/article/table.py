@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from scalekeys.files.csv_cells import safe_cell
 from scalekeys.report.article import typeset
 from scalekeys.report.page import render
 from scalekeys.report.words import NONE, number, significant
@@ -81,8 +82,8 @@ def to_csv(table: Table) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([["" if _missing(cell) else cell for cell in row] for row in table.rows])
+    writer.writerow(map(safe_cell, table.columns))
+    writer.writerows([["" if _missing(cell) else safe_cell(cell) for cell in row] for row in table.rows])
     return text.getvalue()
 
 

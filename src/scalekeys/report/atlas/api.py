@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pyarrow.csv as pc
-
 import scalekeys
 from scalekeys.atlas import Atlas
 from scalekeys.files import new_folder
+from scalekeys.files.csv_cells import write_csv
 from scalekeys.report.atlas.summary import AtlasSummary, summarize_atlas
 
 
@@ -71,5 +70,5 @@ def write_atlas_report(atlas: Atlas, folder: Path | str, *, force: bool = False)
         page = render_atlas_report(summary, atlas.name)
         (temporary / "report.html").write_text(page, encoding="utf-8", errors="replace", newline="\n")
         for name, table in {**summary.tables, "correlations": summary.correlation_table}.items():
-            pc.write_csv(table, temporary / f"{name}.csv")
+            write_csv(temporary / f"{name}.csv", table.schema, table.to_batches())
     return summary

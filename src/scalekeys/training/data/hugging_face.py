@@ -1,24 +1,21 @@
 """Data sets of the ``datasets`` package: saved on disk, or by their names on the hub."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scalekeys.errors import RecipeError
+from scalekeys.files import is_file
+from scalekeys.images.classes import MOST
 from scalekeys.optional import in_short, require
-from scalekeys.training.images import DataSet
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 def is_saved(path: Path) -> bool:
     """Tell whether ``datasets`` has saved a dict of splits in a folder."""
-    return (path / "dataset_dict.json").is_file()
+    return is_file(path / "dataset_dict.json")
 
 
 def open_splits(source: str) -> Mapping[str, Any]:
@@ -56,17 +53,19 @@ def split_of(splits: Mapping[str, Any], source: str, name: str, image: str, labe
     return split
 
 
-def labels_of(split: Any, label: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Return the labels of a split, and the names of the classes."""
-    labels = torch.tensor(split[label][:])
+def labels_of(split: Any, where: str, label: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the labels of a split, and the names of the classes.
+
+    Raises
+    ------
+    RecipeError
+        If there are none, or they are not whole numbers from 0.
+    """
+    try:
+        labels = torch.tensor(split[label][:], dtype=torch.int64)
+    except (TypeError, ValueError, RuntimeError):
+        raise RecipeError(f"{where}: the column {label!r} does not hold the numbers of classes (data.label)") from None
+    if labels.ndim != 1 or not len(labels) or not 0 <= int(labels.min()) <= int(labels.max()) < MOST:
+        raise RecipeError(f"{where}: the column {label!r} must hold a number from 0 for each image (data.label)")
     names = getattr(split.features[label], "names", None) or [str(one) for one in range(int(labels.max()) + 1)]
     return labels, tuple(names)
-
-
-def _decode(images: DataSet, number: int) -> "Image":
-    return images[number][0]
-
-
-def decoder(split: Any, source: str, image: str, label: str) -> "partial[Image]":
-    """Return a function that decodes an image by its number, and that processes can be sent."""
-    return partial(_decode, DataSet(source, split, image, label))

@@ -1,6 +1,6 @@
 """Labelled images: kept in memory, or decoded when they are asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,9 +10,10 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from scalekeys.errors import RecipeError
+from scalekeys.images import Images
+from scalekeys.images.preparation import Preprocessing
 from scalekeys.optional import require
 from scalekeys.training.draws import Draws
-from scalekeys.training.preprocessing import Preprocessing
 from scalekeys.training.recipe import Augmentation
 
 if TYPE_CHECKING:
@@ -69,17 +70,17 @@ class DecodedImages:
 
     Parameters
     ----------
-    decode : callable
-        Gives an image of PIL by its number in the data set.
+    images : Images
+        The data set.
     numbers : Tensor of int64, shape (images,)
-        Which images of the data set.
+        Which of its images.
     labels : Tensor of int64, shape (images,)
     size : int
         Side of the result.
     augmentation : Augmentation
     """
 
-    decode: "Callable[[int], Image]"
+    images: Images
     numbers: Int[Tensor, "images"]
     labels: Int[Tensor, "images"]
     size: int
@@ -94,7 +95,7 @@ class DecodedImages:
             rows, crops = batch.rows, batch.crop.tolist() if self.augmentation.crop == "resized" else None
         else:
             rows, crops = batch, None
-        images = [self.decode(number) for number in self.numbers[rows].tolist()]
+        images = [self.images[number][0] for number in self.numbers[rows].tolist()]
         if crops is None:
             pixels = [centred(image, self.size) for image in images]
         else:

@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from scalekeys.errors import RecipeError
+from scalekeys.files import exists, expanded, is_folder
+from scalekeys.images import DataSet, Images, open_class_folders
+from scalekeys.images.classes import class_numbers
+from scalekeys.images.pictures import class_folders
 from scalekeys.optional import require
-from scalekeys.training.data import cifar, folders, hugging_face
+from scalekeys.training.data import cifar, hugging_face
 from scalekeys.training.data.images import DecodedImages, ImageSet, MemoryImages, in_memory
 from scalekeys.training.draws import subset
-from scalekeys.training.images import class_names
 from scalekeys.training.recipe import Augmentation, Data, Recipe
 
 
@@ -38,12 +40,12 @@ def open_data(recipe: Recipe) -> DataSets:
 
 
 def _opened(data: Data, augmentation: Augmentation) -> DataSets:
-    path = Path(data.source).expanduser()
+    path = expanded(data.source)
     if data.source.startswith("hf:") or hugging_face.is_saved(path):
         return _hugging_face(data, augmentation)
-    if not path.exists():
+    if not exists(path):
         raise RecipeError(f"data.source: {data.source}: no such file or folder; data sets of the hub are hf:NAME")
-    if path.is_file():
+    if not is_folder(path):
         return _cifar(path, cifar.packed)
     if cifar.is_binary(path):
         return _cifar(path, cifar.binary)
@@ -56,34 +58,34 @@ def _cifar(path: Path, read: Callable[[Path, str], tuple[MemoryImages, tuple[str
 
 
 def _folder(path: Path, data: Data, augmentation: Augmentation) -> DataSets:
-    if not (path / data.train).is_dir():
+    if not is_folder(path / data.train):
         raise RecipeError(
             f"{path}: is neither CIFAR-10 nor a saved data set, and has no folder {data.train!r} with a folder of "
             "images for each class (data.train)"
         )
     require("PIL", extra="train")
-    classes = tuple(class_names(path / data.train))
+    numbers = class_numbers(class_folders(path / data.train), str(path / data.train))
     parts = []
     for part in (data.train, data.test):
-        files, labels = folders.listed_images(path / part, classes)
-        parts.append(_decoded(folders.decoder(files), labels, data, augmentation))
-    return DataSets(parts[0], parts[1], classes)
+        if not is_folder(path / part):
+            raise RecipeError(f"{path / part}: no such folder; it should hold a folder of images for each class")
+        images = open_class_folders(path / part, numbers)
+        parts.append(_decoded(images, torch.tensor(images.numbers), data, augmentation))
+    return DataSets(parts[0], parts[1], numbers.names)
 
 
 def _hugging_face(data: Data, augmentation: Augmentation) -> DataSets:
     splits, parts, classes = hugging_face.open_splits(data.source), [], []
     for part in (data.train, data.test):
         split = hugging_face.split_of(splits, data.source, part, data.image, data.label)
-        labels, names = hugging_face.labels_of(split, data.label)
-        parts.append(
-            _decoded(hugging_face.decoder(split, data.source, data.image, data.label), labels, data, augmentation)
-        )
+        labels, names = hugging_face.labels_of(split, f"{data.source} ({part})", data.label)
+        parts.append(_decoded(DataSet(data.source, split, data.image, data.label), labels, data, augmentation))
         classes.append(names)
     return DataSets(parts[0], parts[1], max(classes, key=len))
 
 
-def _decoded(decode: Callable[[int], Any], labels: Tensor, data: Data, augmentation: Augmentation) -> DecodedImages:
-    return DecodedImages(decode, torch.arange(len(labels)), labels, data.size, augmentation)
+def _decoded(images: Images, labels: Tensor, data: Data, augmentation: Augmentation) -> DecodedImages:
+    return DecodedImages(images, torch.arange(len(labels)), labels, data.size, augmentation)
 
 
 def _limited(sets: DataSets, recipe: Recipe) -> DataSets:

@@ -7,7 +7,7 @@ from PIL import Image
 
 import torchvision_placeholder
 from scalekeys.errors import ModelError
-from scalekeys.training.preprocessing import INTERPOLATIONS, Preprocessing
+from scalekeys.images.preparation import INTERPOLATIONS, Preprocessing
 
 
 def picture(width, height, mode="RGB"):

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from scalekeys.errors import DataError, MissingExtraError
-from scalekeys.training.images import batches, open_images, open_unlabelled, sample
-from scalekeys.training.preprocessing import Preprocessing
+from scalekeys.images import batches, open_images, open_unlabelled, sample
+from scalekeys.images.preparation import Preprocessing
 
 PREPARE = Preprocessing((4, 4), 1.0, (0.0,) * 3, (1.0,) * 3)
 

@@ -1,7 +1,6 @@
 """Writing files so that a reader never meets half of one."""
 
 import errno
-import glob
 import os
 import shutil
 import tempfile
@@ -12,8 +11,11 @@ from pathlib import Path
 import filelock
 
 from scalekeys.errors import OutputError, ScaleKeysError
+from scalekeys.files.locks import alone_in, is_locked, lock
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SUFFIX = ".scalekeys.tmp"
+_PART = 50  # characters of a name that a temporary name repeats, since the latter must not become too long
 
 
 @contextmanager
@@ -40,7 +42,8 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_file(path, force=force)
     with _staging(path, folder=False) as temporary:
         yield temporary
-        with writing_to(path):
+        with writing_to(path), alone_in(path.parent):
+            check_new_file(path, force=force)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
 
@@ -71,7 +74,7 @@ def new_files(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_file(path, force=force)
     with _staging(path, folder=True) as folder:
         yield folder / path.name
-        with writing_to(path):
+        with writing_to(path), alone_in(path.parent):
             moves = [(file, path.parent / file.name) for file in sorted(folder.iterdir())]
             for _, target in moves:
                 check_new_file(target, force=force)
@@ -105,7 +108,8 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_folder(path, force=force)
     with _staging(path, folder=True) as temporary:
         yield temporary
-        with writing_to(path):
+        with writing_to(path), alone_in(path.parent):
+            check_new_folder(path, force=force)
             temporary.chmod(0o777 & ~_umask())
             if path.exists():
                 _merge(temporary, path)
@@ -176,21 +180,21 @@ def check_new_file(path: Path, *, force: bool = False) -> None:
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed processes left beside `path`; nobody else may be writing it.
+    """Remove the temporary files and folders that killed processes left in the folder of `path`.
+
+    Those of processes that are at work stay.
 
     Examples
     --------
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "a.txt"
-    >>> _ = target.with_name(".a.txt.killed.tmp").write_text("ha")
+    >>> _ = target.with_name(".a.txt.killed.scalekeys.tmp").write_text("ha")
     >>> clear_leftovers(target)
     >>> list(target.parent.iterdir())
     []
     """
-    path = Path(path)
-    prefix, suffix = _temporary_names(path)
-    for entry in path.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
-        remove_file(entry)
+    with alone_in(Path(path).parent):
+        _clear_dead(Path(path).parent)
 
 
 def remove_file(path: Path) -> None:
@@ -213,12 +217,13 @@ def _staging(path: Path, *, folder: bool) -> Iterator[Path]:
     try:
         with writing_to(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _make_temporary(path, folder=folder)
+            temporary, handle = _make_temporary(path, folder=folder)
         try:
             with writing_to(path, only_in=temporary):
                 yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink(missing_ok=True)
+            os.close(handle)
     except BaseException:
         for parent in parents:
             with suppress(OSError):
@@ -238,17 +243,38 @@ def _missing_parents(path: Path) -> list[Path]:
     return missing
 
 
-def _temporary_names(path: Path) -> tuple[str, str]:
-    return f".{path.name}.", ".tmp"
+def _make_temporary(path: Path, *, folder: bool) -> tuple[Path, int]:
+    """Make a temporary file or folder, and return it with a handle that keeps it locked while it is in use.
+
+    What is moved to its place in several steps is written by one process at a time.
+    """
+    prefix = f".{path.name[:_PART]}."
+    with alone_in(path.parent):
+        at_work = _clear_dead(path.parent)
+        if folder and any(entry.name.startswith(prefix) for entry in at_work):
+            raise OutputError(f"{path}: is being written by another process; wait until it is done, or name another")
+        if folder:
+            temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent))
+            handle = os.open(temporary, os.O_RDONLY)
+        else:
+            handle, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent)
+            temporary = Path(name)
+        lock(handle)
+    return temporary, handle
 
 
-def _make_temporary(path: Path, *, folder: bool) -> Path:
-    prefix, suffix = _temporary_names(path)
-    if folder:
-        return Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
-    os.close(handle)
-    return Path(name)
+def _clear_dead(folder: Path) -> list[Path]:
+    """Remove the temporary files and folders of processes that have ended, and return those of others."""
+    at_work = []
+    for entry in folder.glob(f".*{_SUFFIX}"):
+        if is_locked(entry):
+            at_work.append(entry)
+        elif entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                entry.unlink()
+    return at_work
 
 
 def _merge(source: Path, target: Path) -> None:

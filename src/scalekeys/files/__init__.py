@@ -1,0 +1,43 @@
+"""Files: written whole or not at all, and read only where they are regular files."""
+
+from scalekeys.files.reading import (
+    exists,
+    expanded,
+    is_file,
+    is_folder,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_text,
+)
+from scalekeys.files.writing import (
+    check_new_file,
+    check_new_folder,
+    clear_leftovers,
+    held_folder,
+    new_file,
+    new_files,
+    new_folder,
+    remove_file,
+    writing_to,
+)
+
+__all__ = [
+    "check_new_file",
+    "check_new_folder",
+    "clear_leftovers",
+    "exists",
+    "expanded",
+    "held_folder",
+    "is_file",
+    "is_folder",
+    "new_file",
+    "new_files",
+    "new_folder",
+    "open_regular",
+    "parse_json",
+    "read_bytes",
+    "read_text",
+    "remove_file",
+    "writing_to",
+]
