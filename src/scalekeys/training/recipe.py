@@ -197,9 +197,12 @@ class Loop:
         In how many parts each process works on its share of a batch.
     test_batch : int
         Images that a process tests at once.
-    precision : {"fp32", "bf16", "fp16"}
+    precision : {"fp32", "bf16", "fp16", "auto"}
+        ``auto``: of fp32 and bf16 the one in which a step takes less time where the training begins; it keeps to it.
     average : float
         Decay of the exponential moving average of the weights, from step to step; 0 for none.
+    test_every : int
+        Every how many epochs the network is tested; it is after the last.
     fit_every : int
         Every how many epochs the eight families are fitted to the depthwise filters; 0 for never.
     """
@@ -208,8 +211,9 @@ class Loop:
     batch: int = 256
     accumulate: int = 1
     test_batch: int = 500
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "bf16"
     average: float = 0.0
+    test_every: int = 1
     fit_every: int = 1
 
 
@@ -229,7 +233,8 @@ class Recipe:
 _INFINITE = float("inf")
 _RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(
-        ("data.size", "data.train_images", "data.test_images", "optimizer.reference_batch"), (1, _INFINITE)
+        ("data.size", "data.train_images", "data.test_images", "optimizer.reference_batch", "loop.test_every"),
+        (1, _INFINITE),
     ),
     **dict.fromkeys(("loop.epochs", "loop.batch", "loop.accumulate", "loop.test_batch"), (1, _INFINITE)),
     **dict.fromkeys(("data.workers", "augmentation.pad", "loop.fit_every", "seed"), (0, _INFINITE)),
