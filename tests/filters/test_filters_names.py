@@ -19,6 +19,7 @@ def test_no_public_name_of_the_filters_vanishes():
         "coordinates",
         "dc_offset",
         "master_keys",
+        "matched_noise_like",
         "moment_normalization",
         "noise_like",
         "noise_model",

@@ -47,7 +47,7 @@ class NoiseModel:
         shares = []
         for layer, noise in zip(self.bank, self.noise, strict=True):
             filters, others = (one.filters.detach().cpu().double() for one in (layer, noise))
-            _, norm = _mean_and_norm(filters)
+            _, norm = mean_and_norm(filters)
             rest = torch.linalg.vector_norm(filters - others, dim=(-2, -1))
             shares.append(1 - (rest / norm[:, 0, 0]).square())
         return torch.cat(shares)
@@ -104,22 +104,22 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
     for layer in bank.layers:
         noise = torch.randn(layer.filters.shape, generator=generator, dtype=torch.float64, device="cpu")
         parts = zip(layer.filters.split(_AT_ONCE), noise.split(_AT_ONCE), strict=True)
-        stacks.append(torch.cat([_imitation(filters, part.to(filters.device)) for filters, part in parts]))
+        stacks.append(torch.cat([imitation(filters, part.to(filters.device)) for filters, part in parts]))
     control = bank.with_filters(stacks)
     return FilterBank(control.layers, model="random control")
 
 
-def _imitation(filters: Tensor, noise: Tensor) -> Tensor:
+def imitation(filters: Tensor, noise: Tensor) -> Tensor:
     """Give the noise the means and norms of filters; return filters that do not vary as they are."""
     values = filters.to(torch.float64)
-    mean, norm = _mean_and_norm(values)
-    noise_mean, noise_norm = _mean_and_norm(noise)
+    mean, norm = mean_and_norm(values)
+    noise_mean, noise_norm = mean_and_norm(noise)
     imitation = mean + (noise - noise_mean) * (norm / noise_norm)
     varies = values.amax((-2, -1), keepdim=True) > values.amin((-2, -1), keepdim=True)
     return torch.where(varies & norm.isfinite(), imitation, values).to(filters.dtype)
 
 
-def _mean_and_norm(filters: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_norm(filters: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the centred l2 norm of each filter, with its axes kept."""
     mean = filters.mean((-2, -1), keepdim=True)
     return mean, torch.linalg.vector_norm(filters - mean, dim=(-2, -1), keepdim=True)

@@ -30,6 +30,9 @@ class Data:
         Names of the two parts; those of CIFAR-10 are known.
     train_images, test_images : int, optional
         Take so many only, drawn by the seed.
+    detail : int, optional
+        Side, in pixels, to which images are reduced before they are brought back to `size`, so that they hold no finer
+        detail. It needs the images in memory.
     in_memory : bool
         Decode all images once and keep them. CIFAR-10 always is.
     workers : int
@@ -46,6 +49,7 @@ class Data:
     test: str = "val"
     train_images: int | None = None
     test_images: int | None = None
+    detail: int | None = None
     in_memory: bool = False
     workers: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -91,8 +95,10 @@ class Depthwise:
     Parameters
     ----------
     filters : str
-        ``as-is``: as the network has them. ``noise``: white noise. ``keys``: the eight published keys. Otherwise a
-        model of :func:`scalekeys.fit`: ``ideal8``, a jet, or families with commas between them.
+        ``as-is``: as the network has them. ``torch-default``: uniform numbers, as ``torch.nn.Conv2d`` initialises its
+        weights. ``truncated-normal``: as timm does, with standard deviation 0.02. ``noise``: white noise.
+        ``matched-noise``: see `covariance_from`. ``keys``: the eight published keys. Otherwise a model of
+        :func:`scalekeys.fit`: ``ideal8``, a jet, or families with commas between them.
     assignment : {"random", "nearest"}
         Whether each channel gets one of the filters by the seed, or the one that is nearest to what it has, as
         :func:`scalekeys.assign_keys` and :func:`scalekeys.fit` find it.
@@ -106,9 +112,16 @@ class Depthwise:
     start : float, optional
         The scale that learned scales start at, in pixels; by default where they are. The filters keep their norms.
     norm : float
-        The l2 norm that noise and randomly assigned filters start with.
+        The l2 norm that noise and randomly assigned filters start with; those of an initialisation keep their own.
     weight_decay : float, optional
         Of depthwise weights; that of the other weights by default.
+    covariance_from : str
+        What matched noise imitates, as :func:`scalekeys.matched_noise_like` does: filters of such a model that are
+        drawn at random; or a trained network, whose depthwise layers are as large, as a file or the folder of a
+        training.
+    change : {"none", "rotated", "shuffled"}
+        What is done to each filter that is drawn: it is turned by a random angle, or its taps are put in a random
+        order.
     """
 
     filters: str = "as-is"
@@ -120,6 +133,8 @@ class Depthwise:
     start: float | None = None
     norm: float = 1.0
     weight_decay: float | None = None
+    covariance_from: str = "ideal8"
+    change: Literal["none", "rotated", "shuffled"] = "none"
 
 
 @dataclass(frozen=True)
@@ -233,7 +248,14 @@ class Recipe:
 _INFINITE = float("inf")
 _RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(
-        ("data.size", "data.train_images", "data.test_images", "optimizer.reference_batch", "loop.test_every"),
+        (
+            "data.size",
+            "data.detail",
+            "data.train_images",
+            "data.test_images",
+            "optimizer.reference_batch",
+            "loop.test_every",
+        ),
         (1, _INFINITE),
     ),
     **dict.fromkeys(("loop.epochs", "loop.batch", "loop.accumulate", "loop.test_batch"), (1, _INFINITE)),

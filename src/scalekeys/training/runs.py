@@ -16,7 +16,8 @@ from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit
 from scalekeys.networks.layers import depthwise_layers
 from scalekeys.training.building import TRAINED, build
-from scalekeys.training.depthwise import has_model, model_of
+from scalekeys.training.depthwise import has_model
+from scalekeys.training.drawn_filters import model_of
 from scalekeys.training.precision import taken_precision
 from scalekeys.training.recipe import WRITTEN, Recipe, read_recipe
 from scalekeys.training.records import METRICS
