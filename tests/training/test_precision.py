@@ -16,21 +16,25 @@ AUTO = "loop.precision=auto"
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Sets how many seconds a step takes in each precision."""
+    """Sets how many seconds a step takes in each precision, and gives a list of the steps that are run."""
+    steps = []
 
     def slow(**seconds):
         now = [0.0]
+        steps.clear()
 
         def step_of(network, images, dtype):
             name = "fp32" if dtype is None else "bf16"
 
             def step():
+                steps.append(name)
                 now[0] += seconds[name]
 
             return step
 
         monkeypatch.setattr(precision, "_step", step_of)
         monkeypatch.setattr(precision, "perf_counter", lambda: now[0])
+        return steps
 
     return slow
 
@@ -58,6 +62,17 @@ def test_a_training_goes_on_in_the_precision_that_it_took(recipe, tmp_path, cloc
     again = train(recipe(AUTO, "loop.epochs=2"), tmp_path / "parts", force=True)
     assert taken_precision(tmp_path / "parts")[0] == "fp32"
     assert figures(again) != figures(whole)
+
+
+def test_a_precision_that_is_hopelessly_slow_is_not_measured_again(tmp_path, clock):
+    network, images = nn.Conv2d(3, 4, 3), torch.zeros(2, 3, 8, 8)
+    steps = clock(fp32=1.0, bf16=30.0)
+    assert fastest_precision(network, images, tmp_path) == "fp32"
+    assert steps == ["fp32", "bf16"] * 2 + ["fp32"] * 2
+    assert taken_precision(tmp_path) == ("fp32", {"fp32": 1.0, "bf16": 30.0})
+    steps = clock(fp32=1.0, bf16=0.5)
+    assert fastest_precision(network, images, tmp_path) == "bf16"
+    assert steps == ["fp32", "bf16"] * 4
 
 
 def test_measuring_changes_neither_the_network_nor_random_numbers(tmp_path):

@@ -19,7 +19,8 @@ MEASURED = "precision.json"
 """What a training calls the file that says which precision it took, and the seconds of a step in each."""
 
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16}
-_STEPS = 3
+_STEPS = 4  # of which the first does not count
+_HOPELESS = 4.0  # times as slow as the fastest: not measured again, since a step may take half a minute
 
 
 def taken_precision(folder: Path) -> tuple[str, Mapping[str, float]] | None:
@@ -63,16 +64,22 @@ def fastest_precision(network: nn.Module, images: Tensor, folder: Path) -> str:
     steps = {name: _step(network, images, dtype) for name, dtype in _DTYPES.items() if _known(images.device, dtype)}
     times: dict[str, list[float]] = {name: [] for name in steps}
     with torch.random.fork_rng():
-        for _ in range(1 + _STEPS):  # in turn, so that what else runs on the machine slows all of them
+        for _ in range(_STEPS):  # in turn, so that what else runs on the machine slows all of them
             for name, step in steps.items():
                 start = perf_counter()
                 step()
                 times[name].append(perf_counter() - start)
+            steps = {name: step for name, step in steps.items() if not _is_hopeless(times, name)}
     seconds = {name: min(values[1:]) for name, values in times.items()}
     taken = min(seconds, key=seconds.__getitem__)
     with new_file(folder / MEASURED, force=True) as temporary:
         temporary.write_text(json.dumps({"precision": taken, "seconds": seconds}, indent=2) + "\n", encoding="utf-8")
     return taken
+
+
+def _is_hopeless(times: Mapping[str, list[float]], name: str) -> bool:
+    counted = {other: min(values[1:], default=0.0) for other, values in times.items()}
+    return counted[name] > _HOPELESS * min(counted.values()) > 0
 
 
 def _known(device: torch.device, dtype: torch.dtype | None) -> bool:
