@@ -16,6 +16,7 @@ CONDITIONS = (
     "frozen_rotated",
     "frozen_shuffled",
     "frozen_random",
+    "frozen_matched_trained",
     "free_truncated_normal",
     FREE,
     "learned_scales",
@@ -77,7 +78,7 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
     """Give all trainings: a first seed of the controls, further seeds of the main conditions, budgets, and the rest."""
     first, others = seeds[:1], seeds[1:]
     stages = [
-        (CONDITIONS[: len(MAIN) + 3], ("16",), first),
+        (CONDITIONS[: len(MAIN) + 4], ("16",), first),
         (MAIN, ("16",), others),
         (MAIN, ("48",), first),
         (CONDITIONS, ("16",), first),

@@ -46,8 +46,8 @@ def arguments(cifar, tmp_path):
 def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue):
     runs = queue.planned(queue.CONDITIONS, tuple(queue.BUDGETS), (0, 1, 2))
     names = [run.name for run in runs]
-    assert len(set(names)) == len(names) == 14 * 3 + 4 * 3 * 3
-    assert names[:7] == [
+    assert len(set(names)) == len(names) == 15 * 3 + 4 * 3 * 3
+    assert names[:8] == [
         f"{name}-16-0"
         for name in (
             "free_torch_init",
@@ -57,6 +57,7 @@ def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue
             "frozen_rotated",
             "frozen_shuffled",
             "frozen_random",
+            "frozen_matched_trained",
         )
     ]
     assert names.index("free-16-1") < names.index("replaced-16-1")

@@ -117,8 +117,8 @@ class Depthwise:
         Of depthwise weights; that of the other weights by default.
     covariance_from : str
         What matched noise imitates, as :func:`scalekeys.matched_noise_like` does: filters of such a model that are
-        drawn at random; or a trained network, whose depthwise layers are as large, as a file or the folder of a
-        training.
+        drawn at random; or a trained network, whose depthwise layers are as large: a file, the folder of a training, or
+        another source of :func:`scalekeys.extract`.
     change : {"none", "rotated", "shuffled"}
         What is done to each filter that is drawn: it is turned by a random angle, or its taps are put in a random
         order.
