@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint fuzz clean
 
 help:
 	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
 	@echo "make test   linters, type checks and the test suite"
 	@echo "make lint   linters and type checks only"
+	@echo "make fuzz   damaged and hostile input of every format, for MINUTES=n (5)"
 
 demo: $(VENV)/.runtime
 	$(BIN)/scalekeys demo --force
@@ -22,6 +23,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m fuzz --minutes $(or $(MINUTES),5)
 
 clean:
 	rm -rf $(VENV) scalekeys-demo

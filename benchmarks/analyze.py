@@ -57,7 +57,7 @@ def analyse(source: str, repeats: int) -> dict[str, Any]:
         },
         "families": {row["family"]: row["filters"] for row in summary["families"]},
         "statuses": summary["statuses"],
-        "negligible": summary["negligible"],
+        "dead": summary["dead"],
         "notes": summary["notes"],
     }
 

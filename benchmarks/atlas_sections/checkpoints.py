@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fit_sections import samples
-from scalekeys.checkpoints.checkpoint import is_depthwise_shape
+from scalekeys.checkpoints.core.checkpoint import is_depthwise_shape
 
 _TESTS = Path(__file__).parents[2] / "tests"
 _LARGEST_MB = 120

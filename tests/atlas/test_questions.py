@@ -15,7 +15,7 @@ from torch import nn
 import scalekeys as sk
 from scalekeys import atlas as public
 from scalekeys.atlas import NAMED, task
-from scalekeys.checkpoints.module import open_module
+from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.cli.atlas_tables import print_rows, to_json
 from scalekeys.errors import AtlasError
 

@@ -34,7 +34,7 @@ def test_the_form_begins_with_the_columns_of_a_fit():
     assert FILTERS.names[: len(plain)] == [field.name for field in plain]
     assert [field.type for field in FILTERS][: len(plain)] == [field.type for field in plain]
     assert FILTERS.names[len(plain) :] == ["r2_jet2", "r2_control", "source", "content_hash", "software_version"]
-    assert SCHEMA_VERSION == 1
+    assert SCHEMA_VERSION == 2
 
 
 def test_the_rows_are_those_of_three_fits_of_the_bank():
@@ -80,6 +80,21 @@ def test_strange_filters_get_a_status_and_stop_nothing():
     table = pa.concat_tables(rows_of(weights))
     assert table["status"].to_pylist()[3:] == ["unsupported-size"] * 2 + ["zero-filter", "non-finite"]
     assert table["r2_jet2"].null_count == len(table)
+
+
+def test_dead_filters_are_those_of_the_whole_network_however_it_is_read(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    weights = {f"{n}.weight": torch.randn(6, 1, 3, 3, generator=generator) for n in range(4)}
+    weights["1.weight"] *= 1e-12
+    weights["2.weight"][:4] *= 1e-9
+    fit = sk.fit(sk.extract(weights))
+    assert fit.status.tolist().count("negligible") == 6 + 4
+    for at_once in (16_384, 6, 4):
+        monkeypatch.setattr(module, "AT_ONCE", at_once)
+        table = pa.concat_tables(rows_of(weights))
+        assert table["status"].to_pylist() == fit.status.tolist()
+        for name in ("family", "r2", "r2_jet2", "r2_control"):
+            assert np.array_equal(table[name].is_null().to_numpy(), fit.dead)
 
 
 def test_kernels_of_one_axis_alone_have_no_jet():

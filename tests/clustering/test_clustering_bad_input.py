@@ -61,6 +61,10 @@ def test_many_layers_are_not_all_listed():
     [
         (torch.zeros(4, 3, 3), "none of the 4 filters can be clustered: all are constant or not finite"),
         (torch.full((4, 3, 3), torch.nan), "none of the 4 filters can be clustered: all are constant or not finite"),
+        (
+            torch.full((4, 3, 3), 1e-41).tril(),
+            "none of the 4 filters can be clustered: all are constant, negligible or not finite",
+        ),
         (torch.zeros(0, 3, 3), "there are no filters to cluster"),
         (FilterBank(()), "there are no filters to cluster"),
         ([], "there are no filters to cluster"),

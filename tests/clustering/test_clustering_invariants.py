@@ -44,7 +44,7 @@ def test_sign_amplitude_and_offset_change_nothing(seed):
 @given(seed=st.integers(0, 1_000))
 def test_sign_and_size_change_no_draw(seed):
     generator = torch.Generator().manual_seed(seed)
-    factor = 2.0 ** torch.randint(-9, 9, (COUNT, 1, 1), generator=generator)  # exact in floating point
+    factor = 2.0 ** torch.randint(-6, 6, (COUNT, 1, 1), generator=generator)  # exact; none becomes negligible
     sign = torch.randn(COUNT, 1, 1, generator=generator).sign()
     plain = sk.cluster(unstructured(seed), k=6, restarts=1)
     changed = sk.cluster(sign * factor * unstructured(seed), k=6, restarts=1)

@@ -10,6 +10,7 @@ def test_no_public_name_of_the_filters_vanishes():
         "FilterBank",
         "KeyAssignment",
         "LayerFilters",
+        "LeftOut",
         "Modelled",
         "NoiseModel",
         "Normalized",

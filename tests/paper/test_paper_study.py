@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import scalekeys as sk
+from scalekeys.filters import spread
 from scalekeys.paper import METHODS, compare, questionable_conventions, study, worst_deviations
+from scalekeys.scalespace import template
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +70,22 @@ def test_filters_5_and_6_move_most_in_the_exact_window(paper):
         assert set(moves.topk(2).indices.tolist()) == {4, 5}
 
 
+def test_the_weighted_spread_of_filter_8_is_that_of_the_published_notebook(paper):
+    # The notebook's DC offset is -0.03863 (a grid and a parabola), the exact one -0.038648: that moves V by 2e-5.
+    published = (0.15240, 0.00124, 0.14866)
+    (vxx, vxy), (_, vyy) = paper.to_dict()["weighted_spread"]["8"]["covariance"]
+    assert (vxx, vxy, vyy) == pytest.approx(published, rel=0, abs=2e-5)
+    weight = template("smooth", torch.ones(2, dtype=torch.float64), 7, window="published")
+    v = spread(paper.filters[7] + 0.03863, weight=weight).covariance
+    assert (v[0, 0], v[0, 1], v[1, 1]) == pytest.approx(published, rel=0, abs=5e-6)
+
+
 def test_weighted_spreads_give_the_scales_of_method_a(paper):
-    # sigma^2 is 2 V along a smoothing profile, and 2 V / 3 along a derivative; filters 1 to 6 have no offset.
+    # sigma^2 is 2 V along a smoothing profile, and 2 V / 3 along a derivative.
     found = paper.to_dict()
-    for index, family in enumerate(paper.families[:6]):
+    for index, family in enumerate(paper.families):
+        if family == "sharpen":
+            continue
         covariance = found["weighted_spread"][str(index + 1)]["covariance"]
         sigma = found["scales"]["per-axis"]["variance-continuous"][str(index + 1)]
         for axis in (0, 1):

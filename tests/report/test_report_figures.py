@@ -120,16 +120,16 @@ def test_the_profile_skips_layers_without_a_fit(fitted):
             assert None not in trace["y"][:2]
 
 
-def test_examples_are_ranked_and_leave_out_the_negligible(analysis):
+def test_examples_are_ranked(analysis):
     for family in analysis.fit.spec.families:
         picks = dict(analysis.examples(family))
-        mine = (analysis.fit.family == family) & ~analysis.negligible
+        mine = analysis.fit.family == family
         if len(picks) == 3:
             best, middle, worst = (analysis.r2[picks[name]] for name in ("best", "median", "worst"))
             assert best == analysis.r2[mine].max()
             assert worst == analysis.r2[mine].min()
             assert abs((analysis.r2[mine] > middle).sum() - (analysis.r2[mine] < middle).sum()) <= 1
-        assert not analysis.negligible[list(picks.values())].any()
+        assert not analysis.fit.dead[list(picks.values())].any()
 
 
 def test_models_of_a_few_filters_are_those_of_the_whole_fit(analysis):

@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -156,8 +157,35 @@ def test_the_file_holds_the_page_and_is_not_overwritten(fitted, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_negligible_filter_has_a_fit(fitted):
+def test_dead_filters_are_counted_and_located(fitted):
     fit, _ = fitted("network")
-    marks = sk.report.negligible(fit)
-    assert marks.sum() == 1
-    assert (fit.family[marks] != "").all()
+    summary = summarize(*fitted("network"))
+    assert summary.dead == fit.dead.sum() == 2
+    assert [layer.dead for layer in summary.layers] == [0, 0, 2, 0]
+    text = ParsedPage(render_report(*fitted("network"))).text
+    where = "in 1 of 4 layers: net.blocks.2.dw (2 of 24)."
+    assert plain(f"Zero or negligible: 2 filters ({percent(2 / 104)}), {where}") in text
+
+
+def test_dead_filters_change_no_figure_of_the_others():
+    generator = torch.Generator().manual_seed(0)
+    alive = torch.randn(12, 5, 5, generator=generator)
+    dead = torch.randn(12, 5, 5, generator=generator) * 1e-41
+    banks = [
+        FilterBank((LayerFilters("a", alive), *others))
+        for others in ((), (LayerFilters("b", torch.cat([dead[:9], alive[:3]]), depth=1), LayerFilters("c", dead)))
+    ]
+    without, beside = (summarize(sk.fit(bank), sk.fit(sk.noise_like(bank))) for bank in banks)
+    assert beside.dead == 21
+    assert asdict(beside.layers[0].quality) == pytest.approx(asdict(without.layers[0].quality), rel=1e-9)
+    assert (beside.layers[2].quality.fitted, beside.layers[2].quality.median_r2) == (0, None)
+    assert beside.quality.fitted == 15
+    text = ParsedPage(render_report(sk.fit(banks[1]), sk.fit(sk.noise_like(banks[1])))).text
+    assert "in 2 of 3 layers: c (12 of 12) and b (9 of 12). Dead throughout: 1 layer." in text
+
+
+def test_one_filter_that_holds_the_energy_is_pointed_out():
+    filters = torch.randn(30, 5, 5, generator=torch.Generator().manual_seed(0))
+    filters[3] *= 1e3
+    text = ParsedPage(render_report(sk.fit(filters), sk.fit(sk.noise_like(FilterBank.from_tensor(filters))))).text
+    assert plain("One filter holds 100.0 % of the energy") in text

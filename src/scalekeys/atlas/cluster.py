@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from scalekeys.atlas.engines import ATTEMPTS, Lost
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import AtlasError
+from scalekeys.optional import require
 
 T = TypeVar("T")
 R = TypeVar("R")

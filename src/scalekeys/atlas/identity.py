@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from scalekeys.atlas.references import Reference
-from scalekeys.checkpoints.folder import is_index
+from scalekeys.checkpoints.sources.folder import is_index
 from scalekeys.filters import LayerFilters
 from scalekeys.version import __version__
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalekeys.atlas.schema import FAILURES, NETWORKS
-from scalekeys.checkpoints.catalogue import has_wildcard, models_like
-from scalekeys.checkpoints.source import SCHEMES
+from scalekeys.checkpoints.sources.catalogue import has_wildcard, models_like
+from scalekeys.checkpoints.sources.source import SCHEMES
 from scalekeys.errors import AtlasError, CheckpointError
 
 LISTS = (".txt", ".csv")

@@ -12,6 +12,7 @@ from scalekeys.atlas.schema import FILTERS
 from scalekeys.checkpoints import Checkpoint
 from scalekeys.errors import CheckpointError, ModelError
 from scalekeys.filters import FilterBank, LayerFilters, noise_like
+from scalekeys.filters.dead import floors, layer_level
 from scalekeys.fitting import fit
 from scalekeys.version import __version__
 
@@ -68,7 +69,7 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
         If the filters cannot be read, or are not those of the content hash; then all rows are void.
     """
     again = ContentHash()
-    for parts in _batches(_beside_noise(checkpoint.stream(), again, seed)):
+    for parts in _batches(_beside_noise(_with_floors(checkpoint), again, seed)):
         bank = FilterBank(tuple(part.filters for part in parts), model=checkpoint.model)
         control = bank.with_filters([part.control.filters for part in parts])
         fitted = fit(bank).to_arrow()
@@ -81,6 +82,16 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
         yield pa.table({name: columns[name] for name in FILTERS.names}).cast(FILTERS)
     if again.hexdigest() != content:
         raise CheckpointError(f"{source}: has changed while it was read; run again when it is written")
+
+
+def _with_floors(checkpoint: Checkpoint) -> Iterator[LayerFilters]:
+    """Yield layers that know from the whole network below which norm a filter is negligible."""
+    levels = []
+    for layer in checkpoint.stream():
+        levels.append(layer_level(layer.filters))
+        del layer  # before the next one is read
+    for layer, floor in zip(checkpoint.stream(), floors(levels), strict=True):
+        yield replace(layer, floor=floor)
 
 
 def _beside_noise(layers: Iterable[LayerFilters], content: ContentHash, seed: int) -> Iterator[_Part]:

@@ -5,8 +5,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1
-"""To be raised with every change of :data:`FILTERS`; files of an older version are made anew where they can be."""
+SCHEMA_VERSION = 2
+"""To be raised with every change of :data:`FILTERS`, or of what its columns mean.
+
+Files of an older version are made anew where they can be.
+"""
 
 _WORDS = pa.string()  # Parquet keeps each word once by itself
 _NUMBER = pa.float64()

@@ -1,12 +1,10 @@
 """The unit of work: one checkpoint, from its reference to a file of rows. It needs nothing but its arguments."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import torch
 
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.references import Reference
@@ -15,6 +13,7 @@ from scalekeys.atlas.schema import SCHEMA_VERSION, stamp_of, stamped
 from scalekeys.checkpoints import Checkpoint, open_source
 from scalekeys.errors import OutputError, ScaleKeysError
 from scalekeys.files import new_file
+from scalekeys.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def analyse(task: Task) -> Outcome:
     Never raises: what goes wrong is in the outcome.
     """
     try:
-        with _one_thread():
+        with one_thread():  # and so results do not depend on how many processors there are
             return _analyse(task, open_source(task.reference.location))
     except OutputError as error:
         return Unwritable(str(error))
@@ -116,14 +115,3 @@ def _write(checkpoint: Checkpoint, path: Path, task: Task, content: str) -> None
     with new_file(path, force=True) as temporary, pq.ParquetWriter(temporary, stamped(source)) as writer:
         for table in rows(checkpoint, source=source, content=content, seed=task.seed):
             writer.write_table(table)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Work on one processor, so that results do not depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

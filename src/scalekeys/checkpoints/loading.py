@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from scalekeys.checkpoints.inventory import TensorInfo, info_of, listed
-from scalekeys.checkpoints.module import unwrapped
-from scalekeys.checkpoints.source import Source, open_source
-from scalekeys.checkpoints.state_dict import wrapper_prefix
+from scalekeys.checkpoints.core.inventory import TensorInfo, info_of, listed
+from scalekeys.checkpoints.core.state_dict import wrapper_prefix
+from scalekeys.checkpoints.sources.module import unwrapped
+from scalekeys.checkpoints.sources.source import Source, open_source
 from scalekeys.errors import CheckpointError
 
 _COUNTER = ".num_batches_tracked"

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.changes import Change, Copying, cast
-from scalekeys.checkpoints.checkpoint import Checkpoint
-from scalekeys.checkpoints.inventory import listed
-from scalekeys.checkpoints.source import Source, open_source
+from scalekeys.checkpoints.core.arrangement import shape_of_filters
+from scalekeys.checkpoints.core.changes import Change, Copying, cast
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer
+from scalekeys.checkpoints.core.inventory import listed
+from scalekeys.checkpoints.sources.source import Source, open_source
 from scalekeys.errors import CheckpointError, ModelError, OutputError
 from scalekeys.files import check_new_file, check_new_folder, new_files, new_folder
 from scalekeys.filters import FilterBank, Modelled, Replacement, replacement
@@ -153,29 +154,28 @@ def _difference(here: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[i
 
 def _changes(opened: Checkpoint, chosen: Replacement) -> Iterator[Change]:
     """Yield what changes in each layer where anything does."""
-    shapes = {layer.name: opened.tensors[layer.key].shape for layer in opened.layers}
-    check_same_layers(
-        {name: (channels, rows, cols) for name, (channels, _, rows, cols) in shapes.items()},
-        chosen.bank,
-        label=opened.label,
-    )
-    keys = _keys(opened, chosen.filters)
-    for (layer, part), key in zip(chosen.filters.parts(), keys, strict=True):
+    shapes = {
+        layer.name: shape_of_filters(layer.arrangement, opened.tensors[layer.key].shape) for layer in opened.layers
+    }
+    check_same_layers(shapes, chosen.bank, label=opened.label)
+    sources = _sources(opened, chosen.filters)
+    for (layer, part), source in zip(chosen.filters.parts(), sources, strict=True):
         channels = chosen.replaced[part].nonzero()[:, 0]
         if len(channels):
-            dtype: torch.dtype = getattr(torch, opened.tensors[key].dtype)
-            if opened.load(key).layout != torch.strided:
+            info = opened.tensors[source.key]
+            dtype: torch.dtype = getattr(torch, info.dtype)
+            if opened.load(source.key).layout != torch.strided:
                 raise CheckpointError(f"{opened.label}: layer {layer.name!r} is stored sparsely; make it dense first")
-            yield Change(layer.name, key, channels, cast(layer.filters.cpu()[channels], dtype, layer=layer.name))
+            filters = cast(layer.filters.cpu()[channels], dtype, layer=layer.name)
+            yield Change(layer.name, source.key, channels, filters, info.shape, source.arrangement)
 
 
-def _keys(opened: Checkpoint, bank: FilterBank) -> list[str]:
-    """Return the key of each layer of a bank; the order of layers may be another, unless they have equal names."""
-    names = [layer.name for layer in bank]
-    if names == [layer.name for layer in opened.layers]:
-        return [layer.key for layer in opened.layers]
-    keys = {layer.name: layer.key for layer in opened.layers}
-    return [keys[name] for name in names]
+def _sources(opened: Checkpoint, bank: FilterBank) -> list[DepthwiseLayer]:
+    """Return the layer of the source for each layer of a bank, whose order may be another where names are unique."""
+    if [layer.name for layer in bank] == [layer.name for layer in opened.layers]:
+        return list(opened.layers)
+    by_name = {layer.name: layer for layer in opened.layers}
+    return [by_name[layer.name] for layer in bank]
 
 
 def _new(path: Path, copying: Copying, *, force: bool) -> AbstractContextManager[Path]:

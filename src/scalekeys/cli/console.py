@@ -49,9 +49,10 @@ def print_summary(summary: Summary, folder: Path) -> None:
     for note in summary.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
     quality = summary.quality
+    dead = f" ({summary.dead} dead)" if summary.dead else ""
     layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"
     console.print(
-        f"[bold]{escape(summary.model)}[/]: {quality.filters} depthwise filters in {layers}, "
+        f"[bold]{escape(summary.model)}[/]: {quality.filters} depthwise filters{dead} in {layers}, "
         f"{percentage(quality.share_explained)} of their energy explained "
         f"(noise of the same norms: {percentage(quality.control_share_explained)})",
         highlight=False,

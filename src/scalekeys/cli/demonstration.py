@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from scalekeys.checkpoints import extract
-from scalekeys.checkpoints.builtin import BUILTINS
+from scalekeys.checkpoints.sources.builtin import BUILTINS
 from scalekeys.cli.analysis import Step, analyze_bank
 from scalekeys.files import new_file, new_folder
 from scalekeys.report import Summary

@@ -17,7 +17,8 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     console = Console()
     for note in summary.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
-    left_out = f" ({summary.left_out} left out)" if summary.left_out else ""
+    negligible = f", {summary.negligible} of all are negligible" if summary.negligible else ""
+    left_out = f" ({summary.left_out} left out{negligible})" if summary.left_out else ""
     console.print(
         f"[bold]{escape(', '.join(summary.models))}[/]: {summary.clustered} depthwise filters{left_out} "
         f"in {len(summary.layers)} layer{'' if len(summary.layers) == 1 else 's'}",

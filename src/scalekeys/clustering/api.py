@@ -13,6 +13,7 @@ from scalekeys.clustering.search import search
 from scalekeys.clustering.spec import ClusterSpec, Sizes, Symmetry, Weighting, parse_spec
 from scalekeys.filters import FilterBank
 from scalekeys.shapes import ArrayLike
+from scalekeys.threads import one_thread
 
 FINALISTS = 3
 """Solutions of the search that are refined on all filters."""
@@ -37,7 +38,8 @@ def cluster(
     Parameters
     ----------
     filters : FilterBank, sequence of FilterBank, or Tensor or array of shape (..., rows, cols)
-        The filters of one network or of many. Those that are constant or not finite are left out.
+        The filters of one network or of many. Those that are constant, negligible (:attr:`scalekeys.Fit.dead`) or not
+        finite are left out.
     k : int
         Number of keys; :func:`scalekeys.choose_k` recommends one.
     seed, restarts : int
@@ -121,6 +123,7 @@ def cluster(
     return cluster_banks(as_banks(filters), spec, progress)
 
 
+@one_thread()
 def cluster_banks(
     banks: tuple[FilterBank, ...], spec: ClusterSpec, progress: Callable[[int], None] | None = None
 ) -> Keys:

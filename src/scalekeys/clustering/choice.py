@@ -15,10 +15,11 @@ from scalekeys.clustering.keys import noise_of
 from scalekeys.clustering.lines import Moves, Rows, Weights, images
 from scalekeys.clustering.points import Points, as_banks, points_of
 from scalekeys.clustering.search import search
-from scalekeys.clustering.spec import Sizes, Symmetry, Weighting, parse_spec
+from scalekeys.clustering.spec import ClusterSpec, Sizes, Symmetry, Weighting, parse_spec
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
 from scalekeys.shapes import ArrayLike
+from scalekeys.threads import in_threads, one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,14 +122,12 @@ def choose_k(
     parse_spec(numbers[0], **options, layers=layers)  # type: ignore[arg-type]
     spec = parse_spec(numbers[-1], **options, layers=layers)  # type: ignore[arg-type]
     banks = as_banks(filters)
-    points = points_of(banks, spec)
-    if len(points) < 2 * spec.k:
-        raise FilterError(f"cannot look for {spec.k} keys in each half of {len(points)} usable filters; try fewer")
-    noise = points_of(noise_of(banks, seed), spec)
-    real, control = (_Sample.of(each, seed, restarts) for each in (points, noise))
+    with one_thread():
+        real, control = _samples(banks, spec)
+    threads = None if real.rows.device.type == "cpu" else 1
     rows = []
-    for k in numbers:
-        rows.append((k, *_tried(real, control, k)))
+    for k, found in zip(numbers, in_threads(lambda k: _tried(real, control, k), numbers, threads), strict=True):
+        rows.append((k, *found))
         if progress is not None:
             progress(1)
     return _chosen(rows)
@@ -157,6 +156,15 @@ class _Sample:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + split)
         mixed = torch.randperm(len(self.rows), generator=generator, device="cpu").to(self.rows.device)
         return mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
+
+
+def _samples(banks: Sequence[FilterBank], spec: ClusterSpec) -> tuple[_Sample, _Sample]:
+    """Return a sample of the filters, and one of noise with their norms."""
+    points = points_of(banks, spec)
+    if len(points) < 2 * spec.k:
+        raise FilterError(f"cannot look for {spec.k} keys in each half of {len(points)} usable filters; try fewer")
+    noise = points_of(noise_of(banks, spec.seed), spec)
+    return _Sample.of(points, spec.seed, spec.restarts), _Sample.of(noise, spec.seed, spec.restarts)
 
 
 def _tried(real: _Sample, control: _Sample, k: int) -> tuple[float, float, float, float, float]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scalekeys.clustering.lines import Assignment
@@ -39,7 +39,8 @@ class Keys:
         The keys: centred, of unit norm, in order of their members (of the members' weight). The sign, and with
         symmetry the frame, is the one that is most like one of the published keys.
     assignment : Tensor of int64, shape (filters,)
-        The key of each filter, in the order of the banks; -1 where a filter is constant or not finite, or was left out.
+        The key of each filter, in the order of the banks; -1 where a filter is constant, negligible or not finite, or
+        was left out.
     correlation : Tensor, shape (filters,)
         Correlation of each filter with its key, with its sign; NaN where the assignment is -1.
     transform : Tensor of int64, shape (filters,)
@@ -92,6 +93,11 @@ class Keys:
     def counts(self) -> Int[Tensor, "keys"]:
         """Number of members of each key."""
         return torch.bincount(self.assignment[self.assignment >= 0], minlength=len(self))
+
+    @cached_property
+    def negligible(self) -> Bool[Tensor, "filters"]:
+        """Which filters are left out since they are negligible in their network, in the order of the banks."""
+        return torch.cat([bank.negligible for bank in self.banks])
 
     @cached_property
     def control(self) -> float:

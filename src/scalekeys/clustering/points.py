@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scalekeys.clustering.spec import ClusterSpec
@@ -45,19 +45,20 @@ def as_banks(filters: FilterBank | Sequence[FilterBank] | ArrayLike) -> tuple[Fi
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """A layer that is clustered, and where its first filter stands among all filters of all banks."""
+    """A layer that is clustered, where its first filter stands among all filters of all banks, and which do not act."""
 
     model: str
     layer: LayerFilters
     start: int
+    negligible: Bool[Tensor, "filters"]
 
 
 def segments_of(banks: Sequence[FilterBank]) -> tuple[Segment, ...]:
     """List the layers of all banks."""
     segments, start = [], 0
     for bank in banks:
-        for layer in bank.layers:
-            segments.append(Segment(bank.model, layer, start))
+        for layer, rows in bank.parts():
+            segments.append(Segment(bank.model, layer, start, bank.negligible[rows]))
             start += len(layer)
     return tuple(segments)
 
@@ -172,9 +173,10 @@ class Points:
             while start < len(segment.layer):
                 chunk = segment.layer.filters[start : start + batch - filled].detach().to(self.device)
                 first = segment.start + start
-                parts.append(
-                    (torch.arange(first, first + len(chunk), device=self.device), *unit_rows(chunk, self.window))
-                )
+                rows, norm = unit_rows(chunk, self.window)
+                none = segment.negligible[start : start + len(chunk)].to(self.device)
+                position = torch.arange(first, first + len(chunk), device=self.device)
+                parts.append((position, rows, norm.masked_fill(none, 0.0)))
                 start, filled = start + len(chunk), filled + len(chunk)
                 if filled == batch:
                     yield _joined(parts)
@@ -210,7 +212,8 @@ def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
     points = Points(tuple(chosen), window, spec)
     filters = sum(len(segment.layer) for segment in chosen)
     if not len(points):
-        raise FilterError(f"none of the {filters} filters can be clustered: all are constant or not finite")
+        negligible = ", negligible" if any(bool(segment.negligible.any()) for segment in chosen) else ""
+        raise FilterError(f"none of the {filters} filters can be clustered: all are constant{negligible} or not finite")
     if len(points) < spec.k:
         raise FilterError(f"cannot find {spec.k} keys in {len(points)} usable filters of {filters}; ask for fewer")
     return points

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from scalekeys.clustering.spec import ClusterSpec
 from scalekeys.errors import FilterError, ModelError
+from scalekeys.filters.scaling import in_powers_of_two, power_of_two
 from scalekeys.filters.window import Size, cropped, padded
 
 
@@ -69,15 +70,14 @@ def unit_rows(
     A filter is cropped, centred on its own taps and then padded, so that its offset does not matter. A filter that is
     constant or not finite becomes a vector of zeros with norm 0.
     """
-    inside = cropped(filters, window).to(torch.float64)
+    inside, exponent = in_powers_of_two(cropped(filters, window))
     flat = inside.flatten(1)
     usable = flat.isfinite().all(-1) & (flat.amax(-1) > flat.amin(-1))
-    size = torch.where(usable, flat.abs().amax(-1), 1.0)
-    scaled = torch.where(usable[:, None], flat / size[:, None], 0.0)
-    centred = scaled - scaled.mean(-1, keepdim=True)
+    finite = torch.where(usable[:, None], flat, 0.0)
+    centred = finite - finite.mean(-1, keepdim=True)
     norm = torch.where(usable, torch.linalg.vector_norm(centred, dim=-1), 0.0)
     rows = centred / torch.where(norm > 0, norm, 1.0)[:, None]
-    return padded(rows.view(inside.shape), window).flatten(1), norm * size
+    return padded(rows.view(inside.shape), window).flatten(1), norm * power_of_two(exponent)
 
 
 def symmetries(window: Size, symmetry: str) -> Int[Tensor, "transforms taps"]:

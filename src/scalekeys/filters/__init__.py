@@ -1,7 +1,7 @@
 """Filters as data: banks of layers, the eight published keys, spread, normalisation and the controls."""
 
 from scalekeys.filters.assignment import KeyAssignment, assign_keys
-from scalekeys.filters.bank import FilterBank, LayerFilters
+from scalekeys.filters.bank import FilterBank, LayerFilters, LeftOut
 from scalekeys.filters.control import NoiseModel, noise_like, noise_model
 from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
 from scalekeys.filters.matched_noise import matched_noise_like
@@ -15,6 +15,7 @@ __all__ = [
     "FilterBank",
     "KeyAssignment",
     "LayerFilters",
+    "LeftOut",
     "Modelled",
     "NoiseModel",
     "Normalized",

@@ -11,8 +11,10 @@ from torch import Tensor
 from scalekeys.errors import FilterError
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
+from scalekeys.filters.scaling import in_powers_of_two, power_of_two
 from scalekeys.filters.window import Size, in_window
 from scalekeys.shapes import ArrayLike, FilterStack, as_float_tensor
+from scalekeys.threads import one_thread
 
 _NUMBERS = 3  # a factor, an offset and which key
 _NO_KEY = 1e-9  # norm below which nothing of a key of norm 1 is left in a window
@@ -30,7 +32,8 @@ class KeyAssignment:
     names : tuple of str
         What the keys are called.
     index : Tensor of int64, shape (filters,)
-        The key of each filter; -1 where the filter is constant or not finite, or no key can be cut to its size.
+        The key of each filter; -1 where the filter is negligible, constant or not finite, or no key can be cut to its
+        size.
     amplitude, offset : Tensor, shape (filters,)
         Of the centred key of norm 1; NaN where there is no key.
     r2 : Tensor, shape (filters,)
@@ -119,15 +122,21 @@ def assign_keys(
         names = MASTER_KEY_FAMILIES if keys is None else [f"key {number}" for number in range(1, len(values) + 1)]
     if len(names) != len(values):
         raise FilterError(f"got {len(names)} names for {len(values)} keys")
-    parts = [_assign(layer.filters, values) for layer in bank]
+    with one_thread():
+        parts = [_assign(layer.filters, values) for layer in bank]
     index, amplitude, offset, r2 = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    none = bank.negligible
+    index, amplitude, r2 = (
+        column.masked_fill(none, blank) for column, blank in ((index, -1), (amplitude, torch.nan), (r2, torch.nan))
+    )
     return KeyAssignment(bank, values, tuple(names), index, amplitude, offset, r2)
 
 
 def _assign(filters: FilterStack, keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return key, amplitude, offset and r2 of each filter of a layer."""
     size = (filters.shape[1], filters.shape[2])
-    flat = filters.detach().cpu().double().flatten(1)
+    scaled, exponent = in_powers_of_two(filters.detach().cpu())
+    flat, magnitude = scaled.flatten(1), power_of_two(exponent)
     finite = flat.isfinite().all(-1)
     offset = flat.mean(-1)
     centred = flat - offset[:, None]
@@ -140,8 +149,8 @@ def _assign(filters: FilterStack, keys: Tensor) -> tuple[Tensor, Tensor, Tensor,
     nan = torch.full_like(offset, torch.nan)
     return (
         torch.where(none, -1, index),
-        torch.where(none, nan, amplitude),
-        torch.where(finite & usable.any(), offset, nan),
+        torch.where(none, nan, amplitude * magnitude),
+        torch.where(finite & usable.any(), offset * magnitude, nan),
         torch.where(none, nan, amplitude.square() / energy),
     )
 

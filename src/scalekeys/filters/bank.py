@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from scalekeys.errors import FilterError
+from scalekeys.filters.dead import negligible_filters
 from scalekeys.shapes import FilterStack, as_float_tensor
 
 
@@ -24,6 +27,9 @@ class LayerFilters:
         Taken from the graph; None where the source holds weights only.
     depth : int
         Position among the depthwise layers of the network, from 0 at the input.
+    floor : float or None
+        The binary logarithm of the norm below which a filter of this layer is negligible, where it is known from the
+        whole network (:func:`scalekeys.filters.dead.floors`); by default the bank of the layer decides.
     """
 
     name: str
@@ -31,6 +37,7 @@ class LayerFilters:
     stride: int | None = None
     dilation: int | None = None
     depth: int = 0
+    floor: float | None = None
 
     def __post_init__(self) -> None:
         if self.filters.ndim != 3:
@@ -47,6 +54,25 @@ class LayerFilters:
         return self.filters.shape[0]
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What has the shape of a kernel in a source, or is a convolution, and is not read.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tensor, or of the node of a graph.
+    shape : tuple of int
+        Of its weight; empty where that is not known.
+    reason : str
+        Why it is not read, in a clause.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class FilterBank:
     """The depthwise filters of one network, in the order of its layers.
@@ -59,6 +85,8 @@ class FilterBank:
         What the network is called in tables.
     notes : tuple of str
         What a reader decided on the way, in sentences a user should see (which nested weights were picked, ...).
+    left_out : tuple of LeftOut
+        What the source holds that has the shape of a kernel, or is a convolution, and is not read.
 
     Examples
     --------
@@ -71,6 +99,7 @@ class FilterBank:
     layers: tuple[LayerFilters, ...]
     model: str = "filters"
     notes: tuple[str, ...] = field(default=())
+    left_out: tuple[LeftOut, ...] = field(default=())
 
     @classmethod
     def from_tensor(cls, filters: Tensor, *, model: str = "filters", layer: str = "filters") -> "FilterBank":
@@ -100,6 +129,21 @@ class FilterBank:
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """The kernel sizes that occur, as (rows, cols), largest first."""
         return tuple(sorted({layer.size for layer in self.layers}, reverse=True))
+
+    @cached_property
+    def negligible(self) -> Bool[Tensor, "filters"]:
+        """Which filters are not zero, but negligible beside the others of the network; shape (filters,).
+
+        :mod:`scalekeys.filters.dead` says when.
+
+        Examples
+        --------
+        >>> filters = torch.ones(5, 3, 3)
+        >>> filters[2] *= 1e-9
+        >>> FilterBank.from_tensor(filters).negligible
+        tensor([False, False,  True, False, False])
+        """
+        return negligible_filters(self.layers)
 
     def of_size(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Stack the filters of one kernel size.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters.replacement import KEEP, Replacement, taps_of
+from scalekeys.threads import one_thread
 
 _HALVINGS = 60
 
@@ -63,6 +64,7 @@ def within_budget(
     return _joined(candidates, choice)
 
 
+@one_thread()
 def _cheapest(cost: Tensor, numbers: Tensor, budget: int) -> Int[Tensor, " filters"]:
     """Return the best choice for each filter under the price of a number that keeps to the budget."""
     fewest = int(numbers.amin(0).sum())

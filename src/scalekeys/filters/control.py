@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scalekeys.filters.bank import FilterBank
+from scalekeys.filters.scaling import in_powers_of_two, power_of_two
+from scalekeys.threads import one_thread
 
 _NUMBERS = 2  # mean and norm
 _AT_ONCE = 16_384  # filters, whose float64 copies bound the memory
@@ -46,7 +48,8 @@ class NoiseModel:
         """Share of the energy of the centred filter that the noise explains, which is mostly negative."""
         shares = []
         for layer, noise in zip(self.bank, self.noise, strict=True):
-            filters, others = (one.filters.detach().cpu().double() for one in (layer, noise))
+            filters, exponent = in_powers_of_two(layer.filters.detach().cpu())
+            others = noise.filters.detach().cpu().double() * power_of_two(-exponent)[:, None, None]
             _, norm = mean_and_norm(filters)
             rest = torch.linalg.vector_norm(filters - others, dim=(-2, -1))
             shares.append(1 - (rest / norm[:, 0, 0]).square())
@@ -83,7 +86,7 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
     Parameters
     ----------
     bank : FilterBank
-        The bank to imitate; filters that are zero, constant or not finite stay as they are.
+        The bank to imitate; filters that are zero, negligible, constant or not finite stay as they are.
     seed : int or torch.Generator
         The noise is a function of the seed and of the shapes only. A generator goes on where it stands, so that the
         layers of a bank, one after the other, get the noise of the whole.
@@ -101,22 +104,26 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
     """
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     stacks = []
-    for layer in bank.layers:
+    for layer, rows in bank.parts():
         noise = torch.randn(layer.filters.shape, generator=generator, dtype=torch.float64, device="cpu")
         parts = zip(layer.filters.split(_AT_ONCE), noise.split(_AT_ONCE), strict=True)
-        stacks.append(torch.cat([imitation(filters, part.to(filters.device)) for filters, part in parts]))
+        imitated = torch.cat([imitation(filters, part.to(filters.device)) for filters, part in parts])
+        kept = bank.negligible[rows, None, None].to(imitated.device)
+        stacks.append(torch.where(kept, layer.filters, imitated))
     control = bank.with_filters(stacks)
     return FilterBank(control.layers, model="random control")
 
 
+@one_thread()
 def imitation(filters: Tensor, noise: Tensor) -> Tensor:
     """Give the noise the means and norms of filters; return filters that do not vary as they are."""
-    values = filters.to(torch.float64)
+    values, exponent = in_powers_of_two(filters)
     mean, norm = mean_and_norm(values)
     noise_mean, noise_norm = mean_and_norm(noise)
-    imitation = mean + (noise - noise_mean) * (norm / noise_norm)
+    made = mean + (noise - noise_mean) * (norm / noise_norm)
     varies = values.amax((-2, -1), keepdim=True) > values.amin((-2, -1), keepdim=True)
-    return torch.where(varies & norm.isfinite(), imitation, values).to(filters.dtype)
+    made = (made * power_of_two(exponent)[:, None, None]).to(filters.dtype)
+    return torch.where(varies & norm.isfinite(), made, filters)
 
 
 def mean_and_norm(filters: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.control import imitation, mean_and_norm
+from scalekeys.filters.scaling import in_powers_of_two
 
 _AT_ONCE = 2**26  # random numbers, which bound the memory
 
@@ -20,8 +21,8 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
     Parameters
     ----------
     bank : FilterBank
-        The bank to imitate; filters that are zero, constant or not finite stay as they are, and say nothing about the
-        others.
+        The bank to imitate; filters that are zero, negligible, constant or not finite stay as they are, and say nothing
+        about the others.
     seed : int or torch.Generator
         The random numbers are a function of the seed and of the shapes only. A generator goes on where it stands.
 
@@ -48,12 +49,16 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
     FilterBank('matched noise': 8 filters in 1 layer, 7x7)
     """
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    control = bank.with_filters([_imitations(layer.filters, generator) for layer in bank])
+    stacks = []
+    for layer, rows in bank.parts():
+        kept = bank.negligible[rows].to(layer.filters.device)
+        made = _imitations(layer.filters, _factor(layer.filters[~kept]), generator)
+        stacks.append(torch.where(kept[:, None, None], layer.filters, made))
+    control = bank.with_filters(stacks)
     return FilterBank(control.layers, model="matched noise")
 
 
-def _imitations(filters: Tensor, generator: torch.Generator) -> Tensor:
-    factor = _factor(filters)
+def _imitations(filters: Tensor, factor: Tensor, generator: torch.Generator) -> Tensor:
     if not len(filters):
         return filters
     at_once = max(1, _AT_ONCE // max(1, len(factor)))
@@ -71,7 +76,7 @@ def _factor(filters: Tensor) -> Tensor:
     These are the filters themselves; where there are more of them than taps, the triangle of their QR decomposition,
     which has the same second moments.
     """
-    values = filters.to(torch.float64)
+    values, _ = in_powers_of_two(filters)
     mean, norm = mean_and_norm(values)
     rows = ((values - mean) / norm)[_varying(values) & norm.isfinite().flatten()].flatten(1)
     factor: Tensor = torch.linalg.qr(rows, mode="r").R if len(rows) > rows.shape[1] else rows

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
+from scalekeys.filters.scaling import in_powers_of_two, power_of_two
 from scalekeys.filters.spread import coordinates, spread
 from scalekeys.scalespace import Family, family
 from scalekeys.shapes import ArrayLike, as_float_tensor
@@ -76,8 +77,9 @@ def dc_offset(filters: ArrayLike) -> Float[Tensor, "*batch"]:
 
 
 def _dc_offset(filters: Tensor) -> Tensor:
-    flat = filters.flatten(1)
-    x, y = (axis.flatten() for axis in coordinates(filters.shape[1], filters.shape[2], like=filters))
+    scaled, _ = in_powers_of_two(filters)
+    flat = scaled.flatten(1)
+    x, y = (axis.flatten() for axis in coordinates(filters.shape[1], filters.shape[2], like=scaled))
     monomials = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=-1)
     kinks = (flat[:, None, :] - flat[:, :, None]).abs()
     mass, mx, my, mxx, mxy, myy = (kinks @ monomials).unbind(-1)
@@ -89,7 +91,7 @@ def _dc_offset(filters: Tensor) -> Tensor:
         determinant = torch.where(mass > 0, vxx + vyy, torch.inf)
     best = determinant.argmin(-1, keepdim=True)
     constant = torch.isinf(determinant).all(-1) | ~flat.isfinite().all(-1)
-    return torch.where(constant, torch.nan, flat.gather(-1, best)[:, 0])
+    return torch.where(constant, torch.nan, filters.flatten(1).gather(-1, best)[:, 0])
 
 
 def moment_normalization(filters: ArrayLike, name: str) -> Normalized:
@@ -131,8 +133,11 @@ def moment_normalization(filters: ArrayLike, name: str) -> Normalized:
     values = as_float_tensor(filters)
     if values.ndim < 2:
         raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
-    amplitude, offset = _moments(values, family(name))
-    return Normalized((values - offset[..., None, None]) / amplitude[..., None, None], amplitude, offset)
+    scaled, exponent = in_powers_of_two(values)
+    amplitude, offset = _moments(scaled, family(name))
+    normalized = (scaled - offset[..., None, None]) / amplitude[..., None, None]
+    magnitude = power_of_two(exponent)
+    return Normalized(*(part.to(values) for part in (normalized, amplitude * magnitude, offset * magnitude)))
 
 
 def _moments(filters: Tensor, model: Family) -> tuple[Tensor, Tensor]:

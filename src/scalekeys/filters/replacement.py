@@ -55,7 +55,8 @@ class Replacement:
     filters : FilterBank
         What takes their place, in the same layers; a filter that is kept stands there unchanged.
     model : array of str, shape (filters,)
-        What each is made of: a family, a key, ``"constant"`` for a filter without variation, or ``"keep"``.
+        What each is made of: a family, a key, ``"constant"`` for a filter without variation, or ``"keep"``, as for a
+        negligible filter.
     numbers : Tensor of int64, shape (filters,)
         How many numbers stand for each; the number of taps for a filter that is kept.
     r2 : Tensor, shape (filters,)
@@ -158,7 +159,8 @@ def replacement(
     finite = torch.cat([layer.filters.flatten(1).isfinite().all(-1).cpu() for layer in models])
     r2 = modelled.r2.detach().double().cpu()
     flat = torch.cat([_is_constant(layer.filters).cpu() for layer in bank])
-    taken &= finite & torch.from_numpy((modelled.family != "") & (modelled.family != KEEP)) | flat & taken & finite
+    taken &= finite & ~bank.negligible
+    taken &= torch.from_numpy((modelled.family != "") & (modelled.family != KEEP)) | flat
     if min_r2 is not None:
         taken &= (r2 >= min_r2) | flat
     stacks = []

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import FilterError
+from scalekeys.filters.scaling import in_powers_of_two, power_of_two
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 
@@ -76,15 +77,17 @@ def spread(filters: ArrayLike, weight: ArrayLike | None = None) -> Spread:
     values = as_float_tensor(filters)
     if values.ndim < 2:
         raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
-    size = values.abs() if weight is None else values.abs() * _checked_weight(weight, values)
-    x, y = coordinates(values.shape[-2], values.shape[-1], like=values)
+    scaled, exponent = in_powers_of_two(values)
+    size = scaled.abs() if weight is None else scaled.abs() * _checked_weight(weight, scaled)
+    x, y = coordinates(values.shape[-2], values.shape[-1], like=size)
     total = size.sum((-2, -1))
     points = torch.stack([x.expand_as(size), y.expand_as(size)], dim=-1)
     mass = (size / total[..., None, None])[..., None]
     mean = (mass * points).sum((-3, -2))
     centred = points - mean[..., None, None, :]
     covariance = torch.einsum("...rci,...rcj->...ij", mass * centred, centred)
-    return Spread(total, mean, (covariance + covariance.mT) / 2)
+    covariance = (covariance + covariance.mT) / 2
+    return Spread(*(part.to(values) for part in (total * power_of_two(exponent), mean, covariance)))
 
 
 def _checked_weight(weight: ArrayLike, filters: Tensor) -> Tensor:

@@ -10,16 +10,17 @@ from torch import Tensor
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
 from scalekeys.fitting.covariance import PatchCovariance
-from scalekeys.fitting.engine import StackFit, fit_stack, measure
+from scalekeys.fitting.engine import StackFit, chunks_of, fit_chunk, measure
 from scalekeys.fitting.metric import metric_of
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.search import families_for
 from scalekeys.fitting.shared import group_labels, labels_of, shared_parameters, unshared
 from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
-from scalekeys.fitting.targets import prepare
+from scalekeys.fitting.targets import STATUSES, prepare
 from scalekeys.scalespace import Window
 from scalekeys.shapes import ArrayLike, as_float_tensor
+from scalekeys.threads import in_threads, one_thread
 
 
 def fit(
@@ -139,8 +140,9 @@ def fit(
     if not any(families_for(size, spec) for size in bank.sizes):
         sizes = ", ".join(f"{rows}x{cols}" for rows, cols in bank.sizes)
         raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on kernels of {sizes}")
-    assigned = None if families is None else _assigned(families, bank, spec)
-    metric = metric_of(bank, covariance) if criterion == "response" else None
+    with one_thread():
+        assigned = None if families is None else _assigned(families, bank, spec)
+        metric = metric_of(bank, covariance) if criterion == "response" else None
     if scales != "shared":
         return Fit(bank, spec, _fit_bank(bank, spec, assigned, progress, metric), shape=shape)
     alone = Fit(bank, unshared(spec), _fit_bank(bank, unshared(spec), assigned, progress), shape=shape)
@@ -164,8 +166,9 @@ def share_scales(alone: Fit, groups: str | Sequence[Hashable]) -> Fit:
     """
     bank, values, spec = alone.bank, alone.values, replace(alone.spec, scales="shared")
     labels, count = group_labels(groups, bank, values.family, spec)
-    parameters = shared_parameters(bank, values.family, values.parameters, labels, count, spec)
-    return Fit(bank, spec, _measure_bank(bank, values.family, parameters, spec), shape=alone.shape)
+    with one_thread():
+        parameters = shared_parameters(bank, values.family, values.parameters, labels, count, spec)
+        return Fit(bank, spec, _measure_bank(bank, values.family, parameters, spec), shape=alone.shape)
 
 
 def _as_bank(filters: FilterBank | ArrayLike) -> tuple[FilterBank, tuple[int, ...] | None]:
@@ -186,7 +189,7 @@ def _assigned(families: Sequence[str] | np.ndarray, bank: FilterBank, spec: FitS
     assigned = torch.tensor([known[name] for name in names], dtype=torch.long)
     for size in bank.sizes if bool((assigned < 0).any()) else ():
         stack, positions = bank.of_size(size)
-        nameless = (assigned[positions] < 0) & (prepare(stack).status.cpu() == 0)
+        nameless = (assigned[positions] < 0) & (prepare(stack).status.cpu() == 0) & ~bank.negligible[positions]
         if nameless.any():
             raise ModelError(f"families has no name for filter {int(positions[nameless][0])}; name one of the model")
     return assigned
@@ -199,33 +202,49 @@ def _fit_bank(
     progress: Callable[[int], None] | None,
     metric: Callable[[Tensor], Tensor] | None = None,
 ) -> StackFit:
-    """Fit size by size."""
+    """Fit chunks of filters of one kernel size, several at a time."""
+    stacks = _stacks(bank)
+    chunks = [chunk for stack in stacks for chunk in chunks_of(*stack, weighted=metric is not None)]
+    chunks.sort(key=lambda chunk: chunk[0].numel(), reverse=True)  # so that no thread begins the longest one last
 
-    def one_size(stack: Tensor, positions: Tensor) -> StackFit:
-        mine = None if assigned is None else assigned[positions].to(stack.device)
-        own = None if metric is None else lambda chunk: metric(positions[chunk]).to(stack.device)
-        return fit_stack(stack, spec, mine, progress, own)
+    def fitted(chunk: tuple[Tensor, Tensor]) -> StackFit:
+        filters, positions = chunk
+        mine = None if assigned is None else assigned[positions].to(filters.device)
+        return fit_chunk(filters, spec, mine, None if metric is None else metric(positions).to(filters.device))
 
-    return _size_by_size(bank, one_size)
+    on_processor = all(filters.device.type == "cpu" for filters, _ in chunks)
+    parts = []
+    for part in in_threads(fitted, chunks, None if on_processor else 1):
+        parts.append(part)
+        if progress is not None:
+            progress(len(part.family))
+    return _in_order(bank, parts, [positions for _, positions in chunks])
 
 
 def _measure_bank(bank: FilterBank, family: Tensor, parameters: Tensor, spec: FitSpec) -> StackFit:
     """Measure given families and parameters size by size."""
+    stacks = _stacks(bank)
+    parts = []
+    for stack, positions in stacks:
+        mine = positions.to(family.device)
+        parts.append(measure(stack, family[mine], parameters[mine], spec))
+    return _in_order(bank, parts, [positions for _, positions in stacks])
 
-    def one_size(stack: Tensor, positions: Tensor) -> StackFit:
-        positions = positions.to(family.device)
-        return measure(stack, family[positions], parameters[positions], spec)
 
-    return _size_by_size(bank, one_size)
-
-
-def _size_by_size(bank: FilterBank, one_size: Callable[[Tensor, Tensor], StackFit]) -> StackFit:
-    """Work on each kernel size by itself, and put the results back in the order of the bank."""
-    parts, positions = [], []
+def _stacks(bank: FilterBank) -> list[tuple[Tensor, Tensor]]:
+    """Return the filters of each kernel size, a negligible one as zero, and their positions in the bank."""
+    stacks = []
     for size in bank.sizes:
-        stack, position = bank.of_size(size)
-        parts.append(one_size(stack, position))
-        positions.append(position)
-    order = torch.argsort(torch.cat(positions))
+        stack, positions = bank.of_size(size)
+        negligible = bank.negligible[positions].to(stack.device)
+        stacks.append((stack.masked_fill(negligible[:, None, None], 0.0), positions))
+    return stacks
+
+
+def _in_order(bank: FilterBank, parts: Sequence[StackFit], positions: Sequence[Tensor]) -> StackFit:
+    """Join the fits of some filters in the order of the bank, with the status of negligible ones."""
+    order = torch.argsort(torch.cat(list(positions)))
     joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(StackFit)}
-    return StackFit(**{name: values[order.to(values.device)] for name, values in joined.items()})
+    whole = StackFit(**{name: values[order.to(values.device)] for name, values in joined.items()})
+    negligible = bank.negligible.to(whole.status.device)
+    return replace(whole, status=whole.status.masked_fill(negligible, STATUSES.index("negligible")))

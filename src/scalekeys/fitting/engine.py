@@ -1,7 +1,7 @@
 """From filters of one size and a spec to parameters, coefficients and residuals."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -17,17 +17,17 @@ from scalekeys.fitting.sparse import sparse_search, sparse_solution
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.squares import Squares
 from scalekeys.fitting.targets import STATUSES, Prepared, prepare
-from scalekeys.fitting.threads import in_threads
 from scalekeys.fitting.uncertainty import scale_errors
 from scalekeys.fitting.variances import search_by_variance
 from scalekeys.scalespace import FAMILIES
 from scalekeys.shapes import FilterStack
+from scalekeys.threads import one_thread
 
-CHUNK = 65_536
-"""Filters that one thread works on at once; bounds the memory, never the result."""
+CHUNK = 16_384
+"""Filters that a thread of a processor works on at once; bounds the memory, never the result."""
 
+_CHUNK_ELSEWHERE = 65_536  # on other devices
 _WEIGHTED_CHUNK = 2_048  # where each filter has a matrix of its own
-_LEAST_CHUNK = 8_192  # below it a second thread is not worth its while
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class StackFit:
         ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength.
     coefficients : Tensor, shape (filters, components)
         Of the components of the family; zero beyond the last.
-    offset, r2, r2_response, residual_l1, residual_l2, energy : Tensor, shape (filters,)
-        ``energy`` is the sum of squares of the centred filter. ``r2_response`` is NaN but for the criterion `response`.
+    offset, r2, r2_response, residual_l1, residual_l2, norm : Tensor, shape (filters,)
+        ``norm`` is the l2 norm of the centred filter. ``r2_response`` is NaN but for the criterion `response`.
     scale_error : Tensor, shape (filters, 2)
         Standard errors of the scales.
     scale_status : Tensor of int64, shape (filters, 2)
@@ -60,23 +60,34 @@ class StackFit:
     r2_response: Float[Tensor, "filters"]
     residual_l1: Float[Tensor, "filters"]
     residual_l2: Float[Tensor, "filters"]
-    energy: Float[Tensor, "filters"]
+    norm: Float[Tensor, "filters"]
     scale_error: Float[Tensor, "filters 2"]
     scale_status: Int[Tensor, "filters 2"]
     status: Int[Tensor, "filters"]
 
 
-def concatenate(parts: list[StackFit]) -> StackFit:
-    """Join the fits of consecutive stacks."""
-    return StackFit(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(StackFit)))
+def chunks_of(
+    filters: FilterStack, positions: Int[Tensor, "filters"], *, weighted: bool
+) -> Iterator[tuple[FilterStack, Int[Tensor, "filters"]]]:
+    """Share filters and their positions out in equal chunks, which do not depend on the number of threads.
+
+    Parameters
+    ----------
+    filters : Tensor, shape (filters, rows, cols)
+    positions : Tensor of int64, shape (filters,)
+    weighted : bool
+        Whether each filter has a matrix of its own.
+    """
+    most = _WEIGHTED_CHUNK if weighted else CHUNK if filters.device.type == "cpu" else _CHUNK_ELSEWHERE
+    count = max(1, -(-len(filters) // most))
+    return zip(filters.tensor_split(count), positions.tensor_split(count), strict=True)
 
 
-def fit_stack(
+def fit_chunk(
     filters: FilterStack,
     spec: FitSpec,
     assigned: Int[Tensor, "filters"] | None = None,
-    progress: Callable[[int], None] | None = None,
-    metric: Callable[[slice], Tensor] | None = None,
+    metric: Float[Tensor, "filters taps taps"] | None = None,
 ) -> StackFit:
     """Fit every filter of a stack with the best of the families of the spec.
 
@@ -87,33 +98,9 @@ def fit_stack(
         With a scale for each axis, or a common one.
     assigned : Tensor of int64, shape (filters,), optional
         The one family (index into those of the spec) of each filter; by default all compete.
-    progress : callable, optional
-        Called with the number of filters after each chunk.
-    metric : callable, optional
-        Gives the covariances of the patches of some of the filters, for the criterion `response`.
-
-    Returns
-    -------
-    StackFit
+    metric : Tensor, shape (filters, taps, taps), optional
+        The covariances of the patches of the filters, for the criterion `response`.
     """
-    threads = torch.get_num_threads() if filters.device.type == "cpu" else 1
-    most = CHUNK if metric is None else _WEIGHTED_CHUNK
-    size = min(most, max(_LEAST_CHUNK, -(-len(filters) // threads)))
-    chunks = [slice(start, min(start + size, len(filters))) for start in range(0, len(filters), size)]
-
-    def fitted(chunk: slice) -> StackFit:
-        own = None if metric is None else metric(chunk)
-        return _fit_chunk(filters[chunk], spec, None if assigned is None else assigned[chunk], own)
-
-    parts = []
-    for part in in_threads(fitted, chunks, threads):
-        parts.append(part)
-        if progress is not None:
-            progress(len(part.family))
-    return concatenate(parts)
-
-
-def _fit_chunk(filters: Tensor, spec: FitSpec, assigned: Tensor | None, metric: Tensor | None) -> StackFit:
     prepared = prepare(filters, metric)
     usable = (prepared.status == 0).nonzero()[:, 0]
     family = torch.full_like(prepared.status, -1)
@@ -163,7 +150,7 @@ def measure(
         r2_response=found.responses,
         residual_l1=torch.where(flat_filter, 0.0, found.sums * norm),
         residual_l2=torch.where(flat_filter, 0.0, found.left.sqrt() * norm),
-        energy=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm.square()),
+        norm=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm),
         scale_error=found.error,
         scale_status=found.word,
         status=status,
@@ -238,6 +225,7 @@ def templates(name: str, parameters: Tensor, spec: FitSpec, size: tuple[int, int
     return family_grid(name, size, spec.window).plan(parameters)[:, 0]
 
 
+@one_thread()
 def mixture(
     family: Tensor, parameters: Tensor, coefficients: Tensor, offset: Tensor, spec: FitSpec, size: tuple[int, int]
 ) -> Tensor:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scalekeys.filters.bank import LayerFilters
+from scalekeys.filters.scaling import in_powers_of_two, power_of_two
 from scalekeys.fitting.covariance import PatchCovariance
 from scalekeys.fitting.engine import templates
 from scalekeys.fitting.metric import metric_of
@@ -95,19 +96,21 @@ def _measured(fit: Fit, covariance: PatchCovariance) -> Fit:
     assert not isinstance(models, Tensor)
     left, sums, responses = [], [], []
     for (layer, part), model in zip(fit.bank.parts(), models, strict=True):
-        filters = layer.filters.double().flatten(1)
-        residual = filters - model.filters.double().flatten(1)
-        left.append(residual.square().sum(-1))
-        sums.append(residual.abs().sum(-1))
+        scaled, exponent = in_powers_of_two(layer.filters)
+        magnitude = power_of_two(exponent)
+        filters = scaled.flatten(1)
+        residual = filters - model.filters.double().flatten(1) / magnitude[:, None]
+        left.append(torch.linalg.vector_norm(residual, dim=-1) * magnitude)
+        sums.append(residual.abs().sum(-1) * magnitude)
         responses.append(response_share(filters, residual, metric(torch.arange(part.start, part.stop)).to(filters)))
     fitted = fit.values.family >= 0
     known = fit.values
-    squares = torch.cat(left).to(known.energy)
+    lengths = torch.cat(left).to(known.norm)
     values = replace(
         known,
-        r2=torch.where(fitted, 1 - squares / known.energy, known.r2),
+        r2=torch.where(fitted, 1 - (lengths / known.norm).square(), known.r2),
         r2_response=torch.where(fitted, torch.cat(responses).to(known.r2), known.r2_response),
         residual_l1=torch.where(fitted, torch.cat(sums).to(known.r2), known.residual_l1),
-        residual_l2=torch.where(fitted, squares.sqrt(), known.residual_l2),
+        residual_l2=torch.where(fitted, lengths, known.residual_l2),
     )
     return replace(fit, values=values)

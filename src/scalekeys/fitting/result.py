@@ -14,7 +14,8 @@ from scalekeys.filters import FilterBank
 from scalekeys.fitting.engine import StackFit, mixture
 from scalekeys.fitting.evidence import evidence, numbers_of
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.targets import STATUSES
+from scalekeys.fitting.table import fit_table
+from scalekeys.fitting.targets import DEAD, STATUSES
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
 from scalekeys.scalespace import FAMILIES, GAP, Family
 
@@ -59,8 +60,26 @@ class Fit:
 
     @cached_property
     def status(self) -> np.ndarray:
-        """A short word for each filter (`ok`, `at-bound`, `zero-filter`, ...); shape (filters,)."""
+        """A short word for each filter (`ok`, `at-bound`, `zero-filter`, `negligible`, ...); shape (filters,)."""
         return np.take(STATUSES, self.values.status.cpu().numpy())
+
+    @cached_property
+    def dead(self) -> np.ndarray:
+        """Which filters nothing comes of: those that are zero, or negligible in their network; shape (filters,).
+
+        A dead filter has no family, and stands in no median, no share and no cluster; a replacement keeps it. The model
+        of a dead filter is zero. (A constant filter is not dead: it takes means.)
+
+        Examples
+        --------
+        >>> import scalekeys as sk
+        >>> keys = sk.master_keys()
+        >>> keys[2] *= 1e-30
+        >>> fit = sk.fit(keys)
+        >>> print(fit.status[1:4], fit.dead[1:4])
+        ['ok' 'negligible' 'ok'] [False  True False]
+        """
+        return np.isin(self.status, DEAD)
 
     @cached_property
     def sigma(self) -> Tensor:
@@ -185,19 +204,31 @@ class Fit:
 
     @property
     def share_explained(self) -> float:
-        """Share of the energy of all centred filters together that the models explain; NaN without any fit."""
+        """Share of the energy of all centred filters together that the models explain; NaN without any fit.
+
+        The mean of :attr:`r2` over the fitted filters, each weighted with the square of its centred norm. So a strong
+        filter counts more than a weak one, as in the outputs of a layer. Where one filter is much stronger than all
+        others together (:attr:`strongest` tells), the share is the r2 of that filter; the median of :attr:`r2` then
+        says more.
+        """
         return self.share_of(torch.ones(len(self), dtype=torch.bool))
 
     def share_of(self, mask: Tensor) -> float:
         """Share of the energy of the masked centred filters that the models explain; only fitted filters count."""
         fitted = mask.to(self.r2.device) & (self.values.family >= 0)
-        energy = self.values.energy[fitted]
-        return float((self.r2[fitted] * energy).sum() / energy.sum())
+        return float((self.r2[fitted] * _shares(self.values.norm[fitted])).sum()) if fitted.any() else float("nan")
+
+    @property
+    def strongest(self) -> float:
+        """Share of the energy of all fitted, centred filters together that one filter holds; NaN without any fit."""
+        norms = self.values.norm[self.values.family >= 0]
+        return float(_shares(norms).max()) if len(norms) else float("nan")
 
     def kernels(self) -> FilterBank | Tensor:
         """Return the modelled filters ``a K + b``, in the layers and shapes, and the dtype, of what was fitted.
 
-        A filter that is zero or constant is its own model; one that is not finite or not supported becomes NaN.
+        A filter that is zero or constant is its own model, and the model of a negligible filter is zero; one that is
+        not finite or not supported becomes NaN.
 
         Returns
         -------
@@ -229,53 +260,7 @@ class Fit:
         >>> sk.fit(sk.master_keys()).to_arrow().column_names[:4]
         ['model', 'layer', 'depth', 'channel']
         """
-        layers = self.bank.layers
-        counts = [len(layer) for layer in layers]
-        which = np.repeat(np.arange(len(layers)), counts)
-        channel = np.concatenate([np.arange(n) for n in counts]) if counts else np.arange(0)
-        sigma = self.sigma
-
-        def words(values: list[str], codes: np.ndarray) -> pa.DictionaryArray:
-            return pa.DictionaryArray.from_arrays(
-                pa.array(codes, pa.int32(), mask=codes < 0), pa.array(values, pa.string())
-            )
-
-        def per_layer(values: list[int | None]) -> pa.Array:
-            return pa.array(values, pa.int32()).take(pa.array(which))
-
-        def numbers(values: Tensor) -> pa.Array:
-            return pa.array(values.detach().cpu().numpy(), pa.float64(), from_pandas=True)
-
-        return pa.table(
-            {
-                "model": words([self.bank.model], np.zeros_like(which)),
-                "layer": words([layer.name for layer in layers], which),
-                "depth": per_layer([layer.depth for layer in layers]),
-                "channel": pa.array(channel, pa.int32()),
-                "kernel_height": per_layer([layer.size[0] for layer in layers]),
-                "kernel_width": per_layer([layer.size[1] for layer in layers]),
-                "stride": per_layer([layer.stride for layer in layers]),
-                "dilation": per_layer([layer.dilation for layer in layers]),
-                "family": words(list(self.spec.labels), self.values.family.cpu().numpy()),
-                "sigma_x": numbers(sigma[:, 0]),
-                "sigma_y": numbers(sigma[:, 1]),
-                "alpha": numbers(self.alpha),
-                "sigma_outer": numbers(self.sigma_outer),
-                "amplitude": numbers(self.amplitude),
-                "offset": numbers(self.offset),
-                "r2": numbers(self.r2),
-                "r2_response": numbers(self.r2_response),
-                "evidence": numbers(self.evidence),
-                "residual_l1": numbers(self.residual_l1),
-                "residual_l2": numbers(self.residual_l2),
-                "status": words(list(STATUSES), self.values.status.cpu().numpy()),
-                "sigma_x_error": numbers(self.sigma_error[:, 0]),
-                "sigma_y_error": numbers(self.sigma_error[:, 1]),
-                "sigma_x_status": pa.array(self.sigma_status[:, 0]).dictionary_encode(),
-                "sigma_y_status": pa.array(self.sigma_status[:, 1]).dictionary_encode(),
-                "coefficients": self._coefficient_lists(),
-            }
-        )
+        return fit_table(self)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return :meth:`to_arrow` as a data frame; a missing integer is `<NA>`, a missing family is None or NaN."""
@@ -283,15 +268,6 @@ class Fit:
 
         frame: pd.DataFrame = self.to_arrow().to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
         return frame
-
-    def _coefficient_lists(self) -> pa.Array:
-        """Coefficients of jets; null for the other families, whose one coefficient is the amplitude."""
-        jet = self._which(lambda family: family.is_jet).cpu().numpy()
-        values = self.coefficients.cpu().numpy()
-        lists = (
-            [row if mine else None for row, mine in zip(values, jet, strict=True)] if jet.any() else [None] * len(jet)
-        )
-        return pa.array(lists, pa.list_(pa.float64()))
 
     def _which(self, predicate: Callable[[Family], bool]) -> Tensor:
         """Tell for each filter whether its family is such; False where there is no fit."""
@@ -307,3 +283,9 @@ class Fit:
     def _per_filter(self, per_layer: Tensor) -> Tensor:
         counts = torch.tensor([len(layer) for layer in self.bank.layers], dtype=torch.long)
         return per_layer.repeat_interleave(counts, dim=0)
+
+
+def _shares(norms: Tensor) -> Tensor:
+    """Return the share of each filter in the energy of all; filters of any norm."""
+    energy = (norms / norms.max()).square()
+    return energy / energy.sum()

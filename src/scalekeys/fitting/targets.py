@@ -7,18 +7,23 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scalekeys.filters.scaling import in_powers_of_two, power_of_two
 from scalekeys.shapes import FilterStack
 
 STATUSES: tuple[str, ...] = (
     "ok",
     "at-bound",
     "zero-filter",
+    "negligible",
     "constant-filter",
     "non-finite",
     "unsupported-size",
     "unexplained",
 )
 """The words of the column `status`; only the first two and the last carry a fit."""
+
+DEAD: tuple[str, ...] = ("zero-filter", "negligible")
+"""The statuses of filters that nothing comes of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,21 +95,21 @@ class Prepared:
 def prepare(filters: FilterStack, metric: Tensor | None = None) -> Prepared:
     """Return statuses, units and filters in these units, with the metric of each."""
     size = (filters.shape[1], filters.shape[2])
-    flat = filters.flatten(1).double()
-    largest = flat.abs().amax(-1)
+    scaled, exponent = in_powers_of_two(filters)
+    shape = scaled.flatten(1)
+    largest = shape.abs().amax(-1)
     finite = largest.isfinite()
     if not bool(finite.all()):
-        flat = torch.where(finite[:, None], flat, 0.0)
-    shape = flat / torch.where(finite & (largest > 0), largest, 1.0)[:, None]  # squares neither overflow nor underflow
+        shape = torch.where(finite[:, None], shape, 0.0)
     means = shape.mean(-1)
     norm = torch.linalg.vector_norm(shape - means[:, None], dim=-1)
     even = size[0] % 2 == 0 or size[1] % 2 == 0
     status = torch.full_like(norm, STATUSES.index("unsupported-size") if even else 0, dtype=torch.long)
     # The square of the norm of a filter is that of its centred part and that of its mean.
-    whole = (norm.square() + flat.shape[-1] * means.square()).sqrt()
+    whole = (norm.square() + shape.shape[-1] * means.square()).sqrt()
     constant = norm <= 8 * torch.finfo(torch.float32).eps * whole
     status = torch.where(constant, STATUSES.index("constant-filter"), status)
     status = torch.where(finite & (largest == 0), STATUSES.index("zero-filter"), status)
     status = torch.where(finite, status, STATUSES.index("non-finite"))
     unit = shape / torch.where(norm > 0, norm, 1.0)[:, None]
-    return Prepared(Targets(unit, size, metric), status, norm * torch.where(finite, largest, 1.0))
+    return Prepared(Targets(unit, size, metric), status, norm * power_of_two(exponent))

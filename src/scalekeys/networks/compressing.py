@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scalekeys.checkpoints.module import open_module
+from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank, Replacement, assign_keys, replacement
 from scalekeys.filters.budget import within_budget

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import check_same_layers
-from scalekeys.checkpoints.module import open_module, unwrapped
+from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.filters import FilterBank
 from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
 from scalekeys.networks.layers import depthwise_layers, make_plain
+from scalekeys.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,6 +190,7 @@ def _with_filters_of(changed: dict[str, nn.Conv2d], original: dict[str, nn.Conv2
     return copies
 
 
+@one_thread()
 def _bounds(bank: FilterBank, other: FilterBank) -> dict[str, float]:
     """Return for each layer the largest ratio of the gain of the difference (at most) to that of the filter."""
     found = {}

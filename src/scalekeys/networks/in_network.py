@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from scalekeys.checkpoints.module import open_module, unwrapped
+from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting import Fit, fit
@@ -18,6 +18,7 @@ from scalekeys.networks.batches import Batches, images_of
 from scalekeys.networks.layers import copied, depthwise_layers, make_plain
 from scalekeys.networks.passage import Passage, call_order, next_layer, run_between
 from scalekeys.networks.patches import patch_covariance
+from scalekeys.threads import one_thread
 
 _HELD_OUT = 5  # one image in this many decides how far to go
 _DAMPING = (0.3, 1.0, 3.0)
@@ -104,25 +105,26 @@ def fit_in_network(
     learning, held_out = _split(images, seed)
     covariance = patch_covariance(module, images)
     plain = fit(opened.bank(), model, criterion="response", covariance=covariance)
-    original, (changed, found) = deepcopy(network), copied(module, plain.bank)
-    for one in (original, changed):
-        one.eval().requires_grad_(False)
-    sources = depthwise_layers(original, opened)
-    wanted = dict(zip(found, matching_layers(plain.bank, layers), strict=True))
-    parts, weights = _parts_of(plain), {}
-    order = call_order(original, learning[0], sources)
-    for name in dict.fromkeys(order):
-        if not wanted[name]:
-            continue
-        _write(found[name], name, parts[name], parts[name].weights)
-        calls, end = next_layer(original, learning[0], sources[name], sources)
-        if calls == 1 and order.count(name) == 1:
-            stretch = _Stretch.between(original, changed, sources, found, name, end)
-            weights[name] = _improved(stretch, parts[name], learning, held_out, seed)
-            _write(found[name], name, parts[name], weights[name])
-        if progress is not None:
-            progress(1)
-    return with_weights(plain, [weights.get(name, parts[name].weights) for name in parts], covariance)
+    with one_thread():  # most passes are short, and the other operations are shorter
+        original, (changed, found) = deepcopy(network), copied(module, plain.bank)
+        for one in (original, changed):
+            one.eval().requires_grad_(False)
+        sources = depthwise_layers(original, opened)
+        wanted = dict(zip(found, matching_layers(plain.bank, layers), strict=True))
+        parts, weights = _parts_of(plain), {}
+        order = call_order(original, learning[0], sources)
+        for name in dict.fromkeys(order):
+            if not wanted[name]:
+                continue
+            _write(found[name], name, parts[name], parts[name].weights)
+            calls, end = next_layer(original, learning[0], sources[name], sources)
+            if calls == 1 and order.count(name) == 1:
+                stretch = _Stretch.between(original, changed, sources, found, name, end)
+                weights[name] = _improved(stretch, parts[name], learning, held_out, seed)
+                _write(found[name], name, parts[name], weights[name])
+            if progress is not None:
+                progress(1)
+        return with_weights(plain, [weights.get(name, parts[name].weights) for name in parts], covariance)
 
 
 def _split(images: Sequence[Tensor], seed: int) -> tuple[list[Tensor], list[Tensor]]:

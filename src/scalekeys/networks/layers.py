@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.utils import parametrize, prune, remove_weight_norm
 
 from scalekeys.checkpoints import check_same_layers
-from scalekeys.checkpoints.checkpoint import Checkpoint
-from scalekeys.checkpoints.module import open_module, unwrapped
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
 

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from scalekeys.threads import one_thread
+
 _BYTES = 2**25  # of the channels that are worked on at a time
 
 
@@ -60,6 +62,7 @@ class PatchMoments:
         self.mean = torch.zeros(channels, taps, dtype=torch.float64, device=device)
         self.products = torch.zeros(channels, taps, taps, dtype=torch.float64, device=device)
 
+    @one_thread()
     def add(self, maps: Float[Tensor, "images channels rows cols"], window: Window) -> None:
         """Add all patches of some maps: at least one, and finite."""
         left, right, above, below = window.padding

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from scalekeys.checkpoints.module import open_module, unwrapped
+from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.fitting.covariance import PatchCovariance, shrunk
 from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled

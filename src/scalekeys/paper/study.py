@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters import MASTER_KEY_FAMILIES, Spread, dc_offset, master_keys, spread
+from scalekeys.filters.scaling import norms
 from scalekeys.fitting import Fit, fit, share_scales
 from scalekeys.fitting.shared import paper_group
 from scalekeys.fitting.spec import Criterion, Scales
@@ -107,7 +108,8 @@ class Study:
     def weighted_spread(self) -> Spread:
         """Spread of each filter, weighted with the template of its family at scale 1, in the published window.
 
-        The template of `sharpen` has the strength of its l2 fit.
+        The DC offset of a smoothing or a sharpening is subtracted first, as for the scales by methods A and B, which
+        rest on this spread. The template of `sharpen` has the strength of its l2 fit.
         """
         ones = torch.ones(2, dtype=torch.float64)
         alpha = self.fits["published", "D1"].alpha
@@ -117,7 +119,8 @@ class Study:
             ).abs()
             for index, name in enumerate(self.families)
         ]
-        return spread(self.filters, weight=torch.stack(weights))
+        offsets = self.filters.new_tensor([self.dc_offset.get(name, 0.0) for name in self.names])
+        return spread(self.filters - offsets[:, None, None], weight=torch.stack(weights))
 
     @cached_property
     def dc_offset(self) -> dict[str, float]:
@@ -137,8 +140,7 @@ class Study:
     def relative_error(self, method: str, window: Window = "published") -> Tensor:
         """Return ``|K - N| / |N|`` in the l2 norm for each filter, shape (k,)."""
         result = self.fits[window, method]
-        norm: Tensor = torch.linalg.vector_norm(self.filters - result.offset[:, None, None], dim=(-2, -1))
-        return result.residual_l2 / norm
+        return result.residual_l2 / norms(self.filters - result.offset[:, None, None])
 
     def objective(self, method: str, window: Window = "published") -> Tensor:
         """Return the l1 or l2 norm of ``K - N`` for each filter, shape (k,); the l2 norm where widths are compared."""

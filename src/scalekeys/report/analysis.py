@@ -9,7 +9,7 @@ import torch
 
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.fitting import Fit, StackFit
-from scalekeys.report.summary import Summary, negligible, summarize
+from scalekeys.report.summary import Summary, summarize
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,6 @@ class Analysis:
     def fitted(self) -> np.ndarray:
         """Which filters carry a fit; shape (filters,)."""
         return np.asarray(self.fit.family != "")
-
-    @cached_property
-    def negligible(self) -> np.ndarray:
-        """Which fitted filters hardly act in their layer; shape (filters,)."""
-        return negligible(self.fit)
 
     @cached_property
     def layer(self) -> np.ndarray:
@@ -93,14 +88,14 @@ class Analysis:
         return self.fit.bank.layers[int(self.layer[index])].name
 
     def examples(self, family: str) -> list[tuple[str, int]]:
-        """Pick the filters of a family that the gallery shows: best, median and worst by r2, without the negligible.
+        """Pick the filters of a family that the gallery shows: best, median and worst by r2.
 
         Returns
         -------
         list of (str, int)
             What each stands for, and its position in the bank; fewer than three where a family has fewer filters.
         """
-        mine = np.flatnonzero((self.fit.family == family) & ~self.negligible)
+        mine = np.flatnonzero(self.fit.family == family)
         if not len(mine):
             return []
         ranked = mine[np.argsort(-self.r2[mine], kind="stable")]

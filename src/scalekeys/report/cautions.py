@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from scalekeys.filters.dead import NEGLIGIBLE
 from scalekeys.report.analysis import Analysis
-from scalekeys.report.summary import NEGLIGIBLE
-from scalekeys.report.words import number, percent, plural, prose, size_name
+from scalekeys.report.words import count, listed, number, percent, plural, prose, size_name
+
+_LAYERS = 5  # named of those with dead filters
+_DOMINANT, _MANY = 0.5, 20  # the share of energy that one filter of so many should not hold
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class Caution:
 
 _STATUS_WORDS: dict[str, str] = {
     "zero-filter": "Every weight is zero: there is nothing to explain. Such a filter stands in no median and no share.",
+    "negligible": (
+        f"The norm of the filter is below {NEGLIGIBLE:g} of what is usual in its layer, or all its weights are too "
+        "small for the precision of their type, as weight decay leaves them. Nothing comes of such a filter, whatever "
+        "its shape: it is not fitted, and stands in no median and no share."
+    ),
     "constant-filter": (
         "All weights of the filter are equal. A constant is its own model, has no centred energy and stands in no "
         "median and no share."
@@ -62,6 +70,18 @@ def _statuses(analysis: Analysis) -> list[Caution]:
     return [_counted(analysis, found[word], word, _STATUS_WORDS.get(word, "")) for word in explained + others]
 
 
+def _strongest(analysis: Analysis) -> list[Caution]:
+    summary = analysis.summary
+    if summary.strongest is None or summary.strongest < _DOMINANT or summary.quality.fitted < _MANY:
+        return []
+    text = (
+        "The weights of one filter are so large that it holds this part of the energy of all filters together. The "
+        "shares of energy on this page are then mostly those of that one filter; read the medians, in which every "
+        "filter counts alike."
+    )
+    return [Caution(f"One filter holds {percent(summary.strongest)} of the energy", text)]
+
+
 def _at_bound(analysis: Analysis) -> list[Caution]:
     """Tell apart the two bounds a fit can end at: the largest scale, and the largest strength of a sharpening."""
     cases = (
@@ -71,14 +91,21 @@ def _at_bound(analysis: Analysis) -> list[Caution]:
     return [_counted(analysis, filters, word, text) for filters, word, text in cases if filters]
 
 
-def _negligible(analysis: Analysis) -> list[Caution]:
-    text = (
-        f"Their centred norm is below {NEGLIGIBLE:g} of the median of their layer, so they hardly act, whatever their "
-        "shape. They count in numbers of filters and in medians, weigh almost nothing in shares of energy, and are "
-        "left out of the gallery."
-    )
-    few = analysis.summary.negligible
-    return [_counted(analysis, few, "negligible", text)] if few else []
+def _where_dead(analysis: Analysis) -> list[Caution]:
+    """Say in which layers the dead filters stand, and which layers are dead throughout."""
+    summary = analysis.summary
+    affected = sorted((layer for layer in summary.layers if layer.dead), key=lambda layer: -layer.dead)
+    if not affected:
+        return []
+    most = [f"{layer.name} ({count(layer.dead)} of {count(layer.quality.filters)})" for layer in affected[:_LAYERS]]
+    if len(affected) > len(most):
+        most.append(f"{plural(len(affected) - len(most), 'other layer')}, which the table of layers lists")
+    share = percent(summary.dead / summary.quality.filters)
+    where = f"{count(len(affected))} of {plural(len(summary.layers), 'layer')}"
+    text = f"Zero or negligible: {plural(summary.dead, 'filter')} ({share}), in {where}: {listed(most)}"
+    whole = sum(layer.dead == layer.quality.filters for layer in affected)
+    text += f". Dead throughout: {plural(whole, 'layer')}." if whole else "."
+    return [Caution("Where the dead filters stand", text)]
 
 
 def _three_taps(analysis: Analysis) -> list[Caution]:
@@ -102,4 +129,4 @@ def _counted(analysis: Analysis, filters: int, word: str, text: str) -> Caution:
     return Caution(f"{plural(filters, 'filter')} {word} ({share})", prose(text))
 
 
-_RULES: tuple[Callable[[Analysis], list[Caution]], ...] = (_statuses, _at_bound, _negligible, _three_taps)
+_RULES: tuple[Callable[[Analysis], list[Caution]], ...] = (_statuses, _where_dead, _strongest, _at_bound, _three_taps)

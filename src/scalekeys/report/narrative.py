@@ -47,6 +47,8 @@ def lead(summary: Summary) -> str:
     )
     control = f"; noise of the same norms reaches {percent(quality.control_share_explained)}"
     rest = f"{percent(1 - quality.share_explained)} is not explained."
+    if summary.dead:
+        rest += f" All shares and medians leave out {plural(summary.dead, 'dead filter')}."
     return f"{what} {explains}{control if quality.control_share_explained is not None else ''}. {rest}"
 
 
@@ -173,18 +175,15 @@ def distribution(analysis: Analysis) -> list[str]:
     return paragraphs
 
 
-def gallery(analysis: Analysis, *, several: bool) -> str:
+def gallery(*, several: bool) -> str:
     """Say what the gallery shows; `several` where some family has more than one filter to show."""
-    few = analysis.summary.negligible
     which = (
         "the filter that its model explains best, the median one and the worst, by r²" if several else "its one filter"
     )
-    text = (
+    return (
         f"For each family {which}. The three pictures of a row share one range of colours, centred at zero, so a faint "
         "residual is a small one. What stands out in a residual is what the family cannot show."
     )
-    left_out = f" {plural(few, 'filter')} with a negligible norm {'is' if few == 1 else 'are'} left out."
-    return text + (left_out if few else "")
 
 
 def layers(summary: Summary) -> str:

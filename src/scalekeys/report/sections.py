@@ -130,14 +130,14 @@ def gallery(analysis: Analysis) -> Section:
                 }
             )
     several = any(len(row["examples"]) > 1 for row in rows)
-    body = render("gallery.html.j2", text=narrative.gallery(analysis, several=several), rows=rows, several=several)
+    body = render("gallery.html.j2", text=narrative.gallery(several=several), rows=rows, several=several)
     return Section("gallery", "Gallery: learned, model, residual", body, short="Gallery")
 
 
 def layers(analysis: Analysis) -> Section:
     """List every layer."""
     rows = [_layer_row(layer) for layer in analysis.summary.layers]
-    body = render("layers.html.j2", text=narrative.layers(analysis.summary), rows=rows)
+    body = render("layers.html.j2", text=narrative.layers(analysis.summary), rows=rows, dead=analysis.summary.dead > 0)
     return Section("layers", "Layer by layer", body, short="Layers")
 
 

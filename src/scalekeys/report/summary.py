@@ -8,9 +8,6 @@ import torch
 
 from scalekeys.fitting import Fit
 
-NEGLIGIBLE = 1e-3
-"""A filter whose centred norm is below this share of its layer's median is called negligible: it hardly acts."""
-
 
 @dataclass(frozen=True)
 class Quality:
@@ -57,7 +54,7 @@ class SizeSummary:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer; ``families`` counts the filters by winning family."""
+    """One layer; ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.Fit.dead`."""
 
     name: str
     depth: int
@@ -67,6 +64,7 @@ class LayerSummary:
     families: dict[str, int]
     median_sigma_x: float | None
     median_sigma_y: float | None
+    dead: int
     quality: Quality
 
     @property
@@ -77,7 +75,11 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What an analysis found, in figures."""
+    """What an analysis found, in figures.
+
+    ``statuses`` counts filters by status, ``dead`` those of :attr:`scalekeys.Fit.dead`; ``strongest`` is the share of
+    the energy that one filter holds (:attr:`scalekeys.Fit.strongest`).
+    """
 
     model: str
     fit: str
@@ -86,7 +88,8 @@ class Summary:
     families: tuple[FamilySummary, ...]
     layers: tuple[LayerSummary, ...]
     statuses: dict[str, int]
-    negligible: int
+    dead: int
+    strongest: float | None
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,20 +133,10 @@ def summarize(fit: Fit, control: Fit) -> Summary:
         families=tuple(_family(fit, control, name) for name in fit.spec.families),
         layers=tuple(_layer(fit, control, index, layer_of == index) for index in range(len(fit.bank.layers))),
         statuses={str(word): int(count) for word, count in zip(words, counts, strict=True)},
-        negligible=int(negligible(fit).sum()),
+        dead=int(fit.dead.sum()),
+        strongest=_number(fit.strongest),
         notes=fit.bank.notes,
     )
-
-
-def negligible(fit: Fit) -> np.ndarray:
-    """Mark the fitted filters whose centred norm is below :data:`NEGLIGIBLE` times the median of their layer."""
-    norms = fit.values.energy.sqrt().cpu().numpy()
-    marks = np.zeros(len(fit), dtype=bool)
-    for _, part in fit.bank.parts():
-        if np.isfinite(norms[part]).any():
-            marks[part] = norms[part] < NEGLIGIBLE * np.nanmedian(norms[part])
-    marks &= fit.family != ""
-    return marks
 
 
 def _size(size: tuple[int, int]) -> str:
@@ -197,5 +190,6 @@ def _layer(fit: Fit, control: Fit, index: int, mask: np.ndarray) -> LayerSummary
         families={name: int((mask & (fit.family == name)).sum()) for name in fit.spec.families},
         median_sigma_x=_median(sigma[:, 0]),
         median_sigma_y=_median(sigma[:, 1]),
+        dead=int((mask & fit.dead).sum()),
         quality=_quality(fit, control, mask),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from scalekeys.checkpoints.module import open_module
+from scalekeys.checkpoints.sources.module import open_module
 
 HEAD = -1
 """The block of what comes after the last depthwise layer."""

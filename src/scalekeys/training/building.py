@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import open_source
-from scalekeys.checkpoints.builtin import CIFAR_CONVNEXT
-from scalekeys.checkpoints.extras import in_short, require
-from scalekeys.checkpoints.hubs import create_timm
-from scalekeys.checkpoints.state_dict import wrapper_prefix
+from scalekeys.checkpoints.core.state_dict import wrapper_prefix
+from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT
+from scalekeys.checkpoints.sources.hubs import create_timm
 from scalekeys.errors import CheckpointError, RecipeError
 from scalekeys.networks import bake
+from scalekeys.optional import in_short, require
 from scalekeys.training.blocks import HEAD, block_names
 from scalekeys.training.cifar_convnext import CifarConvNeXt
 from scalekeys.training.recipe import Network

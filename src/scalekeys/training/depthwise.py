@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import extract
-from scalekeys.checkpoints.module import open_module
+from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import RecipeError
 from scalekeys.filters import FilterBank, assign_keys
 from scalekeys.fitting import Fit, fit

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import in_short, require
-from scalekeys.checkpoints.inventory import listed
+from scalekeys.checkpoints.core.inventory import listed
 from scalekeys.errors import DataError
+from scalekeys.optional import in_short, require
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import OutputError, RecipeError, ScaleKeysError, TrainingError
 from scalekeys.files import clear_leftovers, held_folder, remove_file
 from scalekeys.networks.evaluating import class_ranks
+from scalekeys.optional import require
 from scalekeys.training.augmentation import Normalization, augmented, targets
 from scalekeys.training.building import TRAINED, trained_weights
 from scalekeys.training.data import DataSets, ImageSet, open_data

@@ -13,11 +13,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import load_into
-from scalekeys.checkpoints.builtin import CIFAR_CONVNEXT
-from scalekeys.checkpoints.extras import in_short, require
-from scalekeys.checkpoints.hubs import create_timm, not_fetched, weights_only
-from scalekeys.checkpoints.inventory import listed
+from scalekeys.checkpoints.core.inventory import listed
+from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT
+from scalekeys.checkpoints.sources.hubs import create_timm, not_fetched, weights_only
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError
+from scalekeys.optional import in_short, require
 from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt
 from scalekeys.training.preprocessing import Interpolation, Preparation, Preprocessing
 

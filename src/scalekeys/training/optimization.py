@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from scalekeys.checkpoints.module import open_module
+from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.training.blocks import HEAD, block_names
 from scalekeys.training.recipe import Optimizer
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
 from scalekeys.files import new_file
 from scalekeys.networks.kernels import Learn
 from scalekeys.networks.layout import Tie
 from scalekeys.networks.scales import ScaleKind
+from scalekeys.optional import require
 from scalekeys.training.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from scalekeys.training.settings import merged, plain, settings_of, with_override
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.files import new_file
+from scalekeys.optional import require
 from scalekeys.training.snapshots import Row
 
 METRICS = "metrics.csv"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from scalekeys.checkpoints import extract, open_source
-from scalekeys.checkpoints.module import open_module
+from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError, MissingExtraError, RecipeError
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from scalekeys.checkpoints.torch_file import load_safely
+from scalekeys.checkpoints.formats.torch_zip.torch_file import load_safely
 from scalekeys.errors import CheckpointError, RecipeError
 from scalekeys.files import new_file
 from scalekeys.training.building import TRAINED

@@ -50,7 +50,7 @@ def weighted_spread(material: Material) -> Table:
     return Table(
         "weighted_spread",
         "Spread weighted with the absolute template w of the same family at scale 1: l1 norm, mean M(|h| w) and "
-        "covariance V(|h| w). The filters are taken as they are, with their DC offset.",
+        "covariance V(|h| w). The DC offset of a smoothing or a sharpening is subtracted first.",
         ("filter", "family", *SPREAD_MEASURES),
         tuple(rows),
         material.study.source,

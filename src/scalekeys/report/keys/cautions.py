@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from scalekeys.clustering import FOUND_AGAIN
+from scalekeys.filters.dead import NEGLIGIBLE
 from scalekeys.report.cautions import Caution
 from scalekeys.report.keys.narrative import FOUND
 from scalekeys.report.keys.summary import KeysSummary
-from scalekeys.report.words import listed, number, percent, plural, prose, size_name
+from scalekeys.report.words import count, listed, number, percent, plural, prose, size_name
 
 
 def cautions(summary: KeysSummary) -> list[Caution]:
@@ -90,9 +91,15 @@ def _left_out(summary: KeysSummary) -> list[tuple[str, str]]:
     if not summary.left_out:
         return []
     text = (
-        "They stand in layers that were not asked for or have another kernel size, or their weights are constant or "
-        "not finite. They count nowhere on this page; in the table their key is empty."
+        "They stand in layers that were not asked for or have another kernel size, or their weights are constant, "
+        "negligible or not finite. They count nowhere on this page; in the table their key is empty."
     )
+    if summary.negligible:
+        text += (
+            f" Of the filters of {'this network' if len(summary.models) == 1 else 'these networks'} "
+            f"{count(summary.negligible)} are negligible: their norm is below {NEGLIGIBLE:g} of what is usual in their "
+            "layer, so that nothing comes of them, whatever their shape."
+        )
     return [(f"{plural(summary.left_out, 'filter')} left out", text)]
 
 

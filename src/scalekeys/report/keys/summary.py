@@ -92,6 +92,7 @@ class KeysSummary:
     symmetry: str
     filters: int
     left_out: int
+    negligible: int
     explained: float
     control: float
     threshold: float

@@ -138,6 +138,7 @@ def summarize_keys(view: KeysView) -> KeysSummary:
         symmetry=keys.spec.symmetry,
         filters=len(view.assignment),
         left_out=int((view.assignment < 0).sum()),
+        negligible=int(keys.negligible.sum()),
         explained=keys.explained,
         control=keys.control,
         threshold=view.threshold,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
+from scalekeys.optional import require
 from scalekeys.training.data.images import MemoryImages
 
 _SIDE = 32

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import in_short, require
 from scalekeys.errors import RecipeError
+from scalekeys.optional import in_short, require
 from scalekeys.training.images import DataSet
 
 if TYPE_CHECKING:

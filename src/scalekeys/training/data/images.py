@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
+from scalekeys.optional import require
 from scalekeys.training.draws import Draws
 from scalekeys.training.preprocessing import Preprocessing
 from scalekeys.training.recipe import Augmentation

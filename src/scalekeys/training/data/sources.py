@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scalekeys.checkpoints.extras import require
 from scalekeys.errors import RecipeError
+from scalekeys.optional import require
 from scalekeys.training.data import cifar, folders, hugging_face
 from scalekeys.training.data.images import DecodedImages, ImageSet, MemoryImages, in_memory
 from scalekeys.training.draws import subset

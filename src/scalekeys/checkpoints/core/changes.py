@@ -1,0 +1,150 @@
+"""Other filters in stored weights: what is to be changed, and the numbers of a strided tensor in bytes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BufferedRandom
+from math import prod
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel
+from scalekeys.errors import FilterError
+from scalekeys.shapes import FilterStack
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Filters to put in the place of others in one depthwise weight.
+
+    Parameters
+    ----------
+    layer, key : str
+        Name of the layer, and key of its weight.
+    channels : Tensor of int64, shape (changed,)
+        Which filters are changed; the others keep their bits.
+    filters : Tensor, shape (changed, rows, cols)
+        Of the type that the weight is stored in.
+    shape : tuple of int
+        Of the stored weight.
+    arrangement : callable
+        How the filters stand in the weight; it must give a view of the weight.
+    """
+
+    layer: str
+    key: str
+    channels: Int[Tensor, "changed"]
+    filters: Tensor
+    shape: tuple[int, ...]
+    arrangement: Arrangement = one_input_channel
+
+    def apply_to(self, weight: Tensor) -> None:
+        """Put the filters into a weight in memory."""
+        self.arrangement(weight)[self.channels.to(weight.device)] = self.filters.to(weight)
+
+
+Write: TypeAlias = Callable[[Sequence[Change], Path], tuple[str, ...]]
+"""Writes a copy of a source with changes to a path, which does not exist, and says what a user should know of it."""
+
+
+@dataclass(frozen=True)
+class Copying:
+    """How to make a copy of a source in which some depthwise weights are changed and nothing else.
+
+    Parameters
+    ----------
+    write : callable
+        Writes the copy.
+    files : tuple of Path
+        What the source consists of, so that no copy overwrites it.
+    is_folder : bool
+        Whether the copy is a folder.
+    suffixes : tuple of str
+        What the copy may be called, where this decides its format; empty where it has the format of the source.
+    """
+
+    write: Write
+    files: tuple[Path, ...] = ()
+    is_folder: bool = False
+    suffixes: tuple[str, ...] = ()
+
+
+def cast(filters: FilterStack, dtype: torch.dtype, *, layer: str) -> Tensor:
+    """Round filters to the type that they are stored in.
+
+    Raises
+    ------
+    FilterError
+        If one is too large for it.
+
+    Examples
+    --------
+    >>> cast(torch.full((1, 1, 1), 1 / 3), torch.float16, layer="dw")
+    tensor([[[0.3333]]], dtype=torch.float16)
+    """
+    rounded = filters.detach().cpu().to(dtype)
+    if not bool(rounded.to(filters.dtype).isfinite().all()):
+        largest = float(filters.abs().max())
+        raise FilterError(
+            f"layer {layer!r}: a filter with the value {largest:.3g} cannot be stored as {_name(dtype)}; "
+            "keep this layer, or convert the weights to float32"
+        )
+    return rounded
+
+
+def overwrite(content: bytearray, change: Change, *, start: int = 0, stride: Sequence[int] | None = None) -> None:
+    """Put changed filters into the bytes of a weight, and leave the other bytes as they are.
+
+    Parameters
+    ----------
+    content : bytearray
+        The bytes of a storage, or a part of them.
+    start : int
+        Where the weight starts in them, in bytes: a multiple of the size of a number.
+    stride : sequence of int, optional
+        Steps along the axes of the weight, in numbers; by default those of a weight without gaps.
+    """
+    size = change.filters.itemsize
+    numbers = torch.frombuffer(content, dtype=_INTEGERS[size])
+    steps = torch.empty(change.shape, device="meta").stride() if stride is None else stride
+    weight = numbers.as_strided(change.shape, steps, start // size)
+    filters = change.arrangement(weight).numpy()  # several channels may be one place in memory, which torch refuses
+    filters[change.channels.numpy()] = change.filters.contiguous().view(_INTEGERS[size]).numpy()
+
+
+def overwrite_in_file(file: BufferedRandom, change: Change, start: int, stride: Sequence[int] | None = None) -> None:
+    """Put changed filters into a file in which their weight starts at a byte; see :func:`overwrite`."""
+    file.seek(start)
+    content = bytearray(file.read(change.filters.itemsize * extent(change.shape, stride)))
+    overwrite(content, change, stride=stride)
+    file.seek(start)
+    file.write(content)
+
+
+def extent(shape: Sequence[int], stride: Sequence[int] | None = None) -> int:
+    """Return how many numbers of a storage lie between the first and the last of a tensor, both included.
+
+    Examples
+    --------
+    >>> extent((4, 1, 3, 3)), extent((4, 1, 3, 3), (1, 1, 12, 4))
+    (36, 36)
+    """
+    if stride is None or 0 in shape:
+        return prod(shape)
+    return 1 + sum((side - 1) * step for side, step in zip(shape, stride, strict=True))
+
+
+def bits(filters: Tensor) -> np.ndarray:
+    """Return the numbers of a tensor as unsigned integers of the same size, bit by bit."""
+    array: np.ndarray = filters.contiguous().view(torch.uint8).numpy()
+    return array.view(f"u{filters.itemsize}").reshape(filters.shape)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

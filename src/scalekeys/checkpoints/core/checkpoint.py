@@ -1,0 +1,198 @@
+"""Checkpoint: an opened source of weights, whatever its format.
+
+A format opens its source into this one shape and knows nothing of filters; :meth:`Checkpoint.bank` makes filters of
+it. Shapes come first and values only when asked for, so that a network of gigabytes costs its depthwise layers. Each
+layer keeps the key of its tensor, which together with `entry` says where in the source its values stand.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating, listed, what_it_holds
+from scalekeys.errors import CheckpointError
+from scalekeys.filters import FilterBank, LayerFilters, LeftOut
+from scalekeys.shapes import FilterStack
+
+_MOST_VALUES = 2**28
+
+
+@dataclass(frozen=True)
+class DepthwiseLayer:
+    """One depthwise layer of a source.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layer in tables and reports.
+    key : str
+        Key of its weight among the tensors of the checkpoint.
+    stride, dilation : int or None
+        Taken from the graph; None where the source holds weights only.
+    arrangement : callable
+        How the filters stand in the weight.
+    """
+
+    name: str
+    key: str
+    stride: int | None = None
+    dilation: int | None = None
+    arrangement: Arrangement = one_input_channel
+
+
+def layer_of_graph(
+    name: str, key: str, *, stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[DepthwiseLayer, tuple[str, ...]]:
+    """Return a layer with one stride and one dilation for both axes, and a note on each that had two.
+
+    Examples
+    --------
+    >>> layer_of_graph("dw", "dw.weight", stride=(2, 1), dilation=(1, 1))[1]
+    ("layer 'dw' has stride 2x1; the larger is recorded",)
+    """
+    notes = tuple(
+        f"layer {name!r} has {what} {'x'.join(map(str, values))}; the larger is recorded"
+        for what, values in (("stride", stride), ("dilation", dilation))
+        if len(set(values)) > 1
+    )
+    return DepthwiseLayer(name, key, max(stride), max(dilation)), notes
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An opened source of weights.
+
+    Parameters
+    ----------
+    label : str
+        What errors call the source: a path, or what the user typed.
+    model : str
+        What the network is called in tables.
+    tensors : mapping of str to TensorInfo
+        Every tensor with its shape and type; values are not read for it.
+    layers : tuple of DepthwiseLayer
+        From input to output.
+    load : callable
+        Gives the values of one tensor by its key.
+    notes : tuple of str
+        What was decided on the way, in sentences a user should see.
+    entry : tuple of str
+        The path of nested names under which the keys stand in the source.
+    left_out : tuple of LeftOut
+        What has the shape of a kernel, or is a convolution, and is not read, each with the reason.
+    copying : Copying or None
+        How to copy the source with changes; None for a part of a source.
+    """
+
+    label: str
+    model: str
+    tensors: Mapping[str, TensorInfo]
+    layers: tuple[DepthwiseLayer, ...]
+    load: Callable[[str], Tensor]
+    notes: tuple[str, ...] = ()
+    entry: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    copying: Copying | None = None
+
+    def bank(self) -> FilterBank:
+        """Load the depthwise filters, and nothing else.
+
+        Raises
+        ------
+        CheckpointError
+            If there are none, or their values are not floating-point numbers, missing or damaged.
+        """
+        return FilterBank(tuple(self.stream()), model=self.model, notes=self.remarks, left_out=self.left_out)
+
+    def stream(self) -> Iterator[LayerFilters]:
+        """Load the depthwise filters layer by layer, for networks that need not be in memory as a whole.
+
+        Raises
+        ------
+        CheckpointError
+            As :meth:`bank` does, when it comes to that layer.
+        """
+        if not self.layers:
+            raise CheckpointError(f"{self.label}: has no depthwise layers to read; {self._instead()}")
+        for depth, layer in enumerate(self.layers):
+            yield self._read(layer, depth)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and a sentence on what is left out, if there is anything."""
+        return (*self.notes, f"left out {said_of(self.left_out)}") if self.left_out else self.notes
+
+    def _instead(self) -> str:
+        return f"left out: {said_of(self.left_out)}" if self.left_out else what_it_holds(self.tensors)
+
+    def _read(self, layer: DepthwiseLayer, depth: int) -> LayerFilters:
+        dtype, values = self.tensors[layer.key].dtype, prod(self.tensors[layer.key].shape)
+        if values > _MOST_VALUES:  # a few bytes can claim any shape, by a stride of zero or sparsely
+            raise CheckpointError(
+                f"{self.label}: layer {layer.name!r} claims {values} values, which no network has; do not trust it"
+            )
+        if not is_floating(dtype):
+            raise CheckpointError(
+                f"{self.label}: layer {layer.name!r} holds {dtype} values, not floating-point filters; "
+                "give the network before quantisation, or convert its weights to float"
+            )
+        weight = self.load(layer.key)
+        if weight.is_meta:
+            raise CheckpointError(
+                f"{self.label}: layer {layer.name!r} has no values (it is on the meta device); load its weights first"
+            )
+        return LayerFilters(layer.name, as_filters(weight, layer.arrangement), layer.stride, layer.dilation, depth)
+
+
+def is_depthwise_shape(shape: tuple[int, ...]) -> bool:
+    """Tell whether a weight of this shape has one filter of more than one pixel for each of several channels.
+
+    Examples
+    --------
+    >>> is_depthwise_shape((96, 1, 7, 7)), is_depthwise_shape((96, 1, 1, 1)), is_depthwise_shape((96, 3, 4, 4))
+    (True, False, False)
+    """
+    return len(shape) == 4 and shape[0] > 1 and shape[1] == 1 and prod(shape[2:]) > 1
+
+
+def said_of(left_out: Sequence[LeftOut], *, limit: int = 3) -> str:
+    """Say in one clause what is left out, reason by reason, and count what goes beyond `limit` names.
+
+    Examples
+    --------
+    >>> said_of([LeftOut(name, (8, 1, 9), "its kernels have one axis") for name in ("a.weight", "b.weight")])
+    "'a.weight' and 'b.weight' (its kernels have one axis)"
+    """
+    reasons = dict.fromkeys(entry.reason for entry in left_out)
+    names = {reason: [repr(entry.name) for entry in left_out if entry.reason == reason] for reason in reasons}
+    return "; ".join(f"{listed(names[reason], limit=limit)} ({reason})" for reason in reasons)
+
+
+def as_filters(weight: Tensor, arrangement: Arrangement = one_input_channel) -> FilterStack:
+    """Copy the filters of a depthwise weight to the CPU as float32, or as float64 if it is so.
+
+    Examples
+    --------
+    >>> as_filters(torch.ones(4, 1, 3, 5, dtype=torch.bfloat16)).shape
+    torch.Size([4, 3, 5])
+    """
+    dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+    dense = weight.detach() if weight.layout == torch.strided else weight.detach().to_dense()
+    return arrangement(dense).to(device="cpu", dtype=dtype).clone(memory_format=torch.contiguous_format)
+
+
+def refuse_choice(label: str, weights: str | None) -> None:
+    """Refuse a choice of nested weights where a source holds one set only.
+
+    Raises
+    ------
+    CheckpointError
+        If `weights` is given.
+    """
+    if weights is not None:
+        raise CheckpointError(f"{label}: holds one set of weights and no {weights!r}; leave --weights out")

@@ -1,0 +1,111 @@
+"""How many values the operators give that constants may be computed by, told before any memory is taken for them.
+
+An operator that is not in the table is not run: random numbers, loops, and what a damaged model could take all memory
+or time with.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+
+from scalekeys.checkpoints.formats.onnx_model.parsed import Node, volume
+
+Arrays: TypeAlias = Sequence[np.ndarray | None]
+_Prediction: TypeAlias = Callable[[Node, Arrays], int]
+
+
+def _shapes(arrays: Arrays) -> list[tuple[int, ...]]:
+    return [array.shape for array in arrays if array is not None]
+
+
+def _largest(_: Node, arrays: Arrays) -> int:
+    return max(map(volume, _shapes(arrays)), default=1)
+
+
+def _one_by_one(node: Node, arrays: Arrays) -> int:
+    """Count what takes a step of Python for each value as much as it takes."""
+    return 64 * _sum(node, arrays)
+
+
+def _broadcast(_: Node, arrays: Arrays) -> int:
+    return volume(np.broadcast_shapes(*_shapes(arrays)))
+
+
+def _sum(_: Node, arrays: Arrays) -> int:
+    return sum(map(volume, _shapes(arrays)))
+
+
+def _quantised(node: Node, arrays: Arrays) -> int:
+    scales = [volume(shape) for shape in _shapes(arrays)[1:]]
+    return max(_largest(node, arrays), node.integer("block_size", 0) * max(scales, default=1))
+
+
+def _given_shape(_: Node, arrays: Arrays) -> int:
+    return volume(_integers(arrays, 0))
+
+
+def _expanded(_: Node, arrays: Arrays) -> int:
+    return volume(np.broadcast_shapes(_shapes(arrays)[0], _integers(arrays, 1)))
+
+
+def _tiled(_: Node, arrays: Arrays) -> int:
+    return volume(_shapes(arrays)[0]) * volume(_integers(arrays, 1))
+
+
+def _padded(node: Node, arrays: Arrays) -> int:
+    pads = _integers(arrays, 1) if len(arrays) > 1 else node.integers("pads")
+    sides = _shapes(arrays)[0]
+    return prod(max(side, 1) + 2 * max(map(abs, pads), default=0) for side in sides)
+
+
+def _counted(_: Node, arrays: Arrays) -> int:
+    start, limit, step = (float(array.reshape(())) for array in arrays if array is not None)
+    return max(1, int((limit - start) / step) + 1)
+
+
+def _gathered(_: Node, arrays: Arrays) -> int:
+    data, indices = _shapes(arrays)[:2]
+    return volume(indices) * volume(data)
+
+
+def _multiplied(_: Node, arrays: Arrays) -> int:
+    first, second = _shapes(arrays)[:2]
+    return volume(first) * (second[-1] if len(second) > 1 else 1) * volume(second[:-2])
+
+
+def _split(node: Node, arrays: Arrays) -> int:
+    return max(_largest(node, arrays), node.integer("num_outputs", 1))
+
+
+def _integers(arrays: Arrays, index: int) -> tuple[int, ...]:
+    array = arrays[index]
+    return () if array is None else tuple(int(value) for value in array.reshape(-1)[:64])
+
+
+def _table() -> dict[str, _Prediction]:
+    largest = (
+        "Abs Acos Asin Atan BitwiseNot Cast CastLike Ceil Clip Constant Cos Cosh DepthToSpace Elu Exp Flatten Floor "
+        "HardSigmoid Identity IsInf IsNaN LeakyRelu Log LogSoftmax LpNormalization Neg Not Reciprocal ReduceL1 "
+        "ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare "
+        "Relu Reshape Round Shape Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign "
+        "SpaceToDepth Sqrt Squeeze Tan Tanh Transpose Trilu Unsqueeze"
+    )
+    broadcast = (
+        "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean "
+        "Min Mod Mul Or Pow PRelu Sub Sum Where Xor"
+    )
+    every: dict[str, _Prediction] = dict.fromkeys(largest.split(), _largest)
+    return (
+        every
+        | dict.fromkeys(broadcast.split(), _broadcast)
+        | dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantised)
+        | {"Concat": _sum, "ConstantOfShape": _given_shape, "Expand": _expanded, "Tile": _tiled, "Pad": _padded}
+        | {"Range": _counted, "Gather": _gathered, "MatMul": _multiplied, "Split": _split}
+        | dict.fromkeys(("Erf", "GatherElements", "ScatterElements", "ScatterND"), _one_by_one)
+    )
+
+
+PREDICTED: dict[str, _Prediction] = _table()
+"""Operators of ONNX that constants are computed by, with the most values that a result can have."""

@@ -1,0 +1,89 @@
+"""The table of file formats. A new one is a file beside this and a row here."""
+
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.formats import safetensors_file
+from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
+from scalekeys.checkpoints.formats.onnx_model import onnx_file
+from scalekeys.checkpoints.formats.torch_zip import torch_file
+from scalekeys.errors import CheckpointError
+
+
+@runtime_checkable
+class _Open(Protocol):
+    def __call__(self, path: Path, *, weights: str | None = None) -> Checkpoint: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in errors.
+    suffixes : tuple of str
+        What its files are usually called; a hint where the content does not tell.
+    matches : callable
+        Tells from the first bytes of a file whether it can be of this format.
+    open : callable
+        Opens a file, and chooses among nested weights where the format has them.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[bytes], bool]
+    open: _Open
+
+
+FORMATS = (
+    Format("safetensors", safetensors_file.SUFFIXES, safetensors_file.matches, safetensors_file.open_safetensors),
+    Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch),
+    Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx),
+)
+SUFFIXES = tuple(suffix for format_ in FORMATS for suffix in format_.suffixes)
+
+_HEAD = 512
+
+
+def open_file(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open a file of weights by its content, whatever it is called.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, unreadable, empty, damaged or of another kind.
+    """
+    try:
+        head = _head(path)
+        return _format_of(path, head).open(path, weights=weights)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _head(path: Path) -> bytes:
+    """Read the first bytes of a regular file; anything else may block for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise CheckpointError(f"{path}: is not a regular file; give a file or a folder of weights")
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if not head:
+        raise CheckpointError(f"{path}: is empty; fetch or save it again")
+    return head
+
+
+def _format_of(path: Path, head: bytes) -> Format:
+    if head.startswith(LFS_POINTER):
+        raise CheckpointError(f"{path}: is a Git LFS pointer, not the weights; run `git lfs pull` in its repository")
+    by_content = next((row for row in FORMATS if row.matches(head)), None)
+    by_suffix = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
+    kind = foreign_kind(head)
+    if found := by_content or (None if kind else by_suffix):
+        return found
+    allowed = by_suffix.name if by_suffix else ", ".join(row.name for row in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
+    raise CheckpointError(f"{path}: is {kind or 'of an unknown kind'}, not a file of {allowed} weights; fetch it again")

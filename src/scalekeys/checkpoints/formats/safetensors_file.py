@@ -1,0 +1,78 @@
+"""``.safetensors``: a header of shapes, then the values; only what is asked for is read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.state_dict import from_state_dict
+from scalekeys.checkpoints.formats.safetensors_writing import write_safetensors
+from scalekeys.errors import CheckpointError
+
+SUFFIXES = (".safetensors",)
+
+_LARGEST_HEADER = 100_000_000
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "BOOL": "bool",
+    "C64": "complex64",
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+}
+
+
+def matches(head: bytes) -> bool:
+    """Tell whether a file that starts so has the length of a JSON header, and its first brace."""
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= _LARGEST_HEADER
+
+
+def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open a safetensors file.
+
+    The format does not keep the order of the network: layers are sorted by the habits of their names.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged or cut short, or `weights` is given.
+    """
+    refuse_choice(str(path), weights)
+    with _opened(path) as file:
+        tensors = {key: _info(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118 (not a dict)
+
+    def load(key: str) -> Tensor:
+        with _opened(path) as file:  # what one mapping of the file has read, it keeps in memory
+            values: Tensor = file.get_tensor(key)
+            return values
+
+    opened = from_state_dict(tensors, load, label=str(path), model=path.stem, in_network_order=False)
+    return replace(opened, copying=Copying(partial(write_safetensors, path), files=(path,)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None
+
+
+def _info(part: Any) -> TensorInfo:
+    return TensorInfo(tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), part.get_dtype().lower()))

@@ -1,0 +1,1 @@
+"""What ``torch.save`` writes, old and new, read as data."""

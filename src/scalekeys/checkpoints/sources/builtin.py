@@ -1,0 +1,52 @@
+"""What comes with the package: ``builtin:NAME``."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.inventory import info_of, listed
+from scalekeys.checkpoints.core.state_dict import from_state_dict
+from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
+from scalekeys.errors import CheckpointError
+from scalekeys.filters import master_keys
+
+CIFAR_CONVNEXT = Path(__file__).parents[1] / "data" / "cifar_convnext.safetensors"
+"""Weights of a small ConvNeXt that was trained here on CIFAR-10, see docs/training.md."""
+
+
+def open_builtin(name: str, *, weights: str | None = None) -> Checkpoint:
+    """Open filters that come with the package.
+
+    Raises
+    ------
+    CheckpointError
+        If there are none of this name, or `weights` is given.
+    """
+    label = f"builtin:{name}"
+    if name not in BUILTINS:
+        known = listed([f"builtin:{known}" for known in BUILTINS])
+        raise CheckpointError(f"{label}: there is no such thing; what comes with the package is {known}")
+    refuse_choice(label, weights)
+    return BUILTINS[name](label)
+
+
+def _master_keys(label: str) -> Checkpoint:
+    return _opened({"master_keys.weight": master_keys()[:, None]}, label)
+
+
+def _cifar_convnext(label: str) -> Checkpoint:
+    return _opened(load_file(CIFAR_CONVNEXT), label)
+
+
+def _opened(tensors: dict[str, Tensor], label: str) -> Checkpoint:
+    infos = {key: info_of(tensor) for key, tensor in tensors.items()}
+    opened = from_state_dict(infos, tensors.__getitem__, label=label, model=label)
+    return replace(opened, copying=state_dict_copying(label, lambda: tensors))
+
+
+BUILTINS: dict[str, Callable[[str], Checkpoint]] = {"master-keys": _master_keys, "cifar-convnext": _cifar_convnext}
+"""What opens each name, given the label."""

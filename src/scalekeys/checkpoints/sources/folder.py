@@ -1,0 +1,178 @@
+"""Folders: the weights of a Hugging Face model, sharded or whole, or any folder with one file of weights."""
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.inventory import TensorInfo, listed
+from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
+from scalekeys.checkpoints.formats.onnx_model import onnx_file
+from scalekeys.checkpoints.formats.registry import SUFFIXES, open_file
+from scalekeys.checkpoints.sources.folder_writing import write_folder
+from scalekeys.errors import CheckpointError
+
+INDEX_SUFFIX = ".index.json"
+
+_CUSTOMARY = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_INDICES = tuple(suffix + INDEX_SUFFIX for suffix in SUFFIXES)
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+_STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
+
+
+def open_folder(folder: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open the weights in a folder: the customary names of Hugging Face first, else the only file of weights.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or several of which no name says more than the other, or a part of one is missing.
+    """
+    file = find_weights(folder)
+    if file is None:
+        raise CheckpointError(f"{folder}: this folder holds no weights ({', '.join(sorted(set(SUFFIXES)))})")
+    if is_index(file):
+        return replace(open_index(file, weights=weights), model=_name(folder))
+    opened = open_file(file, weights=weights)
+    copying = _folder_copying(folder, {file.name: opened}, lambda _key: file.name, {file.name})
+    return replace(opened, model=_name(folder), copying=copying)
+
+
+def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]:
+    """Load every tensor of the weights in a folder.
+
+    Raises
+    ------
+    CheckpointError
+        If there are none, or they are an ONNX model.
+    """
+    file = find_weights(folder)
+    if file is None or file.name.endswith(onnx_file.SUFFIXES):
+        raise CheckpointError(f"{folder}: holds {file.name if file else 'no weights'}, which is no state dict")
+    if is_index(file):
+        parts = [_open_shard(file, shard) for shard in sorted(set(_weight_map(file).values()))]
+    else:
+        parts = [open_file(file, weights=weights)]
+    return {key: part.load(key) for part in parts for key in part.tensors}
+
+
+def find_weights(folder: Path) -> Path | None:
+    """Return the file of weights of a folder, or the index of its shards; None if there is neither.
+
+    Raises
+    ------
+    CheckpointError
+        If there are several, or the folder cannot be read.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir() if _is_candidate(path))
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    if customary := next((name for name in _CUSTOMARY if name in names), None):
+        return folder / customary
+    whole = sorted((name for name in names if not _SHARD.search(name)), key=_preference)
+    if not whole and names:
+        raise CheckpointError(
+            f"{folder}: holds shards ({listed(names, limit=3)}) without their {INDEX_SUFFIX[1:]}; add it"
+        )
+    if len({_split(name)[0] for name in whole}) > 1:
+        raise CheckpointError(f"{folder}: holds several files of weights ({listed(whole)}); name one of them")
+    return folder / whole[0] if whole else None
+
+
+def is_index(path: Path) -> bool:
+    """Tell whether a file lists the shards of a model, by its name."""
+    return path.name.endswith(INDEX_SUFFIX)
+
+
+def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open a sharded model by its index; of the shards, only those are opened that hold a weight.
+
+    Raises
+    ------
+    CheckpointError
+        If the index or a shard is damaged or missing, or `weights` is given.
+    """
+    refuse_choice(str(path), weights)
+    home = _weight_map(path)
+    opened = {shard: _open_shard(path, shard) for shard in sorted({home[key] for key in weight_keys(home)})}
+    tensors: dict[str, TensorInfo] = {}
+    for key, shard in home.items():
+        if shard in opened:
+            if key not in opened[shard].tensors:
+                raise CheckpointError(f"{path}: lists {key!r} in {shard}, which does not hold it; fetch both again")
+            tensors[key] = opened[shard].tensors[key]
+
+    def load(key: str) -> Tensor:
+        return opened[home[key]].load(key)
+
+    found = from_state_dict(tensors, load, label=str(path), model=_name(path.parent), in_network_order=False)
+    copying = _folder_copying(path.parent, opened, home.__getitem__, {path.name, *home.values()})
+    return replace(found, copying=copying)
+
+
+def _folder_copying(
+    folder: Path, parts: Mapping[str, Checkpoint], home: Callable[[str], str], own: Collection[str]
+) -> Copying:
+    """Return how a folder is copied, of whose files of weights some are opened, and some are not but belong to them."""
+    writers = {name: part.copying.write for name, part in parts.items() if part.copying}
+    left_out = {file.name for file in folder.iterdir() if _is_candidate(file)} - set(own)
+    return Copying(partial(write_folder, folder, writers, home, left_out), files=(folder,), is_folder=True)
+
+
+def _weight_map(path: Path) -> Mapping[str, str]:
+    """Read which shard holds which tensor; a shard is a plain name of a file beside the index."""
+    try:
+        home = json.loads(path.read_bytes())["weight_map"]
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is no index of shards (JSON with a 'weight_map'): {error!r}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not (isinstance(home, dict) and home and all(isinstance(shard, str) for shard in home.values())):
+        raise CheckpointError(f"{path}: its 'weight_map' does not give a shard for each tensor; fetch it again")
+    for shard in home.values():
+        if shard in ("", ".", "..") or set(shard) & set("/\\:\0"):
+            raise CheckpointError(f"{path}: names the shard {shard!r}, which is no file beside it, and is not read")
+    return home
+
+
+def _name(folder: Path) -> str:
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
+
+
+def _open_shard(index: Path, shard: str) -> Checkpoint:
+    path = index.parent / shard
+    if not path.exists():
+        raise CheckpointError(f"{index}: the shard {shard} is missing; fetch it into the same folder")
+    return open_file(path)
+
+
+def _is_candidate(path: Path) -> bool:
+    name = path.name.lower()
+    if name.startswith((".", *_STATE_OF_TRAINING)) or not path.is_file():
+        return False
+    return name.endswith(SUFFIXES) or name.endswith(_INDICES)
+
+
+def _preference(name: str) -> tuple[int, bool, str]:
+    return SUFFIXES.index(_split(name)[1]), is_index(Path(name)), name
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split the name of a file of weights, or of an index, into its stem and the suffix of its format."""
+    whole = name.removesuffix(INDEX_SUFFIX)
+    suffix = next(suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if whole.lower().endswith(suffix))
+    return whole[: -len(suffix)], suffix

@@ -1,0 +1,142 @@
+"""From what a user names to an opened checkpoint, and to its depthwise filters."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from torch import nn
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.inventory import listed
+from scalekeys.checkpoints.core.nesting import pick
+from scalekeys.checkpoints.core.state_dict import from_state_dict
+from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.formats.registry import open_file
+from scalekeys.checkpoints.sources.builtin import open_builtin
+from scalekeys.checkpoints.sources.folder import is_index, open_folder, open_index
+from scalekeys.checkpoints.sources.hubs import open_hf, open_timm
+from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.errors import CheckpointError
+from scalekeys.filters import FilterBank
+
+Source: TypeAlias = nn.Module | str | Path | Mapping[Any, Any]
+
+
+@runtime_checkable
+class _OpenByName(Protocol):
+    def __call__(self, name: str, *, weights: str | None = None) -> Checkpoint: ...
+
+
+SCHEMES: Mapping[str, _OpenByName] = {"timm": open_timm, "hf": open_hf, "builtin": open_builtin}
+"""What opens a name behind each prefix."""
+
+
+def extract(source: Source, *, weights: str | None = None) -> FilterBank:
+    """Read the depthwise filters of a trained network.
+
+    Parameters
+    ----------
+    source : nn.Module, str, Path or dict
+        A network; a file or folder of weights; ``"timm:NAME"``, ``"hf:ORG/NAME"`` (with ``@REVISION`` if wanted) or
+        ``"builtin:NAME"``; or a state dict, plain or nested. A file is known by its content: what ``torch.save``
+        writes, safetensors, ONNX, and folders of the Hugging Face hub with their shards. A pickle is never executed.
+    weights : str, optional
+        Which of several nested sets of weights to read, such as ``"params"``. By default averaged weights come before
+        the others, and :attr:`FilterBank.notes` says what was taken.
+
+    Returns
+    -------
+    FilterBank
+        Float32 filters on the CPU (float64 where they are so), layer by layer from input to output.
+
+    Raises
+    ------
+    CheckpointError
+        If the source is missing, damaged, unsafe or has no depthwise layers.
+    MissingExtraError
+        If reading it needs a package that is not installed.
+
+    Notes
+    -----
+    In a module or an ONNX graph a layer is depthwise if it is a two-dimensional convolution with as many groups as
+    input channels, more than one, and with more than one pixel. Where there are weights only, the shape decides:
+    (C, 1, rows, cols) with C > 1; stride and dilation are then None. Exporters to ONNX fold a batch norm into the
+    convolution before it: such filters carry its factor, which may be negative, channel by channel.
+
+    Modules, graphs and ``.pth`` files keep the order of the network. A safetensors file and the index of a sharded
+    folder do not: their layers are put in the likely order by their names, stems first, numbers upwards, heads last.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from scalekeys.checkpoints import extract
+    >>> extract("builtin:master-keys")
+    FilterBank('builtin:master-keys': 8 filters in 1 layer, 7x7)
+    >>> trained, averaged = {"dw.weight": torch.rand(4, 1, 3, 3)}, {"dw.weight": torch.rand(4, 1, 3, 3)}
+    >>> extract({"params": trained, "params_ema": averaged}).notes
+    ("read 'params_ema'; the dict also holds 'params' (choose with --weights)",)
+    """
+    return open_source(source, weights=weights).bank()
+
+
+def open_source(source: Source, *, weights: str | None = None) -> Checkpoint:
+    """Open a source of weights without reading its values; the arguments are those of :func:`extract`.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged or unsafe.
+    MissingExtraError
+        If reading it needs a package that is not installed.
+    """
+    if isinstance(source, nn.Module):
+        return open_module(source, weights=weights)
+    if isinstance(source, Mapping):
+        return _open_dict(source, weights)
+    if isinstance(source, Path):
+        return _open_path(source, weights)
+    if isinstance(source, str) and source.strip():
+        scheme, colon, name = source.partition(":")
+        if colon and scheme in SCHEMES:
+            return SCHEMES[scheme](name, weights=weights)
+        return _open_path(Path(source), weights)
+    given = "an empty name" if isinstance(source, str) else f"an object of type {type(source).__name__}"
+    raise CheckpointError(f"cannot read weights from {given}; give a network, a path, a state dict, or {_prefixes()}")
+
+
+def _open_dict(tree: Mapping[Any, Any], weights: str | None) -> Checkpoint:
+    label = "the state dict"
+    entry, notes = pick(tree, weights, label=label, noun="dict")
+    opened = from_state_dict(
+        entry.info(), entry.tensors.__getitem__, label=label, model="state_dict", notes=notes, entry=entry.path
+    )
+    return replace(opened, copying=state_dict_copying(label, lambda: entry.tensors))
+
+
+def _open_path(path: Path, weights: str | None) -> Checkpoint:
+    try:
+        path = path.expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise _nothing_there(path) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if path.is_dir():
+        return open_folder(path, weights=weights)
+    return open_index(path, weights=weights) if is_index(path) else open_file(path, weights=weights)
+
+
+def _nothing_there(path: Path) -> CheckpointError:
+    scheme, colon, _ = str(path).partition(":")
+    if scheme in ("http", "https", "ftp", "s3", "gs"):
+        return CheckpointError(f"{path}: addresses are not fetched; download the file and give its path")
+    if colon and scheme.isidentifier() and len(scheme) > 1:
+        return CheckpointError(
+            f"{path}: {scheme + ':'!r} is no known prefix and no such file exists; give {_prefixes()}"
+        )
+    return CheckpointError(f"{path}: no such file or folder; for models that are not files give {_prefixes()}")
+
+
+def _prefixes() -> str:
+    return listed([f"{scheme}:NAME" for scheme in SCHEMES]).replace(" and ", " or ")

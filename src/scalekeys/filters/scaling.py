@@ -1,0 +1,66 @@
+"""Filters in units of a power of two, so that squares, sums and products neither overflow nor underflow.
+
+Multiplication by a power of two is exact, so that nothing is rounded, and what does not depend on the magnitude of a
+filter comes out the same, to the last bit, for filters of any magnitude.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_BIAS, _MANTISSA = 1023, 52  # of a float64
+_LEAST, _LARGEST = 1 - _BIAS, _BIAS - 1  # exponents whose powers of two, and their inverses, are normal numbers
+
+
+def in_powers_of_two(
+    values: Float[Tensor, "*batch rows cols"],
+) -> tuple[Float[Tensor, "*batch rows cols"], Int[Tensor, "*batch"]]:
+    """Return filters in float64, each in units of a power of two, and the exponents of these units.
+
+    Parameters
+    ----------
+    values : Tensor, shape (..., rows, cols)
+
+    Returns
+    -------
+    scaled : Tensor, shape (..., rows, cols), float64
+        The largest absolute value of each filter lies in [1, 2), or near it at both ends of the range of float64. A
+        filter that is zero or not finite stays as it is.
+    exponent : Tensor of int64, shape (...)
+        ``values == scaled * 2 ** exponent``; 0 for a filter that stays as it is.
+
+    Examples
+    --------
+    >>> scaled, exponent = in_powers_of_two(torch.tensor([[[3e300, -6e300]]], dtype=torch.float64))
+    >>> scaled, exponent
+    (tensor([[[ 0.5600, -1.1199]]], dtype=torch.float64), tensor([999]))
+    """
+    filters = values.double()
+    largest = filters.detach().abs().amax((-2, -1))
+    usable = largest.isfinite() & (largest > 0)
+    exponent = torch.where(usable, torch.frexp(largest).exponent.long() - 1, 0).clamp(_LEAST, _LARGEST)
+    return filters * power_of_two(-exponent)[..., None, None], exponent
+
+
+def power_of_two(exponent: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Return two to some powers exactly, as float64.
+
+    Examples
+    --------
+    >>> power_of_two(torch.tensor([-1022, 0, 10])).tolist()
+    [2.2250738585072014e-308, 1.0, 1024.0]
+    """
+    return ((exponent + _BIAS) << _MANTISSA).view(torch.float64)
+
+
+def norms(filters: Float[Tensor, "*batch rows cols"]) -> Float[Tensor, "*batch"]:
+    """Return the l2 norm of each filter, as float64; infinite only where no float64 is as large.
+
+    Examples
+    --------
+    >>> norms(torch.tensor([[3e-300, 4e-300]], dtype=torch.float64)).item()
+    5e-300
+    """
+    scaled, exponent = in_powers_of_two(filters)
+    length: Tensor = torch.linalg.vector_norm(scaled, dim=(-2, -1))
+    return length * power_of_two(exponent)
