@@ -23,6 +23,7 @@ from cifar_sections.summary import printed, summary
 from fit_sections.command import SCALEKEYS
 from fit_sections.record import RESULTS, save, table
 from scalekeys.training.records import METRICS
+from scalekeys.training.snapshots import SNAPSHOT
 
 KEPT = RESULTS.with_name("cifar")
 """Where the results of finished trainings are kept in the repository."""
@@ -46,6 +47,8 @@ def train(arguments: argparse.Namespace) -> None:
     for run in _planned(arguments):
         if not arguments.again and standing(run, (arguments.kept, arguments.runs / "results")):
             continue
+        if arguments.again:
+            _forget(run, arguments.runs)
         print(f"{run.name}: begins or goes on", flush=True)
         try:
             _train(run, arguments)
@@ -54,6 +57,14 @@ def train(arguments: argparse.Namespace) -> None:
             failed.append(run.name)
     if failed:
         raise SystemExit(f"{len(failed)} trainings failed: {', '.join(failed)}")
+
+
+def _forget(run: Planned, runs: Path) -> None:
+    """Let a training that has finished in this folder begin anew; one that was interrupted goes on."""
+    result = runs / "results" / f"{run.name}.json"
+    if result.is_file():
+        (runs / run.name / SNAPSHOT).unlink(missing_ok=True)
+        result.unlink()
 
 
 def _train(run: Planned, arguments: argparse.Namespace) -> None:

@@ -101,6 +101,9 @@ def test_the_queue_trains_keeps_skips_and_sums_up(queue, arguments, capfd, monke
     monkeypatch.setattr(queue, "SCALEKEYS", ("false",))  # nothing is trained whose result stands here or there
     for moved in (arguments.runs / "elsewhere", arguments.runs):
         queue.train(Namespace(**{**vars(arguments), "runs": moved}))
+    with pytest.raises(SystemExit, match="2 trainings failed"):
+        queue.train(Namespace(**{**vars(arguments), "again": True}))
+    assert not list(arguments.runs.glob("*/last.pt"))  # they begin anew
     with pytest.raises(SystemExit, match="1 trainings failed: free_torch_init-16-1"):
         queue.train(Namespace(**{**vars(arguments), "seeds": (1,), "conditions": ("free_torch_init",)}))
 

@@ -223,15 +223,16 @@ def _prepared(recipe: Recipe, folder: Path, accelerator: Any, snapshot: Snapshot
 
 
 def _measured(recipe: Recipe, folder: Path, accelerator: Any, network: nn.Module) -> str:
-    """Return the precision that this training took before, or else the fastest; the first process measures."""
-    if accelerator.is_main_process and taken_precision(folder) is None:
+    """Return the precision that this training took before, or else the fastest; the first process says which."""
+    choice = [""]
+    if accelerator.is_main_process:
+        before = taken_precision(folder)
         part = recipe.loop.batch // (accelerator.num_processes * recipe.loop.accumulate)
         images = torch.zeros(part, 3, recipe.data.size, recipe.data.size, device=accelerator.device)
-        fastest_precision(network, images.contiguous(memory_format=torch.channels_last), folder)
-    accelerator.wait_for_everyone()
-    taken = taken_precision(folder)
-    assert taken is not None
-    return taken[0]
+        images = images.contiguous(memory_format=torch.channels_last)
+        choice = [fastest_precision(network, images, folder) if before is None else before[0]]
+    require("accelerate", extra="train").utils.broadcast_object_list(choice)
+    return choice[0]
 
 
 def _stateful(training: Training) -> dict[str, Any]:
