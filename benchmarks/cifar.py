@@ -1,147 +1,134 @@
 """The experiment of the paper's last section on CIFAR-10: what depthwise filters have to learn.
 
-    python benchmarks/cifar.py --data cifar10.npz --runs runs --jobs 2
+    python benchmarks/cifar.py train --data cifar10.npz --runs runs
+    python benchmarks/cifar.py status --runs runs
+    python benchmarks/cifar.py collect --from runs/results
 
-trains one network under every condition of ``recipes/cifar_convnext_*.yaml``, with the same budget, for every seed, and
-puts the trainings beside each other. Interrupted, the same command goes on. Figures go into ``results/cifar.json``, the
-metrics of each epoch into ``results/cifar``, the report and the trainings into the folder of the runs. Differences are
-to the free condition of the same seed, on the same test images, of the weights that a training leaves, in float32.
+``train`` trains one network under every condition of ``recipes/cifar_convnext_*.yaml``, for every seed and budget,
+those first that say most. Interrupted, the same command goes on where it stopped; a training whose result stands in
+``results/cifar``, or in the folder ``results`` of the runs, is not trained again. ``status`` says what is finished,
+what has begun and what waits. ``collect`` copies results into ``results/cifar``, a JSON and a CSV file for each
+training, writes a log of all (``runs.csv``), and sums them up in ``results/cifar.json``: means over seeds, their
+spread, and differences on the same test images with 95 % intervals.
 """
 
 import argparse
-import json
 import os
-import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import product
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-import scalekeys as sk
+from cifar_sections.plan import BUDGETS, CONDITIONS, Planned, planned
+from cifar_sections.results import LOG, copy_results, read_results, result_of, standing, write_log, write_result
+from cifar_sections.summary import printed, summary
 from fit_sections.command import SCALEKEYS
-from fit_sections.record import RESULTS, machine, save, table, versions
-from scalekeys.training import Recipe, read_recipe
-from scalekeys.training.augmentation import Normalization
-from scalekeys.training.building import build, load_weights
-from scalekeys.training.data import open_data
+from fit_sections.record import RESULTS, save, table
 from scalekeys.training.records import METRICS
+from scalekeys.training.snapshots import SNAPSHOT
 
-RECIPES = Path(__file__).parents[1] / "recipes"
-FREE, REPLACED = "cifar_convnext_free", "cifar_convnext_replaced"
-CONDITIONS = (
-    FREE,
-    "cifar_convnext_frozen_ideal8",
-    "cifar_convnext_learned_scales",
-    "cifar_convnext_frozen_keys",
-    "cifar_convnext_frozen_random",
-    "cifar_convnext_frozen_jet2",
-    "cifar_convnext_learned_jet2",
-)
-_COLUMNS = (
-    "seed",
-    "epochs_done",
-    "free_depthwise_parameters",
-    "free_parameters",
-    "average_top1",
-    "top1",
-    "r2",
-    "seconds",
-)
+KEPT = RESULTS.with_name("cifar")
+"""Where the results of finished trainings are kept in the repository."""
+
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    # keep freed memory, which every step needs again: returning it to the system costs some percent of a step
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+}
 
 
 def main() -> None:
     arguments = _parsed()
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        for waves in (CONDITIONS, (REPLACED,)):  # the second starts from what the first has trained
-            list(pool.map(partial(_train, arguments), *zip(*product(waves, arguments.seeds), strict=True)))
-    runs = [_folder(name, seed, arguments) for name in (*CONDITIONS, REPLACED) for seed in arguments.seeds]
-    comparison = ("-o", str(arguments.runs / "comparison"), "--force", "--json")
-    rows = [_row(row) for row in json.loads(_scalekeys("compare", *map(str, runs), *comparison))]
-    differences = _differences(arguments)
-    for row in rows:
-        row |= differences[row["run"]]
-    metrics = arguments.output.with_suffix("")
-    metrics.mkdir(parents=True, exist_ok=True)
-    for run in runs:
-        shutil.copyfile(run / METRICS, metrics / f"{run.name}.csv")
-    options = {"epochs": arguments.epochs, "seeds": arguments.seeds, "jobs": arguments.jobs}
-    header = {"machine": machine(), "versions": versions(), "options": options | {"settings": arguments.settings}}
-    save("conditions", header | {"runs": rows}, arguments.output)
-    table("CIFAR-10", rows)
+    arguments.verb(arguments)
 
 
-def _differences(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Evaluate every run, by the name of its folder, and compare it with the free one of its seed."""
-    recipe = read_recipe(RECIPES / f"{FREE}.yaml", [f"data.source={arguments.data}", *arguments.settings])
-    batches = _test_batches(recipe)
-
-    def evaluated(name: str, seed: int) -> sk.Evaluation:
-        network = build(recipe.network, 10, recipe.data.size)
-        load_weights(network, _folder(name, seed, arguments))
-        return sk.evaluate(network, batches)
-
-    rows: dict[str, dict[str, Any]] = {}
-    for seed in arguments.seeds:
-        free = evaluated(FREE, seed)
-        for name in (*CONDITIONS, REPLACED):
-            found = free if name == FREE else evaluated(name, seed)
-            against = None if name == FREE else found.difference(free)
-            rows[_folder(name, seed, arguments).name] = {
-                "evaluated_top1": found.top1,
-                "top1_interval": found.top1_interval,
-                "to_free": against and against.value,
-                "to_free_interval": against and against.interval,
-            }
-    return rows
+def train(arguments: argparse.Namespace) -> None:
+    """Train what has no result yet; a training that fails is named, and the next one begins."""
+    failed = []
+    for run in _planned(arguments):
+        if not arguments.again and standing(run, (arguments.kept, arguments.runs / "results")):
+            continue
+        if arguments.again:
+            _forget(run, arguments.runs)
+        print(f"{run.name}: begins or goes on", flush=True)
+        try:
+            _train(run, arguments)
+        except (subprocess.CalledProcessError, SystemExit) as error:
+            print(f"{run.name}: failed ({error})", flush=True)
+            failed.append(run.name)
+    if failed:
+        raise SystemExit(f"{len(failed)} trainings failed: {', '.join(failed)}")
 
 
-def _test_batches(recipe: Recipe) -> list[tuple[Tensor, Tensor]]:
-    test, normalization = open_data(recipe).test, Normalization(recipe.data.mean, recipe.data.std)
-    loaded = (test[part] for part in torch.arange(len(test)).split(recipe.loop.test_batch))
-    return [(normalization(pixels), labels) for pixels, labels in loaded]
+def _forget(run: Planned, runs: Path) -> None:
+    """Let a training that has finished in this folder begin anew; one that was interrupted goes on."""
+    result = runs / "results" / f"{run.name}.json"
+    if result.is_file():
+        (runs / run.name / SNAPSHOT).unlink(missing_ok=True)
+        result.unlink()
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    return {"run": Path(row["run"]).name} | {name: row[name] for name in _COLUMNS}
+def _train(run: Planned, arguments: argparse.Namespace) -> None:
+    folder = arguments.runs / run.name
+    settings = [*run.settings, f"data.source={arguments.data}", *arguments.settings]
+    if run.start is not None:
+        settings.append(f"network.checkpoint={arguments.runs / run.start.name}")
+    command = (*SCALEKEYS, "train", str(run.recipe), *settings, "-o", str(folder))
+    subprocess.run(command, env=os.environ | _ENVIRONMENT, check=True)
+    result = result_of(run, folder, arguments.settings)
+    write_result(result, folder, arguments.runs / "results")
+    print(f"{run.name}: top-1 {100 * result.top1:.1f} %, {result.hours:.2f} hours", flush=True)
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """Say of each training whether it is finished, has begun or waits."""
+    rows = []
+    for run in _planned(arguments):
+        file = standing(run, (arguments.kept, arguments.runs / "results"))
+        metrics = arguments.runs / run.name / METRICS
+        epochs = len(metrics.read_text().splitlines()) - 1 if metrics.is_file() else 0
+        begun = (arguments.runs / run.name).is_dir()
+        state = f"finished, {file.parent}" if file else f"{epochs} epochs done" if begun else "waits"
+        rows.append({"run": run.name, "state": state})
+    table("trainings", rows)
+
+
+def collect(arguments: argparse.Namespace) -> None:
+    """Take finished results into the repository, and sum up all that are there."""
+    copied = copy_results(arguments.source, arguments.kept, again=arguments.again) if arguments.source else []
+    results = read_results(arguments.kept)
+    write_log(results, arguments.kept / LOG)
+    rows = summary(results)
+    save("budgets", {"conditions": rows}, arguments.kept.with_suffix(".json"))
+    table("CIFAR-10, top-1 in percent and differences in points (95 %)", printed(rows))
+    print(f"\n{len(copied)} new results: {', '.join(copied) or 'none'}")
+
+
+def _planned(arguments: argparse.Namespace) -> list[Planned]:
+    return planned(tuple(arguments.conditions), tuple(arguments.budgets), tuple(arguments.seeds))
 
 
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="*", help="further settings of every recipe, as scalekeys train takes them")
-    parser.add_argument("--data", type=Path, required=True, help="what data.source of a recipe takes")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each with one thread")
-    parser.add_argument("--output", type=Path, default=RESULTS.with_name("cifar.json"))
+    verbs = parser.add_subparsers(required=True)
+    for verb in (train, status, collect):
+        one = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
+        one.set_defaults(verb=verb)
+        one.add_argument("--kept", type=Path, default=KEPT, help="where results stand; results/cifar by default")
+        if verb is not status:
+            one.add_argument("--again", action="store_true", help="also what has a result")
+        if verb is collect:
+            one.add_argument("--from", dest="source", type=Path, help="a folder of results to copy from")
+            continue
+        one.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
+        one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS, metavar="NAME")
+        one.add_argument("--budgets", nargs="+", choices=BUDGETS, default=tuple(BUDGETS), metavar="NAME")
+        one.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+        if verb is train:
+            one.add_argument("--data", type=Path, required=True, help="what data.source of a recipe takes")
+            one.add_argument(
+                "--settings", nargs="+", default=[], help="further settings of every recipe: loop.batch=64"
+            )
     return parser.parse_args()
-
-
-def _folder(name: str, seed: int, arguments: argparse.Namespace) -> Path:
-    folder: Path = arguments.runs / f"{name}-{seed}"
-    return folder
-
-
-def _train(arguments: argparse.Namespace, name: str, seed: int) -> None:
-    settings = [*arguments.settings, f"data.source={arguments.data}", f"seed={seed}"]
-    if name == REPLACED:
-        settings.append(f"network.checkpoint={_folder(FREE, seed, arguments)}")
-    else:
-        settings.append(f"loop.epochs={arguments.epochs}")
-    _scalekeys("train", str(RECIPES / f"{name}.yaml"), *settings, "-o", str(_folder(name, seed, arguments)))
-
-
-def _scalekeys(*words: str) -> str:
-    command = (*SCALEKEYS, *words)
-    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"scalekeys {' '.join(words)} ended with status {done.returncode}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def filters(network):
     return torch.cat([layer.filters for layer in sk.extract(network)])
 
 
-@pytest.mark.parametrize("kind", ["noise", "keys", "ideal8", "jet2", "dx,dy"])
+@pytest.mark.parametrize("kind", ["noise", "matched-noise", "keys", "ideal8", "jet2", "dx,dy"])
 def test_frozen_filters_have_the_norm_and_take_no_gradients(network, kind):
     made = prepared(network, Depthwise(kind, learn="none", norm=2.0), seed=0)
     assert learned(made) == {"bias"}
@@ -105,3 +105,98 @@ def test_scales_start_where_they_are_told_to_and_filters_keep_their_norms(networ
 def test_a_start_needs_scales_that_are_learned(network):
     with pytest.raises(RecipeError, match=r"depthwise\.start: is for scales that are learned"):
         prepared(network, Depthwise("ideal8", learn="none", start=1.5), seed=0)
+
+
+CHANGES = [("ideal8", "rotated"), ("ideal8", "shuffled"), ("keys", "rotated"), ("jet2", "shuffled")]
+
+
+@pytest.mark.parametrize(("kind", "change"), CHANGES)
+def test_filters_that_are_changed_have_the_norm_and_are_others(network, kind, change):
+    plain, made, again = (
+        filters(prepared(network, Depthwise(kind, learn="none", sigma=0.7, change=name), seed=0))
+        for name in ("none", change, change)
+    )
+    torch.testing.assert_close(made.flatten(1).norm(dim=1), torch.ones(32))
+    assert torch.equal(made, again)
+    # the first layer is drawn before anything is changed: the same filters, taps in another order or turned
+    one, other = plain[:16].flatten(1), made[:16].flatten(1)
+    assert not torch.allclose(one, other, atol=0.1)
+    if change == "shuffled":
+        torch.testing.assert_close(one.sort(dim=1).values, other.sort(dim=1).values)
+
+
+def test_a_derivative_that_is_rotated_is_the_derivative_in_a_direction(network):
+    def made(kind, change="none"):
+        return filters(prepared(network, Depthwise(kind, learn="none", sigma=1.2, change=change), seed=0)).flatten(1)
+
+    basis = torch.cat([made("dx")[:1], made("dy")[:1]])
+    along = made("dx", "rotated") @ basis.T
+    # the rest is the grid: differences are derivatives up to the square of the frequency
+    torch.testing.assert_close(along.square().sum(1), torch.ones(32), atol=0.06, rtol=0)
+    angles = torch.atan2(along[:, 1], along[:, 0])
+    assert len(angles.mul(2 / torch.pi).round().unique()) >= 4  # all quarters of the circle
+
+
+@pytest.mark.parametrize(("kind", "deviation"), [("torch-default", 1 / 7 / 3**0.5), ("truncated-normal", 0.02)])
+def test_initialisations_have_the_deviation_of_their_libraries(network, kind, deviation):
+    made = filters(prepared(network, Depthwise(kind), seed=0))
+    assert float(made.std()) == pytest.approx(deviation, rel=0.05)
+    assert abs(float(made.mean())) < deviation / 5
+    if kind == "torch-default":
+        torch.manual_seed(1)
+        own = nn.Conv2d(16, 16, 7, groups=16).weight.detach()
+        assert float(made.abs().max()) == pytest.approx(float(own.abs().max()), rel=0.02)
+    assert learned(prepared(network, Depthwise(kind), seed=0)) == {"weight", "bias"}
+
+
+def test_matched_noise_has_the_means_of_the_families_and_their_extent(network):
+    families, made, white = (
+        filters(prepared(network, Depthwise(kind, learn="none", sigma=0.7), seed=0))
+        for kind in ("ideal8", "matched-noise", "noise")
+    )
+    energy = [(values - values.mean((-2, -1), keepdim=True)).square().mean(0) for values in (families, made, white)]
+    outside = [float(1 - one[2:5, 2:5].sum() / one.sum()) for one in energy]
+    assert outside[0] < 0.1
+    assert outside[1] < 0.1
+    assert outside[2] > 0.7
+    ours, theirs = (values[:16].flatten(1) for values in (made, families))  # of the same kinds, channel by channel
+    torch.testing.assert_close(ours.mean(1), theirs.mean(1), atol=1e-5, rtol=0)
+    fit = sk.fit(sk.extract(prepared(network, Depthwise("matched-noise", sigma=0.7), seed=0)))
+    assert 0.3 < float(fit.r2.median()) < 0.95
+
+
+def test_matched_noise_imitates_a_trained_network_layer_by_layer(network, tmp_path):
+    from safetensors.torch import save_file
+
+    trained = {name: value.clone() for name, value in network.state_dict().items()}
+    pattern = torch.zeros(7, 7)
+    pattern[3, 2:5] = torch.tensor([1.0, -2.0, 1.0])
+    trained["stages.0.0.depthwise.weight"] = torch.arange(1.0, 17)[:, None, None, None] * pattern
+    save_file(trained, tmp_path / "network.safetensors")
+    for source in (tmp_path, tmp_path / "network.safetensors"):
+        wanted = Depthwise("matched-noise", learn="none", covariance_from=str(source))
+        first = filters(prepared(network, wanted, seed=0))[:16]
+        similarity = (first * pattern / pattern.norm()).sum((-2, -1)).abs()
+        torch.testing.assert_close(similarity, torch.ones(16))
+
+
+def test_matched_noise_of_another_network_is_refused(network, tmp_path):
+    torch.save(CifarConvNeXt(10, widths=(8, 16), depths=(1, 1)).state_dict(), tmp_path / "other.pt")
+    wanted = Depthwise("matched-noise", covariance_from=str(tmp_path / "other.pt"))
+    with pytest.raises(RecipeError, match=r"other\.pt has no depthwise layer 'stages\.0\.0\.depthwise' of 16 filters"):
+        prepared(network, wanted, seed=0)
+    with pytest.raises(sk.CheckpointError, match="ideal9"):
+        prepared(network, Depthwise("matched-noise", covariance_from="ideal9"), seed=0)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Depthwise("as-is", change="rotated"),
+        Depthwise("ideal8", "nearest", "none", change="shuffled"),
+        Depthwise("ideal8", learn="scales", change="rotated"),
+    ],
+)
+def test_filters_that_are_not_drawn_cannot_be_changed(network, wanted):
+    with pytest.raises(RecipeError, match=r"depthwise\.change: .* is for filters that are drawn at random"):
+        prepared(network, wanted, seed=0)

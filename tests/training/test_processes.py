@@ -30,7 +30,9 @@ def table(path):
 def test_two_processes_give_the_weights_and_accuracies_of_one(cifar, tmp_path):
     (tmp_path / "tiny.yaml").write_text(RECIPE.replace("source: cifar", f"source: {cifar}"))
     trained(COMMAND, tmp_path, "-o", "one")
-    trained(LAUNCHED + COMMAND, tmp_path, "-o", "two")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "precision.json").write_text('{"precision": "fp32", "seconds": {"fp32": 1.0}}')
+    trained(LAUNCHED + COMMAND, tmp_path, "loop.precision=auto", "-o", "two")  # which both processes take from there
     one, two = (table(tmp_path / name / "metrics.csv") for name in ("one", "two"))
     for row, other in zip(one, two, strict=True):
         for name in set(row) - {"seconds", "images_per_second"}:

@@ -49,7 +49,10 @@ def test_the_recipes_that_come_along_are_understood(file):
         ("data: {source: a}\nloop: {epochs: many}", r"loop\.epochs must be a whole number, got 'many'"),
         ("data: {source: a}\nloop: {epochs: 2.5}", r"loop\.epochs must be a whole number, got 2\.5"),
         ("data: {source: a}\nloop: {epochs: 0}", r"loop\.epochs must be at least 1, got 0"),
-        ("data: {source: a}\nloop: {precision: half}", r"loop\.precision must be one of fp32, bf16, fp16, got 'half'"),
+        (
+            "data: {source: a}\nloop: {precision: half}",
+            r"loop\.precision must be one of fp32, bf16, fp16, auto, got 'half'",
+        ),
         ("data: {source: a, mean: [1, 2]}", r"data\.mean must be a list of 3 values"),
         ("data: {source: a}\naugmentation: {mixup: -1}", r"augmentation\.mixup must be at least 0"),
         ("data: {source: a}\naugmentation: {flip: 2}", r"augmentation\.flip must be at most 1"),

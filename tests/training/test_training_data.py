@@ -98,3 +98,27 @@ def test_a_class_that_was_not_trained_on_and_missing_parts_are_refused(folder, r
         open_data(recipe(folder))
     with pytest.raises(RecipeError, match="has no folder 'learn'"):
         open_data(recipe(folder, "data.train=learn"))
+
+
+def test_images_without_fine_detail_are_means_of_blocks(folder, recipe):
+    settings = ("data.in_memory=true", "augmentation.crop=none")
+    fine, coarse = (
+        open_data(recipe(folder, *settings, *detail)).test[torch.arange(8)] for detail in ((), ("data.detail=16",))
+    )
+    blocks = [torch.nn.functional.avg_pool2d(pixels.float(), 2) for pixels, _ in (fine, coarse)]
+    assert (blocks[0] - blocks[1]).abs().mean() < 12
+    assert coarse[0].dtype == torch.uint8
+    assert coarse[0].shape == fine[0].shape
+    steps = [(pixels[..., 1:].float() - pixels[..., :-1].float()).abs().mean() for pixels, _ in (fine, coarse)]
+    assert steps[1] < steps[0] / 2
+    assert torch.equal(coarse[1], fine[1])
+    constant = open_data(recipe(folder, *settings, "data.detail=32")).test[torch.arange(8)]
+    assert torch.equal(constant[0], fine[0])
+
+
+@pytest.mark.parametrize("settings", [("data.detail=16",), ("data.detail=15", "data.in_memory=true")])
+def test_detail_needs_images_in_memory_and_whole_blocks(folder, recipe, settings):
+    with pytest.raises(
+        RecipeError, match=r"data\.detail: 1\d needs images in memory .* and to divide data\.size \(32\)"
+    ):
+        open_data(recipe(folder, "augmentation.crop=none", *settings))

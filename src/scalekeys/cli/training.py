@@ -38,9 +38,9 @@ class Bars:
 
     def end(self, row: dict[str, float]) -> None:
         """Print what an epoch gave."""
+        tested = f"top-1 {percentage(row['top1'])}, " if "top1" in row else ""
         self._progress.print(
-            f"epoch {row['epoch']:.0f}: loss {row['train_loss']:.3f}, top-1 {percentage(row['top1'])}, "
-            f"{row['images_per_second']:.0f} images/s",
+            f"epoch {row['epoch']:.0f}: loss {row['train_loss']:.3f}, {tested}{row['images_per_second']:.0f} images/s",
             highlight=False,
         )
 
@@ -67,9 +67,9 @@ def print_rows(rows: Sequence[dict[str, float]], folder: Path) -> None:
         table.add_row(
             f"{row['epoch']:.0f}",
             decimal(row["train_loss"]),
-            decimal(row["test_loss"]),
-            percentage(row["top1"]),
-            percentage(row["top5"]),
+            decimal(row.get("test_loss")),
+            percentage(row.get("top1")),
+            percentage(row.get("top5")),
             decimal(row.get("r2")),
             f"{row['images_per_second']:.0f}",
         )

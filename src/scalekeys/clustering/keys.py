@@ -1,5 +1,6 @@
 """Keys: what is known after clustering, for each key and for each filter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -228,6 +229,6 @@ class Keys:
         )
 
 
-def noise_of(banks: tuple[FilterBank, ...], seed: int) -> tuple[FilterBank, ...]:
+def noise_of(banks: Sequence[FilterBank], seed: int) -> tuple[FilterBank, ...]:
     """Return noise in place of the filters of banks, other noise for each bank."""
     return tuple(noise_like(bank, seed=seed + number) for number, bank in enumerate(banks))

@@ -1,9 +1,10 @@
-"""Filters as data: banks of layers, the eight published keys, spread, normalisation and the random control."""
+"""Filters as data: banks of layers, the eight published keys, spread, normalisation and the controls."""
 
 from scalekeys.filters.assignment import KeyAssignment, assign_keys
 from scalekeys.filters.bank import FilterBank, LayerFilters, LeftOut
 from scalekeys.filters.control import NoiseModel, noise_like, noise_model
 from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
+from scalekeys.filters.matched_noise import matched_noise_like
 from scalekeys.filters.normalization import Normalized, dc_offset, moment_normalization
 from scalekeys.filters.replacement import KEEP, Modelled, Replacement, replacement
 from scalekeys.filters.spread import Spread, coordinates, spread
@@ -24,6 +25,7 @@ __all__ = [
     "coordinates",
     "dc_offset",
     "master_keys",
+    "matched_noise_like",
     "moment_normalization",
     "noise_like",
     "noise_model",

@@ -50,7 +50,7 @@ class NoiseModel:
         for layer, noise in zip(self.bank, self.noise, strict=True):
             filters, exponent = in_powers_of_two(layer.filters.detach().cpu())
             others = noise.filters.detach().cpu().double() * power_of_two(-exponent)[:, None, None]
-            _, norm = _mean_and_norm(filters)
+            _, norm = mean_and_norm(filters)
             rest = torch.linalg.vector_norm(filters - others, dim=(-2, -1))
             shares.append(1 - (rest / norm[:, 0, 0]).square())
         return torch.cat(shares)
@@ -107,7 +107,7 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
     for layer, rows in bank.parts():
         noise = torch.randn(layer.filters.shape, generator=generator, dtype=torch.float64, device="cpu")
         parts = zip(layer.filters.split(_AT_ONCE), noise.split(_AT_ONCE), strict=True)
-        imitated = torch.cat([_imitation(filters, part.to(filters.device)) for filters, part in parts])
+        imitated = torch.cat([imitation(filters, part.to(filters.device)) for filters, part in parts])
         kept = bank.negligible[rows, None, None].to(imitated.device)
         stacks.append(torch.where(kept, layer.filters, imitated))
     control = bank.with_filters(stacks)
@@ -115,18 +115,18 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
 
 
 @one_thread()
-def _imitation(filters: Tensor, noise: Tensor) -> Tensor:
+def imitation(filters: Tensor, noise: Tensor) -> Tensor:
     """Give the noise the means and norms of filters; return filters that do not vary as they are."""
     values, exponent = in_powers_of_two(filters)
-    mean, norm = _mean_and_norm(values)
-    noise_mean, noise_norm = _mean_and_norm(noise)
-    imitation = mean + (noise - noise_mean) * (norm / noise_norm)
+    mean, norm = mean_and_norm(values)
+    noise_mean, noise_norm = mean_and_norm(noise)
+    made = mean + (noise - noise_mean) * (norm / noise_norm)
     varies = values.amax((-2, -1), keepdim=True) > values.amin((-2, -1), keepdim=True)
-    imitation = (imitation * power_of_two(exponent)[:, None, None]).to(filters.dtype)
-    return torch.where(varies & norm.isfinite(), imitation, filters)
+    made = (made * power_of_two(exponent)[:, None, None]).to(filters.dtype)
+    return torch.where(varies & norm.isfinite(), made, filters)
 
 
-def _mean_and_norm(filters: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_norm(filters: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the centred l2 norm of each filter, with its axes kept."""
     mean = filters.mean((-2, -1), keepdim=True)
     return mean, torch.linalg.vector_norm(filters - mean, dim=(-2, -1), keepdim=True)

@@ -136,10 +136,14 @@ def condition_name(wanted: Depthwise) -> str:
     ('free', 'nearest keys, frozen')
     >>> condition_name(Depthwise("ideal8", learn="scales"))
     'ideal8, learned scales'
+    >>> condition_name(Depthwise("ideal8", learn="none", change="shuffled"))
+    'shuffled ideal8, frozen'
     """
     filters = (
         wanted.filters if wanted.assignment == "random" or wanted.filters == "as-is" else f"nearest {wanted.filters}"
     )
+    if wanted.change != "none":
+        filters = f"{wanted.change} {filters}"
     if wanted.learn == "all":
         return "free" if wanted.filters == "as-is" else f"{filters}, free"
     return f"{filters}, frozen" if wanted.learn == "none" else f"{filters}, learned {wanted.learn}"

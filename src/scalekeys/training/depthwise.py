@@ -1,7 +1,6 @@
 """The depthwise filters that a training starts from, and what of them it learns."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,19 +10,17 @@ from torch import Tensor, nn
 from scalekeys.checkpoints import extract
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import RecipeError
-from scalekeys.filters import FilterBank, Replacement, assign_keys, master_keys
-from scalekeys.filters.replacement import taps_of
-from scalekeys.filters.window import in_window
+from scalekeys.filters import FilterBank, assign_keys
 from scalekeys.fitting import Fit, fit
 from scalekeys.fitting.spec import parse_spec
 from scalekeys.networks import constrain, replace
 from scalekeys.networks.layers import depthwise_layers
-from scalekeys.scalespace import FAMILIES, template_plan
+from scalekeys.scalespace import FAMILIES
+from scalekeys.training.drawn_filters import INITIALISATIONS, drawn, model_of
 from scalekeys.training.recipe import Depthwise
 
-_ALPHA = 0.5256
-"""Strength of `sharpen` to start at: the published one."""
-_PLAIN = ("as-is", "noise", "keys")
+_PLAIN = ("as-is", "noise", "matched-noise", "keys", *INITIALISATIONS)
+_NEVER_NEAREST = ("noise", "matched-noise", *INITIALISATIONS)
 
 
 def prepared(network: nn.Module, wanted: Depthwise, seed: int) -> nn.Module:
@@ -52,7 +49,7 @@ def prepared(network: nn.Module, wanted: Depthwise, seed: int) -> nn.Module:
     elif has_model(wanted) and wanted.assignment == "nearest":
         ready = replace(network, fit(bank, model_of(wanted.filters)))
     else:
-        ready = replace(network, _random(bank, wanted, np.random.default_rng([seed, len(bank)])))
+        ready = replace(network, drawn(bank, wanted, np.random.default_rng([seed, len(bank)])))
     if wanted.learn == "all":
         return ready
     if wanted.learn == "none":
@@ -77,6 +74,11 @@ def check(wanted: Depthwise) -> None:
         raise RecipeError(
             "depthwise.start: is for scales that are learned; set depthwise.learn: scales, or leave it out"
         )
+    if wanted.change != "none" and (wanted.learn not in ("all", "none") or not _is_drawn(wanted)):
+        raise RecipeError(
+            f"depthwise.change: {wanted.change} is for filters that are drawn at random and then free or frozen; set "
+            "depthwise.filters, depthwise.assignment: random and depthwise.learn: all or none, or leave it out"
+        )
     if not has_model(wanted):
         if wanted.learn not in ("all", "none"):
             raise RecipeError(
@@ -85,6 +87,10 @@ def check(wanted: Depthwise) -> None:
             )
     else:
         parse_spec(model_of(wanted.filters))
+
+
+def _is_drawn(wanted: Depthwise) -> bool:
+    return wanted.filters != "as-is" and (wanted.assignment == "random" or wanted.filters in _NEVER_NEAREST)
 
 
 def _moved(models: Fit, sigma: float) -> Fit:
@@ -114,63 +120,7 @@ def has_model(wanted: Depthwise) -> bool:
     return wanted.filters not in _PLAIN
 
 
-def model_of(filters: str) -> str | Sequence[str]:
-    """Return the model that `filters` names, for :func:`scalekeys.fit`."""
-    return tuple(filters.split(",")) if "," in filters else filters
-
-
 def _frozen(network: nn.Module) -> nn.Module:
     for layer in depthwise_layers(network, open_module(network)).values():
         layer.weight.requires_grad_(False)
     return network
-
-
-def _random(bank: FilterBank, wanted: Depthwise, numbers: np.random.Generator) -> Replacement:
-    """Return other filters for each layer: of each kind the same number, in random order."""
-    stacks, names = [], []
-    for layer in bank:
-        filters, kinds = _drawn(wanted, len(layer), layer.size, numbers)
-        stacks.append((wanted.norm * _unit(filters)).to(layer.filters))
-        names += kinds
-    count = taps_of(bank)
-    model = np.array(names)
-    return Replacement(bank, bank.with_filters(stacks), model, count, torch.ones(len(bank), dtype=torch.float64))
-
-
-def _drawn(
-    wanted: Depthwise, channels: int, size: tuple[int, int], numbers: np.random.Generator
-) -> tuple[Float[Tensor, "channels rows cols"], list[str]]:
-    if wanted.filters == "noise":
-        return torch.from_numpy(numbers.standard_normal((channels, *size))), ["noise"] * channels
-    if wanted.filters == "keys":
-        kinds = [f"key {number}" for number in range(1, 9)]
-        candidates = in_window(master_keys(), size)
-        chosen = numbers.permutation(np.arange(channels) % len(kinds))
-        return candidates[chosen], [kinds[index] for index in chosen]
-    kinds = list(parse_spec(model_of(wanted.filters)).families)
-    components = [_components(name, size, wanted.sigma) for name in kinds]
-    chosen = numbers.permutation(np.arange(channels) % len(kinds))
-    filters = torch.stack([_mixture(components[index], numbers) for index in chosen])
-    return filters, [kinds[index] for index in chosen]
-
-
-def _components(name: str, size: tuple[int, int], sigma: float) -> Float[Tensor, "components rows cols"]:
-    """Return the components of a family at a scale, each of norm 1."""
-    second = _ALPHA if FAMILIES[name].has_alpha else sigma**2
-    parameters = torch.tensor([[sigma**2, second]], dtype=torch.float64)
-    return _unit(template_plan(name, size)(parameters)[0, 0])
-
-
-def _unit(filters: Tensor) -> Tensor:
-    """Bring filters to norm 1."""
-    norm: Tensor = torch.linalg.vector_norm(filters, dim=(-2, -1), keepdim=True)
-    return filters / norm
-
-
-def _mixture(components: Tensor, numbers: np.random.Generator) -> Tensor:
-    """Return one component as it is, and of several a random mixture."""
-    if len(components) == 1:
-        return components[0]
-    weights = torch.from_numpy(numbers.standard_normal(len(components)))
-    mixture: Tensor = torch.tensordot(weights, components, 1)
-    return mixture

@@ -28,6 +28,7 @@ from scalekeys.training.draws import Draws, epoch_draws, seed_network
 from scalekeys.training.fast_depthwise import FastDepthwise
 from scalekeys.training.formation import explained
 from scalekeys.training.optimization import averaged, optimizer_of, rate_at, set_rate
+from scalekeys.training.precision import MEASURED, fastest_precision, taken_precision
 from scalekeys.training.recipe import WRITTEN, Recipe, write_recipe
 from scalekeys.training.records import METRICS, TENSORBOARD, Record
 from scalekeys.training.snapshots import SNAPSHOT, Row, Snapshot, read_snapshot, write_snapshot
@@ -137,14 +138,15 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
     folder, watcher = Path(folder), watcher or _Nobody()
     with torch.random.fork_rng(), ExitStack() as stack:
         check(recipe.depthwise)
-        accelerator = _accelerator(recipe)
+        accelerator = _accelerator(recipe, "fp32" if recipe.loop.precision == "auto" else recipe.loop.precision)
         if accelerator.is_main_process:
             busy = OutputError(
                 f"{folder}: another process trains into it; wait until it is done, or name another folder"
             )
             stack.enter_context(held_folder(folder, busy))
         snapshot = _opened_folder(folder, recipe, accelerator, force=force)
-        training = _prepared(recipe, accelerator, snapshot)
+        training = _prepared(recipe, folder, accelerator, snapshot)
+        accelerator = training.accelerator
         record = stack.enter_context(Record(folder, training.rows)) if accelerator.is_main_process else None
         for epoch in range(len(training.rows) + 1, recipe.loop.epochs + 1):
             watcher.begin(epoch, recipe.loop.epochs, training.steps * recipe.loop.batch)
@@ -159,18 +161,17 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
         return training.rows
 
 
-def _accelerator(recipe: Recipe) -> Any:
+def _accelerator(recipe: Recipe, precision: str) -> Any:
     """Say how many processes there are, where they compute and how precisely."""
-    precision = {"fp32": "no"}.get(recipe.loop.precision, recipe.loop.precision)
     if precision == "fp16" and not torch.cuda.is_available():
         raise RecipeError("loop.precision: fp16 needs a GPU; take bf16 or fp32")
     accelerate = require("accelerate", extra="train")
-    state = accelerate.state.AcceleratorState
-    if state._shared_state and state().mixed_precision != precision:
+    mixed, state = "no" if precision == "fp32" else precision, accelerate.state.AcceleratorState
+    if state._shared_state and state().mixed_precision != mixed:
         state._reset_state()  # else one process could train at one precision only
     accelerator = accelerate.Accelerator(
         cpu=not torch.accelerator.is_available(),  # else several processes on a CPU would not know of each other
-        mixed_precision=precision,
+        mixed_precision=mixed,
         gradient_accumulation_steps=recipe.loop.accumulate,
     )
     parts = accelerator.num_processes * recipe.loop.accumulate
@@ -194,7 +195,7 @@ def _opened_folder(folder: Path, recipe: Recipe, accelerator: Any, *, force: boo
 
 def _clear(folder: Path, *, everything: bool) -> None:
     """Remove what a killed training left half written, or everything that a training writes, and nothing else."""
-    for name in (SNAPSHOT, TRAINED, METRICS, WRITTEN):
+    for name in (SNAPSHOT, TRAINED, METRICS, WRITTEN, MEASURED):
         clear_leftovers(folder / name)
         if everything:
             remove_file(folder / name)
@@ -202,12 +203,14 @@ def _clear(folder: Path, *, everything: bool) -> None:
         shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
 
 
-def _prepared(recipe: Recipe, accelerator: Any, snapshot: Snapshot | None) -> Training:
+def _prepared(recipe: Recipe, folder: Path, accelerator: Any, snapshot: Snapshot | None) -> Training:
     data = open_data(recipe)
     if len(data.train) < recipe.loop.batch:
         raise RecipeError(f"loop.batch: {recipe.loop.batch} is more than the {len(data.train)} training images")
     network = starting_network(recipe, len(data.classes))
     network.to(accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recipe.loop.precision == "auto":
+        accelerator = _accelerator(recipe, _measured(recipe, folder, accelerator, network))
     average = averaged(network, recipe.loop.average) if recipe.loop.average else None
     optimizer = optimizer_of(network, recipe.optimizer, recipe.depthwise.weight_decay)
     network, optimizer = accelerator.prepare(network, optimizer)
@@ -217,6 +220,19 @@ def _prepared(recipe: Recipe, accelerator: Any, snapshot: Snapshot | None) -> Tr
             part.load_state_dict(snapshot.states[name])
         training.rows.extend(snapshot.rows)
     return training
+
+
+def _measured(recipe: Recipe, folder: Path, accelerator: Any, network: nn.Module) -> str:
+    """Return the precision that this training took before, or else the fastest; the first process says which."""
+    choice = [""]
+    if accelerator.is_main_process:
+        before = taken_precision(folder)
+        part = recipe.loop.batch // (accelerator.num_processes * recipe.loop.accumulate)
+        images = torch.zeros(part, 3, recipe.data.size, recipe.data.size, device=accelerator.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        choice = [fastest_precision(network, images, folder) if before is None else before[0]]
+    require("accelerate", extra="train").utils.broadcast_object_list(choice)
+    return choice[0]
 
 
 def _stateful(training: Training) -> dict[str, Any]:
@@ -236,9 +252,10 @@ def _epoch(training: Training, epoch: int, watcher: Watcher) -> Row:
     loss = _trained(training, epoch, watcher)
     seconds = perf_counter() - start
     row = {"epoch": epoch, "learning_rate": _rate(training, epoch * training.steps), "train_loss": loss}
-    row |= _tested(training, training.plain)
-    if training.average is not None:
-        row |= {f"average_{name}": value for name, value in _tested(training, training.average.module).items()}
+    if epoch % training.recipe.loop.test_every == 0 or epoch == training.recipe.loop.epochs:
+        row |= _tested(training, training.plain)
+        if training.average is not None:
+            row |= {f"average_{name}": value for name, value in _tested(training, training.average.module).items()}
     every = training.recipe.loop.fit_every
     if training.accelerator.is_main_process and every and epoch % every == 0:
         row |= explained(training.result)

@@ -24,7 +24,7 @@ def optimizer_of(network: nn.Module, wanted: Optimizer, depthwise_decay: float |
         Weight decay of depthwise weights; that of the others by default.
     """
     groups = parameter_groups(network, wanted, wanted.weight_decay if depthwise_decay is None else depthwise_decay)
-    return torch.optim.AdamW(groups, lr=wanted.learning_rate, betas=wanted.betas)
+    return torch.optim.AdamW(groups, lr=wanted.learning_rate, betas=wanted.betas, fused=True)
 
 
 def parameter_groups(network: nn.Module, wanted: Optimizer, depthwise_decay: float) -> list[dict[str, Any]]:

@@ -32,6 +32,9 @@ class Data:
         Names of the two parts; those of CIFAR-10 are known.
     train_images, test_images : int, optional
         Take so many only, drawn by the seed.
+    detail : int, optional
+        Side, in pixels, to which images are reduced before they are brought back to `size`, so that they hold no finer
+        detail. It needs the images in memory.
     in_memory : bool
         Decode all images once and keep them. CIFAR-10 always is.
     workers : int
@@ -48,6 +51,7 @@ class Data:
     test: str = "val"
     train_images: int | None = None
     test_images: int | None = None
+    detail: int | None = None
     in_memory: bool = False
     workers: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -93,8 +97,10 @@ class Depthwise:
     Parameters
     ----------
     filters : str
-        ``as-is``: as the network has them. ``noise``: white noise. ``keys``: the eight published keys. Otherwise a
-        model of :func:`scalekeys.fit`: ``ideal8``, a jet, or families with commas between them.
+        ``as-is``: as the network has them. ``torch-default``: uniform numbers, as ``torch.nn.Conv2d`` initialises its
+        weights. ``truncated-normal``: as timm does, with standard deviation 0.02. ``noise``: white noise.
+        ``matched-noise``: see `covariance_from`. ``keys``: the eight published keys. Otherwise a model of
+        :func:`scalekeys.fit`: ``ideal8``, a jet, or families with commas between them.
     assignment : {"random", "nearest"}
         Whether each channel gets one of the filters by the seed, or the one that is nearest to what it has, as
         :func:`scalekeys.assign_keys` and :func:`scalekeys.fit` find it.
@@ -108,9 +114,16 @@ class Depthwise:
     start : float, optional
         The scale that learned scales start at, in pixels; by default where they are. The filters keep their norms.
     norm : float
-        The l2 norm that noise and randomly assigned filters start with.
+        The l2 norm that noise and randomly assigned filters start with; those of an initialisation keep their own.
     weight_decay : float, optional
         Of depthwise weights; that of the other weights by default.
+    covariance_from : str
+        What matched noise imitates, as :func:`scalekeys.matched_noise_like` does: filters of such a model that are
+        drawn at random; or a trained network, whose depthwise layers are as large: a file, the folder of a training, or
+        another source of :func:`scalekeys.extract`.
+    change : {"none", "rotated", "shuffled"}
+        What is done to each filter that is drawn: it is turned by a random angle, or its taps are put in a random
+        order.
     """
 
     filters: str = "as-is"
@@ -122,6 +135,8 @@ class Depthwise:
     start: float | None = None
     norm: float = 1.0
     weight_decay: float | None = None
+    covariance_from: str = "ideal8"
+    change: Literal["none", "rotated", "shuffled"] = "none"
 
 
 @dataclass(frozen=True)
@@ -199,9 +214,12 @@ class Loop:
         In how many parts each process works on its share of a batch.
     test_batch : int
         Images that a process tests at once.
-    precision : {"fp32", "bf16", "fp16"}
+    precision : {"fp32", "bf16", "fp16", "auto"}
+        ``auto``: of fp32 and bf16 the one in which a step takes less time where the training begins; it keeps to it.
     average : float
         Decay of the exponential moving average of the weights, from step to step; 0 for none.
+    test_every : int
+        Every how many epochs the network is tested; it is after the last.
     fit_every : int
         Every how many epochs the eight families are fitted to the depthwise filters; 0 for never.
     """
@@ -210,8 +228,9 @@ class Loop:
     batch: int = 256
     accumulate: int = 1
     test_batch: int = 500
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "bf16"
     average: float = 0.0
+    test_every: int = 1
     fit_every: int = 1
 
 
@@ -231,9 +250,11 @@ class Recipe:
 _LARGE, _COUNT, _SEED = 1e12, 2**31 - 1, 2**63 - 1
 _TINY = 1e-9
 _RANGES: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(("data.size", "network.widths"), (1, 2**16)),
+    **dict.fromkeys(("data.size", "data.detail", "network.widths"), (1, 2**16)),
     **dict.fromkeys(("data.train_images", "data.test_images", "optimizer.reference_batch"), (1, _COUNT)),
-    **dict.fromkeys(("loop.epochs", "loop.batch", "loop.accumulate", "loop.test_batch"), (1, _COUNT)),
+    **dict.fromkeys(
+        ("loop.epochs", "loop.batch", "loop.accumulate", "loop.test_batch", "loop.test_every"), (1, _COUNT)
+    ),
     **dict.fromkeys(("network.depths", "network.kernel"), (1, 1000)),
     **dict.fromkeys(("data.workers", "augmentation.pad"), (0, 2**16)),
     "loop.fit_every": (0, _COUNT),

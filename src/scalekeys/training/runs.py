@@ -16,7 +16,9 @@ from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit
 from scalekeys.networks.layers import depthwise_layers
 from scalekeys.training.building import TRAINED, build
-from scalekeys.training.depthwise import has_model, model_of
+from scalekeys.training.depthwise import has_model
+from scalekeys.training.drawn_filters import model_of
+from scalekeys.training.precision import taken_precision
 from scalekeys.training.recipe import WRITTEN, Recipe, read_recipe
 from scalekeys.training.records import METRICS
 from scalekeys.training.snapshots import Row
@@ -82,8 +84,8 @@ class Run:
         return sum(row["seconds"] for row in self.rows) if self.rows else None
 
     def last(self, name: str) -> float | None:
-        """Return a figure of the last epoch that is done, None where it has none."""
-        return self.rows[-1].get(name) if self.rows else None
+        """Return a figure of the latest epoch that has it, None where none has."""
+        return next((row[name] for row in reversed(self.rows) if name in row), None)
 
     @property
     def accuracy(self) -> float | None:
@@ -123,6 +125,7 @@ def read_run(folder: Path) -> Run:
     recipe = read_recipe(folder / WRITTEN)
     rows = _read_rows(folder / METRICS)
     notes = [] if len(rows) >= recipe.loop.epochs else [f"only {len(rows)} of {recipe.loop.epochs} epochs are done"]
+    notes += _precision_note(folder)
     if not (folder / TRAINED).is_file():
         return Run(str(folder), recipe, rows, None, None, None, tuple(notes))
     start, learned = None, None
@@ -131,6 +134,14 @@ def read_run(folder: Path) -> Run:
     except (CheckpointError, RecipeError, MissingExtraError) as error:
         notes.append(f"what it started from cannot be made again ({error})")
     return Run(str(folder), recipe, rows, extract(folder / TRAINED), start, learned, tuple(notes))
+
+
+def _precision_note(folder: Path) -> list[str]:
+    taken = taken_precision(folder)
+    if taken is None:
+        return []
+    others = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in taken[1].items())
+    return [f"loop.precision: auto took {taken[0]} (a step: {others})"]
 
 
 def _read_rows(path: Path) -> tuple[Row, ...]:
@@ -142,7 +153,7 @@ def _read_rows(path: Path) -> tuple[Row, ...]:
     except (OSError, UnicodeDecodeError, ValueError, TypeError, csv.Error) as error:
         raise RecipeError(f"{path}: is damaged ({error}); go on with the training, which writes it again") from None
     for number, row in enumerate(rows, start=1):
-        missing = [name for name in ("epoch", "top1", "seconds") if name not in row]
+        missing = [name for name in ("epoch", "seconds") if name not in row]
         if missing:
             raise RecipeError(f"{path}, line {number + 1}: has no {missing[0]}; go on with the training, or remove it")
     return tuple(rows)

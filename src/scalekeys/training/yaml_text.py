@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from scalekeys.optional import in_short, require
 from scalekeys.errors import RecipeError
+from scalekeys.optional import in_short, require
 
 _DEEPEST, _MOST = 20, 10_000
 """How deep values may be nested, and how many there may be, with every alias written out."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from scalekeys.errors import RecipeError
 from scalekeys.files import exists, expanded, is_folder
@@ -17,6 +18,8 @@ from scalekeys.training.data import cifar, hugging_face
 from scalekeys.training.data.images import DecodedImages, ImageSet, MemoryImages, in_memory
 from scalekeys.training.draws import subset
 from scalekeys.training.recipe import Augmentation, Data, Recipe
+
+_AT_ONCE = 4096  # images, whose float32 copies bound the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,24 @@ def _limited(sets: DataSets, recipe: Recipe) -> DataSets:
         raise RecipeError(
             f"{data.source}: images of CIFAR-10 have 32 pixels a side; set data.size: 32, not {data.size}"
         )
+    if data.detail is not None:
+        parts = [_coarser(images, data) for images in parts]
     return replace(sets, train=parts[0], test=parts[1])
+
+
+def _coarser(images: ImageSet, data: Data) -> MemoryImages:
+    """Reduce images to fewer pixels by their areas, and enlarge them again."""
+    if not isinstance(images, MemoryImages) or not data.detail or data.size % data.detail:
+        raise RecipeError(
+            f"data.detail: {data.detail} needs images in memory (data.in_memory: true), and to divide data.size "
+            f"({data.size})"
+        )
+    parts = []
+    for pixels in images.pixels.split(_AT_ONCE):
+        small = F.avg_pool2d(pixels.float(), data.size // data.detail)
+        large = F.interpolate(small, size=(data.size, data.size), mode="bilinear", align_corners=False)
+        parts.append(large.round().to(torch.uint8))
+    return replace(images, pixels=torch.cat(parts))
 
 
 def _chosen(images: ImageSet, rows: Tensor) -> ImageSet:

@@ -1,0 +1,91 @@
+"""Which trainings there are, and in which order they run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+FREE, REPLACED = "free", "replaced"
+MAIN = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise", "free_from_ideal8")
+"""The conditions on which the claim rests; they run first, and in every budget."""
+
+CONDITIONS = (
+    *MAIN,
+    "frozen_rotated",
+    "frozen_shuffled",
+    "frozen_random",
+    "frozen_matched_trained",
+    "free_truncated_normal",
+    FREE,
+    "learned_scales",
+    "frozen_keys",
+    "frozen_jet2",
+    "learned_jet2",
+    REPLACED,
+)
+"""Names of recipes, without what all begin with."""
+
+BUDGETS = {
+    "16": ("loop.epochs=16",),
+    "48": ("loop.epochs=48",),
+    "few": ("loop.epochs=48", "data.train_images=5000"),
+    "coarse": ("loop.epochs=16", "data.detail=16"),
+}
+"""Settings by budget: the short one, a long one, 10 % of the images, and images of 16 x 16 pixels brought to 32."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One training."""
+
+    condition: str
+    budget: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its folder and its files are called."""
+        return f"{self.condition}-{self.budget}-{self.seed}"
+
+    @property
+    def recipe(self) -> Path:
+        return RECIPES / f"cifar_convnext_{self.condition}.yaml"
+
+    @property
+    def start(self) -> "Planned | None":
+        """The training whose weights it starts from."""
+        return Planned(FREE, self.budget, self.seed) if self.condition == REPLACED else None
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What it sets beside its recipe; one that starts from another training has a short budget of its own."""
+        settings = BUDGETS[self.budget]
+        if self.start is not None:
+            settings = tuple(setting for setting in settings if not setting.startswith("loop.epochs="))
+        return (*settings, f"seed={self.seed}")
+
+
+def planned(conditions: tuple[str, ...], budgets: tuple[str, ...], seeds: tuple[int, ...]) -> list[Planned]:
+    """Return the trainings of these conditions, budgets and seeds, those first that say most."""
+    wanted = set(product(conditions, budgets, seeds))
+    ordered = (run for run in _in_order(seeds) if (run.condition, run.budget, run.seed) in wanted)
+    return list(dict.fromkeys(ordered))
+
+
+def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
+    """Give all trainings: a first seed of the controls, further seeds of the main conditions, budgets, and the rest."""
+    first, others = seeds[:1], seeds[1:]
+    stages = [
+        (CONDITIONS[: len(MAIN) + 4], ("16",), first),
+        (MAIN, ("16",), others),
+        (MAIN, ("48",), first),
+        (CONDITIONS, ("16",), first),
+        (MAIN, ("few", "coarse"), first),
+        (CONDITIONS, ("16",), others),
+        (MAIN, ("few", "coarse", "48"), others),
+    ]
+    for conditions, budgets, some in stages:
+        for seed, budget, condition in product(some, budgets, conditions):
+            yield Planned(condition, budget, seed)

@@ -1,0 +1,116 @@
+"""The queue of trainings on CIFAR-10: its order, what it skips, and what it keeps of them."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+TINY = [
+    "network.widths=[8]",
+    "network.depths=[1]",
+    "loop.epochs=1",
+    "loop.batch=32",
+    "loop.precision=fp32",
+    "optimizer.warmup_epochs=0",
+]
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import cifar
+
+    yield cifar
+    for name in [name for name in sys.modules if name.split(".")[0] in ("cifar", "cifar_sections", "fit_sections")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def arguments(cifar, tmp_path):
+    return Namespace(
+        data=cifar,
+        runs=tmp_path / "runs",
+        kept=tmp_path / "kept",
+        source=tmp_path / "runs" / "results",
+        settings=TINY,
+        conditions=("frozen_ideal8", "free_torch_init"),
+        budgets=("16",),
+        seeds=(0,),
+        again=False,
+    )
+
+
+def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue):
+    runs = queue.planned(queue.CONDITIONS, tuple(queue.BUDGETS), (0, 1, 2))
+    names = [run.name for run in runs]
+    assert len(set(names)) == len(names) == 15 * 3 + 4 * 3 * 3
+    assert names[:8] == [
+        f"{name}-16-0"
+        for name in (
+            "free_torch_init",
+            "frozen_ideal8",
+            "frozen_matched_noise",
+            "free_from_ideal8",
+            "frozen_rotated",
+            "frozen_shuffled",
+            "frozen_random",
+            "frozen_matched_trained",
+        )
+    ]
+    assert names.index("free-16-1") < names.index("replaced-16-1")
+    assert all(run.recipe.is_file() for run in runs)
+    few = queue.planned(("frozen_ideal8",), ("few", "48"), (3,))
+    assert [run.name for run in few] == ["frozen_ideal8-48-3", "frozen_ideal8-few-3"]
+    assert few[1].settings == ("loop.epochs=48", "data.train_images=5000", "seed=3")
+
+
+def test_the_recipes_of_all_runs_are_understood(queue):
+    from scalekeys.training import read_recipe
+    from scalekeys.training.depthwise import check
+
+    for run in queue.planned(queue.CONDITIONS, tuple(queue.BUDGETS), (0,)):
+        check(read_recipe(run.recipe, run.settings).depthwise)
+
+
+def test_the_queue_trains_keeps_skips_and_sums_up(queue, arguments, capfd, monkeypatch):
+    queue.train(arguments)
+    results = queue.read_results(arguments.source)
+    assert [result.run.name for result in results] == ["free_torch_init-16-0", "frozen_ideal8-16-0"]
+    assert [result.learned_depthwise for result in results] == [8 * 49, 0]
+    for result in results:
+        assert result.evaluation.top1 == result.top1
+        assert (result.images, result.precision, result.epochs) == (40, "fp32", 1)
+    queue.status(arguments)
+    assert capfd.readouterr().out.count("finished") == 2
+
+    queue.collect(arguments)
+    rows = json.loads((arguments.kept.with_suffix(".json")).read_text())["budgets"]["conditions"]
+    by_name = {row["condition"]: row for row in rows}
+    difference = by_name["frozen_ideal8"]["differences"]["free_torch_init"]
+    assert difference["mean"] == pytest.approx(results[1].top1 - results[0].top1)
+    assert difference["intervals"][0][0] <= difference["mean"] <= difference["intervals"][0][1]
+    assert difference["interval_over_seeds"] is None
+    assert (arguments.kept / "free_torch_init-16-0.csv").read_text().startswith("epoch,learning_rate")
+    log = (arguments.kept / "runs.csv").read_text().splitlines()
+    assert len(log) == 3
+    assert log[0].startswith("run,condition,budget,seed,epochs,precision,hours")
+
+    monkeypatch.setattr(queue, "SCALEKEYS", ("false",))  # nothing is trained whose result stands here or there
+    for moved in (arguments.runs / "elsewhere", arguments.runs):
+        queue.train(Namespace(**{**vars(arguments), "runs": moved}))
+    with pytest.raises(SystemExit, match="2 trainings failed"):
+        queue.train(Namespace(**{**vars(arguments), "again": True}))
+    assert not list(arguments.runs.glob("*/last.pt"))  # they begin anew
+    with pytest.raises(SystemExit, match="1 trainings failed: free_torch_init-16-1"):
+        queue.train(Namespace(**{**vars(arguments), "seeds": (1,), "conditions": ("free_torch_init",)}))
+
+
+def test_an_interval_over_seeds_is_that_of_student(queue):
+    from cifar_sections.summary import over_seeds
+
+    assert over_seeds([0.02]) is None
+    # t(0.975, 2) = 4.3027 from a printed table; the standard error of 1, 2, 3 is 1/sqrt(3)
+    assert over_seeds([1, 2, 3]) == pytest.approx([2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5], abs=1e-4)
