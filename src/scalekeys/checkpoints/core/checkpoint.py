@@ -6,7 +6,7 @@ layer keeps the key of its tensor, which together with `entry` says where in the
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import torch
@@ -86,7 +86,13 @@ class Checkpoint:
     left_out : tuple of LeftOut
         What has the shape of a kernel, or is a convolution, and is not read, each with the reason.
     copying : Copying or None
-        How to copy the source with changes; None for a part of a source.
+        How to copy the source with changes; None where that cannot be done.
+    read_only : str
+        Why it cannot, in a clause, where the format is only read; empty for a part of a source.
+    computed : mapping of str to TensorInfo
+        Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows.
+    prefix : str
+        What stands before the keys of the network where `tensors` has those of copies of it too.
     """
 
     label: str
@@ -98,6 +104,9 @@ class Checkpoint:
     entry: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     copying: Copying | None = None
+    read_only: str = ""
+    computed: Mapping[str, TensorInfo] = field(default_factory=dict)
+    prefix: str = ""
 
     def bank(self) -> FilterBank:
         """Load the depthwise filters, and nothing else.
@@ -127,11 +136,16 @@ class Checkpoint:
         """The notes, and a sentence on what is left out, if there is anything."""
         return (*self.notes, f"left out {said_of(self.left_out)}") if self.left_out else self.notes
 
+    def info(self, layer: DepthwiseLayer) -> TensorInfo:
+        """Return shape and type of the weight of a layer."""
+        return self.computed[layer.key] if layer.key in self.computed else self.tensors[layer.key]
+
     def _instead(self) -> str:
         return f"left out: {said_of(self.left_out)}" if self.left_out else what_it_holds(self.tensors)
 
     def _read(self, layer: DepthwiseLayer, depth: int) -> LayerFilters:
-        dtype, values = self.tensors[layer.key].dtype, prod(self.tensors[layer.key].shape)
+        info = self.info(layer)
+        dtype, values = info.dtype, prod(info.shape)
         if values > _MOST_VALUES:  # a few bytes can claim any shape, by a stride of zero or sparsely
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} claims {values} values, which no network has; do not trust it"

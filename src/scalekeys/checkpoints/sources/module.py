@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.finding import OTHER_AXES
 from scalekeys.checkpoints.core.inventory import info_of
-from scalekeys.checkpoints.core.state_dict import OTHER_AXES
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut

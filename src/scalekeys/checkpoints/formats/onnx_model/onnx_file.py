@@ -17,8 +17,8 @@ from scalekeys.checkpoints.core.checkpoint import (
     layer_of_graph,
     refuse_choice,
 )
+from scalekeys.checkpoints.core.finding import OTHER_AXES
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.state_dict import OTHER_AXES
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import values_of
 from scalekeys.checkpoints.formats.onnx_model.onnx_writing import data_files, write_onnx
 from scalekeys.checkpoints.formats.onnx_model.parsed import read_model, stored_tensors
