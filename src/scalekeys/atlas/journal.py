@@ -12,6 +12,7 @@ from scalekeys.atlas.references import Reference
 from scalekeys.atlas.task import Failed, Read
 from scalekeys.errors import AtlasError
 from scalekeys.files import new_file, writing_to
+from scalekeys.filters import LeftOut
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class Entry:
             if "failed" in known:
                 return cls(reference, known["signature"], Failed(**known["failed"]))
             read = Read(**known["read"])
-            return cls(reference, known["signature"], replace(read, notes=tuple(read.notes)))
+            left_out = tuple(
+                LeftOut(one["name"], tuple(one["shape"]), one["reason"]) for one in known["read"].get("left_out", ())
+            )
+            return cls(reference, known["signature"], replace(read, notes=tuple(read.notes), left_out=left_out))
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.queries import NAMED
-from scalekeys.atlas.schema import FILTERS
+from scalekeys.atlas.schema import FILTERS, LEFT_OUT
 from scalekeys.errors import AtlasError
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ class Atlas:
         Parameters
         ----------
         query : str
-            One statement of DuckDB's SQL over the tables `filters`, `networks` and `failures`. Other files, the network
-            and the variables of the program are out of its reach.
+            One statement of DuckDB's SQL over the tables `filters`, `networks`, `failures` and `left_out`. Other files,
+            the network and the variables of the program are out of its reach.
 
         Raises
         ------
@@ -170,6 +170,7 @@ def _tables(layout: Layout) -> dict[str, Any]:
         raise AtlasError(f"{layout.folder}: holds no atlas; `scalekeys atlas build SOURCES -o FOLDER` makes one")
     try:
         networks, failures = pq.read_table(layout.networks), pq.read_table(layout.failures)
+        left_out = pq.read_table(layout.left_out) if layout.left_out.exists() else LEFT_OUT.empty_table()
     except FileNotFoundError:
         raise AtlasError(f"{layout.folder}: is not finished; run `scalekeys atlas build` again") from None
     except (OSError, pa.ArrowInvalid) as error:
@@ -179,7 +180,7 @@ def _tables(layout: Layout) -> dict[str, Any]:
         if not file.is_file():
             raise AtlasError(f"{file}: is missing; build again with its source")
     filters = ds.dataset(list(map(str, files)), schema=FILTERS, format="parquet")
-    return {"filters": filters, "networks": networks, "failures": failures}
+    return {"filters": filters, "networks": networks, "failures": failures, "left_out": left_out}
 
 
 @contextmanager

@@ -48,6 +48,12 @@ def print_summary(summary: "Summary", folder: Path) -> None:
         console.print(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})")
         for _, reason in summary.failures[:_MOST_FAILURES]:
             console.print(f"  {reason}")
+    if summary.left_out:
+        console.print(
+            f"left out of the networks: {len(summary.left_out)} with the shape of a kernel ({folder / 'left_out.parquet'})"
+        )
+        for source, one in summary.left_out[:_MOST_FAILURES]:
+            console.print(f"  {source}: {one.name} ({one.reason})")
     console.print(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"')
 
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.cli.left_out import print_notes
 from scalekeys.report.summary import FamilySummary, Quality, Summary
 
 _BARS_OF_HUBS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
@@ -46,8 +47,7 @@ def working() -> Iterator[Callable[..., Callable[[int], None]]]:
 def print_summary(summary: Summary, folder: Path) -> None:
     """Print what was found, and where the report is."""
     console = Console()
-    for note in summary.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+    print_notes(console, summary.notes, summary.left_out, more="in report.html")
     quality = summary.quality
     layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"
     console.print(

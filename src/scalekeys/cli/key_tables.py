@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scalekeys.cli.cells import decimal, percentage, plain_table
+from scalekeys.cli.left_out import print_notes
 from scalekeys.report.keys import KeysSummary
 
 _FILES = {"report": "report.html", "keys": "keys.npy, keys.csv", "members": "members.parquet"}
@@ -15,8 +16,7 @@ _FILES = {"report": "report.html", "keys": "keys.npy, keys.csv", "members": "mem
 def print_keys(summary: KeysSummary, folder: Path) -> None:
     """Print the keys, what they explain and cover, the recommended number, and where the files are."""
     console = Console()
-    for note in summary.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+    print_notes(console, summary.notes, summary.not_read, more="in report.html")
     left_out = f" ({summary.left_out} left out)" if summary.left_out else ""
     console.print(
         f"[bold]{escape(', '.join(summary.models))}[/]: {summary.clustered} depthwise filters{left_out} "

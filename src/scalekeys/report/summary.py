@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from scalekeys.filters import LeftOut
 from scalekeys.fitting import Fit
 
 NEGLIGIBLE = 1e-3
@@ -88,6 +89,7 @@ class Summary:
     statuses: dict[str, int]
     negligible: int
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers, ready for JSON."""
@@ -132,6 +134,7 @@ def summarize(fit: Fit, control: Fit) -> Summary:
         statuses={str(word): int(count) for word, count in zip(words, counts, strict=True)},
         negligible=int(negligible(fit).sum()),
         notes=fit.bank.notes,
+        left_out=fit.bank.left_out,
     )
 
 

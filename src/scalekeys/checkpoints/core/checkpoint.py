@@ -86,9 +86,9 @@ class Checkpoint:
     left_out : tuple of LeftOut
         What has the shape of a kernel, or is a convolution, and is not read, each with the reason.
     copying : Copying or None
-        How to copy the source with changes; None where that cannot be done.
-    read_only : str
-        Why it cannot, in a clause, where the format is only read; empty for a part of a source.
+        How to copy the source with changes; None for a part of a source, and for a format that is only read.
+    only_read : str
+        Why the source cannot be copied with changes, as a clause on the source; empty where it can be.
     computed : mapping of str to TensorInfo
         Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows.
     prefix : str
@@ -104,7 +104,7 @@ class Checkpoint:
     entry: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     copying: Copying | None = None
-    read_only: str = ""
+    only_read: str = ""
     computed: Mapping[str, TensorInfo] = field(default_factory=dict)
     prefix: str = ""
 
