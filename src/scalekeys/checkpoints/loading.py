@@ -12,6 +12,8 @@ from scalekeys.checkpoints.sources.source import Source, open_source
 from scalekeys.errors import CheckpointError
 
 _COUNTER = ".num_batches_tracked"
+_OF_AVERAGES = frozenset({"n_averaged", "num_updates", "initted", "step", "steps", "decay"})
+"""Single numbers that classes of averaged weights save beside these."""
 
 
 def load_into(module: nn.Module, source: Source, *, weights: str | None = None) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copyin
     if copying is None:
         raise OutputError(f"{opened.label}: {opened.only_read or 'is a part of a source; give the whole'}")
     _refuse_source(path, copying)
-    if not copying.suffixes:
+    if copying.files:
         _refuse_other_format(path, copying)
     if copying.suffixes and path.suffix not in copying.suffixes:
         allowed = listed(copying.suffixes).replace(" and ", " or ")

@@ -50,7 +50,7 @@ def print_summary(summary: "Summary", folder: Path) -> None:
             console.print(f"  {reason}")
     if summary.left_out:
         console.print(
-            f"left out of the networks: {len(summary.left_out)} with the shape of a kernel ({folder / 'left_out.parquet'})"
+            f"left out: {len(summary.left_out)} tensors or layers of networks ({folder / 'left_out.parquet'})"
         )
         for source, one in summary.left_out[:_MOST_FAILURES]:
             console.print(f"  {source}: {one.name} ({one.reason})")

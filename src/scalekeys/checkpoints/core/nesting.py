@@ -197,7 +197,7 @@ def _copies(nested: Mapping[str, Tree], parts: Mapping[str, Mapping[str, Tensor]
     if len(filled) < 2 or not kernels[0] or any(one != kernels[0] for one in kernels):
         return []
     if all(name.isdecimal() for name in filled):
-        flat = all("." in key for name in filled for key, _ in _tensors(nested[name]))
+        flat = all(any("." in key for key, _ in _tensors(nested[name])) for name in filled)
         return sorted(filled, key=int, reverse=True) if flat else []
     ordered = preferred(filled)
     return ordered if len(ordered) == len(filled) else []

@@ -216,8 +216,9 @@ def _judged(
     found: Sequence[Found], names: Mapping[str, str], visible: Mapping[str, TensorInfo]
 ) -> tuple[tuple[DepthwiseLayer, ...], tuple[LeftOut, ...], tuple[str, ...]]:
     """Return the layers, what is left out, and notes on what is not certain."""
-    weights = [(key, info.shape) for key, info in visible.items() if len(info.shape) == 4 and names_a_weight(key)]
-    first, is_ordinary = judge_first(weights)
+    weights = [(key, info.shape) for key, info in visible.items() if len(info.shape) in (2, 4) and names_a_weight(key)]
+    starts = bool(weights) and len(weights[0][1]) == 4  # and not with a pointwise layer that is saved as a matrix
+    first, is_ordinary = judge_first([one for one in weights if len(one[1]) == 4] if starts else [])
     layers, left_out = [], []
     for one in found:
         if one.key == first and is_ordinary:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -96,7 +97,7 @@ def is_index(path: Path) -> bool:
 
 
 def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
-    """Open a sharded model by its index; a shard that holds no weight may be missing.
+    """Open a sharded model by its index; a shard that holds no weight of a layer may be missing or damaged.
 
     Raises
     ------
@@ -105,8 +106,10 @@ def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
     """
     home = _weight_map(path)
     needed = {home[key] for key in weight_keys(home)}
-    there = {shard for shard in home.values() if shard in needed or _is_there(path.parent / shard)}
-    opened = {shard: _open_shard(path, shard) for shard in sorted(there)}
+    opened = {shard: _open_shard(path, shard) for shard in sorted(needed)}
+    for shard in sorted(set(home.values()) - needed):
+        with suppress(CheckpointError):
+            opened[shard] = _open_shard(path, shard)
     tensors: dict[str, TensorInfo] = {}
     for key, shard in home.items():
         if shard in opened:
