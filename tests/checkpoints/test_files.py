@@ -116,9 +116,15 @@ def test_wrappers_leave_no_trace_in_names(net, saver, prefix, tmp_path, assert_f
     assert_filters_of(extract(tmp_path / f"net{suffix}"), net, graph=False)
 
 
-def test_a_prefix_that_not_all_weights_have_stays(tmp_path):
-    state = {"module.dw.weight": torch.ones(4, 1, 3, 3), "other.weight": torch.ones(4, 1, 3, 3)}
-    assert [layer.name for layer in extract(state).layers] == ["module.dw", "other"]
+@pytest.mark.parametrize("wrapper", ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+def test_wrappers_are_taken_out_wherever_they_stand(wrapper):
+    state = {f"{wrapper}.a.{wrapper}.dw.weight": torch.ones(4, 1, 3, 3), "other.weight": torch.ones(4, 1, 3, 3)}
+    assert [layer.name for layer in extract(state).layers] == ["a.dw", "other"]
+
+
+def test_names_that_would_become_equal_stay():
+    state = {"a.module.dw.weight": torch.ones(4, 1, 3, 3), "a.dw.weight": torch.ones(4, 1, 5, 5)}
+    assert [layer.name for layer in extract(state).layers] == ["a.module.dw", "a.dw"]
 
 
 def test_a_counter_beside_the_weights_does_not_keep_the_prefix(net, assert_filters_of):

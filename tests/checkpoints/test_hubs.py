@@ -300,3 +300,21 @@ def test_an_onnx_model_of_a_hub_is_no_state_dict(cache, tmp_path):
     chosen = sk.assign_keys(extract("hf:someone/onnx"))
     with pytest.raises(CheckpointError, match=r"holds model\.onnx, which is no state dict"):
         sk.write_replaced("hf:someone/onnx", chosen, tmp_path / "new.pth")
+
+
+@pytest.mark.parametrize("source", [f"timm:{NAME}", "hf:someone/their-net"])
+def test_a_hub_that_does_not_answer_is_asked_once(source, cache, monkeypatch):
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    asked = []
+
+    class Session:
+        def head(self, address, timeout):
+            asked.append(timeout)
+            raise OSError("no network")
+
+    monkeypatch.setattr(hub.utils, "get_session", Session)
+    with pytest.raises(CheckpointError, match="can be loaded neither from the local cache nor over the network"):
+        extract(source)
+    assert len(asked) == 1
+    assert asked[0] <= 10
+    assert hub.constants.HF_HUB_OFFLINE is False

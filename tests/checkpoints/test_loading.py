@@ -35,6 +35,25 @@ def test_every_format_and_every_wrapper(prefix, tmp_path):
         assert_loaded(network.module)
 
 
+@pytest.mark.parametrize("prefix", ["model.", "backbone.", "model.module.net."])
+def test_a_prefix_that_all_names_share_is_taken_off(prefix):
+    network = made(2)
+    load_into(network, {prefix + key: value for key, value in SOURCE.items()} | {"n_averaged": torch.tensor(3)})
+    assert_loaded(network)
+
+
+def test_a_network_that_has_the_prefix_itself():
+    network = nn.ModuleDict({"model": made(2)})
+    load_into(network, {f"model.{key}": value for key, value in SOURCE.items()})
+    assert_loaded(network["model"])
+
+
+def test_a_prefix_that_not_all_names_share_is_refused():
+    state = {f"model.{key}": value for key, value in SOURCE.items()} | {"head.weight": torch.ones(2)}
+    with pytest.raises(CheckpointError, match=r"it has .*'model\.0\.weight'.*which the network does not have"):
+        load_into(made(2), state)
+
+
 def test_nested_weights_are_chosen_and_told():
     tree = {"params": made(3).state_dict(), "params_ema": SOURCE}
     network = made(2)

@@ -86,7 +86,9 @@ def test_two_strides_are_noted():
 
 def test_other_depthwise_layers_are_noted(net):
     bank = extract(nn.ModuleDict({"net": net, "time": nn.Conv1d(4, 4, 3, groups=4)}))
-    assert bank.notes == ("left out 'time' (its kernels have one axis, and kernels of two axes are read)",)
+    assert [(one.name, one.reason) for one in bank.left_out] == [
+        ("time", "its kernels have one axis, and kernels of two axes are read")
+    ]
 
 
 def test_computed_weights_are_read_as_they_are_used(net):

@@ -148,7 +148,6 @@ def test_weights_that_are_known_only_when_the_network_runs_are_left_out_and_said
     model = convolution(None, name="w", node="first", stored=stored, extra=[*extra, second])
     bank = extract(save(model, tmp_path))
     assert [layer.name for layer in bank.layers] == ["dw"]
-    assert bank.notes == ("left out 'first' (its weight depends on the input 'x', which has no value in the file)",)
     assert bank.left_out == (
         LeftOut("first", (), "its weight depends on the input 'x', which has no value in the file"),
     )

@@ -141,3 +141,44 @@ def test_a_copy_that_does_not_read_back_is_not_kept(source, tmp_path, monkeypatc
     with pytest.raises(CheckpointError, match=r"layer 'blocks\.0' shares its memory with weights"):
         writing.write_copy(opened, chosen, tmp_path / "new.safetensors")
     assert names_in(tmp_path) == ["net.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["new.pth", "new.onnx", "NEW.PTH", "new.bin"])
+def test_a_name_of_another_format_is_refused(name, source, tmp_path):
+    with pytest.raises(OutputError, match=r"and the copy has the format of the source, safetensors; name it \*\.saf"):
+        sk.write_replaced(source, modelled(source), tmp_path / name, force=True)
+    assert names_in(tmp_path) == ["net.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["new", "new.weights"])
+def test_a_name_of_no_format_is_taken(name, source, tmp_path):
+    sk.write_replaced(source, modelled(source), tmp_path / name)
+    assert sk.extract(tmp_path / name).layers[0].name == "blocks.0"
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_filter_beyond_eight_bits_is_refused_and_not_clipped(dtype, tmp_path):
+    save_file({"dw.weight": torch.rand(4, 1, 3, 3).to(dtype)}, tmp_path / "net.safetensors")
+    bank = sk.extract(tmp_path / "net.safetensors")
+    large = sk.assign_keys(bank.with_filters([1e6 * bank.layers[0].filters]))
+    with pytest.raises(FilterError, match=r"layer 'dw': a filter with the value \S+ cannot be stored as float8"):
+        sk.write_replaced(tmp_path / "net.safetensors", large, tmp_path / "new.safetensors")
+    assert names_in(tmp_path) == ["net.safetensors"]
+
+
+def test_scales_of_blocks_are_no_filters(tmp_path):
+    scales = torch.ones(4, 1, 3, 3).to(torch.float8_e8m0fnu)
+    save_file({"dw.weight": torch.rand(4, 1, 3, 3), "scales.weight": scales}, tmp_path / "net.safetensors")
+    (one,) = sk.extract(tmp_path / "net.safetensors").left_out
+    assert (one.name, "which are scales of blocks" in one.reason) == ("scales", True)
+    sk.write_replaced(
+        tmp_path / "net.safetensors", modelled(tmp_path / "net.safetensors"), tmp_path / "new.safetensors"
+    )
+
+
+def test_what_is_only_read_says_so(source, tmp_path):
+    opened = open_source(source)
+    object.__setattr__(opened, "copying", None)
+    object.__setattr__(opened, "only_read", "such files are only read")
+    with pytest.raises(OutputError, match=r"net\.safetensors: such files are only read$"):
+        writing.check_copy(opened, tmp_path / "new.safetensors")

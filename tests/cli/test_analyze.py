@@ -164,3 +164,21 @@ def test_the_real_networks_are_analysed_whole(shared, tmp_path, file, filters, s
     assert {row["size"]: row["quality"]["filters"] for row in summary["sizes"]} == sizes
     for row in summary["sizes"]:
         assert row["quality"]["median_r2"] > row["quality"]["control_median_r2"]
+
+
+def test_what_is_left_out_is_shown(tmp_path):
+    keys = sk.master_keys()[:, None].float()
+    extra = {f"attention.{number}.mask": torch.ones(8, 1, 3, 3) for number in range(7)}
+    save_file({"dw.weight": keys, "time.weight": torch.ones(8, 1, 9), **extra}, tmp_path / "net.safetensors")
+    result = run("analyze", "net.safetensors", "-o", "out", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "left out: 8 with the shape of a kernel\n" in result.stdout
+    assert "  attention.0.mask (8x1x3x3): its name 'mask' is not that of a weight\n" in result.stdout
+    assert "  and 3 more, listed in report.html\n" in result.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What is left out" in page
+    assert page.count("is not that of a weight</td>") == 7
+    summary = json.loads(run("analyze", "net.safetensors", "-o", "again", "--json", cwd=tmp_path).stdout)
+    assert len(summary["left_out"]) == 8
+    reason = "its kernels have one axis, and kernels of two axes are read"
+    assert summary["left_out"][-1] == {"name": "time", "shape": [8, 1, 9], "reason": reason}

@@ -148,3 +148,20 @@ def test_help_has_examples(tmp_path):
         "Example: scalekeys atlas build 'checkpoints/**/*.pth'" in run("atlas", "build", "--help", cwd=tmp_path).stdout
     )
     assert "Example: scalekeys atlas query atlas/" in run("atlas", "query", "--help", cwd=tmp_path).stdout
+
+
+def test_what_is_left_out_is_a_table(tmp_path):
+    state = {"dw.weight": torch.rand(4, 1, 3, 3), "blur.filt": torch.ones(8, 1, 3, 3)}
+    save_file(state, tmp_path / "net.safetensors")
+    result = run("atlas", "build", "net.safetensors", "-o", "atlas", "--workers", 0, cwd=tmp_path)
+    assert (
+        "left out: 1 tensors or layers of networks (atlas/left_out.parquet)\n  net.safetensors: blur.filt ("
+        in result.stdout
+    )
+    answer = json.loads(query(tmp_path, "select * from left_out", "--json").stdout)
+    row = {"network": "net.safetensors", "name": "blur.filt", "shape": [8, 1, 3, 3]}
+    assert answer == [{**row, "reason": "its name 'filt' is not that of a weight"}]
+    again = run("atlas", "build", "net.safetensors", "-o", "atlas", "--workers", 0, "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["left_out"][0]["name"] == "blur.filt"
+    (tmp_path / "atlas" / "left_out.parquet").unlink()  # as an atlas of before has none
+    assert json.loads(query(tmp_path, "select * from left_out", "--json").stdout) == []

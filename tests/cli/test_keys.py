@@ -227,3 +227,14 @@ def test_a_real_network_has_keys(shared, tmp_path, size, filters):
     assert summary["filters"] - summary["left_out"] == filters
     assert summary["explained"] > 2 * summary["control"]
     assert sum(key["published_correlation"] > 0.9 for key in summary["keys"]) >= 4
+
+
+def test_what_is_not_read_is_shown_with_its_network(tmp_path):
+    for name in ("one", "two"):
+        save_file({"dw.weight": _copies(0, 16), "blur.filt": torch.ones(8, 1, 3, 3)}, tmp_path / f"{name}.safetensors")
+    options = ("one.safetensors", "two.safetensors", "-k", 2, "--restarts", 1, "--no-curve")
+    result = run("keys", *options, "-o", "found", cwd=tmp_path)
+    assert "  two: blur.filt (8x1x3x3): its name 'filt' is not that of a weight\n" in result.stdout
+    assert "What is left out" in (tmp_path / "found" / "report.html").read_text()
+    summary = json.loads(run("keys", *options, "-o", "again", "--json", cwd=tmp_path).stdout)
+    assert [one["name"] for one in summary["not_read"]] == ["one: blur.filt", "two: blur.filt"]

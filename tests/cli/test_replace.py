@@ -164,3 +164,13 @@ def test_the_choices_are_those_of_the_library():
         assert set(get_args(literal)) == set(allowed)
         assert nothing is type(None)
     assert signature(verb).parameters["model"].default == signature(sk.model_filters).parameters["model"].default
+
+
+def test_what_is_left_out_is_shown(folder, call):
+    state = load_file(folder / "net.safetensors") | {"blur.filt": torch.ones(8, 1, 3, 3)}
+    save_file(state, folder / "more.safetensors")
+    code, printed = call("more.safetensors", "-o", "a.safetensors")
+    assert code == 0
+    assert "  blur.filt (8x1x3x3): its name 'filt' is not that of a weight\n" in printed
+    code, printed = call("more.safetensors", "-o", "b.safetensors", "--json")
+    assert json.loads(printed)["left_out"][0]["name"] == "blur.filt"

@@ -15,6 +15,7 @@ from scalekeys.atlas.references import Reference, check_columns, expand
 from scalekeys.atlas.settling import settle
 from scalekeys.atlas.task import Failed, Outcome, Read, Task, Unwritable, analyse, holds
 from scalekeys.errors import OutputError, printable
+from scalekeys.filters import LeftOut
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Summary:
         Sources that were not read, and why.
     analysed, kept : int
         Sources of this run that were looked into, and those that have not changed since an earlier one.
+    left_out : tuple of (str, LeftOut)
+        Sources that were read, and what of each looks like a kernel and was not.
     """
 
     networks: int
@@ -39,11 +42,13 @@ class Summary:
     failures: tuple[tuple[str, str], ...]
     analysed: int
     kept: int
+    left_out: tuple[tuple[str, LeftOut], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         failures = [{"source": source, "reason": reason} for source, reason in self.failures]
-        return {**asdict(self), "failures": failures}
+        left_out = [{"network": source, **asdict(one)} for source, one in self.left_out]
+        return {**asdict(self), "failures": failures, "left_out": left_out}
 
 
 def build(
@@ -175,4 +180,10 @@ def _summary(journal: Journal, *, analysed: int, kept: int) -> Summary:
         for source, entry in journal.entries.items()
         if isinstance(entry.outcome, Failed)
     )
-    return Summary(len(filters), sum(filters.values()), len(read) - len(filters), failures, analysed, kept)
+    left_out = tuple(
+        (source, one)
+        for source, entry in journal.entries.items()
+        if isinstance(entry.outcome, Read)
+        for one in entry.outcome.left_out
+    )
+    return Summary(len(filters), sum(filters.values()), len(read) - len(filters), failures, analysed, kept, left_out)

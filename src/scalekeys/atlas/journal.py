@@ -6,9 +6,9 @@ damaged, is passed over: its source is done again, or taken from the tables of t
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 from zlib import crc32
 
 from scalekeys.atlas.layout import is_content
@@ -16,6 +16,7 @@ from scalekeys.atlas.references import Reference
 from scalekeys.atlas.task import Failed, Read
 from scalekeys.errors import AtlasError
 from scalekeys.files import exists, new_file, parse_json, read_bytes, writing_to
+from scalekeys.filters import LeftOut
 
 T = TypeVar("T")
 
@@ -122,23 +123,36 @@ def _typed(kind: type[T], values: Any) -> T:
     Raises
     ------
     ValueError
-        If one is not, or there are more or fewer values than fields.
+        If one is not, there are others than fields, or a field without a default is missing.
     """
-    hints = get_type_hints(kind)
-    if not isinstance(values, dict) or set(values) != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+    hints, known = get_type_hints(kind), fields(kind)  # type: ignore[arg-type]
+    needed = {field.name for field in known if field.default is MISSING}
+    if not isinstance(values, dict) or not needed <= set(values) <= {field.name for field in known}:
         raise ValueError("there are other values than fields")
-    for name, value in values.items():
-        if not _is(value, hints[name], encodable=name != "source"):
-            raise ValueError(f"{name} is of another type")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    return kind(**{name: _checked(value, hints[name], encodable=name != "source") for name, value in values.items()})
+
+
+def _checked(value: Any, hint: Any, *, encodable: bool) -> Any:
+    """Return a value of JSON as the type of a field wants it.
+
+    Raises
+    ------
+    ValueError
+        If it is not of that type.
+    """
+    if hint == tuple[LeftOut, ...] and isinstance(value, list):
+        return tuple(_typed(LeftOut, one) for one in value)
+    if not _is(value, hint, encodable=encodable):
+        raise ValueError("a value is of another type")
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _is(value: Any, hint: Any, *, encodable: bool) -> bool:
-    """Tell whether a value of JSON is a number, a word, or a list or mapping of words, as the type of a field says."""
+    """Tell whether a value of JSON is a number, a word, or a list or mapping of them, as the type of a field says."""
     if hint is int:
         return type(value) is int and 0 <= value < _MOST
     if hint is str:
         return isinstance(value, str) and not (encodable and any("\ud800" <= sign <= "\udfff" for sign in value))
-    if hint == tuple[str, ...]:
-        return isinstance(value, list) and all(_is(one, str, encodable=True) for one in value)
+    if hint in (tuple[str, ...], tuple[int, ...]):
+        return isinstance(value, list) and all(_is(one, get_args(hint)[0], encodable=True) for one in value)
     return isinstance(value, dict) and all(_is(one, str, encodable=True) for pair in value.items() for one in pair)

@@ -46,6 +46,11 @@ class Layout:
         return self.folder / "failures.parquet"
 
     @property
+    def left_out(self) -> Path:
+        """One row a tensor or layer of a source that looks like a kernel and was not read."""
+        return self.folder / "left_out.parquet"
+
+    @property
     def journal(self) -> Path:
         """What is known of each source, for the next run."""
         return self.folder / "journal.jsonl"

@@ -11,9 +11,9 @@ import pyarrow.dataset as ds
 
 from scalekeys.atlas.layout import Layout, is_content
 from scalekeys.atlas.queries import NAMED
-from scalekeys.atlas.schema import FAILURES, FILTERS, NETWORKS, SCHEMA_VERSION, read_whole, stamp_of
+from scalekeys.atlas.schema import FAILURES, FILTERS, LEFT_OUT, NETWORKS, SCHEMA_VERSION, read_whole, stamp_of
 from scalekeys.errors import AtlasError, ScaleKeysError
-from scalekeys.files import is_file
+from scalekeys.files import exists, is_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,8 +116,8 @@ class Atlas:
         Parameters
         ----------
         query : str
-            One statement of DuckDB's SQL over the tables `filters`, `networks` and `failures`. Other files, the network
-            and the variables of the program are out of its reach.
+            One statement of DuckDB's SQL over the tables `filters`, `networks`, `failures` and `left_out`. Other files,
+            the network and the variables of the program are out of its reach.
 
         Raises
         ------
@@ -174,6 +174,7 @@ def _tables(layout: Layout) -> tuple[dict[str, Any], list[Path]]:
     if layout.seed() is None:
         raise AtlasError(f"{layout.folder}: holds no atlas; `scalekeys atlas build SOURCES -o FOLDER` makes one")
     networks, failures = _table(layout.networks, NETWORKS), _table(layout.failures, FAILURES)
+    left_out = _table(layout.left_out, LEFT_OUT) if exists(layout.left_out) else LEFT_OUT.empty_table()
     contents = networks["content_hash"].unique().to_pylist()
     if not all(map(is_content, contents)):
         raise _damaged(layout.networks, "a content hash is not 64 hexadecimal digits")
@@ -184,7 +185,7 @@ def _tables(layout: Layout) -> tuple[dict[str, Any], list[Path]]:
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     form = ds.ParquetFileFormat(default_fragment_scan_options=options)
     filters = ds.dataset(list(map(str, files)), schema=FILTERS, format=form)
-    return {"filters": filters, "networks": networks, "failures": failures}, files
+    return {"filters": filters, "networks": networks, "failures": failures, "left_out": left_out}, files
 
 
 def _table(path: Path, schema: pa.Schema) -> pa.Table:

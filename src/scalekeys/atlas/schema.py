@@ -66,6 +66,9 @@ NETWORKS = pa.schema(
 )
 """One row a source that was read; columns of metadata follow."""
 
+LEFT_OUT = pa.schema([("network", _WORDS), ("name", _WORDS), ("shape", pa.list_(pa.int64())), ("reason", _WORDS)])
+"""One row a tensor or layer that looks like a kernel and is not read; `network` is the source that holds it."""
+
 FAILURES = pa.schema([("source", _WORDS), ("error", _WORDS), ("reason", _WORDS)])
 """One row a source that was not read; columns of metadata follow."""
 

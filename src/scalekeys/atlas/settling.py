@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.references import Reference
-from scalekeys.atlas.schema import FAILURES, NETWORKS, WRITING, restamped, stamp_of
+from scalekeys.atlas.schema import FAILURES, LEFT_OUT, NETWORKS, WRITING, restamped, stamp_of
 from scalekeys.atlas.task import Failed, Read
 from scalekeys.errors import printable
 from scalekeys.files import new_file, remove_file, writing_to
@@ -36,7 +36,8 @@ def settle(layout: Layout, journal: Journal) -> None:
             for reference, _ in sources:
                 journal.entries[reference.source] = replace(journal.entries[reference.source], outcome=_GONE)
     networks, failures = tables(journal.entries)
-    for table, path in ((networks, layout.networks), (failures, layout.failures)):
+    left_out = left_out_of(journal.entries)
+    for table, path in ((networks, layout.networks), (failures, layout.failures), (left_out, layout.left_out)):
         with new_file(path, force=True) as temporary:
             pq.write_table(table, temporary, **WRITING)
     _put_aside(layout, set(networks["content_hash"].to_pylist()))
@@ -60,6 +61,17 @@ def tables(entries: Mapping[str, Entry]) -> tuple[pa.Table, pa.Table]:
         row = {"duplicate_of": None if first == source else first, "content_hash": outcome.content}
         read.append((position, vars(outcome) | row | {"source": source}))
     return _table(read, NETWORKS, metadata), _table(failed, FAILURES, metadata)
+
+
+def left_out_of(entries: Mapping[str, Entry]) -> pa.Table:
+    """Return the table of what is not read of the sources that were, sorted by source."""
+    rows = [
+        {"network": source, "name": one.name, "shape": list(one.shape), "reason": one.reason}
+        for source, entry in sorted(entries.items())
+        if isinstance(entry.outcome, Read)
+        for one in entry.outcome.left_out
+    ]
+    return pa.Table.from_pylist(rows, schema=LEFT_OUT)
 
 
 def _by_content(entries: Mapping[str, Entry]) -> dict[str, list[tuple[Reference, Read]]]:

@@ -13,6 +13,7 @@ from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamp_of, stamped
 from scalekeys.checkpoints import Checkpoint, open_source
 from scalekeys.errors import CheckpointError, OutputError, ScaleKeysError, one_line
 from scalekeys.files import new_file
+from scalekeys.filters import LeftOut
 from scalekeys.threads import one_thread
 
 
@@ -46,6 +47,7 @@ class Read:
     layers: int
     filters: int
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _analyse(task: Task, checkpoint: Checkpoint) -> Read:
             (layout.unlisted / path.name).replace(path)
     if not holds(path):
         _write(checkpoint, path, task, content)
-    return Read(content, checkpoint.model, layers, filters, checkpoint.remarks)
+    return Read(content, checkpoint.model, layers, filters, checkpoint.notes, checkpoint.left_out)
 
 
 def _write(checkpoint: Checkpoint, path: Path, task: Task, content: str) -> None:

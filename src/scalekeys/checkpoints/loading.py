@@ -1,16 +1,19 @@
 """Weights from a file into a network, all of them and no others."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import nn
 
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo, info_of, listed
-from scalekeys.checkpoints.core.state_dict import wrapper_prefix
+from scalekeys.checkpoints.core.naming import without_wrappers
 from scalekeys.checkpoints.sources.module import unwrapped
 from scalekeys.checkpoints.sources.source import Source, open_source
 from scalekeys.errors import CheckpointError
 
 _COUNTER = ".num_batches_tracked"
+_OF_AVERAGES = frozenset({"n_averaged", "num_updates", "initted", "step", "steps", "decay"})
+"""Single numbers that classes of averaged weights save beside these."""
 
 
 def load_into(module: nn.Module, source: Source, *, weights: str | None = None) -> tuple[str, ...]:
@@ -22,7 +25,8 @@ def load_into(module: nn.Module, source: Source, *, weights: str | None = None) 
         Changed in place, unless an error is raised. Data-parallel and compiled wrappers are looked through.
     source, weights
         As for :func:`scalekeys.extract`: a file or folder, and which of several nested sets of weights to take.
-        Prefixes that wrappers have put before all names are taken off.
+        What wrappers have put into the names is taken out, and a prefix that all names share, as ``model.``, is taken
+        off where the network does not have it.
 
     Returns
     -------
@@ -47,8 +51,7 @@ def load_into(module: nn.Module, source: Source, *, weights: str | None = None) 
     opened = open_source(source, weights=weights)
     network = unwrapped(module)
     state = network.state_dict()
-    prefix = wrapper_prefix(key for key, info in opened.tensors.items() if info.shape)
-    keys = {key.removeprefix(prefix): key for key in opened.tensors}
+    keys = keys_by_name(opened, state)
     wanted = {name: info_of(tensor) for name, tensor in state.items() if name in keys or not name.endswith(_COUNTER)}
     fault = _difference(wanted, {name: opened.tensors[key] for name, key in keys.items()})
     if fault:
@@ -58,6 +61,54 @@ def load_into(module: nn.Module, source: Source, *, weights: str | None = None) 
         )
     network.load_state_dict(state | {name: opened.load(keys[name]) for name in wanted})
     return opened.notes
+
+
+def keys_by_name(opened: Checkpoint, names: Collection[str]) -> dict[str, str]:
+    """Return the keys of a source by the names that a network has for them.
+
+    Parameters
+    ----------
+    opened : Checkpoint
+    names : collection of str
+        Of the tensors of the network.
+
+    Returns
+    -------
+    dict of str to str
+        Of all keys of the network that was chosen: those that the network lacks stand under names of their own.
+
+    Examples
+    --------
+    >>> import torch
+    >>> opened = open_source({"model.module.weight": torch.ones(2, 3), "model.bias": torch.ones(2)})
+    >>> keys_by_name(opened, ["weight", "bias"])
+    {'weight': 'model.module.weight', 'bias': 'model.bias'}
+    """
+    own = {
+        name: key for key, name in without_wrappers(k for k in opened.tensors if k.startswith(opened.prefix)).items()
+    }
+    theirs = {short: name for name, short in without_wrappers(names).items()}
+    shared, best = _shared_prefix(name for name, key in own.items() if opened.tensors[key].shape), ""
+    for cut in range(len(shared) + 1):
+        prefix = "".join(f"{part}." for part in shared[:cut])
+        if _matches(own, prefix, theirs) > _matches(own, best, theirs):
+            best = prefix
+    short = {name.removeprefix(best): key for name, key in own.items()}
+    return {theirs.get(name, name): key for name, key in short.items()}
+
+
+def _shared_prefix(names: Iterable[str]) -> list[str]:
+    """Return the parts at the start of names that all of them share, without their last ones."""
+    shared = []
+    for parts in zip(*(name.split(".")[:-1] for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return shared
+
+
+def _matches(own: Collection[str], prefix: str, theirs: Collection[str]) -> int:
+    return sum(name.startswith(prefix) and name.removeprefix(prefix) in theirs for name in own)
 
 
 def _difference(network: Mapping[str, TensorInfo], file: Mapping[str, TensorInfo]) -> str:

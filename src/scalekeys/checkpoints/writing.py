@@ -11,6 +11,7 @@ from scalekeys.checkpoints.core.arrangement import shape_of_filters
 from scalekeys.checkpoints.core.changes import Change, Copying, cast
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer
 from scalekeys.checkpoints.core.inventory import listed
+from scalekeys.checkpoints.formats.registry import FORMATS, format_of
 from scalekeys.checkpoints.sources.source import Source, open_source
 from scalekeys.errors import CheckpointError, ModelError, OutputError
 from scalekeys.files import check_new_file, check_new_folder, new_files, new_folder
@@ -107,8 +108,10 @@ def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copyin
     """
     copying = opened.copying
     if copying is None:
-        raise OutputError(f"{opened.label}: is a part of a source; give the whole")
+        raise OutputError(f"{opened.label}: {opened.only_read or 'is a part of a source; give the whole'}")
     _refuse_source(path, copying)
+    if copying.files:
+        _refuse_other_format(path, copying)
     if copying.suffixes and path.suffix not in copying.suffixes:
         allowed = listed(copying.suffixes).replace(" and ", " or ")
         named = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
@@ -154,14 +157,17 @@ def _difference(here: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[i
 
 def _changes(opened: Checkpoint, chosen: Replacement) -> Iterator[Change]:
     """Yield what changes in each layer where anything does."""
-    shapes = {
-        layer.name: shape_of_filters(layer.arrangement, opened.tensors[layer.key].shape) for layer in opened.layers
-    }
+    shapes = {layer.name: shape_of_filters(layer.arrangement, opened.info(layer).shape) for layer in opened.layers}
     check_same_layers(shapes, chosen.bank, label=opened.label)
     sources = _sources(opened, chosen.filters)
     for (layer, part), source in zip(chosen.filters.parts(), sources, strict=True):
         channels = chosen.replaced[part].nonzero()[:, 0]
         if len(channels):
+            if source.key in opened.computed:
+                raise CheckpointError(
+                    f"{opened.label}: the weight of layer {layer.name!r} is computed from several tensors, and cannot "
+                    "be replaced in them; leave the layer out, or make its weight a parameter and save the network"
+                )
             info = opened.tensors[source.key]
             dtype: torch.dtype = getattr(torch, info.dtype)
             if opened.load(source.key).layout != torch.strided:
@@ -199,6 +205,21 @@ def _check_written(opened: Checkpoint, changes: Sequence[Change], target: Path, 
 
 def _bytes(weight: Tensor) -> Tensor:
     return weight.to_dense().contiguous().view(torch.uint8)
+
+
+def _refuse_other_format(path: Path, copying: Copying) -> None:
+    """Refuse a name that says another format than the copy will have."""
+    named = [row for row in FORMATS if path.name.lower().endswith(row.suffixes)]
+    if not named:
+        return
+    if copying.is_folder:
+        raise OutputError(f"{path}: is the name of a file, and the source is a folder; name a folder to write")
+    own = format_of(copying.files[0])
+    if own not in named:
+        raise OutputError(
+            f"{path}: is a name for {named[0].name} files, and the copy has the format of the source, {own.name}; "
+            f"name it *{own.suffixes[0] if own.suffixes else copying.files[0].suffix}"
+        )
 
 
 def _refuse_source(path: Path, copying: Copying) -> None:

@@ -49,8 +49,9 @@ def build(
 ) -> None:
     """Fit the filters of many networks, and go on where an earlier run ended.
 
-    Writes OUTPUT/filters/ (one row a filter), networks.parquet and failures.parquet (one row a source). Sources that
-    cannot be read become rows of the latter and stop nothing. Run again after any interruption: it does only what is
+    Writes OUTPUT/filters/ (one row a filter), networks.parquet and failures.parquet (one row a source), and
+    left_out.parquet (what looks like a kernel and is not read). Sources that cannot be read become rows of
+    failures.parquet and stop nothing. Run again after any interruption: it does only what is
     missing.
     """
     from scalekeys.cli.atlas_tables import check_networks, print_summary
@@ -81,7 +82,7 @@ def query(
         str,
         typer.Argument(
             metavar="QUERY",
-            help="SQL over the tables filters, networks and failures, or a name: scales-by-depth, "
+            help="SQL over the tables filters, networks, failures and left_out, or a name: scales-by-depth, "
             "family-mix-by-stride, r2-by-kernel-size, outliers.",
             show_default=False,
         ),

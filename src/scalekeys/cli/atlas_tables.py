@@ -50,6 +50,11 @@ def print_summary(summary: "Summary", folder: Path) -> None:
         console.print(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})", soft_wrap=True)
         for _, reason in summary.failures[:_MOST_FAILURES]:
             console.print(f"  {reason}", soft_wrap=True)
+    if summary.left_out:
+        path = folder / "left_out.parquet"
+        console.print(f"left out: {len(summary.left_out)} tensors or layers of networks ({path})", soft_wrap=True)
+        for source, one in summary.left_out[:_MOST_FAILURES]:
+            console.print(f"  {source}: {one.name} ({one.reason})", soft_wrap=True)
     console.print(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"', soft_wrap=True)
 
 

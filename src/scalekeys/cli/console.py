@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from scalekeys.cli.cells import Terminal, bold, decimal, percentage, plain_table
+from scalekeys.cli.left_out import print_notes
 from scalekeys.errors import printable
 from scalekeys.report.summary import FamilySummary, Quality, Summary
 
@@ -45,8 +46,7 @@ def working() -> Iterator[Callable[..., Callable[[int], None]]]:
 def print_summary(summary: Summary, folder: Path) -> None:
     """Print what was found, and where the report is."""
     console = Terminal()
-    for note in summary.notes:
-        console.print(f"note: {note}")
+    print_notes(console, summary.notes, summary.left_out, more="in report.html")
     quality = summary.quality
     dead = f" ({summary.dead} dead)" if summary.dead else ""
     layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.table import Table
 
 from scalekeys.cli.cells import Terminal, bold, decimal, percentage, plain_table
+from scalekeys.cli.left_out import print_notes
 from scalekeys.report.keys import KeysSummary
 
 _FILES = {"report": "report.html", "keys": "keys.npy, keys.csv", "members": "members.parquet"}
@@ -13,8 +14,7 @@ _FILES = {"report": "report.html", "keys": "keys.npy, keys.csv", "members": "mem
 def print_keys(summary: KeysSummary, folder: Path) -> None:
     """Print the keys, what they explain and cover, the recommended number, and where the files are."""
     console = Terminal()
-    for note in summary.notes:
-        console.print(f"note: {note}")
+    print_notes(console, summary.notes, summary.not_read, more="in report.html")
     negligible = f", {summary.negligible} of all are negligible" if summary.negligible else ""
     left_out = f" ({summary.left_out} left out{negligible})" if summary.left_out else ""
     console.print(

@@ -8,6 +8,7 @@ from typing import Any
 from scalekeys.checkpoints import check_copy, open_source, write_copy
 from scalekeys.cli.analysis import Step
 from scalekeys.cli.cells import Terminal, bold, decimal, percentage, plain_table
+from scalekeys.cli.left_out import print_notes
 from scalekeys.filters import Replacement, replacement
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting.spec import Criterion, Scales
@@ -65,6 +66,7 @@ class Outcome:
             "numbers": self.numbers,
             "models": self.chosen.to_pandas().to_dict("records"),
             "notes": list(self.notes),
+            "left_out": [asdict(one) for one in self.chosen.bank.left_out],
         }
 
 
@@ -86,8 +88,7 @@ def replace_filters(
 def print_outcome(outcome: Outcome) -> None:
     """Print what the filters are now, what that is like, and how many numbers it takes."""
     console, chosen = Terminal(), outcome.chosen
-    for note in outcome.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+    print_notes(console, outcome.notes, chosen.bank.left_out, more="by --json")
     layers = "1 layer" if len(chosen.bank.layers) == 1 else f"{len(chosen.bank.layers)} layers"
     console.print(
         bold(chosen.bank.model) + f": {int(chosen.replaced.sum())} of {len(chosen.bank)} depthwise filters "

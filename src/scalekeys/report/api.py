@@ -76,6 +76,7 @@ def write_report(fit: Fit, control: Fit, path: Path | str, *, force: bool = Fals
 
 
 def _render(analysis: Analysis) -> str:
+    from scalekeys.report.left_out import left_out_section
     from scalekeys.report.page import render_page
     from scalekeys.report.sections import SECTIONS, WITHOUT_FIT, header
 
@@ -83,6 +84,6 @@ def _render(analysis: Analysis) -> str:
     return render_page(
         f"{analysis.summary.model} · receptive fields",
         header(analysis),
-        [section(analysis) for section in sections],
+        [*(section(analysis) for section in sections), *left_out_section(analysis.summary.left_out)],
         version=scalekeys.__version__,
     )

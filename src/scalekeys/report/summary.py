@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from scalekeys.filters import LeftOut
 from scalekeys.fitting import Fit
 
 
@@ -91,6 +92,7 @@ class Summary:
     dead: int
     strongest: float | None
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers, ready for JSON."""
@@ -136,6 +138,7 @@ def summarize(fit: Fit, control: Fit) -> Summary:
         dead=int(fit.dead.sum()),
         strongest=_number(fit.strongest),
         notes=fit.bank.notes,
+        left_out=fit.bank.left_out,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import open_source
-from scalekeys.checkpoints.core.state_dict import wrapper_prefix
+from scalekeys.checkpoints.loading import keys_by_name
 from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT
 from scalekeys.checkpoints.sources.hubs import create_timm
 from scalekeys.errors import CheckpointError, RecipeError
@@ -107,9 +107,8 @@ def load_weights(network: nn.Module, path: Path, weights: str | None = None) -> 
     if (path / TRAINED).is_file():
         path = path / TRAINED
     source = open_source(path, weights=weights)
-    prefix = wrapper_prefix(key for key, info in source.tensors.items() if info.shape)
-    keys = {key.removeprefix(prefix): key for key in source.tensors}
     wanted, blocks = network.state_dict(), block_names(network)
+    keys = keys_by_name(source, wanted)
     fitting, missing = {}, []
     for name, value in wanted.items():
         key = keys.get(name)

@@ -45,8 +45,10 @@ class Change:
     arrangement: Arrangement = one_input_channel
 
     def apply_to(self, weight: Tensor) -> None:
-        """Put the filters into a weight in memory."""
-        self.arrangement(weight)[self.channels.to(weight.device)] = self.filters.to(weight)
+        """Put the filters into a weight in memory, bit by bit, as types of few bits know no other way."""
+        integer = _INTEGERS[weight.itemsize]
+        filters = self.filters.to(weight).view(integer)
+        self.arrangement(weight.view(integer))[self.channels.to(weight.device)] = filters
 
 
 Write: TypeAlias = Callable[[Sequence[Change], Path], tuple[str, ...]]
@@ -89,8 +91,8 @@ def cast(filters: FilterStack, dtype: torch.dtype, *, layer: str) -> Tensor:
     tensor([[[0.3333]]], dtype=torch.float16)
     """
     rounded = filters.detach().cpu().to(dtype)
-    if not bool(rounded.to(filters.dtype).isfinite().all()):
-        largest = float(filters.abs().max())
+    largest = float(filters.abs().max())
+    if not (bool(rounded.to(filters.dtype).isfinite().all()) and largest <= torch.finfo(dtype).max):
         raise FilterError(
             f"layer {layer!r}: a filter with the value {largest:.3g} cannot be stored as {_name(dtype)}; "
             "keep this layer, or convert the weights to float32"

@@ -6,7 +6,7 @@ layer keeps the key of its tensor, which together with `entry` says where in the
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import torch
@@ -86,7 +86,13 @@ class Checkpoint:
     left_out : tuple of LeftOut
         What has the shape of a kernel, or is a convolution, and is not read, each with the reason.
     copying : Copying or None
-        How to copy the source with changes; None for a part of a source.
+        How to copy the source with changes; None for a part of a source, and for a format that is only read.
+    only_read : str
+        Why the source cannot be copied with changes, as a clause on the source; empty where it can be.
+    computed : mapping of str to TensorInfo
+        Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows.
+    prefix : str
+        What stands before the keys of the network where `tensors` has those of copies of it too.
     """
 
     label: str
@@ -98,6 +104,9 @@ class Checkpoint:
     entry: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     copying: Copying | None = None
+    only_read: str = ""
+    computed: Mapping[str, TensorInfo] = field(default_factory=dict)
+    prefix: str = ""
 
     def bank(self) -> FilterBank:
         """Load the depthwise filters, and nothing else.
@@ -107,7 +116,7 @@ class Checkpoint:
         CheckpointError
             If there are none, or their values are not floating-point numbers, missing or damaged.
         """
-        return FilterBank(tuple(self.stream()), model=self.model, notes=self.remarks, left_out=self.left_out)
+        return FilterBank(tuple(self.stream()), model=self.model, notes=self.notes, left_out=self.left_out)
 
     def stream(self) -> Iterator[LayerFilters]:
         """Load the depthwise filters layer by layer, for networks that need not be in memory as a whole.
@@ -122,16 +131,16 @@ class Checkpoint:
         for depth, layer in enumerate(self.layers):
             yield self._read(layer, depth)
 
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """The notes, and a sentence on what is left out, if there is anything."""
-        return (*self.notes, f"left out {said_of(self.left_out)}") if self.left_out else self.notes
+    def info(self, layer: DepthwiseLayer) -> TensorInfo:
+        """Return shape and type of the weight of a layer."""
+        return self.computed[layer.key] if layer.key in self.computed else self.tensors[layer.key]
 
     def _instead(self) -> str:
         return f"left out: {said_of(self.left_out)}" if self.left_out else what_it_holds(self.tensors)
 
     def _read(self, layer: DepthwiseLayer, depth: int) -> LayerFilters:
-        dtype, values = self.tensors[layer.key].dtype, prod(self.tensors[layer.key].shape)
+        info = self.info(layer)
+        dtype, values = info.dtype, prod(info.shape)
         if values > _MOST_VALUES:  # a few bytes can claim any shape, by a stride of zero or sparsely
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} claims {values} values, which no network has; do not trust it"

@@ -26,6 +26,10 @@ def info_of(tensor: Tensor) -> TensorInfo:
     >>> info_of(torch.zeros(2, 3))
     TensorInfo(shape=(2, 3), dtype='float32')
     """
+    if tensor.is_nested:  # which has no shape
+        return TensorInfo((), "nested")
+    if type(tensor).__name__ == "DTensor":
+        return TensorInfo(tuple(tensor.shape), "DTensor")
     return TensorInfo(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
 
 
@@ -37,7 +41,7 @@ def is_floating(dtype: str) -> bool:
     >>> is_floating("bfloat16"), is_floating("float8_e4m3fn"), is_floating("int8"), is_floating("float4_e2m1fn_x2")
     (True, True, False, False)
     """
-    return dtype.startswith(_FLOATING)
+    return dtype.startswith(_FLOATING) and not dtype.startswith("float8_e8m0")  # which has no sign and no zero
 
 
 def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:

@@ -2,10 +2,12 @@
 
 Training code saves more than weights, under names of its own. Exponential moving averages come first, as they are what
 their authors evaluate; then the customary names. What has no known name is taken as a part of one network and joined
-with dots. The states of optimisers hold tensors of the shapes of weights, and are never taken for them.
+with dots, unless the names are those of copies, of which the best epoch is read before the last. The states of
+optimisers hold tensors of the shapes of weights, and are never taken for them.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -13,8 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scalekeys.checkpoints.core.copies import find_copies, preferred
+from scalekeys.checkpoints.core.finding import shapes_of_kernels
 from scalekeys.checkpoints.core.inventory import TensorInfo, info_of, listed
-from scalekeys.checkpoints.core.state_dict import holds_depthwise
+from scalekeys.checkpoints.core.naming import is_of_training
+from scalekeys.checkpoints.core.state_dict import said_of_choice
 from scalekeys.errors import CheckpointError
 
 AVERAGED = (
@@ -33,26 +38,50 @@ _RANKS = {name: rank for rank, name in enumerate(AVERAGED + CUSTOMARY)}
 _UNKNOWN = len(_RANKS)
 _DEEPEST = 12
 
+_OF_TRAINING = r"(?:opt|optim|optimi[sz]er|sched|scheduler)s?"
+_TRAINING = re.compile(rf"(?:lr_?)?{_OF_TRAINING}(?:_?(?:states?|dict|[gd]|\d))*", re.IGNORECASE)
+_LIKE_TRAINING = re.compile(rf"(?:^|[._]){_OF_TRAINING}(?:$|[._])", re.IGNORECASE)
+_AVERAGE_OF_MMENGINE = "which holds the averages in files of mmengine"
+_KERNEL_AXES = 3
+_MOST_PARTS = 10_000
+
 Tree: TypeAlias = Mapping[Any, Any]
 Path: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One set of weights in a nested dict: where it stands, its tensors by name, and the dicts it was joined from."""
+    """One set of weights in a nested dict.
+
+    Parameters
+    ----------
+    path : tuple of str
+        Where it stands.
+    tensors : mapping of str to Tensor
+        By name.
+    parts : tuple of str
+        The dicts that it was joined from.
+    copy : str
+        What stands before the names where the dict holds several copies of one network.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
     parts: Path = ()
+    copy: str = ""
 
     @property
     def name(self) -> str:
         """The path with dots; empty at the top."""
-        return ".".join(self.path)
+        return ".".join(filter(None, (*self.path, self.copy)))
 
     def info(self) -> dict[str, TensorInfo]:
         """Shapes and types of the tensors."""
         return {key: info_of(tensor) for key, tensor in self.tensors.items()}
+
+    def kernels(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of what may be a depthwise weight."""
+        return shapes_of_kernels(self.info())
 
 
 def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "file") -> tuple[Entry, tuple[str, ...]]:
@@ -91,26 +120,44 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
     options = everything if weights is None else _named(tree, weights, everything, label, noun)
     if not options:
         raise CheckpointError(f"{label}: holds no tensors by name, only {_kinds(tree)}")
-    best = next((option for option in options if holds_depthwise(option.info())), options[0])
+    best = next((option for option in options if option.kernels()), options[0])
     parts = [repr(".".join((*best.path, part))) for part in best.parts]
     joined = (f"joined the parts {listed(parts, limit=4)} (choose one with --weights)",) if parts else ()
-    if not best.path:
+    if not best.name:
         return best, joined
-    others = [repr(option.name) for option in everything if option.path and option.path != best.path]
-    also = f"; the {noun} also holds {listed(others)} (choose with --weights)" if others else ""
-    return best, (f"read {best.name!r}{also}", *joined)
+    others = [option.name for option in everything if option.name and option.name != best.name]
+    said = said_of_choice(best.name, others, noun)
+    if _is_of_mmengine(tree) and best.path[:1] == ("state_dict",):
+        said = said.replace(repr(best.name), f"{best.name!r}, {_AVERAGE_OF_MMENGINE}", 1)
+    return best, (said, *joined)
 
 
 def entries(tree: Tree) -> list[Entry]:
     """Return every set of weights in a nested dict, the preferred one first."""
     found = list(_walk(tree, (), set()))
-    return sorted(found, key=lambda entry: not any(name.lower() in AVERAGED for name in entry.path))
+    swapped = _is_of_mmengine(tree)
+    return sorted(found, key=lambda entry: -1 if swapped and entry.path[0] == "state_dict" else _later(entry))
+
+
+def _later(entry: Entry) -> int:
+    """Return what orders sets of weights: averages, others, and what is named as the state of a training."""
+    if any(name.lower() in AVERAGED for name in entry.path):
+        return 0
+    return 2 if any(map(_LIKE_TRAINING.search, entry.path)) else 1
+
+
+def _is_of_mmengine(tree: Tree) -> bool:
+    """Tell whether a file is of mmengine, whose average of weights changes places with these where it is saved."""
+    meta = tree.get("meta")
+    made_by = "message_hub" in tree or (isinstance(meta, Mapping) and "mmengine_version" in meta)
+    return made_by and isinstance(tree.get("state_dict"), Mapping) and isinstance(tree.get("ema_state_dict"), Mapping)
 
 
 def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
     """Yield the sets below `tree`: those of known names in their order, then the others.
 
-    Nested dicts of unknown names are alternatives beside a known name, and parts of one network without.
+    Nested dicts of unknown names are alternatives beside a known name or where they are copies of one network, and
+    parts of one network else.
     """
     if id(tree) in seen or len(path) > _DEEPEST:
         return
@@ -124,15 +171,50 @@ def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
     ]
     yield from known
     tensors = dict(_tensors(tree))
+    late = [name for name in nested if _rank(name) == _UNKNOWN and _LIKE_TRAINING.search(name)]
     parts = {name: dict(_joined(nested[name], set(seen))) for name in nested if _rank(name) == _UNKNOWN}
-    filled = [name for name, part in parts.items() if _has_weights(part)]
+    filled = [name for name, part in parts.items() if _has_weights(part) and name not in late]
     if known or (len(filled) == 1 and not _has_weights(tensors)):
-        for name in filled:
-            yield from _walk(nested[name], (*path, name), seen)
+        apart = filled
     else:
-        tensors |= {f"{name}.{key}": tensor for name in filled for key, tensor in parts[name].items()}
+        apart = [] if _has_weights(tensors) else _copies(nested, parts, filled)
+        tensors |= {f"{name}.{key}": tensor for name in filled if not apart for key, tensor in parts[name].items()}
+    for name in apart:
+        yield from _walk(nested[name], (*path, name), seen)
     if _has_weights(tensors):
-        yield Entry(path, tensors, () if known else tuple(filled))
+        yield from _each_copy(Entry(path, tensors, () if known or apart else tuple(filled)))
+    for name in late:
+        if Entry(path, parts[name]).kernels():
+            yield from _walk(nested[name], (*path, name), seen)
+
+
+def _copies(nested: Mapping[str, Tree], parts: Mapping[str, Mapping[str, Tensor]], filled: Sequence[str]) -> list[str]:
+    """Return names of dicts, the preferred first, where all of them are copies of one network.
+
+    Numbers count layers where a network is saved as a tree, and networks where each of these is a flat dict.
+    """
+    kernels = [Entry((), parts[name]).kernels() for name in filled]
+    if len(filled) < 2 or not kernels[0] or any(one != kernels[0] for one in kernels):
+        return []
+    if all(name.isdecimal() for name in filled):
+        flat = all(any("." in key for key, _ in _tensors(nested[name])) for name in filled)
+        return sorted(filled, key=int, reverse=True) if flat else []
+    ordered = preferred(filled)
+    return ordered if len(ordered) == len(filled) else []
+
+
+def _each_copy(entry: Entry) -> Iterator[Entry]:
+    """Yield a set of weights, or each of the copies of one network in it."""
+    copies = find_copies(entry.kernels())
+    for copy in copies:
+        others = tuple(f"{other}." for other in copies if other != copy)
+        tensors = {key: tensor for key, tensor in entry.tensors.items() if not key.startswith(others)}
+        beside = {key: info_of(tensor) for key, tensor in tensors.items() if not key.startswith(f"{copy}.")}
+        if not shapes_of_kernels(beside):
+            tensors = {key: tensor for key, tensor in tensors.items() if key not in beside}
+        yield replace(entry, tensors=tensors, copy=copy, parts=())
+    if not copies:
+        yield entry
 
 
 def _rank(name: str) -> int:
@@ -151,22 +233,41 @@ def _joined(tree: Tree, seen: set[int], level: int = 0) -> Iterator[tuple[str, T
 
 
 def _items(tree: Tree) -> Iterator[tuple[str, Any]]:
-    """Yield what can be a part of a network: named by a string, and nothing of an optimiser."""
+    """Yield what can be a part of a network, by name: nothing of an optimiser, lists as dicts of numbers."""
     for name, value in tree.items():
-        if isinstance(name, str) and not (isinstance(value, Mapping) and _is_of_training(name, value)):
+        if not isinstance(name, str | int) or is_of_training(str(name)):
+            continue
+        value = _as_tree(value)
+        if isinstance(value, Mapping) and not ("param_groups" in value or _TRAINING.fullmatch(str(name))):
+            yield str(name), value
+        elif isinstance(name, str) and not isinstance(value, Mapping):
             yield name, value
 
 
-def _is_of_training(name: str, value: Tree) -> bool:
-    return "optim" in name.lower() or "sched" in name.lower() or "param_groups" in value
+def _as_tree(value: Any) -> Any:
+    """Turn a list of tensors or of dicts into a dict."""
+    if isinstance(value, list | tuple) and len(value) <= _MOST_PARTS and any(map(_may_hold_kernels, value)):
+        return {str(position): one for position, one in enumerate(value)}
+    return value
+
+
+def _may_hold_kernels(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, Tensor | np.ndarray) and value.ndim >= _KERNEL_AXES)
 
 
 def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor]]:
     for name, value in _items(tree):
         if isinstance(value, Tensor):
             yield name, value
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            yield name, torch.from_numpy(np.ascontiguousarray(value))
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
+            yield name, _from_array(value)
+
+
+def _from_array(array: np.ndarray) -> Tensor:
+    """Turn an array into a tensor, from any order of bytes and the floating-point type that torch does not have."""
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(float).itemsize
+    native = array.astype(float if wide else array.dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(np.ascontiguousarray(native) if native.ndim else native.copy())
 
 
 def _has_weights(tensors: Mapping[str, Tensor]) -> bool:
@@ -181,13 +282,22 @@ def _named(tree: Tree, weights: str, everything: list[Entry], label: str, noun: 
         return [replace(entry, path=(*start, *entry.path)) for entry in inside]
     if ending := [entry for entry in everything if f".{entry.name}".endswith(f".{weights}")]:
         return ending
-    names = [entry.name for entry in everything if entry.path]
+    if inside := [entry for whole in everything for entry in _part_of(whole, f"{weights}.")]:
+        return inside
+    names = [entry.name for entry in everything if entry.name]
     names += [
         name for name, value in _items(tree) if isinstance(value, Mapping) and name not in names and entries(value)
     ]
     if not names:
         raise CheckpointError(f"{label}: holds one set of weights and no {weights!r}; leave --weights out")
     raise CheckpointError(f"{label}: holds no weights {weights!r}; the {noun} has {listed([repr(n) for n in names])}")
+
+
+def _part_of(entry: Entry, prefix: str) -> Iterator[Entry]:
+    """Yield what has names that start so, if anything has."""
+    tensors = {key: tensor for key, tensor in entry.tensors.items() if key.startswith(prefix)}
+    if tensors and len(prefix) > 1:
+        yield replace(entry, tensors=tensors, copy=prefix.removesuffix("."), parts=())
 
 
 def _path_of(tree: Tree, weights: str) -> Path:

@@ -1,27 +1,25 @@
-"""State dicts: which tensors are depthwise weights, and what their layers are called."""
+"""State dicts: from a flat dict of tensors to a checkpoint with its layers."""
 
-from collections.abc import Callable, Iterable, Mapping
-from math import prod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, is_depthwise_shape
-from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.arrangement import one_input_channel, sparse_columns
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, refuse_choice
+from scalekeys.checkpoints.core.computed import Computed, find_computed
+from scalekeys.checkpoints.core.copies import find_copies, flattened, look_alike
+from scalekeys.checkpoints.core.finding import Found, find_kernels, shapes_of_kernels
+from scalekeys.checkpoints.core.first_layer import ORDINARY, judge_first, said_of_first
+from scalekeys.checkpoints.core.inventory import TensorInfo, listed
+from scalekeys.checkpoints.core.naming import layer_names, names_a_weight
 from scalekeys.checkpoints.core.ordering import network_order
+from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut
 
-_WRAPPERS = ("module.", "_orig_mod.")
-OTHER_AXES = {
-    3: "its kernels have one axis, and kernels of two axes are read",
-    5: "its kernels have three axes, and kernels of two axes are read",
-}
-"""Why a weight with that many axes is left out."""
-_REPARAMETRISED = (
-    ".weight_v",
-    ".weight_orig",
-    ".parametrizations.weight.original",
-    ".parametrizations.weight.original1",
-)
+_Any = TypeVar("_Any")
+_FEW_TENSORS = 4  # as many has a copy of a network at least
 
 
 def from_state_dict(
@@ -33,75 +31,209 @@ def from_state_dict(
     in_network_order: bool = True,
     notes: tuple[str, ...] = (),
     entry: tuple[str, ...] = (),
+    weights: str | None = None,
 ) -> Checkpoint:
     """Find the depthwise layers of a flat dict of tensors by their shapes.
 
-    Without a graph a depthwise weight is a 4-D one of shape (C, 1, rows, cols) with C > 1 and more than one pixel. A
-    dense convolution of a one-channel image and a transposed convolution can have that shape too and are read as well.
-    Where any key is called a weight, tensors that are not (fixed blur kernels, masks) are left alone.
+    Without a graph a depthwise weight is a 4-D one of shape (C, 1, rows, cols) with C > 1 and more than one pixel, or
+    one of shape (rows * cols, C) as sparse convolutions have it. A transposed convolution can have that shape too and
+    is read as well. Weights that a module computes are computed where all parts of them are there. What has the shape
+    of a kernel and is not read is in :attr:`Checkpoint.left_out`.
 
     Parameters
     ----------
     in_network_order : bool
         Whether the keys stand in the order of the network; if not they are sorted by :func:`network_order`.
+    weights : str, optional
+        Which of several copies of the network to read, by the name before theirs.
+
+    Raises
+    ------
+    CheckpointError
+        If `weights` names none.
     """
-    names = layer_names(tensors)
-    keys = [key for key in weight_keys(tensors) if is_depthwise_shape(tensors[key].shape)]
+    choice = choose_copy(tensors, weights, label=label)
+    own, averages = choice.of(tensors), set(averages_of(tensors))
+    computed = find_computed(own)
+    visible = _with_computed({key: info for key, info in own.items() if key not in averages}, computed)
+
+    def load_any(key: str) -> Tensor:
+        return computed[key].value(load) if key in computed else load(key)
+
+    names = layer_names(visible)
     if not in_network_order:
-        keys.sort(key=lambda key: network_order(names[key]))
-    layers = tuple(DepthwiseLayer(names[key], key) for key in keys)
-    left_out = tuple(_left_out(names, tensors))
-    return Checkpoint(label, model, tensors, layers, load, notes=notes, entry=entry, left_out=left_out)
+        visible = dict(sorted(visible.items(), key=lambda item: network_order(names[item[0]])))
+    layers, left_out, doubts = _judged(find_kernels(visible, load_any), names, visible)
+    return Checkpoint(
+        label,
+        model,
+        tensors,
+        layers,
+        load_any,
+        notes=(*notes, *choice.notes, *doubts),
+        entry=entry,
+        left_out=left_out,
+        computed={key: weight.info for key, weight in computed.items()},
+        prefix=choice.prefix,
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of several copies of a network are read.
+
+    Parameters
+    ----------
+    prefix : str
+        What stands before the names of the chosen one, with a dot; empty where all tensors are of one network.
+    others : tuple of str
+        What stands before those of the others; empty where a part of a network is chosen.
+    notes : tuple of str
+    """
+
+    prefix: str = ""
+    others: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def of(self, tensors: Mapping[str, _Any]) -> dict[str, _Any]:
+        """Return the chosen tensors, and those that stand beside all copies."""
+        if self.prefix and not self.others:
+            return {key: value for key, value in tensors.items() if key.startswith(self.prefix)}
+        return {key: value for key, value in tensors.items() if not key.startswith(self.others or "\0")}
 
 
 def weight_keys(keys: Iterable[str]) -> list[str]:
-    """Return the keys that name a weight, or all keys where none does; never a part of a computed weight.
+    """Return the keys that name a weight, or all keys where none does.
 
     Examples
     --------
     >>> weight_keys(["dw.weight", "dw.bias", "blur.filt"]), weight_keys(["mine"])
     (['dw.weight'], ['mine'])
     """
-    plain = [key for key in keys if not key.endswith(_REPARAMETRISED)]
-    return [key for key in plain if key == "weight" or key.endswith(".weight")] or plain
+    every = list(keys)
+    return [key for key in every if names_a_weight(key)] or every
 
 
 def holds_depthwise(tensors: Mapping[str, TensorInfo]) -> bool:
     """Tell whether any weight has the shape of a depthwise one."""
-    return any(is_depthwise_shape(tensors[key].shape) for key in weight_keys(tensors))
+    return bool(shapes_of_kernels(tensors))
 
 
-def layer_names(tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
-    """Name the layer of each tensor: without ``.weight``, and without the prefixes that wrappers put before all.
+def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label: str, noun: str = "file") -> Choice:
+    """Choose one of several copies of a network in a flat dict.
 
-    Examples
-    --------
-    >>> layer_names({"module.stem.weight": TensorInfo((8, 1, 3, 3), "float32")})
-    {'module.stem.weight': 'stem'}
-    """
-    prefix = wrapper_prefix(key for key, info in tensors.items() if info.shape)
-    return {key: key.removeprefix(prefix).removesuffix(".weight") for key in tensors}
+    Parameters
+    ----------
+    weights : str, optional
+        What stands before the names of the copy, or of any part of the network.
 
-
-def wrapper_prefix(keys: Iterable[str]) -> str:
-    """Return the prefix that data-parallel and compiled wrappers have put before every key.
+    Raises
+    ------
+    CheckpointError
+        If `weights` is given and stands before no names.
 
     Examples
     --------
-    >>> wrapper_prefix(["module._orig_mod.a.weight", "module._orig_mod.b.weight"]), wrapper_prefix(["module.a", "b"])
-    ('module._orig_mod.', '')
+    >>> infos = {f"{name}.dw.weight": TensorInfo((8, 1, 3, 3), "float32") for name in ("model", "ema_model")}
+    >>> choose_copy(infos, None, label="net").notes
+    ("read 'ema_model'; the file also holds 'model' (choose with --weights)",)
     """
-    rest, prefix = list(keys), ""
-    while rest and (wrapper := next((w for w in _WRAPPERS if all(key.startswith(w) for key in rest)), None)):
-        rest = [key.removeprefix(wrapper) for key in rest]
-        prefix += wrapper
-    return prefix
+    kernels = shapes_of_kernels(tensors)
+    copies = find_copies(kernels)
+    if weights is None and not copies:
+        return Choice(notes=_said_of_others(tensors, kernels))
+    if weights is not None:
+        ending = [name for name in copies or _parts_above(tensors) if f".{name}".endswith(f".{weights}")]
+        if not ending and not copies:
+            refuse_choice(label, weights)
+        if not ending:
+            known = listed([repr(name) for name in copies])
+            raise CheckpointError(f"{label}: holds no weights {weights!r}; the {noun} has {known}")
+        name = ending[0]
+    else:
+        name = copies[0]
+    others = tuple(other for other in copies if other != name)
+    return Choice(f"{name}.", tuple(f"{other}." for other in others), (said_of_choice(name, others, noun),))
 
 
-def _left_out(names: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> Iterable[LeftOut]:
-    for key, info in tensors.items():
-        if key.endswith(_REPARAMETRISED) and is_depthwise_shape(info.shape):
-            yield LeftOut(key, info.shape, "it is a part of a computed weight; give the module itself")
-        reason = OTHER_AXES.get(len(info.shape))
-        if reason and key.endswith(".weight") and info.shape[0] > 1 == info.shape[1] and prod(info.shape[2:]) > 1:
-            yield LeftOut(names[key], info.shape, reason)
+def said_of_choice(name: str, others: Sequence[str], noun: str) -> str:
+    """Say which weights are read, and what others there are.
+
+    Examples
+    --------
+    >>> said_of_choice("ema", ["model"], "file")
+    "read 'ema'; the file also holds 'model' (choose with --weights)"
+    """
+    also = f"; the {noun} also holds {listed([repr(other) for other in others])} (choose with --weights)"
+    return f"read {name!r}{also if others else ''}"
+
+
+def _parts_above(tensors: Mapping[str, TensorInfo]) -> list[str]:
+    """Return every name that stands before those of several tensors, shortest first."""
+    parts = [key.split(".") for key in tensors]
+    above = {".".join(part[:cut]): cut for part in parts for cut in range(1, len(part) - 1)}
+    return sorted(above, key=lambda name: above[name])
+
+
+def _said_of_others(tensors: Mapping[str, TensorInfo], kernels: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """Say what else may be a copy of the network that is read."""
+    notes = []
+    if averages := averages_of(tensors):
+        notes.append(
+            f"{len(averages)} averages are called as other tensors, without dots ({averages[0]!r}), and are not read"
+        )
+    alike = look_alike(kernels)
+    all_of_it = {key.partition(".")[0] for key, info in tensors.items() if info.shape} == set(alike)
+    numbered = any(letter.isdecimal() for name in alike for letter in name)
+    if alike and all_of_it and not numbered and len(tensors) >= _FEW_TENSORS * len(alike):
+        parts = listed([repr(name) for name in alike], limit=4)
+        notes.append(
+            f"{parts} hold kernels of the same names and shapes and all of them are read; where they are copies of one "
+            "network choose one with --weights"
+        )
+    return tuple(notes)
+
+
+def averages_of(tensors: Mapping[str, TensorInfo]) -> list[str]:
+    """Return the keys of averages that have the names of other tensors without dots."""
+    return flattened({key: info.shape for key, info in tensors.items()})
+
+
+def _with_computed(own: Mapping[str, TensorInfo], computed: Mapping[str, Computed]) -> dict[str, TensorInfo]:
+    """Put computed weights in the places of their parts."""
+    weight_of = {weight.parts[0]: key for key, weight in computed.items()}
+    used = {part for weight in computed.values() for part in weight.parts}
+    visible: dict[str, TensorInfo] = {}
+    for key, info in own.items():
+        if key in weight_of:
+            visible[weight_of[key]] = info
+        elif key not in used:
+            visible[key] = info
+    return visible
+
+
+def _judged(
+    found: Sequence[Found], names: Mapping[str, str], visible: Mapping[str, TensorInfo]
+) -> tuple[tuple[DepthwiseLayer, ...], tuple[LeftOut, ...], tuple[str, ...]]:
+    """Return the layers, what is left out, and notes on what is not certain."""
+    weights = [(key, info.shape) for key, info in visible.items() if len(info.shape) in (2, 4) and names_a_weight(key)]
+    starts = bool(weights) and len(weights[0][1]) == 4  # and not with a pointwise layer that is saved as a matrix
+    first, is_ordinary = judge_first([one for one in weights if len(one[1]) == 4] if starts else [])
+    layers, left_out = [], []
+    for one in found:
+        if one.key == first and is_ordinary:
+            one = Found(one.key, reason=ORDINARY)
+        if one.arrangement is None:
+            left_out.append(LeftOut(names[one.key], visible[one.key].shape, one.reason))
+        else:
+            layers.append(_layer(one, names[one.key]))
+    if not layers:  # so that the error of reading names the first of them and its type
+        layers = [_layer(one, names[one.key]) for one in found if one.is_of_other_type]
+    doubtful = [layer.name for layer in layers if layer.key == first]
+    return tuple(layers), tuple(left_out), tuple(map(said_of_first, doubtful))
+
+
+def _layer(found: Found, name: str) -> DepthwiseLayer:
+    arrangement = found.arrangement or one_input_channel
+    name = name.removesuffix(".kernel") if arrangement is sparse_columns else name
+    return DepthwiseLayer(name, found.key, arrangement=arrangement)

@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -35,19 +35,22 @@ class Format:
         Tells from the first bytes of a file whether it can be of this format.
     open : callable
         Opens a file, and chooses among nested weights where the format has them.
+    is_graph : bool
+        Whether a file holds a graph and the weights of its nodes, and no state dict.
     """
 
     name: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
     open: _Open
+    is_graph: bool = False
 
 
 FORMATS = (
     Format("safetensors", safetensors_file.SUFFIXES, safetensors_file.matches, safetensors_file.open_safetensors),
     Format("Keras", keras_file.SUFFIXES, keras_file.matches, keras_file.open_keras),
     Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch),
-    Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx),
+    Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx, is_graph=True),
     Format("TensorFlow Lite", tflite_file.SUFFIXES, tflite_file.matches, tflite_file.open_tflite),
 )
 SUFFIXES = tuple(suffix for format_ in FORMATS for suffix in format_.suffixes)
@@ -63,9 +66,26 @@ def open_file(path: Path, *, weights: str | None = None) -> Checkpoint:
     CheckpointError
         If it is missing, unreadable, empty, damaged or of another kind.
     """
+    found = format_of(path)
     try:
-        head = _head(path)
-        return _format_of(path, head).open(path, weights=weights)
+        opened = found.open(path, weights=weights)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if opened.copying is None and not opened.only_read:
+        return replace(opened, only_read=f"{found.name} files are only read; give the network, or its state dict")
+    return opened
+
+
+def format_of(path: Path) -> Format:
+    """Return the format of a file, by its content.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, unreadable, empty or of no format that is known.
+    """
+    try:
+        return _format_of(path, _head(path))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 

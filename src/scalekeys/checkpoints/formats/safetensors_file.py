@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Copying
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.safetensors_writing import write_safetensors
@@ -47,12 +47,17 @@ def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
 
     The format does not keep the order of the network: layers are sorted by the habits of their names.
 
+    Parameters
+    ----------
+    path : Path
+    weights : str, optional
+        Which of several copies of the network to take, by the name before theirs.
+
     Raises
     ------
     CheckpointError
-        If the file is damaged or cut short, or `weights` is given.
+        If the file is damaged or cut short, or `weights` names none of its tensors.
     """
-    refuse_choice(str(path), weights)
     with _opened(path) as file:
         tensors = {key: _info(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118 (not a dict)
 
@@ -61,7 +66,7 @@ def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
             values: Tensor = file.get_tensor(key)
             return values
 
-    opened = from_state_dict(tensors, load, label=str(path), model=path.stem, in_network_order=False)
+    opened = from_state_dict(tensors, load, label=str(path), model=path.stem, in_network_order=False, weights=weights)
     return replace(opened, copying=Copying(partial(write_safetensors, path), files=(path,)))
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,10 @@ from pathlib import Path
 from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Copying
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo, listed
 from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
-from scalekeys.checkpoints.formats.onnx_model import onnx_file
-from scalekeys.checkpoints.formats.registry import SUFFIXES, open_file
+from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_file
 from scalekeys.checkpoints.sources.folder_writing import write_folder
 from scalekeys.errors import CheckpointError
 
@@ -55,10 +55,10 @@ def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]
     Raises
     ------
     CheckpointError
-        If there are none, or they are an ONNX model.
+        If there are none, or they are those of a graph.
     """
     file = find_weights(folder)
-    if file is None or file.name.endswith(onnx_file.SUFFIXES):
+    if file is None or (not is_index(file) and format_of(file).is_graph):
         raise CheckpointError(f"{folder}: holds {file.name if file else 'no weights'}, which is no state dict")
     if is_index(file):
         parts = [_open_shard(file, shard) for shard in sorted(set(_weight_map(file).values()))]
@@ -97,16 +97,19 @@ def is_index(path: Path) -> bool:
 
 
 def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
-    """Open a sharded model by its index; of the shards, only those are opened that hold a weight.
+    """Open a sharded model by its index; a shard that holds no weight of a layer may be missing or damaged.
 
     Raises
     ------
     CheckpointError
-        If the index or a shard is damaged or missing, or `weights` is given.
+        If the index or a shard is damaged or missing, or `weights` names none of its tensors.
     """
-    refuse_choice(str(path), weights)
     home = _weight_map(path)
-    opened = {shard: _open_shard(path, shard) for shard in sorted({home[key] for key in weight_keys(home)})}
+    needed = {home[key] for key in weight_keys(home)}
+    opened = {shard: _open_shard(path, shard) for shard in sorted(needed)}
+    for shard in sorted(set(home.values()) - needed):
+        with suppress(CheckpointError):
+            opened[shard] = _open_shard(path, shard)
     tensors: dict[str, TensorInfo] = {}
     for key, shard in home.items():
         if shard in opened:
@@ -117,7 +120,9 @@ def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
     def load(key: str) -> Tensor:
         return opened[home[key]].load(key)
 
-    found = from_state_dict(tensors, load, label=str(path), model=_name(path.parent), in_network_order=False)
+    found = from_state_dict(
+        tensors, load, label=str(path), model=_name(path.parent), in_network_order=False, weights=weights
+    )
     copying = _folder_copying(path.parent, opened, home.__getitem__, {path.name, *home.values()})
     return replace(found, copying=copying)
 
@@ -134,6 +139,8 @@ def _folder_copying(
 def _weight_map(path: Path) -> Mapping[str, str]:
     """Read which shard holds which tensor; a shard is a plain name of a file beside the index."""
     try:
+        if not path.is_file():
+            raise CheckpointError(f"{path}: {'is not a regular file' if path.exists() else 'no such file'}")
         home = json.loads(path.read_bytes())["weight_map"]
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
@@ -155,9 +162,16 @@ def _name(folder: Path) -> str:
 
 def _open_shard(index: Path, shard: str) -> Checkpoint:
     path = index.parent / shard
-    if not path.exists():
+    if not _is_there(path):
         raise CheckpointError(f"{index}: the shard {shard} is missing; fetch it into the same folder")
     return open_file(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise CheckpointError(f"{path.parent}: a shard cannot be looked for ({error.strerror or error})") from error
 
 
 def _is_candidate(path: Path) -> bool:

@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import nn
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import listed
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.formats.registry import SUFFIXES
 from scalekeys.checkpoints.sources.folder import find_weights, load_state, open_folder
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError
@@ -24,9 +25,10 @@ _WANTED = (
     ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
     ("*.safetensors", "*.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
-    ("*.pth", "*.pt", "*.bin", "*.ckpt", "*.onnx"),
+    tuple(f"*{suffix}" for suffix in SUFFIXES),
 )
 _NOT_WANTED = ("*/*", "optimizer*", "scheduler*", "training_args*", "rng_state*")
+_LONGEST_WAIT = 5.0  # seconds
 _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
@@ -66,7 +68,7 @@ def create_timm(name: str, *, pretrained: bool = True, **options: Any) -> nn.Mod
     if ":" not in name:  # what has a colon is in a repository of the hub or a local folder
         _check_name(timm, name, pretrained=pretrained)
     try:
-        with weights_only():
+        with weights_only(), one_attempt() if pretrained else nullcontext():
             module: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     except UnpicklingError as error:
         raise CheckpointError(
@@ -94,7 +96,8 @@ def open_hf(name: str, *, weights: str | None = None) -> Checkpoint:
     hub = require("huggingface_hub", extra="transformers")
     repository, _, revision = name.partition("@")
     try:
-        folder = _snapshot(hub, repository, revision or None)
+        with one_attempt():
+            folder = _snapshot(hub, repository, revision or None)
     except CheckpointError:
         raise
     except Exception as error:  # the hub client and the network have no common class
@@ -142,6 +145,30 @@ def not_fetched(label: str, error: Exception, otherwise: str) -> CheckpointError
         "and the network, set HF_HOME to a cache that holds it (HF_HUB_OFFLINE=1 then spares the network), or "
         f"{otherwise}"
     )
+
+
+@contextmanager
+def one_attempt() -> Iterator[None]:
+    """Take the local cache alone where the hub does not answer within seconds, and spare the attempts of its client.
+
+    The client asks again and again for each file, for a minute in all.
+    """
+    hub = require("huggingface_hub", extra="transformers")
+    before = hub.constants.HF_HUB_OFFLINE
+    hub.constants.HF_HUB_OFFLINE = before or not _answers(hub)
+    try:
+        yield
+    finally:
+        hub.constants.HF_HUB_OFFLINE = before
+
+
+def _answers(hub: Any) -> bool:
+    """Tell whether the hub answers at all, whatever it says."""
+    try:
+        hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=_LONGEST_WAIT)
+    except Exception:  # the client and the network have no common class
+        return False
+    return True
 
 
 @contextmanager

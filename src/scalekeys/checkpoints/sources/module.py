@@ -6,14 +6,25 @@ from math import prod
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.checkpoint import (
+    Checkpoint,
+    DepthwiseLayer,
+    is_depthwise_shape,
+    layer_of_graph,
+    refuse_choice,
+)
+from scalekeys.checkpoints.core.finding import OTHER_AXES
 from scalekeys.checkpoints.core.inventory import info_of
-from scalekeys.checkpoints.core.state_dict import OTHER_AXES
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.sources.used_weight import used_weight
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut
 
+_NO_CONVOLUTION = (
+    "it belongs to no nn.Conv2d, so its use is not known; give the state dict of the network to read it by its shape"
+)
 _OTHER_CONVOLUTIONS = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -64,7 +75,7 @@ def open_module(
         tuple(layers),
         load,
         notes=tuple(notes),
-        left_out=tuple(_other_depthwise(module)),
+        left_out=(*_other_depthwise(module), *_used_elsewhere(module)),
         copying=state_dict_copying(label, module.state_dict),
     )
 
@@ -85,7 +96,7 @@ def _depthwise(module: nn.Module, label: str) -> Iterator[tuple[str, nn.Conv2d]]
     for name, layer in module.named_modules():
         if not isinstance(layer, nn.Conv2d):
             continue
-        if is_lazy(layer.weight) and layer.groups > 1:
+        if layer.groups > 1 and _is_lazy(layer):
             raise CheckpointError(
                 f"{label}: layer {name or 'weight'!r} is lazy and has no weights yet; run the network once"
             )
@@ -96,9 +107,33 @@ def _depthwise(module: nn.Module, label: str) -> Iterator[tuple[str, nn.Conv2d]]
 def _other_depthwise(module: nn.Module) -> Iterator[LeftOut]:
     for name, layer in module.named_modules():
         if isinstance(layer, _OTHER_CONVOLUTIONS) and layer.groups == layer.in_channels > 1 < prod(layer.kernel_size):
-            shape = tuple(layer.weight.shape)
+            shape = _shape_of_weight(layer)
             reason = OTHER_AXES.get(len(shape), "it is a transposed convolution")
             yield LeftOut(name or "weight", shape, reason)
+
+
+def _is_lazy(layer: nn.Module) -> bool:
+    """Tell whether a layer waits for its first input, without asking for a weight that would be computed."""
+    weight = layer._parameters.get("weight")
+    return weight is not None and bool(is_lazy(weight))
+
+
+def _used_elsewhere(module: nn.Module) -> Iterator[LeftOut]:
+    """Yield what has the shape of a depthwise weight and belongs to no convolution of torch."""
+    for owner, layer in module.named_modules():
+        if isinstance(layer, nn.modules.conv._ConvNd | ParametrizationList):
+            continue
+        for name, parameter in layer.named_parameters(recurse=False):
+            if not is_lazy(parameter) and is_depthwise_shape(tuple(parameter.shape)):
+                yield LeftOut(f"{owner}.{name}".removeprefix("."), tuple(parameter.shape), _NO_CONVOLUTION)
+
+
+def _shape_of_weight(layer: nn.modules.conv._ConvNd) -> tuple[int, ...]:
+    """Return the shape of a weight that need not be computed for it."""
+    sides = (layer.out_channels, layer.in_channels // layer.groups)
+    if layer.transposed:
+        sides = (layer.in_channels, layer.out_channels // layer.groups)
+    return (*sides, *layer.kernel_size)
 
 
 def _integers(values: int | Sequence[int]) -> tuple[int, ...]:
@@ -107,5 +142,8 @@ def _integers(values: int | Sequence[int]) -> tuple[int, ...]:
 
 def _weight(module: nn.Module, key: str) -> Tensor:
     owner, _, name = key.rpartition(".")
-    weight: Tensor = getattr(module.get_submodule(owner), name)
+    layer = module.get_submodule(owner)
+    if name == "weight":
+        return used_weight(layer)
+    weight: Tensor = getattr(layer, name)
     return weight

@@ -83,12 +83,13 @@ def write_keys_report(
 
 def _render(view: KeysView) -> str:
     from scalekeys.report.keys.sections import SECTIONS, header
+    from scalekeys.report.left_out import left_out_section
     from scalekeys.report.page import render_page
     from scalekeys.report.words import listed
 
     return render_page(
         f"{listed(view.summary.models)} · master keys",
         header(view),
-        [section(view) for section in SECTIONS],
+        [*(section(view) for section in SECTIONS), *left_out_section(view.summary.not_read)],
         version=scalekeys.__version__,
     )

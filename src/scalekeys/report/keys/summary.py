@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scalekeys.filters import LeftOut
+
 
 @dataclass(frozen=True)
 class KeySummary:
@@ -83,6 +85,7 @@ class CurvePoint:
 class KeysSummary:
     """What a search for keys found, in figures.
 
+    ``left_out`` counts the filters without a key, ``not_read`` lists what the sources hold that looks like a kernel.
     ``curve`` is empty, and ``best_k`` and ``reason`` are None, where the number of keys was not studied.
     """
 
@@ -103,6 +106,7 @@ class KeysSummary:
     best_k: int | None
     reason: str | None
     notes: tuple[str, ...]
+    not_read: tuple[LeftOut, ...] = ()
 
     @property
     def clustered(self) -> int:

@@ -1,6 +1,6 @@
 """What the sections of a report on keys read: the clustering, the filters behind it, and their figures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 
@@ -11,7 +11,7 @@ import torch
 from scalekeys.clustering import KChoice, Keys
 from scalekeys.clustering.windows import unit_rows
 from scalekeys.errors import ModelError
-from scalekeys.filters import FilterBank, LayerFilters
+from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.fitting import Fit
 from scalekeys.report.keys.names import short_names
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary, KeySummary, LayerKeys
@@ -149,12 +149,22 @@ def summarize_keys(view: KeysView) -> KeysSummary:
         best_k=None if choice is None else choice.best,
         reason=None if choice is None else choice.reason,
         notes=_notes(view.banks),
+        not_read=_not_read(view.banks),
     )
 
 
 def _notes(banks: tuple[FilterBank, ...]) -> tuple[str, ...]:
     """Collect what readers of sources noted, and about which source where there are several."""
     return tuple(f"{bank.model}: {note}" if len(banks) > 1 else note for bank in banks for note in bank.notes)
+
+
+def _not_read(banks: tuple[FilterBank, ...]) -> tuple[LeftOut, ...]:
+    """Collect what the sources hold and is not read, under the name of its network where there are several."""
+    return tuple(
+        replace(one, name=f"{bank.model}: {one.name}") if len(banks) > 1 else one
+        for bank in banks
+        for one in bank.left_out
+    )
 
 
 def _key(view: KeysView, key: int) -> KeySummary:

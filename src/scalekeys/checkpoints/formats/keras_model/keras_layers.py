@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor
 
-from scalekeys.checkpoints.core.state_dict import OTHER_AXES
+from scalekeys.checkpoints.core.finding import OTHER_AXES
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
 

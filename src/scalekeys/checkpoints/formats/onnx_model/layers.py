@@ -7,8 +7,8 @@ from itertools import count
 from math import prod
 
 from scalekeys.checkpoints.core.checkpoint import DepthwiseLayer, is_depthwise_shape, layer_of_graph
+from scalekeys.checkpoints.core.finding import OTHER_AXES
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.state_dict import OTHER_AXES
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import type_of
 from scalekeys.checkpoints.formats.onnx_model.operators import Operator, is_convolution, operator_of
 from scalekeys.checkpoints.formats.onnx_model.parsed import Node, NotReadError, shape_of

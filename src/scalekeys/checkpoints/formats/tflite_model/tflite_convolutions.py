@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from scalekeys.checkpoints.core.state_dict import OTHER_AXES
+from scalekeys.checkpoints.core.finding import OTHER_AXES
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Operator, Subgraph
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, constant_integers, weight_of
 

@@ -1,0 +1,144 @@
+"""Weights that a module computes from several tensors, where a state dict holds all that is needed.
+
+A row of the table says which tensors stand for a weight, and what is computed of them: the same numbers as the module
+has where it is evaluated.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating
+
+Shape: TypeAlias = tuple[int, ...]
+_PART = re.compile(r"(?:^|\.)(weight_(?:[gvu]|orig|mask|bar)|parametrizations\.weight\..+)$")
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A weight that stands in several tensors of a source.
+
+    Parameters
+    ----------
+    info : TensorInfo
+        Of the weight.
+    parts : tuple of str
+        Keys of the tensors that it is computed from, the one of the shape of the weight first.
+    compute : callable
+        Gives the weight from these.
+    """
+
+    info: TensorInfo
+    parts: tuple[str, ...]
+    compute: Callable[..., Tensor]
+
+    def value(self, load: Callable[[str], Tensor]) -> Tensor:
+        """Compute the weight, in float32 at least."""
+        first, *others = (load(part).detach() for part in self.parts)
+        dtype = torch.promote_types(first.dtype, torch.float32)
+        return self.compute(first.to(dtype), *(other.to(dtype) for other in others)).to(first.dtype)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a weight is stored: endings of the names of its parts, what they have to be, and what is computed."""
+
+    endings: tuple[str, ...]
+    fits: Callable[..., bool]
+    compute: Callable[..., Tensor]
+
+
+def find_computed(tensors: Mapping[str, TensorInfo]) -> dict[str, Computed]:
+    """Find the weights that can be computed, by the key that the weight would have.
+
+    Examples
+    --------
+    >>> parts = {"dw.weight_g": (8, 1, 1, 1), "dw.weight_v": (8, 1, 3, 3)}
+    >>> find_computed({key: TensorInfo(shape, "float32") for key, shape in parts.items()})["dw.weight"].parts
+    ('dw.weight_v', 'dw.weight_g')
+    """
+    families: dict[str, list[str]] = {}
+    for key in tensors:
+        if part := _PART.search(key):
+            families.setdefault(key[: part.start(1)], []).append(key[part.start(1) :])
+    found: dict[str, Computed] = {}
+    for owner, endings in families.items():
+        way = next((way for way in _WAYS if set(way.endings) == set(endings)), None)
+        if way is None or f"{owner}weight" in tensors:
+            continue
+        parts = tuple(owner + ending for ending in way.endings)
+        infos = [tensors[part] for part in parts]
+        if all(is_floating(one.dtype) or one.dtype == "bool" for one in infos) and way.fits(*(i.shape for i in infos)):
+            found[f"{owner}weight"] = Computed(infos[0], parts, way.compute)
+    return found
+
+
+def is_part(key: str) -> bool:
+    """Tell whether a tensor is a part of a weight that a module computes.
+
+    Examples
+    --------
+    >>> is_part("dw.weight_v"), is_part("dw.parametrizations.weight.original"), is_part("dw.weight")
+    (True, True, False)
+    """
+    return bool(_PART.search(key))
+
+
+def _normalised(direction: Tensor, length: Tensor) -> Tensor:
+    """Return a weight whose norms are given, over all axes that these do not have (Salimans and Kingma, 2016)."""
+    axes = [axis for axis in range(direction.ndim) if length.ndim == 0 or length.shape[axis] == 1]
+    norms: Tensor = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+    return direction * (length / norms)
+
+
+def _of_unit_spectral_norm(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Return a weight divided by its spectral norm, which two singular vectors give (Miyato et al., 2018)."""
+    axis = _spectral_axis(tuple(weight.shape), len(left), len(right))
+    matrix = weight.movedim(axis or 0, 0).flatten(1)
+    return weight / torch.dot(left, torch.mv(matrix, right))
+
+
+def _spectral_axis(shape: Shape, left: int, right: int) -> int | None:
+    sides = [axis for axis, side in enumerate(shape) if side == left and side * right == prod(shape)]
+    return sides[0] if sides else None
+
+
+def _masked(weight: Tensor, mask: Tensor) -> Tensor:
+    return weight * mask
+
+
+def _are_normalised(direction: Shape, length: Shape) -> bool:
+    same = len(direction) > 1 and len(length) in (0, len(direction))
+    return same and all(one in (1, side) for one, side in zip(length, direction, strict=False))
+
+
+def _are_spectral(weight: Shape, left: Shape, right: Shape) -> bool:
+    whole = len(weight) > 1 and len(left) == len(right) == 1
+    return whole and _spectral_axis(weight, left[0], right[0]) is not None
+
+
+def _are_equal(weight: Shape, mask: Shape) -> bool:
+    return weight == mask
+
+
+_WAYS: Sequence[_Way] = (
+    _Way(("weight_v", "weight_g"), _are_normalised, _normalised),
+    _Way(
+        ("parametrizations.weight.original1", "parametrizations.weight.original0"),
+        _are_normalised,
+        _normalised,
+    ),
+    _Way(("weight_orig", "weight_mask"), _are_equal, _masked),
+    _Way(("weight_orig", "weight_u", "weight_v"), _are_spectral, _of_unit_spectral_norm),
+    _Way(("weight_bar", "weight_u", "weight_v"), _are_spectral, _of_unit_spectral_norm),
+    _Way(
+        ("parametrizations.weight.original", "parametrizations.weight.0._u", "parametrizations.weight.0._v"),
+        _are_spectral,
+        _of_unit_spectral_norm,
+    ),
+)

@@ -1,0 +1,119 @@
+"""What the names of tensors say: which are weights, which belong to a training, and what a layer is called."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Parts of names that data-parallel, compiled and sharding wrappers put between those of a network."""
+
+_WEIGHTS = frozenset({"weight", "weights", "kernel", "kernels", "w"})
+_ENDINGS = ("_weight", "_weights", "_kernel", "_kernels", "_w")
+_OF_OTHERS = frozenset(
+    (
+        *("bias", "biases", "mask", "grad", "loss", "class", "attn", "attention", "position", "pos", "rel", "relative"),
+        *("mean", "var", "running", "average", "avg", "ema", "momentum", "window", "basis", "buffer"),
+    )
+)
+_MOMENTS = frozenset(
+    (
+        *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "exp_avg_diff", "momentum_buffer", "square_avg"),
+        *("grad_avg", "acc_delta", "prev_grad", "mu_product", "row_var", "col_var", "slow_buffer", "param_groups"),
+        *("grad", "grads", "gradient", "gradients"),
+    )
+)
+_FIXED = re.compile(
+    r"blur|sobel|gauss|laplac|haar|wavelet|prewitt|scharr|lowpass|highpass|antialias|bilinear|bicubic"
+    r"|(?:^|[._\d])(?:i?dwt|fixed|masks?|window|filt|ssim)(?:$|[._\d])",
+    re.IGNORECASE,
+)
+_DEPTHWISE = re.compile(
+    r"(?:^|[._])(?:dw|dw_?conv\d*|conv_?dw\d*|depth_?wise\w*|channel_?wise\w*)(?:$|[._\d])", re.IGNORECASE
+)
+
+
+def last_name(key: str) -> str:
+    """Return what follows the last dot.
+
+    Examples
+    --------
+    >>> last_name("stem.dw.weight")
+    'weight'
+    """
+    return key.rpartition(".")[2]
+
+
+def names_a_weight(key: str) -> bool:
+    """Tell whether the last part of a name is a usual one for the weight of a layer.
+
+    Examples
+    --------
+    >>> [names_a_weight(key) for key in ("dw.weight", "dw.W", "dw.conv_weight", "dw.bias", "blur.filt", "class_weight")]
+    [True, True, True, False, False, False]
+    """
+    last = last_name(key).lower()
+    return last in _WEIGHTS or (last.endswith(_ENDINGS) and _OF_OTHERS.isdisjoint(last.split("_")))
+
+
+def may_be_fixed(key: str) -> bool:
+    """Tell whether a name is one of filters that are usually not learned, as those of a blur.
+
+    Examples
+    --------
+    >>> may_be_fixed("pool.blur.kernel"), may_be_fixed("blocks.0.dw.kernel")
+    (True, False)
+    """
+    return bool(_FIXED.search(key))
+
+
+def is_of_training(key: str) -> bool:
+    """Tell whether a tensor is a gradient or a moment of an optimiser.
+
+    Examples
+    --------
+    >>> is_of_training("state.dw.weight.exp_avg"), is_of_training("grad.dw.weight"), is_of_training("dw.weight")
+    (True, True, False)
+    """
+    return not _MOMENTS.isdisjoint(key.split("."))
+
+
+def names_depthwise(key: str) -> bool:
+    """Tell whether a name says that its layer is depthwise.
+
+    Examples
+    --------
+    >>> names_depthwise("stages.0.dwconv.kernel"), names_depthwise("stages.0.conv.kernel")
+    (True, False)
+    """
+    return bool(_DEPTHWISE.search(key))
+
+
+def layer_names(keys: Iterable[str]) -> dict[str, str]:
+    """Name the layer of each tensor: without ``.weight``, and without what wrappers have put between the names.
+
+    Names that would become those of others stay as they are.
+
+    Examples
+    --------
+    >>> layer_names(["module.stem.weight", "a.module.b.weight", "a.b.weight"])
+    {'module.stem.weight': 'stem', 'a.module.b.weight': 'a.module.b', 'a.b.weight': 'a.b'}
+    """
+    return {key: name.removesuffix(".weight") for key, name in without_wrappers(keys).items()}
+
+
+def without_wrappers(keys: Iterable[str]) -> dict[str, str]:
+    """Return each name without the parts that wrappers have put into it, but for those that would become equal.
+
+    Examples
+    --------
+    >>> without_wrappers(["module._orig_mod.a.weight", "b._checkpoint_wrapped_module.weight"])
+    {'module._orig_mod.a.weight': 'a.weight', 'b._checkpoint_wrapped_module.weight': 'b.weight'}
+    """
+    short = {key: _short(key) for key in keys}
+    count = Counter(short.values())
+    return {key: name if count[name] == 1 else key for key, name in short.items()}
+
+
+def _short(key: str) -> str:
+    *path, last = key.split(".")
+    return ".".join([*(part for part in path if part not in WRAPPERS), last])

@@ -1,0 +1,186 @@
+"""Nothing of the shape of a kernel is lost in silence: it is read, or stands in what is left out with a reason."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from scalekeys.checkpoints import extract
+from scalekeys.errors import CheckpointError
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+NET = {
+    "stem.weight": random(8, 3, 4, 4),
+    "dw.weight": random(8, 1, 7, 7),
+    "norm.weight": torch.ones(8),
+    "pw.weight": random(16, 8, 1, 1),
+}
+SAME = torch.ones(8, 1, 3, 3)
+
+
+def read_of(state):
+    return {layer.name: layer.filters for layer in extract(state).layers}
+
+
+def left_out_of(state):
+    return {one.name: one.reason for one in extract(state).left_out}
+
+
+@pytest.mark.parametrize(
+    "last", ["kernel", "conv_weight", "W", "w", "weights", "depthwise_kernel", "dw_weight", "conv1_w"]
+)
+@pytest.mark.parametrize("save", [torch.save, save_file, None])
+def test_the_usual_names_of_weights_are_read(last, save, tmp_path):
+    state = NET | {f"extra.{last}": random(8, 1, 5, 5)}
+    source = state if save is None else tmp_path / "net"
+    if save:
+        save(state, source)
+    bank = extract(source)
+    assert {layer.name for layer in bank.layers} == {"dw", f"extra.{last}".removesuffix(".weight")}
+    assert bank.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "last", ["filt", "mask", "gamma", "relative_position_bias", "bias", "class_weight", "running_mean", "basis"]
+)
+def test_other_names_are_listed(last):
+    state = NET | {f"extra.{last}": random(8, 1, 5, 5)}
+    assert list(read_of(state)) == ["dw"]
+    assert left_out_of(state) == {f"extra.{last}": f"its name {last!r} is not that of a weight"}
+    (one,) = extract(state).left_out
+    assert one.shape == (8, 1, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("key", "weight", "reason"),
+    [
+        ("blur.kernel", random(8, 1, 3, 3), "its name is that of a fixed filter"),
+        ("sobel_kernel", random(2, 1, 3, 3), "its name is that of a fixed filter"),
+        ("pool.kernel", SAME, "its filters are all the same, as those of a fixed filter"),
+        ("blur.weight", SAME, "its filters are all the same, as those of a fixed filter"),
+    ],
+)
+def test_fixed_filters_are_listed(key, weight, reason):
+    assert left_out_of(NET | {key: weight}) == {key.removesuffix(".weight"): reason}
+
+
+def test_equal_filters_of_a_usual_name_are_read():
+    assert list(read_of(NET | {"more.weight": SAME})) == ["dw", "more"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["dw.weight.grad", "grad.dw.weight", "state.dw.weight.exp_avg", "dw.momentum_buffer", "optim.exp_avg_sq.dw.weight"],
+)
+def test_what_belongs_to_a_training_is_neither_read_nor_listed(key):
+    bank = extract(NET | {key: random(8, 1, 7, 7)})
+    assert ([layer.name for layer in bank.layers], bank.left_out, bank.notes) == (["dw"], (), ())
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "listed"),
+    [
+        ("time.weight", (8, 1, 9), "time"),
+        ("volume.kernel", (8, 1, 3, 3, 3), "volume.kernel"),
+        ("stft.forward_basis_buffer", (258, 1, 256), None),
+        ("cls_token", (5, 1, 64), None),
+        ("conv.weight", (8, 8, 3, 3), None),
+    ],
+)
+def test_kernels_of_other_axes_are_listed_where_they_are_weights(key, shape, listed):
+    assert list(left_out_of(NET | {key: torch.ones(shape)})) == ([listed] if listed else [])
+
+
+@pytest.mark.parametrize(
+    ("weight", "reason"),
+    [
+        (torch.ones(8, 1, 3, 3, dtype=torch.int8), "it holds int8 values, not floating-point filters"),
+        (torch.ones(8, 1, 3, 3, dtype=torch.complex64), "it holds complex numbers (complex64)"),
+        ([torch.ones(2), torch.ones(3)], "it is a nested tensor"),
+        (np.ones((8, 1, 3, 3), np.complex128), "it holds complex numbers (complex128)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_other_types_do_not_keep_the_others_from_being_read(weight, reason):
+    weight = torch.nested.nested_tensor(weight) if isinstance(weight, list) else weight
+    state = NET | {"odd.weight": weight}
+    assert list(read_of(state)) == ["dw"]
+    (found,) = left_out_of(state).values()
+    assert found.startswith(reason)
+
+
+def test_arrays_among_tensors_are_weights():
+    arrays = {"a.weight": random(4, 1, 3, 3).numpy(), "b.weight": random(4, 1, 5, 5).numpy().astype(">f8")}
+    read = read_of(NET | arrays)
+    assert list(read) == ["dw", "a", "b"]
+    assert np.array_equal(read["b"].numpy(), arrays["b.weight"][:, 0])
+
+
+@pytest.mark.parametrize("sides", [3, 5, 7])
+def test_kernels_of_sparse_convolutions(sides):
+    """The columns of the encoder of a fully convolutional masked autoencoder, beside an ordinary decoder."""
+    filters = random(8, sides, sides)
+    encoder = {
+        "encoder.0.dwconv.kernel": filters.permute(2, 1, 0).reshape(-1, 8),
+        "encoder.down.kernel": random(4, 8, 16),
+        "encoder.first.kernel": random(9, 1, 16),
+    }
+    read = read_of(encoder | {"decoder.dwconv.weight": random(16, 1, 7, 7)})
+    assert list(read) == ["encoder.0.dwconv", "decoder.dwconv"]
+    assert torch.equal(read["encoder.0.dwconv"], filters)
+    assert left_out_of(encoder) == {}
+
+
+def test_a_matrix_that_may_be_a_sparse_kernel_or_a_linear_layer_is_listed():
+    assert list(left_out_of(NET | {"Dense_0.kernel": random(49, 10)})) == ["Dense_0.kernel"]
+    assert left_out_of(NET | {"Dense_0.kernel": random(48, 10)}) == {}
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "read", "doubted"),
+    [
+        ({"conv1": (32, 1, 3, 3), "conv2": (64, 32, 3, 3)}, [], False),
+        ({"conv1": (6, 1, 5, 5), "conv2": (16, 6, 5, 5), "dw": (16, 1, 3, 3)}, ["dw"], False),
+        ({"conv1": (32, 1, 3, 3), "dw": (32, 1, 3, 3), "pw": (64, 32, 1, 1)}, ["conv1", "dw"], True),
+        ({"dw": (32, 1, 7, 7), "pw": (64, 32, 1, 1), "dw2": (64, 1, 7, 7)}, ["dw", "dw2"], True),
+        ({"a": (8, 1, 3, 3), "b": (8, 8, 3, 3), "c": (8, 1, 3, 3), "d": (8, 8, 3, 3)}, ["a", "c"], True),
+        ({"dw": (3, 1, 3, 3), "conv": (64, 3, 3, 3)}, ["dw"], False),
+        ({"dw": (8, 1, 3, 3), "stem": (8, 3, 3, 3)}, ["dw"], False),
+        ({"stem": (8, 3, 3, 3), "dw": (8, 1, 3, 3), "conv": (8, 8, 3, 3)}, ["dw"], False),
+        ({"dw": (8, 1, 3, 3), "dw2": (8, 1, 3, 3)}, ["dw", "dw2"], False),
+    ],
+)
+def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, tmp_path):
+    state = {f"{name}.weight": random(*shape) for name, shape in convolutions.items()} | {"fc.weight": random(2, 4)}
+    if not read:
+        with pytest.raises(CheckpointError, match=r"left out: 'conv1' \(it is the first layer of a network for"):
+            extract(state)
+        return
+    bank = extract(state)
+    assert [layer.name for layer in bank.layers] == read
+    assert [note.startswith(f"layer '{read[0]}' is read as depthwise by its shape") for note in bank.notes][:1] == (
+        [True] if doubted else [False] if bank.left_out else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"s.dwconv.sigma_raw": torch.ones(8, 2)}, "'s.dwconv.sigma_raw' .a module computes its filters from these"),
+        ({"dw.parametrizations.weight.original": torch.ones(0, 1, 7, 7)}, "sk.constrain computes .* of sk.bake"),
+        (
+            {"dw.weight": torch.ones(0)},
+            r"an empty placeholder of a sharded .* .DeepSpeed ZeRO-3.; .*zero_to_fp32",
+        ),
+        ({"_flat_param": torch.ones(99)}, r"a flat parameter of a sharded training .FSDP."),
+    ],
+)
+def test_what_stands_for_weights_is_explained(state, reason):
+    with pytest.raises(CheckpointError, match=f"has no depthwise layers to read; left out: .*{reason}") as caught:
+        extract(state | {"pw.weight": torch.ones(16, 8), "bias": torch.ones(8)})
+    assert len(str(caught.value)) <= 500
+    assert len(extract(NET | {f"more.{key}": value for key, value in state.items()}).left_out) == 1
