@@ -14,8 +14,7 @@ import torch
 from replaced_weights import assert_same, changed_bytes, names_in, replaced_state
 
 import scalekeys as sk
-from scalekeys.checkpoints.formats.torch_zip import torch_writing
-from scalekeys.checkpoints.formats.torch_zip.torch_layout import read_layout
+from scalekeys.checkpoints.formats.torch_zip.torch_file import read_tree
 from scalekeys.errors import CheckpointError
 
 FORMATS = {"zip": {}, "old": {"_use_new_zipfile_serialization": False}}

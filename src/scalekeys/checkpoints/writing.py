@@ -107,7 +107,7 @@ def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copyin
     """
     copying = opened.copying
     if copying is None:
-        raise OutputError(f"{opened.label}: is a part of a source; give the whole")
+        raise OutputError(f"{opened.label}: {opened.only_read or 'is a part of a source; give the whole'}")
     _refuse_source(path, copying)
     if copying.suffixes and path.suffix not in copying.suffixes:
         allowed = listed(copying.suffixes).replace(" and ", " or ")

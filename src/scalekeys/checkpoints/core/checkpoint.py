@@ -86,7 +86,9 @@ class Checkpoint:
     left_out : tuple of LeftOut
         What has the shape of a kernel, or is a convolution, and is not read, each with the reason.
     copying : Copying or None
-        How to copy the source with changes; None for a part of a source.
+        How to copy the source with changes; None for a part of a source, and for a format that is only read.
+    only_read : str
+        Why the source cannot be copied with changes, as a clause on the source; empty where it can be.
     """
 
     label: str
@@ -98,6 +100,7 @@ class Checkpoint:
     entry: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     copying: Copying | None = None
+    only_read: str = ""
 
     def bank(self) -> FilterBank:
         """Load the depthwise filters, and nothing else.

@@ -1,15 +1,17 @@
 """The table of file formats. A new one is a file beside this and a row here."""
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.formats import safetensors_file
+from scalekeys.checkpoints.formats import pickle_file, safetensors_file
 from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
+from scalekeys.checkpoints.formats.stored.archive import MAGIC, open_archive
+from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.torch_zip import torch_file
 from scalekeys.errors import CheckpointError
 
@@ -33,18 +35,22 @@ class Format:
         Tells from the first bytes of a file whether it can be of this format.
     open : callable
         Opens a file, and chooses among nested weights where the format has them.
+    holds : callable, optional
+        Where the format is a zip archive: tells from the names of its records whether it is of this format.
     """
 
     name: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
     open: _Open
+    holds: Callable[[Collection[str]], bool] | None = None
 
 
 FORMATS = (
     Format("safetensors", safetensors_file.SUFFIXES, safetensors_file.matches, safetensors_file.open_safetensors),
-    Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch),
+    Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch, torch_file.holds),
     Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx),
+    Format("pickle", pickle_file.SUFFIXES, pickle_file.matches, pickle_file.open_pickle),
 )
 SUFFIXES = tuple(suffix for format_ in FORMATS for suffix in format_.suffixes)
 
@@ -80,6 +86,8 @@ def _head(path: Path) -> bytes:
 def _format_of(path: Path, head: bytes) -> Format:
     if head.startswith(LFS_POINTER):
         raise CheckpointError(f"{path}: is a Git LFS pointer, not the weights; run `git lfs pull` in its repository")
+    if head.startswith(MAGIC):
+        return _format_of_archive(path)
     by_content = next((row for row in FORMATS if row.matches(head)), None)
     by_suffix = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
     kind = foreign_kind(head)
@@ -87,3 +95,11 @@ def _format_of(path: Path, head: bytes) -> Format:
         return found
     allowed = by_suffix.name if by_suffix else ", ".join(row.name for row in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
     raise CheckpointError(f"{path}: is {kind or 'of an unknown kind'}, not a file of {allowed} weights; fetch it again")
+
+
+def _format_of_archive(path: Path) -> Format:
+    """Return the format of a zip archive, which the names of its records tell."""
+    names = open_archive(whole(path), str(path)).records
+    if found := next((row for row in FORMATS if row.holds and row.holds(names)), None):
+        return found
+    raise CheckpointError(f"{path}: is a zip archive, but not one of torch.save; unpack it and name the file inside")
