@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.formats import pickle_file, safetensors_file
+from scalekeys.checkpoints.formats import (
+    distributed_folder,
+    distributed_safetensors,
+    exported_file,
+    nemo_file,
+    npz_file,
+    pickle_file,
+    safetensors_file,
+    torchscript_file,
+)
 from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
 from scalekeys.checkpoints.formats.stored.archive import MAGIC, open_archive
@@ -46,11 +55,40 @@ class Format:
     holds: Callable[[Collection[str]], bool] | None = None
 
 
+@dataclass(frozen=True)
+class FolderFormat:
+    """A format that is a folder of files that belong together.
+
+    Parameters
+    ----------
+    matches : callable
+        Tells whether a folder is one of this format.
+    open : callable
+        Opens it.
+    """
+
+    matches: Callable[[Path], bool]
+    open: _Open
+
+
+def _never(_head: bytes) -> bool:
+    """Tell nothing from first bytes, for formats that are zip archives."""
+    return False
+
+
 FORMATS = (
     Format("safetensors", safetensors_file.SUFFIXES, safetensors_file.matches, safetensors_file.open_safetensors),
+    Format("TorchScript", (), _never, torchscript_file.open_torchscript, torchscript_file.holds),
     Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch, torch_file.holds),
     Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx),
+    Format("torch.export", exported_file.SUFFIXES, _never, exported_file.open_exported, exported_file.holds),
+    Format("NumPy", npz_file.SUFFIXES, _never, npz_file.open_npz, npz_file.holds),
+    Format("NeMo", nemo_file.SUFFIXES, nemo_file.matches, nemo_file.open_nemo),
     Format("pickle", pickle_file.SUFFIXES, pickle_file.matches, pickle_file.open_pickle),
+)
+FOLDER_FORMATS = (
+    FolderFormat(distributed_folder.matches_folder, distributed_folder.open_distributed),
+    FolderFormat(distributed_safetensors.matches_folder, distributed_safetensors.open_shards),
 )
 SUFFIXES = tuple(suffix for format_ in FORMATS for suffix in format_.suffixes)
 
@@ -70,6 +108,18 @@ def open_file(path: Path, *, weights: str | None = None) -> Checkpoint:
         return _format_of(path, head).open(path, weights=weights)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def open_as_folder(folder: Path, *, weights: str | None = None) -> Checkpoint | None:
+    """Open a folder whose files belong together, if it is one; None for any other folder.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged.
+    """
+    found = next((row for row in FOLDER_FORMATS if row.matches(folder)), None)
+    return found.open(folder, weights=weights) if found else None
 
 
 def _head(path: Path) -> bytes:

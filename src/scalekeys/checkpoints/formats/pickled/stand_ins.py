@@ -159,11 +159,11 @@ def as_key(value: Any) -> Hashable:
     """
     if isinstance(value, ATOMS) or (isinstance(value, tuple) and all(isinstance(item, ATOMS) for item in value)):
         return value
-    return _Key(value)
+    return Key(value)
 
 
 @dataclass(frozen=True, eq=False)
-class _Key:
+class Key:
     """Stands in for a key of a dict that may be too deep to be hashed."""
 
     value: Any = field(repr=False)

@@ -10,9 +10,8 @@ from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.stand_ins import StandIn
 from scalekeys.checkpoints.formats.pickled.torch_tensors import as_tensor
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, Quantised, Refused, Sparse, Stored, placeholder
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, is_lazy, placeholder
 
-_LAZY = (Stored, Sparse, Quantised, Refused)
 _DEEPEST = 64
 _MOST_MODULES = 1 << 17
 
@@ -68,7 +67,7 @@ class _Maker:
     def make(self, value: Any, level: int = 0) -> Any:
         if isinstance(value, Array):
             value = self._lazy_of(value)
-        if isinstance(value, _LAZY):
+        if is_lazy(value):
             return self.tree.add(value)
         if not isinstance(value, dict | list | tuple | StandIn):
             return value

@@ -1,10 +1,10 @@
 """Tensors whose numbers stay in their file until they are asked for."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -140,7 +140,38 @@ class Refused:
     reason: str
 
 
-Lazy: TypeAlias = Stored | Sparse | Quantised | Refused
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A block of a larger tensor: where it starts along each axis, how long it is, and what reads it."""
+
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """A tensor that several processes have saved, each a part of it."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    pieces: tuple[Piece, ...]
+
+    def load(self) -> Tensor:
+        """Read the pieces and put them together; a gap or a piece of another shape is a ValueError."""
+        whole, filled = torch.empty(self.shape, dtype=self.dtype), torch.zeros(self.shape, dtype=torch.bool)
+        for piece in self.pieces:
+            values = piece.read()
+            place = tuple(slice(at, at + size) for at, size in zip(piece.offsets, piece.sizes, strict=True))
+            if tuple(values.shape) != piece.sizes or whole[place].shape != values.shape or values.dtype != self.dtype:
+                raise ValueError(f"a piece of shape {tuple(values.shape)} where one of {piece.sizes} belongs")
+            whole[place], filled[place] = values, True
+        if not bool(filled.all()):
+            raise ValueError("some of its pieces are missing")
+        return whole
+
+
+Lazy: TypeAlias = Stored | Sparse | Quantised | Assembled | Refused
 """A tensor that is read when it is asked for, or never."""
 
 TOO_SHORT = "the file does not hold as many numbers as its shape needs"
@@ -207,3 +238,8 @@ def _are_lengths(values: Any) -> bool:
     if not isinstance(values, tuple | list) or len(values) > _MOST_AXES:
         return False
     return all(type(value) is int and 0 <= value <= _MOST_NUMBERS for value in values)
+
+
+def is_lazy(value: Any) -> TypeGuard[Lazy]:
+    """Tell whether something is a tensor that stays in its file."""
+    return isinstance(value, Lazy)
