@@ -30,7 +30,7 @@ def matches_folder(folder: Path) -> bool:
     return (folder / METADATA).is_file()
 
 
-def open_distributed(folder: Path, *, weights: str | None = None) -> Checkpoint:
+def open_distributed(path: Path, *, weights: str | None = None) -> Checkpoint:
     """Open a folder of ``torch.distributed.checkpoint``; the pieces of a tensor are read when it is asked for.
 
     Raises
@@ -38,15 +38,15 @@ def open_distributed(folder: Path, *, weights: str | None = None) -> Checkpoint:
     CheckpointError
         If its list of tensors is damaged, or names no tensors.
     """
-    label = str(folder)
-    metadata = read_one(whole(folder / METADATA), f"{folder / METADATA}")
+    label = str(path)
+    metadata = read_one(whole(path / METADATA), f"{path / METADATA}")
     try:
-        tree = _tree(folder, metadata)
+        tree = _tree(path, metadata)
     except PickleError as error:
         raise refusal(label, error) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(f"{folder / METADATA}", error) from None
-    return open_tree(folder, tree, weights=weights, only_read=ONLY_READ)
+        raise damaged(f"{path / METADATA}", error) from None
+    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
 
 
 def _tree(folder: Path, metadata: Any) -> Tree:
@@ -88,7 +88,7 @@ def _tensor(folder: Path, name: str, entry: dict[Any, Any], places: dict[Any, di
 
 def _read(folder: Path, name: str, place: dict[Any, Any]) -> Tensor:
     """Read a piece: a file of ``torch.save`` that stands within another file."""
-    file, start, length = place["relative_path"], place["offset"], place["length"]
+    file, start, length = (place.get(key) for key in ("relative_path", "offset", "length"))
     label = f"{folder}: tensor {name!r}"
     if not isinstance(file, str) or file in ("", ".", "..") or set(file) & set("/\\:\0"):
         raise CheckpointError(f"{label} is said to lie in {file!r}, which is no file in the folder, and is not read")

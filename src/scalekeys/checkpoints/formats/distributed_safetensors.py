@@ -26,7 +26,7 @@ def matches_folder(folder: Path) -> bool:
     return any(_SHARD.fullmatch(path.name) for path in _files(folder))
 
 
-def open_shards(folder: Path, *, weights: str | None = None) -> Checkpoint:
+def open_shards(path: Path, *, weights: str | None = None) -> Checkpoint:
     """Open a folder of parts as the one network that they are of.
 
     Raises
@@ -36,25 +36,25 @@ def open_shards(folder: Path, *, weights: str | None = None) -> Checkpoint:
     """
     pieces: dict[str, list[Piece]] = {}
     dtypes: dict[str, set[str]] = {}
-    for path in sorted(path for path in _files(folder) if _SHARD.fullmatch(path.name)):
-        part = open_safetensors(path)
-        offsets = _offsets(path)
+    for file in sorted(file for file in _files(path) if _SHARD.fullmatch(file.name)):
+        part = open_safetensors(file)
+        offsets = _offsets(file)
         for key, info in part.tensors.items():
             start = offsets.get(key, (0,) * len(info.shape))
             if len(start) != len(info.shape):
-                raise damaged(str(path), f"the place of {key[:80]!r} has other axes than its values")
+                raise damaged(str(file), f"the place of {key[:80]!r} has other axes than its values")
             pieces.setdefault(key, []).append(Piece(start, info.shape, partial(part.load, key)))
             dtypes.setdefault(key, set()).add(info.dtype)
     tree = Tree()
     content = {}
     for key, found in pieces.items():
         if len({len(piece.sizes) for piece in found}) > 1 or len(dtypes[key]) > 1:
-            raise CheckpointError(f"{folder}: the parts of {key!r} do not fit together; fetch them again")
+            raise CheckpointError(f"{path}: the parts of {key!r} do not fit together; fetch them again")
         ends = [[at + size for at, size in zip(piece.offsets, piece.sizes, strict=True)] for piece in found]
         dtype = getattr(torch, next(iter(dtypes[key])))
         content[key] = tree.add(Assembled(tuple(map(max, zip(*ends, strict=True))), dtype, tuple(found)))
     tree.content = content
-    return open_tree(folder, tree, weights=weights, only_read=ONLY_READ, in_network_order=False)
+    return open_tree(path, tree, weights=weights, only_read=ONLY_READ, in_network_order=False)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -23,11 +23,13 @@ ONLY_READ = "is a program of torch.export, a format that is only read; replace f
 
 _PARTS = {"weights": "model_weights_config.json", "constants": "model_constants_config.json"}
 _OLD_PARTS = ("serialized_state_dict.pt", "serialized_constants.pt", "serialized_state_dict.json")
-_DTYPES = {
-    **{1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64"},
-    **{9: "complex32", 10: "complex64", 11: "complex128", 12: "bool", 13: "bfloat16", 28: "uint16"},
-    **{29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz", 32: "float8_e5m2fnuz"},
+_PLAIN = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+_OTHERS = ("complex32", "complex64", "complex128", "bool", "bfloat16")
+_LATE = {28: "uint16", 29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz"} | {
+    32: "float8_e5m2fnuz",
+    33: "float8_e8m0fnu",
 }
+_DTYPES = dict(enumerate(_PLAIN + _OTHERS, 1)) | _LATE
 """The numbers of types in the serialised form."""
 _LARGEST_CONFIG = 1 << 28
 

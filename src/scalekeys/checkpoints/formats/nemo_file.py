@@ -73,8 +73,8 @@ def _unpacked(content: Bytes, label: str) -> MemoryBytes:
             unpacked += inflate.decompress(packed, _BLOCK)
             if len(unpacked) > most:
                 raise CheckpointError(
-                    f"{label}: would grow from {content.size} to more than {most} bytes, which no weights do, and is not "
-                    "unpacked; do not trust the file"
+                    f"{label}: would grow from {content.size} to more than {most} bytes, which no weights do, and is "
+                    "not unpacked; do not trust the file"
                 )
     except zlib.error as error:
         raise damaged(label, error) from None
@@ -85,7 +85,7 @@ def _members(content: Bytes, label: str) -> dict[str, Bytes]:
     """Return the plain files of an archive by their names."""
     members: dict[str, Bytes] = {}
     try:
-        with tarfile.open(fileobj=Window(content), mode="r:") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=Window(content), mode="r:") as archive:
             for member in archive:
                 if len(members) > _MOST_MEMBERS:
                     raise damaged(label, f"more than {_MOST_MEMBERS} files")

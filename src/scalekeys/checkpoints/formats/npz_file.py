@@ -3,6 +3,7 @@
 import io
 from collections.abc import Collection
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def open_npz(path: Path, *, weights: str | None = None) -> Checkpoint:
     for name, record in open_archive(whole(path), label).records.items():
         try:
             content[name.removesuffix(".npy")] = tree.add(_array(record.content))
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
             raise damaged(label, f"{name[:80]!r}: {error}") from None
     tree.content = content
     return open_tree(path, tree, weights=weights, only_read=ONLY_READ)

@@ -52,14 +52,12 @@ class Machine:
         self.unknown: dict[str, Name] = {}
         self._end = len(buffer)
         self._names: dict[tuple[str, str], Name] = {}
-        self._steps = self._objects = 0
+        self.steps = self._objects = 0
         self.begin()
 
-    def count(self) -> None:
-        """Count a step."""
-        self._steps += 1
-        if self._steps > MOST_OPCODES:
-            raise PickleError(f"more than {MOST_OPCODES} opcodes")
+    def steps_left(self) -> int:
+        """Return how many opcodes may still be run."""
+        return MOST_OPCODES - self.steps
 
     def begin(self) -> None:
         """Forget what the last pickle has left on the stack."""
@@ -85,12 +83,12 @@ class Machine:
 
     def line(self) -> bytes:
         """Return the next bytes up to the end of the line."""
-        reach, found = 64, False
-        while not found and reach < 4 * (self._end - self.position):
+        reach = 256
+        line, end, _ = bytes(self.buffer[self.position : self.position + reach]).partition(b"\n")
+        while not end and reach < self._end - self.position:
             reach *= 4
             line, end, _ = bytes(self.buffer[self.position : self.position + reach]).partition(b"\n")
-            found = bool(end)
-        if not found:
+        if not end:
             raise PickleError("a line without an end")
         self.position += len(line) + 1
         return line

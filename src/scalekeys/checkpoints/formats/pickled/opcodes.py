@@ -29,20 +29,22 @@ def read_pickle(machine: Machine) -> Any:
         If it is damaged, too large, or names what can only be meant to run.
     """
     machine.begin()
-    code = 0
+    buffer, code = machine.buffer, 0
     try:
-        while (code := machine.buffer[machine.position]) != _STOP:
+        for _ in range(machine.steps_left()):
+            code = buffer[machine.position]
             machine.position += 1
-            machine.count()
+            if code == _STOP:
+                return machine.stack.pop()
+            machine.steps += 1
             _HANDLERS[code](machine)
-        machine.position += 1
-        return machine.stack.pop()
     except PickleError:
         raise
     except IndexError:
         raise PickleError("a pickle that ends too early") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
         raise PickleError(f"opcode {chr(code)!r}: {str(error)[:100]}") from None
+    raise PickleError("too many opcodes")
 
 
 def _push(value: Any) -> Callable[[Machine], None]:
@@ -53,8 +55,8 @@ def _push_number(code: str) -> Callable[[Machine], None]:
     unpack, size = struct.Struct(code).unpack_from, struct.calcsize(code)
 
     def handle(machine: Machine) -> None:
-        start = machine.skip(size)
-        machine.stack.append(unpack(machine.buffer, start)[0])
+        machine.stack.append(unpack(machine.buffer, machine.position)[0])
+        machine.position += size
 
     return handle
 
@@ -72,8 +74,10 @@ def _push_long(code: str) -> Callable[[Machine], None]:
 def _push_text(code: str) -> Callable[[Machine], None]:
     def handle(machine: Machine) -> None:
         text = machine.string(code)
-        long = not isinstance(text, bytes)
-        machine.stack.append(Long(text, is_text=True) if long else text.decode("utf-8", "surrogatepass"))
+        if isinstance(text, bytes):
+            machine.stack.append(text.decode("utf-8", "surrogatepass"))
+        else:
+            machine.stack.append(Long(text, is_text=True))
 
     return handle
 
@@ -112,7 +116,7 @@ def _quoted(line: bytes) -> str | Long:
     line = line.strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b'"', b"'"):
         raise PickleError("a string without quotes")
-    content = codecs.escape_decode(line[1:-1])[0]  # type: ignore[attr-defined]
+    content = codecs.escape_decode(line[1:-1])[0]
     return content.decode("latin-1") if len(content) < STAYS else Long(MemoryBytes(content))
 
 
@@ -269,7 +273,8 @@ def _number_of(code: str) -> Callable[[Machine], int]:
     unpack, size = struct.Struct(code).unpack_from, struct.calcsize(code)
 
     def read(machine: Machine) -> int:
-        found: int = unpack(machine.buffer, machine.skip(size))[0]
+        found: int = unpack(machine.buffer, machine.position)[0]
+        machine.position += size
         return found
 
     return read

@@ -36,7 +36,8 @@ _RUNNING_BUILTINS = frozenset(
 _RUNNING = frozenset(
     (
         *("torch.load", "torch.hub.load", "torch.jit.load", "numpy.load", "joblib.load", "pandas.read_pickle"),
-        *("code.interact", "platform.popen", "urllib.request.urlopen", "pkgutil.resolve_name", "commands.getoutput"),
+        *("io.open", "_io.open", "platform.popen", "commands.getoutput", "urllib.request.urlopen"),
+        *("code.interact", "pkgutil.resolve_name"),
     )
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from scalekeys.checkpoints.formats.pickled.arrays import Array, Dtype
-from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn
+from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn, as_key
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 from scalekeys.checkpoints.formats.stored.tensors import (
     Lazy,
@@ -209,6 +209,10 @@ def _dict(*_: Any) -> dict[Any, Any]:
     return {}
 
 
+def _set(elements: Any = (), *_: Any) -> Any:
+    return {as_key(element) for element in elements} if isinstance(elements, list | tuple) else set()
+
+
 def _as_bytes(*arguments: Any) -> Any:
     return arguments[0] if arguments and isinstance(arguments[0], bytes) else b""
 
@@ -241,5 +245,7 @@ VALUES: dict[str, Callable[..., Any]] = {
     "torch.serialization._get_layout": _text,
     "builtins.bytes": _as_bytes,
     "builtins.dict": _dict,
+    "builtins.set": _set,
+    "builtins.frozenset": _set,
 }
 """What stands in for classes whose objects are plain values."""

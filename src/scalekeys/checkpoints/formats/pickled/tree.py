@@ -4,15 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.stand_ins import StandIn
 from scalekeys.checkpoints.formats.pickled.torch_tensors import as_tensor
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, is_lazy, placeholder
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, Quantised, Stored, is_lazy, placeholder
 
 _DEEPEST = 64
+_SCALES = "w_scales"
+"""What the training code of MCUNet calls the scales of a weight of int8, one for each output channel."""
 _MOST_MODULES = 1 << 17
 
 
@@ -99,7 +102,16 @@ class _Maker:
     def _dict(self, target: dict[Any, Any], source: dict[Any, Any], level: int) -> dict[Any, Any]:
         for name, value in source.items():
             target[name] = self.make(value, level)
+        if _SCALES in target:
+            self._scale(target)
         return target
+
+    def _scale(self, layer: dict[Any, Any]) -> None:
+        """Put what the integers of a quantised layer stand for in their place, as its scales lie beside them."""
+        weight, scales = (self.tree.lazy.get(id(layer.get(name))) for name in ("weight", _SCALES))
+        if isinstance(weight, Stored) and isinstance(scales, Stored) and scales.dtype.is_floating_point:
+            if weight.dtype == torch.int8 and weight.shape and scales.shape == weight.shape[:1]:
+                layer["weight"] = self.tree.add(Quantised(weight, scales, 0))
 
     def _list(self, values: Any, level: int) -> Any:
         """Name the parts of a list by their numbers if all are dicts or modules, such as the blocks of a network."""

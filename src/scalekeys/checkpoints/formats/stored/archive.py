@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scalekeys.checkpoints.formats.stored.sources import Bytes, Part, Window
+from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, Part, Window, buffer_of
 from scalekeys.errors import CheckpointError
 
 MAGIC = b"PK\x03\x04"
@@ -63,11 +63,12 @@ def open_archive(content: Bytes, label: str) -> Archive:
         If it is damaged or encrypted, has two records of one name, or has a record that would grow beyond measure.
     """
     try:
-        with zipfile.ZipFile(Window(content)) as archive:  # type: ignore[arg-type]
+        with zipfile.ZipFile(Window(content)) as archive:
             members = archive.infolist()
         if len(members) > _MOST_RECORDS:
             raise ValueError(f"{len(members)} records")
-        records = {member.filename: _record(content, member) for member in members}
+        with buffer_of(content) as buffer:
+            records = {member.filename: _record(content, buffer, member) for member in members}
         _check_apart(members, records.values())
     except FAULTS as error:
         raise damaged(label, error) from None
@@ -82,13 +83,13 @@ def damaged(label: str, error: BaseException | str) -> CheckpointError:
     return CheckpointError(f"{label}: is damaged or cut short ({reason}); fetch or save it again")
 
 
-def _record(content: Bytes, member: zipfile.ZipInfo) -> Record:
+def _record(content: Bytes, buffer: Buffer, member: zipfile.ZipInfo) -> Record:
     """Compare the header of a record with the directory at the end, as one of them may have been changed."""
-    signature, flags, method, name, extra = _HEADER.unpack(content.read(member.header_offset, _HEADER.size))
+    signature, flags, method, name, extra = _HEADER.unpack_from(buffer, member.header_offset)
     if (flags | member.flag_bits) & _ENCRYPTED:
         raise ValueError("it is encrypted")
     start = member.header_offset + _HEADER.size
-    called = bytes(content.read(start, name)).decode("utf-8" if flags & _UTF8 else "cp437")
+    called = bytes(buffer[start : start + name]).decode("utf-8" if flags & _UTF8 else "cp437")
     if signature != MAGIC or method != member.compress_type or called != member.orig_filename:
         raise ValueError(f"the directory and the header of {member.orig_filename[:80]!r} differ")
     stored = content.part(start + name + extra, member.compress_size)

@@ -97,9 +97,9 @@ class Sparse:
 
     def _joined(self, parts: list[Tensor]) -> Tensor:
         if self.layout == torch.sparse_coo:
-            return torch.sparse_coo_tensor(*parts, self.shape, check_invariants=True)
+            return torch.sparse_coo_tensor(parts[0], parts[1], self.shape, check_invariants=True)
         make = {torch.sparse_csr: torch.sparse_csr_tensor, torch.sparse_csc: torch.sparse_csc_tensor}[self.layout]
-        return make(*parts, self.shape, check_invariants=True)
+        return make(parts[0], parts[1], parts[2], self.shape, check_invariants=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +237,7 @@ def whole_lengths(values: Any) -> tuple[int, ...] | None:
 def _are_lengths(values: Any) -> bool:
     if not isinstance(values, tuple | list) or len(values) > _MOST_AXES:
         return False
-    return all(type(value) is int and 0 <= value <= _MOST_NUMBERS for value in values)
+    return not any(type(value) is not int or not 0 <= value <= _MOST_NUMBERS for value in values)
 
 
 def is_lazy(value: Any) -> TypeGuard[Lazy]:
