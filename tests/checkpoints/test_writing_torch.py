@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -14,8 +13,6 @@ import torch
 from replaced_weights import assert_same, changed_bytes, names_in, replaced_state
 
 import scalekeys as sk
-from scalekeys.checkpoints.formats.torch_zip import torch_writing
-from scalekeys.checkpoints.formats.torch_zip.torch_layout import read_layout
 from scalekeys.errors import CheckpointError
 
 FORMATS = {"zip": {}, "old": {"_use_new_zipfile_serialization": False}}
@@ -234,18 +231,6 @@ def test_a_descriptor_may_lack_its_signature(net, tmp_path):
     assert after.count(b"XXXX") == before.count(b"XXXX") - 1
 
 
-def test_a_layout_that_cannot_be_told_is_refused(net, tmp_path, monkeypatch):
-    torch.save(net.state_dict(), tmp_path / "net.pth")
-
-    def fail(_path):
-        raise KeyError("data.pkl")
-
-    monkeypatch.setattr(torch_writing, "read_layout", fail)
-    with pytest.raises(CheckpointError, match="it cannot be told where its numbers stand"):
-        replace(tmp_path / "net.pth")
-    assert names_in(tmp_path) == ["net.pth"]
-
-
 def test_a_weight_that_is_stored_in_a_special_way_is_refused(tmp_path):
     state = {"dw.weight": torch.rand(4, 1, 3, 3).to_sparse(), "other.weight": torch.rand(4, 1, 3, 3)}
     torch.save(state, tmp_path / "net.pth")
@@ -266,21 +251,3 @@ def test_published_networks(shared, tmp_path):
         before, after = (torch.load(path, weights_only=True, map_location="cpu") for path in (source, target))
         assert sum(not torch.equal(before[key][name], after[key][name]) for name in before[key]) == changed
         assert_same(after[key], replaced_state(before[key], chosen))
-
-
-class Evil:
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
-def test_a_layout_is_read_without_executing_anything(save, tmp_path):
-    """Such a file is refused long before; this holds without that."""
-    weight = torch.rand(4, 1, 3, 3)
-    save({"evil": Evil(f"touch {tmp_path / 'executed'}"), "dw.weight": weight}, tmp_path / "net.pth")
-    layout = read_layout(tmp_path / "net.pth")
-    assert list(layout.tree) == ["evil", "dw.weight"]
-    assert layout.place(layout.tree["dw.weight"]).shape == weight.shape
-    assert names_in(tmp_path) == ["net.pth"]

@@ -1,16 +1,27 @@
 """The table of file formats. A new one is a file beside this and a row here."""
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.formats import safetensors_file
+from scalekeys.checkpoints.formats import (
+    distributed_folder,
+    distributed_safetensors,
+    exported_file,
+    nemo_file,
+    npz_file,
+    pickle_file,
+    safetensors_file,
+    torchscript_file,
+)
 from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
 from scalekeys.checkpoints.formats.keras_model import keras_file
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
+from scalekeys.checkpoints.formats.stored.archive import MAGIC, open_archive
+from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.tflite_model import tflite_file
 from scalekeys.checkpoints.formats.torch_zip import torch_file
 from scalekeys.errors import CheckpointError
@@ -37,6 +48,8 @@ class Format:
         Opens a file, and chooses among nested weights where the format has them.
     is_graph : bool
         Whether a file holds a graph and the weights of its nodes, and no state dict.
+    holds : callable, optional
+        Where the format is a zip archive: tells from the names of its records whether it is of this format.
     """
 
     name: str
@@ -44,14 +57,52 @@ class Format:
     matches: Callable[[bytes], bool]
     open: _Open
     is_graph: bool = False
+    holds: Callable[[Collection[str]], bool] | None = None
+
+
+@dataclass(frozen=True)
+class FolderFormat:
+    """A format that is a folder of files that belong together.
+
+    Parameters
+    ----------
+    matches : callable
+        Tells whether a folder is one of this format.
+    open : callable
+        Opens it.
+    """
+
+    matches: Callable[[Path], bool]
+    open: _Open
+
+
+def _never(_head: bytes) -> bool:
+    """Tell nothing from first bytes, for formats that are zip archives."""
+    return False
 
 
 FORMATS = (
     Format("safetensors", safetensors_file.SUFFIXES, safetensors_file.matches, safetensors_file.open_safetensors),
-    Format("Keras", keras_file.SUFFIXES, keras_file.matches, keras_file.open_keras),
-    Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch),
+    Format("TorchScript", (), _never, torchscript_file.open_torchscript, holds=torchscript_file.holds),
+    Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch, holds=torch_file.holds),
     Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx, is_graph=True),
-    Format("TensorFlow Lite", tflite_file.SUFFIXES, tflite_file.matches, tflite_file.open_tflite),
+    Format("torch.export", exported_file.SUFFIXES, _never, exported_file.open_exported, holds=exported_file.holds),
+    Format("NumPy", npz_file.SUFFIXES, _never, npz_file.open_npz, holds=npz_file.holds),
+    Format(
+        "Keras",
+        keras_file.SUFFIXES,
+        keras_file.matches,
+        keras_file.open_keras,
+        is_graph=True,
+        holds=keras_file.holds,
+    ),
+    Format("TensorFlow Lite", tflite_file.SUFFIXES, tflite_file.matches, tflite_file.open_tflite, is_graph=True),
+    Format("NeMo", nemo_file.SUFFIXES, nemo_file.matches, nemo_file.open_nemo),
+    Format("pickle", pickle_file.SUFFIXES, pickle_file.matches, pickle_file.open_pickle),
+)
+FOLDER_FORMATS = (
+    FolderFormat(distributed_folder.matches_folder, distributed_folder.open_distributed),
+    FolderFormat(distributed_safetensors.matches_folder, distributed_safetensors.open_shards),
 )
 SUFFIXES = tuple(suffix for format_ in FORMATS for suffix in format_.suffixes)
 
@@ -90,6 +141,18 @@ def format_of(path: Path) -> Format:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def open_as_folder(folder: Path, *, weights: str | None = None) -> Checkpoint | None:
+    """Open a folder whose files belong together, if it is one; None for any other folder.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged.
+    """
+    found = next((row for row in FOLDER_FORMATS if row.matches(folder)), None)
+    return found.open(folder, weights=weights) if found else None
+
+
 def _head(path: Path) -> bytes:
     """Read the first bytes of a regular file; anything else may block for ever."""
     if not stat.S_ISREG(path.stat().st_mode):
@@ -104,6 +167,8 @@ def _head(path: Path) -> bytes:
 def _format_of(path: Path, head: bytes) -> Format:
     if head.startswith(LFS_POINTER):
         raise CheckpointError(f"{path}: is a Git LFS pointer, not the weights; run `git lfs pull` in its repository")
+    if head.startswith(MAGIC):
+        return _format_of_archive(path)
     by_content = next((row for row in FORMATS if row.matches(head)), None)
     by_suffix = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
     kind = foreign_kind(head)
@@ -111,3 +176,11 @@ def _format_of(path: Path, head: bytes) -> Format:
         return found
     allowed = by_suffix.name if by_suffix else ", ".join(row.name for row in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
     raise CheckpointError(f"{path}: is {kind or 'of an unknown kind'}, not a file of {allowed} weights; fetch it again")
+
+
+def _format_of_archive(path: Path) -> Format:
+    """Return the format of a zip archive, which the names of its records tell."""
+    names = open_archive(whole(path), str(path)).records
+    if found := next((row for row in FORMATS if row.holds and row.holds(names)), None):
+        return found
+    raise CheckpointError(f"{path}: is a zip archive, but not one of torch.save; unpack it and name the file inside")

@@ -18,7 +18,10 @@ from scalekeys.checkpoints.formats.safetensors_writing import write_safetensors
 from scalekeys.errors import CheckpointError
 
 SUFFIXES = (".safetensors",)
+DISTRIBUTED = "DCP_SHARDING_INFO"
+"""What the header of a file calls the places of its parts of tensors, where several processes have written one each."""
 
+_PART = "the file is a part of a checkpoint of several processes and may hold parts of tensors; give its folder"
 _LARGEST_HEADER = 100_000_000
 _DTYPES = {
     "F64": "float64",
@@ -59,6 +62,7 @@ def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
         If the file is damaged or cut short, or `weights` names none of its tensors.
     """
     with _opened(path) as file:
+        metadata = file.metadata() or {}
         tensors = {key: _info(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118 (not a dict)
 
     def load(key: str) -> Tensor:
@@ -66,8 +70,23 @@ def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
             values: Tensor = file.get_tensor(key)
             return values
 
-    opened = from_state_dict(tensors, load, label=str(path), model=path.stem, in_network_order=False, weights=weights)
+    notes = (_PART,) if DISTRIBUTED in metadata else ()
+    opened = from_state_dict(
+        tensors, load, label=str(path), model=path.stem, in_network_order=False, notes=notes, weights=weights
+    )
     return replace(opened, copying=Copying(partial(write_safetensors, path), files=(path,)))
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return what the header of a file says beside names and shapes.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged.
+    """
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
 
 
 @contextmanager

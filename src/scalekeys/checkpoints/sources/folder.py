@@ -14,7 +14,7 @@ from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo, listed
 from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
-from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_file
+from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_as_folder, open_file
 from scalekeys.checkpoints.sources.folder_writing import write_folder
 from scalekeys.errors import CheckpointError
 
@@ -39,6 +39,8 @@ def open_folder(folder: Path, *, weights: str | None = None) -> Checkpoint:
     CheckpointError
         If there is none, or several of which no name says more than the other, or a part of one is missing.
     """
+    if (together := open_as_folder(folder, weights=weights)) is not None:
+        return together
     file = find_weights(folder)
     if file is None:
         raise CheckpointError(f"{folder}: this folder holds no weights ({', '.join(sorted(set(SUFFIXES)))})")

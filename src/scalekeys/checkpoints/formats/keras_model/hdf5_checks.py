@@ -1,14 +1,16 @@
 """What the HDF5 library does not check: it follows some damages of a file in a circle, for ever."""
 
-import mmap
+import re
 import struct
+
+from scalekeys.checkpoints.formats.stored.sources import Buffer
 
 _HEAP = b"GCOL\x01"  # signature and version of a global heap
 _HEAP_HEADER = struct.Struct("<4sB3sQ")  # and its size
 _OBJECT = struct.Struct("<HHIQ")  # number, references, nothing, size
 
 
-def check_heaps(content: bytes | mmap.mmap) -> None:
+def check_heaps(content: Buffer) -> None:
     r"""Check that the objects of each global heap, where texts of any length are kept, stand one behind the other.
 
     Raises
@@ -26,13 +28,11 @@ def check_heaps(content: bytes | mmap.mmap) -> None:
     ValueError: a heap of it is damaged
     """
     most = len(content) // _OBJECT.size  # heaps do not overlap
-    place = content.find(_HEAP)
-    while place >= 0:
+    for place in [found.start() for found in re.finditer(re.escape(_HEAP), content)]:
         most -= _objects(content, place, most)
-        place = content.find(_HEAP, place + 1)
 
 
-def _objects(content: bytes | mmap.mmap, start: int, most: int) -> int:
+def _objects(content: Buffer, start: int, most: int) -> int:
     """Count the objects of the heap at a place."""
     count, place, end = 0, start + _HEAP_HEADER.size, start
     if place <= len(content):

@@ -1,30 +1,26 @@
-"""Where the HDF5 file of a Keras model stands: it is the file itself, or a member of a ``.keras`` archive."""
+"""Where the HDF5 file of a Keras model stands: it is the file itself, or a record of a ``.keras`` archive."""
 
-import io
-import mmap
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from scalekeys.checkpoints.formats.keras_model.hdf5_checks import check_heaps
-from scalekeys.checkpoints.formats.torch_zip.zip_records import MAGIC, is_archive, start_of
+from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, open_archive
+from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Window, buffer_of, whole
 from scalekeys.errors import CheckpointError
 from scalekeys.optional import in_short, require
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-_MEMBERS = (b"metadata.json", b"config.json", b"model.weights.h5")
-_NAME = 30  # where the header of a zip record has the name of it
 _LARGEST_CONFIG = 2**28
 _LARGEST_UNPACKED = 2**30
 
 
-def is_keras_archive(head: bytes) -> bool:
-    """Tell whether a file starts as a ``.keras`` archive, by the name of its first member."""
-    return head.startswith(MAGIC) and head[_NAME:].startswith(_MEMBERS)
+def holds(names: Collection[str]) -> bool:
+    """Tell from the names of its records whether a zip archive is a Keras model."""
+    return _WEIGHTS in names or (_CONFIG in names and "metadata.json" in names)
 
 
 @contextmanager
@@ -45,7 +41,11 @@ def opened_weights(path: Path, *, is_checked: bool = False) -> Iterator[Any]:
     """
     h5py = require("h5py", extra="keras")
     try:
-        with _stream(path, is_checked=is_checked) as stream, h5py.File(stream, "r") as file:
+        content = _weights(path)
+        if not is_checked:
+            with buffer_of(content) as buffer:
+                check_heaps(buffer)
+        with h5py.File(Window(content), "r") as file:
             yield file
     except CheckpointError:
         raise
@@ -57,90 +57,38 @@ def opened_weights(path: Path, *, is_checked: bool = False) -> Iterator[Any]:
 
 def config_of_archive(path: Path) -> bytes | None:
     """Return the configuration that a ``.keras`` archive holds beside its weights, None for any other file."""
-    if not is_archive(path):
+    archive = _archive(path)
+    if archive is None:
         return None
-    with _archive(path) as archive:
-        member = _member(path, archive, _CONFIG)
-        if member.file_size > _LARGEST_CONFIG:
-            raise CheckpointError(f"{path}: its {_CONFIG} claims {member.file_size} bytes; do not trust it")
-        return _unpacked(archive, member, _LARGEST_CONFIG)
-
-
-@contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (CheckpointError, OSError):
-        raise
-    except Exception as error:  # zipfile has an error of another kind for each damage
-        raise CheckpointError(f"{path}: is damaged or cut short ({in_short(error)}); fetch or save it again") from None
+        content = _record(path, archive, _CONFIG, _LARGEST_CONFIG)
+        return bytes(content.read(0, content.size))
+    except ValueError as error:  # it cannot be unpacked
+        raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None
 
 
-@contextmanager
-def _stream(path: Path, *, is_checked: bool) -> Iterator[BinaryIO | io.IOBase]:
-    """Open the bytes of the HDF5 file; HDF5 jumps about in them, so that a packed member is unpacked in memory."""
-    with path.open("rb") as file:
-        if not is_checked:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                check_heaps(content)
-        if not is_archive(path):
-            yield file
-            return
-        with _archive(path) as archive:
-            member = _member(path, archive, _WEIGHTS)
-            if member.compress_type == zipfile.ZIP_STORED:
-                yield _Window(file, start_of(file, member), member.file_size)
-                return
-            if member.file_size > _LARGEST_UNPACKED:
-                raise CheckpointError(
-                    f"{path}: its packed {_WEIGHTS} claims {member.file_size} bytes; unpack it and give that file"
-                )
-            unpacked = _unpacked(archive, member, _LARGEST_UNPACKED)
-            if not is_checked:
-                check_heaps(unpacked)
-            yield io.BytesIO(unpacked)
+def _archive(path: Path) -> Archive | None:
+    content = whole(path)
+    return open_archive(content, str(path)) if content.read(0, len(MAGIC)) == MAGIC else None
 
 
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    found = [member for member in archive.infolist() if member.filename == name]
-    if len(found) != 1:
-        held = "no" if not found else f"{len(found)} members"
-        raise CheckpointError(f"{path}: is a zip archive with {held} {name}, which is no Keras model; save it again")
-    return found[0]
+def _weights(path: Path) -> Bytes:
+    """Return the bytes of the HDF5 file; HDF5 jumps about in them, so that a packed record is unpacked in memory."""
+    archive = _archive(path)
+    if archive is None:
+        return whole(path)
+    content = _record(path, archive, _WEIGHTS, _LARGEST_UNPACKED)
+    if not archive.records[_WEIGHTS].is_compressed:
+        return content
+    return MemoryBytes(bytes(content.read(0, content.size)))
 
 
-def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
-    with archive.open(member) as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise ValueError(f"{member.filename} is larger than it says")
-    return content
-
-
-class _Window(io.RawIOBase):
-    """A part of a file as a file."""
-
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        self._file, self._start, self._size, self._place = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = max(0, origin + offset)
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._start + self._place)
-        content = self._file.read(max(0, min(len(buffer), self._size - self._place)))
-        buffer[: len(content)] = content
-        self._place += len(content)
-        return len(content)
+def _record(path: Path, archive: Archive, name: str, largest: int) -> Bytes:
+    if name not in archive.records:
+        raise CheckpointError(f"{path}: is a zip archive with no {name}, which is no Keras model; save it again")
+    record = archive.records[name]
+    if record.is_compressed and record.content.size > largest:
+        raise CheckpointError(
+            f"{path}: its packed {name} claims {record.content.size} bytes; unpack it and give that file"
+        )
+    return record.content

@@ -13,7 +13,7 @@ from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.keras_model.keras_archive import (
     SIGNATURE,
     config_of_archive,
-    is_keras_archive,
+    holds,
     opened_weights,
 )
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig, layers_of
@@ -21,12 +21,14 @@ from scalekeys.checkpoints.formats.keras_model.keras_layers import Role, in_torc
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight, text, values_of, version_of, weights_in
 from scalekeys.filters import LeftOut
 
+__all__ = ["SUFFIXES", "holds", "matches", "open_keras"]
+
 SUFFIXES = (".keras", ".weights.h5", ".h5", ".hdf5")
 
 
 def matches(head: bytes) -> bool:
-    """Tell whether a file starts as an HDF5 file, or as a ``.keras`` archive."""
-    return head.startswith(SIGNATURE) or is_keras_archive(head)
+    """Tell whether a file starts as an HDF5 file."""
+    return head.startswith(SIGNATURE)
 
 
 def open_keras(path: Path, *, weights: str | None = None) -> Checkpoint:

@@ -1,30 +1,34 @@
 """Files of ``torch.save`` with other filters: the bytes of some weights are overwritten, the pickle is not touched."""
 
 import shutil
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from scalekeys.checkpoints.core.changes import Change, overwrite, overwrite_in_file
 from scalekeys.checkpoints.core.inventory import listed
-from scalekeys.checkpoints.core.nesting import Entry, entries, pick
-from scalekeys.checkpoints.formats.torch_zip.torch_layout import Layout, Record, read_layout
-from scalekeys.checkpoints.formats.torch_zip.zip_records import is_archive, repack, repair_checksums, start_of
+from scalekeys.checkpoints.core.nesting import Entry, entries
+from scalekeys.checkpoints.formats.pickled.tree import Tree
+from scalekeys.checkpoints.formats.stored.archive import FAULTS, MAGIC, Deflated, Record, damaged, open_archive
+from scalekeys.checkpoints.formats.stored.sources import FileBytes, Part, whole
+from scalekeys.checkpoints.formats.stored.tensors import Stored
+from scalekeys.checkpoints.formats.torch_zip.torch_reading import LateBytes, is_archive
+from scalekeys.checkpoints.formats.torch_zip.zip_records import repack, repair_checksums
 from scalekeys.errors import CheckpointError
 
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A change, the record of its storage, and where and in which steps its weight stands there."""
+    """A change, its tensor, and the byte where this starts: of the file, or of the contents of a compressed record."""
 
     change: Change
-    record: Record
+    stored: Stored
     start: int
-    stride: tuple[int, ...]
+    record: str = ""
 
 
-def write_torch(path: Path, weights: str | None, changes: Sequence[Change], target: Path) -> tuple[str, ...]:
+def write_torch(path: Path, tree: Tree, chosen: Entry, changes: Sequence[Change], target: Path) -> tuple[str, ...]:
     """Copy a file of ``torch.save`` with changes in the chosen set of weights.
 
     Tensors that share the storage of a changed weight change with it.
@@ -33,8 +37,10 @@ def write_torch(path: Path, weights: str | None, changes: Sequence[Change], targ
     ----------
     path : Path
         A file that has been opened.
-    weights : str, optional
-        Which of several nested sets of weights it was opened with.
+    tree : Tree
+        What it holds.
+    chosen : Entry
+        The set of weights that was opened.
 
     Returns
     -------
@@ -46,70 +52,68 @@ def write_torch(path: Path, weights: str | None, changes: Sequence[Change], targ
     CheckpointError
         If a weight is stored in a way that does not tell where its numbers are.
     """
-    if not changes:
-        shutil.copyfile(path, target)
-        return ()
-    layout = _layout(path)
-    chosen, _ = pick(layout.tree, weights, label=str(path))
-    placed = [_place(path, layout, chosen, change) for change in changes]
-    (_write_archive if is_archive(path) else _write_old_file)(path, target, placed)
-    return _which_changed(layout, chosen, changes)
-
-
-def _layout(path: Path) -> Layout:
+    placed = [_place(path, tree, chosen, change) for change in changes]
     try:
-        return read_layout(path)
-    except Exception as error:  # what a pickle can do wrong has no common class
-        raise CheckpointError(
-            f"{path}: it cannot be told where its numbers stand ({error}); "
-            "load it and save its weights with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
-        ) from error
+        (_write_compressed if any(one.record for one in placed) else _write_in_place)(path, target, placed)
+    except FAULTS as error:
+        raise damaged(str(path), error) from None
+    return _which_changed(tree, chosen, [one.stored for one in placed]) if changes else ()
 
 
-def _place(path: Path, layout: Layout, chosen: Entry, change: Change) -> _Placed:
-    if change.key not in chosen.tensors:
-        raise CheckpointError(
-            f"{path}: the weight of layer {change.layer!r} is stored in a special way and cannot be changed in place; "
-            "load it and save plain weights"
-        )
-    stored = layout.place(chosen.tensors[change.key])
-    start = stored.offset * change.filters.itemsize
-    return _Placed(change, layout.storages[stored.storage], start, stored.stride)
+def _place(path: Path, tree: Tree, chosen: Entry, change: Change) -> _Placed:
+    tensor = tree.lazy[id(chosen.tensors[change.key])]
+    if isinstance(tensor, Stored) and not tensor.swapped:
+        storage = tensor.storage.place if isinstance(tensor.storage, LateBytes) else tensor.storage
+        if isinstance(storage, FileBytes):
+            return _Placed(change, tensor, storage.start + tensor.start)
+        if isinstance(storage, Part) and isinstance(storage.of, Deflated):
+            return _Placed(change, tensor, storage.start + tensor.start, storage.of.name)
+    raise CheckpointError(
+        f"{path}: the weight of layer {change.layer!r} is stored in a special way and cannot be changed in place; "
+        "load it and save plain weights"
+    )
 
 
-def _write_old_file(path: Path, target: Path, placed: Sequence[_Placed]) -> None:
+def _write_in_place(path: Path, target: Path, placed: Sequence[_Placed]) -> None:
     shutil.copyfile(path, target)
     with target.open("r+b") as file:
+        is_zip = is_archive(file.read(len(MAGIC)))
         for one in placed:
-            overwrite_in_file(file, one.change, one.record.start + one.start, one.stride)
+            overwrite_in_file(file, one.change, one.start, one.stored.stride)
+    if is_zip:
+        starts = [one.start for one in placed]
+        records = open_archive(whole(path), str(path)).records
+        repair_checksums(target, {name for name, record in records.items() if _contains(record, starts)})
 
 
-def _write_archive(path: Path, target: Path, placed: Sequence[_Placed]) -> None:
-    """Overwrite records where they stand, or compress them anew where they are compressed."""
-    with zipfile.ZipFile(path) as archive:
-        records = {one.record.name: archive.getinfo(one.record.name) for one in placed}
-        if any(record.compress_type != zipfile.ZIP_STORED for record in records.values()):
-            contents = {name: bytearray(archive.read(name)) for name in records}
-            for one in placed:
-                overwrite(contents[one.record.name], one.change, start=one.start, stride=one.stride)
-            repack(path, target, contents)
-            return
-    shutil.copyfile(path, target)
-    with target.open("r+b") as file:
-        for one in placed:
-            overwrite_in_file(file, one.change, start_of(file, records[one.record.name]) + one.start, one.stride)
-    repair_checksums(target, records)
+def _contains(record: Record, starts: Sequence[int]) -> bool:
+    stored = record.stored
+    return isinstance(stored, FileBytes) and any(stored.start <= start < stored.start + stored.size for start in starts)
 
 
-def _which_changed(layout: Layout, chosen: Entry, changes: Sequence[Change]) -> tuple[str, ...]:
+def _write_compressed(path: Path, target: Path, placed: Sequence[_Placed]) -> None:
+    """Write an archive anew, of which some records are compressed; the others may be changed too."""
+    records = open_archive(whole(path), str(path)).records
+    contents: dict[str, bytearray] = {}
+    for one in placed:
+        name, start = one.record, one.start
+        if not name:
+            name = next(name for name, record in records.items() if _contains(record, [start]))
+            start -= cast("FileBytes", records[name].stored).start
+        if name not in contents:
+            contents[name] = records[name].content.read(0, records[name].content.size)
+        overwrite(contents[name], one.change, start=start, stride=one.stored.stride)
+    repack(path, target, contents)
+
+
+def _which_changed(tree: Tree, chosen: Entry, mine: Sequence[Stored]) -> tuple[str, ...]:
     """Say which other sets of weights share a storage with the changed ones, and which do not."""
-    mine = [layout.place(chosen.tensors[change.key]) for change in changes]
     together: list[str] = []
     apart: list[str] = []
-    for entry in entries(layout.tree):
+    for entry in entries(tree.content):
         if entry.path != chosen.path:
-            theirs = [layout.place(tensor) for tensor in entry.tensors.values()]
-            shares = any(one.overlaps(other) for one in mine for other in theirs)
+            theirs = [tree.lazy[id(tensor)] for tensor in entry.tensors.values()]
+            shares = any(one.overlaps(other) for other in theirs if isinstance(other, Stored) for one in mine)
             (together if shares else apart).append(repr(entry.name))
     notes = []
     if together:

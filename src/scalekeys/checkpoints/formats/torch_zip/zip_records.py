@@ -4,10 +4,9 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
-from io import BufferedRandom, BufferedReader
+from io import BufferedRandom
 from pathlib import Path
 
-MAGIC = b"PK\x03\x04"
 _HEADER = struct.Struct("<26xHH")  # of a record: lengths of name and extra field
 _HEADER_CHECKSUM = 14
 _ENTRY = struct.Struct("<28xHHH12x")  # of the directory at the end: lengths of name, extra field and comment
@@ -16,14 +15,7 @@ _DESCRIPTOR, _HAS_DESCRIPTOR = b"PK\x07\x08", 0x08
 _BLOCK = 1 << 20
 
 
-def is_archive(path: Path) -> bool:
-    """Tell whether a file starts as a zip archive."""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
-
-
-def start_of(file: BufferedRandom | BufferedReader, record: zipfile.ZipInfo) -> int:
-    """Return where the bytes of a record start in its archive."""
+def _start_of(file: BufferedRandom, record: zipfile.ZipInfo) -> int:
     file.seek(record.header_offset)
     name, extra = _HEADER.unpack(file.read(_HEADER.size))
     return record.header_offset + _HEADER.size + int(name) + int(extra)
@@ -40,7 +32,7 @@ def repair_checksums(path: Path, names: Collection[str]) -> None:
     with path.open("r+b") as file:
         for record, entry in zip(records, _entries(file, directory, len(records)), strict=True):
             if record.filename in names:
-                start = start_of(file, record)
+                start = _start_of(file, record)
                 checksum = _checksum(file, start, record.file_size)
                 _put(file, entry + _ENTRY_CHECKSUM, checksum)
                 place = record.header_offset + _HEADER_CHECKSUM

@@ -1,0 +1,113 @@
+"""``.pt2``: programs of ``torch.export``, new and old; their weights are read by name, their graph is not run."""
+
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.formats.pickled.machine import PickleError
+from scalekeys.checkpoints.formats.pickled.opening import open_tree
+from scalekeys.checkpoints.formats.pickled.reading import refusal
+from scalekeys.checkpoints.formats.pickled.tree import Tree, tree_of
+from scalekeys.checkpoints.formats.stored.archive import Archive, damaged, open_archive
+from scalekeys.checkpoints.formats.stored.sources import whole
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, is_lazy, stored
+from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
+from scalekeys.errors import CheckpointError
+
+SUFFIXES = (".pt2",)
+ONLY_READ = "is a program of torch.export, a format that is only read; replace filters in the state dict it was made of"
+
+_PARTS = {"weights": "model_weights_config.json", "constants": "model_constants_config.json"}
+_OLD_PARTS = ("serialized_state_dict.pt", "serialized_constants.pt", "serialized_state_dict.json")
+_PLAIN = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+_OTHERS = ("complex32", "complex64", "complex128", "bool", "bfloat16")
+_LATE = {28: "uint16", 29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz"} | {
+    32: "float8_e5m2fnuz",
+    33: "float8_e8m0fnu",
+}
+_DTYPES = dict(enumerate(_PLAIN + _OTHERS, 1)) | _LATE
+"""The numbers of types in the serialised form."""
+_LARGEST_CONFIG = 1 << 28
+
+
+def holds(names: Collection[str]) -> bool:
+    """Tell whether a zip archive with records of these names is one of ``torch.export``.
+
+    Examples
+    --------
+    >>> holds(["net/data/weights/model_weights_config.json"]), holds(["net/data.pkl"])
+    (True, False)
+    """
+    known = (*_PARTS.values(), *_OLD_PARTS, "serialized_exported_program.json", "archive_format")
+    return any(name.rpartition("/")[2] in known for name in names)
+
+
+def open_exported(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open a program of ``torch.export``.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, or holds no weights.
+    """
+    label = str(path)
+    archive = open_archive(whole(path), label)
+    try:
+        found = dict(_new(archive)) or dict(_old(archive, label))
+    except (PickleError, RecursionError) as error:
+        raise refusal(label, ValueError(str(error))) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(label, error) from None
+    if not found:
+        raise CheckpointError(f"{label}: is a program of torch.export without weights; export the network itself")
+    tree = Tree()
+    tree.content = {name: tree.add(tensor) for name, tensor in found.items()}
+    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+
+
+def _new(archive: Archive) -> Iterator[tuple[str, Lazy]]:
+    """Yield the tensors of an archive as torch 2.8 and later write it: a list of tensors, and a record for each."""
+    for part, name in _PARTS.items():
+        for record in [record for record in archive.records if record.endswith(f"data/{part}/{name}")]:
+            content = archive.records[record].content
+            if content.size > _LARGEST_CONFIG:
+                raise ValueError(f"a list of tensors of {content.size} bytes")
+            folder = record.removesuffix(name)
+            config = json.loads(bytes(content.read(0, content.size)))["config"]
+            for key, entry in config.items():
+                if tensor := _tensor(archive, folder, entry):
+                    yield key, tensor
+
+
+def _tensor(archive: Archive, folder: str, entry: dict[str, Any]) -> Lazy | None:
+    record = archive.records.get(f"{folder}{entry['path_name']}")
+    meta = entry.get("tensor_meta")
+    if record is None or not meta:
+        return None
+    if entry.get("use_pickle"):
+        saved = read_saved(record.content, entry["path_name"])
+        return saved if is_lazy(saved) else None
+    dtype = getattr(torch, _DTYPES[meta["dtype"]])
+    shape, stride = ([_whole(one) for one in meta[name]] for name in ("sizes", "strides"))
+    return stored(record.content, dtype, shape, stride, offset=_whole(meta["storage_offset"]))
+
+
+def _whole(number: dict[str, Any]) -> Any:
+    """Return a length, which could be a symbol in a program of free sizes, but not in a weight."""
+    return number.get("as_int")
+
+
+def _old(archive: Archive, label: str) -> Iterator[tuple[str, Lazy]]:
+    """Yield the tensors of an archive as older versions wrote it: with files of ``torch.save`` in it."""
+    for name in _OLD_PARTS:
+        for record in [record for record in archive.records if record.rpartition("/")[2] == name]:
+            content = archive.records[record].content
+            tree = tree_of(read_saved(content, label))
+            if isinstance(tree.content, dict):
+                for key, tensor in tree.content.items():
+                    if isinstance(tensor, torch.Tensor):
+                        yield str(key), tree.lazy[id(tensor)]

@@ -1,0 +1,106 @@
+"""``.nemo`` and other tar archives with the weights of a network in them, packed by gzip or not."""
+
+import tarfile
+import zlib
+from pathlib import Path
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.formats.pickled.machine import PickleError
+from scalekeys.checkpoints.formats.pickled.opening import open_tree
+from scalekeys.checkpoints.formats.pickled.reading import refusal
+from scalekeys.checkpoints.formats.pickled.tree import tree_of
+from scalekeys.checkpoints.formats.stored.archive import damaged
+from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Window, whole
+from scalekeys.checkpoints.formats.torch_zip.torch_file import SUFFIXES as SUFFIXES_INSIDE
+from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
+from scalekeys.errors import CheckpointError
+
+SUFFIXES = (".nemo",)
+ONLY_READ = "is a tar archive, a format that is only read; unpack it and replace filters in the weights inside"
+
+_GZIP = b"\x1f\x8b"
+_BLOCK = 1 << 16
+_SMALL = 1 << 26  # bytes that may come out whatever they are packed in
+_MOST_GROWN = 20
+_MOST_MEMBERS = 1 << 14
+_CUSTOMARY = "model_weights.ckpt"
+
+
+def matches(head: bytes) -> bool:
+    """Tell whether a file that starts so is a tar archive, or one packed by gzip."""
+    if head.startswith(_GZIP):
+        try:
+            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, 512)
+        except zlib.error:
+            return False
+    return head[:1] > b"\0" and head[257:262] == b"ustar"
+
+
+def open_nemo(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open the weights in a tar archive: the customary name of NeMo first, else the only file of ``torch.save``.
+
+    Nothing is written to the disk; an archive that is packed by gzip is unpacked in memory.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, grows beyond measure, or holds no weights, or several of which no name says more.
+    """
+    label = str(path)
+    content: Bytes = whole(path)
+    if bytes(content.read(0, 2)) == _GZIP:
+        content = _unpacked(content, label)
+    members = _members(content, label)
+    chosen = _chosen(members, label)
+    try:
+        tree = tree_of(read_saved(members[chosen], f"{label}: {chosen}"))
+    except PickleError as error:
+        raise refusal(label, error) from None
+    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+
+
+def _unpacked(content: Bytes, label: str) -> MemoryBytes:
+    """Unpack as much as a network may be, and refuse what goes on beyond it."""
+    most = max(_SMALL, _MOST_GROWN * content.size)
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    unpacked, place = bytearray(), 0
+    try:
+        while not inflate.eof:
+            packed = inflate.unconsumed_tail or bytes(content.read(place, _BLOCK))
+            place += 0 if inflate.unconsumed_tail else len(packed)
+            if not packed:
+                raise damaged(label, "it ends within its packed bytes")
+            unpacked += inflate.decompress(packed, _BLOCK)
+            if len(unpacked) > most:
+                raise CheckpointError(
+                    f"{label}: would grow from {content.size} to more than {most} bytes, which no weights do, and is "
+                    "not unpacked; do not trust the file"
+                )
+    except zlib.error as error:
+        raise damaged(label, error) from None
+    return MemoryBytes(bytes(unpacked))
+
+
+def _members(content: Bytes, label: str) -> dict[str, Bytes]:
+    """Return the plain files of an archive by their names."""
+    members: dict[str, Bytes] = {}
+    try:
+        with tarfile.open(fileobj=Window(content), mode="r:") as archive:
+            for member in archive:
+                if len(members) > _MOST_MEMBERS:
+                    raise damaged(label, f"more than {_MOST_MEMBERS} files")
+                if member.isreg() and member.size >= 0 and not member.issparse():
+                    members[member.name.removeprefix("./")] = content.part(member.offset_data, member.size)
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, UnicodeError) as error:
+        raise damaged(label, error) from None
+    return members
+
+
+def _chosen(members: dict[str, Bytes], label: str) -> str:
+    if found := next((name for name in members if name.rpartition("/")[2] == _CUSTOMARY), None):
+        return found
+    names = [name for name in members if name.lower().endswith(SUFFIXES_INSIDE)]
+    if len(names) == 1:
+        return names[0]
+    what = f"several files of weights ({len(names)})" if names else "no weights"
+    raise CheckpointError(f"{label}: is a tar archive with {what} inside; unpack it and name a file of weights")

@@ -1,0 +1,68 @@
+"""``.npz``: arrays of NumPy by name, a zip archive of ``.npy`` records; arrays of objects are never unpickled."""
+
+import io
+from collections.abc import Collection
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.formats.pickled.arrays import torch_dtype
+from scalekeys.checkpoints.formats.pickled.opening import open_tree
+from scalekeys.checkpoints.formats.pickled.tree import Tree
+from scalekeys.checkpoints.formats.stored.archive import damaged, open_archive
+from scalekeys.checkpoints.formats.stored.sources import Bytes, whole
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, Refused, steps, stored, whole_lengths
+
+SUFFIXES = (".npz",)
+ONLY_READ = (
+    "is an archive of NumPy, a format that is only read; replace filters in a copy of its weights as .safetensors"
+)
+
+_LONGEST_HEADER = 10_000
+
+
+def holds(names: Collection[str]) -> bool:
+    """Tell whether a zip archive with records of these names is one of NumPy.
+
+    Examples
+    --------
+    >>> holds(["w.npy", "b.npy"]), holds(["net/data.pkl", "w.npy"]), holds([])
+    (True, False, False)
+    """
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def open_npz(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open an archive of arrays, which are the weights of one network by their names.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, or holds no arrays of numbers.
+    """
+    label = str(path)
+    tree = Tree()
+    content = {}
+    for name, record in open_archive(whole(path), label).records.items():
+        try:
+            content[name.removesuffix(".npy")] = tree.add(_array(record.content))
+        except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
+            raise damaged(label, f"{name[:80]!r}: {error}") from None
+    tree.content = content
+    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+
+
+def _array(content: Bytes) -> Lazy:
+    """Read the header of an array."""
+    head = io.BytesIO(bytes(content.read(0, _LONGEST_HEADER + 16)))
+    version = np.lib.format.read_magic(head)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(head, max_header_size=_LONGEST_HEADER)
+    kept = torch_dtype(dtype)
+    if kept is None:
+        return Refused(whole_lengths(shape) or (), f"its values are of the type {str(dtype)[:40]!r}, not numbers")
+    numbers = content.part(head.tell(), content.size)
+    stride = steps(shape, fortran=fortran) if whole_lengths(shape) is not None else None
+    return stored(numbers, kept, shape, stride, swapped=dtype.byteorder == ">")

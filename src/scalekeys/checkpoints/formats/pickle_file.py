@@ -1,0 +1,66 @@
+"""``.pkl``, ``.pdparams``: plain pickles of arrays or tensors, of all protocols, which are read and never executed."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.formats.pickled.arrays import Array
+from scalekeys.checkpoints.formats.pickled.machine import Known, PickleError
+from scalekeys.checkpoints.formats.pickled.opening import open_tree
+from scalekeys.checkpoints.formats.pickled.reading import read_one, refusal
+from scalekeys.checkpoints.formats.pickled.stand_ins import Long
+from scalekeys.checkpoints.formats.pickled.torch_tensors import Storage
+from scalekeys.checkpoints.formats.pickled.tree import tree_of
+from scalekeys.checkpoints.formats.stored.sources import MemoryBytes, whole
+from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
+
+SUFFIXES = (".pkl", ".pickle", ".pdparams", ".pdopt")
+
+_OLD_STARTS = re.compile(
+    rb"\((dp|lp|d|l|i[A-Za-z_])[0-9]*\n?|[}\]]q|\}\(|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n|\(c[A-Za-z_][\w.]*\n|\}[Uq.]"
+)
+"""How pickles of protocols 0 and 1 start: with a dict, a list, or a name; they have no mark of their own."""
+ONLY_READ = "is a plain pickle, a format that is only read; replace filters in a copy of its weights as .safetensors"
+
+
+def matches(head: bytes) -> bool:
+    """Tell whether a file that starts so can be a pickle.
+
+    Examples
+    --------
+    >>> matches(pickle.dumps({})), matches(pickle.dumps({}, protocol=0)), matches(b"<html>")
+    (True, True, False)
+    """
+    if len(head) > 1 and head[0] == 0x80:
+        return head[1] <= pickle.HIGHEST_PROTOCOL
+    return _OLD_STARTS.match(head) is not None
+
+
+def open_pickle(path: Path, *, weights: str | None = None) -> Checkpoint:
+    """Open a plain pickle and choose the weights in it.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, wants to run something, or holds no arrays or tensors.
+    """
+    label = str(path)
+    try:
+        tree = tree_of(read_one(whole(path), label, more=_nested(label)))
+    except PickleError as error:
+        raise refusal(label, error) from None
+    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+
+
+def _nested(label: str) -> Known:
+    """Return what stands in for the function by which a plain pickle keeps a storage: as a file of ``torch.save``."""
+
+    def load_from_bytes(content: Any = b"", *_: Any) -> Any:
+        if isinstance(content, Long):
+            content = content.as_bytes()
+        saved = read_saved(MemoryBytes(content) if isinstance(content, bytes) else content, label)
+        return saved if isinstance(saved, Storage | Array) else None
+
+    return {"torch.storage._load_from_bytes": load_from_bytes}

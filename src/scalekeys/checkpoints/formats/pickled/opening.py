@@ -1,0 +1,114 @@
+"""From nested dicts of tensors without values to a checkpoint that reads them when they are asked for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.inventory import info_of
+from scalekeys.checkpoints.core.nesting import Entry, pick
+from scalekeys.checkpoints.core.state_dict import from_state_dict
+from scalekeys.checkpoints.formats.pickled.tree import Tree
+from scalekeys.checkpoints.formats.stored.archive import damaged
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, Refused
+from scalekeys.errors import CheckpointError
+from scalekeys.filters import LeftOut
+
+
+def open_tree(
+    path: Path,
+    tree: Tree,
+    *,
+    weights: str | None,
+    copying: Callable[[Tree, Entry], Copying] | None = None,
+    only_read: str = "",
+    in_network_order: bool = True,
+) -> Checkpoint:
+    """Choose the weights in nested dicts and open them.
+
+    Parameters
+    ----------
+    path : Path
+        The file that the dicts are from.
+    weights : str, optional
+        The nested state dict to take.
+    copying : callable, optional
+        Gives how the file is copied with changes; by default it cannot be.
+    only_read : str
+        Why not, as a clause on the file.
+
+    Raises
+    ------
+    CheckpointError
+        If there are no weights.
+    """
+    label = str(path)
+    if not isinstance(tree.content, Mapping):
+        kind = _kind(tree.content)
+        raise CheckpointError(f"{path}: holds {kind}, not a dict of weights; save model.state_dict()")
+    entry, notes = pick(tree.content, weights, label=label)
+    lazy = {key: tree.lazy[id(tensor)] for key, tensor in entry.tensors.items()}
+    opened = from_state_dict(
+        {key: info_of(entry.tensors[key]) for key, tensor in lazy.items() if not isinstance(tensor, Refused)},
+        lambda key: load(lazy[key], f"{label}: tensor {key!r}"),
+        label=label,
+        model=path.stem,
+        in_network_order=in_network_order,
+        notes=notes,
+        entry=entry.path,
+    )
+    left_out = (*opened.left_out, *_refused(lazy))
+    return replace(opened, left_out=left_out, copying=copying(tree, entry) if copying else None, only_read=only_read)
+
+
+def load(tensor: Lazy, label: str) -> Tensor:
+    """Read a tensor.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not to be read, or its numbers are not all there.
+    """
+    if isinstance(tensor, Refused):
+        raise CheckpointError(f"{label} is not read: {tensor.reason}")
+    try:
+        return tensor.load()
+    except ValueError as error:
+        raise damaged(label, error) from None
+
+
+def loaded(tree: Tree, label: str) -> Any:
+    """Return what was saved with all tensors read, as it was in memory; dicts, lists and tuples only."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return load(tree.lazy[id(value)], label)
+        if isinstance(value, dict):
+            return {key: fill(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(fill(one) for one in value)
+        return value
+
+    return fill(tree.content)
+
+
+def _refused(lazy: Mapping[str, Lazy]) -> list[LeftOut]:
+    """List what has the shape of a kernel, or none that can be told."""
+    return [
+        LeftOut(key.removesuffix(".weight"), tensor.shape, tensor.reason)
+        for key, tensor in lazy.items()
+        if isinstance(tensor, Refused) and (len(tensor.shape) < 2 or prod(tensor.shape[2:]) > 1)
+    ]
+
+
+def _kind(content: Any) -> str:
+    name = getattr(getattr(content, "name", None), "dotted", None)
+    if name:
+        return f"an object of the class {name[:80]!r} without weights"
+    kind = type(content).__name__
+    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"

@@ -1,0 +1,170 @@
+"""What a pickle is made of when nothing in it is imported: names, objects of named classes, and long strings.
+
+A pickle is a program that names the classes and functions it wants to call. Here none of them is imported, let alone
+called: a name is a :class:`Name`, and what calling it would have made is a :class:`StandIn` that remembers the name
+and the arguments. No list of trusted names is therefore needed. Names that could only be meant to run something are
+still refused aloud, because a user should know that a file tried.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scalekeys.checkpoints.formats.stored.sources import Bytes, Part
+
+_RUNNING_MODULES = frozenset(
+    (
+        *("os", "posix", "nt", "subprocess", "sys", "pty", "popen2", "shutil", "runpy", "importlib", "imp", "ctypes"),
+        *(
+            "codeop",
+            "webbrowser",
+            "socket",
+            "multiprocessing",
+            "asyncio",
+            "timeit",
+            "pdb",
+            "bdb",
+            "cProfile",
+            "doctest",
+        ),
+        *("pip", "ftplib", "smtplib", "pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve", "zipimport"),
+    )
+)
+_RUNNING_BUILTINS = frozenset(
+    ("eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint", "globals", "vars", "delattr")
+)
+_RUNNING = frozenset(
+    (
+        *("torch.load", "torch.hub.load", "torch.jit.load", "numpy.load", "joblib.load", "pandas.read_pickle"),
+        *("io.open", "_io.open", "platform.popen", "commands.getoutput", "urllib.request.urlopen"),
+        *("code.interact", "pkgutil.resolve_name"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Name:
+    """The name of a class or function, which is not imported."""
+
+    module: str
+    name: str
+
+    @property
+    def dotted(self) -> str:
+        """Module and name, with a dot between them."""
+        return f"{self.module}.{self.name}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether nothing but running something can be meant by it."""
+        if self.module == "builtins":
+            return self.name.partition(".")[0] in _RUNNING_BUILTINS
+        return self.module.partition(".")[0] in _RUNNING_MODULES or self.dotted in _RUNNING
+
+
+@dataclass(eq=False, slots=True)
+class StandIn:
+    """Stands in for an object of a class that is not imported.
+
+    Parameters
+    ----------
+    name : Name
+        What would have been called to make it.
+    arguments : tuple
+        What with.
+    state : object
+        What its attributes would have been set from.
+    items : dict, optional
+        What was put in as into a dict.
+    elements : list, optional
+        What was put in as into a list or set.
+    """
+
+    name: Name
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+    items: dict[Any, Any] | None = None
+    elements: list[Any] | None = field(default=None)
+
+    @property
+    def attributes(self) -> dict[Any, Any]:
+        """The attributes by name, as far as the state is of the usual kind."""
+        state = self.state
+        if isinstance(state, tuple) and len(state) == 2:  # of a class with slots: its dict, and the slots
+            return {key: value for part in state if isinstance(part, dict) for key, value in part.items()}
+        return state if isinstance(state, dict) else {}
+
+
+@dataclass(frozen=True, eq=False)
+class Long:
+    """A long string of a pickle that stays in its file: bytes, or the text that they stand for in UTF-8.
+
+    Parameters
+    ----------
+    content : Bytes
+        As they lie in the file.
+    is_text : bool
+        Whether they are UTF-8.
+    latin : bool
+        Whether the text stands for bytes, character by character, as older pickles have them.
+    """
+
+    content: Bytes
+    is_text: bool = False
+    latin: bool = False
+
+    def as_bytes(self) -> Bytes:
+        """Return the bytes that are meant.
+
+        Raises
+        ------
+        TypeError
+            If it is a text that stands for no bytes.
+        """
+        if self.is_text and not self.latin:
+            raise TypeError("a text where bytes are wanted")
+        return Latin1(self.content) if self.latin else self.content
+
+
+@dataclass(frozen=True, eq=False)
+class Latin1:
+    """Bytes that are kept as a text of as many characters, in UTF-8."""
+
+    text: Bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes are meant at most; the exact number takes reading them."""
+        return self.text.size
+
+    def read(self, start: int, count: int) -> bytearray:
+        """Copy some of the bytes; fewer than `count` at the end."""
+        meant = bytes(self.text.read(0, self.text.size)).decode("utf-8").encode("latin-1")
+        return bytearray(meant[start : start + max(0, count)])
+
+    def part(self, start: int, size: int) -> Bytes:
+        """Return a stretch inside, cut at the end."""
+        return Part(self, 0, self.size).part(start, size)
+
+
+ATOMS = (str, int, float, bool, bytes, type(None), complex, Name)
+
+
+def as_key(value: Any) -> Hashable:
+    """Return what stands in a dict for a key: itself, or a stand-in where hashing it may never end.
+
+    Examples
+    --------
+    >>> as_key(("a", 1))
+    ('a', 1)
+    """
+    if isinstance(value, ATOMS) or (isinstance(value, tuple) and all(isinstance(item, ATOMS) for item in value)):
+        return value
+    return Key(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """Stands in for a key of a dict that may be too deep to be hashed."""
+
+    value: Any = field(repr=False)

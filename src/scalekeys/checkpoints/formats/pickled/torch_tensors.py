@@ -1,0 +1,251 @@
+"""Tensors of PyTorch in pickles: every function that puts one together, read as a description of the tensor."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from scalekeys.checkpoints.formats.pickled.arrays import Array, Dtype
+from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn, as_key
+from scalekeys.checkpoints.formats.stored.sources import Bytes
+from scalekeys.checkpoints.formats.stored.tensors import (
+    Lazy,
+    Quantised,
+    Refused,
+    Sparse,
+    Stored,
+    steps,
+    stored,
+    whole_lengths,
+)
+
+DISTRIBUTED = (
+    "it is a part of a tensor that is distributed over several processes; gather the network first, for example with "
+    "torch.distributed.checkpoint.state_dict.get_model_state_dict(..., options=StateDictOptions(full_state_dict=True))"
+)
+NO_VALUES = "it has no values in the file, as it was on the meta device; load the weights of the network before saving"
+NESTED = "it is a nested tensor, whose parts have different shapes"
+
+_DTYPES = {
+    "Byte": torch.uint8,
+    "Char": torch.int8,
+    "Bool": torch.bool,
+    "Short": torch.int16,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Int": torch.int32,
+    "Float": torch.float32,
+    "Long": torch.int64,
+    "Double": torch.float64,
+    "ComplexFloat": torch.complex64,
+    "ComplexDouble": torch.complex128,
+    "Untyped": torch.uint8,
+    "QInt8": torch.int8,
+    "QUInt8": torch.uint8,
+    "QInt32": torch.int32,
+    "QUInt4x2": torch.uint8,
+    "QUInt2x4": torch.uint8,
+}
+_LAYOUTS = {f"torch.{name}": getattr(torch, name) for name in ("sparse_coo", "sparse_csr", "sparse_csc")}
+
+
+@dataclass(frozen=True, eq=False)
+class Storage:
+    """A storage as a pickle names it: its bytes, the type of its numbers, and where a view of it starts, in numbers."""
+
+    content: Bytes
+    dtype: torch.dtype
+    start: int = 0
+    swapped: bool = False
+
+
+def storage_dtype(kind: Any) -> torch.dtype:
+    """Return the type of the numbers of a kind of storage.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+
+    Examples
+    --------
+    >>> storage_dtype(Name("torch", "HalfStorage"))
+    torch.float16
+    """
+    name = kind.name if isinstance(kind, Name) else ""
+    found = _DTYPES.get(name.removesuffix("Storage"))
+    if found is None or not name.endswith("Storage"):
+        raise ValueError(f"a storage of an unknown kind {name[:40]!r}")
+    return found
+
+
+def dtype_named(name: Any) -> torch.dtype | None:
+    """Return a type that a pickle names, if it is one of torch.
+
+    Examples
+    --------
+    >>> dtype_named(Name("torch", "float16")), dtype_named(Name("torch", "load_it"))
+    (torch.float16, None)
+    """
+    found = getattr(torch, name.name, None) if isinstance(name, Name) and name.module == "torch" else None
+    return found if isinstance(found, torch.dtype) else None
+
+
+def _tensor(
+    storage: Any = None,
+    offset: Any = 0,
+    shape: Any = (),
+    stride: Any = (),
+    *rest: Any,
+    dtype: torch.dtype | None = None,
+) -> Any:
+    if not isinstance(storage, Storage):
+        return Refused(_shape(shape), "its storage is damaged")
+    if isinstance(rest[-1] if rest else None, dict) and (rest[-1].get("conj") or rest[-1].get("neg")):
+        return Refused(_shape(shape), "it is stored conjugated or negated; save weight.resolve_conj().resolve_neg()")
+    start = offset + storage.start if isinstance(offset, int) else offset
+    kept = storage.dtype if dtype is None else dtype
+    return stored(storage.content, kept, shape, stride, offset=start, swapped=storage.swapped)
+
+
+def _tensor_of_type(
+    storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *rest: Any
+) -> Any:
+    found = dtype_named(dtype)
+    if found is None:
+        return Refused(_shape(shape), f"its type {getattr(dtype, 'name', '')[:40]!r} is not known")
+    return _tensor(storage, offset, shape, stride, *rest, dtype=found)
+
+
+def _first(first: Any = None, *_: Any) -> Any:
+    return first
+
+
+def _quantised(storage: Any, offset: Any, shape: Any, stride: Any, parameters: Any = (), *_: Any) -> Any:
+    integers = _tensor(storage, offset, shape, stride)
+    scheme, *rest = parameters if isinstance(parameters, tuple) else (None,)
+    if not isinstance(integers, Stored):
+        return integers
+    name = scheme.name if isinstance(scheme, Name) else ""
+    if name == "per_tensor_affine" and len(rest) == 2 and all(isinstance(one, int | float) for one in rest):
+        return Quantised(integers, rest[0], rest[1])
+    parts = [_as_stored(one) for one in rest[:2]]
+    if name.startswith("per_channel_affine") and len(rest) == 3 and all(parts) and rest[2] in range(len(shape)):
+        sizes = {part.shape for part in parts if part}
+        if sizes == {(integers.shape[rest[2]],)}:
+            return Quantised(integers, parts[0], parts[1], rest[2])  # type: ignore[arg-type]
+    return Refused(integers.shape, "its way of quantisation is not known; give the network before quantisation")
+
+
+def _as_stored(value: Any) -> Stored | None:
+    return value if isinstance(value, Stored) else None
+
+
+def _sparse(layout: Any = None, data: Any = (), *_: Any) -> Any:
+    found = _LAYOUTS.get(str(layout))
+    parts = [part for part in data if isinstance(part, Stored)] if isinstance(data, tuple) else []
+    lengths = [one for one in data if isinstance(one, tuple)] if isinstance(data, tuple) else []
+    shape = _shape(lengths[0]) if lengths else ()
+    if found is None or len(parts) != (2 if found == torch.sparse_coo else 3) or not shape:
+        return Refused(
+            shape, f"it is stored in the layout {str(layout)[:40]!r}, which is not read; make it dense first"
+        )
+    return Sparse(found, tuple(parts), shape)
+
+
+def _meta(_dtype: Any = None, shape: Any = (), *_: Any) -> Any:
+    return Refused(_shape(shape), NO_VALUES)
+
+
+def _nested(_buffer: Any = None, sizes: Any = None, *_: Any) -> Any:
+    return Refused(sizes.shape[:1] if isinstance(sizes, Stored) else (), NESTED)
+
+
+def _wrapped(kind: Any = None, _dtype: Any = None, shape: Any = (), *_: Any) -> Any:
+    name = kind.name if isinstance(kind, Name) else "unknown"
+    distributed = name in ("DTensor", "ShardedTensor")
+    reason = (
+        DISTRIBUTED if distributed else f"it is a tensor of the class {name[:60]!r}, which keeps its values elsewhere"
+    )
+    return Refused(_shape(shape), reason)
+
+
+def _from_type(function: Any = None, kind: Any = None, arguments: Any = (), state: Any = None, *_: Any) -> Any:
+    """Stand in for the function that makes a subclass: its values count, and where they are those of all processes."""
+    make = TENSORS.get(function.dotted) if isinstance(function, Name) else None
+    if make is None or not isinstance(arguments, tuple):
+        return StandIn(kind if isinstance(kind, Name) else Name("torch", "Tensor"), (), state)
+    tensor = make(*arguments)
+    local = state.get("_local_tensor") if isinstance(state, dict) else None
+    is_whole = isinstance(tensor, Refused) and isinstance(local, Stored) and local.shape == tensor.shape
+    return local if is_whole else tensor
+
+
+def as_tensor(array: Array) -> Lazy | None:
+    """Return the tensor that an array is, or None for one that holds no numbers."""
+    dtype = array.dtype.to_torch() if isinstance(array.dtype, Dtype) else None
+    content = array.bytes()
+    if dtype is None or content is None:
+        return None
+    shape = whole_lengths(array.shape)
+    stride = None if shape is None else steps(shape, fortran=bool(array.fortran))
+    return stored(content, dtype, array.shape, stride, swapped=array.dtype.swapped)
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    return whole_lengths(shape) or ()
+
+
+def _size(lengths: Any = (), *_: Any) -> Any:
+    return tuple(lengths) if isinstance(lengths, list | tuple) else ()
+
+
+def _text(text: Any = "", *_: Any) -> Any:
+    return text
+
+
+def _dict(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _set(elements: Any = (), *_: Any) -> Any:
+    return {as_key(element) for element in elements} if isinstance(elements, list | tuple) else set()
+
+
+def _as_bytes(*arguments: Any) -> Any:
+    return arguments[0] if arguments and isinstance(arguments[0], bytes) else b""
+
+
+TENSORS: dict[str, Callable[..., Any]] = {
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_of_type,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch._utils._rebuild_buffer": _first,
+    "torch._utils._rebuild_qtensor": _quantised,
+    "torch._utils._rebuild_sparse_tensor": _sparse,
+    "torch._utils._rebuild_nested_tensor": _nested,
+    "torch._utils._rebuild_meta_tensor_no_storage": _meta,
+    "torch._utils._rebuild_wrapper_subclass": _wrapped,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _first,
+    "torch._utils._rebuild_device_tensor_from_numpy": _first,
+    "torch._utils._rebuild_xla_tensor": _first,
+    "torch._tensor._rebuild_from_type_v2": _from_type,
+    "torch._tensor._rebuild_from_type": _from_type,
+    "torch.tensor._rebuild_from_type": _from_type,
+}
+"""What stands in for the functions by which PyTorch puts tensors together."""
+
+VALUES: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _dict,
+    "collections.defaultdict": _dict,
+    "torch.Size": _size,
+    "torch.serialization._get_layout": _text,
+    "builtins.bytes": _as_bytes,
+    "builtins.dict": _dict,
+    "builtins.set": _set,
+    "builtins.frozenset": _set,
+}
+"""What stands in for classes whose objects are plain values."""

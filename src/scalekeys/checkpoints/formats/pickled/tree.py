@@ -1,0 +1,155 @@
+"""From what a pickle holds to nested dicts of tensors: arrays, dicts of own classes, and whole pickled modules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.formats.pickled.arrays import Array
+from scalekeys.checkpoints.formats.pickled.machine import PickleError
+from scalekeys.checkpoints.formats.pickled.stand_ins import StandIn
+from scalekeys.checkpoints.formats.pickled.torch_tensors import as_tensor
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, Quantised, Stored, is_lazy, placeholder
+
+_DEEPEST = 64
+_SCALES = "w_scales"
+"""What the training code of MCUNet calls the scales of a weight of int8, one for each output channel."""
+_MOST_MODULES = 1 << 17
+
+
+@dataclass(eq=False)
+class Tree:
+    """Nested dicts as a training script could have saved them, with tensors without values in them.
+
+    Parameters
+    ----------
+    content : object
+        A dict where there is anything to read.
+    lazy : dict
+        What each tensor without values stands for, by its identity.
+    """
+
+    content: Any = None
+    lazy: dict[int, Lazy] = field(default_factory=dict)
+    _placeholders: dict[int, Tensor] = field(default_factory=dict)
+    _kept: list[Any] = field(default_factory=list)
+
+    def add(self, tensor: Lazy) -> Tensor:
+        """Return a tensor without values that stands for a lazy one: the same each time."""
+        found = self._placeholders.get(id(tensor))
+        if found is None:
+            found = self._placeholders[id(tensor)] = placeholder(tensor)
+            self.lazy[id(found)] = tensor
+            self._kept.append(tensor)  # as identities of what is gone are given again
+        return found
+
+
+def tree_of(content: Any) -> Tree:
+    """Make nested dicts of what a pickle holds.
+
+    Raises
+    ------
+    PickleError
+        If modules hold one another without end.
+    """
+    tree = Tree()
+    tree.content = _Maker(tree).make(content)
+    return tree
+
+
+class _Maker:
+    """Walks through what a pickle holds; a dict that is met again is the same dict again."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.made: dict[int, Any] = {}
+        self.modules = 0
+
+    def make(self, value: Any, level: int = 0) -> Any:
+        if isinstance(value, Array):
+            value = self._lazy_of(value)
+        if is_lazy(value):
+            return self.tree.add(value)
+        if not isinstance(value, dict | list | tuple | StandIn):
+            return value
+        if id(value) not in self.made:
+            if level > _DEEPEST:
+                return None
+            self.made[id(value)] = value if not isinstance(value, dict) else {}
+            self.made[id(value)] = self._container(value, level + 1)
+        return self.made[id(value)]
+
+    def _lazy_of(self, array: Array) -> Any:
+        if id(array) not in self.made:
+            self.made[id(array)] = as_tensor(array)
+        return self.made[id(array)]
+
+    def _container(self, value: Any, level: int) -> Any:
+        if isinstance(value, dict):
+            return self._dict(self.made[id(value)], value, level)
+        if isinstance(value, list | tuple):
+            return self._list(value, level)
+        if is_module(value):
+            return dict(self._state(value, "", 0))
+        if value.items is not None:
+            return self._dict({}, value.items, level)
+        held = {name: one for name, one in value.attributes.items() if _may_hold_modules(one)}
+        made = self._dict({}, held, level)
+        return made if any(isinstance(one, dict) and one for one in made.values()) else value
+
+    def _dict(self, target: dict[Any, Any], source: dict[Any, Any], level: int) -> dict[Any, Any]:
+        for name, value in source.items():
+            target[name] = self.make(value, level)
+        if _SCALES in target:
+            self._scale(target)
+        return target
+
+    def _scale(self, layer: dict[Any, Any]) -> None:
+        """Put what the integers of a quantised layer stand for in their place, as its scales lie beside them."""
+        weight, scales = (self.tree.lazy.get(id(layer.get(name))) for name in ("weight", _SCALES))
+        if isinstance(weight, Stored) and isinstance(scales, Stored) and scales.dtype.is_floating_point:
+            if weight.dtype == torch.int8 and weight.shape and scales.shape == weight.shape[:1]:
+                layer["weight"] = self.tree.add(Quantised(weight, scales, 0))
+
+    def _list(self, values: Any, level: int) -> Any:
+        """Name the parts of a list by their numbers if all are dicts or modules, such as the blocks of a network."""
+        if not values or not all(isinstance(value, dict | StandIn) for value in values):
+            return values
+        made = [self.make(value, level) for value in values]
+        if not all(isinstance(one, dict) for one in made):
+            return values
+        return {str(number): one for number, one in enumerate(made)}
+
+    def _state(self, module: StandIn, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
+        """Yield what ``state_dict`` of a module would hold."""
+        self.modules += 1
+        if level > _DEEPEST or self.modules > _MOST_MODULES:
+            raise PickleError("modules that hold one another without end")
+        own = module.attributes
+        passing = own.get("_non_persistent_buffers_set")
+        passing = passing if isinstance(passing, set | frozenset | list) else ()
+        for kind in ("_parameters", "_buffers"):
+            for name, value in _named(own.get(kind)):
+                made = self.make(value, _DEEPEST)
+                if isinstance(made, Tensor) and not (kind == "_buffers" and name in passing):
+                    yield prefix + name, made
+        for name, child in _named(own.get("_modules")):
+            if isinstance(child, StandIn) and is_module(child):
+                yield from self._state(child, f"{prefix}{name}.", level + 1)
+
+
+def is_module(value: Any) -> bool:
+    """Tell whether a stand-in is one of a module."""
+    return isinstance(value, StandIn) and {"_parameters", "_modules"} <= value.attributes.keys()
+
+
+def _named(values: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(values, dict):
+        yield from ((name, value) for name, value in values.items() if isinstance(name, str))
+
+
+def _may_hold_modules(value: Any) -> bool:
+    """Tell whether an attribute of an object of an unknown class is worth a look: only modules are, not its tensors."""
+    return is_module(value) or (isinstance(value, StandIn) and any(map(is_module, value.attributes.values())))

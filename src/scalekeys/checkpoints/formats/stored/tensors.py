@@ -1,0 +1,245 @@
+"""Tensors whose numbers stay in their file until they are asked for."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.core.changes import extent
+from scalekeys.checkpoints.formats.stored.sources import Bytes
+
+_MOST_NUMBERS = 1 << 62
+_MOST_AXES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A tensor that is a view of the numbers of a storage.
+
+    Parameters
+    ----------
+    storage : Bytes
+        The storage; tensors that share one share their memory.
+    dtype : torch.dtype
+    offset : int
+        Where the tensor starts there, in numbers.
+    shape, stride : tuple of int
+        As in :func:`torch.as_strided`.
+    swapped : bool
+        Whether the bytes of each number stand in the order of other machines.
+    """
+
+    storage: Bytes
+    dtype: torch.dtype
+    offset: int = 0
+    shape: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    swapped: bool = False
+
+    @property
+    def start(self) -> int:
+        """Where the tensor starts in its storage, in bytes."""
+        return self.offset * self.dtype.itemsize
+
+    def load(self) -> Tensor:
+        """Read the numbers of the tensor, and no others.
+
+        Raises
+        ------
+        ValueError
+            If they are not all there.
+        """
+        if 0 in self.shape:
+            return torch.empty(self.shape, dtype=self.dtype)
+        wanted = extent(self.shape, self.stride) * self.dtype.itemsize
+        content = self.storage.read(self.start, wanted)
+        if len(content) != wanted:
+            raise ValueError(f"{wanted} bytes of numbers are wanted and {len(content)} are there")
+        if self.swapped and self.dtype.itemsize > 1:
+            size = self.dtype.itemsize // (2 if self.dtype.is_complex else 1)
+            content = bytearray(np.frombuffer(content, f"u{size}").byteswap().tobytes())
+        numbers = torch.frombuffer(content, dtype=torch.uint8).view(self.dtype)
+        return numbers.as_strided(self.shape, self.stride)
+
+    def overlaps(self, other: "Stored") -> bool:
+        """Tell whether two tensors lie in one stretch of one storage."""
+        mine, others = (range(one.offset, one.offset + extent(one.shape, one.stride)) for one in (self, other))
+        return self.storage is other.storage and mine.start < others.stop and others.start < mine.stop
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """A tensor of which only some numbers are stored: their places, and their values."""
+
+    layout: torch.layout
+    parts: tuple[Stored, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its values."""
+        return self.parts[-1].dtype
+
+    def load(self) -> Tensor:
+        """Read the parts and put them together; places outside the shape are a ValueError."""
+        parts = [part.load() for part in self.parts]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the layout is in beta
+                return self._joined(parts)
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"a sparse tensor that cannot be put together ({str(error)[:200]})") from None
+
+    def _joined(self, parts: list[Tensor]) -> Tensor:
+        if self.layout == torch.sparse_coo:
+            return torch.sparse_coo_tensor(parts[0], parts[1], self.shape, check_invariants=True)
+        make = {torch.sparse_csr: torch.sparse_csr_tensor, torch.sparse_csc: torch.sparse_csc_tensor}[self.layout]
+        return make(parts[0], parts[1], parts[2], self.shape, check_invariants=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """A tensor of integers with a scale and a zero, one for all or one for each slice along an axis."""
+
+    integers: Stored
+    scales: "Stored | float"
+    zeros: "Stored | int"
+    axis: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the integers."""
+        return self.integers.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the values that the integers stand for."""
+        return torch.float32
+
+    def load(self) -> Tensor:
+        """Read the integers and return what they stand for."""
+        scales, zeros = (
+            part.load().double() if isinstance(part, Stored) else torch.tensor(float(part), dtype=torch.float64)
+            for part in (self.scales, self.zeros)
+        )
+        along = [-1 if axis == self.axis else 1 for axis in range(len(self.shape))] if scales.ndim else []
+        integers = self.integers.load().double()
+        return ((integers - zeros.reshape(along)) * scales.reshape(along)).float()
+
+
+@dataclass(frozen=True, eq=False)
+class Refused:
+    """A tensor that cannot be read, and why."""
+
+    shape: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A block of a larger tensor: where it starts along each axis, how long it is, and what reads it."""
+
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """A tensor that several processes have saved, each a part of it."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    pieces: tuple[Piece, ...]
+
+    def load(self) -> Tensor:
+        """Read the pieces and put them together; a gap or a piece of another shape is a ValueError."""
+        whole, filled = torch.empty(self.shape, dtype=self.dtype), torch.zeros(self.shape, dtype=torch.bool)
+        for piece in self.pieces:
+            values = piece.read()
+            place = tuple(slice(at, at + size) for at, size in zip(piece.offsets, piece.sizes, strict=True))
+            if tuple(values.shape) != piece.sizes or whole[place].shape != values.shape or values.dtype != self.dtype:
+                raise ValueError(f"a piece of shape {tuple(values.shape)} where one of {piece.sizes} belongs")
+            whole[place], filled[place] = values, True
+        if not bool(filled.all()):
+            raise ValueError("some of its pieces are missing")
+        return whole
+
+
+Lazy: TypeAlias = Stored | Sparse | Quantised | Assembled | Refused
+"""A tensor that is read when it is asked for, or never."""
+
+TOO_SHORT = "the file does not hold as many numbers as its shape needs"
+NO_SHAPE = "its shape is damaged"
+
+
+def stored(
+    storage: Bytes, dtype: torch.dtype, shape: Any, stride: Any = None, *, offset: Any = 0, swapped: bool = False
+) -> Stored | Refused:
+    """Return a tensor in a storage, or a refusal where it does not lie in there.
+
+    Examples
+    --------
+    >>> from scalekeys.checkpoints.formats.stored.sources import MemoryBytes
+    >>> stored(MemoryBytes(bytes(16)), torch.float32, (2, 2)).load()
+    tensor([[0., 0.],
+            [0., 0.]])
+    >>> stored(MemoryBytes(bytes(16)), torch.float32, (2, 3)).reason
+    'the file does not hold as many numbers as its shape needs'
+    """
+    lengths, start = whole_lengths(shape), whole_lengths((offset,))
+    if lengths is None or start is None:
+        return Refused((), NO_SHAPE)
+    steps_along = steps(lengths) if stride is None else tuple(stride) if _are_lengths(stride) else None
+    if steps_along is None or len(steps_along) != len(lengths):
+        return Refused((), NO_SHAPE)
+    if prod(lengths) and (offset + extent(lengths, steps_along)) * dtype.itemsize > storage.size:
+        return Refused(lengths, TOO_SHORT)
+    return Stored(storage, dtype, offset, lengths, steps_along, swapped)
+
+
+def steps(shape: Sequence[int], *, fortran: bool = False) -> tuple[int, ...]:
+    """Return the stride of a tensor without gaps, whose last axis (or first) runs fastest.
+
+    Examples
+    --------
+    >>> steps((4, 3, 2)), steps((4, 3, 2), fortran=True)
+    ((6, 2, 1), (1, 4, 12))
+    """
+    if fortran:
+        return tuple(prod(shape[:axis]) for axis in range(len(shape)))
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def placeholder(tensor: Lazy) -> Tensor:
+    """Return a tensor of the same shape and type without values."""
+    shape = tensor.shape
+    dtype = torch.float32 if isinstance(tensor, Refused) else tensor.dtype
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def whole_lengths(values: Any) -> tuple[int, ...] | None:
+    """Return lengths as a tuple; None where they are none, or their product is beyond any memory.
+
+    Examples
+    --------
+    >>> whole_lengths([4, 1]), whole_lengths((-4, 1)), whole_lengths("ab")
+    ((4, 1), None, None)
+    """
+    return tuple(values) if _are_lengths(values) and prod(values) <= _MOST_NUMBERS else None
+
+
+def _are_lengths(values: Any) -> bool:
+    if not isinstance(values, tuple | list) or len(values) > _MOST_AXES:
+        return False
+    return not any(type(value) is not int or not 0 <= value <= _MOST_NUMBERS for value in values)
+
+
+def is_lazy(value: Any) -> TypeGuard[Lazy]:
+    """Tell whether something is a tensor that stays in its file."""
+    return isinstance(value, Lazy)

@@ -1,0 +1,241 @@
+"""Pickles are read as data: values are those that torch and NumPy give, and what is too large is not begun."""
+
+import argparse
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from scalekeys.checkpoints import extract, open_source
+from scalekeys.errors import CheckpointError, OutputError
+
+SHAPE = (4, 1, 3, 3)
+WEIGHT = torch.linspace(-2, 2, 36).reshape(SHAPE)
+PLAIN = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.uint8, torch.int16, torch.int32]
+PLAIN += [torch.int64, torch.bool, torch.complex64, torch.complex128, torch.uint16, torch.uint32, torch.uint64]
+PLAIN += [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz]
+
+
+def saved(content, path, **options):
+    torch.save(content, path, **options)
+    return path
+
+
+def same(found, expected):
+    assert (found.shape, found.dtype, found.stride()) == (expected.shape, expected.dtype, expected.stride())
+    assert found.flatten().view(torch.uint8).equal(expected.flatten().view(torch.uint8))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_every_type_is_read_as_torch_reads_it(zipped, tmp_path):
+    dtypes = PLAIN if zipped else [dtype for dtype in PLAIN if dtype not in PLAIN[12:]]
+    state = {str(dtype): (WEIGHT * 3).to(dtype) for dtype in dtypes}
+    state |= {"empty": torch.zeros(0, 3), "scalar": torch.tensor(3.5), "turned": WEIGHT.permute(3, 2, 1, 0)[1:]}
+    path = saved(state, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    opened = open_source(path)
+    for key, expected in torch.load(path).items():
+        same(opened.load(key), expected)
+
+
+class Weight(torch.Tensor):
+    """A tensor of a class of the user."""
+
+
+def test_parameters_and_subclasses_are_tensors(tmp_path):
+    parameter = torch.nn.Parameter(WEIGHT.clone())
+    parameter.note = "mine"
+    state = {"a.weight": parameter, "b.weight": WEIGHT.clone().as_subclass(Weight)}
+    bank = extract(saved(state, tmp_path / "net.pth"))
+    assert all(torch.equal(layer.filters, WEIGHT[:, 0]) for layer in bank)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantised_weights_are_read_as_what_they_stand_for(tmp_path):
+    one = torch.quantize_per_tensor(WEIGHT, 0.02, 3, torch.quint8)
+    each = torch.quantize_per_channel(WEIGHT, torch.arange(1.0, 5) / 50, torch.arange(4), 0, torch.qint8)
+    bank = extract(saved({"one.weight": one, "each.weight": each}, tmp_path / "net.pth"))
+    for layer, expected in zip(bank, (one, each), strict=True):
+        torch.testing.assert_close(layer.filters, expected.dequantize()[:, 0], rtol=1e-6, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_has_no_plain_values_is_left_out_with_the_reason(tmp_path):
+    nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)])
+    state = {"dw.weight": WEIGHT, "meta.weight": torch.empty(SHAPE, device="meta"), "nested": nested}
+    bank = extract(saved(state, tmp_path / "net.pth"))
+    assert [layer.name for layer in bank] == ["dw"]
+    reasons = {entry.name: entry.reason for entry in bank.left_out}
+    assert "no values" in reasons["meta"]
+    assert "nested tensor" in reasons["nested"]
+
+
+def test_sparse_weights_are_put_together(tmp_path):
+    bank = extract(saved({"dw.weight": WEIGHT.to_sparse()}, tmp_path / "net.pth"))
+    assert torch.equal(bank.layers[0].filters, WEIGHT[:, 0])
+
+
+def test_numbers_in_the_order_of_other_machines(tmp_path):
+    saved({"dw.weight": WEIGHT, "c": WEIGHT.to(torch.complex64)}, tmp_path / "net.pth")
+    with zipfile.ZipFile(tmp_path / "net.pth") as plain, zipfile.ZipFile(tmp_path / "big.pth", "w") as big:
+        for name in plain.namelist():
+            content = plain.read(name)
+            if name.partition("/")[2].startswith("data/"):
+                content = np.frombuffer(content, "<u4").byteswap().tobytes()
+            big.writestr(name, b"big" if name.endswith("byteorder") else content)
+    opened = open_source(tmp_path / "big.pth")
+    assert torch.equal(opened.load("dw.weight"), WEIGHT)
+    assert torch.equal(opened.load("c"), WEIGHT.to(torch.complex64))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("large", [False, True])
+def test_plain_pickles_of_arrays(protocol, large, tmp_path):
+    values = np.arange(64 * 49 if large else 36, dtype=np.float32)
+    weight = values.reshape((64, 1, 7, 7) if large else SHAPE)
+    content = {"model": {"dw.weight": weight, "turned": np.asfortranarray(weight), "big": weight.astype(">f8")}}
+    content["model"] |= {"text": np.array(["a"]), "objects": np.array([None]), "epoch": np.int64(3)}
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps(content | {"args": argparse.Namespace(a=1)}, protocol=protocol))
+    opened = open_source(tmp_path / "net.pkl")
+    assert opened.entry == ("model",)
+    for key in ("dw.weight", "turned", "big"):
+        assert np.array_equal(opened.load(key).numpy(), content["model"][key])
+
+
+def test_a_plain_pickle_of_tensors(tmp_path):
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps({"dw.weight": WEIGHT, "fc.weight": torch.ones(2, 3)}))
+    assert torch.equal(extract(tmp_path / "net.pkl").layers[0].filters, WEIGHT[:, 0])
+
+
+def test_a_plain_pickle_is_only_read(tmp_path):
+    import scalekeys as sk
+
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps({"dw.weight": WEIGHT}))
+    keys = sk.assign_keys(extract(tmp_path / "net.pkl"))
+    with pytest.raises(OutputError, match="is a plain pickle, a format that is only read"):
+        sk.write_replaced(tmp_path / "net.pkl", keys, tmp_path / "new.pkl")
+
+
+def test_a_tensor_that_leaves_its_storage_is_left_out(tmp_path):
+    saved({"dw.weight": WEIGHT, "off.weight": torch.ones(SHAPE)}, tmp_path / "net.pth")
+    content = (tmp_path / "net.pth").read_bytes()
+    shape = b"(K\x04K\x01K\x03K\x03tq"
+    assert content.count(shape) == 2
+    last = content.rindex(shape)
+    (tmp_path / "net.pth").write_bytes(
+        content[:last] + shape.replace(b"K\x04", b"K\x05") + content[last + len(shape) :]
+    )
+    bank = extract(tmp_path / "net.pth")
+    assert [layer.name for layer in bank] == ["dw"]
+    assert [(entry.name, entry.shape) for entry in bank.left_out] == [("off", (5, 1, 3, 3))]
+
+
+def bomb_in_the_memo(path):
+    path.write_bytes(b"\x80\x02}r\xff\xff\xff\xff.")
+
+
+def bomb_of_length(path):
+    path.write_bytes(b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".")
+
+
+def bomb_of_a_long(path):
+    path.write_bytes(b"\x80\x02\x8b" + struct.pack("<i", (1 << 31) - 1) + b".")
+
+
+def bomb_of_marks(path):
+    path.write_bytes(b"\x80\x02" + b"(" * (1 << 22) + b".")
+
+
+def bomb_of_objects(path):
+    path.write_bytes(b"\x80\x02]" + b"}a" * (1 << 23) + b".")
+
+
+def bomb_of_depth(path):
+    path.write_bytes(b"\x80\x02}" + b")" + b"\x85" * (1 << 21) + b"Ns.")
+
+
+def bomb_of_equal_halves(path):
+    path.write_bytes(b"\x80\x02})" + b"2\x86" * 100 + b"Ns.")
+
+
+def bomb_of_calls(path):
+    torch.save({"dw.weight": WEIGHT, "x": Sized()}, path)
+
+
+class Sized:
+    def __reduce__(self):
+        return bytearray, (1 << 32,)
+
+
+def bomb_of_zeros(path):
+    torch.save({"dw.weight": WEIGHT}, path)
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(f"{path.stem}/data/more", "w", force_zip64=True) as record,
+    ):
+        for _ in range(128):
+            record.write(bytes(1 << 20))
+
+
+BOMBS = [value for name, value in globals().items() if name.startswith("bomb_")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory is counted in kilobytes on Linux")
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb.__name__)
+def test_what_would_take_memory_takes_none(bomb, tmp_path):
+    bomb(tmp_path / "net.pth")
+    script = (
+        "import resource, sys, scalekeys, torch\n"
+        "from scalekeys.errors import CheckpointError\n"
+        "scalekeys.extract({'dw.weight': torch.ones(4, 1, 3, 3)})\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: scalekeys.extract(sys.argv[1])\n"
+        "except CheckpointError as error: assert len(str(error)) < 500\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "net.pth")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 512 * 1024 if bomb is bomb_of_objects else int(done.stdout) < 64 * 1024
+
+
+def archive_with(path, **changes):
+    saved({"dw.weight": WEIGHT}, path.with_name("plain.pth"))
+    with zipfile.ZipFile(path.with_name("plain.pth")) as plain, zipfile.ZipFile(path, "w") as other:
+        for name in plain.namelist():
+            other.writestr(changes.get(name.rpartition("/")[2], name), plain.read(name))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_records_of_one_name_are_refused(tmp_path):
+    path = archive_with(tmp_path / "net.pth", version="plain/byteorder")
+    with pytest.raises(CheckpointError, match="two records have one name"):
+        extract(path)
+
+
+def test_a_directory_that_differs_from_its_records_is_refused(tmp_path):
+    content = archive_with(tmp_path / "net.pth").read_bytes()
+    last = content.rindex(b"plain/data/0")
+    (tmp_path / "net.pth").write_bytes(content[:last] + b"plain/data/9" + content[last + 12 :])
+    with pytest.raises(CheckpointError, match="the directory and the header of 'plain/data/9' differ"):
+        extract(tmp_path / "net.pth")
+
+
+def test_an_encrypted_archive_is_refused(tmp_path):
+    content = bytearray(archive_with(tmp_path / "net.pth").read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "net.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match="it is encrypted"):
+        extract(tmp_path / "net.pth")
+
+
+def test_modules_that_hold_one_another_without_end(tmp_path):
+    module = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4))
+    module._modules["1"] = module
+    torch.save(module, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match="modules that hold one another without end"):
+        extract(tmp_path / "net.pth")
