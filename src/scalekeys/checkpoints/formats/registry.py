@@ -82,7 +82,7 @@ FORMATS = (
     Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch, torch_file.holds),
     Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx),
     Format("torch.export", exported_file.SUFFIXES, _never, exported_file.open_exported, exported_file.holds),
-    Format("NumPy", npz_file.SUFFIXES, _never, npz_file.open_npz, npz_file.holds),
+    Format("NumPy", (), _never, npz_file.open_npz, npz_file.holds),
     Format("NeMo", nemo_file.SUFFIXES, nemo_file.matches, nemo_file.open_nemo),
     Format("pickle", pickle_file.SUFFIXES, pickle_file.matches, pickle_file.open_pickle),
 )
