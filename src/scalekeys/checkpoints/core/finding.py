@@ -177,10 +177,11 @@ def _is_sparse_and_dense(key: str, info: TensorInfo) -> bool:
 
 
 def _are_alike(key: str, info: TensorInfo, load: Load) -> bool:
+    """Tell whether all filters of a weight are the same; those of a dead layer, which are zero, are not meant."""
     if prod(info.shape) > _MOST_VALUES:
         return False
     weight = load(key)
-    return not weight.is_meta and bool((weight.float() == weight[:1].float()).all())
+    return not weight.is_meta and bool(weight.any()) and bool((weight.float() == weight[:1].float()).all())
 
 
 def _of_type(dtype: str) -> str:

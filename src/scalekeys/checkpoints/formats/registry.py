@@ -87,7 +87,7 @@ FORMATS = (
     Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch, holds=torch_file.holds),
     Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx, is_graph=True),
     Format("torch.export", exported_file.SUFFIXES, _never, exported_file.open_exported, holds=exported_file.holds),
-    Format("NumPy", npz_file.SUFFIXES, _never, npz_file.open_npz, holds=npz_file.holds),
+    Format("NumPy", (), _never, npz_file.open_npz, holds=npz_file.holds),
     Format(
         "Keras",
         keras_file.SUFFIXES,

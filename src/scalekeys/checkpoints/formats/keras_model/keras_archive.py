@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scalekeys.checkpoints.formats.keras_model.hdf5_checks import check_heaps
-from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, open_archive
+from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, Record, open_archive
 from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Window, buffer_of, whole
 from scalekeys.errors import CheckpointError
 from scalekeys.optional import in_short, require
@@ -61,7 +61,9 @@ def config_of_archive(path: Path) -> bytes | None:
     if archive is None:
         return None
     try:
-        content = _record(path, archive, _CONFIG, _LARGEST_CONFIG)
+        content = _record(path, archive, _CONFIG).content
+        if content.size > _LARGEST_CONFIG:
+            raise CheckpointError(f"{path}: its {_CONFIG} claims {content.size} bytes; do not trust it")
         return bytes(content.read(0, content.size))
     except ValueError as error:  # it cannot be unpacked
         raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None
@@ -77,18 +79,16 @@ def _weights(path: Path) -> Bytes:
     archive = _archive(path)
     if archive is None:
         return whole(path)
-    content = _record(path, archive, _WEIGHTS, _LARGEST_UNPACKED)
-    if not archive.records[_WEIGHTS].is_compressed:
-        return content
-    return MemoryBytes(bytes(content.read(0, content.size)))
+    record = _record(path, archive, _WEIGHTS)
+    if not record.is_compressed:
+        return record.content
+    size = record.content.size
+    if size > _LARGEST_UNPACKED:
+        raise CheckpointError(f"{path}: its packed {_WEIGHTS} claims {size} bytes; unpack it and give that file")
+    return MemoryBytes(bytes(record.content.read(0, size)))
 
 
-def _record(path: Path, archive: Archive, name: str, largest: int) -> Bytes:
+def _record(path: Path, archive: Archive, name: str) -> Record:
     if name not in archive.records:
         raise CheckpointError(f"{path}: is a zip archive with no {name}, which is no Keras model; save it again")
-    record = archive.records[name]
-    if record.is_compressed and record.content.size > largest:
-        raise CheckpointError(
-            f"{path}: its packed {name} claims {record.content.size} bytes; unpack it and give that file"
-        )
-    return record.content
+    return archive.records[name]

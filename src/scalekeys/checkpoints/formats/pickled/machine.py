@@ -8,7 +8,7 @@ from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn
 from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes
 
 MOST_OPCODES = 1 << 24
-MOST_OBJECTS = 1 << 22
+MOST_OBJECTS = 1 << 21
 _MOST_MARKS = 1 << 14
 _LONGEST_NAME = 1 << 10
 STAYS = 1 << 12  # bytes from which on a string is not copied from its file

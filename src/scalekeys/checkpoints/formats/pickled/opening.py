@@ -15,7 +15,7 @@ from scalekeys.checkpoints.core.nesting import Entry, pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import damaged
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, Refused
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, Refused, is_lazy
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut
 
@@ -82,19 +82,28 @@ def load(tensor: Lazy, label: str) -> Tensor:
         raise damaged(label, error) from None
 
 
-def loaded(tree: Tree, label: str) -> Any:
-    """Return what was saved with all tensors read, as it was in memory; dicts, lists and tuples only."""
+def loaded(content: Any, label: str) -> Any:
+    """Return what a pickle holds with all tensors read, as it was in memory: dicts, lists, tuples and plain values.
 
-    def fill(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return load(tree.lazy[id(value)], label)
-        if isinstance(value, dict):
-            return {key: fill(one) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(fill(one) for one in value)
-        return value
+    Raises
+    ------
+    CheckpointError
+        If a tensor cannot be read, or the pickle is nested too deeply.
+    """
+    try:
+        return _filled(content, label)
+    except RecursionError:
+        raise damaged(label, "it is nested too deeply") from None
 
-    return fill(tree.content)
+
+def _filled(value: Any, label: str) -> Any:
+    if is_lazy(value):
+        return load(value, label)
+    if isinstance(value, dict):
+        return {key: _filled(one, label) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_filled(one, label) for one in value)
+    return value
 
 
 def _refused(lazy: Mapping[str, Lazy]) -> list[LeftOut]:

@@ -21,8 +21,8 @@ from scalekeys.checkpoints.formats.stored.tensors import (
 )
 
 DISTRIBUTED = (
-    "it is a part of a tensor that is distributed over several processes; gather the network first, for example with "
-    "torch.distributed.checkpoint.state_dict.get_model_state_dict(..., options=StateDictOptions(full_state_dict=True))"
+    "it is a part of a tensor that is distributed over several processes (DTensor); gather it before saving, for "
+    "example by get_model_state_dict with StateDictOptions(full_state_dict=True)"
 )
 NO_VALUES = "it has no values in the file, as it was on the meta device; load the weights of the network before saving"
 NESTED = "it is a nested tensor, whose parts have different shapes"

@@ -109,9 +109,10 @@ class _Maker:
     def _scale(self, layer: dict[Any, Any]) -> None:
         """Put what the integers of a quantised layer stand for in their place, as its scales lie beside them."""
         weight, scales = (self.tree.lazy.get(id(layer.get(name))) for name in ("weight", _SCALES))
-        if isinstance(weight, Stored) and isinstance(scales, Stored) and scales.dtype.is_floating_point:
-            if weight.dtype == torch.int8 and weight.shape and scales.shape == weight.shape[:1]:
-                layer["weight"] = self.tree.add(Quantised(weight, scales, 0))
+        if not (isinstance(weight, Stored) and isinstance(scales, Stored) and scales.dtype.is_floating_point):
+            return
+        if weight.dtype == torch.int8 and weight.shape and scales.shape == weight.shape[:1]:
+            layer["weight"] = self.tree.add(Quantised(weight, scales, 0))
 
     def _list(self, values: Any, level: int) -> Any:
         """Name the parts of a list by their numbers if all are dicts or modules, such as the blocks of a network."""

@@ -10,7 +10,7 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import loaded, open_tree
 from scalekeys.checkpoints.formats.pickled.reading import refusal
-from scalekeys.checkpoints.formats.pickled.tree import Tree, tree_of
+from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import is_old, read_saved
 from scalekeys.checkpoints.formats.torch_zip.torch_writing import write_torch
@@ -45,7 +45,10 @@ def open_torch(path: Path, *, weights: str | None = None) -> Checkpoint:
     CheckpointError
         If the file is damaged, wants to run something, or holds no tensors.
     """
-    tree = read_tree(path)
+    try:
+        tree = tree_of(read_saved(whole(path), str(path)))
+    except PickleError as error:
+        raise refusal(str(path), error) from None
     return open_tree(
         path,
         tree,
@@ -62,18 +65,4 @@ def load_safely(path: Path) -> Any:
     CheckpointError
         If that cannot be done.
     """
-    return loaded(read_tree(path), str(path))
-
-
-def read_tree(path: Path) -> Tree:
-    """Read a file of ``torch.save`` as nested dicts of tensors without values.
-
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, or wants to run something.
-    """
-    try:
-        return tree_of(read_saved(whole(path), str(path)))
-    except PickleError as error:
-        raise refusal(str(path), error) from None
+    return loaded(read_saved(whole(path), str(path)), str(path))

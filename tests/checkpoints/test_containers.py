@@ -1,0 +1,156 @@
+"""Weights in other containers: TorchScript, torch.export, NumPy, NeMo, and distributed checkpoints."""
+
+import io
+import json
+import pickle
+import shutil
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import scalekeys as sk
+from scalekeys.checkpoints import extract
+from scalekeys.errors import CheckpointError, OutputError
+
+WEIGHT = torch.linspace(-2, 2, 36).reshape(4, 1, 3, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [torch.jit.script, lambda net: torch.jit.trace(net, torch.zeros(1, 3, 16, 16))])
+def test_torchscript_is_read_by_the_names_of_its_modules(make, net, tmp_path, assert_filters_of):
+    make(net).save(tmp_path / "script.pt")
+    assert_filters_of(extract(tmp_path / "script.pt"), net, graph=False)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_freezing_has_made_constants_are_not_lost(net, tmp_path):
+    torch.jit.freeze(torch.jit.script(net.eval())).save(tmp_path / "frozen.pt")
+    found = {tuple(layer.filters.shape) for layer in extract(tmp_path / "frozen.pt")}
+    assert found == {(8, 7, 7), (16, 3, 3), (16, 1, 5)}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_of_torch_export(net, tmp_path, assert_filters_of):
+    program = torch.export.export(net, (torch.zeros(1, 3, 16, 16),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    assert_filters_of(extract(tmp_path / "net.pt2"), net, graph=False)
+
+
+def test_a_program_of_an_older_torch_export(net, tmp_path, assert_filters_of):
+    state = io.BytesIO()
+    torch.save(net.state_dict(), state)
+    with zipfile.ZipFile(tmp_path / "net.pt2", "w") as archive:
+        archive.writestr("serialized_exported_program.json", "{}")
+        archive.writestr("serialized_state_dict.pt", state.getvalue())
+        archive.writestr("version", "5.1")
+    assert_filters_of(extract(tmp_path / "net.pt2"), net, graph=False)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_of_numpy(save, net, tmp_path, assert_filters_of):
+    arrays = {key: value.numpy() for key, value in net.state_dict().items()}
+    save(tmp_path / "net.npz", **arrays, mine=np.array([None]))
+    assert_filters_of(extract(tmp_path / "net.npz"), net, graph=False)
+
+
+def test_arrays_in_other_orders_are_read_alike(tmp_path):
+    values = WEIGHT.numpy()
+    np.savez(tmp_path / "net.npz", plain=values, turned=np.asfortranarray(values), big=values.astype(">f4"))
+    assert all(torch.equal(layer.filters, WEIGHT[:, 0]) for layer in extract(tmp_path / "net.npz"))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_nemo_archive(mode, net, tmp_path, assert_filters_of):
+    torch.save(net.state_dict(), tmp_path / "model_weights.ckpt")
+    with tarfile.open(tmp_path / "net.nemo", mode) as archive:
+        for name in ("model_config.yaml", "model_weights.ckpt"):
+            (tmp_path / name).touch()
+            archive.add(tmp_path / name, f"./{name}")
+    (tmp_path / "model_weights.ckpt").unlink()
+    assert_filters_of(extract(tmp_path / "net.nemo"), net, graph=False)
+
+
+def test_a_tar_archive_of_something_else(tmp_path):
+    (tmp_path / "readme.txt").write_text("hello")
+    with tarfile.open(tmp_path / "net.nemo", "w") as archive:
+        archive.add(tmp_path / "readme.txt", "readme.txt")
+    with pytest.raises(CheckpointError, match="is a tar archive with no weights inside; unpack it"):
+        extract(tmp_path / "net.nemo")
+
+
+def test_a_nemo_archive_of_zeros_is_not_unpacked(tmp_path):
+    with tarfile.open(tmp_path / "net.nemo", "w:gz") as archive:
+        member = tarfile.TarInfo("model_weights.ckpt")
+        member.size = 1 << 27
+        archive.addfile(member, io.BytesIO(bytes(member.size)))
+    with pytest.raises(CheckpointError, match=r"would grow from .* and is not unpacked; do not trust the file"):
+        extract(tmp_path / "net.nemo")
+
+
+@pytest.fixture
+def distributed(net, tmp_path):
+    from torch.distributed import checkpoint
+
+    content = {"model": net.state_dict(), "optimizer": {"m": torch.ones(8, 1, 7, 7)}, "epoch": 3}
+    checkpoint.save(content, checkpoint_id=tmp_path / "dcp", no_dist=True)
+    return tmp_path / "dcp"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_distributed_checkpoint(distributed, net, assert_filters_of):
+    bank = extract(distributed)
+    assert_filters_of(bank, net, graph=False)
+    assert bank.notes == ("read 'model'",)
+    with pytest.raises(OutputError, match="is a distributed checkpoint, a format that is only read"):
+        sk.write_replaced(distributed, sk.assign_keys(bank), distributed.with_name("new"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_part_of_a_distributed_checkpoint_that_is_missing(distributed):
+    (distributed / "__0_0.distcp").unlink()
+    with pytest.raises(CheckpointError, match=r"the part __0_0\.distcp is missing; fetch it into the same folder"):
+        extract(distributed)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("place", ["../x", "/etc/passwd", "a\0b", ""])
+def test_a_distributed_checkpoint_leads_to_no_other_place(place, distributed):
+    old, new = (pickle.dumps(name, protocol=4)[12:-2] for name in ("__0_0.distcp", place))
+    content = (distributed / ".metadata").read_bytes()
+    assert old in content
+    (distributed / ".metadata").write_bytes(content.replace(old, new))
+    with pytest.raises(CheckpointError, match=r"which is no file in the folder|is damaged"):
+        extract(distributed)
+
+
+def shards(folder, offsets):
+    folder.mkdir()
+    for number, (start, part) in enumerate(zip(offsets, WEIGHT.split(2), strict=True), 1):
+        told = json.dumps({"dw.weight": {"saved_offsets": [start, 0, 0, 0]}})
+        path = folder / f"shard-{number:05}-model-00001-of-00001.safetensors"
+        save_file({"dw.weight": part.contiguous()}, path, {"format": "pt", "DCP_SHARDING_INFO": told})
+    return folder
+
+
+def test_parts_of_safetensors_are_one_network(tmp_path):
+    folder = shards(tmp_path / "hf", (0, 2))
+    assert torch.equal(extract(folder).layers[0].filters, WEIGHT[:, 0])
+    (note,) = extract(folder / "shard-00001-model-00001-of-00001.safetensors").notes
+    assert "is a part of a checkpoint of several processes" in note
+
+
+def test_parts_of_safetensors_with_a_gap_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"tensor 'dw\.weight': .*some of its pieces are missing"):
+        extract(shards(tmp_path / "hf", (0, 3)))
+
+
+def test_every_part_is_needed(tmp_path):
+    folder = shards(tmp_path / "hf", (0, 2))
+    shutil.copy(folder / "shard-00001-model-00001-of-00001.safetensors", tmp_path)
+    (folder / "shard-00001-model-00001-of-00001.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="some of its pieces are missing"):
+        extract(folder)
