@@ -1,4 +1,4 @@
-"""Targets that hold a graph: ONNX, with values inside and beside it."""
+"""Targets that hold a graph: ONNX, with values inside and beside it, and TensorFlow Lite."""
 
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from fuzz.case import Files, Target
 from fuzz.mutators import of_one, raw
 from fuzz.mutators.messages import message_field
 from fuzz.targets.network import read_and_copy
+from fuzz.targets.tflite_models import Op, T, constant, model
 
 _BYTES = of_one(raw.any_change)
 _IMAGES = [1, 4, 8, 8]
@@ -54,9 +55,22 @@ def _beside() -> Sequence[Files]:
         return [{file.name: file.read_bytes() for file in Path(folder).iterdir()}]
 
 
+def _tflite() -> Sequence[Files]:
+    values = np.random.default_rng(0).normal(size=(1, 3, 3, 4))
+    ends = T("x", (1, 8, 8, 4)), T("y", (1, 8, 8, 4))
+    weights = (
+        constant("dw", values.astype("f4")),
+        constant("dw", values.astype("f2")),
+        constant("dw", np.round(40 * values).astype("i1"), scale=np.full(4, 0.025), axis=3),
+    )
+    convolution = Op("DEPTHWISE_CONV_2D", (0, 1), (2,))
+    return [{"a.tflite": model(([ends[0], weight, ends[1]], [convolution]))} for weight in weights]
+
+
 _MUTATIONS = (_BYTES, of_one(message_field, ".onnx"), of_one(message_field, ".onnx"))
 
 TARGETS = (
     Target("onnx", _inside, _MUTATIONS, read_and_copy("a.onnx")),
     Target("onnx-external", _beside, _MUTATIONS, read_and_copy("a.onnx")),
+    Target("tflite", _tflite, (_BYTES, of_one(raw.integer), of_one(raw.integer)), read_and_copy("a.tflite")),
 )

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tflite_models import Op, T, constant, model
+from fuzz.targets.tflite_models import Op, T, constant, model
 
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError, MissingExtraError

@@ -1,7 +1,8 @@
 """TensorFlow Lite models of a few operators, built by the classes of the schema."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import flatbuffers
 import numpy as np
@@ -25,7 +26,8 @@ class T:
     sparse: bool = False
 
 
-def constant(name, array, **more):
+def constant(name: str, array: Any, **more: Any) -> T:
+    """Return a tensor with values."""
     array = np.asarray(array)
     more.setdefault("type", array.dtype.name)
     more.setdefault("shape", array.shape)
@@ -34,6 +36,8 @@ def constant(name, array, **more):
 
 @dataclass
 class Op:
+    """An operator, its inputs and outputs by the numbers of their tensors."""
+
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -41,7 +45,11 @@ class Op:
     custom: str = ""
 
 
-def _vector(b, kind, values, start=None):
+Graph: TypeAlias = tuple[Sequence[T], Sequence[Op]]
+"""Tensors and operators of a subgraph."""
+
+
+def _vector(b: Any, kind: str, values: Any) -> Any:
     values = list(values)
     put = {"i4": b.PrependInt32, "i8": b.PrependInt64, "f4": b.PrependFloat32, "off": b.PrependUOffsetTRelative}[kind]
     size = {"i4": 4, "i8": 8, "f4": 4, "off": 4}[kind]
@@ -51,7 +59,7 @@ def _vector(b, kind, values, start=None):
     return b.EndVector()
 
 
-def model(*graphs, outside=()):
+def model(*graphs: Graph, outside: Collection[str] = ()) -> bytes:
     """Build a model of subgraphs, each (tensors, operators); buffers named in `outside` stand behind the flatbuffer."""
     b = flatbuffers.Builder(1024)
     contents: dict[Any, bytes] = {None: b""}
@@ -76,7 +84,7 @@ def model(*graphs, outside=()):
     return _with_outside(bytearray(b.Output()), [contents[name] for name in order if name in outside])
 
 
-def _with_outside(content, parts):
+def _with_outside(content: bytearray, parts: Sequence[bytes]) -> bytes:
     found = tflite.Model.GetRootAs(content)
     places = [found.Buffers(i) for i in range(found.BuffersLength())]
     for buffer, part in zip([place for place in places if place.Offset() == 7], parts, strict=True):
@@ -86,7 +94,7 @@ def _with_outside(content, parts):
     return bytes(content)
 
 
-def _buffer(b, content, is_outside):
+def _buffer(b: Any, content: bytes, is_outside: bool) -> Any:
     data = b.CreateByteVector(content) if content and not is_outside else None
     tflite.BufferStart(b)
     if data is not None:
@@ -97,7 +105,7 @@ def _buffer(b, content, is_outside):
     return tflite.BufferEnd(b)
 
 
-def _code(b, kind, custom):
+def _code(b: Any, kind: str, custom: str) -> Any:
     name = b.CreateString(custom) if custom else None
     number = getattr(tflite.BuiltinOperator, kind)
     tflite.OperatorCodeStart(b)
@@ -108,7 +116,7 @@ def _code(b, kind, custom):
     return tflite.OperatorCodeEnd(b)
 
 
-def _subgraph(b, tensors, ops, order, codes):
+def _subgraph(b: Any, tensors: Sequence[T], ops: Sequence[Op], order: list[Any], codes: list[tuple[str, str]]) -> Any:
     stored = _vector(b, "off", [_tensor(b, tensor, order) for tensor in tensors])
     run = _vector(b, "off", [_operator(b, op, codes) for op in ops])
     tflite.SubGraphStart(b)
@@ -117,7 +125,7 @@ def _subgraph(b, tensors, ops, order, codes):
     return tflite.SubGraphEnd(b)
 
 
-def _tensor(b, tensor, order):
+def _tensor(b: Any, tensor: T, order: list[Any]) -> Any:
     name, shape = b.CreateString(tensor.name), _vector(b, "i4", tensor.shape)
     quantisation = sparsity = None
     if tensor.scale is not None:
@@ -143,11 +151,11 @@ def _tensor(b, tensor, order):
     return tflite.TensorEnd(b)
 
 
-def _operator(b, op, codes):
+def _operator(b: Any, op: Op, codes: list[tuple[str, str]]) -> Any:
     inputs, outputs = _vector(b, "i4", op.inputs), _vector(b, "i4", op.outputs)
     name = {"CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions"}.get(op.kind)
     options = None
-    if name:
+    if name is not None:
         getattr(tflite, f"{name}Start")(b)
         for key, value in ({"StrideH": 1, "StrideW": 1} | op.options).items():
             getattr(tflite, f"{name}Add{key}")(b, value)
@@ -156,7 +164,7 @@ def _operator(b, op, codes):
     tflite.OperatorAddOpcodeIndex(b, codes.index((op.kind, op.custom)))
     tflite.OperatorAddInputs(b, inputs)
     tflite.OperatorAddOutputs(b, outputs)
-    if options is not None:
+    if name is not None:
         tflite.OperatorAddBuiltinOptionsType(b, getattr(tflite.BuiltinOptions, name))
         tflite.OperatorAddBuiltinOptions(b, options)
     return tflite.OperatorEnd(b)
