@@ -58,8 +58,8 @@ def norms(filters: Float[Tensor, "*batch rows cols"]) -> Float[Tensor, "*batch"]
 
     Examples
     --------
-    >>> norms(torch.tensor([[3e-300, 4e-300]], dtype=torch.float64)).item()
-    5e-300
+    >>> round(norms(torch.tensor([[3e-300, 4e-300]], dtype=torch.float64)).item() / 1e-300, 12)
+    5.0
     """
     scaled, exponent = in_powers_of_two(filters)
     length: Tensor = torch.linalg.vector_norm(scaled, dim=(-2, -1))
