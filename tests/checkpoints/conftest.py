@@ -1,5 +1,6 @@
 """Fixtures around a small network."""
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import nn
 from scalekeys.filters import FilterBank
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where torchvision_placeholder.py lies
+importlib.import_module("torchvision_placeholder").install()
 
 
 @pytest.fixture

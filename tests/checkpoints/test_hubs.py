@@ -12,11 +12,9 @@ from replaced_weights import replaced_state
 from safetensors.torch import load_file, save_file
 
 import scalekeys as sk
-import torchvision_placeholder
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError, MissingExtraError, OutputError
 
-torchvision_placeholder.install()
 timm = pytest.importorskip("timm")
 hub = pytest.importorskip("huggingface_hub")
 

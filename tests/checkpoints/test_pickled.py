@@ -79,6 +79,19 @@ def test_sparse_weights_are_put_together(tmp_path):
     assert torch.equal(bank.layers[0].filters, WEIGHT[:, 0])
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+def test_a_sparse_weight_of_next_to_nothing_is_not_made_dense(tmp_path):
+    sparse = torch.sparse_coo_tensor(torch.zeros(4, 1, dtype=torch.long), torch.ones(1), (1 << 20, 1, 15, 15))
+    bank = extract(saved({"dw.weight": WEIGHT, "sp.weight": sparse}, tmp_path / "net.pth"))
+    assert [layer.name for layer in bank] == ["dw"]
+    assert "next to no values" in bank.left_out[0].reason
+
+
+def test_shapes_beyond_any_memory_are_left_out(tmp_path):
+    state = {"dw.weight": WEIGHT, "x.weight": torch.ones(1).expand(1 << 31, 1, 1 << 16, 1 << 14)}
+    assert [layer.name for layer in extract(saved(state, tmp_path / "net.pth"))] == ["dw"]
+
+
 def test_numbers_in_the_order_of_other_machines(tmp_path):
     saved({"dw.weight": WEIGHT, "c": WEIGHT.to(torch.complex64)}, tmp_path / "net.pth")
     with zipfile.ZipFile(tmp_path / "net.pth") as plain, zipfile.ZipFile(tmp_path / "big.pth", "w") as big:
@@ -206,7 +219,7 @@ def test_what_would_take_memory_takes_little(tmp_path):
     grown = {name: int(megabytes) for name, megabytes in map(str.split, done.stdout.splitlines())}
     assert set(grown) == set(BOMBS)
     assert grown.pop("bomb_of_objects") < 256
-    assert max(grown.values()) < 64
+    assert max(grown.values()) < 128
 
 
 def archive_with(path, **changes):

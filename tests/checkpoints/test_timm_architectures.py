@@ -4,10 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import torchvision_placeholder
 from scalekeys.checkpoints import extract
 
-torchvision_placeholder.install()
 timm = pytest.importorskip("timm")
 
 NETWORKS = ["convnext_atto", "mobilenetv3_small_050", "efficientnet_b0", "ghostnet_100"]

@@ -10,10 +10,7 @@ from replaced_weights import assert_same, names_in, replaced_state
 from safetensors.torch import load_file, save_file
 
 import scalekeys as sk
-import torchvision_placeholder
 from scalekeys.errors import CheckpointError, OutputError
-
-torchvision_placeholder.install()
 
 
 def write_shards(state, folder, suffix):

@@ -57,8 +57,8 @@ def _tree(folder: Path, metadata: Any) -> Tree:
     paths = paths if isinstance(paths, dict) else {}
     tree, content = Tree(), dict[Any, Any]()
     for name, saved in attributes["state_dict_metadata"].items():
-        entry = _attributes(saved)
-        if "chunks" in entry:
+        entry = saved.attributes if isinstance(saved, StandIn) else {}
+        if "chunks" in entry:  # anything else is a value that is no tensor
             path = paths.get(name)
             path = path if isinstance(path, tuple) and 0 < len(path) <= _DEEPEST else (name,)
             parent = content

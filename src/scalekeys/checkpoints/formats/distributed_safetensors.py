@@ -13,7 +13,7 @@ from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.safetensors_file import DISTRIBUTED, metadata_of, open_safetensors
 from scalekeys.checkpoints.formats.stored.archive import damaged
-from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece
+from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece, whole_lengths
 from scalekeys.errors import CheckpointError
 
 ONLY_READ = "is a distributed checkpoint, a format that is only read; consolidate it into one safetensors file first"
@@ -51,8 +51,11 @@ def open_shards(path: Path, *, weights: str | None = None) -> Checkpoint:
         if len({len(piece.sizes) for piece in found}) > 1 or len(dtypes[key]) > 1:
             raise CheckpointError(f"{path}: the parts of {key!r} do not fit together; fetch them again")
         ends = [[at + size for at, size in zip(piece.offsets, piece.sizes, strict=True)] for piece in found]
-        dtype = getattr(torch, next(iter(dtypes[key])))
-        content[key] = tree.add(Assembled(tuple(map(max, zip(*ends, strict=True))), dtype, tuple(found)))
+        shape = whole_lengths(tuple(map(max, zip(*ends, strict=True))))
+        dtype = getattr(torch, next(iter(dtypes[key])), None)
+        if shape is None or not isinstance(dtype, torch.dtype):
+            raise damaged(str(path), f"{key[:80]!r} has no shape or type that is known")
+        content[key] = tree.add(Assembled(shape, dtype, tuple(found)))
     tree.content = content
     return open_tree(path, tree, weights=weights, only_read=ONLY_READ, in_network_order=False)
 

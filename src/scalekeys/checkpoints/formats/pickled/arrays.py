@@ -1,5 +1,6 @@
 """Arrays and scalars of NumPy in pickles, in every form in which NumPy has written them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes
 from scalekeys.checkpoints.formats.stored.tensors import Stored
 
 _LONGEST_DTYPE = 16
+_NUMBERS = re.compile(r"[fiucb]\d{1,2}|(float|int|uint|complex|bool)\d{0,3}_?")
 _EXTENSIONS = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
 
 
@@ -37,8 +39,10 @@ class Dtype:
         if self.code in _EXTENSIONS:
             found: torch.dtype = getattr(torch, self.code)
             return found
+        if not _NUMBERS.fullmatch(self.code):
+            return None
         try:
-            return torch_dtype(np.dtype(self.code))
+            return torch_dtype(np.dtype(self.code.removesuffix("_")))
         except (TypeError, ValueError):
             return None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from scalekeys.checkpoints.formats.pickled.arrays import Array, Dtype
 from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn, as_key
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 from scalekeys.checkpoints.formats.stored.tensors import (
+    NESTED,
     Lazy,
     Quantised,
     Refused,
@@ -20,12 +22,13 @@ from scalekeys.checkpoints.formats.stored.tensors import (
     whole_lengths,
 )
 
+_SMALL = 1 << 22  # values of a tensor that may all be zero
+_MOST_ZEROS = 1000  # of a larger one, for each value that is not
 DISTRIBUTED = (
     "it is a part of a tensor that is distributed over several processes (DTensor); gather it before saving, for "
     "example by get_model_state_dict with StateDictOptions(full_state_dict=True)"
 )
 NO_VALUES = "it has no values in the file, as it was on the meta device; load the weights of the network before saving"
-NESTED = "it is a nested tensor, whose parts have different shapes"
 
 _DTYPES = {
     "Byte": torch.uint8,
@@ -148,9 +151,9 @@ def _sparse(layout: Any = None, data: Any = (), *_: Any) -> Any:
     lengths = [one for one in data if isinstance(one, tuple)] if isinstance(data, tuple) else []
     shape = _shape(lengths[0]) if lengths else ()
     if found is None or len(parts) != (2 if found == torch.sparse_coo else 3) or not shape:
-        return Refused(
-            shape, f"it is stored in the layout {str(layout)[:40]!r}, which is not read; make it dense first"
-        )
+        return Refused(shape, f"its layout {str(layout)[:40]!r} is not read; make it dense first")
+    if prod(shape) > max(_SMALL, _MOST_ZEROS * prod(parts[-1].shape)):
+        return Refused(shape, "it stores next to no values for its shape; do not trust it, or make it dense first")
     return Sparse(found, tuple(parts), shape)
 
 

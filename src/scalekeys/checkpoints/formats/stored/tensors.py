@@ -13,7 +13,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.changes import extent
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 
-_MOST_NUMBERS = 1 << 62
+_MOST_NUMBERS = 1 << 56
 _MOST_AXES = 64
 
 
@@ -159,9 +159,11 @@ class Assembled:
 
     def load(self) -> Tensor:
         """Read the pieces and put them together; a gap or a piece of another shape is a ValueError."""
+        if sum(prod(piece.sizes) for piece in self.pieces) < prod(self.shape):
+            raise ValueError("some of its pieces are missing")
+        read = [(piece, piece.read()) for piece in self.pieces]  # before memory is taken for what they may not fill
         whole, filled = torch.empty(self.shape, dtype=self.dtype), torch.zeros(self.shape, dtype=torch.bool)
-        for piece in self.pieces:
-            values = piece.read()
+        for piece, values in read:
             place = tuple(slice(at, at + size) for at, size in zip(piece.offsets, piece.sizes, strict=True))
             if tuple(values.shape) != piece.sizes or whole[place].shape != values.shape or values.dtype != self.dtype:
                 raise ValueError(f"a piece of shape {tuple(values.shape)} where one of {piece.sizes} belongs")
@@ -176,6 +178,9 @@ Lazy: TypeAlias = Stored | Sparse | Quantised | Assembled | Refused
 
 TOO_SHORT = "the file does not hold as many numbers as its shape needs"
 NO_SHAPE = "its shape is damaged"
+NESTED = "it is a nested tensor, whose parts have different shapes"
+UNTOLD = (NO_SHAPE, NESTED)
+"""Why a tensor is refused whose shape cannot be told."""
 
 
 def stored(
