@@ -59,6 +59,7 @@ def test_it_holds_one_row_a_filter_and_one_a_source(nets):
         "filters": 90,
         "duplicates": 0,
         "failures": [],
+        "left_out": [],
         "analysed": 5,
         "kept": 0,
     }
@@ -79,6 +80,7 @@ def test_it_holds_one_row_a_filter_and_one_a_source(nets):
         "failures.parquet",
         "filters",
         "journal.jsonl",
+        "left_out.parquet",
         "networks.parquet",
     ]
 

@@ -70,6 +70,7 @@ def test_fixed_filters_are_listed(key, weight, reason):
 
 def test_equal_filters_of_a_usual_name_are_read():
     assert list(read_of(NET | {"more.weight": SAME})) == ["dw", "more"]
+    assert list(read_of({"w": SAME})) == ["w"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,9 @@ def test_a_matrix_that_may_be_a_sparse_kernel_or_a_linear_layer_is_listed():
         ({"conv1": (32, 1, 3, 3), "conv2": (64, 32, 3, 3)}, [], False),
         ({"conv1": (6, 1, 5, 5), "conv2": (16, 6, 5, 5), "dw": (16, 1, 3, 3)}, ["dw"], False),
         ({"conv1": (32, 1, 3, 3), "dw": (32, 1, 3, 3), "pw": (64, 32, 1, 1)}, ["conv1", "dw"], True),
-        ({"dw": (32, 1, 7, 7), "pw": (64, 32, 1, 1), "dw2": (64, 1, 7, 7)}, ["dw", "dw2"], True),
+        ({"a": (32, 1, 7, 7), "pw": (64, 32, 1, 1), "dw2": (64, 1, 7, 7)}, ["a", "dw2"], True),
+        ({"dw": (32, 1, 7, 7), "pw": (64, 32, 1, 1), "dw2": (64, 1, 7, 7)}, ["dw", "dw2"], False),
+        ({"a": (16, 1, 3, 3), "b": (32, 1, 5, 5), "pw": (32, 16, 1, 1)}, ["a", "b"], False),
         ({"a": (8, 1, 3, 3), "b": (8, 8, 3, 3), "c": (8, 1, 3, 3), "d": (8, 8, 3, 3)}, ["a", "c"], True),
         ({"dw": (3, 1, 3, 3), "conv": (64, 3, 3, 3)}, ["dw"], False),
         ({"dw": (8, 1, 3, 3), "stem": (8, 3, 3, 3)}, ["dw"], False),

@@ -70,7 +70,7 @@ def test_it_writes_a_copy_and_says_what_is_in_it(folder):
 
 def test_layers_filters_and_criteria_can_be_chosen(folder, call):
     options = ["--model", "ideal8", "--criterion", "l1", "--scales", "common", "--min-r2", "0.3", "--json"]
-    code, text = call("net.safetensors", "-o", "new.pt", *options, "--keep", "stem*", "--layers", "*")
+    code, text = call("net.safetensors", "-o", "new.weights", *options, "--keep", "stem*", "--layers", "*")
     assert code == 0
     fit = sk.fit(sk.extract(folder / "net.safetensors"), criterion="l1", scales="common")
     chosen = sk.replacement(fit, keep=["stem*"], min_r2=0.3)
@@ -79,7 +79,7 @@ def test_layers_filters_and_criteria_can_be_chosen(folder, call):
     assert found["models"] == json.loads(json.dumps(chosen.to_pandas().to_dict("records")))
     assert (found["filters"], found["replaced"]) == (48, int(chosen.replaced.sum()))
     assert (found["taps"], found["numbers"]) == (944, int(chosen.numbers.sum()))
-    assert (found["source"], found["output"], found["notes"]) == ("net.safetensors", "new.pt", [])
+    assert (found["source"], found["output"], found["notes"]) == ("net.safetensors", "new.weights", [])
     assert (found["model"], found["criterion"], found["scales"]) == ("ideal8", "l1", "common")
 
 

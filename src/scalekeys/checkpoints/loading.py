@@ -84,9 +84,11 @@ def keys_by_name(opened: Checkpoint, names: Collection[str]) -> dict[str, str]:
     >>> keys_by_name(opened, ["weight", "bias"])
     {'weight': 'model.module.weight', 'bias': 'model.bias'}
     """
-    own = {
-        name: key for key, name in without_wrappers(k for k in opened.tensors if k.startswith(opened.prefix)).items()
-    }
+    chosen = [key for key in opened.tensors if key.startswith(opened.prefix)]
+    own = {name: key for key, name in without_wrappers(chosen).items()}
+    for name in _OF_AVERAGES.intersection(own).difference(names):
+        if not opened.tensors[own[name]].shape:
+            del own[name]
     theirs = {short: name for name, short in without_wrappers(names).items()}
     shared, best = _shared_prefix(name for name, key in own.items() if opened.tensors[key].shape), ""
     for cut in range(len(shared) + 1):

@@ -83,10 +83,11 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load) -> list[Found]:
     [('dw.weight', ''), ('blur.filt', "its name 'filt' is not that of a weight")]
     """
     named = any(map(names_a_weight, tensors))
+    plain = any(last_name(key) == "weight" for key in tensors)
     sparse = any(_is_sparse_and_dense(key, info) for key, info in tensors.items())
     found = []
     for key, info in tensors.items():
-        judged = _special(key, info) or _of_two_axes(key, info, load, named) or _of_columns(key, info, sparse)
+        judged = _special(key, info) or _of_two_axes(key, info, load, named, plain) or _of_columns(key, info, sparse)
         judged = judged or _of_other_axes(key, info, named, sparse)
         if judged is not None and not is_of_training(key):
             found.append(judged)
@@ -127,7 +128,8 @@ def _special(key: str, info: TensorInfo) -> Found | None:
     return None
 
 
-def _of_two_axes(key: str, info: TensorInfo, load: Load, named: bool) -> Found | None:
+def _of_two_axes(key: str, info: TensorInfo, load: Load, named: bool, plain: bool) -> Found | None:
+    """Judge a weight of the usual shape; `plain` tells that others have the usual name."""
     if not is_depthwise_shape(info.shape):
         return None
     if is_part(key):
@@ -136,7 +138,7 @@ def _of_two_axes(key: str, info: TensorInfo, load: Load, named: bool) -> Found |
         return Found(key, reason=f"its name {last_name(key)!r} is not that of a weight")
     if not is_floating(info.dtype):
         return Found(key, reason=_of_type(info.dtype), is_of_other_type=info.dtype not in _OF_TYPES)
-    unusual, fixed = named and last_name(key) != "weight", may_be_fixed(key)
+    unusual, fixed = plain and last_name(key) != "weight", may_be_fixed(key)
     if unusual and fixed:
         return Found(key, reason=_FIXED)
     if (unusual or fixed) and _are_alike(key, info, load):

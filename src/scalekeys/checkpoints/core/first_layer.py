@@ -45,6 +45,9 @@ def judge_first(convolutions: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[st
     if any(one[1] == 3 for _, one in others):
         return "", False  # which takes the image
     shapes = [one for _, one in convolutions]
+    second = shapes[1]
+    if second[1] != shape[0] and not (is_depthwise_shape(second) and second[0] == shape[0]):
+        return "", False
     pairs = [_is_taken_whole(first, second) for first, second in pairwise(shapes)]
     return name, pairs[0] and not any(pairs[1:])
 

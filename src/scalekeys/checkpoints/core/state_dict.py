@@ -13,7 +13,7 @@ from scalekeys.checkpoints.core.copies import find_copies, flattened, look_alike
 from scalekeys.checkpoints.core.finding import Found, find_kernels, shapes_of_kernels
 from scalekeys.checkpoints.core.first_layer import ORDINARY, judge_first, said_of_first
 from scalekeys.checkpoints.core.inventory import TensorInfo, listed
-from scalekeys.checkpoints.core.naming import layer_names, names_a_weight
+from scalekeys.checkpoints.core.naming import layer_names, names_a_weight, names_depthwise
 from scalekeys.checkpoints.core.ordering import network_order
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut
@@ -217,7 +217,7 @@ def _judged(
 ) -> tuple[tuple[DepthwiseLayer, ...], tuple[LeftOut, ...], tuple[str, ...]]:
     """Return the layers, what is left out, and notes on what is not certain."""
     weights = [(key, info.shape) for key, info in visible.items() if len(info.shape) in (2, 4) and names_a_weight(key)]
-    starts = bool(weights) and len(weights[0][1]) == 4  # and not with a pointwise layer that is saved as a matrix
+    starts = bool(weights) and len(weights[0][1]) == 4 and not names_depthwise(weights[0][0])
     first, is_ordinary = judge_first([one for one in weights if len(one[1]) == 4] if starts else [])
     layers, left_out = [], []
     for one in found:

@@ -29,8 +29,8 @@ def used_weight(layer: nn.Module) -> Tensor:
     Examples
     --------
     >>> layer = nn.utils.spectral_norm(nn.Conv2d(4, 4, 3, groups=4))
-    >>> sum(used_weight(layer).shape)
-    12
+    >>> used_weight(layer).shape
+    torch.Size([4, 1, 3, 3])
     """
     hooks = [hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, _HOOKS)]
     if is_parametrized(layer, _NAME):
