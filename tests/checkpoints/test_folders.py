@@ -166,7 +166,7 @@ def test_unrelated_files_are_listed(names, tmp_path):
 
 def test_a_folder_without_weights(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    refused(tmp_path, r"this folder holds no weights \(.*\.onnx, \.pt, \.pth, \.pth\.tar, \.safetensors.*\)")
+    refused(tmp_path, r"this folder holds no weights \(\.bin, .*\.onnx, .*\.pth, .*\.safetensors, .*\)")
 
 
 def test_a_folder_called_by_a_dot(net, tmp_path, monkeypatch):

@@ -249,6 +249,7 @@ def test_archives_that_are_no_models(tmp_path):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         file.writestr("config.json", "{}")
+        file.writestr("metadata.json", "{}")
     (tmp_path / "m.keras").write_bytes(content.getvalue())
     with pytest.raises(CheckpointError, match=r"is a zip archive with no model\.weights\.h5, which is no Keras model"):
         extract(tmp_path / "m.keras")
