@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from torch import nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.inventory import TensorInfo, info_of, listed
+from scalekeys.checkpoints.core.inventory import TensorInfo, info_of
 from scalekeys.checkpoints.core.naming import without_wrappers
 from scalekeys.checkpoints.sources.module import unwrapped
 from scalekeys.checkpoints.sources.source import Source, open_source
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, listed
 
 _COUNTER = ".num_batches_tracked"
 _OF_AVERAGES = frozenset({"n_averaged", "num_updates", "initted", "step", "steps", "decay"})

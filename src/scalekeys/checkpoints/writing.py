@@ -10,10 +10,9 @@ from torch import Tensor
 from scalekeys.checkpoints.core.arrangement import shape_of_filters
 from scalekeys.checkpoints.core.changes import Change, Copying, cast
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer
-from scalekeys.checkpoints.core.inventory import listed
 from scalekeys.checkpoints.formats.registry import FORMATS, format_of
 from scalekeys.checkpoints.sources.source import Source, open_source
-from scalekeys.errors import CheckpointError, ModelError, OutputError
+from scalekeys.errors import CheckpointError, ModelError, OutputError, listed
 from scalekeys.files import check_new_file, check_new_folder, new_files, new_folder
 from scalekeys.filters import FilterBank, Modelled, Replacement, replacement
 

@@ -13,10 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import load_into
-from scalekeys.checkpoints.core.inventory import listed
 from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT
 from scalekeys.checkpoints.sources.hubs import create_timm, not_fetched, weights_only
-from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError
+from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError, listed
 from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing
 from scalekeys.optional import in_short, require
 from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel
 from scalekeys.checkpoints.core.changes import Copying
-from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating, listed, what_it_holds
-from scalekeys.errors import CheckpointError
+from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating, what_it_holds
+from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
 

@@ -6,6 +6,8 @@ from math import prod
 
 from torch import Tensor
 
+from scalekeys.errors import listed
+
 _FLOATING = ("float64", "float32", "float16", "bfloat16", "float8")
 
 
@@ -70,20 +72,6 @@ def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
 def counted(count: int, one: str) -> str:
     """Return a number with its noun, as ``1 layer`` or ``2 layers``."""
     return f"{count} {one}{'' if count == 1 else 's'}"
-
-
-def listed(items: Sequence[str], *, limit: int = 10) -> str:
-    """Join names for a sentence, and count what goes beyond `limit`.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"]), listed("abcdef", limit=2)
-    ('a, b and c', 'a, b and 4 more')
-    """
-    shown = list(items[:limit])
-    if len(items) > limit:
-        shown.append(f"{len(items) - limit} more")
-    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
 def _convolutions(shapes: Sequence[tuple[int, ...]]) -> str:

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.copies import find_copies, preferred
 from scalekeys.checkpoints.core.finding import shapes_of_kernels
-from scalekeys.checkpoints.core.inventory import TensorInfo, info_of, listed
+from scalekeys.checkpoints.core.inventory import TensorInfo, info_of
 from scalekeys.checkpoints.core.naming import is_of_training
 from scalekeys.checkpoints.core.state_dict import said_of_choice
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, listed
 
 AVERAGED = (
     *("params_ema", "model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model_state_dict"),

@@ -12,10 +12,10 @@ from scalekeys.checkpoints.core.computed import Computed, find_computed
 from scalekeys.checkpoints.core.copies import find_copies, flattened, look_alike
 from scalekeys.checkpoints.core.finding import Found, find_kernels, shapes_of_kernels
 from scalekeys.checkpoints.core.first_layer import ORDINARY, judge_first, said_of_first
-from scalekeys.checkpoints.core.inventory import TensorInfo, listed
+from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.naming import layer_names, names_a_weight, names_depthwise
 from scalekeys.checkpoints.core.ordering import network_order
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import LeftOut
 
 _Any = TypeVar("_Any")

@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
-from scalekeys.checkpoints.core.inventory import info_of, listed
+from scalekeys.checkpoints.core.inventory import info_of
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import master_keys
 
 CIFAR_CONVNEXT = Path(__file__).parents[1] / "data" / "cifar_convnext.safetensors"

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.inventory import TensorInfo, listed
+from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
 from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_as_folder, open_file
 from scalekeys.checkpoints.sources.folder_writing import write_folder
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, listed
 
 INDEX_SUFFIX = ".index.json"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from scalekeys.checkpoints.core.changes import Change, Write
-from scalekeys.checkpoints.core.inventory import listed
+from scalekeys.errors import listed
 
 
 def write_folder(

@@ -13,12 +13,11 @@ from typing import Any
 from torch import nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.inventory import listed
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import SUFFIXES
 from scalekeys.checkpoints.sources.folder import find_weights, load_state, open_folder
 from scalekeys.checkpoints.sources.module import open_module
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, listed
 from scalekeys.optional import in_short, require
 
 _WANTED = (

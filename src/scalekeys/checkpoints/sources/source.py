@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from torch import nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.inventory import listed
 from scalekeys.checkpoints.core.nesting import pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
@@ -17,7 +16,7 @@ from scalekeys.checkpoints.sources.builtin import open_builtin
 from scalekeys.checkpoints.sources.folder import is_index, open_folder, open_index
 from scalekeys.checkpoints.sources.hubs import open_hf, open_timm
 from scalekeys.checkpoints.sources.module import open_module
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import FilterBank
 
 Source: TypeAlias = nn.Module | str | Path | Mapping[Any, Any]

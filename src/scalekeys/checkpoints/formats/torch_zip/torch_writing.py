@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import cast
 
 from scalekeys.checkpoints.core.changes import Change, overwrite, overwrite_in_file
-from scalekeys.checkpoints.core.inventory import listed
 from scalekeys.checkpoints.core.nesting import Entry, entries
 from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import FAULTS, MAGIC, Deflated, Record, damaged, open_archive
@@ -15,7 +14,7 @@ from scalekeys.checkpoints.formats.stored.sources import FileBytes, Part, whole
 from scalekeys.checkpoints.formats.stored.tensors import Stored
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import LateBytes, is_archive
 from scalekeys.checkpoints.formats.torch_zip.zip_records import repack, repair_checksums
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, listed
 
 
 @dataclass(frozen=True, eq=False)
