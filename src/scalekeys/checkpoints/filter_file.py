@@ -11,6 +11,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from scalekeys.errors import CheckpointError, FilterError
+from scalekeys.files import open_regular, read_text
 from scalekeys.shapes import as_float_tensor
 
 _COORDINATES = ("filter", "y")
@@ -95,7 +96,8 @@ def write_filters(filters: Float64[Tensor, "filters rows cols"], path: Path) -> 
 
 def _from_npy(path: Path) -> Tensor:
     try:
-        values = np.load(path, allow_pickle=False, mmap_mode="r")
+        with open_regular(path):
+            values = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(values, np.ndarray):
             raise CheckpointError(f"{path}: is an archive, not one array; save it with numpy.save")
         return as_float_tensor(values).double()
@@ -104,10 +106,7 @@ def _from_npy(path: Path) -> Tensor:
 
 
 def _from_csv(path: Path) -> Tensor:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise CheckpointError(f"{path}: is not a text file; save the table as UTF-8") from None
+    text = read_text(path, CheckpointError, encoding="utf-8-sig")
     numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     lines = [(number, line) for number, line in numbered if not line.lstrip().startswith("#")]
     rows = [(number, [cell.strip() for cell in line.split(",")]) for number, line in lines]

@@ -4,15 +4,16 @@ import errno
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from scalekeys.errors import ScaleKeysError
 
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file, or a link to one, for reading in binary mode; this never waits.
 
     Parameters
@@ -21,7 +22,7 @@ def open_regular(path: str | Path) -> BinaryIO:
 
     Returns
     -------
-    BinaryIO
+    BufferedReader
         To be closed by the caller.
 
     Raises

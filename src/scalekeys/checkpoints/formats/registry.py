@@ -1,6 +1,5 @@
 """The table of file formats. A new one is a file beside this and a row here."""
 
-import stat
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.tflite_model import tflite_file
 from scalekeys.checkpoints.formats.torch_zip import torch_file
 from scalekeys.errors import CheckpointError
+from scalekeys.files import open_regular
 
 
 @runtime_checkable
@@ -155,9 +155,7 @@ def open_as_folder(folder: Path, *, weights: str | None = None) -> Checkpoint | 
 
 def _head(path: Path) -> bytes:
     """Read the first bytes of a regular file; anything else may block for ever."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise CheckpointError(f"{path}: is not a regular file; give a file or a folder of weights")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(_HEAD)
     if not head:
         raise CheckpointError(f"{path}: is empty; fetch or save it again")

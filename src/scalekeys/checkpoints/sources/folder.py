@@ -1,6 +1,5 @@
 """Folders: the weights of a Hugging Face model, sharded or whole, or any folder with one file of weights."""
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
 from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_as_folder, open_file
 from scalekeys.checkpoints.sources.folder_writing import write_folder
 from scalekeys.errors import CheckpointError, listed
+from scalekeys.files import parse_json, read_bytes
 
 INDEX_SUFFIX = ".index.json"
 
@@ -141,15 +141,9 @@ def _folder_copying(
 def _weight_map(path: Path) -> Mapping[str, str]:
     """Read which shard holds which tensor; a shard is a plain name of a file beside the index."""
     try:
-        if not path.is_file():
-            raise CheckpointError(f"{path}: {'is not a regular file' if path.exists() else 'no such file'}")
-        home = json.loads(path.read_bytes())["weight_map"]
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        home = parse_json(read_bytes(path, CheckpointError))["weight_map"]
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: is no index of shards (JSON with a 'weight_map'): {error!r}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not (isinstance(home, dict) and home and all(isinstance(shard, str) for shard in home.values())):
         raise CheckpointError(f"{path}: its 'weight_map' does not give a shard for each tensor; fetch it again")
     for shard in home.values():

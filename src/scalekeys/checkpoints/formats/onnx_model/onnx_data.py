@@ -1,7 +1,7 @@
 """The values of ONNX tensors, inside the model or in a file beside it."""
 
+import os
 import re
-import stat
 from math import prod
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.formats.onnx_model.parsed import NotReadError, shape_of, text
 from scalekeys.errors import CheckpointError
+from scalekeys.files import open_regular
 from scalekeys.optional import in_short, require
 
 _FEWER_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}  # types of which several values share a byte
@@ -142,14 +143,11 @@ def _external_bytes(tensor: Any, model: Path) -> bytes:
     location, offset, size = external_place(tensor, model)
     file = beside(model, location)
     try:
-        found = file.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise CheckpointError(f"{model}: its external data {_short(location)} is not a regular file; copy it")
-        if offset + size > found.st_size:
-            raise CheckpointError(
-                f"{file}: is cut short, the values of {_name(tensor)} are not all there; fetch it again"
-            )
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
+            if offset + size > os.fstat(stream.fileno()).st_size:
+                raise CheckpointError(
+                    f"{file}: is cut short, the values of {_name(tensor)} are not all there; fetch it again"
+                )
             stream.seek(offset)
             return stream.read(size)
     except (OSError, ValueError) as error:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from scalekeys.files import open_regular
+
 Buffer: TypeAlias = "memoryview | mmap.mmap | bytes"
 
 
@@ -39,7 +41,7 @@ class FileBytes:
     def read(self, start: int, count: int) -> bytearray:
         """Copy some of the bytes; fewer than `count` at the end."""
         count = max(0, min(count, self.size - start))
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.start + start)
             content = bytearray(count)
             return content[: file.readinto(content)]
@@ -108,7 +110,7 @@ def buffer_of(content: Bytes) -> Iterator[Buffer]:
     elif not isinstance(content, FileBytes) or not content.size:
         yield bytes(content.read(0, content.size))
     else:
-        with content.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with open_regular(content.path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             view = memoryview(mapped)
             part = view[content.start : content.start + content.size]
             try:

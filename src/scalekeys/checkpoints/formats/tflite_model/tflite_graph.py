@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalekeys.errors import CheckpointError
+from scalekeys.files import open_regular
 from scalekeys.optional import in_short, require
 
 _MOST_AXES = 8
@@ -76,7 +77,7 @@ def read_graph(path: Path) -> tuple[Subgraph, ...]:
     """
     tflite = require("tflite", extra="tflite")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return _Reader(tflite, content).subgraphs()
     except OSError:
