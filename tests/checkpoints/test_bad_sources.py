@@ -103,7 +103,7 @@ def test_a_file_that_may_not_be_read(net, tmp_path, monkeypatch):
     def refuse(self, *args, **options):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     refused(tmp_path / "model.pth", r"model\.pth: cannot be read \(Permission denied\)")
     monkeypatch.setattr(Path, "iterdir", refuse)
     refused(tmp_path, r"cannot be read \(Permission denied\)")

@@ -52,7 +52,7 @@ def test_rows_of_a_table_are_ordered_by_their_coordinate(tmp_path):
     [
         ("a.npy", b"not an array", "is not an array of real numbers"),
         ("a.npy", b"", "is not an array of real numbers"),
-        ("a.csv", b"\xff\xfe\x00", "is not a text file; save the table as UTF-8"),
+        ("a.csv", b"\xff\xfe\x00", r"is not a text file \(byte 0 is not UTF-8\); save it as UTF-8"),
         ("a.csv", b"", "holds no filters"),
         ("a.csv", b"1,2,x\n", "line 1: 'x' is not a number"),
         ("a.csv", b"1,2,3,4\n1,2\n", "line 2: has 2 numbers where the first has 4"),

@@ -123,6 +123,8 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
     best = next((option for option in options if option.kernels()), options[0])
     parts = [repr(".".join((*best.path, part))) for part in best.parts]
     joined = (f"joined the parts {listed(parts, limit=4)} (choose one with --weights)",) if parts else ()
+    if passed_over := [repr(name) for name in _passed_over(tree, (), set())]:
+        joined += (f"left {listed(passed_over, limit=4)} alone, as a state of training by name (--weights takes it)",)
     if not best.name:
         return best, joined
     others = [option.name for option in everything if option.name and option.name != best.name]
@@ -242,6 +244,21 @@ def _items(tree: Tree) -> Iterator[tuple[str, Any]]:
             yield str(name), value
         elif isinstance(name, str) and not isinstance(value, Mapping):
             yield name, value
+
+
+def _passed_over(tree: Tree, path: Path, seen: set[int]) -> Iterator[str]:
+    """Yield the names of dicts that are called as a state of training is, and hold what may be depthwise weights."""
+    if id(tree) in seen or len(path) > _DEEPEST:
+        return
+    seen.add(id(tree))
+    for name, value in tree.items():
+        if not isinstance(value, Mapping):
+            continue
+        here = (*path, str(name))
+        if not _TRAINING.fullmatch(str(name)):
+            yield from _passed_over(value, here, seen)
+        elif "param_groups" not in value and Entry(here, dict(_joined(value, set()))).kernels():
+            yield ".".join(here)
 
 
 def _as_tree(value: Any) -> Any:
