@@ -1,0 +1,5 @@
+"""``python -m scalekeys``: the command line."""
+
+from scalekeys.cli import main
+
+main()
