@@ -259,8 +259,8 @@ def disagreements(material: Material) -> Table:
     rows = [(one.title, one.filter, one.measure, one.published, one.here) for one in material.conventions]
     return Table(
         "disagreements",
-        "Published numbers that are not optima and conventions that change a result: the value with the published "
-        "number or convention, and the value here.",
+        "Published numbers that a slip or a grid decides, and conventions that change a result: the value with the "
+        "published number or convention, and the value here.",
         ("disagreement", "filter", "measure", "published", "here"),
         tuple(rows),
         material.study.source,
@@ -273,16 +273,17 @@ def agreement(material: Material) -> Table:
     reached = Counter(one.table for one in material.comparisons if one.reached)
     rows = [
         (
-            *(table, total[table], reached[table], one.decimals, one.filter, one.quantity),
+            *(table, total[table], reached[table], Deviation(one.tolerance), one.filter, one.quantity),
             *(one.published, one.computed, Deviation(one.deviation)),
         )
         for table, one in worst_deviations(material.comparisons).items()
     ]  # fmt: skip
     return Table(
         "agreement",
-        "Published values and how many of them are reached, within half a unit of the last of the decimals that are "
-        "compared; and the value of each published table that deviates most.",
-        ("table", "values", "reached", "decimals", "filter", "quantity", "published", "computed", "deviation"),
+        "Published values and how many of them are reached: within half a unit of the last decimal that is compared "
+        "or, where the published value is a node of a grid, within a step of this grid. The last columns hold the value "
+        "of each published table that deviates most.",
+        ("table", "values", "reached", "tolerance", "filter", "quantity", "published", "computed", "deviation"),
         tuple(rows),
         material.study.source,
         digits=6,
