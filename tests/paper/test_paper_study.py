@@ -8,7 +8,7 @@ import torch
 
 import scalekeys as sk
 from scalekeys.filters import spread
-from scalekeys.paper import METHODS, compare, questionable_conventions, study, worst_deviations
+from scalekeys.paper import METHODS, compare, published, questionable_conventions, study, worst_deviations
 from scalekeys.scalespace import template
 
 
@@ -23,10 +23,21 @@ def mine():
     return study(noise, families=["dx", "smooth", "dx"], source="noise.npy")
 
 
-def test_every_published_figure_is_reached_but_for_the_two_strengths(paper):
+def test_every_published_figure_is_reached_but_for_those_that_hang_on_an_offset_or_a_slip(paper):
     missed = [one for one in compare(paper) if not one.reached]
-    assert [(one.table, one.quantity) for one in missed] == [("sharpening, l2", "alpha"), ("sharpening, l1", "alpha")]
-    assert len(compare(paper)) == 48 + 2 + 14 + 14 + 7 + 7 + 3
+    assert [(one.table, one.filter, one.quantity) for one in missed] == [
+        ("spread, normalised", "7", "l1 norm"),
+        ("spread, normalised", "8", "l1 norm"),
+        ("sharpening, l2", "7", "alpha"),
+        ("sharpening, l1", "7", "sigma"),
+        ("sharpening, l1", "7", "alpha"),
+    ]
+    assert len(compare(paper)) == 48 + 2 + 2 + 5 + 4 * 14 + 2 * 7 + 8 + 4
+
+
+def test_the_norms_that_are_not_reached_are_those_of_the_offset_of_the_notebook(paper):
+    shifted = paper.filters[6] - published.NOTEBOOK_OFFSET_7
+    assert float((shifted / shifted.sum()).abs().sum()) == pytest.approx(published.NORMALISED_L1_NORM["7"], abs=5e-5)
 
 
 def test_the_worst_deviations_are_those_of_the_documentation(paper):
@@ -44,11 +55,12 @@ def test_residuals_are_those_of_the_method(paper):
     assert 0.07 < errors[6:].min() < errors[6:].max() < 0.08
 
 
-def test_the_published_strength_is_no_minimum(paper):
-    by_title = {one.title: one for one in questionable_conventions(paper)}
-    l1 = by_title["The l1 strength of filter 7 is not an optimum"]
-    assert (l1.published, round(l1.here, 3)) == (0.641, 0.600)
-    assert "0.604 at best with any scale" in l1.sentence
+def test_the_slip_of_the_published_strength_is_reproduced_node_by_node(paper):
+    l1, l2 = questionable_conventions(paper)[:2]
+    assert "least at node (107, 121), which means sigma 0.65377 and alpha 0.4912" in l1.sentence
+    assert "is entry 121 of the strengths of the l2 search (0.40 to 0.60): 0.5216" in l1.sentence
+    assert (round(l1.published, 3), round(l1.here, 3)) == (0.642, 0.600)
+    assert "(0.6754, 0.5256) is node (150, 125) of the notebook's grid, sigma 0.6754 and alpha 0.5256" in l2.sentence
 
 
 def test_offsets_that_round_to_the_published_one_give_the_published_strength(paper):

@@ -156,7 +156,7 @@ def _print_comparison(study: Study, console: Terminal) -> None:
             f"filter {worst.filter}, {worst.quantity}",
             f"{worst.published:g}",
             f"{worst.computed:.6f}",
-            f"{reached} of {len(mine)} to {worst.decimals} decimals",
+            f"{reached} of {len(mine)} within {worst.tolerance:.2g}",
         )
     console.print("\n", bold("Computed against published"), sep="")
     console.print(table)

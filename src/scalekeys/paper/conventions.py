@@ -1,4 +1,4 @@
-"""Published numbers that are no optima, and conventions that change a result, with both objective values of each."""
+"""Published numbers that a slip or a grid decides, and conventions that change a result, with both values of each."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,6 @@ from scalekeys.paper.study import Study
 from scalekeys.scalespace import FORWARD, difference, discrete_gaussian, sampled_gaussian, template
 
 _SIGMAS = 4001
-_PUBLISHED_L1_OBJECTIVE = 0.641
-"""The l1 objective of filter 7 at the published scale and strength, as reported; the scale itself was not printed."""
 
 
 @dataclass(frozen=True)
@@ -63,37 +61,70 @@ def questionable_conventions(study: Study) -> list[Convention]:
 
 def _l1_strength(study: Study) -> Convention:
     best = study.fits["published", "C1"]
-    sigma, alpha, lowest = float(best.sigma[6, 0]), float(best.alpha[6]), float(study.objective("C1")[6])
-    sigmas = torch.linspace(0.0, 3.0, 3 * _SIGMAS, dtype=torch.float64)
-    along = norm_at(study, 6, sigmas, published.SHARPENING_L1_ALPHA, 1)
+    grid = _grid_minimum(study, 1)
+    slip = float(_nodes(published.SHARPENING_ALPHAS[2])[grid.place[1]])
     return Convention(
-        "The l1 strength of filter 7 is not an optimum",
+        "The l1 strength of filter 7 is read from the grid of the l2 search",
         "7",
-        f"The published strength {published.SHARPENING_L1_ALPHA} gives an objective of {_PUBLISHED_L1_OBJECTIVE} with "
-        f"its published scale, and {float(along.min()):.3f} at best with any scale; the minimum of the objective "
-        f"is {lowest:.3f}, at sigma {sigma:.3f} and alpha {alpha:.3f}.",
-        "sum |K - N|",
-        _PUBLISHED_L1_OBJECTIVE,
-        lowest,
+        f"On the grid of the published notebook (sigma from 0.60 to 0.70, alpha from 0.40 to 0.55, {published.NODES} "
+        f"nodes each, DC offset {published.NOTEBOOK_OFFSET_7}) the l1 objective is least at node {grid.place}, which "
+        f"means sigma {grid.sigma:.5f} and alpha {grid.alpha:.4f}. The published strength {published.SHARPENING_L1[1]} "
+        f"is entry {grid.place[1]} of the strengths of the l2 search (0.40 to 0.60): {slip:.4f}. The minimum at the "
+        f"exact DC offset is at sigma {float(best.sigma[6, 0]):.4f} and alpha {float(best.alpha[6]):.4f}.",
+        "sum |K - N|, offset of the notebook",
+        float(_sharpened_norm(study, *published.SHARPENING_L1, 1)),
+        grid.value,
     )
 
 
 def _l2_strength(study: Study) -> Convention:
     best = study.fits["published", "D1"]
+    grid = _grid_minimum(study, 2)
     sigma, alpha = published.SHARPENING_L2
-    there = float(norm_at(study, 6, sigma, alpha, 2))
     low, high = (_strength_at_offset(study, published.DC_OFFSET["7"] + shift) for shift in (5e-6, -5e-6))
     return Convention(
-        "The l2 strength of filter 7 hangs on the fifth decimal of its DC offset",
+        "The l2 strength of filter 7 is a node of a grid, and depends on the fifth decimal of a DC offset",
         "7",
-        f"The published strength {alpha} differs from the optimum {float(best.alpha[6]):.4f} in the third decimal: "
-        f"the published offset {published.DC_OFFSET['7']} comes from a grid and a parabola and the exact one is "
-        f"{study.dc_offset['7']:.6f}; offsets that round to the published one give strengths from {min(low, high):.4f} "
-        f"to {max(low, high):.4f}.",
+        f"The published pair ({sigma}, {alpha}) is node {grid.place} of the notebook's grid, sigma {grid.sigma:.4f} "
+        f"and alpha {grid.alpha:.4f}, at its DC offset {published.NOTEBOOK_OFFSET_7}. The optimum at the exact offset "
+        f"{study.dc_offset['7']:.6f} has the strength {float(best.alpha[6]):.4f}; offsets that round to the published "
+        f"{published.DC_OFFSET['7']} give strengths from {min(low, high):.4f} to {max(low, high):.4f}.",
         "|K - N|",
-        there,
+        float(norm_at(study, 6, sigma, alpha, 2)),
         float(study.objective("D1")[6]),
     )
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node of a grid over scale and strength, and the value there."""
+
+    place: tuple[int, int]
+    sigma: float
+    alpha: float
+    value: float
+
+
+def _grid_minimum(study: Study, norm: int) -> _Node:
+    """Repeat the search of the notebook for filter 7: the node where the l1 or l2 objective is least."""
+    sigmas, alphas = _nodes(published.SHARPENING_SIGMAS), _nodes(published.SHARPENING_ALPHAS[norm])
+    values = _sharpened_norm(study, sigmas[:, None], alphas, norm)
+    row, column = divmod(int(values.argmin()), published.NODES)
+    return _Node((row, column), float(sigmas[row]), float(alphas[column]), float(values[row, column]))
+
+
+def _nodes(ends: tuple[float, float]) -> Tensor:
+    return torch.linspace(*ends, published.NODES, dtype=torch.float64)
+
+
+def _sharpened_norm(study: Study, sigma: Tensor | float, alpha: Tensor | float, norm: int) -> Tensor:
+    """Return the norm of ``K - N`` for filter 7 at the DC offset of the notebook."""
+    shifted = study.filters[6] - published.NOTEBOOK_OFFSET_7
+    scales, strengths = torch.broadcast_tensors(*(torch.as_tensor(one, dtype=torch.float64) for one in (sigma, alpha)))
+    kernels = template("sharpen", torch.stack([scales, scales], dim=-1), 7, alpha=strengths, window="published")
+    difference = (kernels - shifted / shifted.sum()).flatten(-2)
+    value: Tensor = torch.linalg.vector_norm(difference, ord=norm, dim=-1)
+    return value
 
 
 def _strength_at_offset(study: Study, offset: float) -> float:

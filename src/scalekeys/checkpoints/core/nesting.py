@@ -122,16 +122,16 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
         raise CheckpointError(f"{label}: holds no tensors by name, only {_kinds(tree)}")
     best = next((option for option in options if option.kernels()), options[0])
     parts = [repr(".".join((*best.path, part))) for part in best.parts]
-    joined = (f"joined the parts {listed(parts, limit=4)} (choose one with --weights)",) if parts else ()
+    more = [f"joined the parts {listed(parts, limit=4)} (choose one with --weights)"] if parts else []
     if passed_over := [repr(name) for name in _passed_over(tree, (), set())]:
-        joined += (f"left {listed(passed_over, limit=4)} alone, as a state of training by name (--weights takes it)",)
+        more.append(f"left {listed(passed_over, limit=4)} alone, as a state of training by name (--weights takes it)")
     if not best.name:
-        return best, joined
+        return best, tuple(more)
     others = [option.name for option in everything if option.name and option.name != best.name]
     said = said_of_choice(best.name, others, noun)
     if _is_of_mmengine(tree) and best.path[:1] == ("state_dict",):
         said = said.replace(repr(best.name), f"{best.name!r}, {_AVERAGE_OF_MMENGINE}", 1)
-    return best, (said, *joined)
+    return best, (said, *more)
 
 
 def entries(tree: Tree) -> list[Entry]:

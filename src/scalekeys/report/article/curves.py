@@ -132,8 +132,8 @@ def _marks(material: Material, index: int, norm: int) -> list[_Mark]:
         marks = [_Mark(x, float(best.alpha[index]), "minimum")]
         sigma = material.published.get((f"sharpening, {criterion}", name, "sigma"))
         alpha = material.published.get((f"sharpening, {criterion}", name, "alpha"))
-        if alpha:  # the scale is not known where only the strength was published
-            marks.append(_Mark(sigma.published if sigma else float("nan"), alpha.published, "published"))
+        if sigma and alpha:
+            marks.append(_Mark(sigma.published, alpha.published, "published"))
         return marks
     both = float(common.sigma[index, 0])
     marks = [_Mark(x, y, "minimum"), _Mark(both, both, "common")]
@@ -171,10 +171,7 @@ def _surface(material: Material, index: int, norm: int, axes: Axes, marks: Seque
 
 
 def _draw(axes: Axes, mark: _Mark) -> None:
-    """Draw a mark; a published strength without a scale becomes a line."""
-    if np.isnan(mark.x):
-        axes.axhline(mark.y, color=_PUBLISHED, lw=0.9, ls=(0, (4, 2)), gid=MARKED)
-        return
+    """Draw a mark."""
     key = _key(mark.kind, "")
     axes.plot(
         [mark.x], [mark.y], ls="", marker=key.get_marker(), ms=key.get_markersize(), mfc=key.get_markerfacecolor(),

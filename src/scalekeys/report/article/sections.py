@@ -99,7 +99,7 @@ def spread(article: Article) -> Section:
 
 def normalisation(article: Article) -> Section:
     """Show how filters are normalised."""
-    parts = [article.table("dc_offset"), article.plate("dc_offset")]
+    parts = [article.table("dc_offset"), article.table("normalised"), article.plate("dc_offset")]
     text = sentences.normalisation(article.material)
     return _section("normalisation", "Normalisation and DC offset", text, parts, short="Normalisation")
 

@@ -40,7 +40,8 @@ def lead(material: Material) -> str:
     first += "is reached" if len(reached) == 1 else "are reached"
     if reached:
         worst = max(reached, key=lambda one: one.deviation)
-        first += f" to the decimals that are compared, with a deviation of at most {significant(worst.deviation, 2)} "
+        first += " within the accuracy of the published searches, with a deviation of at most "
+        first += f"{significant(worst.deviation, 2)} "
         first += f"({worst.quantity} of filter {worst.filter}, {worst.table})"
     return f"{first}. {_missed(material, missed)}{fit}"
 
@@ -269,7 +270,7 @@ def disagreements(material: Material) -> str:
     """Introduce the disagreements."""
     cases = len(material.conventions)
     return (
-        f"{plural(cases, 'case')} where a published number is not an optimum of its objective, or where a published "
+        f"{plural(cases, 'case')} where a slip or a grid decides a published number, or where a published "
         "convention changes a result. Both objective values stand beside each other; lower is closer to the filter."
     )
 
@@ -279,8 +280,9 @@ def agreement(material: Material) -> str:
     reached = sum(one.reached for one in material.comparisons)
     return (
         f"{count(reached)} of {plural(len(material.comparisons), 'published value')} "
-        f"{'is' if reached == 1 else 'are'} reached. The decimals that are compared are those of the published "
-        "searches."
+        f"{'is' if reached == 1 else 'are'} reached. Reached means within the accuracy of the published search: "
+        "half a unit of its last decimal, or a step of its grid. Figures for which the public sources give no "
+        "number, such as the responses to monomials that the normalisation divides by, are not counted."
     )
 
 

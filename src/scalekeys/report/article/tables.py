@@ -77,6 +77,30 @@ def dc_offsets(material: Material) -> Table:
     )
 
 
+def normalised(material: Material) -> Table:
+    """Tabulate the spread of the filters 7 and 8 after the normalisation, beside the published values."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            one.filter,
+            one.table.removeprefix("spread, "),
+            one.quantity,
+            one.computed,
+            one.published,
+            Deviation(one.deviation),
+        )
+        for one in material.comparisons
+        if one.table in ("spread, normalised", "spread, weighted")
+    ]
+    return Table(
+        "normalised",
+        "Spread of the filters that have a DC offset, after the normalisation by moments: l1 norm, and covariance "
+        "weighted with T at scale 0.707 (filter 7) and 1 (filter 8).",
+        ("filter", "spread", "quantity", "computed", "published", "deviation"),
+        tuple(rows),
+        material.study.source,
+    )
+
+
 def scales_per_axis(material: Material) -> Table:
     """Tabulate the scales by the methods that have one for each axis."""
     study = material.study
@@ -127,13 +151,15 @@ def scales_shared(material: Material) -> Table:
         sigma, relative = study.fits["published", method].sigma[:, 0], study.relative_error(method)
         for group, indices in study.groups.items():
             inside = list(indices)
-            rows.append((method, listed(members(study, group)), float(sigma[inside[0]]), float(relative[inside].max())))
+            table = f"scales, {METHOD[method].criterion}, shared"
+            value = _beside(material, table, group, "sigma", float(sigma[inside[0]]))
+            rows.append((method, listed(members(study, group)), *value, float(relative[inside].max())))
     return Table(
         "scales_shared",
         "Scales shared by groups of filters, in the published window: A3 and B3 the geometric mean of the scales of "
         "all members by variance, C3 and D3 the minimum of the summed l1 and of the summed squared l2 error; and the "
         "largest relative residual in the group, in the l2 norm.",
-        ("method", "filters", "sigma", f"largest {_RELATIVE}"),
+        ("method", "filters", *_heads(material, "sigma"), f"largest {_RELATIVE}"),
         tuple(rows),
         study.source,
         group="method",
@@ -259,8 +285,8 @@ def disagreements(material: Material) -> Table:
     rows = [(one.title, one.filter, one.measure, one.published, one.here) for one in material.conventions]
     return Table(
         "disagreements",
-        "Published numbers that are not optima and conventions that change a result: the value with the published "
-        "number or convention, and the value here.",
+        "Published numbers that a slip or a grid decides, and conventions that change a result: the value with the "
+        "published number or convention, and the value here.",
         ("disagreement", "filter", "measure", "published", "here"),
         tuple(rows),
         material.study.source,
@@ -273,16 +299,17 @@ def agreement(material: Material) -> Table:
     reached = Counter(one.table for one in material.comparisons if one.reached)
     rows = [
         (
-            *(table, total[table], reached[table], one.decimals, one.filter, one.quantity),
+            *(table, total[table], reached[table], Deviation(one.tolerance), one.filter, one.quantity),
             *(one.published, one.computed, Deviation(one.deviation)),
         )
         for table, one in worst_deviations(material.comparisons).items()
     ]  # fmt: skip
     return Table(
         "agreement",
-        "Published values and how many of them are reached, within half a unit of the last of the decimals that are "
-        "compared; and the value of each published table that deviates most.",
-        ("table", "values", "reached", "decimals", "filter", "quantity", "published", "computed", "deviation"),
+        "Published values and how many of them are reached: within half a unit of the last decimal that is compared "
+        "or, where the published value is a node of a grid, within a step of this grid. The last columns hold the "
+        "value of each published table that deviates most.",
+        ("table", "values", "reached", "tolerance", "filter", "quantity", "published", "computed", "deviation"),
         tuple(rows),
         material.study.source,
         digits=6,
@@ -301,8 +328,8 @@ def model_words(model: str) -> str:
 
 
 _TABLES: tuple[Callable[[Material], Table], ...] = (
-    spread, weighted_spread, dc_offsets, scales_per_axis, scales_common, scales_shared, residuals, sharpening, window,
-    uncertainty, richer, disagreements, agreement,
+    spread, weighted_spread, dc_offsets, normalised, scales_per_axis, scales_common, scales_shared, residuals,
+    sharpening, window, uncertainty, richer, disagreements, agreement,
 )  # fmt: skip
 
 
