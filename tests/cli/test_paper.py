@@ -16,7 +16,7 @@ def done(tmp_path_factory):
 def test_it_prints_every_table_and_writes_the_article(done):
     folder, result = done
     assert (result.returncode, result.stderr) == (0, "")
-    for words in ("Spatial spread", "Common scale", "Computed against published", "48 of 48 to 4 decimals", "alpha"):
+    for words in ("Spatial spread", "Common scale", "Computed against published", "48 of 48 within 5e-05", "alpha"):
         assert words in result.stdout
     assert f"article: {folder / 'article' / 'article.html'}" in result.stdout
     assert (folder / "article" / "figures" / "filters.pdf").read_bytes().startswith(b"%PDF")
