@@ -27,7 +27,7 @@ _CUSTOMARY = (
     "pytorch_model.bin.index.json",
 )
 _INDICES = tuple(suffix + INDEX_SUFFIX for suffix in SUFFIXES)
-_SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 _STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
 
 
@@ -96,6 +96,21 @@ def find_weights(folder: Path) -> Path | None:
 def is_index(path: Path) -> bool:
     """Tell whether a file lists the shards of a model, by its name."""
     return path.name.endswith(INDEX_SUFFIX)
+
+
+def as_a_part(path: Path) -> tuple[str, ...]:
+    """Return a note where a file is called as one of several shards, of which the others hold the rest of the network.
+
+    Examples
+    --------
+    >>> as_a_part(Path("model-00001-of-00003.safetensors"))
+    ('it is part 1 of 3 of a network; give the folder, or the index of the parts, for the whole',)
+    """
+    found = _SHARD.search(path.name)
+    number, count = (int(digits) for digits in found.groups()) if found else (1, 1)
+    if count == 1:
+        return ()
+    return (f"it is part {number} of {count} of a network; give the folder, or the index of the parts, for the whole",)
 
 
 def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
