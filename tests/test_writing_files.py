@@ -326,6 +326,16 @@ def test_what_a_killed_process_left_is_cleared_by_the_next_that_writes_there(tmp
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_files_are_written_into_a_folder_that_is_being_written(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        with new_file(folder / "a.txt") as temporary:
+            temporary.write_text("a")
+        with new_files(folder / "b.txt") as temporary:
+            temporary.write_text("b")
+        assert sorted(entry.name for entry in folder.iterdir()) == ["a.txt", "b.txt"]
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["a.txt", "b.txt", "out"]
+
+
 def test_what_another_process_is_writing_stays_and_is_not_mixed(tmp_path):
     for make, name in ((new_folder, "out"), (new_files, "a")):
         with make(tmp_path / name) as first:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from atlas_cases import assert_same, checkpoints
 
 import scalekeys as sk
@@ -56,7 +57,7 @@ def rebuilt(whole, layout):
 def test_damaged_settings_are_refused_with_what_to_write(whole, damaged, text):
     damaged.settings.write_text(text)
     for use in (sk.atlas.open, lambda folder: sk.atlas.build([whole / "net0.safetensors"], folder)):
-        with pytest.raises(AtlasError, match=r'atlas\.json: is damaged .*; write \{"schema": 1, "seed": 0\} into it'):
+        with pytest.raises(AtlasError, match=r'atlas\.json: is damaged .*; write \{"schema": 2, "seed": 0\} into it'):
             use(damaged.folder)
 
 
@@ -104,6 +105,18 @@ def test_what_the_journal_lost_is_taken_from_the_tables(whole, damaged):
     rebuilt(whole, damaged)
     damaged.journal.unlink()
     rebuilt(whole, damaged)
+
+
+def test_what_is_left_out_of_a_network_survives_the_loss_of_the_journal(whole, tmp_path):
+    weights = {"dw.weight": torch.randn(8, 1, 3, 3), "blur.filt": torch.randn(8, 1, 3, 3)}
+    torch.save(weights, tmp_path / "net.pth")
+    layout = Layout(tmp_path / "atlas")
+    sk.atlas.build([tmp_path / "net.pth"], layout.folder)
+    before = pq.read_table(layout.left_out)
+    assert before["name"].to_pylist() == ["blur.filt"]
+    layout.journal.unlink()
+    sk.atlas.build([whole / "net0.safetensors"], layout.folder)
+    assert pq.read_table(layout.left_out) == before
 
 
 def without_column(table):

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from scalekeys.checkpoints import extract
@@ -118,7 +118,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_a_zip_archive_of_something_else(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    refused(tmp_path / "model.pth", r"model\.pth: is a zip archive, but not one of torch\.save")
+    refused(tmp_path / "model.pth", r"model\.pth: is a zip archive of no format that is read")
 
 
 def test_a_file_that_holds_no_dict(tmp_path):
@@ -243,3 +243,9 @@ def test_a_choice_where_there_is_none(name, net, tmp_path):
 
 def test_a_choice_in_a_module(net):
     refused(net, "holds one set of weights and no 'params'", weights="params")
+
+
+def test_a_safetensors_file_whose_name_is_no_text(net, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.safetensors")
+    path.write_bytes(save(net.state_dict()))
+    refused(path, r"caf\\udce9\.safetensors: has a name that is not UTF-8, as safetensors wants it; rename it")

@@ -1,10 +1,12 @@
 """Weights in other containers: TorchScript, torch.export, NumPy, NeMo, and distributed checkpoints."""
 
+import errno
 import io
 import json
 import pickle
 import shutil
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
@@ -14,6 +16,8 @@ from safetensors.torch import save_file
 
 import scalekeys as sk
 from scalekeys.checkpoints import extract
+from scalekeys.checkpoints.formats.stored import sources
+from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece
 from scalekeys.errors import CheckpointError, OutputError
 
 WEIGHT = torch.linspace(-2, 2, 36).reshape(4, 1, 3, 3)
@@ -104,7 +108,8 @@ def distributed(net, tmp_path):
 def test_a_distributed_checkpoint(distributed, net, assert_filters_of):
     bank = extract(distributed)
     assert_filters_of(bank, net, graph=False)
-    assert bank.notes == ("read 'model'",)
+    left = "left 'optimizer' alone, as a state of training by name (--weights takes it)"
+    assert bank.notes == ("read 'model'", left)
     with pytest.raises(OutputError, match="is a distributed checkpoint, a format that is only read"):
         sk.write_replaced(distributed, sk.assign_keys(bank), distributed.with_name("new"))
 
@@ -154,3 +159,59 @@ def test_every_part_is_needed(tmp_path):
     (folder / "shard-00001-model-00001-of-00001.safetensors").unlink()
     with pytest.raises(CheckpointError, match="some of its pieces are missing"):
         extract(folder)
+
+
+def test_a_program_whose_values_are_missing_lists_them(net, tmp_path):
+    program, path = torch.export.export(net, (torch.zeros(1, 3, 16, 16),)), tmp_path / "net.pt2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(program, path)
+    with zipfile.ZipFile(path) as archive:
+        records = {info.filename: archive.read(info) for info in archive.infolist()}
+    lost = {key for key, content in records.items() if "/weights/weight_" in key and len(content) == 8 * 49 * 4}
+    with zipfile.ZipFile(path, "w") as archive:
+        for key in records.keys() - lost:
+            archive.writestr(key, records[key])
+    found = {(one.shape, one.reason) for one in extract(path).left_out}
+    assert ((8, 1, 7, 7), "its values are missing in the archive") in found
+
+
+def test_a_compressed_record_that_is_damaged_is_one_sentence(tmp_path):
+    torch.save({"dw.weight": WEIGHT}, tmp_path / "net.pth")
+    with zipfile.ZipFile(tmp_path / "net.pth") as archive:
+        records = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(tmp_path / "new.pth", "w") as archive:
+        for key, content in records.items():
+            archive.writestr(key, content, zipfile.ZIP_DEFLATED if key.endswith("byteorder") else zipfile.ZIP_STORED)
+        place = next(info.header_offset for info in archive.infolist() if info.filename.endswith("byteorder"))
+    content = bytearray((tmp_path / "new.pth").read_bytes())
+    start = place + 30 + len("net/byteorder")
+    content[start : start + 4] = b"\xff" * 4
+    (tmp_path / "new.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match="byteorder' cannot be decompressed"):
+        extract(tmp_path / "new.pth")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [".metadata", "__0_0.distcp"])
+def test_a_distributed_checkpoint_that_may_not_be_read(name, distributed, monkeypatch):
+    opened = sources.open_regular
+
+    def deny(path):
+        if path.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(sources, "open_regular", deny)
+    with pytest.raises(CheckpointError, match=r"cannot be read \(Permission denied\)"):
+        extract(distributed)
+
+
+def test_equal_parts_of_several_processes_count_once_and_overlaps_are_refused():
+    def assembled(*starts):
+        pieces = [Piece((start,), (2,), lambda: torch.ones(2)) for start in starts]
+        return Assembled((4,), torch.float32, tuple(pieces)).load()
+
+    assert torch.equal(assembled(0, 2, 2, 0), torch.ones(4))
+    with pytest.raises(ValueError, match="overlap"):
+        assembled(0, 1, 2)

@@ -164,6 +164,16 @@ def test_unrelated_files_are_listed(names, tmp_path):
     refused(tmp_path, rf"holds several files of weights \({' and '.join(sorted(names))}\); name one of them")
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_one_shard_alone_says_that_it_is_a_part(tmp_path, suffix):
+    state = {"dw.weight": torch.rand(4, 1, 3, 3)}
+    for name, count in (("model-00002-of-00003", 3), ("model-00001-of-00001", 1)):
+        (save_file if suffix == ".safetensors" else torch.save)(state, tmp_path / f"{name}{suffix}")
+        notes = extract(tmp_path / f"{name}{suffix}").notes
+        said = ("it is part 2 of 3 of a network; give the folder, or the index of the parts, for the whole",)
+        assert notes == (said if count > 1 else ())
+
+
 def test_a_folder_without_weights(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     refused(tmp_path, r"this folder holds no weights \(\.bin, .*\.onnx, .*\.pth, .*\.safetensors, .*\)")

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
+from scalekeys import atlas
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError
 
@@ -166,7 +168,7 @@ def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, t
     bank = extract(state)
     assert [layer.name for layer in bank.layers] == read
     assert [note.startswith(f"layer '{read[0]}' is read as depthwise by its shape") for note in bank.notes][:1] == (
-        [True] if doubted else [False] if bank.left_out else []
+        [True] if doubted else []
     )
 
 
@@ -187,3 +189,20 @@ def test_what_stands_for_weights_is_explained(state, reason):
         extract(state | {"pw.weight": torch.ones(16, 8), "bias": torch.ones(8)})
     assert len(str(caught.value)) <= 500
     assert len(extract(NET | {f"more.{key}": value for key, value in state.items()}).left_out) == 1
+
+
+def test_buffers_of_a_module_are_listed():
+    net = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8))
+    net.register_buffer("blur", random(8, 1, 3, 3))
+    net.register_buffer("mask", torch.ones(8, 1, 3, 3, dtype=torch.bool))
+    assert [(one.name, one.shape) for one in extract(net).left_out] == [("blur", (8, 1, 3, 3))]
+
+
+def test_names_that_are_no_text_stop_no_atlas(tmp_path):
+    torch.save(NET | {"\udcff.dw.weight": random(8, 1, 5, 5), "\udcff.filt": random(8, 1, 3, 3)}, tmp_path / "net.pth")
+    bank = extract(tmp_path / "net.pth")
+    assert [layer.name for layer in bank.layers] == ["dw", r"\udcff.dw"]
+    assert [one.name for one in bank.left_out] == [r"\udcff.filt"]
+    atlas.build([tmp_path / "net.pth"], tmp_path / "atlas")
+    left_out = atlas.open(tmp_path / "atlas").sql("select name from left_out").to_arrow()
+    assert left_out.to_pydict() == {"name": [r"\udcff.filt"]}

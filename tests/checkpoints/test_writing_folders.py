@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import onnx
 import pytest
 import torch
@@ -131,3 +132,13 @@ def test_a_file_that_cannot_be_copied_leaves_nothing_behind(net, tmp_path, monke
     with pytest.raises(CheckpointError, match=r"json: cannot be copied \(Permission denied\)"):
         sk.write_replaced(tmp_path / "net", chosen, tmp_path / "new")
     assert names_in(tmp_path) == ["net"]
+
+
+def test_a_folder_with_weights_that_are_only_read(tmp_path):
+    (tmp_path / "net").mkdir()
+    with h5py.File(tmp_path / "net" / "model.h5", "w") as file:
+        file["dw/depthwise_kernel:0"] = torch.randn(3, 3, 4, 1).numpy()
+    chosen = sk.replacement(sk.assign_keys(sk.extract(tmp_path / "net")))
+    with pytest.raises(OutputError, match="Keras files are only read"):
+        sk.write_replaced(tmp_path / "net", chosen, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -118,5 +118,13 @@ def test_what_a_new_family_cannot_do_is_said(model, options, words):
         sk.fit(sk.master_keys(), model, **options)
 
 
+def test_filters_of_an_even_side_leave_the_others_of_a_bank_as_they_are():
+    odd = sk.filters.LayerFilters("odd", sk.master_keys().float())
+    even = sk.filters.LayerFilters("even", torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0)))
+    mixed, alone = sk.fit(sk.FilterBank((odd, even)), "auto"), sk.fit(sk.FilterBank((odd,)), "auto")
+    assert mixed.family[:8].tolist() == alone.family.tolist()
+    assert mixed.status[8:].tolist() == ["unsupported-size"] * 2
+
+
 def test_evidence_of_a_perfect_fit_is_finite():
     assert torch.isfinite(evidence(torch.tensor([1.0, 0.0]), 4, 49)).all()

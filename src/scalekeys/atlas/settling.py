@@ -120,7 +120,7 @@ def _belongs(path: Path, source: str, model: str) -> bool:
 
 def _relabel(path: Path, source: str, model: str) -> None:
     """Put rows under another source, one row group at a time."""
-    with new_file(path, force=True) as temporary, pq.ParquetFile(path) as old:
+    with new_file(path, force=True) as temporary, pq.ParquetFile(path, page_checksum_verification=True) as old:
         schema = restamped(old.schema_arrow, source)
         with pq.ParquetWriter(temporary, schema, **WRITING) as new:
             for group in range(old.num_row_groups):

@@ -141,6 +141,17 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 (as above)
 
 
+def is_plain_name(name: str) -> bool:
+    r"""Tell whether a name in a file of any origin can be that of a file beside it, and of nothing elsewhere.
+
+    Examples
+    --------
+    >>> is_plain_name("model-1.bin"), is_plain_name("../model-1.bin"), is_plain_name("C:model.bin"), is_plain_name("..")
+    (True, False, False, False)
+    """
+    return name not in ("", ".", "..") and not set(name) & set("/\\:\0")
+
+
 def expanded(path: str | Path) -> Path:
     """Put the home folder of a user in the place of ``~``, where there is such a user.
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import filelock
@@ -42,7 +42,7 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_file(path, force=force)
     with _staging(path, folder=False) as temporary:
         yield temporary
-        with writing_to(path), alone_in(path.parent):
+        with writing_to(path), _alone_beside(path):
             check_new_file(path, force=force)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
@@ -74,7 +74,7 @@ def new_files(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_file(path, force=force)
     with _staging(path, folder=True) as folder:
         yield folder / path.name
-        with writing_to(path), alone_in(path.parent):
+        with writing_to(path), _alone_beside(path):
             moves = [(file, path.parent / file.name) for file in sorted(folder.iterdir())]
             for _, target in moves:
                 check_new_file(target, force=force)
@@ -108,7 +108,7 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_folder(path, force=force)
     with _staging(path, folder=True) as temporary:
         yield temporary
-        with writing_to(path), alone_in(path.parent):
+        with writing_to(path), _alone_beside(path):
             check_new_folder(path, force=force)
             temporary.chmod(0o777 & ~_umask())
             if path.exists():
@@ -193,7 +193,7 @@ def clear_leftovers(path: Path) -> None:
     >>> list(target.parent.iterdir())
     []
     """
-    with alone_in(Path(path).parent):
+    with _alone_beside(Path(path)):
         _clear_dead(Path(path).parent)
 
 
@@ -249,7 +249,7 @@ def _make_temporary(path: Path, *, folder: bool) -> tuple[Path, int]:
     What is moved to its place in several steps is written by one process at a time.
     """
     prefix = f".{path.name[:_PART]}."
-    with alone_in(path.parent):
+    with _alone_beside(path):
         at_work = _clear_dead(path.parent)
         if folder and any(entry.name.startswith(prefix) for entry in at_work):
             raise OutputError(f"{path}: is being written by another process; wait until it is done, or name another")
@@ -261,6 +261,11 @@ def _make_temporary(path: Path, *, folder: bool) -> tuple[Path, int]:
             temporary = Path(name)
         lock(handle)
     return temporary, handle
+
+
+def _alone_beside(path: Path) -> AbstractContextManager[None]:
+    """Keep others away from the folder of a path; a temporary folder is one process's own, and locked already."""
+    return nullcontext() if path.parent.name.endswith(_SUFFIX) else alone_in(path.parent)
 
 
 def _clear_dead(folder: Path) -> list[Path]:

@@ -214,10 +214,13 @@ def _solved(prepared: Prepared, family: Tensor, parameters: Tensor, spec: FitSpe
 
 def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:
     """Return which filters have less evidence for their model than white noise often has."""
+    fitted = family >= 0
+    if not bool(fitted.any()):  # as those of a size that no family has a template for
+        return fitted
     taps = size[0] * size[1]
     numbers = torch.tensor([*map(numbers_of, spec.families), 0], device=family.device)[family]
     found = evidence(1 - left, numbers, taps)
-    return (family >= 0) & (found < noise_threshold(size, spec.families, spec.window))
+    return fitted & (found < noise_threshold(size, spec.families, spec.window))
 
 
 def templates(name: str, parameters: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:

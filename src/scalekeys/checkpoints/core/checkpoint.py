@@ -19,7 +19,8 @@ from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
 
-_MOST_VALUES = 2**28
+MOST_VALUES = 2**28
+"""More values than the weight of any depthwise layer has."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Checkpoint:
     def _read(self, layer: DepthwiseLayer, depth: int) -> LayerFilters:
         info = self.info(layer)
         dtype, values = info.dtype, prod(info.shape)
-        if values > _MOST_VALUES:  # a few bytes can claim any shape, by a stride of zero or sparsely
+        if values > MOST_VALUES:  # a few bytes can claim any shape, by a stride of zero or sparsely
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} claims {values} values, which no network has; do not trust it"
             )
@@ -150,7 +151,10 @@ class Checkpoint:
                 f"{self.label}: layer {layer.name!r} holds {dtype} values, not floating-point filters; "
                 "give the network before quantisation, or convert its weights to float"
             )
-        weight = self.load(layer.key)
+        try:
+            weight = self.load(layer.key)
+        except OSError as error:
+            raise CheckpointError(f"{self.label}: cannot be read ({error.strerror or error})") from error
         if weight.is_meta:
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} has no values (it is on the meta device); load its weights first"

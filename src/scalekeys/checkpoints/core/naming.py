@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from scalekeys.errors import printable
+
 WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts of names that data-parallel, compiled and sharding wrappers put between those of a network."""
 
@@ -91,14 +93,15 @@ def names_depthwise(key: str) -> bool:
 def layer_names(keys: Iterable[str]) -> dict[str, str]:
     """Name the layer of each tensor: without ``.weight``, and without what wrappers have put between the names.
 
-    Names that would become those of others stay as they are.
+    Names that would become those of others stay as they are. Letters that no table or page can hold become escape
+    sequences.
 
     Examples
     --------
     >>> layer_names(["module.stem.weight", "a.module.b.weight", "a.b.weight"])
     {'module.stem.weight': 'stem', 'a.module.b.weight': 'a.module.b', 'a.b.weight': 'a.b'}
     """
-    return {key: name.removesuffix(".weight") for key, name in without_wrappers(keys).items()}
+    return {key: printable(name.removesuffix(".weight")) for key, name in without_wrappers(keys).items()}
 
 
 def without_wrappers(keys: Iterable[str]) -> dict[str, str]:

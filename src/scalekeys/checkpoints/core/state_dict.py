@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import one_input_channel, sparse_columns
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, refuse_choice
-from scalekeys.checkpoints.core.computed import Computed, find_computed
+from scalekeys.checkpoints.core.computed import Computed, find_computed, is_part
 from scalekeys.checkpoints.core.copies import find_copies, flattened, look_alike
 from scalekeys.checkpoints.core.finding import Found, find_kernels, shapes_of_kernels
 from scalekeys.checkpoints.core.first_layer import ORDINARY, judge_first, said_of_first
@@ -103,7 +103,7 @@ class Choice:
 
 
 def weight_keys(keys: Iterable[str]) -> list[str]:
-    """Return the keys that name a weight, or all keys where none does.
+    """Return the keys that name a weight, or a part of one that is computed, or all keys where none does.
 
     Examples
     --------
@@ -111,12 +111,7 @@ def weight_keys(keys: Iterable[str]) -> list[str]:
     (['dw.weight'], ['mine'])
     """
     every = list(keys)
-    return [key for key in every if names_a_weight(key)] or every
-
-
-def holds_depthwise(tensors: Mapping[str, TensorInfo]) -> bool:
-    """Tell whether any weight has the shape of a depthwise one."""
-    return bool(shapes_of_kernels(tensors))
+    return [key for key in every if names_a_weight(key) or is_part(key)] or every
 
 
 def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label: str, noun: str = "file") -> Choice:

@@ -18,6 +18,7 @@ from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.stored.tensors import Assembled, Lazy, Piece, Refused, is_lazy, whole_lengths
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
+from scalekeys.files import is_plain_name
 
 METADATA = ".metadata"
 ONLY_READ = "is a distributed checkpoint, a format that is only read; gather it into one state dict and save that"
@@ -90,7 +91,7 @@ def _read(folder: Path, name: str, place: dict[Any, Any]) -> Tensor:
     """Read a piece: a file of ``torch.save`` that stands within another file."""
     file, start, length = (place.get(key) for key in ("relative_path", "offset", "length"))
     label = f"{folder}: tensor {name!r}"
-    if not isinstance(file, str) or file in ("", ".", "..") or set(file) & set("/\\:\0"):
+    if not isinstance(file, str) or not is_plain_name(file):
         raise CheckpointError(f"{label} is said to lie in {file!r}, which is no file in the folder, and is not read")
     path = folder / file
     if not path.is_file():

@@ -1,6 +1,5 @@
 """Folders of safetensors files that several processes have written, each with its part of every tensor."""
 
-import json
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -15,6 +14,7 @@ from scalekeys.checkpoints.formats.safetensors_file import DISTRIBUTED, metadata
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece, whole_lengths
 from scalekeys.errors import CheckpointError
+from scalekeys.files import parse_json
 
 ONLY_READ = "is a distributed checkpoint, a format that is only read; consolidate it into one safetensors file first"
 
@@ -70,9 +70,9 @@ def _files(folder: Path) -> list[Path]:
 def _offsets(path: Path) -> Mapping[str, tuple[int, ...]]:
     """Read where the part of each tensor starts in the whole."""
     try:
-        told = json.loads(metadata_of(path).get(DISTRIBUTED, "{}"))
+        told = parse_json(metadata_of(path).get(DISTRIBUTED, "{}"))
         found = {key: tuple(entry["saved_offsets"]) for key, entry in told.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(str(path), error) from None
     if not all(type(at) is int and at >= 0 for offsets in found.values() for at in offsets):
         raise damaged(str(path), "a place that is no number")

@@ -1,6 +1,5 @@
 """``.pt2``: programs of ``torch.export``, new and old; their weights are read by name, their graph is not run."""
 
-import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from scalekeys.checkpoints.formats.pickled.reading import refusal
 from scalekeys.checkpoints.formats.pickled.tree import Tree, tree_of
 from scalekeys.checkpoints.formats.stored.archive import Archive, damaged, open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, is_lazy, stored
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, Refused, is_lazy, stored, whole_lengths
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
+from scalekeys.files import parse_json
 
 SUFFIXES = (".pt2",)
 ONLY_READ = "is a program of torch.export, a format that is only read; replace filters in the state dict it was made of"
@@ -77,7 +77,7 @@ def _new(archive: Archive) -> Iterator[tuple[str, Lazy]]:
             if content.size > _LARGEST_CONFIG:
                 raise ValueError(f"a list of tensors of {content.size} bytes")
             folder = record.removesuffix(name)
-            config = json.loads(bytes(content.read(0, content.size)))["config"]
+            config = parse_json(bytes(content.read(0, content.size)))["config"]
             for key, entry in config.items():
                 if tensor := _tensor(archive, folder, entry):
                     yield key, tensor
@@ -86,13 +86,15 @@ def _new(archive: Archive) -> Iterator[tuple[str, Lazy]]:
 def _tensor(archive: Archive, folder: str, entry: dict[str, Any]) -> Lazy | None:
     record = archive.records.get(f"{folder}{entry['path_name']}")
     meta = entry.get("tensor_meta")
-    if record is None or not meta:
+    if not meta:  # a value that is no tensor
         return None
+    shape, stride = ([_whole(one) for one in meta[name]] for name in ("sizes", "strides"))
+    if record is None:
+        return Refused(whole_lengths(shape) or (), "its values are missing in the archive")
     if entry.get("use_pickle"):
         saved = read_saved(record.content, entry["path_name"])
         return saved if is_lazy(saved) else None
     dtype = getattr(torch, _DTYPES[meta["dtype"]])
-    shape, stride = ([_whole(one) for one in meta[name]] for name in ("sizes", "strides"))
     return stored(record.content, dtype, shape, stride, offset=_whole(meta["storage_offset"]))
 
 

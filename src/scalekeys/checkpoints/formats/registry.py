@@ -19,7 +19,7 @@ from scalekeys.checkpoints.formats import (
 from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
 from scalekeys.checkpoints.formats.keras_model import keras_file
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
-from scalekeys.checkpoints.formats.stored.archive import MAGIC, open_archive
+from scalekeys.checkpoints.formats.stored.archive import is_archive, open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.tflite_model import tflite_file
 from scalekeys.checkpoints.formats.torch_zip import torch_file
@@ -50,6 +50,8 @@ class Format:
         Whether a file holds a graph and the weights of its nodes, and no state dict.
     holds : callable, optional
         Where the format is a zip archive: tells from the names of its records whether it is of this format.
+    in_folders : bool
+        Whether a file of this format in a folder counts as the weights of the folder.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Format:
     open: _Open
     is_graph: bool = False
     holds: Callable[[Collection[str]], bool] | None = None
+    in_folders: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ FORMATS = (
     Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch, holds=torch_file.holds),
     Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx, is_graph=True),
     Format("torch.export", exported_file.SUFFIXES, _never, exported_file.open_exported, holds=exported_file.holds),
-    Format("NumPy", (), _never, npz_file.open_npz, holds=npz_file.holds),
+    Format("NumPy", npz_file.SUFFIXES, _never, npz_file.open_npz, holds=npz_file.holds, in_folders=False),
     Format(
         "Keras",
         keras_file.SUFFIXES,
@@ -104,7 +107,8 @@ FOLDER_FORMATS = (
     FolderFormat(distributed_folder.matches_folder, distributed_folder.open_distributed),
     FolderFormat(distributed_safetensors.matches_folder, distributed_safetensors.open_shards),
 )
-SUFFIXES = tuple(suffix for format_ in FORMATS for suffix in format_.suffixes)
+SUFFIXES = tuple(suffix for format_ in FORMATS if format_.in_folders for suffix in format_.suffixes)
+"""What the files of weights in a folder are called."""
 
 _HEAD = 512
 
@@ -147,10 +151,13 @@ def open_as_folder(folder: Path, *, weights: str | None = None) -> Checkpoint | 
     Raises
     ------
     CheckpointError
-        If it is damaged.
+        If it cannot be read, or is damaged.
     """
-    found = next((row for row in FOLDER_FORMATS if row.matches(folder)), None)
-    return found.open(folder, weights=weights) if found else None
+    try:
+        found = next((row for row in FOLDER_FORMATS if row.matches(folder)), None)
+        return found.open(folder, weights=weights) if found else None
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read ({error.strerror or error})") from error
 
 
 def _head(path: Path) -> bytes:
@@ -165,7 +172,7 @@ def _head(path: Path) -> bytes:
 def _format_of(path: Path, head: bytes) -> Format:
     if head.startswith(LFS_POINTER):
         raise CheckpointError(f"{path}: is a Git LFS pointer, not the weights; run `git lfs pull` in its repository")
-    if head.startswith(MAGIC):
+    if is_archive(head):
         return _format_of_archive(path)
     by_content = next((row for row in FORMATS if row.matches(head)), None)
     by_suffix = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
@@ -181,4 +188,4 @@ def _format_of_archive(path: Path) -> Format:
     names = open_archive(whole(path), str(path)).records
     if found := next((row for row in FORMATS if row.holds and row.holds(names)), None):
         return found
-    raise CheckpointError(f"{path}: is a zip archive, but not one of torch.save; unpack it and name the file inside")
+    raise CheckpointError(f"{path}: is a zip archive of no format that is read; unpack it and name the file inside")

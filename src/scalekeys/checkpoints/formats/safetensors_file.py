@@ -92,7 +92,11 @@ def metadata_of(path: Path) -> dict[str, str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
+        name = str(path).encode().decode()
+    except UnicodeEncodeError:  # which the library takes for damage
+        raise CheckpointError(f"{path}: has a name that is not UTF-8, as safetensors wants it; rename it") from None
+    try:
+        with safe_open(name, framework="pt", device="cpu") as file:
             yield file
     except SafetensorError as error:
         raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None

@@ -16,7 +16,7 @@ from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
 from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_as_folder, open_file
 from scalekeys.checkpoints.sources.folder_writing import write_folder
 from scalekeys.errors import CheckpointError, listed
-from scalekeys.files import parse_json, read_bytes
+from scalekeys.files import is_plain_name, parse_json, read_bytes
 
 INDEX_SUFFIX = ".index.json"
 
@@ -27,7 +27,7 @@ _CUSTOMARY = (
     "pytorch_model.bin.index.json",
 )
 _INDICES = tuple(suffix + INDEX_SUFFIX for suffix in SUFFIXES)
-_SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 _STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
 
 
@@ -47,8 +47,8 @@ def open_folder(folder: Path, *, weights: str | None = None) -> Checkpoint:
     if is_index(file):
         return replace(open_index(file, weights=weights), model=_name(folder))
     opened = open_file(file, weights=weights)
-    copying = _folder_copying(folder, {file.name: opened}, lambda _key: file.name, {file.name})
-    return replace(opened, model=_name(folder), copying=copying)
+    opened = replace(opened, model=_name(folder))
+    return _copied_in(folder, opened, {file.name: opened}, lambda _key: file.name, {file.name})
 
 
 def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]:
@@ -98,6 +98,21 @@ def is_index(path: Path) -> bool:
     return path.name.endswith(INDEX_SUFFIX)
 
 
+def as_a_part(path: Path) -> tuple[str, ...]:
+    """Return a note where a file is called as one of several shards, of which the others hold the rest of the network.
+
+    Examples
+    --------
+    >>> as_a_part(Path("model-00001-of-00003.safetensors"))
+    ('it is part 1 of 3 of a network; give the folder, or the index of the parts, for the whole',)
+    """
+    found = _SHARD.search(path.name)
+    number, count = (int(digits) for digits in found.groups()) if found else (1, 1)
+    if count == 1:
+        return ()
+    return (f"it is part {number} of {count} of a network; give the folder, or the index of the parts, for the whole",)
+
+
 def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
     """Open a sharded model by its index; a shard that holds no weight of a layer may be missing or damaged.
 
@@ -125,17 +140,26 @@ def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
     found = from_state_dict(
         tensors, load, label=str(path), model=_name(path.parent), in_network_order=False, weights=weights
     )
-    copying = _folder_copying(path.parent, opened, home.__getitem__, {path.name, *home.values()})
-    return replace(found, copying=copying)
+    return _copied_in(path.parent, found, opened, home.__getitem__, {path.name, *home.values()})
 
 
-def _folder_copying(
-    folder: Path, parts: Mapping[str, Checkpoint], home: Callable[[str], str], own: Collection[str]
-) -> Copying:
-    """Return how a folder is copied, of whose files of weights some are opened, and some are not but belong to them."""
+def _copied_in(
+    folder: Path,
+    opened: Checkpoint,
+    parts: Mapping[str, Checkpoint],
+    home: Callable[[str], str],
+    own: Collection[str],
+) -> Checkpoint:
+    """Return the network of a folder with the way to copy the folder, unless one of its files is only read.
+
+    `parts` are the files of weights that are opened; `own` are the names of all that belong to the network.
+    """
+    if only_read := [part.only_read for part in parts.values() if not part.copying]:
+        return replace(opened, copying=None, only_read=only_read[0])
     writers = {name: part.copying.write for name, part in parts.items() if part.copying}
     left_out = {file.name for file in folder.iterdir() if _is_candidate(file)} - set(own)
-    return Copying(partial(write_folder, folder, writers, home, left_out), files=(folder,), is_folder=True)
+    write = partial(write_folder, folder, writers, home, left_out)
+    return replace(opened, copying=Copying(write, files=(folder,), is_folder=True))
 
 
 def _weight_map(path: Path) -> Mapping[str, str]:
@@ -147,7 +171,7 @@ def _weight_map(path: Path) -> Mapping[str, str]:
     if not (isinstance(home, dict) and home and all(isinstance(shard, str) for shard in home.values())):
         raise CheckpointError(f"{path}: its 'weight_map' does not give a shard for each tensor; fetch it again")
     for shard in home.values():
-        if shard in ("", ".", "..") or set(shard) & set("/\\:\0"):
+        if not is_plain_name(shard):
             raise CheckpointError(f"{path}: names the shard {shard!r}, which is no file beside it, and is not read")
     return home
 

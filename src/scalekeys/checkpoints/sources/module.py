@@ -1,6 +1,7 @@
 """``nn.Module``: the convolutions of a network in memory."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, product
 from math import prod
 
 import torch
@@ -25,6 +26,7 @@ from scalekeys.filters import LeftOut
 _NO_CONVOLUTION = (
     "it belongs to no nn.Conv2d, so its use is not known; give the state dict of the network to read it by its shape"
 )
+_BUFFER = "it is a buffer and belongs to no nn.Conv2d, as the filters of a fixed blur"
 _OTHER_CONVOLUTIONS = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -123,9 +125,10 @@ def _used_elsewhere(module: nn.Module) -> Iterator[LeftOut]:
     for owner, layer in module.named_modules():
         if isinstance(layer, nn.modules.conv._ConvNd | ParametrizationList):
             continue
-        for name, parameter in layer.named_parameters(recurse=False):
-            if not is_lazy(parameter) and is_depthwise_shape(tuple(parameter.shape)):
-                yield LeftOut(f"{owner}.{name}".removeprefix("."), tuple(parameter.shape), _NO_CONVOLUTION)
+        parameters, buffers = layer.named_parameters(recurse=False), layer.named_buffers(recurse=False)
+        for (name, tensor), reason in chain(product(parameters, (_NO_CONVOLUTION,)), product(buffers, (_BUFFER,))):
+            if not is_lazy(tensor) and tensor.is_floating_point() and is_depthwise_shape(tuple(tensor.shape)):
+                yield LeftOut(f"{owner}.{name}".removeprefix("."), tuple(tensor.shape), reason)
 
 
 def _shape_of_weight(layer: nn.modules.conv._ConvNd) -> tuple[int, ...]:

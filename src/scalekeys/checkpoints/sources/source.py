@@ -13,7 +13,7 @@ from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import open_file
 from scalekeys.checkpoints.sources.builtin import open_builtin
-from scalekeys.checkpoints.sources.folder import is_index, open_folder, open_index
+from scalekeys.checkpoints.sources.folder import as_a_part, is_index, open_folder, open_index
 from scalekeys.checkpoints.sources.hubs import open_hf, open_timm
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError, listed
@@ -123,7 +123,10 @@ def _open_path(path: Path, weights: str | None) -> Checkpoint:
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if path.is_dir():
         return open_folder(path, weights=weights)
-    return open_index(path, weights=weights) if is_index(path) else open_file(path, weights=weights)
+    if is_index(path):
+        return open_index(path, weights=weights)
+    opened = open_file(path, weights=weights)
+    return replace(opened, notes=(*opened.notes, *as_a_part(path)))
 
 
 def _nothing_there(path: Path) -> CheckpointError:

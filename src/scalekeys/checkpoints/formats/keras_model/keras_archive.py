@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scalekeys.checkpoints.formats.keras_model.hdf5_checks import check_heaps
-from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, Record, open_archive
+from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, Record, damaged, is_archive, open_archive
 from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Window, buffer_of, whole
 from scalekeys.errors import CheckpointError
 from scalekeys.optional import in_short, require
@@ -66,12 +66,12 @@ def config_of_archive(path: Path) -> bytes | None:
             raise CheckpointError(f"{path}: its {_CONFIG} claims {content.size} bytes; do not trust it")
         return bytes(content.read(0, content.size))
     except ValueError as error:  # it cannot be unpacked
-        raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None
+        raise damaged(str(path), error) from None
 
 
 def _archive(path: Path) -> Archive | None:
     content = whole(path)
-    return open_archive(content, str(path)) if content.read(0, len(MAGIC)) == MAGIC else None
+    return open_archive(content, str(path)) if is_archive(bytes(content.read(0, len(MAGIC)))) else None
 
 
 def _weights(path: Path) -> Bytes:

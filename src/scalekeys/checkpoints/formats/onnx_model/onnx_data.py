@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scalekeys.checkpoints.core.checkpoint import MOST_VALUES
 from scalekeys.checkpoints.formats.onnx_model.parsed import NotReadError, shape_of, text
 from scalekeys.errors import CheckpointError
 from scalekeys.files import open_regular
@@ -17,7 +18,6 @@ from scalekeys.optional import in_short, require
 
 _FEWER_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}  # types of which several values share a byte
 _LONGEST_PATH = 4096
-_MOST_VALUES = 2**28
 
 
 def values_of(tensor: Any, model: Path) -> Tensor:
@@ -65,7 +65,7 @@ def _dense(tensor: Any, model: Path) -> np.ndarray:
     """Return the values of a sparse tensor with the zeros between them."""
     values, indices = array_of(tensor.values, model), array_of(tensor.indices, model)
     shape = tuple(tensor.dims)
-    if prod(shape) > _MOST_VALUES:
+    if prod(shape) > MOST_VALUES:
         raise _damaged(tensor.values, model, f"it claims {prod(shape)} values")
     try:
         dense = np.zeros(shape, values.dtype)

@@ -16,7 +16,7 @@ from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.tensors import UNTOLD, Lazy, Refused, is_lazy
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, printable
 from scalekeys.filters import LeftOut
 
 
@@ -110,7 +110,7 @@ def _refused(lazy: Mapping[str, Lazy]) -> list[LeftOut]:
     """List what has the shape of a kernel, or a shape that cannot be told."""
     refused = {key: tensor for key, tensor in lazy.items() if isinstance(tensor, Refused)}
     return [
-        LeftOut(key.removesuffix(".weight"), tensor.shape, tensor.reason)
+        LeftOut(printable(key.removesuffix(".weight")), tensor.shape, tensor.reason)
         for key, tensor in refused.items()
         if tensor.reason in UNTOLD or (len(tensor.shape) > 2 and prod(tensor.shape[2:]) > 1)
     ]

@@ -10,6 +10,7 @@ from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, Part, Wi
 from scalekeys.errors import CheckpointError
 
 MAGIC = b"PK\x03\x04"
+"""How a zip archive starts, and each of its records."""
 
 _HEADER = struct.Struct("<4s2xHH16xHH")  # of a record: signature, flags, method, lengths of name and extra field
 _ENCRYPTED, _UTF8 = 0x01, 0x800
@@ -52,6 +53,11 @@ class Archive:
         found = (key for key in self.records if key == name or key.endswith(f"/{name}"))
         first = min(found, key=lambda key: key.count("/"), default=None)
         return None if first is None else first.removesuffix(name)
+
+
+def is_archive(head: bytes) -> bool:
+    """Tell whether a file that starts so is a zip archive."""
+    return head.startswith(MAGIC)
 
 
 def open_archive(content: Bytes, label: str) -> Archive:

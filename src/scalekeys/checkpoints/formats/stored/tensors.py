@@ -158,10 +158,11 @@ class Assembled:
     pieces: tuple[Piece, ...]
 
     def load(self) -> Tensor:
-        """Read the pieces and put them together; a gap or a piece of another shape is a ValueError."""
-        if sum(prod(piece.sizes) for piece in self.pieces) < prod(self.shape):
-            raise ValueError("some of its pieces are missing")
-        read = [(piece, piece.read()) for piece in self.pieces]  # before memory is taken for what they may not fill
+        """Read the pieces and put them together; a gap, an overlap or a piece of another shape is a ValueError."""
+        pieces = {(piece.offsets, piece.sizes): piece for piece in self.pieces}  # several processes may save the same
+        if sum(prod(piece.sizes) for piece in pieces.values()) != prod(self.shape):
+            raise ValueError("some of its pieces are missing, or overlap")
+        read = [(piece, piece.read()) for piece in pieces.values()]  # before memory is taken for what they may not fill
         whole, filled = torch.empty(self.shape, dtype=self.dtype), torch.zeros(self.shape, dtype=torch.bool)
         for piece, values in read:
             place = tuple(slice(at, at + size) for at, size in zip(piece.offsets, piece.sizes, strict=True))

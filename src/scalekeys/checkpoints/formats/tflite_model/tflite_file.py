@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.checkpoint import (
+    MOST_VALUES,
+    Checkpoint,
+    DepthwiseLayer,
+    layer_of_graph,
+    refuse_choice,
+)
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
@@ -21,7 +27,6 @@ from scalekeys.filters import LeftOut
 SUFFIXES = (".tflite",)
 
 _IDENTIFIER = b"TFL3"
-_MOST_VALUES = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +98,7 @@ def _layer(name: str, convolution: Convolution) -> tuple[DepthwiseLayer, tuple[s
 def _check_size(path: Path, layers: Sequence[TensorInfo]) -> None:
     """Refuse weights that are the same bytes again and again, which would fill the memory from a small file."""
     claimed = sum(prod(info.shape) for info in layers)
-    if claimed > max(_MOST_VALUES, 8 * path.stat().st_size):
+    if claimed > max(MOST_VALUES, 8 * path.stat().st_size):
         raise CheckpointError(
             f"{path}: its depthwise layers claim {claimed} values, which the file does not hold; do not trust it"
         )

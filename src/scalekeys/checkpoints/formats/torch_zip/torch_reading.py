@@ -12,7 +12,7 @@ from scalekeys.checkpoints.formats.pickled.opcodes import read_pickle
 from scalekeys.checkpoints.formats.pickled.reading import machine_on, read_one, refusal
 from scalekeys.checkpoints.formats.pickled.stand_ins import as_key
 from scalekeys.checkpoints.formats.pickled.torch_tensors import Storage, storage_dtype
-from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, open_archive
+from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, is_archive, open_archive
 from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, MemoryBytes, buffer_of
 
 _HEADER_PICKLES = 3  # of the old format: a magic number, a version, and facts of the machine
@@ -20,11 +20,6 @@ _COUNT = 8  # bytes of the number of numbers, before each storage of the old for
 _MAGIC = (bytes.fromhex("8a0a6cfc9c46f9206aa85019"), b"L119547037146038801333356")
 """How the magic number of the old format stands in a pickle, of newer protocols and of protocol 0."""
 _EMPTY = MemoryBytes(b"")
-
-
-def is_archive(head: bytes) -> bool:
-    """Tell whether a file that starts so is a zip archive."""
-    return head.startswith(MAGIC)
 
 
 def is_old(head: bytes) -> bool:
@@ -52,7 +47,10 @@ def read_saved(content: Bytes, label: str) -> Any:
 def read_in_archive(archive: Archive, label: str, name: str, storages: str, more: Known | None = None) -> Any:
     """Read a pickle of an archive whose storages are the records of a folder."""
     order = archive.records.get(f"{name.rpartition('/')[0]}/byteorder".lstrip("/"))
-    swapped = order is not None and bytes(order.content.read(0, 3)) == b"big"
+    try:
+        swapped = order is not None and bytes(order.content.read(0, 3)) == b"big"
+    except ValueError as error:  # it is compressed, and damaged
+        raise refusal(label, error) from None
     found: dict[Any, Bytes] = {}
 
     def storage(identity: Any) -> Any:

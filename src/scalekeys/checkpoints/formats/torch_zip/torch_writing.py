@@ -9,10 +9,18 @@ from typing import cast
 from scalekeys.checkpoints.core.changes import Change, overwrite, overwrite_in_file
 from scalekeys.checkpoints.core.nesting import Entry, entries
 from scalekeys.checkpoints.formats.pickled.tree import Tree
-from scalekeys.checkpoints.formats.stored.archive import FAULTS, MAGIC, Deflated, Record, damaged, open_archive
+from scalekeys.checkpoints.formats.stored.archive import (
+    FAULTS,
+    MAGIC,
+    Deflated,
+    Record,
+    damaged,
+    is_archive,
+    open_archive,
+)
 from scalekeys.checkpoints.formats.stored.sources import FileBytes, Part, whole
 from scalekeys.checkpoints.formats.stored.tensors import Stored
-from scalekeys.checkpoints.formats.torch_zip.torch_reading import LateBytes, is_archive
+from scalekeys.checkpoints.formats.torch_zip.torch_reading import LateBytes
 from scalekeys.checkpoints.formats.torch_zip.zip_records import repack, repair_checksums
 from scalekeys.errors import CheckpointError, listed
 
