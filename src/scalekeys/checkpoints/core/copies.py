@@ -15,16 +15,26 @@ Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 _ROLES = (
     *("ema", "swa", "averaged", "average", "avg", "polyak", "shadow", "teacher"),
     *("best", "optimal"),
-    *("", "online", "student", "query", "q", "current", "final", "last", "latest"),
+    *("", "online", "student", "query", "q", "current", "final", "last", "latest", "raw", "policy"),
     *("target", "momentum", "slow", "key", "k", "m", "old", "previous", "prev", "init", "initial"),
 )
 """What tells copies apart, the preferred first; "" is a name that says nothing."""
 
+_AVERAGED = _ROLES[: _ROLES.index("teacher")]  # a teacher may be another network
+_BEST = ("best", "optimal")
+_MEASURES = frozenset(
+    (
+        *("acc", "acc1", "accuracy", "top1", "loss", "val", "valid", "validation", "test", "eval", "score", "metric"),
+        *("iou", "miou", "map", "ap", "psnr", "ssim", "dice", "f1", "auc", "wer", "cer", "eer", "mae", "rmse", "epoch"),
+    )
+)
+"""What the best is best in."""
+
 _LETTERS = frozenset({"q", "k", "m", "query", "key"})  # which name parts of an attention where no network is named
 _NETWORKS = frozenset({"model", "net", "network", "module", "encoder", "backbone", "trunk", "base", "generator", "g"})
-_NOTHING = frozenset({"model", "net", "network", "module", "weights", "params", "state", "dict", "base"})
+_NOTHING = frozenset({"model", "net", "network", "module", "weights", "wts", "params", "state", "dict", "base"})
 _TIMES = re.compile(
-    r"(.*?)[._-]?(?:(?:epochs?|ckpt|checkpoint|snapshot)[._-]?(?=\d)|(?:iter(?:ation)?s?|steps?)[._-]?(?=\d{3}))(\d+)(.*)",
+    r"(.*?)[._-]?(?:(?:epochs?|(?<![a-z])ep|ckpt|checkpoint|snapshot)[._-]?(?=\d)|(?:iter(?:ation)?s?|steps?)[._-]?(?=\d{3}))(\d+)(.*)",
     re.IGNORECASE,
 )
 _AVERAGES = ("model_ema.", "ema.", "model_ema_", "ema_")
@@ -49,6 +59,18 @@ def preferred(names: Sequence[str]) -> list[str]:
     if len(largest) < 2 or len({roles[name][1:] for name in largest}) < 2:
         return []
     return sorted(largest, key=lambda name: roles[name][1:])
+
+
+def is_average(name: str) -> bool:
+    """Tell whether a set of weights is called as an average of those of the whole network is.
+
+    Examples
+    --------
+    >>> [is_average(name) for name in ("swa_model", "shadow_params", "net_ema", "encoder_ema", "teacher", "model")]
+    [True, True, True, False, False, False]
+    """
+    role = _role(name)
+    return role is not None and role[0] in ("", "generator") and role[1] < len(_AVERAGED)
 
 
 def find_copies(kernels: Shapes) -> list[str]:
@@ -137,11 +159,14 @@ def _role(name: str) -> tuple[str, int, float] | None:
         return f"{time.group(1)}#{time.group(3)}".lower(), len(_ROLES), -float(time.group(2))
     tokens = [token for token in re.split(r"[._-]|(?<=[a-z])(?=[A-Z])", name) if token]
     lower = [token.lower() for token in tokens]
-    roles = [token for token in lower if token in _ROLES]
-    stem = [token for token in lower if token not in _ROLES]
-    if len(roles) > 1 or not _NETWORKS.union(_NOTHING).issuperset(stem):
+    roles = sorted((token for token in lower if token in _ROLES), key=_ROLES.index)
+    of_best = _MEASURES if not set(roles).isdisjoint(_BEST) else frozenset()
+    stem = [token for token in lower if token not in _ROLES and token not in of_best]
+    if len(roles) > 1 and (len(roles) > 2 or roles[0] not in _AVERAGED or roles[1] not in _BEST):
+        return None
+    if not (_NETWORKS.union(_NOTHING).issuperset(stem) or not _NETWORKS.isdisjoint(stem[-1:])):
         return None
     if (roles and roles[0] in _LETTERS and _NETWORKS.isdisjoint(stem)) or not (roles or stem):
         return None
     rest = [token for token in stem if token not in _NOTHING and token not in WRAPPERS]
-    return "_".join(rest), _ROLES.index(roles[0] if roles else ""), 0.0
+    return "_".join(rest), _ROLES.index(roles[0] if roles else ""), -float(len(roles))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.core.copies import find_copies, preferred
+from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
 from scalekeys.checkpoints.core.finding import shapes_of_kernels
 from scalekeys.checkpoints.core.inventory import TensorInfo, info_of
 from scalekeys.checkpoints.core.naming import is_of_training
@@ -143,7 +143,7 @@ def entries(tree: Tree) -> list[Entry]:
 
 def _later(entry: Entry) -> int:
     """Return what orders sets of weights: averages, others, and what is named as the state of a training."""
-    if any(name.lower() in AVERAGED for name in entry.path):
+    if any(_rank(name) < len(AVERAGED) for name in entry.path):
         return 0
     return 2 if any(map(_LIKE_TRAINING.search, entry.path)) else 1
 
@@ -193,16 +193,24 @@ def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
 def _copies(nested: Mapping[str, Tree], parts: Mapping[str, Mapping[str, Tensor]], filled: Sequence[str]) -> list[str]:
     """Return names of dicts, the preferred first, where all of them are copies of one network.
 
-    Numbers count layers where a network is saved as a tree, and networks where each of these is a flat dict.
+    Numbers count layers where a network is saved as a tree, and networks where each of these is a flat dict, which may
+    stand under its customary name.
     """
     kernels = [Entry((), parts[name]).kernels() for name in filled]
     if len(filled) < 2 or not kernels[0] or any(one != kernels[0] for one in kernels):
         return []
     if all(name.isdecimal() for name in filled):
-        flat = all(any("." in key for key, _ in _tensors(nested[name])) for name in filled)
+        flat = all(map(_is_flat, (nested[name] for name in filled)))
         return sorted(filled, key=int, reverse=True) if flat else []
     ordered = preferred(filled)
     return ordered if len(ordered) == len(filled) else []
+
+
+def _is_flat(tree: Tree, level: int = 0) -> bool:
+    """Tell whether a dict, or what it holds under a customary name, has the dotted names of a state dict."""
+    below = [value for name, value in _items(tree) if _rank(name) < _UNKNOWN and isinstance(value, Mapping)]
+    deeper = level < _DEEPEST and any(_is_flat(value, level + 1) for value in below)
+    return deeper or any("." in key for key, _ in _tensors(tree))
 
 
 def _each_copy(entry: Entry) -> Iterator[Entry]:
@@ -219,8 +227,9 @@ def _each_copy(entry: Entry) -> Iterator[Entry]:
         yield entry
 
 
-def _rank(name: str) -> int:
-    return _RANKS.get(name.lower(), _UNKNOWN)
+def _rank(name: str) -> float:
+    unlisted = len(AVERAGED) - 0.5 if is_average(name) else _UNKNOWN
+    return _RANKS.get(name.lower(), unlisted)
 
 
 def _joined(tree: Tree, seen: set[int], level: int = 0) -> Iterator[tuple[str, Tensor]]:

@@ -116,6 +116,8 @@ class _Maker:
 
     def _list(self, values: Any, level: int) -> Any:
         """Name the parts of a list by their numbers if all are dicts or modules, such as the blocks of a network."""
+        if any(isinstance(value, Array) or is_lazy(value) for value in values):
+            return [self.make(value, level) for value in values]
         if not values or not all(isinstance(value, dict | StandIn) for value in values):
             return values
         made = [self.make(value, level) for value in values]
