@@ -114,7 +114,7 @@ def test_columns_of_two_lists_that_differ_in_capitals_are_refused(here):
 
 def test_a_list_that_is_no_text_is_refused(here):
     (here / "list.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CheckpointError, match=r"list\.txt: is not a text file; save the list as UTF-8"):
+    with pytest.raises(CheckpointError, match=r"list\.txt: is not a text file .*; save it as UTF-8"):
         expand(["list.txt"])
 
 
@@ -124,7 +124,6 @@ def test_a_list_that_is_no_text_is_refused(here):
         ([], "there are no sources; name checkpoints, patterns or lists"),
         ([" "], "a source has an empty name"),
         (["no*such"], r"no\*such: no file or folder fits this pattern"),
-        (["bad\nname.pth"], "a name must consist of printable characters"),
         (["builtin:*"], r"builtin:\*: wildcards work after timm: and hf:; name the model in full"),
         (["hf:*/net"], r"hf:\*/net: name the owner in full, as in hf:timm/convnext\*"),
     ],
