@@ -96,7 +96,7 @@ def build(
     AtlasError
         If the folder holds an atlas that cannot be gone on with, or there are no workers to be had.
     OutputError
-        If the folder cannot be written; what is done is kept.
+        If the folder cannot be written, for one because its name is not in UTF-8; what is done is kept.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def build(
     1
     """
     references = expand(sources)
-    layout = Layout(Path(folder).absolute())
+    layout = Layout(_in_utf8(Path(folder).absolute()))
     done = progress or (lambda _: None)
     with layout.building(seed):
         journal = Journal(layout.journal)
@@ -128,6 +128,15 @@ def _engine(workers: int, ray: str | None) -> Engine:
     if ray is not None:
         return Ray(ray, workers)
     return Processes(workers) if workers else InProcess()
+
+
+def _in_utf8(folder: Path) -> Path:
+    """Refuse a folder whose name Arrow and DuckDB cannot open."""
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError:
+        raise OutputError(f"{folder}: the name of an atlas must be text in UTF-8; name another folder") from None
+    return folder
 
 
 def _missing(

@@ -20,5 +20,6 @@ def analyze_bank(
     fitted = fit(bank, model, progress=step(f"fitting {bank.model}", len(bank)))
     control_fitted = fit(control, model, progress=step("fitting the random control", len(control)))
     step("writing the report")
-    pq.write_table(fitted.to_arrow(), folder / "filters.parquet")
+    with (folder / "filters.parquet").open("wb") as file:  # as Arrow takes no path that is not in UTF-8
+        pq.write_table(fitted.to_arrow(), file)
     return write_report(fitted, control_fitted, folder / "report.html")

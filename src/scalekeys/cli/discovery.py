@@ -77,4 +77,5 @@ def write_keys(keys: Keys, folder: Path) -> None:
     filters = keys.filters.cpu()
     np.save(folder / "keys.npy", filters.numpy())
     write_filters(filters, folder / "keys.csv")
-    pq.write_table(pa.Table.from_pandas(keys.to_pandas(), preserve_index=False), folder / "members.parquet")
+    with (folder / "members.parquet").open("wb") as file:  # as Arrow takes no path that is not in UTF-8
+        pq.write_table(pa.Table.from_pandas(keys.to_pandas(), preserve_index=False), file)

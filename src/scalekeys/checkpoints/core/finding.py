@@ -3,6 +3,7 @@
 There is no graph: shapes and names decide. What these leave open is decided by the values, which are loaded for it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isqrt, prod
@@ -41,6 +42,11 @@ _FLAT = "it is a flat parameter of a sharded training (FSDP); save the full stat
 _FIXED = "its name is that of a fixed filter"
 _ALIKE = "its filters are all the same, as those of a fixed filter"
 _UNCLEAR = "its shape is that of a sparse convolution or of a linear layer, and its name does not say which"
+_CHANNELS_LAST = (
+    "its channels stand last, (rows, columns, channels, multiplier), as in Keras and JAX; give the Keras file, or put "
+    "the axes into the order (channels, 1, rows, columns)"
+)
+_OTHER_SHAPE = "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
 _OF_TYPES = {
     "nested": "it is a nested tensor, whose parts have shapes of their own",
     "DTensor": "it is a part of a DTensor of a sharded training; gather the whole with torch.distributed.checkpoint "
@@ -88,7 +94,7 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load) -> list[Found]:
     found = []
     for key, info in tensors.items():
         judged = _special(key, info) or _of_two_axes(key, info, load, named, plain) or _of_columns(key, info, sparse)
-        judged = judged or _of_other_axes(key, info, named, sparse)
+        judged = judged or _of_other_axes(key, info, named, sparse) or _of_other_shape(key, info.shape)
         if judged is not None and not is_of_training(key):
             found.append(judged)
     return found
@@ -164,6 +170,19 @@ def _of_other_axes(key: str, info: TensorInfo, named: bool, sparse: bool) -> Fou
     if len(shape) in OTHER_AXES and shape[0] > 1 == shape[1] and prod(shape[2:]) > 1:
         return Found(key, reason=OTHER_AXES[len(shape)])
     return None
+
+
+def _of_other_shape(key: str, shape: tuple[int, ...]) -> Found | None:
+    """Judge a weight that is called depthwise, or has its channels last, and has several places for each channel."""
+    owner = re.split(r"[./]", key)[-2:-1]
+    if not (names_a_weight(re.split(r"[./]", key)[-1]) and prod(shape) > 1):
+        return None
+    if len(shape) == 4 and shape[0] == shape[1] in _SIDES_OF_COLUMNS and 1 in shape[2:] and max(shape[2:]) > shape[0]:
+        return Found(key, reason=_CHANNELS_LAST)
+    if not (owner and names_depthwise(owner[0])):
+        return None
+    of_rows = len(shape) == 2 and any(isqrt(side) ** 2 == side and isqrt(side) % 2 and side > 1 for side in shape)
+    return Found(key, reason=_OTHER_SHAPE) if of_rows or prod(shape[2:]) > 1 else None
 
 
 def _is_of_columns(key: str, shape: tuple[int, ...]) -> bool:

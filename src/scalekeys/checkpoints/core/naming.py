@@ -120,3 +120,14 @@ def without_wrappers(keys: Iterable[str]) -> dict[str, str]:
 def _short(key: str) -> str:
     *path, last = key.split(".")
     return ".".join([*(part for part in path if part not in WRAPPERS), last])
+
+
+def in_utf8(name: str) -> str:
+    """Return a name that every table and page can hold, with escapes for what is no text in UTF-8.
+
+    Examples
+    --------
+    >>> in_utf8("net" + chr(0xDCE9)) == "net" + chr(92) + "udce9"
+    True
+    """
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

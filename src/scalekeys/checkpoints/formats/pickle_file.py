@@ -15,6 +15,7 @@ from scalekeys.checkpoints.formats.pickled.torch_tensors import Storage
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.sources import MemoryBytes, whole
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
+from scalekeys.errors import CheckpointError
 
 SUFFIXES = (".pdparams",)  # a .pkl is as often something else; its content tells
 
@@ -22,6 +23,7 @@ _OLD_STARTS = re.compile(
     rb"\((dp|lp|d|l|i[A-Za-z_])[0-9]*\n?|[}\]]q|\}\(|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n|\(c[A-Za-z_][\w.]*\n|\}[Uq.]"
 )
 """How pickles of protocols 0 and 1 start: with a dict, a list, or a name; they have no mark of their own."""
+_OF_JOBLIB, _SEARCHED = b"NumpyArrayWrapper", 4096  # the class that stands before the first array
 ONLY_READ = "is a plain pickle, a format that is only read; replace filters in a copy of its weights as .safetensors"
 
 
@@ -47,6 +49,11 @@ def open_pickle(path: Path, *, weights: str | None = None) -> Checkpoint:
         If it is damaged, wants to run something, or holds no arrays or tensors.
     """
     label = str(path)
+    if _OF_JOBLIB in bytes(whole(path).read(0, _SEARCHED)):
+        raise CheckpointError(
+            f"{label}: is a file of joblib, which puts arrays between the parts of a pickle; load it and save the "
+            "weights with numpy.savez or safetensors"
+        )
     try:
         tree = tree_of(read_one(whole(path), label, more=_nested(label)))
     except PickleError as error:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from torch import nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.naming import in_utf8
 from scalekeys.checkpoints.core.nesting import pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
@@ -95,6 +96,13 @@ def open_source(source: Source, *, weights: str | None = None) -> Checkpoint:
     MissingExtraError
         If reading it needs a package that is not installed.
     """
+    opened = _opened(source, weights)
+    layers = tuple(replace(layer, name=in_utf8(layer.name)) for layer in opened.layers)
+    left_out = tuple(replace(one, name=in_utf8(one.name)) for one in opened.left_out)
+    return replace(opened, model=in_utf8(opened.model), layers=layers, left_out=left_out)
+
+
+def _opened(source: Source, weights: str | None) -> Checkpoint:
     if isinstance(source, nn.Module):
         return open_module(source, weights=weights)
     if isinstance(source, Mapping):

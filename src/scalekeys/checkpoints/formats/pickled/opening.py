@@ -49,6 +49,8 @@ def open_tree(
     """
     label = str(path)
     if not isinstance(tree.content, Mapping):
+        if path.suffix == ".distcp" or path.name == ".metadata":
+            raise CheckpointError(f"{path}: is a part of a distributed checkpoint; give the folder that it lies in")
         kind = _kind(tree.content)
         raise CheckpointError(f"{path}: holds {kind}, not a dict of weights; save model.state_dict()")
     entry, notes = pick(tree.content, weights, label=label)

@@ -1,0 +1,113 @@
+"""Names and arrangements that other training code uses: copies, lists, odd shapes, names that are no text, parts."""
+
+import os
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+from scalekeys.checkpoints import extract
+from scalekeys.errors import CheckpointError
+
+
+def network(value, prefix=""):
+    return {
+        f"{prefix}stem.weight": torch.ones(8, 3, 4, 4),
+        f"{prefix}dw.weight": torch.full((8, 1, 3, 3), float(value)),
+        f"{prefix}norm.weight": torch.ones(8),
+    }
+
+
+def value_of(bank):
+    (layer,) = bank.layers
+    return float(layer.filters[0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("swa_model", "model"),
+        ("net_ema", "net"),
+        ("shadow_params", "state_dict"),
+        ("model_averaged", "model"),
+        ("best_ema", "model"),
+    ],
+)
+def test_an_average_of_any_name_is_read_before_a_customary_name(first, second):
+    bank = extract({second: network(2), first: network(1)})
+    assert value_of(bank) == 1
+    assert bank.notes == (f"read {first!r}; the dict also holds {second!r} (choose with --weights)",)
+
+
+def test_another_teacher_is_not_read_in_place_of_a_network():
+    assert value_of(extract({"model": network(2), "teacher_model": network(1)})) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("best_acc_model", "last_model"),
+        ("best_model_wts", "model_wts"),
+        ("visual_encoder", "visual_encoder_m"),
+        ("policy_net", "target_net"),
+        ("ep20", "ep9"),
+    ],
+)
+def test_more_names_of_copies(first, second):
+    assert value_of(extract({second: network(2), first: network(1)})) == 1
+    assert value_of(extract(network(2, f"{second}.") | network(1, f"{first}."))) == 1
+
+
+def test_steps_that_are_layers_are_all_read():
+    assert len(extract(network(1, "step1.") | network(2, "step20.")).layers) == 2
+
+
+def test_of_a_list_of_epochs_the_last_is_read():
+    history = [{"epoch": epoch, "weights": network(epoch)} for epoch in (1, 2, 3)]
+    bank = extract({"history": history})
+    assert value_of(bank) == 3
+    assert "'history.0.weights'" in bank.notes[0]
+
+
+def test_a_list_of_tensors_in_a_file_is_read(tmp_path):
+    torch.save({"shadow_params": list(network(5).values())}, tmp_path / "list.pth")
+    assert value_of(extract(tmp_path / "list.pth")) == 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((7, 7, 1, 32), "its channels stand last"),
+        ((7, 7, 32, 1), "its channels stand last"),
+        ((32, 7, 7), "its name is that of a depthwise layer"),
+        ((32, 49), "its name is that of a depthwise layer"),
+        ((32, 2, 3, 3), "its name is that of a depthwise layer"),
+    ],
+)
+@pytest.mark.parametrize("name", ["block.dwconv.kernel", "params/dwconv/kernel"])
+def test_depthwise_weights_of_other_shapes_are_left_out_with_a_reason(name, shape, reason):
+    (left_out,) = extract(network(1) | {name: torch.ones(shape)}).left_out
+    assert left_out.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("shape", [(32, 16, 1, 1), (32, 16), (32,), (1, 32)])
+def test_pointwise_weights_and_norms_inside_depthwise_layers_are_no_kernels(shape):
+    assert extract(network(1) | {"block.dwconv.weight": torch.ones(shape)}).left_out == ()
+
+
+def test_names_that_are_no_text_are_escaped(tmp_path):
+    file = os.fsencode(tmp_path) + b"/net\xff.pth"
+    torch.save(network(1), tmp_path / "net.pth")
+    (tmp_path / "net.pth").rename(os.fsdecode(file))
+    assert extract(os.fsdecode(file)).model == "net\\udcff"
+    assert extract(network(1, "a\udcff.")).layers[0].name == "a\\udcff.dw"
+
+
+def test_parts_of_distributed_checkpoints_and_files_of_joblib_are_named_for_what_they_are(tmp_path):
+    torch.save(torch.ones(8, 1, 3, 3), tmp_path / "__0_0.distcp")
+    with pytest.raises(CheckpointError, match="a part of a distributed checkpoint; give the folder"):
+        extract(tmp_path / "__0_0.distcp")
+    joblib.dump({"dw.weight": np.ones((8, 1, 3, 3))}, tmp_path / "net.joblib")
+    with pytest.raises(CheckpointError, match="is a file of joblib"):
+        extract(tmp_path / "net.joblib")
