@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -91,8 +92,9 @@ class _Worker:
     def run(self, target: str, start: int, count: int) -> _Answer:
         """Run a part of the work; after a fatal case the process is gone."""
         os.pwrite(self._status, b"%-20d" % _NONE, 0)
-        self._pipe(self._process.stdin).write(json.dumps([target, start, count]) + "\n")
-        self._pipe(self._process.stdin).flush()
+        with suppress(BrokenPipeError):  # that the process is dead is noticed below
+            self._pipe(self._process.stdin).write(json.dumps([target, start, count]) + "\n")
+            self._pipe(self._process.stdin).flush()
         self.parts += 1
         before, since = _NONE, time.monotonic()
         while not (line := self._line()):
@@ -110,7 +112,8 @@ class _Worker:
     def stop(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.wait()
+        with suppress(BrokenPipeError), self._process:  # which closes the pipes and waits
+            pass
         os.close(self._status)
         self._name.unlink()
 

@@ -47,12 +47,22 @@ def start_a_program(_folder, _random):
     os.system("true")
 
 
+class AsItIsError(CheckpointError):
+    """Does not make one line of bounded length of what it says."""
+
+    __str__ = Exception.__str__
+
+
 def say_too_much(_folder, _random):
-    raise CheckpointError("x" * 501)
+    raise AsItIsError("x" * 501)
 
 
 def say_two_lines(_folder, _random):
-    raise CheckpointError("one\ntwo")
+    raise AsItIsError("one\ntwo")
+
+
+def say_nothing(_folder, _random):
+    raise CheckpointError("")
 
 
 def fail(_folder, _random):
@@ -83,6 +93,7 @@ def read(_folder, _random):
         (start_a_program, "executed"),
         (say_too_much, "message"),
         (say_two_lines, "message"),
+        (say_nothing, "message"),
         (fail, "foreign"),
         (sleep, "slow"),
         (exhaust, "memory"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scalekeys.errors import OutputError
-from scalekeys.files import check_new_folder, clear_leftovers, new_file, new_files, new_folder
+from scalekeys.files import check_new_folder, clear_leftovers, locks, new_file, new_files, new_folder
 
 
 class Interruption(BaseException):
@@ -361,3 +361,15 @@ def test_a_name_of_the_greatest_length_can_be_written(tmp_path):
     with new_file(tmp_path / ("n" * 255)) as temporary:
         temporary.write_text("whole")
     assert names(tmp_path) == ["n" * 255]
+
+
+def test_where_the_system_has_no_locks_the_work_of_others_stays(tmp_path, monkeypatch):
+    def refuse(handle, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks, "flock", refuse)
+    with new_file(tmp_path / "a.txt") as first:
+        first.write_text("first")
+        with new_file(tmp_path / "b.txt") as second:
+            second.write_text("second")
+    assert (tmp_path / "a.txt").read_text() == "first"

@@ -17,7 +17,7 @@ from scalekeys.atlas import Reference, building, task
 from scalekeys.atlas.engines import InProcess, Lost
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout
-from scalekeys.atlas.schema import FILTERS
+from scalekeys.atlas.schema import FILTERS, SCHEMA_VERSION
 from scalekeys.errors import AtlasError, CheckpointError, OutputError
 
 BUILD = sk.atlas.build
@@ -342,10 +342,13 @@ def test_files_of_an_older_form_can_be_asked_beside_others(nets):
 def test_an_atlas_of_a_newer_form_is_left_alone(nets):
     BUILD(nets[:1], "atlas")
     settings = Path("atlas/atlas.json")
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"schema": 2}))
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"schema": SCHEMA_VERSION + 1}))
     before = tables(Path("atlas"))
     for act in (lambda: BUILD(nets, "atlas"), lambda: sk.atlas.open("atlas")):
-        with pytest.raises(AtlasError, match="atlas: is of form 2, and this scalekeys knows forms up to 1; update it"):
+        said = (
+            f"atlas: is of form {SCHEMA_VERSION + 1}, and this scalekeys knows forms up to {SCHEMA_VERSION}; update it"
+        )
+        with pytest.raises(AtlasError, match=said):
             act()
     assert sorted(tables(Path("atlas"))) == sorted(before)
 

@@ -139,7 +139,7 @@ def external(folder, location, **fields):
     ("location", "said"),
     [
         ("pipe", "is not a regular file"),
-        ("folder", "is not a regular file"),
+        ("folder", r"cannot be read \(it is a folder\)"),
         ("device", "is outside the model's folder and is not read"),
         ("circle", "cannot be read"),
         ("net\0data", "cannot be read, as no file is called so"),

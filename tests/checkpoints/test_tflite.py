@@ -201,7 +201,7 @@ def test_ordinary_convolutions_are_counted(tmp_path):
 
 
 def test_many_layers_of_the_same_bytes_do_not_fill_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("scalekeys.checkpoints.formats.tflite_model.tflite_file._MOST_VALUES", 100)
+    monkeypatch.setattr("scalekeys.checkpoints.formats.tflite_model.tflite_file.MOST_VALUES", 100)
     weights = [constant(f"w{place}", np.ones((1, 999, 1, 6), "f4"), buffer="same") for place in range(200)]
     tensors, _ = depthwise(*weights)
     operators = [Op("DEPTHWISE_CONV_2D", (0, 1 + place), (201,)) for place in range(200)]

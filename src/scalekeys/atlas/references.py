@@ -31,7 +31,7 @@ class Reference:
     source : str
         What it is called in the atlas: a path as it was given, or the name of a model on a hub.
     metadata : mapping of str to str
-        What else is known of it, by column. An empty value takes back what earlier runs were told.
+        What else is known of it, by column. An empty value removes the one that an earlier run was given.
     """
 
     source: str

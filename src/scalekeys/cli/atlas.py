@@ -51,8 +51,7 @@ def build(
 
     Writes OUTPUT/filters/ (one row a filter), networks.parquet and failures.parquet (one row a source), and
     left_out.parquet (what looks like a kernel and is not read). Sources that cannot be read become rows of
-    failures.parquet and stop nothing. Run again after any interruption: it does only what is
-    missing.
+    failures.parquet and stop nothing. Run again after any interruption: it does only what is missing.
     """
     from scalekeys.cli.atlas_tables import check_networks, print_summary
     from scalekeys.cli.console import working

@@ -3,31 +3,36 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
 
-def lock(handle: int) -> bool:
-    """Lock an open file or folder, and tell whether that was possible: it is not where somebody else has locked it."""
-    try:
-        flock(handle, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
+def lock(handle: int) -> None:
+    """Lock an open file or folder for as long as it is open, where the file system has locks."""
+    with suppress(OSError):
+        flock(handle, LOCK_EX)
 
 
 def is_locked(path: Path) -> bool | None:
-    """Tell whether somebody holds a lock on a file or folder; None where that cannot be told."""
+    """Tell whether somebody holds a lock on a file or folder; None where that cannot be told.
+
+    A shared lock is asked for, because network file systems refuse an exclusive one on what is open for reading.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:  # a link that leads nowhere
+        return False
     except OSError:
         return None
     try:
-        return not lock(handle)
+        flock(handle, LOCK_SH | LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return None
     finally:
         os.close(handle)
+    return False
 
 
 @contextmanager

@@ -140,10 +140,10 @@ def held_folder(path: Path, busy: ScaleKeysError) -> Iterator[None]:
     with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
         try:
-            lock = filelock.FileLock(path / ".lock", blocking=False).acquire()
+            held = filelock.FileLock(path / ".lock", blocking=False).acquire()
         except filelock.Timeout:
             raise busy from None
-    with lock:
+    with held:
         yield
 
 
@@ -269,10 +269,16 @@ def _alone_beside(path: Path) -> AbstractContextManager[None]:
 
 
 def _clear_dead(folder: Path) -> list[Path]:
-    """Remove the temporary files and folders of processes that have ended, and return those of others."""
+    """Remove the temporary files and folders of processes that have ended, and return those of others.
+
+    Where the file system does not tell whether a process is at work, everything stays.
+    """
     at_work = []
     for entry in folder.glob(f".*{_SUFFIX}"):
-        if is_locked(entry):
+        held = is_locked(entry)
+        if held is None:
+            continue
+        if held:
             at_work.append(entry)
         elif entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)

@@ -40,7 +40,9 @@ def extract(source: Source, *, weights: str | None = None) -> FilterBank:
     source : nn.Module, str, Path or dict
         A network; a file or folder of weights; ``"timm:NAME"``, ``"hf:ORG/NAME"`` (with ``@REVISION`` if wanted) or
         ``"builtin:NAME"``; or a state dict, plain or nested. A file is known by its content: what ``torch.save``
-        writes, safetensors, ONNX, and folders of the Hugging Face hub with their shards. A pickle is never executed.
+        writes (state dicts, checkpoints and whole modules, old and new), TorchScript, ``torch.export``, safetensors,
+        ONNX, TensorFlow Lite, Keras, plain pickles of arrays, archives of NumPy and of NeMo. Folders are those of the
+        Hugging Face hub with their shards, and of ``torch.distributed.checkpoint``. A pickle is never executed.
     weights : str, optional
         Which of several nested sets of weights to read, such as ``"params"``. By default averaged weights come before
         the others, and :attr:`FilterBank.notes` says what was taken.
@@ -49,6 +51,8 @@ def extract(source: Source, *, weights: str | None = None) -> FilterBank:
     -------
     FilterBank
         Float32 filters on the CPU (float64 where they are so), layer by layer from input to output.
+        :attr:`FilterBank.left_out` lists, with the reason, what has the shape of a kernel or is a convolution, and is
+        not read.
 
     Raises
     ------
@@ -59,10 +63,12 @@ def extract(source: Source, *, weights: str | None = None) -> FilterBank:
 
     Notes
     -----
-    In a module or an ONNX graph a layer is depthwise if it is a two-dimensional convolution with as many groups as
-    input channels, more than one, and with more than one pixel. Where there are weights only, the shape decides:
-    (C, 1, rows, cols) with C > 1; stride and dilation are then None. Exporters to ONNX fold a batch norm into the
-    convolution before it: such filters carry its factor, which may be negative, channel by channel.
+    In a module, in a graph of ONNX or TensorFlow Lite, and where a Keras file has the configuration of its model, a
+    layer is depthwise if it is a two-dimensional convolution with as many groups as input channels, more than one, and
+    with more than one pixel. Where there are weights only, names and shapes decide: (C, 1, rows, cols) with C > 1, or
+    (rows * cols, C) of a sparse convolution; stride and dilation are then None. Weights that are quantised, or that a
+    module computes from several tensors, are read as the numbers that they stand for. Exporters of graphs fold a batch
+    norm into the convolution before it: such filters carry its factor, which may be negative, channel by channel.
 
     Modules, graphs and ``.pth`` files keep the order of the network. A safetensors file and the index of a sharded
     folder do not: their layers are put in the likely order by their names, stems first, numbers upwards, heads last.

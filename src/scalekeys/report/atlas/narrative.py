@@ -49,7 +49,8 @@ def strides(summary: AtlasSummary) -> str:
     known = sum(row["filters"] for row in rows if row["name"] != "unknown")
     if not known:
         return (
-            "The stride is not known of any filter: files hold weights only. Networks by name and ONNX files tell it."
+            "The stride is not known of any filter: files hold weights only. Networks by name tell it, and files that "
+            "hold a graph, such as those of ONNX."
         )
     if known < filters:
         return f"The stride is known of {percent(known / filters)} of the filters; files hold weights only."
@@ -57,7 +58,7 @@ def strides(summary: AtlasSummary) -> str:
 
 
 def correlations(summary: AtlasSummary) -> list[str]:
-    """Say what goes with what, what that can mean, and which columns are not looked at."""
+    """Say how statistics are correlated with metadata, what that can mean, and which columns are not looked at."""
     return [*_correlated(summary), *_left_out(summary)]
 
 

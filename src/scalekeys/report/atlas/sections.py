@@ -75,7 +75,7 @@ def correlations(summary: AtlasSummary) -> Section:
         columns=columns,
         words=STATISTICS,
     )
-    return Section("metadata", "What goes with what", body, short="Metadata")
+    return Section("metadata", "Correlations with metadata", body, short="Metadata")
 
 
 def failures(summary: AtlasSummary) -> Section:
