@@ -363,3 +363,12 @@ def test_where_the_system_has_no_locks_the_work_of_others_stays(tmp_path, monkey
         with new_file(tmp_path / "b.txt") as second:
             second.write_text("second")
     assert (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_files_and_folders_are_written_inside_a_folder_that_is_being_written(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        with new_file(folder / "a.txt") as file:
+            file.write_text("a")
+        with new_folder(folder / "inner") as inner, new_file(inner / "b.txt") as file:
+            file.write_text("b")
+    assert names(tmp_path) == ["out", "out/a.txt", "out/inner", "out/inner/b.txt"]
