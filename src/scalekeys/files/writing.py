@@ -274,7 +274,7 @@ def _make_temporary(path: Path, *, folder: bool) -> tuple[Path, int]:
 
 
 def _order_in(folder: Path) -> AbstractContextManager[None]:
-    """Wait for other processes in such a block; into a temporary folder, which is locked already, nobody else writes."""
+    """Wait for other processes in such a block; a temporary folder is locked already, and has one writer."""
     return nullcontext() if folder.name.endswith(_SUFFIX) else alone_in(folder)
 
 
