@@ -373,3 +373,18 @@ def test_where_the_system_has_no_locks_the_work_of_others_stays(tmp_path, monkey
         with new_file(tmp_path / "b.txt") as second:
             second.write_text("second")
     assert (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_files_and_folders_are_written_inside_a_folder_that_is_being_written(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        with new_file(folder / "a.txt") as file:
+            file.write_text("a")
+        with new_folder(folder / "inner") as inner, new_file(inner / "b.txt") as file:
+            file.write_text("b")
+    assert names(tmp_path) == ["out", "out/a.txt", "out/inner", "out/inner/b.txt"]
+
+
+@pytest.mark.parametrize("make", [new_file, new_files, new_folder])
+def test_a_name_that_is_not_utf8_is_refused(tmp_path, make):
+    with pytest.raises(OutputError, match="is a name that is not UTF-8"), make(tmp_path / os.fsdecode(b"caf\xe9")):
+        pytest.fail("the block ran")

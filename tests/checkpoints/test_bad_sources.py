@@ -249,3 +249,9 @@ def test_a_safetensors_file_whose_name_is_no_text(net, tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.safetensors")
     path.write_bytes(save(net.state_dict()))
     refused(path, r"caf\\udce9\.safetensors: has a name that is not UTF-8, as safetensors wants it; rename it")
+
+
+def test_a_network_in_a_file_whose_name_is_no_text_has_a_printable_name(net, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.pth")
+    torch.save(net.state_dict(), path)
+    assert extract(path).model == r"caf\udce9"

@@ -15,7 +15,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating, what_it_holds
-from scalekeys.errors import CheckpointError, listed
+from scalekeys.errors import CheckpointError, listed, printable
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
 
@@ -117,7 +117,8 @@ class Checkpoint:
         CheckpointError
             If there are none, or their values are not floating-point numbers, missing or damaged.
         """
-        return FilterBank(tuple(self.stream()), model=self.model, notes=self.notes, left_out=self.left_out)
+        layers, model = tuple(self.stream()), printable(self.model)  # as a file may have a name that is no text
+        return FilterBank(layers, model=model, notes=self.notes, left_out=self.left_out)
 
     def stream(self) -> Iterator[LayerFilters]:
         """Load the depthwise filters layer by layer, for networks that need not be in memory as a whole.

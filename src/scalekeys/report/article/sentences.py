@@ -310,7 +310,7 @@ def _missed(material: Material, missed: Sequence[Comparison]) -> str:
         f"{number(one.computed, 4)}"
         for one in missed
     ]
-    why = [reason for one in missed if (reason := _reason(material, one))]
+    why = dict.fromkeys(reason for one in missed if (reason := _reason(material, one)))
     reasons = "".join(f" {reason}." for reason in why)
     return f"Not reached: {'; '.join(named)}.{reasons} "
 
@@ -318,7 +318,7 @@ def _missed(material: Material, missed: Sequence[Comparison]) -> str:
 def _reason(material: Material, one: Comparison) -> str:
     """Title of the disagreement that explains a value that is not reached; empty if there is none."""
     norm = one.table.split(", ")[-1]
-    titles = [c.title for c in material.conventions if c.filter == one.filter and norm in c.title.split()]
+    titles = [c.title for c in material.conventions if c.filter == one.filter and c.title.startswith(f"The {norm} ")]
     return titles[0] if titles else ""
 
 
