@@ -42,11 +42,7 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_file(path, force=force)
     with _staging(path, folder=False) as temporary:
         yield temporary
-<<<<<<< HEAD
-        with writing_to(path), _alone_beside(path):
-=======
         with writing_to(path), _order_in(path.parent):
->>>>>>> w-r1
             check_new_file(path, force=force)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
@@ -78,11 +74,7 @@ def new_files(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_file(path, force=force)
     with _staging(path, folder=True) as folder:
         yield folder / path.name
-<<<<<<< HEAD
-        with writing_to(path), _alone_beside(path):
-=======
         with writing_to(path), _order_in(path.parent):
->>>>>>> w-r1
             moves = [(file, path.parent / file.name) for file in sorted(folder.iterdir())]
             for _, target in moves:
                 check_new_file(target, force=force)
@@ -116,11 +108,7 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_new_folder(path, force=force)
     with _staging(path, folder=True) as temporary:
         yield temporary
-<<<<<<< HEAD
-        with writing_to(path), _alone_beside(path):
-=======
         with writing_to(path), _order_in(path.parent):
->>>>>>> w-r1
             check_new_folder(path, force=force)
             temporary.chmod(0o777 & ~_umask())
             if path.exists():
@@ -215,11 +203,7 @@ def clear_leftovers(path: Path) -> None:
     >>> list(target.parent.iterdir())
     []
     """
-<<<<<<< HEAD
-    with _alone_beside(Path(path)):
-=======
     with _order_in(Path(path).parent):
->>>>>>> w-r1
         _clear_dead(Path(path).parent)
 
 
@@ -275,11 +259,7 @@ def _make_temporary(path: Path, *, folder: bool) -> tuple[Path, int]:
     What is moved to its place in several steps is written by one process at a time.
     """
     prefix = f".{path.name[:_PART]}."
-<<<<<<< HEAD
-    with _alone_beside(path):
-=======
     with _order_in(path.parent):
->>>>>>> w-r1
         at_work = _clear_dead(path.parent)
         if folder and any(entry.name.startswith(prefix) for entry in at_work):
             raise OutputError(f"{path}: is being written by another process; wait until it is done, or name another")
@@ -293,15 +273,9 @@ def _make_temporary(path: Path, *, folder: bool) -> tuple[Path, int]:
     return temporary, handle
 
 
-<<<<<<< HEAD
-def _alone_beside(path: Path) -> AbstractContextManager[None]:
-    """Keep others away from the folder of a path; a temporary folder is one process's own, and locked already."""
-    return nullcontext() if path.parent.name.endswith(_SUFFIX) else alone_in(path.parent)
-=======
 def _order_in(folder: Path) -> AbstractContextManager[None]:
     """Wait for other processes in such a block; a temporary folder is locked already, and has one writer."""
     return nullcontext() if folder.name.endswith(_SUFFIX) else alone_in(folder)
->>>>>>> w-r1
 
 
 def _clear_dead(folder: Path) -> list[Path]:
