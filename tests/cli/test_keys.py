@@ -218,7 +218,7 @@ def test_help_shows_an_example_and_loads_no_network_library(tmp_path):
     assert loaded.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize(("size", "filters"), [("7x7", 1544), ("5x5", 744)])
+@pytest.mark.parametrize(("size", "filters"), [("7x7", 1544 - 80), ("5x5", 744 - 39)])  # less the dead ones
 def test_a_real_network_has_keys(shared, tmp_path, size, filters):
     file = shared / "weights" / "mcunet-320kb-1mb_imagenet.pth"
     result = run("keys", file, "--sizes", size, "--no-curve", "--json", "-o", "out", cwd=tmp_path)

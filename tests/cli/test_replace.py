@@ -119,7 +119,8 @@ def test_noise_is_a_control_with_a_seed(folder, call):
     [
         (["missing.pth", "-o", "new.pth"], "missing.pth: no such file or folder"),
         (["net.pth", "-o", "net.pth", "--force"], "net.pth: is the source itself, which is never changed"),
-        (["net.pth", "-o", "net.safetensors"], "net.safetensors: exists already; give --force to replace it"),
+        (["net.pth", "-o", "net.safetensors"], "net.safetensors: is a name for safetensors files, and the copy has"),
+        (["net.pth", "-o", "taken.pth"], "taken.pth: exists already; give --force to replace it"),
         (["net.pth", "-o", "new.pth", "--model", "jet9"], "no model is called 'jet9'; use keys, noise, "),
         (
             ["net.pth", "-o", "new.pth", "--model", "method:C"],
@@ -132,6 +133,7 @@ def test_noise_is_a_control_with_a_seed(folder, call):
     ],
 )
 def test_a_fault_of_the_input_is_one_line(folder, call, arguments, message):
+    (folder / "taken.pth").write_bytes(b"")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     said, text = call(*arguments)
     assert text == ""
