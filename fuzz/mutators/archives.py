@@ -6,6 +6,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from random import Random
 
 from fuzz.mutators import pickles, raw
@@ -22,6 +23,7 @@ _NAMES = (
     "",
 )
 _BOMB = 1 << 26
+_LARGEST = 1 << 20  # bytes of a member of a sound sample
 
 
 def zip_members(content: bytes, random: Random) -> bytes:
@@ -60,6 +62,8 @@ def tar_members(content: bytes, random: Random) -> bytes:
 
 def _members(content: bytes) -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(info.file_size > _LARGEST for info in archive.infolist()):
+            raise ValueError("it is a bomb already")
         return [(info.filename, archive.read(info)) for info in archive.infolist()]
 
 
@@ -102,11 +106,15 @@ def _inner(name: str, data: bytes, random: Random) -> bytes:
     return pickles.opcodes(data, random) if name.endswith(".pkl") else raw.any_change(data, random)
 
 
+@cache
+def _packed_zeros() -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(bytes(_BOMB)) + packer.flush()
+
+
 def bomb(content: bytes, random: Random) -> bytes:
     """Put a member of zeros into a zip archive that says less, or more, of its size than is true."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    zeros = packer.compress(bytes(_BOMB)) + packer.flush()
-    members = _members(content)
+    zeros, members = _packed_zeros(), _members(content)
     place = random.randrange(len(members))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
