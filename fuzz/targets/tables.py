@@ -83,7 +83,8 @@ def _snapshots() -> Sequence[Files]:
     with tempfile.TemporaryDirectory() as folder:
         states = {"network": {"w": torch.ones(3)}, "optimizer": {"state": {0: torch.zeros(2)}, "param_groups": [1]}}
         recipe = read_recipe(_RECIPES / "cifar_convnext_free.yaml")
-        write_snapshot(Snapshot(recipe, [{"epoch": 1.0, "loss": 0.5}], states), {"w": torch.ones(3)}, Path(folder))
+        row = dict.fromkeys(("epoch", "train_loss", "seconds", "images_per_second"), 1.0)
+        write_snapshot(Snapshot(recipe, [row], states), {"w": torch.ones(3)}, Path(folder))
         return [{path.name: path.read_bytes() for path in Path(folder).iterdir()}]
 
 

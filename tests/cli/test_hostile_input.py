@@ -121,13 +121,14 @@ def test_a_recipe_of_any_origin_is_one_sentence(tmp_path, text, part):
     assert_one_sentence(run("train", "recipe.yaml", cwd=tmp_path), part)
 
 
-def test_files_and_folders_whose_names_are_no_text_are_read_and_written(tmp_path):
+def test_files_whose_names_are_no_text_are_read_and_outputs_of_such_names_refused(tmp_path):
     torch.save({"dw.weight": torch.rand(8, 1, 3, 3)}, tmp_path / "net.pth")
     (tmp_path / "net.pth").rename(tmp_path / os.fsdecode(b"caf\xe9.pth"))
-    result = run("analyze", b"caf\xe9.pth", "-o", b"out\xff", cwd=tmp_path, **SAFE)
+    result = run("analyze", b"caf\xe9.pth", "-o", "out", cwd=tmp_path, **SAFE)
     assert (result.returncode, result.stderr) == (0, "")
-    with (tmp_path / os.fsdecode(b"out\xff") / "filters.parquet").open("rb") as file:
-        table = pq.read_table(file)
+    table = pq.read_table(tmp_path / "out" / "filters.parquet")
     assert set(table["model"].to_pylist()) == {"caf\\udce9"}
+    refused = run("analyze", b"caf\xe9.pth", "-o", b"out\xff", cwd=tmp_path, **SAFE)
+    assert_one_sentence(refused, "name another output")
     refused = run("atlas", "build", b"caf\xe9.pth", "-o", b"atlas\xff", "--workers", 0, cwd=tmp_path, **SAFE)
     assert_one_sentence(refused, "the name of an atlas must be text in UTF-8")
