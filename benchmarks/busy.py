@@ -51,7 +51,7 @@ def jobs(source: str, folder: Path) -> dict[str, list[str]]:
     for number in range(_CHECKPOINTS):
         command = [sys.executable, "-c", _MAKE_CHECKPOINT, str(nets / f"{number}.pt"), str(number)]
         subprocess.run(command, check=True)
-    build = [*SCALEKEYS, "atlas", "build", str(nets), "-o", "{out}"]
+    build = [*SCALEKEYS, "atlas", "build", str(nets / "*.pt"), "-o", "{out}"]
     return {
         "analyze": [*SCALEKEYS, "analyze", source, "-o", "{out}"],
         "keys": [*SCALEKEYS, "keys", source, "-o", "{out}"],
