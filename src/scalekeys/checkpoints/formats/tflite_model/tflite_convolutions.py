@@ -68,8 +68,7 @@ def convolutions(graphs: Sequence[Subgraph]) -> Iterator[Convolution]:
                     yield _other(graph, operator)
                 continue
             number = operator.inputs[1] if len(operator.inputs) > 1 else -1
-            identity = _identity(graph, number)
-            if number < 0 or number in used or identity in shared:
+            if number < 0 or number in used or (identity := _identity(graph, number)) in shared:
                 continue
             used.add(number)
             own.add(identity)
