@@ -25,7 +25,7 @@ def same(one, other):
     assert type(one) is type(other)
     assert list(one.family) == list(other.family)
     for layer, expected in zip(one.kernels(), other.kernels(), strict=True):
-        assert torch.equal(layer.filters, expected.filters)
+        assert torch.equal(layer.kernels, expected.kernels)
 
 
 @pytest.mark.parametrize("model", ["ideal8", "second-order", "jet1", "dx"])
@@ -76,7 +76,7 @@ def test_noise(bank):
     modelled = sk.model_filters(bank, "noise", seed=3)
     for layer, noise, original in zip(modelled.kernels(), sk.noise_like(bank, seed=3), bank, strict=True):
         assert layer.name == original.name
-        assert torch.equal(layer.filters, noise.filters)
+        assert torch.equal(layer.kernels, noise.kernels)
     assert modelled.kernels().model == bank.model
 
 
@@ -106,7 +106,7 @@ def test_every_model_can_replace(bank, model):
     assert isinstance(modelled, Modelled)
     chosen = sk.replacement(modelled, layers=["*.dw"], keep=["stem*"])
     assert chosen.replaced.tolist() == [False] * 12 + [True] * 24
-    assert torch.equal(chosen.filters.layers[0].filters, bank.layers[0].filters)
+    assert torch.equal(chosen.filters.layers[0].kernels, bank.layers[0].kernels)
 
 
 def test_noise_explains_nothing(bank):
@@ -114,7 +114,7 @@ def test_noise_explains_nothing(bank):
     assert set(modelled.numbers.tolist()) == {2}
     expected = torch.cat(
         [
-            1 - (layer.filters - noise.filters).square().sum((-2, -1)) / _energy(layer.filters)
+            1 - (layer.kernels - noise.kernels).square().sum((-2, -1)) / _energy(layer.kernels)
             for layer, noise in zip(bank, modelled.kernels(), strict=True)
         ]
     )

@@ -68,7 +68,7 @@ def test_the_noise_of_the_layers_one_by_one_is_that_of_the_bank():
     generator = torch.Generator().manual_seed(3)
     for layer, whole in zip(bank, noise_like(bank, seed=3), strict=True):
         (alone,) = noise_like(FilterBank((layer,)), seed=generator)
-        assert torch.equal(alone.filters, whole.filters)
+        assert torch.equal(alone.kernels, whole.kernels)
 
 
 def test_strange_filters_get_a_status_and_stop_nothing():

@@ -33,8 +33,8 @@ def _assert_filters_of(bank: FilterBank, net: nn.Module, *, graph: bool, dtype: 
     for layer, (shape, stride, dilation) in zip(bank.layers, DEPTHWISE.values(), strict=True):
         weight = net.get_submodule(layer.name).weight.detach()
         expected = weight if dtype is None else weight.to(dtype)
-        assert layer.filters.shape == shape
-        assert layer.filters.dtype == (torch.float64 if expected.dtype == torch.float64 else torch.float32)
-        assert torch.equal(layer.filters, expected[:, 0].to(layer.filters.dtype))
-        assert not layer.filters.requires_grad
+        assert layer.kernels.shape == shape
+        assert layer.kernels.dtype == (torch.float64 if expected.dtype == torch.float64 else torch.float32)
+        assert torch.equal(layer.kernels, expected[:, 0].to(layer.kernels.dtype))
+        assert not layer.kernels.requires_grad
         assert (layer.stride, layer.dilation) == ((stride, dilation) if graph else (None, None))

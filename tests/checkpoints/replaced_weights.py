@@ -17,7 +17,7 @@ def replaced_state(state: Mapping[str, Tensor], chosen: Replacement) -> dict[str
         mine = chosen.replaced[start : start + len(layer)]
         start += len(layer)
         weight = expected[f"{layer.name}.weight"]
-        weight[mine, 0] = layer.filters[mine].to(weight.dtype)
+        weight[mine, 0] = layer.kernels[mine].to(weight.dtype)
     return expected
 
 

@@ -12,8 +12,8 @@ def test_the_published_filters():
     bank = extract("builtin:master-keys")
     (layer,) = bank.layers
     assert (bank.model, layer.name, layer.stride, bank.notes) == ("builtin:master-keys", "master_keys", None, ())
-    assert layer.filters.dtype == torch.float64
-    assert torch.equal(layer.filters, master_keys())
+    assert layer.kernels.dtype == torch.float64
+    assert torch.equal(layer.kernels, master_keys())
 
 
 def test_the_network_trained_here():

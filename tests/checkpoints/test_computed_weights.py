@@ -62,7 +62,7 @@ def test_a_module_is_read_as_it_will_be_used_and_nothing_changes(stale):
     assert stale[1].training
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[key]) for key, value in stale.state_dict().items())
-    assert torch.equal(bank.layers[0].filters, used(stale))
+    assert torch.equal(bank.layers[0].kernels, used(stale))
 
 
 def test_a_state_dict_holds_all_that_is_needed(stale):
@@ -70,7 +70,7 @@ def test_a_state_dict_holds_all_that_is_needed(stale):
     bank = extract({f"module.{key}": value for key, value in state.items()})
     assert [layer.name for layer in bank.layers] == ["1"]
     assert bank.left_out == ()
-    torch.testing.assert_close(bank.layers[0].filters, used(stale))
+    torch.testing.assert_close(bank.layers[0].kernels, used(stale))
     main = next(key for key, value in state.items() if value.shape == (8, 1, 3, 3))
     part = next(key for key in state if key.startswith("1.") and key not in (main, "1.bias"))
     with pytest.raises(CheckpointError, match="it is a part of a computed weight; give the module itself"):
@@ -79,7 +79,7 @@ def test_a_state_dict_holds_all_that_is_needed(stale):
 
 def test_a_pruned_direction_is_computed_in_the_order_of_the_hooks():
     layer = pruned_direction(nn.Conv2d(4, 4, 3, groups=4))
-    filters = extract(nn.Sequential(layer)).layers[0].filters
+    filters = extract(nn.Sequential(layer)).layers[0].kernels
     assert (filters == 0).sum() == filters.numel() // 2
 
 
@@ -89,7 +89,7 @@ def test_spectral_norms_of_others_are_computed():
     state = {"dw.module.weight_bar": weight, "dw.module.weight_u": u[:, 0], "dw.module.weight_v": v[0]}
     (layer,) = extract(state).layers
     assert layer.name == "dw"
-    torch.testing.assert_close(torch.linalg.matrix_norm(layer.filters.flatten(1), 2), torch.tensor(1.0))
+    torch.testing.assert_close(torch.linalg.matrix_norm(layer.kernels.flatten(1), 2), torch.tensor(1.0))
 
 
 def test_a_computed_weight_is_not_replaced_in_its_parts(tmp_path):

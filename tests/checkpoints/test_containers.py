@@ -33,7 +33,7 @@ def test_torchscript_is_read_by_the_names_of_its_modules(make, net, tmp_path, as
 @pytest.mark.filterwarnings("ignore")
 def test_weights_that_freezing_has_made_constants_are_not_lost(net, tmp_path):
     torch.jit.freeze(torch.jit.script(net.eval())).save(tmp_path / "frozen.pt")
-    found = {tuple(layer.filters.shape) for layer in extract(tmp_path / "frozen.pt")}
+    found = {tuple(layer.kernels.shape) for layer in extract(tmp_path / "frozen.pt")}
     assert found == {(8, 7, 7), (16, 3, 3), (16, 1, 5)}
 
 
@@ -64,7 +64,7 @@ def test_arrays_of_numpy(save, net, tmp_path, assert_filters_of):
 def test_arrays_in_other_orders_are_read_alike(tmp_path):
     values = WEIGHT.numpy()
     np.savez(tmp_path / "net.npz", plain=values, turned=np.asfortranarray(values), big=values.astype(">f4"))
-    assert all(torch.equal(layer.filters, WEIGHT[:, 0]) for layer in extract(tmp_path / "net.npz"))
+    assert all(torch.equal(layer.kernels, WEIGHT[:, 0]) for layer in extract(tmp_path / "net.npz"))
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -143,7 +143,7 @@ def shards(folder, offsets):
 
 def test_parts_of_safetensors_are_one_network(tmp_path):
     folder = shards(tmp_path / "hf", (0, 2))
-    assert torch.equal(extract(folder).layers[0].filters, WEIGHT[:, 0])
+    assert torch.equal(extract(folder).layers[0].kernels, WEIGHT[:, 0])
     (note,) = extract(folder / "shard-00001-model-00001-of-00001.safetensors").notes
     assert "is a part of a checkpoint of several processes" in note
 

@@ -24,7 +24,7 @@ def under(prefix, value):
 
 def value_of(bank):
     assert len(bank.layers) == 2
-    return float(bank.layers[0].filters[0, 0, 0])
+    return float(bank.layers[0].kernels[0, 0, 0])
 
 
 PAIRS = [

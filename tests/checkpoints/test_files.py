@@ -48,8 +48,8 @@ def test_eight_bit_floats_are_widened(container, dtype, tmp_path):
     weight = torch.linspace(-2, 2, 36).reshape(4, 1, 3, 3).to(dtype)
     save({"dw.weight": weight}, tmp_path / f"net{suffix}")
     (layer,) = extract(tmp_path / f"net{suffix}").layers
-    assert layer.filters.dtype == torch.float32
-    assert torch.equal(layer.filters, weight[:, 0].to(torch.float32))
+    assert layer.kernels.dtype == torch.float32
+    assert torch.equal(layer.kernels, weight[:, 0].to(torch.float32))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".onnx", ".bin", ".weights", ""])
@@ -86,7 +86,7 @@ def test_reading_leaves_the_file_alone(net, saver, tmp_path):
     save(net.state_dict(), path)
     before = path.read_bytes()
     for layer in extract(path).layers:
-        layer.filters.zero_()
+        layer.kernels.zero_()
     assert path.read_bytes() == before
 
 
@@ -139,7 +139,7 @@ def test_values_that_are_not_finite_come_through(saver, tmp_path):
     weight[1], weight[2] = torch.nan, torch.inf
     save({"dw.weight": weight}, tmp_path / f"net{suffix}")
     (layer,) = extract(tmp_path / f"net{suffix}").layers
-    assert torch.equal(layer.filters.isfinite().all((-2, -1)), torch.tensor([True, False, False, True]))
+    assert torch.equal(layer.kernels.isfinite().all((-2, -1)), torch.tensor([True, False, False, True]))
 
 
 def test_each_layer_leads_back_to_its_tensor(net, saver, tmp_path):

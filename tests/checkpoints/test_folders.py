@@ -32,7 +32,7 @@ def test_a_folder_that_transformers_has_written(convnext, shards, tmp_path):
     assert [layer.name for layer in bank.layers] == [layer.name for layer in expected.layers]
     assert len(bank.layers) == 15
     for layer, other in zip(bank.layers, expected.layers, strict=True):
-        assert torch.equal(layer.filters, other.filters)
+        assert torch.equal(layer.kernels, other.kernels)
 
 
 def write_shards(state, folder, *, suffix=".safetensors", groups=None):
@@ -192,5 +192,5 @@ def test_a_choice_reaches_the_file_inside(tmp_path):
         name: {"dw.weight": torch.full((4, 1, 3, 3), value)} for name, value in (("params", 1.0), ("params_ema", 2.0))
     }
     torch.save(sets, tmp_path / "net.pth")
-    assert extract(tmp_path, weights="params").layers[0].filters.mean() == 1
-    assert extract(tmp_path).layers[0].filters.mean() == 2
+    assert extract(tmp_path, weights="params").layers[0].kernels.mean() == 1
+    assert extract(tmp_path).layers[0].kernels.mean() == 2

@@ -70,7 +70,7 @@ def files(network):
 def assert_same(bank, expected):
     assert [layer.name for layer in bank.layers] == [layer.name for layer in expected.layers]
     for layer, other in zip(bank.layers, expected.layers, strict=True):
-        assert torch.equal(layer.filters, other.filters)
+        assert torch.equal(layer.kernels, other.kernels)
 
 
 def test_timm_reads_its_cache(cache, files, network):

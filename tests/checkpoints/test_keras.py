@@ -111,8 +111,8 @@ def test_every_layout(layout, tmp_path):
     make, names, stride = LAYOUTS[layout]
     bank = extract(make(tmp_path))
     assert tuple(layer.name for layer in bank.layers) == names
-    assert torch.equal(bank.layers[0].filters, filters_of(SINGLE))
-    assert torch.equal(bank.layers[1].filters, filters_of(DOUBLE))
+    assert torch.equal(bank.layers[0].kernels, filters_of(SINGLE))
+    assert torch.equal(bank.layers[1].kernels, filters_of(DOUBLE))
     assert [layer.stride for layer in bank.layers] == [stride, stride and 1]
     assert [layer.dilation for layer in bank.layers] == [stride and 1, stride and 3]
     assert bank.left_out == ()
@@ -132,10 +132,10 @@ def test_types_of_numbers(tmp_path):
         },
     )
     bank = extract(path)
-    assert [layer.filters.dtype for layer in bank.layers] == [torch.float32, torch.float64, torch.float32]
-    assert torch.equal(bank.layers[0].filters, filters_of(half).float())
-    assert torch.equal(bank.layers[1].filters, filters_of(wide.astype("f8")))
-    assert torch.equal(bank.layers[2].filters, brain.float()[:, :, :, 0].permute(2, 0, 1))
+    assert [layer.kernels.dtype for layer in bank.layers] == [torch.float32, torch.float64, torch.float32]
+    assert torch.equal(bank.layers[0].kernels, filters_of(half).float())
+    assert torch.equal(bank.layers[1].kernels, filters_of(wide.astype("f8")))
+    assert torch.equal(bank.layers[2].kernels, brain.float()[:, :, :, 0].permute(2, 0, 1))
     assert [entry.reason for entry in bank.left_out] == ["its weight holds int8"]
 
 

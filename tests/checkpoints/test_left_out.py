@@ -25,7 +25,7 @@ SAME = torch.ones(8, 1, 3, 3)
 
 
 def read_of(state):
-    return {layer.name: layer.filters for layer in extract(state).layers}
+    return {layer.name: layer.kernels for layer in extract(state).layers}
 
 
 def left_out_of(state):

@@ -21,11 +21,11 @@ def test_other_types(net, dtype, assert_filters_of):
 
 def test_the_bank_is_a_copy(net):
     bank = extract(net)
-    kept = bank.layers[0].filters.clone()
+    kept = bank.layers[0].kernels.clone()
     with torch.no_grad():
         net.blocks[0].weight.zero_()
-    assert torch.equal(bank.layers[0].filters, kept)
-    bank.layers[1].filters.zero_()
+    assert torch.equal(bank.layers[0].kernels, kept)
+    bank.layers[1].kernels.zero_()
     assert net.blocks[1].weight.abs().sum() > 0
 
 
@@ -56,7 +56,7 @@ def test_subclasses_count():
 
 def test_a_single_layer():
     (layer,) = extract(nn.Conv2d(4, 8, (2, 4), groups=4)).layers
-    assert (layer.name, layer.filters.shape) == ("weight", (8, 2, 4))
+    assert (layer.name, layer.kernels.shape) == ("weight", (8, 2, 4))
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_computed_weights_are_read_as_they_are_used(net):
     with torch.no_grad():
         layer.parametrizations.weight.original0.mul_(3)
     bank = extract(net)
-    assert torch.equal(bank.layers[0].filters, layer.weight[:, 0].detach())
-    assert not bank.layers[0].filters.requires_grad
+    assert torch.equal(bank.layers[0].kernels, layer.weight[:, 0].detach())
+    assert not bank.layers[0].kernels.requires_grad
 
 
 def test_pruned_weights_are_read_as_they_are_used(net):
     from torch.nn.utils import prune
 
     prune.l1_unstructured(net.blocks[0], "weight", amount=0.5)
-    filters = extract(net).layers[0].filters
+    filters = extract(net).layers[0].kernels
     assert (filters == 0).sum() == filters.numel() // 2
 
 

@@ -21,7 +21,7 @@ def network(value, prefix=""):
 
 def value_of(bank):
     (layer,) = bank.layers
-    return float(layer.filters[0, 0, 0])
+    return float(layer.kernels[0, 0, 0])
 
 
 @pytest.mark.parametrize(

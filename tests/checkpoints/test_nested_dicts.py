@@ -17,7 +17,7 @@ def weights(value):
 
 
 def value_of(bank):
-    return float(bank.layers[0].filters[0, 0, 0])
+    return float(bank.layers[0].kernels[0, 0, 0])
 
 
 MOMENTS = {"state": {"dw": {"exp_avg.weight": torch.ones(4, 1, 3, 3)}}, "param_groups": [{"lr": 0.1}]}
@@ -166,7 +166,7 @@ def test_shapes_that_are_not_depthwise(shape):
 @pytest.mark.parametrize("shape", [(4, 1, 1, 5), (4, 1, 5, 1), (2, 1, 2, 2), (6, 1, 4, 6)])
 def test_shapes_that_are(shape):
     (layer,) = extract({"conv.weight": torch.ones(shape)}).layers
-    assert layer.filters.shape == (shape[0], *shape[2:])
+    assert layer.kernels.shape == (shape[0], *shape[2:])
 
 
 def test_parts_that_are_not_enough_are_left_out_and_said_so():
@@ -207,7 +207,7 @@ def test_what_is_read_was_planted_and_is_averaged_if_anything_known_is(tree):
         return
     opened = open_source(tree)
     bank = opened.bank()
-    read = {layer.name: float(layer.filters[0, 0, 0]) for layer in bank.layers}
+    read = {layer.name: float(layer.kernels[0, 0, 0]) for layer in bank.layers}
     for name, value in read.items():
         path = (*opened.entry, *name.split(".")[:-1])
         assert expected[path] == value

@@ -41,9 +41,9 @@ def test_an_export_is_read_like_its_module(exported):
         if layer.name == "blocks.1" and not any(
             node.op_type == "BatchNormalization" for node in onnx.load(path).graph.node
         ):
-            torch.testing.assert_close(unscaled(layer.filters), unscaled(other.filters))
+            torch.testing.assert_close(unscaled(layer.kernels), unscaled(other.kernels))
         else:
-            assert torch.equal(layer.filters, other.filters)
+            assert torch.equal(layer.kernels, other.kernels)
 
 
 def as_external(path, folder, size_threshold=0):
@@ -59,7 +59,7 @@ def test_values_in_another_file(exported, tmp_path):
     split = as_external(path, tmp_path)
     assert b"".join(t.raw_data for t in onnx.load(split, load_external_data=False).graph.initializer) == b""
     for layer, other in zip(extract(split).layers, extract(path).layers, strict=True):
-        assert torch.equal(layer.filters, other.filters)
+        assert torch.equal(layer.kernels, other.kernels)
 
 
 def test_only_the_depthwise_values_of_another_file_are_read(exported, tmp_path):
@@ -74,7 +74,7 @@ def test_only_the_depthwise_values_of_another_file_are_read(exported, tmp_path):
             content[start : start + length] = whole[start : start + length]
     (tmp_path / "net.data").write_bytes(content)
     for layer, other in zip(extract(split).layers, extract(path).layers, strict=True):
-        assert torch.equal(layer.filters, other.filters)
+        assert torch.equal(layer.kernels, other.kernels)
 
 
 def test_attributes(tmp_path):
@@ -82,7 +82,7 @@ def test_attributes(tmp_path):
     bank = extract(save(model, tmp_path))
     (layer,) = bank.layers
     assert (layer.name, layer.stride, layer.dilation) == ("dw", 2, 3)
-    assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(WEIGHT[:, 0]))
     assert bank.notes == ("layer 'dw' has dilation 3x1; the larger is recorded",)
 
 
@@ -120,8 +120,8 @@ def test_types(dtype, external, tmp_path):
     tensor = helper.make_tensor("dw.weight", dtype, WEIGHT.shape, raw, raw=True)
     path = save(convolution(None, stored=[tensor]), tmp_path)
     (layer,) = extract(as_external(path, tmp_path) if external else path).layers
-    assert layer.filters.dtype == (torch.float64 if rounded == torch.float64 else torch.float32)
-    assert torch.equal(layer.filters, values[:, 0].to(layer.filters.dtype))
+    assert layer.kernels.dtype == (torch.float64 if rounded == torch.float64 else torch.float32)
+    assert torch.equal(layer.kernels, values[:, 0].to(layer.kernels.dtype))
 
 
 def constant(name):
@@ -138,7 +138,7 @@ def constant(name):
 )
 def test_weights_that_are_handed_on(extra, tmp_path):
     (layer,) = extract(save(convolution(None, name="w", stored=[], extra=extra), tmp_path)).layers
-    assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(WEIGHT[:, 0]))
 
 
 def test_weights_that_are_known_only_when_the_network_runs_are_left_out_and_said_so(tmp_path):
@@ -225,14 +225,14 @@ def test_links_of_a_cache_are_followed(tmp_path):
     (tmp_path / "snapshot" / "net.data").symlink_to("../blobs/abc")
     (tmp_path / "snapshot" / "net.onnx").symlink_to("../blobs/def")
     (layer,) = extract(tmp_path / "snapshot" / "net.onnx").layers
-    assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(WEIGHT[:, 0]))
 
 
 def test_a_subfolder_is_inside(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "w").write_bytes(b"1234" + WEIGHT.tobytes())
     (layer,) = extract(with_external(tmp_path, location="data/w", offset="4")).layers
-    assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(WEIGHT[:, 0]))
 
 
 @pytest.mark.parametrize("offset", ["8", "100000000"])

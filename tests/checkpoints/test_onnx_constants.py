@@ -126,7 +126,7 @@ def test_weights_are_those_that_onnxruntime_computes(way, tmp_path):
     (layer,) = extract(save(model, tmp_path)).layers
     expected = run(nodes, tensors, version)
     assert len(np.unique(expected)) > 3 or way == "a blur for all channels"
-    assert torch.equal(layer.filters, torch.from_numpy(expected[:, 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(expected[:, 0]))
 
 
 def test_float8_with_scales(tmp_path):
@@ -138,7 +138,7 @@ def test_float8_with_scales(tmp_path):
     model = convolution(None, name="w", stored=[tensor, *stored(s=SCALE)], extra=nodes, version=19)
     (layer,) = extract(save(model, tmp_path)).layers
     assert layer.name == "q"
-    assert torch.equal(layer.filters, values.float()[:, 0] * torch.from_numpy(SCALE)[:, None, None])
+    assert torch.equal(layer.kernels, values.float()[:, 0] * torch.from_numpy(SCALE)[:, None, None])
 
 
 def test_sparse_weights(tmp_path):
@@ -151,7 +151,7 @@ def test_sparse_weights(tmp_path):
     expected[[4, 40]] = torch.tensor([1.5, -2.0])
     for model in (convolution(None, stored=[], extra=inside), among):
         (layer,) = extract(save(model, tmp_path)).layers
-        assert torch.equal(layer.filters.flatten(), expected)
+        assert torch.equal(layer.kernels.flatten(), expected)
 
 
 @pytest.mark.parametrize("scales", [1, 4])
@@ -164,7 +164,7 @@ def test_quantised_convolutions(scales, tmp_path):
     model.graph.node[0].input.extend(["x", "xs", "xz", "q", "s", "z", "ys", "yz"])
     bank = extract(save(model, tmp_path))
     expected = (INTEGERS - zero_point.astype(int)[:, None, None, None]).astype(np.float32) * scale[:, None, None, None]
-    assert torch.equal(bank.layers[0].filters, torch.from_numpy(expected[:, 0]))
+    assert torch.equal(bank.layers[0].kernels, torch.from_numpy(expected[:, 0]))
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -184,7 +184,7 @@ def test_the_scale_of_an_integer_convolution_comes_after_it(known, tmp_path):
     )
     bank = extract(save(model, tmp_path))
     factor = SCALE[0] if known else 1
-    assert torch.equal(bank.layers[0].filters, torch.from_numpy(KERNEL[:, 0]) * factor)
+    assert torch.equal(bank.layers[0].kernels, torch.from_numpy(KERNEL[:, 0]) * factor)
     said = ("layer 'dw' holds whole numbers: nothing in the graph tells the scale of its ConvInteger",)
     assert bank.notes == (() if known else said)
 
@@ -198,7 +198,7 @@ def test_one_set_of_integers_with_two_scales_is_two_layers(tmp_path):
     tensors = stored(q=INTEGERS.astype(np.int8), s=np.float32(0.5), t=np.float32(2))
     bank = extract(save(convolution(None, name="w", stored=tensors, extra=nodes), tmp_path))
     assert [layer.name for layer in bank.layers] == ["q", "conv"]
-    assert torch.equal(bank.layers[0].filters * 4, bank.layers[1].filters)
+    assert torch.equal(bank.layers[0].kernels * 4, bank.layers[1].kernels)
 
 
 def test_integers_without_a_scale_are_left_out(tmp_path):
@@ -286,4 +286,4 @@ def test_values_that_are_used_many_times_are_computed_once(tmp_path):
     names = ["k", *(f"k{i}" for i in range(59)), "w"]
     nodes = [helper.make_node("Add", [one, one], [other]) for one, other in pairwise(names)]
     (layer,) = extract(save(convolution(None, name="w", stored=stored(k=WEIGHT), extra=nodes), tmp_path)).layers
-    torch.testing.assert_close(layer.filters, torch.from_numpy(WEIGHT[:, 0]) * 2.0**60)
+    torch.testing.assert_close(layer.kernels, torch.from_numpy(WEIGHT[:, 0]) * 2.0**60)

@@ -83,7 +83,7 @@ def test_what_does_not_matter_may_be_damaged(tmp_path):
     model.graph.initializer.append(TensorProto(name="other", data_type=99, dims=[-1, 10**15]))
     model.graph.initializer.append(TensorProto())
     (layer,) = extract(save(model, tmp_path)).layers
-    assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(WEIGHT[:, 0]))
 
 
 def test_names_that_are_no_text(tmp_path):
@@ -91,7 +91,7 @@ def test_names_that_are_no_text(tmp_path):
     (tmp_path / "net.onnx").write_bytes(content.replace(b"dw_weight", b"dw\xff\xfeeight"))
     (layer,) = extract(tmp_path / "net.onnx").layers
     assert layer.name == r"dw\xff\xfeeight"
-    assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(WEIGHT[:, 0]))
 
 
 def test_long_names_stay_apart_and_messages_short(tmp_path):
@@ -101,7 +101,7 @@ def test_long_names_stay_apart_and_messages_short(tmp_path):
     model.graph.initializer.append(numpy_helper.from_array(WEIGHT + 1, names[1]))
     bank = extract(save(model, tmp_path))
     assert [len(layer.name) < 300 for layer in bank.layers] == [True, True]
-    assert torch.equal(bank.layers[1].filters, torch.from_numpy(WEIGHT[:, 0] + 1))
+    assert torch.equal(bank.layers[1].kernels, torch.from_numpy(WEIGHT[:, 0] + 1))
     model.graph.initializer[0].raw_data = b"12"
     with pytest.raises(CheckpointError, match="are damaged") as caught:
         extract(save(model, tmp_path))
@@ -124,7 +124,7 @@ def test_tensors_of_one_name_are_not_mistaken_for_one_another(tmp_path):
     bank = extract(save(model, tmp_path))
     assert len({layer.name for layer in bank.layers}) == 3
     for number, layer in enumerate(bank.layers):
-        assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0] + np.float32(number)))
+        assert torch.equal(layer.kernels, torch.from_numpy(WEIGHT[:, 0] + np.float32(number)))
 
 
 def external(folder, location, **fields):

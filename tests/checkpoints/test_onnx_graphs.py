@@ -44,7 +44,7 @@ def assert_filters(bank, **expected):
     """Compare names and values with tensors; names have slashes, written as two underscores here."""
     assert [layer.name for layer in bank.layers] == [name.replace("__", "/") for name in expected]
     for layer, tensor in zip(bank.layers, expected.values(), strict=True):
-        assert torch.equal(layer.filters, torch.from_numpy(numpy_helper.to_array(tensor)[:, 0].copy())), layer.name
+        assert torch.equal(layer.kernels, torch.from_numpy(numpy_helper.to_array(tensor)[:, 0].copy())), layer.name
 
 
 def test_branches(tmp_path):
@@ -79,7 +79,7 @@ def test_branches(tmp_path):
     }
     assert found["choice/else_branch/b"].stride == 2
     for name, tensor in [("shared", shared), ("choice/then_branch/inner/then_branch/deep", deep)]:
-        assert torch.equal(found[name].filters, torch.from_numpy(numpy_helper.to_array(tensor)[:, 0].copy()))
+        assert torch.equal(found[name].kernels, torch.from_numpy(numpy_helper.to_array(tensor)[:, 0].copy()))
 
 
 def test_two_branches_may_call_their_weights_the_same(tmp_path):
@@ -174,7 +174,7 @@ def test_a_function_may_compute_a_weight(tmp_path):
     double = function("Double", ["a"], [helper.make_node("Add", ["a", "a"], ["b"])])
     nodes = [helper.make_node("Double", ["half"], ["w"], domain="own"), conv("w", "y")]
     (layer,) = extract(save(model_of(nodes, half, functions=[double]), tmp_path)).layers
-    assert (layer.name, layer.filters[0, 0, 0].item()) == ("half", 2 * numpy_helper.to_array(half)[0, 0, 0, 0].item())
+    assert (layer.name, layer.kernels[0, 0, 0].item()) == ("half", 2 * numpy_helper.to_array(half)[0, 0, 0, 0].item())
 
 
 @pytest.mark.parametrize("kind", ["itself", "doubling"])
@@ -194,7 +194,7 @@ def test_functions_that_call_one_another_without_end(kind, tmp_path):
 )
 def test_operators_with_the_weight_of_onnx(op, domain, tmp_path):
     (layer,) = extract(save(convolution(WEIGHT, op=op, domain=domain), tmp_path)).layers
-    assert torch.equal(layer.filters, torch.from_numpy(WEIGHT[:, 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(WEIGHT[:, 0]))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_inputs_last(shape, said, tmp_path):
         with pytest.raises(CheckpointError, match=r"the NhwcConv of com\.microsoft takes weights with the inputs last"):
             extract(path)
     else:
-        assert torch.equal(extract(path).layers[0].filters, torch.from_numpy(array[:, 0] if second else array[..., 0]))
+        assert torch.equal(extract(path).layers[0].kernels, torch.from_numpy(array[:, 0] if second else array[..., 0]))
 
 
 def network(channels, *, bias):
@@ -265,7 +265,7 @@ def test_weights_that_onnxruntime_has_reordered(channels, bias, tmp_path):
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     bank = extract(tmp_path / "net.onnx")
     for layer, array in zip(bank.layers, expected.values(), strict=True):
-        assert torch.equal(layer.filters, torch.from_numpy(array.copy()))
+        assert torch.equal(layer.kernels, torch.from_numpy(array.copy()))
     if bias and channels % 16 == 8 and not bank.notes:
         assert [layer.name for layer in bank.layers] == ["a", "b"]
 
@@ -289,8 +289,8 @@ def test_the_size_of_blocks_is_told_by_the_model_or_not_guessed(size, channels, 
     path = save(model, tmp_path)
     if channels % 16:
         (layer,) = extract(path).layers
-        assert (layer.name, tuple(layer.filters.shape)) == ("conv", (channels, 3, 5))
-        assert torch.equal(layer.filters, torch.from_numpy(array[:, 0]))
+        assert (layer.name, tuple(layer.kernels.shape)) == ("conv", (channels, 3, 5))
+        assert torch.equal(layer.kernels, torch.from_numpy(array[:, 0]))
         assert np.array_equal(in_order(stored, size)[:channels], array)
     else:
         with pytest.raises(
@@ -308,7 +308,7 @@ def test_one_layer_tells_the_size_of_blocks_for_all(tmp_path):
     )
     bank = extract(save(model, tmp_path))
     for layer, array in zip(bank.layers, arrays, strict=True):
-        assert torch.equal(layer.filters, torch.from_numpy(array[:, 0]))
+        assert torch.equal(layer.kernels, torch.from_numpy(array[:, 0]))
     filling = "has 12 filters of zeros at its end, taken for what fills up a block of 16 channels"
     assert bank.notes == (f"layer 's' {filling}",)
 
@@ -343,7 +343,7 @@ def test_filters_are_written_where_they_are_stored_and_nowhere_else(tmp_path):
         for model in (before, after)
     )
     assert old.raw_data != new.raw_data
-    assert torch.equal(extract(tmp_path / "new.onnx").layers[1].filters, some.filters.layers[1].filters)
+    assert torch.equal(extract(tmp_path / "new.onnx").layers[1].kernels, some.filters.layers[1].kernels)
     old.raw_data = new.raw_data = b""
     assert before == after
 
@@ -364,7 +364,7 @@ def test_a_weight_that_is_more_than_one_is_not_changed(other, tmp_path):
     chosen = sk.replacement(sk.assign_keys(extract(path)))
     if other in ("Conv", "Identity", "Shape"):
         sk.write_replaced(path, chosen, tmp_path / "new.onnx")
-        assert torch.equal(extract(tmp_path / "new.onnx").layers[0].filters, chosen.filters.layers[0].filters)
+        assert torch.equal(extract(tmp_path / "new.onnx").layers[0].kernels, chosen.filters.layers[0].kernels)
     else:
         with pytest.raises(
             CheckpointError, match="the weight of layer 'dw' is an input of 'second' as well, which is to"

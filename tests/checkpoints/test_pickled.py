@@ -51,7 +51,7 @@ def test_parameters_and_subclasses_are_tensors(tmp_path):
     parameter.note = "mine"
     state = {"a.weight": parameter, "b.weight": WEIGHT.clone().as_subclass(Weight)}
     bank = extract(saved(state, tmp_path / "net.pth"))
-    assert all(torch.equal(layer.filters, WEIGHT[:, 0]) for layer in bank)
+    assert all(torch.equal(layer.kernels, WEIGHT[:, 0]) for layer in bank)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -60,7 +60,7 @@ def test_quantised_weights_are_read_as_what_they_stand_for(tmp_path):
     each = torch.quantize_per_channel(WEIGHT, torch.arange(1.0, 5) / 50, torch.arange(4), 0, torch.qint8)
     bank = extract(saved({"one.weight": one, "each.weight": each}, tmp_path / "net.pth"))
     for layer, expected in zip(bank, (one, each), strict=True):
-        torch.testing.assert_close(layer.filters, expected.dequantize()[:, 0], rtol=1e-6, atol=0)
+        torch.testing.assert_close(layer.kernels, expected.dequantize()[:, 0], rtol=1e-6, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -76,7 +76,7 @@ def test_what_has_no_plain_values_is_left_out_with_the_reason(tmp_path):
 
 def test_sparse_weights_are_put_together(tmp_path):
     bank = extract(saved({"dw.weight": WEIGHT.to_sparse()}, tmp_path / "net.pth"))
-    assert torch.equal(bank.layers[0].filters, WEIGHT[:, 0])
+    assert torch.equal(bank.layers[0].kernels, WEIGHT[:, 0])
 
 
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
@@ -121,7 +121,7 @@ def test_plain_pickles_of_arrays(protocol, large, tmp_path):
 
 def test_a_plain_pickle_of_tensors(tmp_path):
     (tmp_path / "net.pkl").write_bytes(pickle.dumps({"dw.weight": WEIGHT, "fc.weight": torch.ones(2, 3)}))
-    assert torch.equal(extract(tmp_path / "net.pkl").layers[0].filters, WEIGHT[:, 0])
+    assert torch.equal(extract(tmp_path / "net.pkl").layers[0].kernels, WEIGHT[:, 0])
 
 
 def test_a_plain_pickle_is_only_read(tmp_path):

@@ -22,7 +22,7 @@ def test_an_image_classifier(weights):
     assert bank.notes == ("read 'state_dict'",)
     assert bank.layers[0].name == "blocks.0.mobile_inverted_conv.depth_conv.conv"
     assert [layer.depth for layer in bank.layers] == list(range(18))
-    assert all(layer.filters.dtype == torch.float32 and layer.stride is None for layer in bank.layers)
+    assert all(layer.kernels.dtype == torch.float32 and layer.stride is None for layer in bank.layers)
 
 
 def test_a_super_resolution_network(weights):
@@ -37,4 +37,4 @@ def test_a_super_resolution_network(weights):
             key.removesuffix(".weight"): w for key, w in stored[name].items() if w.ndim == 4 and w.shape[1] == 1
         }
         assert [layer.name for layer in bank.layers] == list(expected)
-        assert all(torch.equal(layer.filters, expected[layer.name][:, 0]) for layer in bank.layers)
+        assert all(torch.equal(layer.kernels, expected[layer.name][:, 0]) for layer in bank.layers)

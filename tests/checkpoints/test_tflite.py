@@ -42,12 +42,12 @@ def test_floats_with_stride_and_dilation(tmp_path):
     graph = depthwise(constant("net/dw/depthwise", KERNELS), StrideH=2, StrideW=2, DilationHFactor=3, DilationWFactor=3)
     (layer,) = read(tmp_path, graph).layers
     assert (layer.name, layer.stride, layer.dilation) == ("net/dw", 2, 3)
-    assert torch.equal(layer.filters, torch.from_numpy(EXPECTED))
+    assert torch.equal(layer.kernels, torch.from_numpy(EXPECTED))
 
 
 def test_filters_of_a_multiplier_stand_in_the_order_of_the_output_channels(tmp_path):
     (layer,) = read(tmp_path, depthwise(constant("a/depthwise", KERNELS), channels=3, DepthMultiplier=2)).layers
-    assert torch.equal(layer.filters, torch.from_numpy(EXPECTED))
+    assert torch.equal(layer.kernels, torch.from_numpy(EXPECTED))
 
 
 def test_half_precision_is_read_through_the_operator_that_widens_it(tmp_path):
@@ -55,7 +55,7 @@ def test_half_precision_is_read_through_the_operator_that_widens_it(tmp_path):
     weights = constant("net/dw/depthwise1", half), T("net/dw/depthwise", KERNELS.shape)
     bank = read(tmp_path, depthwise(*weights, before=[Op("DEQUANTIZE", (1,), (2,))]))
     assert [layer.name for layer in bank.layers] == ["net/dw"]
-    assert torch.equal(bank.layers[0].filters, torch.from_numpy(half[0].transpose(2, 0, 1).astype("f4")))
+    assert torch.equal(bank.layers[0].kernels, torch.from_numpy(half[0].transpose(2, 0, 1).astype("f4")))
 
 
 def test_integers_with_a_scale_for_each_channel(tmp_path):
@@ -63,7 +63,7 @@ def test_integers_with_a_scale_for_each_channel(tmp_path):
     integers = RNG.integers(-127, 128, KERNELS.shape).astype("i1")
     (layer,) = read(tmp_path, depthwise(constant("a/depthwise", integers, scale=scale, axis=3))).layers
     expected = torch.from_numpy(integers[0].transpose(2, 0, 1).astype("f4")) * torch.from_numpy(scale)[:, None, None]
-    assert torch.equal(layer.filters, expected)
+    assert torch.equal(layer.kernels, expected)
 
 
 @pytest.mark.parametrize("through", [False, True])
@@ -74,7 +74,7 @@ def test_unsigned_integers_with_one_scale_and_a_zero_point(through, tmp_path):
     if through:
         graph = depthwise(stored, T("b", KERNELS.shape), before=[Op("DEQUANTIZE", (1,), (2,))])
     (layer,) = read(tmp_path, graph).layers
-    assert torch.equal(layer.filters, torch.from_numpy((integers[0].transpose(2, 0, 1).astype("f4") - 131) / 8))
+    assert torch.equal(layer.kernels, torch.from_numpy((integers[0].transpose(2, 0, 1).astype("f4") - 131) / 8))
 
 
 def test_two_integers_in_a_byte(tmp_path):
@@ -83,14 +83,14 @@ def test_two_integers_in_a_byte(tmp_path):
     packed = (flat[::2] | flat[1::2] << 4).tobytes()
     tensor = T("a/depthwise", integers.shape, "int4", packed, scale=np.float32(0.5))
     (layer,) = read(tmp_path, depthwise(tensor, channels=3)).layers
-    assert torch.equal(layer.filters, torch.from_numpy(integers[0].transpose(2, 0, 1).astype("f4") / 2))
+    assert torch.equal(layer.kernels, torch.from_numpy(integers[0].transpose(2, 0, 1).astype("f4") / 2))
 
 
 def test_bfloat16(tmp_path):
     values = torch.from_numpy(KERNELS).bfloat16()
     tensor = T("a/depthwise", KERNELS.shape, "bfloat16", values.view(torch.int16).numpy().tobytes())
     (layer,) = read(tmp_path, depthwise(tensor)).layers
-    assert torch.equal(layer.filters, values[0].permute(2, 0, 1).float())
+    assert torch.equal(layer.kernels, values[0].permute(2, 0, 1).float())
 
 
 def test_a_weight_that_is_turned_before_use(tmp_path):
@@ -99,7 +99,7 @@ def test_a_weight_that_is_turned_before_use(tmp_path):
     turned, whole = T("turned", KERNELS.shape[1:]), T("whole", KERNELS.shape)
     before = [Op("TRANSPOSE", (1, 2), (3,)), Op("RESHAPE", (3,), (4,))]
     (layer,) = read(tmp_path, depthwise(stored, order, turned, whole, before=before)).layers
-    assert torch.equal(layer.filters, torch.from_numpy(EXPECTED))
+    assert torch.equal(layer.kernels, torch.from_numpy(EXPECTED))
 
 
 def test_a_convolution_with_one_channel_a_group(tmp_path):
@@ -107,7 +107,7 @@ def test_a_convolution_with_one_channel_a_group(tmp_path):
     tensors = [T("x", (1, 9, 9, 4)), constant("net/row/Conv2D", weight), T("y", (1, 9, 3, 8))]
     (layer,) = read(tmp_path, (tensors, [Op("CONV_2D", (0, 1), (2,))])).layers
     assert layer.name == "net/row"
-    assert torch.equal(layer.filters, torch.from_numpy(weight[..., 0]))
+    assert torch.equal(layer.kernels, torch.from_numpy(weight[..., 0]))
 
 
 def test_one_layer_for_each_weight(tmp_path):
@@ -119,7 +119,7 @@ def test_one_layer_for_each_weight(tmp_path):
     bank = read(tmp_path, (tensors, operators), depthwise(first), other)
     assert [layer.name for layer in bank.layers] == ["b", "a", "a_2"]
     assert [layer.depth for layer in bank.layers] == [0, 1, 2]
-    assert torch.equal(bank.layers[2].filters, 2 * bank.layers[1].filters)
+    assert torch.equal(bank.layers[2].kernels, 2 * bank.layers[1].kernels)
 
 
 def test_a_kernel_that_is_spread_over_a_batch(tmp_path):
@@ -137,7 +137,7 @@ def test_a_kernel_that_is_spread_over_a_batch(tmp_path):
 
 def test_values_behind_the_flatbuffer(tmp_path):
     graph = depthwise(constant("a/depthwise", KERNELS, buffer="far"))
-    assert torch.equal(read(tmp_path, graph, outside=["far"]).layers[0].filters, torch.from_numpy(EXPECTED))
+    assert torch.equal(read(tmp_path, graph, outside=["far"]).layers[0].kernels, torch.from_numpy(EXPECTED))
     content = (tmp_path / "net.tflite").read_bytes()
     (tmp_path / "net.tflite").write_bytes(content[:-1])
     with pytest.raises(CheckpointError, match=r"damaged or cut short \(.*buffer 1 ends behind the end of the file"):

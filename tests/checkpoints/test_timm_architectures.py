@@ -39,7 +39,7 @@ def independent_count(network):
 def test_every_depthwise_layer_is_found(network):
     expected = independent_count(network)
     bank = extract(network)
-    assert sorted((tuple(layer.filters.shape), layer.stride) for layer in bank.layers) == sorted(expected)
+    assert sorted((tuple(layer.kernels.shape), layer.stride) for layer in bank.layers) == sorted(expected)
     assert len(expected) > 5
     assert bank.model == type(network).__name__
     assert all(layer.dilation == 1 for layer in bank.layers)
@@ -50,9 +50,9 @@ def test_files_hold_the_same_filters_as_the_module(network, tmp_path):
     torch.save({"state_dict": network.state_dict()}, tmp_path / "net.pth")
     save_file(network.state_dict(), tmp_path / "net.safetensors")
     for name in ("net.pth", "net.safetensors"):
-        stored = {layer.name: layer.filters for layer in extract(tmp_path / name).layers}
+        stored = {layer.name: layer.kernels for layer in extract(tmp_path / name).layers}
         assert set(stored) == {layer.name for layer in bank.layers}
-        assert all(torch.equal(stored[layer.name], layer.filters) for layer in bank.layers)
+        assert all(torch.equal(stored[layer.name], layer.kernels) for layer in bank.layers)
 
 
 @pytest.mark.parametrize("name", NETWORKS[:3])

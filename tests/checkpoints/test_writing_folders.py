@@ -51,7 +51,7 @@ def test_shards_of_either_format(suffix, by, net, tmp_path):
     assert len(names_in(tmp_path / "net")) - len(same) == 3
     assert {index.name, "config.json"} <= set(same)
     for layer, other in zip(sk.extract(tmp_path / "new"), chosen.filters, strict=True):
-        assert torch.equal(layer.filters, other.filters)
+        assert torch.equal(layer.kernels, other.kernels)
 
 
 def _differ(folder, name):
@@ -100,7 +100,7 @@ def test_an_onnx_model_in_a_folder_keeps_the_names_of_its_files(tmp_path):
     assert sk.write_replaced(tmp_path / "net", chosen, tmp_path / "new") == ()
     assert names_in(tmp_path / "new") == ["a.bin.data", "model.onnx"]
     (layer,) = sk.extract(tmp_path / "new")
-    assert torch.equal(layer.filters, chosen.filters.layers[0].filters)
+    assert torch.equal(layer.kernels, chosen.filters.layers[0].kernels)
 
 
 def test_the_folder_itself_is_refused(net, tmp_path):

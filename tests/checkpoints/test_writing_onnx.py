@@ -48,7 +48,7 @@ def expected_values(path, chosen):
     expected, _ = values(path)
     for layer in chosen.filters:
         key = layer.name if layer.name in expected else f"{layer.name}.weight"
-        expected[key] = layer.filters[:, None].to(expected[key].dtype)
+        expected[key] = layer.kernels[:, None].to(expected[key].dtype)
     return expected
 
 
@@ -80,7 +80,7 @@ def test_only_the_replaced_filters_change(exported, tmp_path):
     assert rest == values(path)[1]
     assert len(changed_bytes(before, (tmp_path / "new.onnx").read_bytes())) <= 4 * (8 * 49 + 16 * 9 + 16 * 5)
     for layer, other in zip(sk.extract(tmp_path / "new.onnx"), chosen.filters, strict=True):
-        assert torch.equal(layer.filters, other.filters)
+        assert torch.equal(layer.kernels, other.kernels)
 
 
 def test_filters_that_are_kept_keep_their_bits(exported, tmp_path):
@@ -208,11 +208,11 @@ def test_types_and_fields(kind, raw, constant, tmp_path):
     dtype = getattr(torch, kind)
     expected = torch.where(
         chosen.replaced[:, None, None],
-        chosen.filters.layers[0].filters.to(dtype).double(),
+        chosen.filters.layers[0].kernels.to(dtype).double(),
         torch.from_numpy(WEIGHT)[:, 0],
     ).to(dtype)
     (layer,) = sk.extract(target)
-    assert torch.equal(layer.filters, expected.to(layer.filters.dtype))
+    assert torch.equal(layer.kernels, expected.to(layer.kernels.dtype))
     before, after = (onnx.load(path) for path in (source, target))
     (old,), (new,) = (list(_tensors(model)) for model in (before, after))
     assert new.HasField("raw_data") == raw

@@ -51,7 +51,7 @@ def test_what_is_read_back_is_what_was_replaced(source, tmp_path):
     found = sk.extract(tmp_path / "new.safetensors")
     for layer, other in zip(found, sk.replacement(fit).filters, strict=True):
         assert (layer.name, layer.depth) == (other.name, other.depth)
-        assert torch.equal(layer.filters, other.filters)
+        assert torch.equal(layer.kernels, other.kernels)
 
 
 def test_filters_that_are_kept_keep_their_bits(tmp_path):
@@ -108,7 +108,7 @@ def test_models_of_another_network_are_refused(source, tmp_path):
 def test_a_filter_too_large_for_its_type_is_refused(tmp_path):
     save_file({"dw.weight": torch.rand(4, 1, 3, 3).half()}, tmp_path / "net.safetensors")
     bank = sk.extract(tmp_path / "net.safetensors")
-    large = sk.assign_keys(bank.with_filters([1e6 * bank.layers[0].filters]))
+    large = sk.assign_keys(bank.with_filters([1e6 * bank.layers[0].kernels]))
     with pytest.raises(FilterError, match=r"layer 'dw': a filter with the value \S+ cannot be stored as float16"):
         sk.write_replaced(tmp_path / "net.safetensors", large, tmp_path / "new.safetensors")
     assert names_in(tmp_path) == ["net.safetensors"]
@@ -160,7 +160,7 @@ def test_a_name_of_no_format_is_taken(name, source, tmp_path):
 def test_a_filter_beyond_eight_bits_is_refused_and_not_clipped(dtype, tmp_path):
     save_file({"dw.weight": torch.rand(4, 1, 3, 3).to(dtype)}, tmp_path / "net.safetensors")
     bank = sk.extract(tmp_path / "net.safetensors")
-    large = sk.assign_keys(bank.with_filters([1e6 * bank.layers[0].filters]))
+    large = sk.assign_keys(bank.with_filters([1e6 * bank.layers[0].kernels]))
     with pytest.raises(FilterError, match=r"layer 'dw': a filter with the value \S+ cannot be stored as float8"):
         sk.write_replaced(tmp_path / "net.safetensors", large, tmp_path / "new.safetensors")
     assert names_in(tmp_path) == ["net.safetensors"]

@@ -42,7 +42,7 @@ def test_the_published_filters(tmp_path):
     bank = sk.extract("builtin:master-keys")
     sk.write_replaced("builtin:master-keys", sk.fit(bank), tmp_path / "keys.safetensors")
     (layer,) = sk.extract(tmp_path / "keys.safetensors")
-    torch.testing.assert_close(layer.filters.float(), fit.kernels(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(layer.kernels.float(), fit.kernels(), rtol=0, atol=1e-5)
 
 
 def tied():

@@ -238,7 +238,7 @@ def test_a_weight_that_is_stored_in_a_special_way_is_refused(tmp_path):
         replace(tmp_path / "net.pth")
     chosen, found, _ = replace(tmp_path / "net.pth", layers=["other"])
     assert torch.equal(found["dw.weight"].to_dense(), state["dw.weight"].to_dense())
-    assert torch.equal(found["other.weight"][:, 0], chosen.filters.layers[1].filters)
+    assert torch.equal(found["other.weight"][:, 0], chosen.filters.layers[1].kernels)
 
 
 def test_published_networks(shared, tmp_path):

@@ -63,7 +63,7 @@ def test_it_writes_a_copy_and_says_what_is_in_it(folder):
     before, after = load_file(folder / "net.safetensors"), load_file(folder / "new.safetensors")
     for layer in chosen.filters:
         key = f"{layer.name}.weight"
-        assert torch.equal(after[key][:, 0], layer.filters.to(before[key].dtype))
+        assert torch.equal(after[key][:, 0], layer.kernels.to(before[key].dtype))
     assert torch.equal(after["blocks.0.pw.weight"], before["blocks.0.pw.weight"])
     assert sorted(path.name for path in folder.iterdir()) == ["net.pth", "net.safetensors", "new.safetensors"]
 
@@ -103,7 +103,7 @@ def test_keys_that_were_found_can_be_used(folder, call):
     keys = torch.from_numpy(np.load(folder / "keys" / "keys.npy"))
     expected = sk.replacement(sk.assign_keys(sk.extract(folder / "net.pth"), keys)).filters
     for layer, other in zip(sk.extract(folder / "new.pth"), expected, strict=True):
-        assert torch.equal(layer.filters, other.filters.to(torch.float16 if "blocks" in layer.name else None).float())
+        assert torch.equal(layer.kernels, other.kernels.to(torch.float16 if "blocks" in layer.name else None).float())
 
 
 def test_noise_is_a_control_with_a_seed(folder, call):

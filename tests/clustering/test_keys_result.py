@@ -39,7 +39,7 @@ def test_explained_is_what_the_best_amplitude_and_offset_explain(weighting):
 
 
 def test_each_key_is_the_leading_eigenvector_of_its_members(keys):
-    rows = unit(keys.banks[0].layers[0].filters)
+    rows = unit(keys.banks[0].layers[0].kernels)
     for number, key in enumerate(keys.filters):
         mine = rows[keys.assignment == number].numpy()
         leading = np.linalg.svd(mine)[2][0]
@@ -81,7 +81,7 @@ def test_members_and_uncovered_filters(keys):
 
 def test_coverage_by_layer_counts_clustered_filters_only():
     bank = bank_of_several_sizes()
-    bank.layers[1].filters[:5] = 0
+    bank.layers[1].kernels[:5] = 0
     keys = sk.cluster(bank, k=3, sizes=(7, 7))
     table = keys.coverage_by_layer(0.3)
     assert list(table.columns) == ["model", "layer", "depth", "filters", "coverage"]
@@ -232,7 +232,7 @@ def test_padding_and_cropping_keep_the_centre():
 
 def test_the_offset_of_a_padded_filter_does_not_matter():
     small = LayerFilters("small", random_truth(30, side=3).float())
-    moved_ = LayerFilters("small", small.filters + 5)
+    moved_ = LayerFilters("small", small.kernels + 5)
     large = LayerFilters("large", random_truth(30, side=5).float(), depth=1)
     plain, other = (sk.cluster(FilterBank((layer, large)), k=3) for layer in (small, moved_))
     torch.testing.assert_close(other.filters, plain.filters, rtol=0, atol=1e-5)

@@ -42,18 +42,18 @@ def test_a_size_that_does_not_occur_is_refused_with_those_that_do(bank):
 
 
 def test_other_filters_go_into_the_same_layers(bank):
-    other = bank.with_filters([layer.filters + 10 for layer in bank])
-    assert [layer.filters.mean().item() for layer in other] == [11, 12, 13]
+    other = bank.with_filters([layer.kernels + 10 for layer in bank])
+    assert [layer.kernels.mean().item() for layer in other] == [11, 12, 13]
     assert [(a.name, a.stride, a.dilation, a.depth) for a in other] == [
         (a.name, a.stride, a.dilation, a.depth) for a in bank
     ]
     assert (other.model, other.notes) == (bank.model, bank.notes)
-    assert bank.layers[0].filters.mean() == 1
+    assert bank.layers[0].kernels.mean() == 1
 
 
 def test_a_stack_is_needed_for_each_layer(bank):
     with pytest.raises(FilterError, match="net: got 2 stacks of filters for 3 layers"):
-        bank.with_filters([layer.filters for layer in bank][:2])
+        bank.with_filters([layer.kernels for layer in bank][:2])
 
 
 @pytest.mark.parametrize(("shape", "count"), [((7, 7), 1), ((5, 7, 7), 5), ((2, 3, 7, 7), 6), ((0, 7, 7), 0)])
@@ -61,7 +61,7 @@ def test_a_tensor_becomes_a_bank_of_one_layer(shape, count):
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     bank = FilterBank.from_tensor(values, model="m", layer="l")
     assert (len(bank), bank.model, bank.layers[0].name) == (count, "m", "l")
-    assert torch.equal(bank.layers[0].filters, values.reshape(count, 7, 7))
+    assert torch.equal(bank.layers[0].kernels, values.reshape(count, 7, 7))
 
 
 def test_a_profile_makes_no_bank():

@@ -100,7 +100,7 @@ def test_a_replacement_keeps_a_dead_filter():
     for modelled in (sk.fit(bank, "jet2"), assign_keys(bank), noise_model(bank)):
         chosen = replacement(modelled)
         assert chosen.replaced.tolist() == [n not in (4, 5) for n in range(10)]
-        assert torch.equal(chosen.filters.layers[0].filters[4:6], layer[4:6])
+        assert torch.equal(chosen.filters.layers[0].kernels[4:6], layer[4:6])
 
 
 def test_the_random_control_and_the_keys_leave_dead_filters_alone():
@@ -108,7 +108,7 @@ def test_the_random_control_and_the_keys_leave_dead_filters_alone():
     layer[7:11] *= 1e-9
     bank = FilterBank.from_tensor(layer)
     control = noise_like(bank)
-    assert torch.equal(control.layers[0].filters[7:11], layer[7:11])
+    assert torch.equal(control.layers[0].kernels[7:11], layer[7:11])
     assert torch.equal(control.negligible, bank.negligible)
     keys = sk.cluster(bank, k=3, restarts=1)
     assert (keys.assignment < 0).tolist() == keys.negligible.tolist() == bank.negligible.tolist()

@@ -25,7 +25,7 @@ def test_the_key_is_the_one_with_the_least_distance_after_amplitude_and_offset()
     assigned = sk.assign_keys(filters)
     keys = sk.master_keys().numpy()
     for filter_, model, r2, index in zip(
-        filters.numpy(), assigned.kernels().layers[0].filters.numpy(), assigned.r2, assigned.index, strict=True
+        filters.numpy(), assigned.kernels().layers[0].kernels.numpy(), assigned.r2, assigned.index, strict=True
     ):
         left = []
         for key in keys:  # ordinary least squares, one key at a time
@@ -57,7 +57,7 @@ def test_filters_without_a_shape_have_no_key_and_stay_what_they_are() -> None:
     assigned = sk.assign_keys(filters)
     assert assigned.index.tolist()[:3] == [-1, -1, -1]
     assert list(assigned.family[:3]) == ["", "", ""]
-    models = assigned.kernels().layers[0].filters
+    models = assigned.kernels().layers[0].kernels
     torch.testing.assert_close(models[:2], filters[:2])
     assert bool(models[2].isnan().all())
 
@@ -82,7 +82,7 @@ def test_a_replacement_takes_the_layers_and_the_filters_that_are_asked_for() -> 
     assert int(everything.replaced.sum()) == len(bank)
     one_layer = replacement(fit, layers=["narrow.*"])
     assert one_layer.replaced.tolist() == [False] * 6 + [True] * 5
-    assert torch.equal(one_layer.filters.layers[0].filters, bank.layers[0].filters)
+    assert torch.equal(one_layer.filters.layers[0].kernels, bank.layers[0].kernels)
     assert one_layer.numbers.tolist() == [49] * 6 + [5] * 5
     middle = float(fit.r2.median())
     good = replacement(fit, min_r2=middle)

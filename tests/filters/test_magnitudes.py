@@ -54,7 +54,7 @@ def test_measures_controls_and_keys_change_in_nothing_but_units(dtype, exponent)
     h, factor = filters(dtype), 2.0**exponent
     bank, scaled = FilterBank.from_tensor(h), FilterBank.from_tensor(h * factor)
     assert equal(norms(h * factor), norms(h) * factor)
-    assert equal(noise_like(scaled).layers[0].filters, noise_like(bank).layers[0].filters * factor)
+    assert equal(noise_like(scaled).layers[0].kernels, noise_like(bank).layers[0].kernels * factor)
     assert equal(noise_model(scaled).r2, noise_model(bank).r2)
     assert equal(assign_keys(scaled).r2, assign_keys(bank).r2)
     assert equal(assign_keys(scaled).amplitude, assign_keys(bank).amplitude * factor)

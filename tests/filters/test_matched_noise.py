@@ -27,7 +27,7 @@ def smooth(count, *, size=(5, 5), seed=0):
 @pytest.mark.parametrize("kinds", [6, 300], ids=["fewer kinds than taps", "more"])
 def test_second_moments_over_taps_are_those_of_the_unit_filters(kinds):
     filters = smooth(kinds).repeat(60_000 // kinds, 1, 1)
-    noise = matched_noise_like(FilterBank.from_tensor(filters), seed=1).layers[0].filters
+    noise = matched_noise_like(FilterBank.from_tensor(filters), seed=1).layers[0].kernels
     wanted, found = (rows.T @ rows / len(rows) for rows in (unit(filters), unit(noise)))
     # draws are brought to norm 1, which evens out large variances; the correlation of moments is left whole
     assert torch.corrcoef(torch.stack([wanted.flatten(), found.flatten()]))[0, 1] > 0.99
@@ -55,8 +55,8 @@ def test_means_and_norms_are_those_of_the_filters_and_layers_keep_their_names(dt
     noise = matched_noise_like(bank)
     assert [(layer.name, layer.stride, layer.depth) for layer in noise] == [("a", 2, 0), ("b", 1, 1)]
     for layer, control in zip(bank, noise, strict=True):
-        one, other = (values.filters.double().flatten(1) for values in (layer, control))
-        assert control.filters.dtype == dtype
+        one, other = (values.kernels.double().flatten(1) for values in (layer, control))
+        assert control.kernels.dtype == dtype
         rtol = 3e-2 if dtype == torch.bfloat16 else 1e-5
         torch.testing.assert_close(other.mean(1), one.mean(1), rtol=rtol, atol=rtol)
         torch.testing.assert_close(other.norm(dim=1), one.norm(dim=1), rtol=rtol, atol=0)
@@ -67,28 +67,28 @@ def test_bad_filters_stay_and_say_nothing_about_the_others():
     bad = torch.stack([torch.zeros(5, 5), torch.full((5, 5), 0.3), torch.full((5, 5), torch.nan), good[0].clone()])
     bad[3, 0, 0] = torch.inf
     bad = torch.cat([bad, 1e-12 * good[:1].flip(1)])
-    noise = matched_noise_like(FilterBank.from_tensor(torch.cat([good, bad]))).layers[0].filters
+    noise = matched_noise_like(FilterBank.from_tensor(torch.cat([good, bad]))).layers[0].kernels
     assert torch.equal(noise[30:].nan_to_num(7.0), bad.nan_to_num(7.0))
     assert noise[:30].isfinite().all()
-    alone = matched_noise_like(FilterBank.from_tensor(good)).layers[0].filters
+    alone = matched_noise_like(FilterBank.from_tensor(good)).layers[0].kernels
     assert torch.equal(noise[:29], alone[:29])  # the last 16 numbers that a generator gives depend on how many they are
 
 
 @pytest.mark.parametrize("filters", [torch.zeros(0, 3, 3), torch.zeros(2, 3, 3), torch.ones(4, 1, 1)])
 def test_a_layer_without_a_form_stays(filters):
-    assert torch.equal(matched_noise_like(FilterBank.from_tensor(filters)).layers[0].filters, filters)
+    assert torch.equal(matched_noise_like(FilterBank.from_tensor(filters)).layers[0].kernels, filters)
 
 
 def test_one_filter_is_imitated_by_itself():
     (control,) = matched_noise_like(FilterBank.from_tensor(master_keys()[:1]))
-    one, other = unit(master_keys()[:1]), unit(control.filters)
+    one, other = unit(master_keys()[:1]), unit(control.kernels)
     torch.testing.assert_close((one * other).sum().abs(), torch.tensor(1.0, dtype=torch.float64))
 
 
 def test_the_seed_decides_and_the_global_generator_is_left_alone():
     bank = FilterBank.from_tensor(smooth(9))
     torch.manual_seed(5)
-    one, again, other = (matched_noise_like(bank, seed=seed).layers[0].filters for seed in (1, 1, 2))
+    one, again, other = (matched_noise_like(bank, seed=seed).layers[0].kernels for seed in (1, 1, 2))
     after = torch.rand(1)
     torch.manual_seed(5)
     assert torch.equal(after, torch.rand(1))

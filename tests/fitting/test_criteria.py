@@ -161,7 +161,7 @@ def test_every_combination_works_on_a_bank_of_several_sizes(criterion, normaliza
     assert (fit.r2[fitted] <= 1).all()
     if scales != "per-axis":
         np.testing.assert_allclose(fit.sigma[:14, 0], fit.sigma[:14, 1])
-    model = torch.cat([layer.filters.flatten(1).norm(dim=-1) for layer in fit.kernels()])
+    model = torch.cat([layer.kernels.flatten(1).norm(dim=-1) for layer in fit.kernels()])
     assert model.isfinite().all()
     if normalization == "affine" and criterion not in ("l1", "response"):
         assert (fit.r2[fitted] >= -1e-12).all()

@@ -40,7 +40,7 @@ def test_folded_products_are_those_of_whole_templates(name, size, window, centre
     folded, whole = Separable(plan, 49.0), Dense(plan, size)
     one = folded.products(folded.fold(filters), parameters, centred=centred)
     other = whole.products(whole.fold(filters), parameters, centred=centred)
-    for mine, theirs in zip(one.filters, other.filters, strict=True):
+    for mine, theirs in zip(one.filters, other.kernels, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-11)
     for pair, theirs in other.gram.items():
         np.testing.assert_allclose(one.gram.get(pair, torch.zeros_like(theirs)), theirs, atol=1e-9)
@@ -54,7 +54,7 @@ def test_one_scale_for_both_axes_has_the_derivatives_of_one_scale(name):
     folded, whole = Separable(plan, 49.0), Dense(plan, (5, 5))
     one = folded.products(folded.fold(filters), parameters, centred=False)
     other = whole.products(whole.fold(filters), parameters, centred=False)
-    np.testing.assert_allclose(one.filters[0], other.filters[0], atol=1e-11)
+    np.testing.assert_allclose(one.filters[0], other.kernels[0], atol=1e-11)
     np.testing.assert_allclose(one.gram[0, 0], other.gram[0, 0], atol=1e-10)
 
 

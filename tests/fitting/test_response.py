@@ -76,7 +76,7 @@ def test_the_share_of_response_is_that_of_a_network_that_runs():
     fit = sk.fit(sk.extract(network), "jet1", criterion="response", covariance=seen)
     with torch.no_grad():
         before = network(images)
-        network[1].weight.copy_(fit.kernels().layers[0].filters[:, None])
+        network[1].weight.copy_(fit.kernels().layers[0].kernels[:, None])
         change = before - network(images)
     centred = [values - values.mean((0, 2, 3), keepdim=True) for values in (before, change)]
     whole, lost = (values.square().mean((0, 2, 3)) for values in centred)
@@ -89,7 +89,7 @@ def test_a_fit_to_responses_answers_better_and_a_fit_to_weights_looks_better():
     metric = sk.natural_image_covariance(5, dilation=2)
     answers = []
     for fit in (response, plain):
-        error = (bank.layers[0].filters - fit.kernels().layers[0].filters).flatten(1)
+        error = (bank.layers[0].kernels - fit.kernels().layers[0].kernels).flatten(1)
         answers.append(torch.einsum("ni,ij,nj->n", error, metric, error))
     assert (answers[0] <= answers[1] * (1 + 1e-9)).all()
     assert (response.r2 <= plain.r2 + 1e-9).all()

@@ -60,7 +60,7 @@ def test_a_layer_that_no_family_fits_does_not_stop_the_others():
         fit = sk.fit(bank, model)
         assert fit.status.tolist()[:2] == ["unsupported-size"] * 2
         assert set(fit.family[2:]) == {model}
-    given = sk.fit(rows.filters, families=["dy", "dx"])
+    given = sk.fit(rows.kernels, families=["dy", "dx"])
     assert (given.family.tolist(), given.status.tolist()[0]) == (["", "dx"], "unsupported-size")
 
 
@@ -92,7 +92,7 @@ def test_the_table_has_a_row_a_filter_in_the_order_of_the_bank():
     assert table.stride[:3].tolist() == [2, 2, 2]
     assert table.stride[3:].isna().all()
     assert (table.family == "sharpen").equals(table.alpha.notna())
-    alone = sk.fit(_bank().layers[3].filters)
+    alone = sk.fit(_bank().layers[3].kernels)
     np.testing.assert_allclose(table.r2[-4:], alone.r2)
 
 
@@ -118,9 +118,9 @@ def test_kernels_of_a_bank_keep_layers_shapes_and_types():
     kernels = sk.fit(bank).kernels()
     assert [layer.name for layer in kernels] == [layer.name for layer in bank]
     for model, layer in zip(kernels, bank, strict=True):
-        assert model.filters.shape == layer.filters.shape
-        assert model.filters.dtype == layer.filters.dtype
-        assert torch.isfinite(model.filters).all()
+        assert model.kernels.shape == layer.kernels.shape
+        assert model.kernels.dtype == layer.kernels.dtype
+        assert torch.isfinite(model.kernels).all()
 
 
 def test_the_share_explained_is_weighted_by_energy():

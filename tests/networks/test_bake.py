@@ -93,5 +93,5 @@ def test_exported_to_onnx_it_has_the_same_outputs(constrained, tmp_path):
     torch.onnx.export(baked, (images(),), path, dynamo=True, verbose=False, external_data=False)
     (outputs,) = onnxruntime.InferenceSession(path).run(None, {"images": images().numpy()})
     np.testing.assert_allclose(outputs, constrained(images()).detach().numpy(), rtol=1e-4, atol=1e-5)
-    exported = {layer.name: layer.filters for layer in sk.extract(path)}
+    exported = {layer.name: layer.kernels for layer in sk.extract(path)}
     assert torch.equal(exported["down"], baked.down.weight.detach()[:, 0])

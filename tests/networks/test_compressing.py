@@ -54,9 +54,9 @@ def test_more_numbers_never_lose_more_and_all_of_them_lose_nothing():
 def test_filters_are_those_of_the_chosen_models():
     found, losses = candidates(2)
     chosen = within_budget(found, losses, 110)
-    by_name = {one.model[0]: one.filters.layers[0].filters for one in found} | {"keep": chosen.bank.layers[0].filters}
+    by_name = {one.model[0]: one.filters.layers[0].kernels for one in found} | {"keep": chosen.bank.layers[0].kernels}
     for index, name in enumerate(chosen.model):
-        assert torch.equal(chosen.filters.layers[0].filters[index], by_name[name][index])
+        assert torch.equal(chosen.filters.layers[0].kernels[index], by_name[name][index])
 
 
 def test_less_than_the_models_need_is_refused():
@@ -93,7 +93,7 @@ def test_a_network_keeps_to_its_budget_and_goes_on_working():
     small = sk.compress(network, seen, budget=0.5, models=MODELS)
     assert small.share <= 0.5
     assert small.before is None
-    assert sk.extract(small.module).layers[0].filters.ne(sk.extract(network).layers[0].filters).any()
+    assert sk.extract(small.module).layers[0].kernels.ne(sk.extract(network).layers[0].kernels).any()
     errors = []
     for budget in (0.4, 0.9):
         found = sk.compress(network, seen, budget=budget, models=MODELS)

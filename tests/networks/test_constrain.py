@@ -91,7 +91,7 @@ def test_it_has_the_type_of_the_network(network, fit, dtype):
         weight = constrained.get_submodule(layer.name).weight
         assert weight.dtype == dtype
         rounding = torch.finfo(dtype).eps if dtype != torch.float64 else START
-        torch.testing.assert_close(weight[:9, 0].float(), layer.filters[:9], rtol=rounding, atol=START)
+        torch.testing.assert_close(weight[:9, 0].float(), layer.kernels[:9], rtol=rounding, atol=START)
 
 
 def test_the_network_that_is_given_stays_as_it_is(network, fit):
@@ -303,7 +303,7 @@ def test_gaps_of_two_scales_are_tied_by_themselves(tie, gaps):
     assert len(kernel.scales.gap) == gaps
     assert len(kernel.scales.theta) == gaps
     if gaps == 3:
-        torch.testing.assert_close(constrained.weight[:, 0], fit.kernels().layers[0].filters)
+        torch.testing.assert_close(constrained.weight[:, 0], fit.kernels().layers[0].kernels)
 
 
 def test_along_one_tap_there_is_no_scale():

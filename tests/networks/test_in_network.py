@@ -62,7 +62,7 @@ def test_a_fit_with_its_own_weights_is_the_same_fit():
         rows = slice(rows.stop, rows.stop + len(layer))
         parts = linear_parts(plain, rows, layer)
         whole = torch.einsum("fp,fprc->frc", parts.weights, parts.parts)
-        torch.testing.assert_close(whole.float(), model.filters, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(whole.float(), model.kernels, atol=1e-6, rtol=1e-5)
         weights.append(parts.weights)
     again = with_weights(plain, weights, covariance)
     for name in ("coefficients", "offset", "r2", "r2_response", "residual_l1", "residual_l2"):

@@ -17,7 +17,7 @@ def test_models_stand_in_the_place_of_filters(network, fit):
     for layer in fit.kernels():
         weight = replaced.get_submodule(layer.name).weight
         assert isinstance(weight, nn.Parameter)
-        assert torch.equal(weight[:, 0], layer.filters)
+        assert torch.equal(weight[:, 0], layer.kernels)
 
 
 def test_nothing_else_changes(network, fit):
@@ -35,7 +35,7 @@ def test_it_is_what_extract_and_replacement_say(network, fit):
     replaced = sk.extract(sk.replace(network, fit, min_r2=0.7, keep=["row"]))
     wanted = sk.replacement(fit, min_r2=0.7, keep=["row"]).filters
     assert [layer.name for layer in replaced] == [layer.name for layer in wanted]
-    assert all(torch.equal(mine.filters, its.filters) for mine, its in zip(replaced, wanted, strict=True))
+    assert all(torch.equal(mine.kernels, its.kernels) for mine, its in zip(replaced, wanted, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["keys", "replacement", "noise"])
@@ -48,7 +48,7 @@ def test_models_of_every_kind_are_taken(network, fit, kind):
         models = sk.replacement(fit, layers=["wide"]) if kind == "replacement" else sk.model_filters(bank, "noise")
     replaced = sk.extract(sk.replace(network, models))
     for mine, its in zip(replaced, sk.replacement(models).filters, strict=True):
-        assert torch.equal(mine.filters, its.filters)
+        assert torch.equal(mine.kernels, its.kernels)
 
 
 def test_filters_without_a_model_stay(network):
@@ -122,7 +122,7 @@ def test_computed_weights_become_parameters(network, fit, computed):
     replaced = sk.replace(network, fit, layers="down")
     assert type(replaced.down) is nn.Conv2d
     assert list(replaced.down.state_dict()) == ["weight"]
-    assert torch.equal(replaced.down.weight[:, 0], fit.kernels().layers[1].filters)
+    assert torch.equal(replaced.down.weight[:, 0], fit.kernels().layers[1].kernels)
     replaced.down(torch.zeros(1, 12, 9, 9))
     assert "down.weight" not in network.state_dict()  # that of the network is computed as before
 
@@ -132,7 +132,7 @@ def test_weights_that_two_layers_share_are_replaced_in_both(network):
     network.small.weight = network.row.weight
     fit = sk.fit(sk.extract(network))
     replaced = sk.replace(network, fit, layers=["row"])
-    assert torch.equal(replaced.row.weight[:, 0], fit.kernels().layers[2].filters)
+    assert torch.equal(replaced.row.weight[:, 0], fit.kernels().layers[2].kernels)
     assert torch.equal(replaced.small.weight, network.small.weight)
 
 

@@ -133,7 +133,7 @@ def test_examples_are_ranked(analysis):
 
 
 def test_models_of_a_few_filters_are_those_of_the_whole_fit(analysis):
-    stacks = [layer.filters.double().numpy() for layer in analysis.fit.kernels().layers]
+    stacks = [layer.kernels.double().numpy() for layer in analysis.fit.kernels().layers]
     everything = [kernel for stack in stacks for kernel in stack]
     chosen = [0, 45, 80, 99]
     for index, (learned, model) in zip(chosen, analysis.filters_and_models(chosen), strict=True):

@@ -50,12 +50,12 @@ def test_what_a_run_learned_is_counted(folder):
 def test_the_start_is_that_of_the_training(folder):
     run = read_run(folder / "frozen")
     for before, after in zip(run.start, run.filters, strict=True):
-        torch.testing.assert_close(before.filters, after.filters, rtol=0, atol=0)
+        torch.testing.assert_close(before.kernels, after.kernels, rtol=0, atol=0)
     free = read_run(folder / "free0")
-    change = torch.cat([(b.filters - a.filters).flatten() for b, a in zip(free.start, free.filters, strict=True)])
+    change = torch.cat([(b.kernels - a.kernels).flatten() for b, a in zip(free.start, free.filters, strict=True)])
     assert 0 < float(change.abs().max()) < 0.2  # of another seed, they would be unlike
     other = sk.extract(starting_network(dataclasses.replace(free.recipe, seed=5), 10))
-    unlike = torch.cat([(b.filters - a.filters).flatten() for b, a in zip(other, free.filters, strict=True)])
+    unlike = torch.cat([(b.kernels - a.kernels).flatten() for b, a in zip(other, free.filters, strict=True)])
     assert float(unlike.std()) > 2 * float(change.std())
 
 

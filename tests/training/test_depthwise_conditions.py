@@ -22,7 +22,7 @@ def learned(network):
 
 
 def filters(network):
-    return torch.cat([layer.filters for layer in sk.extract(network)])
+    return torch.cat([layer.kernels for layer in sk.extract(network)])
 
 
 @pytest.mark.parametrize("kind", ["noise", "matched-noise", "keys", "ideal8", "jet2", "dx,dy"])

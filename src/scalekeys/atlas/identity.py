@@ -35,7 +35,7 @@ class ContentHash:
 
     def add(self, layer: LayerFilters) -> None:
         """Go on with the next layer."""
-        filters = layer.filters.numpy()
+        filters = layer.kernels.numpy()
         description = [layer.name, layer.depth, layer.stride, layer.dilation, filters.dtype.name, filters.shape]
         self._hash.update(json.dumps(description).encode())
         self._hash.update(filters.astype(filters.dtype.newbyteorder("<"), copy=False).data)

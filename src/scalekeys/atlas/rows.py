@@ -71,7 +71,7 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
     again = ContentHash()
     for parts in _batches(_beside_noise(_with_floors(checkpoint), again, seed)):
         bank = FilterBank(tuple(part.filters for part in parts), model=checkpoint.model)
-        control = bank.with_filters([part.control.filters for part in parts])
+        control = bank.with_filters([part.control.kernels for part in parts])
         fitted = fit(bank).to_arrow()
         columns = dict(zip(fitted.column_names, fitted.columns, strict=True))
         columns["channel"] = pa.array(np.concatenate([part.start + np.arange(len(part.filters)) for part in parts]))
@@ -88,7 +88,7 @@ def _with_floors(checkpoint: Checkpoint) -> Iterator[LayerFilters]:
     """Yield layers that know from the whole network below which norm a filter is negligible."""
     levels = []
     for layer in checkpoint.stream():
-        levels.append(layer_level(layer.filters))
+        levels.append(layer_level(layer.kernels))
         del layer  # before the next one is read
     for layer, floor in zip(checkpoint.stream(), floors(levels), strict=True):
         yield replace(layer, floor=floor)
@@ -102,7 +102,7 @@ def _beside_noise(layers: Iterable[LayerFilters], content: ContentHash, seed: in
         (control,) = noise_like(FilterBank((layer,)), seed=generator).layers
         for start in range(0, len(layer), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            real, noise = (replace(one, filters=one.filters[part]) for one in (layer, control))
+            real, noise = (replace(one, kernels=one.kernels[part]) for one in (layer, control))
             yield _Part(real, noise, start)
 
 

@@ -135,7 +135,7 @@ def check_same_layers(here: Mapping[str, tuple[int, ...]], bank: FilterBank, *, 
     ModelError
         If the bank has other layers or filters of other shapes.
     """
-    there = {layer.name: tuple(layer.filters.shape) for layer in bank}
+    there = {layer.name: tuple(layer.kernels.shape) for layer in bank}
     if here != there:
         raise ModelError(
             f"{label}: the filters that were modelled are not those of this network "
@@ -171,7 +171,7 @@ def _changes(opened: Checkpoint, chosen: Replacement) -> Iterator[Change]:
             dtype: torch.dtype = getattr(torch, info.dtype)
             if opened.load(source.key).layout != torch.strided:
                 raise CheckpointError(f"{opened.label}: layer {layer.name!r} is stored sparsely; make it dense first")
-            filters = cast(layer.filters.cpu()[channels], dtype, layer=layer.name)
+            filters = cast(layer.kernels.cpu()[channels], dtype, layer=layer.name)
             yield Change(layer.name, source.key, channels, filters, info.shape, source.arrangement)
 
 

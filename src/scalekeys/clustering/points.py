@@ -85,7 +85,7 @@ class Points:
     @property
     def device(self) -> torch.device:
         """Where the computation runs: the device of the first layer."""
-        return self.segments[0].layer.filters.device
+        return self.segments[0].layer.kernels.device
 
     @cached_property
     def positions(self) -> Int[Tensor, "points"]:
@@ -171,7 +171,7 @@ class Points:
         for segment in self.segments:
             start = 0
             while start < len(segment.layer):
-                chunk = segment.layer.filters[start : start + batch - filled].detach().to(self.device)
+                chunk = segment.layer.kernels[start : start + batch - filled].detach().to(self.device)
                 first = segment.start + start
                 rows, norm = unit_rows(chunk, self.window)
                 none = segment.negligible[start : start + len(chunk)].to(self.device)

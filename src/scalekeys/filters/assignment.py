@@ -72,7 +72,7 @@ class KeyAssignment:
             keys = torch.cat([_unit_keys(self.keys, layer.size)[0], torch.zeros(1, *layer.size, dtype=torch.float64)])
             amplitude = torch.where(self.index[mine] < 0, 0.0, self.amplitude[mine])
             model = amplitude[:, None, None] * keys[self.index[mine]] + self.offset[mine, None, None]
-            stacks.append(model.to(layer.filters))
+            stacks.append(model.to(layer.kernels))
         return self.bank.with_filters(stacks)
 
 
@@ -123,7 +123,7 @@ def assign_keys(
     if len(names) != len(values):
         raise FilterError(f"got {len(names)} names for {len(values)} keys")
     with one_thread():
-        parts = [_assign(layer.filters, values) for layer in bank]
+        parts = [_assign(layer.kernels, values) for layer in bank]
     index, amplitude, offset, r2 = (torch.cat(columns) for columns in zip(*parts, strict=True))
     none = bank.negligible
     index, amplitude, r2 = (

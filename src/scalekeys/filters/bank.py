@@ -21,7 +21,7 @@ class LayerFilters:
     ----------
     name : str
         Name of the layer in its network, without the trailing ``.weight``.
-    filters : Tensor, shape (channels, rows, cols)
+    kernels : Tensor, shape (channels, rows, cols)
         One filter per output channel, float32 or float64. Rows run down, columns run right.
     stride, dilation : int or None
         Taken from the graph; None where the source holds weights only.
@@ -33,25 +33,25 @@ class LayerFilters:
     """
 
     name: str
-    filters: FilterStack
+    kernels: FilterStack
     stride: int | None = None
     dilation: int | None = None
     depth: int = 0
     floor: float | None = None
 
     def __post_init__(self) -> None:
-        if self.filters.ndim != 3:
+        if self.kernels.ndim != 3:
             raise FilterError(
-                f"layer {self.name!r}: filters must have shape (channels, rows, cols), got {tuple(self.filters.shape)}"
+                f"layer {self.name!r}: filters must have shape (channels, rows, cols), got {tuple(self.kernels.shape)}"
             )
 
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns of the kernel."""
-        return self.filters.shape[1], self.filters.shape[2]
+        return self.kernels.shape[1], self.kernels.shape[2]
 
     def __len__(self) -> int:
-        return self.filters.shape[0]
+        return self.kernels.shape[0]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class FilterBank:
         stacks, positions = [], []
         for layer, part in self.parts():
             if layer.size == size:
-                stacks.append(layer.filters)
+                stacks.append(layer.kernels)
                 positions.append(torch.arange(part.start, part.stop))
         return torch.cat(stacks), torch.cat(positions)
 
@@ -193,7 +193,7 @@ class FilterBank:
         """
         if len(filters) != len(self.layers):
             raise FilterError(f"{self.model}: got {len(filters)} stacks of filters for {len(self.layers)} layers")
-        layers = tuple(replace(layer, filters=new) for layer, new in zip(self.layers, filters, strict=True))
+        layers = tuple(replace(layer, kernels=new) for layer, new in zip(self.layers, filters, strict=True))
         return replace(self, layers=layers)
 
 

@@ -95,8 +95,8 @@ def _joined(candidates: Sequence[Replacement], choice: Tensor) -> Replacement:
     taps = taps_of(bank)
     stacks = []
     for index, (layer, part) in enumerate(bank.parts()):
-        mine = choice[part].to(layer.filters.device)
-        several = torch.stack([*(one.filters.layers[index].filters for one in candidates), layer.filters])
+        mine = choice[part].to(layer.kernels.device)
+        several = torch.stack([*(one.filters.layers[index].kernels for one in candidates), layer.kernels])
         stacks.append(several[mine, torch.arange(len(layer), device=mine.device)])
     kept = np.full(len(bank), KEEP, dtype=object)
     rows = np.arange(len(bank))

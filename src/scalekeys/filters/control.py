@@ -48,8 +48,8 @@ class NoiseModel:
         """Share of the energy of the centred filter that the noise explains, which is mostly negative."""
         shares = []
         for layer, noise in zip(self.bank, self.noise, strict=True):
-            filters, exponent = in_powers_of_two(layer.filters.detach().cpu())
-            others = noise.filters.detach().cpu().double() * power_of_two(-exponent)[:, None, None]
+            filters, exponent = in_powers_of_two(layer.kernels.detach().cpu())
+            others = noise.kernels.detach().cpu().double() * power_of_two(-exponent)[:, None, None]
             _, norm = mean_and_norm(filters)
             rest = torch.linalg.vector_norm(filters - others, dim=(-2, -1))
             shares.append(1 - (rest / norm[:, 0, 0]).square())
@@ -57,7 +57,7 @@ class NoiseModel:
 
     def kernels(self) -> FilterBank:
         """Return the noise, in the layers of the filters."""
-        return self.bank.with_filters([layer.filters for layer in self.noise])
+        return self.bank.with_filters([layer.kernels for layer in self.noise])
 
 
 def noise_model(bank: FilterBank, *, seed: int = 0) -> NoiseModel:
@@ -105,11 +105,11 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     stacks = []
     for layer, rows in bank.parts():
-        noise = torch.randn(layer.filters.shape, generator=generator, dtype=torch.float64, device="cpu")
-        parts = zip(layer.filters.split(_AT_ONCE), noise.split(_AT_ONCE), strict=True)
+        noise = torch.randn(layer.kernels.shape, generator=generator, dtype=torch.float64, device="cpu")
+        parts = zip(layer.kernels.split(_AT_ONCE), noise.split(_AT_ONCE), strict=True)
         imitated = torch.cat([imitation(filters, part.to(filters.device)) for filters, part in parts])
         kept = bank.negligible[rows, None, None].to(imitated.device)
-        stacks.append(torch.where(kept, layer.filters, imitated))
+        stacks.append(torch.where(kept, layer.kernels, imitated))
     control = bank.with_filters(stacks)
     return FilterBank(control.layers, model="random control")
 

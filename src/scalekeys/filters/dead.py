@@ -83,9 +83,9 @@ def negligible_filters(layers: Sequence["LayerFilters"]) -> Bool[Tensor, "filter
     """
     known = [layer.floor for layer in layers]
     if any(floor is None for floor in known):
-        own = floors([layer_level(layer.filters) for layer in layers])
+        own = floors([layer_level(layer.kernels) for layer in layers])
         known = [mine if floor is None else floor for floor, mine in zip(known, own, strict=True)]
-    marks = [_below(layer.filters, floor) for layer, floor in zip(layers, known, strict=True) if floor is not None]
+    marks = [_below(layer.kernels, floor) for layer, floor in zip(layers, known, strict=True) if floor is not None]
     return torch.cat([torch.zeros(0, dtype=torch.bool), *marks])
 
 

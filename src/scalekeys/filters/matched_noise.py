@@ -51,9 +51,9 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     stacks = []
     for layer, rows in bank.parts():
-        kept = bank.negligible[rows].to(layer.filters.device)
-        made = _imitations(layer.filters, _factor(layer.filters[~kept]), generator)
-        stacks.append(torch.where(kept[:, None, None], layer.filters, made))
+        kept = bank.negligible[rows].to(layer.kernels.device)
+        made = _imitations(layer.kernels, _factor(layer.kernels[~kept]), generator)
+        stacks.append(torch.where(kept[:, None, None], layer.kernels, made))
     control = bank.with_filters(stacks)
     return FilterBank(control.layers, model="matched noise")
 

@@ -153,20 +153,20 @@ def replacement(
         raise FilterError(f"min_r2 is a share of energy and at most 1, got {min_r2}")
     bank, models = modelled.bank, modelled.kernels()
     if isinstance(models, Tensor):
-        models = bank.with_filters([models.reshape(bank.layers[0].filters.shape)])
+        models = bank.with_filters([models.reshape(bank.layers[0].kernels.shape)])
     wanted = _wanted(bank, layers, keep)
     taken = torch.cat([torch.full((len(layer),), mine) for layer, mine in zip(bank, wanted, strict=True)])
-    finite = torch.cat([layer.filters.flatten(1).isfinite().all(-1).cpu() for layer in models])
+    finite = torch.cat([layer.kernels.flatten(1).isfinite().all(-1).cpu() for layer in models])
     r2 = modelled.r2.detach().double().cpu()
-    flat = torch.cat([_is_constant(layer.filters).cpu() for layer in bank])
+    flat = torch.cat([_is_constant(layer.kernels).cpu() for layer in bank])
     taken &= finite & ~bank.negligible
     taken &= torch.from_numpy((modelled.family != "") & (modelled.family != KEEP)) | flat
     if min_r2 is not None:
         taken &= (r2 >= min_r2) | flat
     stacks = []
     for (layer, part), model in zip(bank.parts(), models, strict=True):
-        mine = taken[part, None, None].to(layer.filters.device)
-        stacks.append(torch.where(mine, model.filters.to(layer.filters), layer.filters))
+        mine = taken[part, None, None].to(layer.kernels.device)
+        stacks.append(torch.where(mine, model.kernels.to(layer.kernels), layer.kernels))
     label = np.where(taken.numpy(), np.where(flat.numpy(), "constant", modelled.family), KEEP)
     numbers = torch.where(flat, 1, modelled.numbers.cpu())
     return Replacement(

@@ -26,7 +26,7 @@ class PatchCovariance:
     layers : mapping of str to Tensor, shape (channels, taps, taps), float64
         The covariances by the name of the layer, one for each *output* channel: the outputs of one input channel repeat
         its covariance. Taps run in the row-major order of the kernel, rows down and columns right, as in
-        ``layer.filters.flatten(1)``. In squared units of the activations.
+        ``layer.kernels.flatten(1)``. In squared units of the activations.
     means : mapping of str to Tensor, shape (channels, taps), float64
         The mean patches, in units of the activations. Their product with a difference of filters is the shift of the
         mean response, which a bias can take back.

@@ -96,10 +96,10 @@ def _measured(fit: Fit, covariance: PatchCovariance) -> Fit:
     assert not isinstance(models, Tensor)
     left, sums, responses = [], [], []
     for (layer, part), model in zip(fit.bank.parts(), models, strict=True):
-        scaled, exponent = in_powers_of_two(layer.filters)
+        scaled, exponent = in_powers_of_two(layer.kernels)
         magnitude = power_of_two(exponent)
         filters = scaled.flatten(1)
-        residual = filters - model.filters.double().flatten(1) / magnitude[:, None]
+        residual = filters - model.kernels.double().flatten(1) / magnitude[:, None]
         left.append(torch.linalg.vector_norm(residual, dim=-1) * magnitude)
         sums.append(residual.abs().sum(-1) * magnitude)
         responses.append(response_share(filters, residual, metric(torch.arange(part.start, part.stop)).to(filters)))

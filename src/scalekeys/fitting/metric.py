@@ -48,7 +48,7 @@ def metric_of(
 
 
 def _of_layer(layer: LayerFilters, covariance: PatchCovariance) -> Tensor:
-    taps, found = layer.filters[0].numel(), covariance.layers.get(layer.name)
+    taps, found = layer.kernels[0].numel(), covariance.layers.get(layer.name)
     if found is None:
         seen = "nothing went through it" if layer.name in covariance.unseen else "it was not measured"
         raise FilterError(
@@ -64,7 +64,7 @@ def _of_layer(layer: LayerFilters, covariance: PatchCovariance) -> Tensor:
 
 def _shared_out(covariance: Tensor, bank: FilterBank) -> list[Tensor]:
     """Share one matrix, or one for each filter, out to the layers."""
-    taps = {layer.filters[0].numel() for layer in bank.layers}
+    taps = {layer.kernels[0].numel() for layer in bank.layers}
     count = len(bank)
     if len(taps) > 1 or covariance.shape not in {(t, t) for t in taps} | {(count, t, t) for t in taps}:
         sizes = ", ".join(map(str, sorted(taps)))

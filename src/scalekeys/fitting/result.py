@@ -173,7 +173,7 @@ class Fit:
             return torch.full_like(self.r2, torch.nan)
         family = self.values.family
         numbers = torch.tensor([*map(numbers_of, spec.families), 0], device=family.device)[family]
-        taps = self._per_filter(torch.tensor([layer.filters[0].numel() for layer in self.bank.layers]))
+        taps = self._per_filter(torch.tensor([layer.kernels[0].numel() for layer in self.bank.layers]))
         return evidence(self.r2, numbers, taps.to(family.device))
 
     @cached_property
@@ -246,7 +246,7 @@ class Fit:
             coefficients, offset = self.coefficients[part], self.offset[part]
             model = mixture(family, parameters, coefficients, offset, self.spec, layer.size)
             flat = (coefficients == 0).all(-1)[:, None, None]
-            stacks.append(torch.where(flat, offset[:, None, None], model).to(layer.filters))
+            stacks.append(torch.where(flat, offset[:, None, None], model).to(layer.kernels))
         if self.shape is not None:
             return stacks[0].reshape(*self.shape, *stacks[0].shape[1:])
         return self.bank.with_filters(stacks)

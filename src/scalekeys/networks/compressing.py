@@ -203,7 +203,7 @@ def _loss(candidate: Replacement, covariance: PatchCovariance, weights: dict[str
     """Return what a candidate costs each filter: the weighted variance of the difference of its answers."""
     losses = []
     for layer, model in zip(candidate.bank, candidate.filters, strict=True):
-        residual = (layer.filters - model.filters).detach().cpu().double().flatten(1)
+        residual = (layer.kernels - model.kernels).detach().cpu().double().flatten(1)
         variance = (residual[:, None] @ covariance.layers[layer.name] @ residual[..., None])[:, 0, 0]
         losses.append(variance * weights[layer.name])
     return torch.cat(losses)
@@ -212,7 +212,7 @@ def _loss(candidate: Replacement, covariance: PatchCovariance, weights: dict[str
 def _taps_of(bank: FilterBank, layers: Sequence[str] | None) -> int:
     """Return the number of taps in the layers in question."""
     chosen = matching_layers(bank, layers)
-    return sum(layer.filters.numel() for layer, mine in zip(bank, chosen, strict=True) if mine)
+    return sum(layer.kernels.numel() for layer, mine in zip(bank, chosen, strict=True) if mine)
 
 
 def _within_tolerance(compressor: Compressor, labelled: Batches, tolerance: float) -> Compression:

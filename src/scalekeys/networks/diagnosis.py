@@ -113,7 +113,7 @@ def diagnose(original: nn.Module, changed: nn.Module, batches: Batches | None = 
     """
     there, here = open_module(original), open_module(changed)
     bank, other = there.bank(), here.bank()
-    check_same_layers({layer.name: tuple(layer.filters.shape) for layer in other}, bank, label=here.label)
+    check_same_layers({layer.name: tuple(layer.kernels.shape) for layer in other}, bank, label=here.label)
     bounds = _bounds(bank, other)
     if batches is None:
         return Diagnosis(tuple(LayerError(name, bound) for name, bound in bounds.items()))
@@ -196,8 +196,8 @@ def _bounds(bank: FilterBank, other: FilterBank) -> dict[str, float]:
     found = {}
     for layer, changed in zip(bank, other, strict=True):
         between = _between(layer.size, count := max(_FREQUENCIES, 8 * max(layer.size)))
-        difference = _gain(layer.filters - changed.filters, count) * between
-        ratio = torch.where(difference > 0, difference / _gain(layer.filters, count), 0.0)
+        difference = _gain(layer.kernels - changed.kernels, count) * between
+        ratio = torch.where(difference > 0, difference / _gain(layer.kernels, count), 0.0)
         found[layer.name] = float(ratio.max())
     return found
 

@@ -58,7 +58,7 @@ def replace(
     ...     _ = network[1].weight.copy_(sk.master_keys()[:, None])
     >>> fit = sk.fit(sk.extract(network))
     >>> replaced = sk.replace(network, fit)
-    >>> bool((replaced[1].weight[:, 0] - fit.kernels().layers[0].filters).abs().max() < 1e-7)
+    >>> bool((replaced[1].weight[:, 0] - fit.kernels().layers[0].kernels).abs().max() < 1e-7)
     True
     """
     network, found = copied(module, modelled.bank)
@@ -66,5 +66,5 @@ def replace(
     for layer, part in chosen.filters.parts():
         rows = chosen.replaced[part].nonzero()[:, 0]
         if len(rows):
-            write(make_plain(found[layer.name], layer.name), rows, layer.filters[rows])
+            write(make_plain(found[layer.name], layer.name), rows, layer.kernels[rows])
     return network

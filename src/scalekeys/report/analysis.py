@@ -110,7 +110,7 @@ class Analysis:
         for index in indices:
             layer = self.fit.bank.layers[int(self.layer[index])]
             channel = int(self.channel[index])
-            layers.append(LayerFilters(layer.name, layer.filters[channel : channel + 1]))
+            layers.append(LayerFilters(layer.name, layer.kernels[channel : channel + 1]))
         if not layers:
             return pairs
         rows = torch.tensor(list(indices), device=self.fit.values.family.device)
@@ -118,5 +118,5 @@ class Analysis:
         models = Fit(FilterBank(tuple(layers)), self.fit.spec, values).kernels()
         assert isinstance(models, FilterBank)
         for learned, model in zip(layers, models.layers, strict=True):
-            pairs.append((learned.filters[0].detach().double().cpu().numpy(), model.filters[0].double().cpu().numpy()))
+            pairs.append((learned.kernels[0].detach().double().cpu().numpy(), model.kernels[0].double().cpu().numpy()))
         return pairs

@@ -111,7 +111,7 @@ def _norms(models: Fit) -> Float[Tensor, "filters"]:
     kernels = models.kernels()
     assert isinstance(kernels, FilterBank)
     return torch.cat(
-        [layer.filters.double().flatten(1).var(1, correction=0) * layer.filters[0].numel() for layer in kernels]
+        [layer.kernels.double().flatten(1).var(1, correction=0) * layer.kernels[0].numel() for layer in kernels]
     ).sqrt()
 
 

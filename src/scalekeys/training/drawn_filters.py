@@ -51,7 +51,7 @@ def drawn(bank: FilterBank, wanted: Depthwise, numbers: np.random.Generator) -> 
         filters = _changed(filters, wanted, numbers)
         if wanted.filters not in INITIALISATIONS:
             filters = wanted.norm * _unit(filters)
-        stacks.append(filters.to(layer.filters))
+        stacks.append(filters.to(layer.kernels))
         names += kinds
     shares = torch.ones(len(bank), dtype=torch.float64)
     return Replacement(bank, bank.with_filters(stacks), np.array(names), taps_of(bank), shares)
@@ -104,7 +104,7 @@ def _imitated(bank: FilterBank, wanted: Depthwise) -> Sequence[LayerFilters | No
     trained = Path(source) / TRAINED
     layers = {layer.name: layer for layer in extract(trained if trained.is_file() else source)}
     for layer in bank:
-        if layer.name not in layers or layers[layer.name].filters.shape != layer.filters.shape:
+        if layer.name not in layers or layers[layer.name].kernels.shape != layer.kernels.shape:
             raise RecipeError(
                 f"depthwise.covariance_from: {source} has no depthwise layer {layer.name!r} of {len(layer)} filters of "
                 f"{layer.size[0]}x{layer.size[1]}, as the network to train has; name a network of the same kind"
@@ -131,9 +131,9 @@ def _matched(
         families = Depthwise(wanted.covariance_from, sigma=wanted.sigma)
         filters = _unit(_of_layer(families, channels, size, numbers)[0])
     else:
-        filters = imitated.filters.double()
+        filters = imitated.kernels.double()
     generator = torch.Generator().manual_seed(int(numbers.integers(2**63)))
-    return matched_noise_like(FilterBank.from_tensor(filters), seed=generator).layers[0].filters
+    return matched_noise_like(FilterBank.from_tensor(filters), seed=generator).layers[0].kernels
 
 
 def _changed(filters: Tensor, wanted: Depthwise, numbers: np.random.Generator) -> Tensor:

@@ -116,7 +116,7 @@ class KeysView:
     def aligned(self, index: int) -> np.ndarray:
         """Return a filter as it is compared: centred, in the window of the keys, with the sign and frame of its key."""
         _, layer = self.layers[int(self.layer[index])]
-        learned = layer.filters[self.channel(index)].detach().cpu()
+        learned = layer.kernels[self.channel(index)].detach().cpu()
         row = unit_rows(learned[None], self.keys.window)[0][0].view(self.keys.window).numpy()
         mirrored, turns = divmod(int(self.keys.transform[index]), 4)
         back = np.rot90(row, -turns) * (np.sign(float(self.keys.correlation[index])) or 1.0)

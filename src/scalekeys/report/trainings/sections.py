@@ -186,7 +186,7 @@ def _condition_row(place: int, condition: Condition) -> dict[str, Any]:
 
 def _layer_pictures(after: FilterBank, before: FilterBank | None) -> list[dict[str, Any]]:
     layers = list(after)
-    earlier = {} if before is None else {layer.name: layer.filters for layer in before}
+    earlier = {} if before is None else {layer.name: layer.kernels for layer in before}
     rows = []
     for depth in _spaced(len(layers), LAYERS):
         layer = layers[depth]
@@ -197,7 +197,7 @@ def _layer_pictures(after: FilterBank, before: FilterBank | None) -> list[dict[s
                 "name": layer.name,
                 "filters": count(len(layer)),
                 "before": [] if first is None else _pictures(first, channels, f"{layer.name} before"),
-                "after": _pictures(layer.filters, channels, f"{layer.name} after"),
+                "after": _pictures(layer.kernels, channels, f"{layer.name} after"),
             }
         )
     return rows
