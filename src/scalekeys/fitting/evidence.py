@@ -8,23 +8,12 @@ by how much the Bayesian information criterion (Schwarz, Annals of Statistics 6(
 the model.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from scalekeys.scalespace import FAMILIES
-
 _SMALLEST_LEFT = 1e-12
-
-
-def numbers_of(name: str) -> int:
-    """Return how many numbers a family fits to a filter: two parameters, its coefficients and an offset.
-
-    Examples
-    --------
-    >>> numbers_of("smooth"), numbers_of("jet2")
-    (4, 9)
-    """
-    return 3 + len(FAMILIES[name].components)
 
 
 def evidence(r2: Tensor, numbers: Tensor | int, taps: Tensor | int) -> Tensor:
@@ -42,16 +31,15 @@ def evidence(r2: Tensor, numbers: Tensor | int, taps: Tensor | int) -> Tensor:
     return -taps * torch.log((1 - r2).clamp(min=_SMALLEST_LEFT)) - (numbers - 1) * torch.log(count)
 
 
-def eligible(families: tuple[str, ...], taps: int) -> tuple[tuple[str, ...], ...]:
+def eligible(numbers: Mapping[str, int], taps: int) -> list[tuple[int, tuple[str, ...]]]:
     """Group families by their numbers, and leave those out that would fit more of them than half of the taps.
 
     What is left over then judges the model; with fewer left, a criterion for many taps means nothing.
 
     Examples
     --------
-    >>> [len(group) for group in eligible(("dx", "smooth", "jet1", "jet2"), 9)]
-    [2]
+    >>> eligible({"dx": 4, "smooth": 4, "jet1": 6, "jet2": 9}, 9)
+    [(4, ('dx', 'smooth'))]
     """
-    counts = sorted({numbers_of(name) for name in families})
-    groups = [tuple(name for name in families if numbers_of(name) == count) for count in counts if 2 * count <= taps]
-    return tuple(groups)
+    counts = sorted({count for count in numbers.values() if 2 * count <= taps})
+    return [(count, tuple(name for name, own in numbers.items() if own == count)) for count in counts]

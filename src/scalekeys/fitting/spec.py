@@ -1,11 +1,24 @@
 """What a fit is asked to do: a validated, hashable description."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from scalekeys.errors import ModelError
-from scalekeys.scalespace import FAMILIES, IDEAL8, JETS, SECOND_ORDER, WIDE_JET, WINDOWS, Window, family
+from scalekeys.scalespace import (
+    JETS,
+    ORIENTED,
+    WIDE_JET,
+    WINDOWS,
+    AxisScales,
+    Family,
+    Window,
+    common,
+    families,
+    family,
+    ideal,
+    second_order,
+)
 
 Criterion: TypeAlias = Literal["l2", "l1", "response", "variance", "variance-continuous"]
 Scales: TypeAlias = Literal["per-axis", "common", "shared"]
@@ -18,18 +31,23 @@ VARIANCE_CRITERIA: tuple[Criterion, ...] = ("variance", "variance-continuous")
 AUTO = "auto"
 """The model in which all families compete on equal terms, by evidence."""
 
-MODELS: dict[str, tuple[str, ...]] = {
-    "ideal8": IDEAL8,
-    "second-order": SECOND_ORDER,
-    AUTO: (*IDEAL8, *SECOND_ORDER, "dog", *JETS),
+IDEAL = "ideal"
+"""The model of the 3 D + 2 idealized receptive fields of D axes."""
+
+MODELS: dict[str, Callable[[int], tuple[str, ...]]] = {
+    IDEAL: ideal,
+    "ideal8": ideal,
+    "second-order": second_order,
+    "oriented": lambda axes: ORIENTED if axes == 2 else (),
+    AUTO: lambda axes: (*ideal(axes), *second_order(axes), "dog", *JETS),
 }
-"""Named sets of families that compete for each filter."""
+"""Named sets of families that compete for each filter, by the number of its axes."""
 
 SPARSE = "sparse"
 """Beginning of the name of a sparse model; the number of its terms follows, as in ``sparse6``."""
 
-MOST_TERMS = len(FAMILIES[WIDE_JET].components) + 1
-"""All derivatives, and the constant."""
+MOST_TERMS = len(families(2)[WIDE_JET].components) + 1
+"""All derivatives of two axes, and the constant."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "criterion": CRITERIA,
@@ -48,7 +66,7 @@ class FitSpec:
     model : str
         The name under which the families were asked for.
     families : tuple of str
-        The families that compete for each filter.
+        The families that compete for each filter, of all numbers of axes that occur.
     criterion, scales, normalization, window : str
         See :func:`scalekeys.fit`.
     terms : int, optional
@@ -84,14 +102,32 @@ class FitSpec:
         """What the families are called in tables: a sparse model by its name, which tells the number of terms."""
         return (self.model,) if self.terms else self.families
 
-    @property
-    def components(self) -> int:
-        """Largest number of components that one of the families mixes."""
-        return max(len(FAMILIES[name].components) for name in self.families)
+    def family(self, name: str, axes: int) -> Family | None:
+        """Return a family of the spec on kernels of D axes, None if it has no form there.
+
+        Where scales are common or shared, its axes have one scale.
+        """
+        found = families(axes).get(name)
+        if found is None or self.scales == "per-axis" or not isinstance(found.parametrization, AxisScales):
+            return found
+        return replace(found, parametrization=common(axes))
+
+    def numbers(self, name: str, axes: int) -> int:
+        """Return how many numbers a family fits to a filter, 0 if it has no form on so many axes."""
+        found = self.family(name, axes)
+        return 0 if found is None else found.numbers
 
 
-def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
+def parse_spec(model: str | Sequence[str], axes: Iterable[int] = (2,), **options: str) -> FitSpec:
     """Validate the arguments of a fit.
+
+    Parameters
+    ----------
+    model : str or sequence of str
+    axes : iterable of int
+        The numbers of axes of the filters.
+    **options : str
+        See :class:`FitSpec`.
 
     Raises
     ------
@@ -110,29 +146,55 @@ def parse_spec(model: str | Sequence[str], **options: str) -> FitSpec:
             allowed = ", ".join(model_names())
             raise ModelError(f"no model is called {model!r}; use one of {allowed}, or a tuple of family names")
         terms = _terms(model)
-        families = (WIDE_JET,) if terms else MODELS.get(model, (model,))
+        found = (WIDE_JET,) if terms else _families_of(model, tuple(axes))
     else:
-        families = tuple(dict.fromkeys(family(name).name for name in model))
-        if not families:
+        found = tuple(dict.fromkeys(_known(name, tuple(axes)) for name in model))
+        if not found:
             raise ModelError("model is an empty tuple; name at least one family")
     for name, value in options.items():
         if value not in _CHOICES[name]:
             allowed = ", ".join(map(repr, _CHOICES[name]))
             raise ModelError(f"{name} must be one of {allowed}, got {value!r}")
-    label = model if isinstance(model, str) else "+".join(families)
-    spec = FitSpec(label, families, terms=terms, **options)  # type: ignore[arg-type]
-    _check_sense(spec)
+    label = model if isinstance(model, str) else "+".join(found)
+    spec = FitSpec(label, found, terms=terms, **options)  # type: ignore[arg-type]
+    _check_sense(spec, tuple(axes))
     return spec
 
 
 def is_model(name: str) -> bool:
     """Tell whether a model has this name."""
-    return name in MODELS or name in FAMILIES or _terms(name) is not None
+    return name in MODELS or any(name in families(axes) for axes in _AXES) or _terms(name) is not None
 
 
 def model_names() -> list[str]:
     """Return the names of all models, for messages; sparse ones as a range."""
-    return [*MODELS, *FAMILIES, f"{SPARSE}1 to {SPARSE}{MOST_TERMS}"]
+    return [*MODELS, *families(2), f"{SPARSE}1 to {SPARSE}{MOST_TERMS}"]
+
+
+_AXES = (2, 1, 3)  # in the order in which their families are named
+
+
+def _families_of(model: str, axes: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the families of a named set, or the one of this name, on all numbers of axes that occur."""
+    if model not in MODELS:
+        return (_known(model, axes),)
+    names = [name for count in _AXES if count in axes for name in MODELS[model](count)]
+    if not names:
+        raise ModelError(f"model {model!r} is defined for kernels of two axes, not of {_listed(axes)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _known(name: str, axes: tuple[int, ...]) -> str:
+    """Return the name of a family that some of the filters can have."""
+    if not any(name in families(count) for count in axes):
+        if any(name in families(count) for count in _AXES):
+            raise ModelError(f"family {name!r} is not defined for kernels of {_listed(axes)}")
+        family(name, axes[0] if axes else 2)
+    return name
+
+
+def _listed(axes: tuple[int, ...]) -> str:
+    return " and ".join(f"{count} {'axis' if count == 1 else 'axes'}" for count in sorted(axes))
 
 
 def _terms(model: str) -> int | None:
@@ -145,30 +207,35 @@ def _terms(model: str) -> int | None:
     return int(count)
 
 
-def _check_sense(spec: FitSpec) -> None:
+def _check_sense(spec: FitSpec, axes: tuple[int, ...]) -> None:
     """Refuse combinations that have no meaning."""
     if spec.terms and (spec.criterion not in ("l2", "response") or spec.scales != "per-axis"):
         raise ModelError(
             f"{spec.model!r} chooses terms by the squares that they leave, with a scale for each axis: use it with "
             "criterion 'l2' or 'response' and scales='per-axis'"
         )
-    for name in spec.families:
-        model = FAMILIES[name]
-        if spec.normalization == "moment" and name not in IDEAL8:
+    known = {name: families(count)[name] for count in axes for name in spec.families if name in families(count)}
+    for name, model in known.items():
+        if spec.normalization == "moment" and name not in ideal(model.axes):
             why = (
                 "it fixes one amplitude beforehand, and a jet has a free coefficient for each derivative"
-                if model.is_jet
-                else "the moments of the paper are those of the eight families"
+                if model.mixed
+                else "the moments of the paper are those of the idealized families"
             )
             raise ModelError(f"normalization 'moment' makes no sense for {name!r}: {why}; use normalization='affine'")
-        if spec.by_variance and not (name in IDEAL8 or model.is_separable):
-            why = "a mixture of derivatives" if model.is_jet else "a sum of terms"
+        if spec.by_variance and not (name in ideal(model.axes) or model.is_outer_product):
+            why = "a mixture of derivatives" if model.mixed else "a sum of terms"
             raise ModelError(
                 f"criterion {spec.criterion!r} makes no sense for {name!r}: it compares the width of the filter with "
                 f"that of one template, and {why} has no width of its own; use criterion 'l2' or 'l1'"
             )
-        if spec.scales == "shared" and model.two_scales:
-            raise ModelError(f"scales 'shared' makes no sense for {name!r}, which has two scales for each filter")
+        if spec.scales == "shared" and model.parametrization.groups is None:
+            names = ", ".join(model.parametrization.names)
+            raise ModelError(
+                f"scales 'shared' makes no sense for {name!r}, whose parameters are {names} for each filter"
+            )
+        if name in ORIENTED and (spec.criterion != "l2" or spec.normalization != "affine" or spec.window != "exact"):
+            raise ModelError(f"{name!r} is fitted by criterion 'l2' with normalization='affine' and window='exact'")
     if spec.criterion == "response" and (spec.normalization != "affine" or spec.scales == "shared"):
         raise ModelError(
             "criterion 'response' goes with normalization='affine' and scales 'per-axis' or 'common', "

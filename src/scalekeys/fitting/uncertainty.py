@@ -3,20 +3,23 @@
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.grids import FamilyGrid, max_sigma
-from scalekeys.fitting.loss import Solution
+from scalekeys.fitting.losses.base import Solution
+from scalekeys.fitting.templates.evaluated import is_infinite
+from scalekeys.fitting.templates.grid import FamilyGrid
 
-SCALE_STATUSES: tuple[str, ...] = ("ok", "flat", "at-zero", "at-bound")
-"""The words of the columns `sigma_x_status` and `sigma_y_status`; only the first carries a standard error that means
-something. `flat`: two standard errors either side span the whole range of the search, or the objective does not curve
-upwards."""
+SCALE_STATUSES: tuple[str, ...] = ("ok", "flat", "at-zero", "at-bound", "infinite")
+"""The words of the columns of status by axis; only the first carries a standard error that means something.
 
-_AT_BOUND = 1e-9
-_AT_ZERO = 1e-9
+`flat`: two standard errors either side span the whole range from zero to the side of the kernel, or the objective does
+not curve upwards. `infinite`: so large that the window shows no decay. `at-bound`: the largest scale that is searched
+for a family that has no form of its own at an infinite scale.
+"""
+
+_AT_END = 1e-9
 
 
 def scale_errors(
-    solution: Solution, left: Tensor, parameters: Tensor, grid: FamilyGrid, fixed_numbers: int
+    solution: Solution, left: Tensor, coordinates: Tensor, grid: FamilyGrid, fixed_numbers: int
 ) -> tuple[Tensor, Tensor]:
     r"""Return the standard error of each scale of filters of one family, and a word for each, as an index.
 
@@ -26,17 +29,17 @@ def scale_errors(
         With the curvature of the sum of squares.
     left : Tensor, shape (filters,)
         The sum of squares that is left.
-    parameters : Tensor, shape (filters, 2)
-        As they were fitted, ``(t_x, t_y)`` or ``(t, alpha)``.
+    coordinates : Tensor, shape (filters, parameters)
+        As they were fitted.
     grid : FamilyGrid
     fixed_numbers : int
         How many numbers are taken from a filter beside the parameters.
 
     Returns
     -------
-    errors : Tensor, shape (filters, 2)
-        Of sigma_x and sigma_y, in pixels; NaN where a scale is at a bound or nothing curves.
-    words : Tensor of int64, shape (filters, 2)
+    errors : Tensor, shape (filters, axes)
+        Of the scale along each axis, in pixels; NaN where a scale is at an end or nothing curves.
+    words : Tensor of int64, shape (filters, axes)
         Index into :data:`SCALE_STATUSES`.
 
     Notes
@@ -44,37 +47,53 @@ def scale_errors(
     With the Hessian H of the sum of squares in the free parameters, the linear ones eliminated, and the residual
     variance :math:`s^2 = RSS / (taps - numbers)`, the covariance of the parameters is :math:`2 s^2 H^{-1}`. Where
     the amplitude is a moment, the noise moves it too: then it is :math:`s^2 J J^T`, with
-    :math:`J = -H^{-1} \partial g / \partial h` and the gradient g. Residuals are taken to be independent from tap to
-    tap. A parameter at a bound is held there.
+    :math:`J = -H^{-1} \partial g / \partial h` and the gradient g. A scale is a function of the parameters, and its
+    variance follows by its slopes. Residuals are taken to be independent from tap to tap. A parameter at an end of its
+    range is held there.
     """
     assert solution.hessian is not None
-    rows, cols = grid.size
-    single = grid.common or grid.family.isotropic
-    seen = torch.tensor([single or cols > 1, grid.family.isotropic or (not single and rows > 1)]).to(parameters.device)
-    at_zero, at_bound = parameters <= _AT_ZERO, parameters >= grid.upper.to(parameters) * (1 - _AT_BOUND)
-    free = ~(at_zero | at_bound) & seen
-    freedom = rows * cols - fixed_numbers - int(seen.sum())
+    lower, upper = (ends.to(coordinates) for ends in grid.bounds())
+    matters = torch.tensor([count > 1 for count in grid.nodes.shape]).to(coordinates.device)
+    at_low, at_high = coordinates <= lower + _AT_END, coordinates >= upper - _AT_END
+    free = ~(at_low | at_high | is_infinite(grid, coordinates)) & matters
+    freedom = solution.model.shape[-1] - fixed_numbers - int(matters.sum())
     noise = left / freedom if freedom > 0 else torch.full_like(left, torch.inf)
 
-    inverse, curved = _inverse(solution.hessian.permute(2, 0, 1), free)
+    inverse, curved = _inverse(solution.hessian.movedim(-1, 0), free)
     change = solution.gradient_by_tap
-    spread = 2 * inverse.diagonal(dim1=-2, dim2=-1) if change is None else (inverse @ change).square().sum(-1)
-    error = (noise[:, None] * spread).sqrt() / (2 * parameters.sqrt())
-    words = torch.where(curved & (error < max_sigma(grid.size) / 4), 0, SCALE_STATUSES.index("flat"))
-    words = torch.where(at_zero, SCALE_STATUSES.index("at-zero"), words)
-    words = torch.where(at_bound, SCALE_STATUSES.index("at-bound"), words)
-    error = torch.where(free & curved & error.isfinite(), error, torch.nan)
-    if single:
-        error, words = error[:, :1].expand(-1, 2), words[:, :1].expand(-1, 2)
-    return error, words
+    covariance = 2 * inverse if change is None else (inverse @ change) @ (inverse @ change).mT
+    sigma, slopes = _scales(grid, coordinates)
+    spread = ((slopes @ covariance) * slopes).sum(-1)
+    error = (noise[:, None] * spread).sqrt()
+
+    moved = slopes.abs() > 0  # by parameter: (filters, axes, parameters)
+    loose = moved & free[:, None] & ~curved[:, None, None]
+    words = torch.where(loose.any(-1) | ~(error < max(grid.size) / 4), SCALE_STATUSES.index("flat"), 0)
+    for ends, word in ((at_high & matters, "at-bound"), (is_infinite(grid, coordinates), "infinite")):
+        words = torch.where((moved & ends[:, None]).any(-1), SCALE_STATUSES.index(word), words)
+    words = torch.where(sigma <= _AT_END**0.5, SCALE_STATUSES.index("at-zero"), words)
+    known = (moved & free[:, None]).any(-1) & curved[:, None] & error.isfinite()
+    return torch.where(known & (words < SCALE_STATUSES.index("at-zero")), error, torch.nan), words
+
+
+def _scales(grid: FamilyGrid, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scale along each axis, (n, axes), and its slopes in the coordinates, (n, axes, parameters)."""
+    own = grid.family.parametrization
+    with torch.enable_grad():
+        rows = coordinates.detach().T.contiguous().requires_grad_()
+        sigma = own.axis_variances(own.parameters(rows, grid.bend).T).clamp(min=1e-30).sqrt()
+        slopes = [
+            torch.autograd.grad(sigma[:, axis].sum(), rows, retain_graph=True)[0].T for axis in range(sigma.shape[1])
+        ]
+    return sigma.detach(), torch.stack(slopes, dim=1)
 
 
 def _inverse(hessian: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
-    """Inverse of the Hessian in the free parameters, zero elsewhere, and which of them see it curve upwards."""
+    """Inverse of the Hessian in the free parameters, zero elsewhere, and whether it curves upwards there."""
     both = free[:, :, None] & free[:, None]
-    a, b, c = hessian[:, 0, 0], torch.where(both[:, 0, 1], hessian[:, 0, 1], 0.0), hessian[:, 1, 1]
-    a, c = torch.where(free[:, 0], a, 1.0), torch.where(free[:, 1], c, 1.0)
-    determinant = a * c - b * b
-    rows = torch.stack([torch.stack([c, -b], dim=-1), torch.stack([-b, a], dim=-1)], dim=-2)
-    inverse = torch.where(both, rows / determinant[:, None, None], 0.0)
-    return inverse, (torch.stack([a, c], dim=-1) > 0) & (determinant > 0)[:, None]
+    masked = torch.where(both, hessian, 0.0) + torch.diag_embed((~free).to(hessian))
+    _, info = torch.linalg.cholesky_ex(masked)
+    curved = info == 0
+    identity = torch.eye(hessian.shape[-1]).to(hessian).expand_as(hessian)
+    inverse = torch.linalg.inv(torch.where(curved[:, None, None], masked, identity))
+    return torch.where(both & curved[:, None, None], inverse, 0.0), curved

@@ -2,8 +2,13 @@
 
 A kernel ``f`` is a function of an integer coordinate that grows to the right (x) or **upwards** (y). An operator with
 stencil ``{offset: weight}`` gives ``(D f)(n) = sum of weight * f(n + offset)``.
+
+The taps of a window with an odd side stand at integers. Those of an even side stand half-way between integers, and
+the half-sample operators take the place of the others there: the mean of two neighbours in the place of the identity,
+their difference in the place of the centred one.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -31,40 +36,87 @@ class Difference:
         The key under which it stands in :data:`DIFFERENCES`.
     symbol : str
         How the literature writes it.
-    stencil : mapping of int to float
-        Weight by offset.
+    stencil : mapping of float to float
+        Weight by offset, for taps at integers.
+    half : mapping of float to float, optional
+        The same for taps half-way between integers: offsets are half-integers. Where it is missing, the operator has no
+        form on a window with an even side.
     mirrored : bool
         Which border the *published* window uses: mirrored (``f(c + 1) := f(c)``) or zero.
     """
 
     name: str
     symbol: str
-    stencil: Mapping[int, float]
+    stencil: Mapping[float, float]
+    half: Mapping[float, float] | None = None
     mirrored: bool = True
 
     @property
     def reach(self) -> int:
-        """Largest absolute offset."""
-        return max(abs(offset) for offset in self.stencil)
+        """Largest absolute offset of the stencil for taps at integers."""
+        return int(max(map(abs, self.stencil)))
+
+    def on(self, size: int) -> Mapping[float, float]:
+        """Return the stencil on a window of `size` taps.
+
+        Raises
+        ------
+        ModelError
+            If the side is even, and the operator has no half-sample form.
+
+        Examples
+        --------
+        >>> dict(CENTRAL.on(3)), dict(CENTRAL.on(4))
+        ({1: 0.5, -1: -0.5}, {0.5: 1.0, -0.5: -1.0})
+        """
+        if size % 2:
+            return self.stencil
+        if self.half is None:
+            raise ModelError(f"operator {self.name!r} has no form on an even number of taps, got {size}")
+        return self.half
+
+    def margin(self, size: int) -> int:
+        """Return how many taps of a kernel it needs beyond each end of a window of `size` taps."""
+        return math.ceil(max(map(abs, self.on(size))) - (0 if size % 2 else 0.5))
 
 
-IDENTITY = Difference("identity", "1", MappingProxyType({0: 1.0}))
-FORWARD = Difference("forward", "δ+", MappingProxyType({1: 1.0, 0: -1.0}))
-BACKWARD = Difference("backward", "δ-", MappingProxyType({0: 1.0, -1: -1.0}))
-CENTRAL = Difference("central", "δ", MappingProxyType({1: 0.5, -1: -0.5}))
-SECOND = Difference("second", "δδ", MappingProxyType({1: 1.0, 0: -2.0, -1: 1.0}), mirrored=False)
+def _fixed(stencil: dict[float, float]) -> Mapping[float, float]:
+    return MappingProxyType({offset: weight for offset, weight in stencil.items() if weight})
 
-THIRD = Difference("third", "δδδ", MappingProxyType({2: 0.5, 1: -1.0, -1: 1.0, -2: -0.5}), mirrored=False)
-FOURTH = Difference("fourth", "δδδδ", MappingProxyType({2: 1.0, 1: -4.0, 0: 6.0, -1: -4.0, -2: 1.0}), mirrored=False)
-FIFTH = Difference(
-    "fifth", "δδδδδ", MappingProxyType({3: 0.5, 2: -2.0, 1: 2.5, -1: -2.5, -2: 2.0, -3: -0.5}), mirrored=False
-)
-SIXTH = Difference(
-    "sixth",
-    "δδδδδδ",
-    MappingProxyType({3: 1.0, 2: -6.0, 1: 15.0, 0: -20.0, -1: 15.0, -2: -6.0, -3: 1.0}),
-    mirrored=False,
-)
+
+def _convolved(first: Mapping[float, float], second: Mapping[float, float]) -> Mapping[float, float]:
+    """Return the stencil of two operators, one after the other."""
+    stencil: dict[float, float] = {}
+    for a, wa in first.items():
+        for b, wb in second.items():
+            stencil[a + b] = stencil.get(a + b, 0.0) + wa * wb
+    return MappingProxyType(stencil)
+
+
+_MEAN, _STEP = _fixed({0.5: 0.5, -0.5: 0.5}), _fixed({0.5: 1.0, -0.5: -1.0})
+_CENTRED, _BEND = _fixed({1: 0.5, -1: -0.5}), _fixed({1: 1.0, 0: -2.0, -1: 1.0})
+
+IDENTITY = Difference("identity", "1", _fixed({0: 1.0}), _MEAN)
+# One-sided differences are antisymmetric about -1/2 and 1/2; about a tap half-way between integers that is the centred
+# difference about one of the two middle taps.
+FORWARD = Difference("forward", "δ+", _fixed({1: 1.0, 0: -1.0}), _fixed({1.5: 0.5, -0.5: -0.5}))
+BACKWARD = Difference("backward", "δ-", _fixed({0: 1.0, -1: -1.0}), _fixed({0.5: 0.5, -1.5: -0.5}))
+CENTRAL = Difference("central", "δ", _CENTRED, _STEP)
+SECOND = Difference("second", "δδ", _BEND, _convolved(_MEAN, _BEND), mirrored=False)
+
+
+def _higher(name: str, lower: Difference) -> Difference:
+    """Return the operator two orders above another one."""
+    assert lower.half is not None
+    symbol = "δ" * (2 + (1 if lower is CENTRAL else len(lower.symbol)))
+    half = _convolved(lower.half, _BEND)
+    return Difference(name, symbol, _fixed(dict(_convolved(lower.stencil, _BEND))), half, mirrored=False)
+
+
+THIRD = _higher("third", CENTRAL)
+FOURTH = _higher("fourth", SECOND)
+FIFTH = _higher("fifth", THIRD)
+SIXTH = _higher("sixth", FOURTH)
 
 DIFFERENCES: Mapping[str, Difference] = MappingProxyType(
     {
@@ -86,14 +138,10 @@ def compose(*operators: Difference) -> Difference:
 
 
 def _compose_two(first: Difference, second: Difference) -> Difference:
-    stencil: dict[int, float] = {}
-    for a, wa in first.stencil.items():
-        for b, wb in second.stencil.items():
-            stencil[a + b] = stencil.get(a + b, 0.0) + wa * wb
     return Difference(
         name="·".join(o.name for o in (first, second) if o is not IDENTITY) or "identity",
         symbol="".join(o.symbol for o in (first, second) if o is not IDENTITY) or "1",
-        stencil=MappingProxyType(stencil),
+        stencil=_convolved(first.stencil, second.stencil),
         mirrored=first.mirrored and second.mirrored,
     )
 
@@ -103,16 +151,26 @@ def difference_rows(operator: Difference, size: int, margin: int, window: Window
 
     Plain numbers may be kept while a model is traced or built on another device; a tensor made there may not.
     """
-    rows = [[0.0] * (size + 2 * margin) for _ in range(size)]
-    for offset, weight in operator.stencil.items():
+    radius, middle = size // 2 + margin, (size - 1) / 2
+    rows = [[0.0] * (2 * radius + 1) for _ in range(size)]
+    for offset, weight in operator.on(size).items():
         for index, row in enumerate(rows):
-            column = index + offset
-            if window == "published" and not 0 <= column < size:
+            place = index - middle + offset
+            if window == "published" and abs(place) > middle:
                 if not operator.mirrored:
                     continue
-                column = min(max(column, 0), size - 1)
-            row[column + margin] += weight
+                place = min(max(place, -middle), middle)
+            row[int(place) + radius] += weight
     return rows
+
+
+def check_window(window: str, size: tuple[int, ...]) -> None:
+    """Refuse a window that is not known, and the published one on an even side."""
+    if window not in WINDOWS:
+        raise ModelError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
+    if window == "published" and any(side % 2 == 0 for side in size):
+        sides = "x".join(map(str, size))
+        raise ModelError(f"the published window is defined for odd sides, got {sides}; use window='exact'")
 
 
 def difference_matrix(operator: Difference, size: int, margin: int, window: Window = "exact") -> Tensor:
@@ -125,20 +183,22 @@ def difference_matrix(operator: Difference, size: int, margin: int, window: Wind
     size : int
         Number of taps of the window; at least 1.
     margin : int
-        How many taps the wide kernel has beyond the window on each side; at least the reach of the operator.
+        How many taps the wide kernel has beyond the window on each side; at least the margin of the operator.
     window : {"exact", "published"}
         Whether differences are taken before cropping to the window (exact), or after it, with the border of the
         published scripts: mirrored for first differences and zero for the second. (Beyond the first tap outside,
-        which the scripts do not need, the mirrored border repeats the last one inside.)
+        which the scripts do not need, the mirrored border repeats the last one inside.) The published window needs an
+        odd side.
 
     Returns
     -------
-    Tensor, shape (size, size + 2 margin), float64
+    Tensor, shape (size, 2 (size // 2 + margin) + 1), float64
+        The columns are the integers around the centre of the window.
 
     Raises
     ------
     ModelError
-        If the window is unknown, empty, or the margin too small.
+        If the window is unknown, empty, or published with an even side, or the margin too small.
 
     Examples
     --------
@@ -147,12 +207,11 @@ def difference_matrix(operator: Difference, size: int, margin: int, window: Wind
             [ 0.,  0., -1.,  1.,  0.],
             [ 0.,  0.,  0., -1.,  1.]], dtype=torch.float64)
     """
-    if window not in WINDOWS:
-        raise ModelError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
     if size < 1:
         raise ModelError(f"the window must have at least 1 tap, got {size}")
-    if margin < operator.reach:
-        raise ModelError(f"operator {operator.name!r} reaches {operator.reach} taps, the margin is only {margin}")
+    check_window(window, (size,))
+    if margin < operator.margin(size):
+        raise ModelError(f"operator {operator.name!r} needs a margin of {operator.margin(size)} taps, got {margin}")
     return torch.tensor(difference_rows(operator, size, margin, window), dtype=torch.float64)
 
 

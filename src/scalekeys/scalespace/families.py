@@ -1,39 +1,49 @@
-"""The idealized receptive fields and the jets, as one table.
+"""The families of idealized receptive fields and the jets, by one rule for kernels of one, two or three axes.
 
-Each family has one component, or several that are weighted freely; a component is a sum of separable terms: an outer
-product of a column profile in y and a row profile in x, each a difference operator applied to the discrete analogue of
-the Gaussian (or to the unit impulse). Conventions: rows run down, so y points up and the profile in y is flipped when
-it is laid along the rows.
+Each family has components; a component is a sum of separable terms: an outer product of one profile for each axis, a
+difference operator applied to the discrete analogue of the Gaussian (or the unit impulse). What the parameters of a
+family mean, and whether its components are weighted freely, is said by its parametrization. Conventions: axes come in
+the order (x, y, z); rows run down, so y points up and the profile in y is flipped when it is laid along the rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import combinations, product
 from types import MappingProxyType
-from typing import Literal
 
 from scalekeys.errors import ModelError
+from scalekeys.scalespace.parametrizations import Parametrization, Strengthened, TwoScales, per_axis
+
+AXES = "xyz"
+"""Names of the axes; a kernel of D axes has the first D of them."""
+
+IMPULSE = "impulse"
+"""The operator that gives the unit impulse, whatever the scale."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """One separable term ``weight * x(T(.; tx)) * y(T(.; ty))`` of a template.
+    """One separable term: a weight times the outer product of one profile for each axis.
 
     Parameters
     ----------
-    x, y : str
-        Names of difference operators.
+    operators : tuple of str
+        The difference operator along each axis, in the order (x, y, z), by name.
     weight : float
         Constant factor.
     """
 
-    x: str
-    y: str
+    operators: tuple[str, ...]
     weight: float = 1.0
+
+
+Component = tuple[Term, ...]
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of receptive fields over scales: one component, the unit impulse plus alpha times one, or several.
+    """A family of receptive fields.
 
     Parameters
     ----------
@@ -44,145 +54,268 @@ class Family:
     words : str
         What it does, in words for a reader new to the theory.
     components : tuple of tuple of Term
-        The components, each a sum of separable terms that depend on the scale. An idealized receptive field has one; a
-        jet has one for each derivative, and a model of a filter weights them freely.
-    impulse : float
-        Weight of the unit impulse. Where it is not 0, the terms share one scale for both axes and are multiplied by a
-        strength alpha, a second parameter of the family.
-    two_scales : bool
-        Whether the receptive field is the component at one scale minus the same at a larger one, each for both axes.
+        The components, each a sum of separable terms.
+    parametrization : Parametrization
+        What the parameters are, and how the components are weighted: by the parameters, or freely.
+    mixed : bool
+        Whether the components are weighted freely, as the derivatives of a jet.
     """
 
     name: str
     formula: str
     words: str
-    components: tuple[tuple[Term, ...], ...]
-    impulse: float = 0.0
-    two_scales: bool = False
+    components: tuple[Component, ...]
+    parametrization: Parametrization
+    mixed: bool = False
 
     @property
-    def terms(self) -> tuple[Term, ...]:
+    def axes(self) -> int:
+        """How many axes the kernels have."""
+        return self.parametrization.axes
+
+    @property
+    def terms(self) -> Component:
         """The terms of all components."""
         return tuple(term for component in self.components for term in component)
 
     @property
-    def has_alpha(self) -> bool:
-        """Whether the family has one common scale and a sharpening strength, instead of a scale for each axis."""
-        return self.impulse != 0
+    def coefficients(self) -> int:
+        """How many coefficients a model of a filter has: one, or one for each component of a mixture."""
+        return len(self.components) if self.mixed else 1
 
     @property
-    def isotropic(self) -> bool:
-        """Whether one scale serves both axes, and the second parameter is not a scale along y."""
-        return self.has_alpha or self.two_scales
+    def numbers(self) -> int:
+        """How many numbers a model of a filter takes: parameters, coefficients and an offset.
 
-    @property
-    def is_separable(self) -> bool:
-        """Whether the receptive field is one outer product of two profiles."""
-        return len(self.terms) == 1 and not self.isotropic
+        Examples
+        --------
+        >>> family("smooth").numbers, family("smooth", axes=1).numbers, family("jet2").numbers
+        (4, 3, 9)
+        """
+        return len(self.parametrization.names) + self.coefficients + 1
 
-    def differentiates(self, axis: Literal["x", "y"]) -> bool:
-        """Return whether some term takes a difference along the axis, which needs more than one tap there."""
-        return any(getattr(term, axis) != "identity" for term in self.terms)
-
-    @property
-    def is_jet(self) -> bool:
-        """Whether a filter is modelled by several components with free coefficients."""
-        return len(self.components) > 1
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Orders of differentiation in (x, y) of a separable family; (0, 0) where there is an impulse.
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Orders of differentiation along the axes; zero for all where there is an impulse.
 
         Examples
         --------
         >>> family("dx+").order, family("smooth").order, family("sharpen").order
         ((1, 0), (0, 0), (0, 0))
         """
-        if self.impulse:
-            return 0, 0
-        return _ORDERS[self.terms[0].x], _ORDERS[self.terms[0].y]
+        return tuple(_ORDERS[operator] for operator in self.terms[0].operators)
+
+    @cached_property
+    def is_outer_product(self) -> bool:
+        """Whether the receptive field is one outer product of profiles, with a scale for each axis of its own."""
+        return len(self.terms) == 1 and self.parametrization == per_axis(self.axes)
+
+    @cached_property
+    def differentiated(self) -> tuple[bool, ...]:
+        """Along which axes some term takes a difference, which needs more than one tap there."""
+        return tuple(
+            any(term.operators[axis] not in ("identity", IMPULSE) for term in self.terms) for axis in range(self.axes)
+        )
 
 
 _CENTRED = ("identity", "central", "second", "third", "fourth", "fifth", "sixth")  # by order, in a jet
-_ORDERS = {name: order for order, name in enumerate(_CENTRED)} | {"forward": 1, "backward": 1}
+_ORDERS = {name: order for order, name in enumerate(_CENTRED)} | {"forward": 1, "backward": 1, IMPULSE: 0}
 
-_MINUS_LAPLACIAN = (Term("second", "identity", weight=-1.0), Term("identity", "second", weight=-1.0))
-
-_IDEAL8 = (
-    Family("dy+", "T(x; tx) · δy+ T(y; ty)", "difference to the neighbour above", ((Term("identity", "forward"),),)),
-    Family("dx-", "δx- T(x; tx) · T(y; ty)", "difference to the left neighbour", ((Term("backward", "identity"),),)),
-    Family("dy-", "T(x; tx) · δy- T(y; ty)", "difference to the neighbour below", ((Term("identity", "backward"),),)),
-    Family("dx+", "δx+ T(x; tx) · T(y; ty)", "difference to the right neighbour", ((Term("forward", "identity"),),)),
-    Family("dx", "δx T(x; tx) · T(y; ty)", "centred horizontal derivative", ((Term("central", "identity"),),)),
-    Family("dy", "T(x; tx) · δy T(y; ty)", "centred vertical derivative", ((Term("identity", "central"),),)),
-    Family("sharpen", "impulse - α ∇5² T(x, y; t)", "the pixel against its surround", (_MINUS_LAPLACIAN,), 1.0),  # noqa: RUF001
-    Family("smooth", "T(x; tx) · T(y; ty)", "weighted mean of the neighbourhood", ((Term("identity", "identity"),),)),
-)
+_NEIGHBOURS = {
+    "x+": "difference to the right neighbour",
+    "x-": "difference to the left neighbour",
+    "y+": "difference to the neighbour above",
+    "y-": "difference to the neighbour below",
+    "z+": "difference to the next slice",
+    "z-": "difference to the previous slice",
+}
+_DIRECTIONS = {"x": "horizontal", "y": "vertical", "z": "along z"}
+_PUBLISHED_ORDER = ("dy+", "dx-", "dy-", "dx+", "dx", "dy", "sharpen", "smooth")  # the paper's filters 1 to 8
 
 
-def _jet(order: int) -> Family:
+def _along(operators: Mapping[int, str], axes: int) -> tuple[str, ...]:
+    """Return given operators along some axes, and the identity along the others."""
+    return tuple(operators.get(axis, "identity") for axis in range(axes))
+
+
+def _profiles(differences: Mapping[int, str], axes: int) -> str:
+    """Return the formula of an outer product: differences by axis, applied to T."""
+    parts = [f"{differences.get(axis, '')} T({AXES[axis]}; t{AXES[axis]})".strip() for axis in range(axes)]
+    return " · ".join(parts)
+
+
+def _smoothing(axes: int) -> str:
+    """Return the formula of a smoothing with one scale for all axes."""
+    return f"T({', '.join(AXES[:axes])}; t)"
+
+
+def _laplacian(axes: int) -> Component:
+    return tuple(Term(_along({axis: "second"}, axes)) for axis in range(axes))
+
+
+def _laplacian_symbol(axes: int) -> str:
+    return "δxx" if axes == 1 else f"∇{2 * axes + 1}²"
+
+
+def _ideal(axes: int) -> Iterator[Family]:
+    """Yield the 3 D + 2 idealized receptive fields of D axes."""
+    scales = per_axis(axes)
+    found = {}
+    for axis, name in enumerate(AXES[:axes]):
+        for sign, operator in (("+", "forward"), ("-", "backward")):
+            words = _NEIGHBOURS[name + sign]
+            found[f"d{name}{sign}"] = (_profiles({axis: f"δ{name}{sign}"}, axes), words, {axis: operator})
+        direction = _DIRECTIONS[name]
+        words = f"centred {direction} derivative" if name != "z" else f"centred derivative {direction}"
+        found[f"d{name}"] = (_profiles({axis: f"δ{name}"}, axes), words, {axis: "central"})
+    families = {
+        name: Family(name, formula, words, ((Term(_along(operators, axes)),),), scales)
+        for name, (formula, words, operators) in found.items()
+    }
+    families["sharpen"] = Family(
+        "sharpen",
+        f"impulse - α {_laplacian_symbol(axes)} {_smoothing(axes)}",  # noqa: RUF001
+        "the pixel against its surround",
+        ((Term((IMPULSE,) * axes),), tuple(Term(term.operators, -1.0) for term in _laplacian(axes))),
+        Strengthened(axes),
+    )
+    families["smooth"] = Family(
+        "smooth", _profiles({}, axes), "weighted mean of the neighbourhood", ((Term(_along({}, axes)),),), scales
+    )
+    names = (*_PUBLISHED_ORDER[:4], "dz+", "dz-", *_PUBLISHED_ORDER[4:6], "dz", *_PUBLISHED_ORDER[6:])
+    yield from (families[name] for name in names if name in families)
+
+
+def _second_order(axes: int) -> Iterator[Family]:
+    """Yield the pure and mixed second derivatives of D axes, and their sum where there is more than one."""
+    scales = per_axis(axes)
+    for axis, name in enumerate(AXES[:axes]):
+        words = f"second {_DIRECTIONS[name]} derivative" if name != "z" else "second derivative along z"
+        formula = _profiles({axis: f"δ{name}{name}"}, axes)
+        yield Family(f"d{name}{name}", formula, words, ((Term(_along({axis: "second"}, axes)),),), scales)
+    for first, second in combinations(range(axes), 2):
+        a, b = AXES[first], AXES[second]
+        term = Term(_along({first: "central", second: "central"}, axes))
+        formula = _profiles({first: f"δ{a}", second: f"δ{b}"}, axes)
+        words = "mixed second derivative" if axes == 2 else f"mixed second derivative in {a} and {b}"
+        yield Family(f"d{a}{b}", formula, words, ((term,),), scales)
+    if axes > 1:
+        words = f"sum of {'both' if axes == 2 else 'all'} second derivatives"
+        formula = f"{_laplacian_symbol(axes)} {_profiles({}, axes)}"
+        yield Family("laplacian", formula, words, (_laplacian(axes),), scales)
+
+
+def _jet(order: int, axes: int) -> Family:
     """Every derivative up to an order, each a component of its own."""
-    powers = [(total - j, j) for total in range(order + 1) for j in range(total + 1)]
-    components = tuple((Term(_CENTRED[i], _CENTRED[j]),) for i, j in powers)
+    powers = [power for power in product(range(order + 1), repeat=axes) if sum(power) <= order]
+    powers.sort(key=lambda power: (sum(power), [-p for p in power]))
+    components = tuple((Term(tuple(_CENTRED[p] for p in power)),) for power in powers)
+    indices = "ijk"[:axes]
+    differences = " ".join(f"δ{axis}^{index}" for axis, index in zip(AXES, indices, strict=False))
+    formula = f"Σ c{indices} {differences} {_profiles({}, axes)}, {' + '.join(indices)} ≤ {order}"
     words = f"free mixture of all derivatives up to order {order}"
-    return Family(f"jet{order}", f"Σ cij δx^i δy^j T(x; tx) · T(y; ty), i + j ≤ {order}", words, components)
+    return Family(f"jet{order}", formula, words, components, per_axis(axes), mixed=True)
 
 
-_JETS = tuple(_jet(order) for order in (1, 2, 3))
-_WIDE_JET = _jet(len(_CENTRED) - 1)
+def _difference_of_scales(axes: int) -> Family:
+    smooth = (Term(_along({}, axes)),)
+    formula = f"T({', '.join(AXES[:axes])}; t1) - T({', '.join(AXES[:axes])}; t2), t1 < t2"
+    return Family("dog", formula, "difference of two smoothings", (smooth, smooth), TwoScales(axes))
 
-_SECOND_ORDER = (
-    Family("dxx", "δxx T(x; tx) · T(y; ty)", "second horizontal derivative", ((Term("second", "identity"),),)),
-    Family("dyy", "T(x; tx) · δyy T(y; ty)", "second vertical derivative", ((Term("identity", "second"),),)),
-    Family("dxy", "δx T(x; tx) · δy T(y; ty)", "mixed second derivative", ((Term("central", "central"),),)),
-    Family(
-        "laplacian",
-        "∇5² T(x; tx) · T(y; ty)",
-        "sum of both second derivatives",
-        ((Term("second", "identity"), Term("identity", "second")),),
-    ),
-)
 
-_TWO_SCALE = Family(
-    "dog",
-    "T(x, y; t1) - T(x, y; t2), t1 < t2",
-    "difference of two smoothings",
-    ((Term("identity", "identity"),),),
-    two_scales=True,
-)
+_JET_ORDERS = (1, 2, 3)
+_WIDE_ORDER = len(_CENTRED) - 1
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {family.name: family for family in (*_IDEAL8, *_JETS, *_SECOND_ORDER, _TWO_SCALE, _WIDE_JET)}
-)
-"""Every family by name: the paper's filters 1 to 8 in their order, the jets, second order, two scales, order 6."""
 
-SECOND_ORDER: tuple[str, ...] = tuple(family.name for family in _SECOND_ORDER)
+@lru_cache(maxsize=8)
+def families(axes: int) -> Mapping[str, Family]:
+    """Return every family of kernels of D axes by name.
+
+    Parameters
+    ----------
+    axes : int
+        1, 2 or 3.
+
+    Returns
+    -------
+    mapping of str to Family
+        The idealized receptive fields (for two axes the paper's filters 1 to 8 in their order), the jets, second order,
+        two scales, and the jet of order 6.
+
+    Raises
+    ------
+    ModelError
+        If there is no such number of axes.
+
+    Examples
+    --------
+    >>> print(*ideal(1), "|", *ideal(2), "|", len(ideal(3)))
+    dx- dx+ dx sharpen smooth | dy+ dx- dy- dx+ dx dy sharpen smooth | 11
+    """
+    if axes not in (1, 2, 3):
+        raise ModelError(f"kernels have 1, 2 or 3 axes, got {axes}")
+    found = (
+        *_ideal(axes),
+        *(_jet(order, axes) for order in _JET_ORDERS),
+        *_second_order(axes),
+        _difference_of_scales(axes),
+        _jet(_WIDE_ORDER, axes),
+    )
+    return MappingProxyType({family.name: family for family in found})
+
+
+def ideal(axes: int) -> tuple[str, ...]:
+    """Return the names of the 3 D + 2 idealized receptive fields of D axes."""
+    return tuple(name for name in families(axes) if name in _ideal_names(axes))
+
+
+@lru_cache(maxsize=8)
+def _ideal_names(axes: int) -> frozenset[str]:
+    return frozenset(family.name for family in _ideal(axes))
+
+
+def second_order(axes: int) -> tuple[str, ...]:
+    """Return the names of the families of second order of D axes.
+
+    Examples
+    --------
+    >>> second_order(1), second_order(2)
+    (('dxx',), ('dxx', 'dyy', 'dxy', 'laplacian'))
+    """
+    return tuple(family.name for family in _second_order(axes))
+
+
+FAMILIES: Mapping[str, Family] = families(2)
+"""Every family of two axes by name: the paper's filters 1 to 8 in their order, the jets, and the others."""
+
+SECOND_ORDER: tuple[str, ...] = second_order(2)
 """Names of the families of second order: both second derivatives, the mixed one and the Laplacian."""
 
-JETS: tuple[str, ...] = tuple(family.name for family in _JETS)
+JETS: tuple[str, ...] = tuple(f"jet{order}" for order in _JET_ORDERS)
 """Names of the jets of order 1, 2 and 3: free mixtures of all derivatives up to an order."""
 
-WIDE_JET: str = _WIDE_JET.name
-"""Name of the jet of order 6, of whose 28 derivatives sparse models take a few."""
+WIDE_JET: str = f"jet{_WIDE_ORDER}"
+"""Name of the jet of order 6, of whose derivatives sparse models take a few."""
 
-IDEAL8: tuple[str, ...] = tuple(family.name for family in _IDEAL8)
+IDEAL8: tuple[str, ...] = ideal(2)
 """Names of the eight idealized receptive fields, in the order of the paper's filters 1 to 8."""
 
 
-def family(name: str) -> Family:
+def family(name: str, axes: int = 2) -> Family:
     """Look a family up by name.
 
     Raises
     ------
     ModelError
-        If there is no such family.
+        If there is no such family for kernels of so many axes.
 
     Examples
     --------
-    >>> family("dx").formula
-    'δx T(x; tx) · T(y; ty)'
+    >>> family("dx").formula, family("dx", axes=1).formula
+    ('δx T(x; tx) · T(y; ty)', 'δx T(x; tx)')
     """
-    try:
-        return FAMILIES[name]
-    except KeyError:
-        raise ModelError(f"no family is called {name!r}; the families are {', '.join(FAMILIES)}") from None
+    known = families(axes)
+    if name not in known:
+        of = "" if axes == 2 else f" of kernels with {axes} {'axis' if axes == 1 else 'axes'}"
+        raise ModelError(f"no family{of} is called {name!r}; the families are {', '.join(known)}")
+    return known[name]

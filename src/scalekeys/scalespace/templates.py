@@ -1,11 +1,7 @@
-"""Templates of the families on a window, with exact derivatives in scale.
+"""Receptive fields of the families on a window, at finite and at infinite scales."""
 
-The semi-discrete heat equation ``dT/dt = (T(n-1) - 2 T(n) + T(n+1)) / 2`` makes every derivative in scale a stencil on
-the same kernel. So a profile and its derivatives are one constant matrix applied to ``T(.; t)``.
-"""
-
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,20 +9,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import ModelError
-from scalekeys.scalespace.differences import DIFFERENCES, WINDOWS, Window, difference_rows
-from scalekeys.scalespace.families import Family, Term, family
+from scalekeys.scalespace.differences import DIFFERENCES, IDENTITY, Window, check_window, difference_rows
+from scalekeys.scalespace.families import IMPULSE, Family, family
 from scalekeys.scalespace.gaussian import discrete_gaussian
+from scalekeys.scalespace.limits import expansion, limit_template
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
-Order: TypeAlias = Literal[0, 2]
-_HEAT_REACH = 2  # two derivatives in t, each a second difference
-GAP = 0.05
-"""Smallest difference of the two variances of a two-scale family; below it the difference is a Laplacian."""
-_DERIVATIVES = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # orders in (t_x, t_y) of K, K_1, K_2, K_11, K_12, K_22
+Size = tuple[int, ...]
 
 
 class TemplatePlan:
-    """A family on a window of fixed size, ready to be evaluated for many scales at once.
+    """A family on a window of fixed size, ready to be evaluated for many parameters at once.
 
     A plan is validated and built once (see :func:`template_plan`, which caches it); evaluating it runs no checks. It
     holds plain numbers and no tensors, so that one plan serves every device and every trace.
@@ -35,123 +28,128 @@ class TemplatePlan:
     ----------
     family : Family
         The family to evaluate.
-    size : (int, int)
-        Rows and columns of the window, both odd.
+    size : tuple of int
+        Sides of the window in the order of the array, (cols,), (rows, cols) or (slices, rows, cols).
     window : {"exact", "published"}
         Whether differences are taken before or after cropping to the window.
-    common : bool
-        Whether both axes share one scale. The parameters are then ``(t, unused)``, and derivatives with respect to the
-        second are zero. A family with a sharpening strength has one scale anyway.
     """
 
-    def __init__(self, family: Family, size: tuple[int, int], window: Window, common: bool = False) -> None:
-        self.family = family
-        self.size = size
-        self.window = window
-        self.common = common
-        self._radius = {axis: n // 2 + _margin(family, axis) for axis, n in zip("yx", size, strict=True)}
-        self._operators = {axis: _axis_operators(family, axis, n, window) for axis, n in zip("yx", size, strict=True)}
-        self._arrays = {axis: np.array(numbers) for axis, numbers in self._operators.items()}
-        centre = (size[0] // 2, size[1] // 2)
-        self._fixed = [[family.impulse * ((r, c) == centre) for c in range(size[1])] for r in range(size[0])]
-
-    def operators(self, axis: str) -> np.ndarray:
-        """Return the matrices from ``T(-wide .. wide; t)`` to the profiles along an axis and their derivatives in t.
-
-        Shape (3, components, terms, taps, 2 wide + 1); a missing term of a component is zero.
-        """
-        return self._arrays[axis]
+    def __init__(self, family: Family, size: Size, window: Window) -> None:
+        self.family, self.size, self.window = family, size, window
+        sides = size[::-1]  # in the order of the axes
+        self._operators = [
+            sorted({term.operators[axis] for term in family.terms}, key=[*DIFFERENCES, IMPULSE].index)
+            for axis in range(family.axes)
+        ]
+        self._radii = [
+            side // 2 + profile_margin(names, side) for names, side in zip(self._operators, sides, strict=True)
+        ]
+        self._rows = [
+            [profile_rows(name, side, radius, axis, window) for name in names]
+            for axis, (names, side, radius) in enumerate(zip(self._operators, sides, self._radii, strict=True))
+        ]
 
     def __call__(
-        self, parameters: Float[Tensor, "filters 2"], max_variance: float | None = None, order: Order = 0
-    ) -> Float[Tensor, "filters derivatives components rows cols"]:
+        self, parameters: Float[Tensor, "filters parameters"], max_variance: float | None = None
+    ) -> Float[Tensor, "filters components ..."]:
         """Evaluate the templates.
 
         Parameters
         ----------
-        parameters : Tensor, shape (filters, 2)
-            ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength, or ``(t, d)`` for one with two
-            scales t and ``t + GAP + d``, or ``(t, unused)`` with a common scale.
+        parameters : Tensor, shape (filters, parameters)
+            As the parametrization of the family names them; finite.
         max_variance : float, optional
             Upper bound of the variances; see :func:`discrete_gaussian`.
-        order : {0, 2}
-            0: only the template. 2: also its first and second derivatives.
 
         Returns
         -------
-        Tensor, shape (filters, 1 or 6, components, rows, cols)
-            ``[K]`` or ``[K, K_1, K_2, K_11, K_12, K_22]``, derivatives with respect to the two parameters.
+        Tensor, shape (filters, components, *size)
+            One component for each coefficient of a model: the receptive field, or the derivatives of a jet.
         """
-        if self.family.has_alpha:
-            return self._sharpened(parameters, max_variance, order)
-        if self.family.two_scales:
-            return self._between_scales(parameters, max_variance, order)
-        if self.common:
-            moving = self._separable(parameters[:, :1], max_variance, order)
-            return _along_both_axes(moving) if order else moving
-        return self._separable(parameters, max_variance, order)
+        variances = self.family.parametrization.component_variances(parameters)
+        weights = self.family.parametrization.component_weights(parameters)
+        kernels = discrete_gaussian(variances, max(self._radii), max_variance=max_variance)
+        profiles = [self._profiles(axis, kernels[:, :, axis]) for axis in range(self.family.axes)]
+        components = []
+        for number, component in enumerate(self.family.components):
+            which = min(number, variances.shape[1] - 1)
+            total = None
+            for term in component:
+                places = [names.index(name) for names, name in zip(self._operators, term.operators, strict=True)]
+                field = _outer([own[:, which, place] for own, place in zip(profiles, places, strict=True)])
+                field = field if term.weight == 1.0 else term.weight * field
+                total = field if total is None else total + field
+            components.append(total)
+        fields = torch.stack(components, dim=1)  # type: ignore[arg-type]
+        if weights is None:
+            return fields
+        return (fields * weights.reshape(*weights.shape, *(1 for _ in self.size))).sum(1, keepdim=True)
 
-    def _sharpened(self, parameters: Tensor, max_variance: float | None, order: Order) -> Tensor:
-        alpha = parameters[:, 1, None, None, None]
-        moving = self._separable(parameters[:, :1], max_variance, order)
-        fixed = torch.tensor(self._fixed, dtype=moving.dtype, device=moving.device)
-        if order == 0:
-            return fixed + alpha[:, None] * moving
-        p, dp, zero, ddp, _, _ = _along_both_axes(moving).unbind(1)
-        return torch.stack([fixed + alpha * p, alpha * dp, p, alpha * ddp, dp, zero], dim=1)
+    def _profiles(self, axis: int, kernel: Tensor) -> Tensor:
+        """Profiles of all operators along one axis, shape (filters, variances, operators, taps)."""
+        excess = kernel.shape[-1] // 2 - self._radii[axis]
+        rows = torch.tensor(self._rows[axis], dtype=kernel.dtype, device=kernel.device)
+        impulse = rows[..., -1]
+        kernel = kernel[..., excess : kernel.shape[-1] - excess]
+        return (kernel @ rows[..., :-1].flatten(0, 1).T).unflatten(-1, rows.shape[:2]) + impulse
 
-    def _between_scales(self, parameters: Tensor, max_variance: float | None, order: Order) -> Tensor:
-        wide = parameters.sum(-1, keepdim=True) + GAP
-        inner = self._separable(parameters[:, :1], max_variance, order)
-        outer = self._separable(wide, None if max_variance is None else 2 * max_variance + GAP, order)
-        if order == 0:
-            return inner - outer
-        (k, dk, _, ddk, _, _), (m, dm, _, ddm, _, _) = (_along_both_axes(part).unbind(1) for part in (inner, outer))
-        return torch.stack([k - m, dk - dm, -dm, ddk - ddm, -ddm, -ddm], dim=1)
+    def expanded(self, operator: str, axis: int, t: Tensor) -> Tensor:
+        """Return the profile of an operator at one variance, shape (1, taps), or the terms of its series in 1 / t.
 
-    def _separable(self, variances: Tensor, max_variance: float | None, order: Order) -> Tensor:
-        """Components that depend on the scale, and their derivatives, for one variance or one along each axis."""
-        pairs = _DERIVATIVES if order else _DERIVATIVES[:1]
-        kernels = discrete_gaussian(variances, max(self._radius.values()), max_variance=max_variance)
-        x = self._profiles("x", kernels[:, 0])[:, [i for i, _ in pairs]]
-        y = self._profiles("y", kernels[:, -1])[:, [j for _, j in pairs]]
-        return y.transpose(-1, -2) @ x
-
-    def _profiles(self, axis: str, kernel: Tensor) -> Tensor:
-        """Profiles along one axis: shape (filters, derivative in t 0..2, components, terms, taps)."""
-        excess = kernel.shape[-1] // 2 - self._radius[axis]
-        numbers = self._operators[axis] if torch.compiler.is_compiling() else self._arrays[axis]  # the same, but faster
-        operators = torch.tensor(numbers, dtype=kernel.dtype, device=kernel.device)
-        kernel = kernel[:, excess : kernel.shape[-1] - excess]
-        return (kernel @ operators.flatten(0, 3).T).reshape(kernel.shape[0], *operators.shape[:4])
+        The series, of shape (terms, taps), is that of ``sqrt(2 pi t)`` times the profile at an infinite variance.
+        """
+        rows = torch.tensor(self._rows[axis][self._operators[axis].index(operator)], dtype=torch.float64)
+        kernel = expansion(self._radii[axis]) if torch.isinf(t) else discrete_gaussian(t[None], self._radii[axis])
+        return kernel @ rows[:, :-1].T
 
 
-def _along_both_axes(derivatives: Tensor) -> Tensor:
-    """Turn derivatives in ``(t_x, t_y)``, at equal variances, into those in ``(t, unused)``."""
-    k, kx, ky, kxx, kxy, kyy = derivatives.unbind(1)
-    zero = torch.zeros_like(k)
-    return torch.stack([k, kx + ky, zero, kxx + 2 * kxy + kyy, zero, zero], dim=1)
+def profile_rows(name: str, side: int, radius: int, axis: int, window: Window) -> list[list[float]]:
+    """Return the rows that make a profile from ``T(-radius .. radius)``, and from a constant 1 after it.
+
+    The unit impulse does not depend on T, and has its numbers in the last column. Along y, which points up, taps run
+    from the largest coordinate to the smallest.
+    """
+    operator = IDENTITY if name == IMPULSE else DIFFERENCES[name]
+    rows = difference_rows(operator, side, radius - side // 2, window)
+    if name == IMPULSE:
+        rows = [[*([0.0] * len(row)), row[radius]] for row in rows]
+    else:
+        rows = [[*row, 0.0] for row in rows]
+    return rows[::-1] if axis == 1 else rows
 
 
-def template_plan(name: str, size: tuple[int, int], window: Window = "exact", *, common: bool = False) -> TemplatePlan:
+def profile_margin(names: Sequence[str], side: int) -> int:
+    """Return how many taps of T the profiles of some operators need beyond the ends of a window."""
+    return max((IDENTITY if name == IMPULSE else DIFFERENCES[name]).margin(side) for name in names)
+
+
+def _outer(profiles: Sequence[Tensor]) -> Tensor:
+    """Outer product of profiles (n, taps) in the order of the axes: shape (n, *size)."""
+    field = profiles[0]
+    for profile in profiles[1:]:
+        field = profile.reshape(*profile.shape, *(1,) * (field.ndim - 1)) * field[:, None]
+    return field
+
+
+def template_plan(name: str, size: Sequence[int], window: Window = "exact") -> TemplatePlan:
     """Return the plan of a family on a window, built once for each combination.
 
     Raises
     ------
     ModelError
-        If the family or the window is unknown, or a side of the window is not odd and at least 1.
+        If the family or the window is unknown, a side is less than 1, or an even side has no published window.
 
     Examples
     --------
-    >>> template_plan("smooth", (3, 3)).size
-    (3, 3)
+    >>> template_plan("smooth", (3, 4)).size
+    (3, 4)
     """
-    if min(size) < 1 or any(n % 2 == 0 for n in size):
-        raise ModelError(f"the window must have odd sides, so that it has a central pixel; got {size[0]}x{size[1]}")
-    if window not in WINDOWS:
-        raise ModelError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
+    sides = tuple(size)
+    if min(sides) < 1:
+        raise ModelError(f"the sides of a window must be at least 1, got {'x'.join(map(str, sides))}")
+    check_window(window, sides)
     build = TemplatePlan if torch.compiler.is_compiling() else _cached_plan  # a trace would see through the cache
-    return build(family(name), size, window, common)
+    return build(family(name, len(sides)), sides, window)
 
 
 _cached_plan = lru_cache(maxsize=1024)(TemplatePlan)
@@ -160,22 +158,24 @@ _cached_plan = lru_cache(maxsize=1024)(TemplatePlan)
 def template(
     name: str,
     sigma: ArrayLike,
-    size: int | tuple[int, int] = 7,
+    size: int | Sequence[int] = 7,
     *,
     alpha: ArrayLike | float | None = None,
     window: Window = "exact",
-) -> Float[Tensor, "*batch rows cols"]:
+) -> Float[Tensor, "..."]:
     """Evaluate an idealized receptive field, batched over scales.
 
     Parameters
     ----------
     name : str
         A family, for example ``"dx+"`` or ``"smooth"``.
-    sigma : Tensor or array, shape (..., 2)
-        Scale parameters ``(sigma_x, sigma_y)``, standard deviations in pixels, at least 0. `sharpen` has one scale
-        only and uses ``sigma_x``; for `dog` they are the smaller and the larger scale.
-    size : int or (int, int)
-        Side, or rows and columns, of the window; odd.
+    sigma : Tensor or array, shape (..., D)
+        Scale parameters of the axes in the order (x, y, z), standard deviations in pixels, at least 0; infinity is a
+        scale as well. `sharpen` has one scale only and uses the first; for `dog` there are two, the smaller and the
+        larger one, whatever the number of axes.
+    size : int or sequence of int
+        Sides of the window in the order of the array: (cols,), (rows, cols) or (slices, rows, cols), odd or even. One
+        number means a square of two axes.
     alpha : Tensor, array or float, shape (...), optional
         Strength of `sharpen`, one number or one for each scale; required there and refused elsewhere.
     window : {"exact", "published"}
@@ -183,14 +183,15 @@ def template(
 
     Returns
     -------
-    Tensor, shape (..., rows, cols)
-        The receptive fields; differentiable in `sigma` and `alpha`.
+    Tensor, shape (..., *size)
+        The receptive fields; differentiable in `sigma` and `alpha`. A field with an infinite scale would vanish in the
+        window. Its limit up to a factor and an offset is returned: of mean 0 and norm 1.
 
     Raises
     ------
     ModelError
-        If the family is unknown or a jet, the size even, `sigma` negative or not finite (which is not checked while
-        tracing), or `alpha` missing, out of place or of another shape.
+        If the family is unknown or a mixture, `sigma` is negative or NaN (which is not checked while tracing) or has
+        another number of scales, or `alpha` is missing, out of place or of another shape.
 
     Examples
     --------
@@ -198,27 +199,37 @@ def template(
     tensor([[ 0.0000,  0.0000,  0.0000],
             [ 0.5000,  0.0000, -0.5000],
             [ 0.0000,  0.0000,  0.0000]])
+
+    At an infinite scale a smoothing is a parabola:
+
+    >>> template("smooth", torch.tensor([torch.inf]), (5,))
+    tensor([-0.5345,  0.2673,  0.5345,  0.2673, -0.5345])
     """
     plan = template_plan(name, (size, size) if isinstance(size, int) else size, window)
     scales = as_float_tensor(sigma)
-    if scales.ndim == 0 or scales.shape[-1] != 2:
-        raise ModelError(f"sigma must end in an axis (sigma_x, sigma_y) of length 2, got shape {tuple(scales.shape)}")
-    if plan.family.is_jet:
+    count = 2 if name == "dog" else plan.family.axes
+    if scales.ndim == 0 or scales.shape[-1] != count:
+        words = {1: "(sigma_x)", 2: "(sigma_x, sigma_y)", 3: "(sigma_x, sigma_y, sigma_z)"}[count]
+        raise ModelError(f"sigma must end in an axis {words} of length {count}, got shape {tuple(scales.shape)}")
+    if plan.family.mixed:
         raise ModelError(f"{name!r} is a mixture of {len(plan.family.components)} templates and none by itself")
-    if plan.family.has_alpha == (alpha is None):
+    strengthened = "alpha" in plan.family.parametrization.names
+    if strengthened == (alpha is None):
         raise ModelError(f"family {name!r} {'needs' if alpha is None else 'takes no'} alpha")
-    parameters = _parameters(scales, alpha)
-    if plan.family.two_scales:
-        parameters = torch.stack([parameters[..., 0], parameters[..., 1] - parameters[..., 0] - GAP], dim=-1)
-    return plan(parameters.reshape(-1, 2))[:, 0, 0].reshape(*scales.shape[:-1], *plan.size)
+    parameters = _parameters(scales[..., :1] if strengthened else scales, alpha)
+    flat = parameters.reshape(-1, parameters.shape[-1])
+    if not torch.compiler.is_compiling() and bool(torch.isinf(flat).any()):
+        fields = limit_template(plan, flat)
+    else:
+        fields = plan(flat)[:, 0]
+    return fields.reshape(*scales.shape[:-1], *plan.size)
 
 
 def _parameters(sigma: Tensor, alpha: ArrayLike | float | None) -> Tensor:
-    """Return what a plan takes, ``(t_x, t_y)`` or ``(t, alpha)``, and refuse scales and strengths without a meaning."""
-    scales = sigma if alpha is None else sigma[..., :1]
-    if not torch.compiler.is_compiling() and not bool(((scales >= 0) & scales.isfinite()).all()):
-        low, high = (float(v) for v in torch.aminmax(scales.detach()))
-        raise ModelError(f"sigma is a standard deviation and must be finite and at least 0; got [{low}, {high}]")
+    """Return what a plan takes, variances and a strength, and refuse scales and strengths without a meaning."""
+    if not torch.compiler.is_compiling() and not bool((sigma >= 0).all()):
+        low, high = (float(v) for v in torch.aminmax(sigma.detach()))
+        raise ModelError(f"sigma is a standard deviation and must be at least 0; got [{low}, {high}]")
     if alpha is None:
         return sigma.square()
     numbers = as_float_tensor(alpha) if isinstance(alpha, np.ndarray) else alpha
@@ -227,38 +238,3 @@ def _parameters(sigma: Tensor, alpha: ArrayLike | float | None) -> Tensor:
         shapes = f"{tuple(strength.shape)} for sigma of shape {tuple(sigma.shape)}"
         raise ModelError(f"alpha must be one number or have the shape of sigma without its last axis, got {shapes}")
     return torch.stack([sigma[..., 0].square(), strength.expand(sigma.shape[:-1])], dim=-1)
-
-
-def _axis_operators(family: Family, axis: str, size: int, window: Window) -> list[list[list[list[list[float]]]]]:
-    """Matrices from T to the profiles of the terms and their derivatives in t.
-
-    Shape (3, components, terms, taps, wide); a component of fewer terms than another is filled with zeros. Term weights
-    are folded into x.
-    """
-    margin = _margin(family, axis)
-    most = max(len(component) for component in family.components)
-    blank = [[0.0] * (size + 2 * margin) for _ in range(size)]
-    operators: list[list[list[list[list[float]]]]] = [[], [], []]
-    for component in family.components:
-        matrices = [_term_rows(term, axis, size, margin, window) for term in component]
-        matrices += [blank] * (most - len(component))
-        for derivative in operators:
-            derivative.append(matrices)
-            matrices = [[_heat(row) for row in rows] for rows in matrices]
-    return operators
-
-
-def _term_rows(term: Term, axis: str, size: int, margin: int, window: Window) -> list[list[float]]:
-    weight = term.weight if axis == "x" else 1.0
-    rows = difference_rows(DIFFERENCES[getattr(term, axis)], size, margin, window)
-    return [[weight * value for value in row] for row in (rows[::-1] if axis == "y" else rows)]
-
-
-def _heat(row: list[float]) -> list[float]:
-    """Return half the second difference, with zeros outside: what a derivative in t makes of a row of weights on T."""
-    padded = [0.0, *row, 0.0]
-    return [(padded[i - 1] + padded[i + 1]) / 2 - padded[i] for i in range(1, len(row) + 1)]
-
-
-def _margin(family: Family, axis: str) -> int:
-    return max(DIFFERENCES[getattr(term, axis)].reach for term in family.terms) + _HEAT_REACH

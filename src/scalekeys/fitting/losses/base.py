@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.grids import ALPHA_MAX, FamilyGrid, Nodes
-from scalekeys.fitting.newton import Objective, minimize
-from scalekeys.fitting.targets import Targets
+from scalekeys.fitting.prepare import Targets
+from scalekeys.fitting.solvers.box_newton import Objective, minimize
+from scalekeys.fitting.templates.grid import FamilyGrid, Nodes
+from scalekeys.scalespace import INFINITE
 
 FLOAT32_SLACK = 1e-5
 """What rounding in the coarse search may hide."""
@@ -26,18 +27,17 @@ class Solution:
     Parameters
     ----------
     coefficients : Tensor, shape (filters, components)
-    offset : Tensor, shape (filters,)
+        Of the components that the grid of the family evaluates, which a factor of scale may have left.
     model : Tensor, shape (filters, taps)
         The modelled filters.
-    hessian : Tensor, shape (2, 2, filters), optional
-        Of a sum of squares, with respect to the parameters.
-    gradient_by_tap : Tensor, shape (filters, 2, taps), optional
+    hessian : Tensor, shape (parameters, parameters, filters), optional
+        Of a sum of squares, with respect to the search coordinates.
+    gradient_by_tap : Tensor, shape (filters, parameters, taps), optional
         How its gradient changes with each tap of the filter. None where coefficients and offset are those of least
         squares; the Hessian then tells all.
     """
 
     coefficients: Tensor
-    offset: Tensor
     model: Tensor
     hessian: Tensor | None = None
     gradient_by_tap: Tensor | None = None
@@ -58,7 +58,10 @@ class Loss(ABC):
     """How many rounds of refinement there are; candidates that cannot win any more leave after each."""
 
     same: float = 1e-6
-    """Candidates that come as near as this, in ``log(1 + p)``, after a round are the same."""
+    """Candidates that come as near as this, in search coordinates, after a round are the same."""
+
+    limit_of_scale: float = INFINITE
+    """Coordinate at which the search for an infinite scale ends."""
 
     def __init__(self, targets: Targets, grid: FamilyGrid) -> None:
         self.grid = grid
@@ -100,14 +103,14 @@ class Loss(ABC):
         -------
         problem : Tensor of int64, shape (starts,)
             The filter of each start.
-        position : Tensor, shape (starts, 2)
+        position : Tensor, shape (starts, parameters)
             Where on the grid, in numbers of nodes.
         value : Tensor, shape (starts,)
             The coarse loss.
         """
 
     def begin(self, problem: Tensor, position: Tensor) -> Tensor:  # noqa: ARG002
-        """Return the parameters at positions on the grid of starts, shape (starts, parameters)."""
+        """Return the coordinates at positions on the grid of starts, shape (starts, parameters)."""
         return self.grid.nodes.at(position)
 
     def around(self, problem: Tensor, parameters: Tensor, turn: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
@@ -124,9 +127,9 @@ class Loss(ABC):
 
     @abstractmethod
     def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:
-        """Return refined parameters and their loss after one round.
+        """Return refined coordinates and their loss after one round.
 
-        Parameters beyond the two of the family belong to the loss, which adds them to its starts.
+        Numbers beyond the coordinates of the family belong to the loss, which adds them to its starts.
         """
 
     @classmethod
@@ -147,34 +150,14 @@ class Loss(ABC):
     def solve(basis: Tensor, targets: Tensor) -> Tensor:
         """Return the coefficients with the lowest loss, shape (problems, unknowns)."""
 
-    @abstractmethod
-    def strength(self, problem: Tensor, t: Tensor) -> Tensor:
-        """Return the best strength alpha of filters at given scales; a linear unknown, clamped to its range."""
-
-    def _impulse_and_change(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the template of a family with a strength at alpha 0, and what a strength of 1 adds: (scales, taps)."""
-        pairs = torch.stack([t, torch.zeros_like(t)], dim=-1), torch.stack([t, torch.ones_like(t)], dim=-1)
-        none, full = (self.grid.plan(pair)[:, 0, 0].flatten(1) for pair in pairs)
-        return none, full - none
-
     def slack(self, turn: int) -> float:  # noqa: ARG002
         """Return how much lower than after this round a loss can still become."""
         return 0.0
 
     def _minimize(self, objective: Objective, start: Tensor) -> tuple[Tensor, Tensor]:
-        parameters, value = minimize(objective, start.T.contiguous(), self.grid.upper.to(start))
-        return parameters.T.contiguous(), value
-
-
-class Affine(Loss):
-    """With free coefficients and offset."""
-
-    def strength(self, problem: Tensor, t: Tensor) -> Tensor:
-        """Return the ratio of two coefficients, those of the change and of the impulse."""
-        impulse, change = self._impulse_and_change(t)
-        basis = torch.stack([impulse, change, torch.ones_like(impulse)], dim=-1)
-        a, b, _ = self.solve(basis, self.targets.taps[problem]).unbind(-1)
-        return torch.nan_to_num(b / a).clamp(0.0, ALPHA_MAX)
+        lower, upper = self.grid.bounds(self.limit_of_scale)
+        coordinates, value = minimize(objective, start.T.contiguous(), lower, upper)
+        return coordinates.T.contiguous(), value
 
 
 def local_minima(values: Tensor, nodes: Nodes, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -183,15 +166,21 @@ def local_minima(values: Tensor, nodes: Nodes, limit: Tensor) -> tuple[Tensor, T
     The position, in numbers of nodes, is the vertex of the parabolas through the values around; the value is that of
     the node.
     """
-    flat, count = values.reshape(-1), values.shape[1]
+    flat, count, parameters = values.reshape(-1), values.shape[1], len(nodes.shape)
     place = (values <= limit.to(values)).reshape(-1).nonzero()[:, 0]
-    near = nodes.neighbours.to(values.device) - torch.arange(count, device=values.device)[:, None]  # by steps
-    for some in (slice(3, 6), slice(0, 9)):  # along one axis first, which leaves few for the other
-        around = flat.take(place[:, None] + near[:, some][place % count])
-        minimal = (flat.take(place) <= around.amin(-1)).nonzero()[:, 0]
-        place, around = place[minimal], around[minimal]
+    own = torch.arange(count, device=values.device)[:, None]
+    everywhere = tuple(range(parameters))
+    for axes in ((parameters - 1,), everywhere):  # along one axis first, which leaves few for the others
+        near = nodes.neighbours(axes).to(values.device) - own
+        around = flat.take(place[:, None] + near[place % count])
+        place = place[flat.take(place) <= around.amin(-1)]
     problem, node = place // count, place % count
-    before, here, after = around[:, [1, 3]], around[:, 4:5], around[:, [7, 5]]
-    bend = before - 2 * here + after
-    vertex = (0.5 * (before - after) / torch.where(bend > 0, bend, 1.0)).clamp(-0.5, 0.5)
-    return problem, torch.stack([node // nodes.shape[1], node % nodes.shape[1]], dim=-1) + vertex, flat.take(place)
+    here = flat.take(place)
+    vertices = []
+    for axis in everywhere:
+        before, _, after = flat.take(
+            (problem * count)[:, None] + nodes.neighbours((axis,)).to(node.device)[node]
+        ).unbind(-1)
+        bend = before - 2 * here + after
+        vertices.append((0.5 * (before - after) / torch.where(bend > 0, bend, 1.0)).clamp(-0.5, 0.5))
+    return problem, nodes.unravelled(node) + torch.stack(vertices, dim=-1), here

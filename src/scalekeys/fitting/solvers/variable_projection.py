@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.products import Products
+from scalekeys.fitting.templates.products import Products
+from scalekeys.scalespace.second_order import pairs, split
 
 _PIVOT = 1e-13
-_SECOND = ((3, 1, 1), (4, 1, 2), (5, 2, 2))  # position of a second derivative, and of the two first ones
 
 
 def blocks_of(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -30,13 +30,13 @@ def blocks_of(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 
 def projection(products: Products) -> tuple[Tensor, Tensor, Tensor]:
-    """Return minus the squared projection on the components, with derivatives in the two parameters.
+    """Return minus the squared projection on the components, with derivatives in the search coordinates.
 
     Returns
     -------
     value : Tensor, shape (n,)
-    gradient : Tensor, shape (2, n)
-    hessian : Tensor, shape (2, 2, n)
+    gradient : Tensor, shape (parameters, n)
+    hessian : Tensor, shape (parameters, parameters, n)
 
     Notes
     -----
@@ -46,8 +46,8 @@ def projection(products: Products) -> tuple[Tensor, Tensor, Tensor]:
     ``-2 ddg_ij w + w ddQ_ij w - 2 z_i Q^-1 z_j`` of its negative.
     """
     parts = [_block(products, block) for block in blocks_of(products.gram)]
-    value, slopes, bends = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
-    return value, slopes, torch.stack([bends[[0, 1]], bends[[1, 2]]])
+    table = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+    return split(table, products.parameters)
 
 
 def explained(products: Products) -> Tensor:
@@ -66,21 +66,23 @@ def weights_of(products: Products) -> Tensor:
     return torch.stack(weights)
 
 
-def _block(products: Products, block: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Value, gradient (2, n) and second derivatives (3, n) of minus the squared projection on one block."""
+def _block(products: Products, block: list[int]) -> Tensor:
+    """Table of minus the squared projection on one block."""
+    count = products.parameters
     filters = [products.filters[component] for component in block]
     factors = _Factors(products, block)
     weights = factors.solve([table[0] for table in filters])
-    along = _dot(filters, weights)  # of all derivatives: (6, n)
+    along = _dot(filters, weights)  # of all derivatives
     bent = [
-        _dot([_entry(products, row, column) for column in block], weights, rows=slice(1, 6)) for row in block
-    ]  # dQ w, for each row (5, n)
-    quadratic = _dot(bent, weights)
-    rests = [table[1:3] - moved[:2] for table, moved in zip(filters, bent, strict=True)]  # z, for each row (2, n)
-    first, second = (factors.half_solved([rest[i] for rest in rests]) for i in (0, 1))
-    change = quadratic - 2 * along[1:]
-    crossed = torch.stack([_dot_scaled(a, b, factors) for a, b in ((first, first), (first, second), (second, second))])
-    return -along[0], change[:2], change[2:] - 2 * crossed
+        _dot([_entry(products, row, column) for column in block], weights, rows=slice(1, None)) for row in block
+    ]  # dQ w, for each row
+    change = _dot(bent, weights) - 2 * along[1:]
+    rests = [
+        table[1 : count + 1] - moved[:count] for table, moved in zip(filters, bent, strict=True)
+    ]  # z, for each row
+    halves = [factors.half_solved([rest[i] for rest in rests]) for i in range(count)]
+    crossed = torch.stack([_dot_scaled(halves[i], halves[j], factors) for i, j in pairs(count)])
+    return torch.cat([-along[:1], change[:count], change[count:] - 2 * crossed])
 
 
 class _Factors:

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.moving import Moving
-from scalekeys.fitting.residuals import Residuals
+from scalekeys.fitting.solvers.box_newton import box_step
+from scalekeys.fitting.templates.moving import Moving
+from scalekeys.fitting.templates.residuals import Residuals
 
 _AT_ONCE = 8_192  # problems; bounds the memory
 _SHRINK = 0.1
 _INSIDE = 1 - 1e-9
 _SMALLEST_RESIDUAL = 1e-3
 _SMALLEST_RADIUS = {torch.float32: 1e-5, torch.float64: 1e-12}
-_FLOOR, _APART = 1e-14, 1e-3
-_FLAT = {torch.float32: 1e-4, torch.float64: 1e-9}  # its inverse times rounding is the error of a step
 _COMPACTION = 0.2
 _ROUNDING = 4
 
@@ -45,10 +44,9 @@ class Schedule:
 
 @dataclass(eq=False)
 class _Path:
-    """The problems still at work, with ``u = log(1 + p)`` in place of the two bounded parameters."""
+    """The problems still at work, with unknowns u of which the first are bounded."""
 
     index: Tensor
-    limit: Tensor
     trust: Tensor
     u: Tensor
     eps: Tensor
@@ -70,7 +68,9 @@ class _Path:
         return _Path(**mixed | {"trust": other.trust})
 
 
-def descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
+def descend(
+    residuals: Residuals, start: Tensor, lower: Tensor, upper: Tensor, schedule: Schedule
+) -> tuple[Tensor, Tensor]:
     r"""Follow the optimum of ``sum of sqrt(r^2 + eps^2)`` as eps falls.
 
     Parameters
@@ -78,8 +78,8 @@ def descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedu
     residuals : Residuals
     start : Tensor, shape (p, n)
         Single precision is enough for an eps of 3e-4.
-    upper : Tensor, shape (2,)
-        Bounds of the first two parameters, which are not negative.
+    lower, upper : Tensor, shape (parameters,)
+        Bounds of the first unknowns, the search coordinates.
     schedule : Schedule
 
     Returns
@@ -96,21 +96,24 @@ def descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedu
     \epsilon^2}`; unlike the second derivative :math:`\epsilon^2 / \tau^3` it stays in proportion when eps falls, so
     that each problem may lower its own eps tenfold as soon as a step promises less descent than eps.
 
-    A step is taken where it descends; its radius is that of the two bounded parameters alone. Before it is looked at,
+    A step is taken where it descends; its radius is that of the bounded unknowns alone. Before it is looked at,
     the linear unknowns follow the bend of the model: the valleys of the sum are narrow and curved.
     """
     found, values = torch.empty_like(start), torch.empty_like(start[0])
     with torch.inference_mode():
         for index in torch.arange(start.shape[1], device=start.device).split(_AT_ONCE):
-            found[:, index], values[index] = _descend(residuals.select(index), start[:, index], upper, schedule)
+            part = residuals.select(index)
+            found[:, index], values[index] = _descend(part, start[:, index], lower[:, None], upper[:, None], schedule)
     return found, values
 
 
-def _descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
-    path = _begin(residuals, start, upper, schedule)
+def _descend(
+    residuals: Residuals, start: Tensor, lower: Tensor, upper: Tensor, schedule: Schedule
+) -> tuple[Tensor, Tensor]:
+    path = _begin(residuals, start, lower, upper, schedule)
     final_u, final_value = path.u.clone(), path.value.clone()
     for _ in range(schedule.steps):
-        step = _step(path)
+        step = _step(path, lower, upper)
         promised = -(path.gradient * step).sum(0)
         done = (path.eps <= schedule.last) & (promised < schedule.enough * schedule.last)
         done |= path.trust < _SMALLEST_RADIUS[start.dtype]
@@ -121,11 +124,10 @@ def _descend(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Sched
             break
         if len(left) < (1 - _COMPACTION) * len(done):
             path, residuals, step, promised = path.select(left), residuals.select(left), step[:, left], promised[left]
-        path = _moved(path, residuals, step, promised, schedule.last)
+        path = _moved(path, residuals, step, promised, schedule.last, lower, upper)
     if len(left):
         final_u[:, path.index], final_value[path.index] = _ends(path, schedule.last)
-    bounded = torch.minimum(torch.expm1(final_u[:2]), upper[:, None])
-    return torch.cat([bounded, final_u[2:]]), final_value
+    return final_u, final_value
 
 
 def _ends(path: _Path, last: float) -> tuple[Tensor, Tensor]:
@@ -133,114 +135,79 @@ def _ends(path: _Path, last: float) -> tuple[Tensor, Tensor]:
     return path.u, torch.sqrt(path.residual.square() + last**2).sum(0)
 
 
-def _begin(residuals: Residuals, start: Tensor, upper: Tensor, schedule: Schedule) -> _Path:
-    bounded = torch.minimum(start[:2], upper[:, None])
-    moving = residuals.columns(bounded)
-    parameters = torch.cat([bounded, start[2:]])
+def _begin(residuals: Residuals, start: Tensor, lower: Tensor, upper: Tensor, schedule: Schedule) -> _Path:
+    count = len(lower)
+    bounded = torch.maximum(torch.minimum(start[:count], upper), lower)
+    moving = residuals.moving(bounded)
+    u = torch.cat([bounded, start[count:]])
     if schedule.reweighted and residuals.units is not None:
-        parameters = _reweighted(residuals, parameters, moving, schedule.reweighted)
+        u = _reweighted(residuals, u, moving, schedule.reweighted)
     eps = torch.full_like(start[0], schedule.first)
-    u = torch.cat([torch.log1p(bounded), parameters[2:]])
-    residual = residuals(parameters, moving)
+    residual = residuals(u, moving)
     tips = torch.sqrt(residual * residual + eps * eps)
     slope = residual / tips
-    derivatives = residuals.derivatives(parameters, moving, slope, (1 - slope * slope) / tips, slope)
-    gradient, hessian = _in_log(bounded, *derivatives)
+    gradient, hessian = residuals.derivatives(u, moving, slope, (1 - slope * slope) / tips, slope)
     index = torch.arange(len(eps), device=eps.device)
-    limit = torch.log1p(upper)[:, None].expand_as(bounded)
-    return _Path(index, limit, torch.ones_like(eps), u, eps, tips.sum(0), residual, slope, tips, gradient, hessian)
+    return _Path(index, torch.ones_like(eps), u, eps, tips.sum(0), residual, slope, tips, gradient, hessian)
 
 
-def _moved(path: _Path, residuals: Residuals, step: Tensor, promised: Tensor, last: float) -> _Path:
+def _moved(
+    path: _Path, residuals: Residuals, step: Tensor, promised: Tensor, last: float, lower: Tensor, upper: Tensor
+) -> _Path:
     """Take the steps that descend; where a step promises little, with a lower eps from now on."""
-    length = step[:2].abs().amax(0)
+    count = len(lower)
+    length = step[:count].abs().amax(0)
     share = (path.trust / length.clamp(min=torch.finfo(step.dtype).tiny)).clamp(max=1.0)
     u = path.u + step * share
-    u[:2] = torch.minimum(u[:2], path.limit).clamp_(min=0)
-    bounded = torch.expm1(u[:2])
-    moving = residuals.columns(bounded)
+    u[:count] = torch.maximum(torch.minimum(u[:count], upper), lower)
+    moving = residuals.moving(u[:count])
     slope = path.residual / path.tips
     bend = (1 - path.multipliers * slope) / path.tips
-    residual = residuals(torch.cat([bounded, u[2:]]), moving)
+    residual = residuals(u, moving)
     if residuals.units is not None:
         ahead = torch.addcmul(slope, bend, residual - path.residual)
         matrix, right = residuals.normal_equations(moving, ahead, bend)
         # A full step would leave a slope of zero along the linear unknowns, a part of it leaves the rest of the slope.
-        change = _solved(matrix, (right + (1 - share) * path.gradient[2:])[:, None])[:, 0]
-        u[2:] += change
+        change = _solved(matrix, (right + (1 - share) * path.gradient[count:])[:, None])[:, 0]
+        u[count:] += change
         residual = residuals.changed(residual, moving, change)
     multipliers = torch.addcmul(slope, bend, residual - path.residual).clamp_(-_INSIDE, _INSIDE)
     eps = torch.where(promised < path.eps, (_SHRINK * path.eps).clamp(min=last), path.eps)
     tips = torch.sqrt(residual * residual + eps * eps)
     value, slope = tips.sum(0), residual / tips
     bend = (1 - multipliers * slope) / tips
-    derivatives = residuals.derivatives(torch.cat([bounded, u[2:]]), moving, slope, bend, multipliers)
-    gradient, hessian = _in_log(bounded, *derivatives)
+    gradient, hessian = residuals.derivatives(u, moving, slope, bend, multipliers)
     better = value <= path.value * (1 + _ROUNDING * torch.finfo(value.dtype).eps)
     trust = torch.where(better, torch.maximum(path.trust, 2 * share * length), 0.25 * share * length).clamp(max=1.0)
-    new = _Path(path.index, path.limit, trust, u, eps, value, residual, multipliers, tips, gradient, hessian)
+    new = _Path(path.index, trust, u, eps, value, residual, multipliers, tips, gradient, hessian)
     return path.replaced(better, new)
 
 
 def _reweighted(residuals: Residuals, parameters: Tensor, moving: Moving, steps: int) -> Tensor:
     """Linear unknowns of least squares, reweighted some times, at given scales."""
-    parameters = torch.cat([parameters[:2], torch.zeros_like(parameters[2:])])
+    count = moving.parameters
+    parameters = torch.cat([parameters[:count], torch.zeros_like(parameters[count:])])
     residual = residuals(parameters, moving)
     weights = torch.ones_like(residual)
     for _ in range(steps + 1):
         matrix, right = residuals.normal_equations(moving, weights * residual, weights)
         change = _solved(matrix, right[:, None])[:, 0]
-        parameters[2:] += change
+        parameters[count:] += change
         residual = residuals.changed(residual, moving, change)
         weights = residual.abs().clamp_(min=_SMALLEST_RESIDUAL).reciprocal_()
     return parameters
 
 
-def _in_log(bounded: Tensor, gradient: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn derivatives in p into those in ``u = log(1 + p)``, in place: dp/du = 1 + p is its own derivative."""
-    jacobian = bounded + 1
-    gradient[:2] *= jacobian
-    hessian[:2] *= jacobian[:, None]
-    hessian[:, :2] *= jacobian
-    hessian[0, 0] += gradient[0]
-    hessian[1, 1] += gradient[1]
-    return gradient, hessian
-
-
-def _step(path: _Path) -> Tensor:
-    """Newton step: in the bounded parameters on the reduced Hessian, then in the others."""
-    u, gradient, hessian = path.u, path.gradient, path.hessian
-    if len(u) == 2:
-        return _bounded_step(u, gradient, hessian, path.limit)
-    mixed = hessian[2:, :2]
-    solved = _solved(hessian[2:, 2:], torch.cat([gradient[2:, None], mixed], dim=1))
-    reduced = hessian[:2, :2] - (mixed[:, :, None] * solved[:, None, 1:]).sum(0)
-    bounded = _bounded_step(u[:2], gradient[:2] - (mixed * solved[:, :1]).sum(0), reduced, path.limit)
+def _step(path: _Path, lower: Tensor, upper: Tensor) -> Tensor:
+    """Newton step: in the bounded unknowns on the reduced Hessian, then in the others."""
+    u, gradient, hessian, count = path.u, path.gradient, path.hessian, len(lower)
+    if len(u) == count:
+        return box_step(u, gradient, hessian, lower, upper)
+    mixed = hessian[count:, :count]
+    solved = _solved(hessian[count:, count:], torch.cat([gradient[count:, None], mixed], dim=1))
+    reduced = hessian[:count, :count] - (mixed[:, :, None] * solved[:, None, 1:]).sum(0)
+    bounded = box_step(u[:count], gradient[:count] - (mixed * solved[:, :1]).sum(0), reduced, lower, upper)
     return torch.cat([bounded, -(solved[:, 0] + (solved[:, 1:] * bounded).sum(1))])
-
-
-def _bounded_step(u: Tensor, gradient: Tensor, hessian: Tensor, limit: Tensor) -> Tensor:
-    """Newton step with the absolute eigenvalues of the Hessian, cut off at the bounds.
-
-    A parameter that stands at a bound and is drawn across it stays there.
-    """
-    stuck = (u <= 0) & (gradient > 0) | (u >= limit) & (gradient < 0)
-    free = (~stuck).to(u)
-    gradient = gradient * free
-    a, c = hessian[0, 0] * free[0] + stuck[0], hessian[1, 1] * free[1] + stuck[1]
-    b = hessian[0, 1] * (free[0] * free[1])
-    middle, half = 0.5 * (a + c), torch.sqrt((0.5 * (a - c)).square() + b * b)
-    eigenvalues = torch.stack([middle + half, middle - half])
-    sizes = eigenvalues.abs()
-    largest = sizes.amax(0)
-    p, q = torch.maximum(sizes, _FLAT[u.dtype] * largest + _FLOOR)
-    # The inverse of the matrix with the same eigenvectors is a combination of the matrix and the identity.
-    apart = 2 * half > _APART * largest
-    slope = torch.where(apart, (1 / p - 1 / q) / torch.where(apart, 2 * half, 1.0), -torch.sign(middle) / (p * q))
-    shift = 1 / p - slope * eigenvalues[0]
-    along = torch.stack([a * gradient[0] + b * gradient[1], b * gradient[0] + c * gradient[1]])
-    step = -(shift * gradient + slope * along)
-    return torch.maximum(torch.minimum(step, limit - u), -u)
 
 
 def _solved(matrix: Tensor, right: Tensor) -> Tensor:

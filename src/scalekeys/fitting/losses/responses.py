@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.dense import Dense, orthogonal_to_constants
-from scalekeys.fitting.grids import FamilyGrid
-from scalekeys.fitting.loss import Loss, Solution
-from scalekeys.fitting.products import Products
-from scalekeys.fitting.projection import explained, weights_of
-from scalekeys.fitting.squares import AffineSquares, Projected, Squares, SquaresObjective
-from scalekeys.fitting.targets import Targets
+from scalekeys.fitting.losses.base import Loss, Solution
+from scalekeys.fitting.losses.least_squares import AffineSquares, Projected, Squares, SquaresObjective
+from scalekeys.fitting.prepare import Targets
+from scalekeys.fitting.solvers.variable_projection import explained, weights_of
+from scalekeys.fitting.templates.grid import FamilyGrid
+from scalekeys.fitting.templates.products import Products
+from scalekeys.fitting.templates.whole import orthogonal_to_constants
 
 _GAIN = 0.1
 _BYTES = 2**26  # of the largest array of the coarse search
@@ -24,6 +24,8 @@ class ResponseSquares(AffineSquares):
     S takes the place of what has mean zero.
     """
 
+    limit_of_scale = 1 - 1e-4  # errors that are weighted are computed from whole templates, in which digits are lost
+
     def __init__(self, targets: Targets, grid: FamilyGrid) -> None:
         super().__init__(targets, grid)
         assert targets.metric is not None
@@ -31,7 +33,7 @@ class ResponseSquares(AffineSquares):
         energy = (centred @ targets.metric @ centred.mT)[:, 0, 0].clamp(min=torch.finfo(centred.dtype).tiny)
         self._metric = targets.metric / energy[:, None, None]
         self._centred = centred[:, 0]
-        self._family = Dense(grid.plan, targets.size)
+        self._family = grid.whole
 
     @classmethod
     def coarse_of_all(cls, losses: Sequence[Loss]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
@@ -42,7 +44,7 @@ class ResponseSquares(AffineSquares):
 
     def coarse(self, rows: Tensor) -> Tensor:
         """Return minus the share of the energy that the components of each node explain."""
-        templates = self.grid.plan(self.grid.nodes.pairs)[:, 0].flatten(2).to(self._metric)  # (nodes, components, taps)
+        templates = self.grid.plan(self.grid.nodes.points.T).to(self._metric)  # (nodes, components, taps)
         at_once = max(1, _BYTES // (4 * templates.numel()))
         parts = [self._coarse(some, templates.float()) for some in rows.split(at_once)]
         return torch.cat(parts) if parts else self._metric.new_empty(0, len(templates))
@@ -61,7 +63,7 @@ class ResponseSquares(AffineSquares):
             for a in range(count)
             for b in range(a, count)
         }
-        return -explained(Products([with_filters[None, ..., c] for c in range(count)], gram))
+        return -explained(Products([with_filters[None, ..., c] for c in range(count)], gram, 0))
 
     def limit(self, rows: Tensor, best: Tensor) -> Tensor:  # noqa: ARG002
         """Bound by experience: between nodes the share explained grows by less than a tenth."""
@@ -78,11 +80,12 @@ class ResponseSquares(AffineSquares):
     def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:  # noqa: ARG002
         """Return that of least squares in the sense of the metric."""
         rows = parameters.T.contiguous()
-        weights = weights_of(self._family.products(self._family.fold(self._centred, self._metric), rows, centred=True))
-        model = self._family.mixed(rows, weights)
+        family = self._family
+        weights = weights_of(family.products(family.fold(self._centred, self._metric), rows, centred=True))
+        model = family.mixed(rows, weights)
         ones = self._metric.sum(-1)
         offset = ((self.targets.taps - model) * ones).sum(-1) / ones.sum(-1)
-        return Solution(weights.T, offset, model + offset[:, None])
+        return Solution((weights / family.factors(rows)).T, model + offset[:, None])
 
 
 def response_share(targets: Tensor, residual: Tensor, metric: Tensor) -> Tensor:

@@ -3,21 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from scalekeys.filters import coordinates, spread
-from scalekeys.fitting.absolute import weighted_least_squares
-from scalekeys.fitting.grids import FamilyGrid, joined_atoms
-from scalekeys.fitting.joint import OuterProducts
-from scalekeys.fitting.loss import FLOAT32_SLACK, Affine, Loss, Solution, local_minima
-from scalekeys.fitting.moments import MomentLoss
-from scalekeys.fitting.products import FoldedTargets, ScalarProducts
-from scalekeys.fitting.projection import projection, weights_of
-from scalekeys.fitting.separable import Separable
+from scalekeys.filters import coordinates as positions
+from scalekeys.filters import spread
+from scalekeys.fitting.losses.base import FLOAT32_SLACK, Loss, Solution, local_minima
+from scalekeys.fitting.losses.fixed_by_moments import MomentLoss
+from scalekeys.fitting.solvers.linear_l1 import weighted_least_squares
+from scalekeys.fitting.solvers.variable_projection import projection, weights_of
+from scalekeys.fitting.templates.folded import FoldedFamily, outer_products
+from scalekeys.fitting.templates.grid import joined_atoms
+from scalekeys.fitting.templates.products import FoldedTargets, ScalarProducts
+from scalekeys.scalespace.second_order import split
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class SquaresObjective(ABC):
 
     @abstractmethod
     def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return value (n,), gradient (2, n) and Hessian (2, 2, n)."""
+        """Return value (n,), gradient (p, n) and Hessian (p, p, n)."""
 
     def select(self, index: Tensor) -> Self:
         """Return the objective of some of the filters."""
@@ -64,7 +64,8 @@ class _Distance(SquaresObjective):
         products = self.family.products(self.folded, parameters, centred=False)
         a = self.amplitudes
         table = a * (a * products.gram[0, 0] - 2 * products.filters[0])
-        return table[0] + self.energy, table[1:3], torch.stack([table[[3, 4]], table[[4, 5]]])
+        value, gradient, hessian = split(table, products.parameters)
+        return value + self.energy, gradient, hessian
 
     def select(self, index: Tensor) -> Self:
         """Return the objective of some of the filters."""
@@ -104,7 +105,7 @@ class Squares(Loss):
         return self._minimize(self.objective(problem), start)
 
 
-class AffineSquares(Affine, Squares):
+class AffineSquares(Squares):
     """``-r2``, with free coefficients and offset."""
 
     def coarse(self, rows: Tensor) -> Tensor:
@@ -112,7 +113,7 @@ class AffineSquares(Affine, Squares):
         return self._by_family(self.targets.rough[rows] @ self.grid.angles.atoms.to(self.targets.rough))
 
     def _by_family(self, products: Tensor) -> Tensor:
-        components = len(self.grid.family.components)
+        components = self.grid.family.coefficients
         energy = products.square_().neg_()
         return energy if components == 1 else energy.unflatten(-1, (components, -1)).sum(1)
 
@@ -146,7 +147,7 @@ class AffineSquares(Affine, Squares):
 
     def _below(self, best: Tensor, reach: Tensor) -> Tensor:
         reach = reach.to(best) + FLOAT32_SLACK
-        if len(self.grid.family.components) > 1:
+        if self.grid.family.mixed:
             return best + reach
         return (best.neg().clamp(min=0.0).sqrt() - reach).clamp(min=0.0).square().neg()
 
@@ -159,12 +160,13 @@ class AffineSquares(Affine, Squares):
         turn: int,
     ) -> list[tuple[Tensor, Tensor]]:
         """Refine the families that are outer products in one search, and the others one by one."""
-        together = [i for i, loss in enumerate(losses) if loss.grid.family.is_separable and not loss.grid.common]
+        together = [i for i, loss in enumerate(losses) if loss.grid.family.is_outer_product]
         alone = [i for i in range(len(losses)) if i not in together]
         found = {i: losses[i].refine(problems[i], starts[i], turn) for i in alone}
         if together:
             own = [losses[i] for i in together]
-            joint = _outer_products(tuple(loss.grid for loss in own))
+            families = (loss.grid.products for loss in own)
+            joint = outer_products(tuple(one for one in families if isinstance(one, FoldedFamily)))
             folded = joint.fold([loss.targets.centred[problems[i]] for i, loss in zip(together, own, strict=True)])
             parameters, value = own[0]._minimize(Projected(joint, folded), torch.cat([starts[i] for i in together]))
             counts = [len(problems[i]) for i in together]
@@ -174,7 +176,7 @@ class AffineSquares(Affine, Squares):
     @property
     def fixed_numbers(self) -> int:
         """Coefficients and offset."""
-        return len(self.grid.family.components) + 1
+        return self.grid.family.coefficients + 1
 
     def objective(self, problem: Tensor) -> SquaresObjective:
         """Return minus r2."""
@@ -189,15 +191,9 @@ class AffineSquares(Affine, Squares):
         family, rows = self.grid.products, parameters.T.contiguous()
         products = family.products(family.fold(self.targets.centred), rows, centred=True)
         weights = weights_of(products)
-        model = family.mixed(rows, weights)
-        offset = self.targets.means - model.mean(-1)
+        model = family.mixed(rows, weights) + self.targets.means[:, None]
         hessian = projection(products)[2] if curvature else None
-        return Solution(weights.T, offset, model + offset[:, None], hessian)
-
-
-@lru_cache(maxsize=64)
-def _outer_products(grids: tuple[FamilyGrid, ...]) -> OuterProducts:
-    return OuterProducts([grid.products for grid in grids if isinstance(grid.products, Separable)])
+        return Solution((weights / family.factors(rows)).T, model, hessian)
 
 
 class MomentSquares(MomentLoss, Squares):
@@ -216,11 +212,11 @@ class MomentSquares(MomentLoss, Squares):
     @property
     def fixed_numbers(self) -> int:
         """The amplitude, and an offset where one is subtracted."""
-        return 2 if self.grid.family.order == (0, 0) else 1
+        return 1 if any(self.grid.family.order) else 2
 
     def objective(self, problem: Tensor) -> SquaresObjective:
         """Return the squared distance, less 1."""
-        targets, family = self.shifted[problem], self.grid.products
+        targets, family = self.shifted[problem], self.grid.true_products
         energy = targets.square().sum(-1) - 1
         return _Distance(family, family.fold(targets), self.amplitudes[problem], energy)
 
@@ -238,8 +234,8 @@ class MomentSquares(MomentLoss, Squares):
 
         The offset is one of the taps, but which one changes with the noise, so that it varies much less than a tap.
         """
-        templates = self.grid.plan(parameters, order=2)[:, :3, 0].flatten(2)
-        kernel, slopes = templates[:, 0], templates[:, 1:]
+        templates = self.grid.true_whole(parameters.T.contiguous())[:, 0].movedim(-1, 0)  # (n, entries, taps)
+        kernel, slopes = templates[:, 0], templates[:, 1 : self.grid.parameters + 1]
         a, target = self.amplitudes[:, None, None], self.shifted
         residual = target - a[:, 0] * kernel
         along = (slopes @ residual[..., None]) - a * (slopes @ kernel[..., None])
@@ -247,13 +243,15 @@ class MomentSquares(MomentLoss, Squares):
 
     def _moment(self, target: Tensor) -> Tensor:
         """Weights of the taps in the amplitude of each filter."""
-        if self.grid.family.order == (0, 0):
+        order, size = self.grid.family.order, self.targets.size
+        if not any(order):
             return torch.ones_like(target)
-        axis = 0 if self.grid.family.order[0] else 1
-        ramp = -coordinates(*self.targets.size, like=target)[axis].flatten()
-        return ramp - spread(target.reshape(-1, *self.targets.size)).mean[:, axis, None]
+        axis = next(axis for axis, own in enumerate(order) if own)
+        ramp = -positions(*size, like=target)[axis].flatten()
+        centres = spread(target.reshape(-1, *size), axes=len(size)).mean
+        return ramp - centres[:, axis, None]
 
     def at(self, problem: Tensor, parameters: Tensor) -> Tensor:
         """Return the squared distance, less 1."""
-        templates = self.grid.plan(parameters)[:, 0, 0].flatten(1)
+        templates = self.grid.plan(parameters)[:, 0]
         return (self.shifted[problem] - self.amplitudes[problem, None] * templates).square().sum(-1) - 1

@@ -13,6 +13,7 @@ from scalekeys.shapes import FilterStack
 STATUSES: tuple[str, ...] = (
     "ok",
     "at-bound",
+    "polynomial",
     "zero-filter",
     "negligible",
     "constant-filter",
@@ -20,7 +21,10 @@ STATUSES: tuple[str, ...] = (
     "unsupported-size",
     "unexplained",
 )
-"""The words of the column `status`; only the first two and the last carry a fit."""
+"""The words of the column `status`; only the first three and the last carry a fit.
+
+`polynomial`: a scale is infinite, so that the receptive field inside the window is a polynomial along that axis.
+"""
 
 DEAD: tuple[str, ...] = ("zero-filter", "negligible")
 """The statuses of filters that nothing comes of."""
@@ -33,14 +37,14 @@ class Targets:
     Parameters
     ----------
     taps : Tensor, shape (filters, taps)
-    size : (int, int)
-        Rows and columns.
+    size : tuple of int
+        Sides of the kernel, in the order of its axes in an array.
     metric : Tensor, shape (filters, taps, taps), optional
         The covariance of the patches that each filter sees.
     """
 
     taps: Float[Tensor, "filters taps"]
-    size: tuple[int, int]
+    size: tuple[int, ...]
     metric: Float[Tensor, "filters taps taps"] | None = None
 
     def __len__(self) -> int:
@@ -48,7 +52,7 @@ class Targets:
 
     @property
     def filters(self) -> FilterStack:
-        """The filters as rows and columns."""
+        """The filters with their axes."""
         return self.taps.reshape(-1, *self.size)
 
     @cached_property
@@ -94,7 +98,6 @@ class Prepared:
 
 def prepare(filters: FilterStack, metric: Tensor | None = None) -> Prepared:
     """Return statuses, units and filters in these units, with the metric of each."""
-    size = (filters.shape[1], filters.shape[2])
     scaled, exponent = in_powers_of_two(filters)
     shape = scaled.flatten(1)
     largest = shape.abs().amax(-1)
@@ -103,8 +106,7 @@ def prepare(filters: FilterStack, metric: Tensor | None = None) -> Prepared:
         shape = torch.where(finite[:, None], shape, 0.0)
     means = shape.mean(-1)
     norm = torch.linalg.vector_norm(shape - means[:, None], dim=-1)
-    even = size[0] % 2 == 0 or size[1] % 2 == 0
-    status = torch.full_like(norm, STATUSES.index("unsupported-size") if even else 0, dtype=torch.long)
+    status = torch.zeros_like(norm, dtype=torch.long)
     # The square of the norm of a filter is that of its centred part and that of its mean.
     whole = (norm.square() + shape.shape[-1] * means.square()).sqrt()
     constant = norm <= 8 * torch.finfo(torch.float32).eps * whole
@@ -112,4 +114,4 @@ def prepare(filters: FilterStack, metric: Tensor | None = None) -> Prepared:
     status = torch.where(finite & (largest == 0), STATUSES.index("zero-filter"), status)
     status = torch.where(finite, status, STATUSES.index("non-finite"))
     unit = shape / torch.where(norm > 0, norm, 1.0)[:, None]
-    return Prepared(Targets(unit, size, metric), status, norm * power_of_two(exponent))
+    return Prepared(Targets(unit, tuple(filters.shape[1:]), metric), status, norm * power_of_two(exponent))

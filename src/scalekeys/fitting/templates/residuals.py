@@ -6,21 +6,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.columns import Columns
-from scalekeys.fitting.moving import Moving
+from scalekeys.fitting.templates.moving import Moving
+from scalekeys.fitting.templates.whole import WholeFamily
+from scalekeys.scalespace.second_order import pairs
 
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
     """What models leave of some filters, one problem each.
 
-    The parameters of a problem are the two of its family and, where they are free, the coefficients of the components
-    and the offset.
+    The unknowns of a problem are the search coordinates of its family and, where they are free, the coefficients of the
+    components and the offset.
 
     Parameters
     ----------
-    columns : Columns
-        The family, or the families.
+    family : WholeFamily
+        The family. Where the offset is free, its components are taken less their means.
     targets : Tensor, shape (taps, n)
     units : Tensor, shape (components, n), optional
         Where coefficients and offset are free: their units, 1 / u for the coefficients and that of a constant of unit
@@ -29,7 +30,7 @@ class Residuals:
         Where the one coefficient is given.
     """
 
-    columns: Columns
+    family: WholeFamily
     targets: Tensor
     units: Tensor | None = None
     amplitudes: Tensor | None = None
@@ -39,7 +40,14 @@ class Residuals:
         units, amplitudes = (
             None if part is None else part.index_select(-1, index) for part in (self.units, self.amplitudes)
         )
-        return Residuals(self.columns.select(index), self.targets.index_select(1, index), units, amplitudes)
+        return Residuals(self.family, self.targets.index_select(1, index), units, amplitudes)
+
+    def moving(self, coordinates: Tensor) -> Moving:
+        """Return the components at coordinates of shape (parameters, n)."""
+        table = self.family(coordinates)
+        if self.units is not None:
+            table = table - table.mean(2, keepdim=True)
+        return Moving(table, self.family.parameters)
 
     def __call__(self, parameters: Tensor, moving: Moving) -> Tensor:
         """Return the residuals at parameters of shape (p, n), whose components are given: (taps, n)."""
@@ -85,20 +93,20 @@ class Residuals:
         """
         a = self._coefficients(parameters)
         squares, sums = moving.squares(bend, a)
-        along, table = moving.slopes_along(slope), moving.products(multipliers)
-        gradient = (along[1:] * a).sum(1)
-        bent = (table[3:] * a).sum(1)
-        squares[0, 0] -= bent[0]
-        squares[0, 1] -= bent[1]
-        squares[1, 1] -= bent[2]
-        squares[1, 0] = squares[0, 1]
+        count = moving.parameters
+        along, table = moving.products(slope), moving.products(multipliers)
+        gradient = (along[1 : count + 1] * a).sum(1)
+        bent = (table[count + 1 :] * a).sum(1)
+        for (i, j), bend_ in zip(pairs(count), bent, strict=True):
+            squares[i, j] -= bend_
+            squares[j, i] = squares[i, j]
         if self.units is None:
-            return -gradient, squares[:2, :2]
-        squares[:2, 2:] -= table[1:3]
-        squares[2:, :2] -= table[1:3].transpose(0, 1)
-        squares[2:] /= self.units[:, None]
-        squares[:, 2:] /= self.units
-        sums[2:] /= self.units
+            return -gradient, squares[:count, :count]
+        squares[:count, count:] -= table[1 : count + 1]
+        squares[count:, :count] -= table[1 : count + 1].transpose(0, 1)
+        squares[count:] /= self.units[:, None]
+        squares[:, count:] /= self.units
+        sums[count:] /= self.units
         hessian = self._bordered(squares, sums * self._constant, bend)
         own, constant = along[0] / self.units, slope.sum(0, keepdim=True) * self._constant
         return -torch.cat([gradient, own, constant]), hessian

@@ -18,12 +18,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scalekeys.fitting.grids import max_sigma, variance_nodes
-from scalekeys.fitting.loss import Solution
-from scalekeys.fitting.search import Best
+from scalekeys.fitting.losses.base import Solution
+from scalekeys.fitting.prepare import Targets
+from scalekeys.fitting.search.families import Best
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.targets import Targets
-from scalekeys.scalespace import template_plan
+from scalekeys.fitting.templates.grid import FamilyGrid, family_grid
+from scalekeys.scalespace import families
 
 _NODES = 10  # of each scale on the grid
 _STARTS = 2  # nodes of each filter from which scales are refined
@@ -45,16 +45,16 @@ def sparse_search(targets: Targets, spec: FitSpec) -> Best:
         Of a sparse model.
     """
     parts = [_scales(targets.select(rows), spec) for rows in _rows(targets)]
-    parameters = torch.cat([t for t, _ in parts])
+    coordinates = torch.cat([place for place, _ in parts])
     loss = torch.cat([value for _, value in parts])
-    return Best(torch.zeros_like(loss, dtype=torch.long), parameters, loss)
+    return Best(torch.zeros_like(loss, dtype=torch.long), coordinates, loss)
 
 
-def sparse_solution(targets: Targets, parameters: Float[Tensor, "filters 2"], spec: FitSpec) -> Solution:
+def sparse_solution(targets: Targets, coordinates: Float[Tensor, "filters parameters"], spec: FitSpec) -> Solution:
     """Choose the atoms of each filter at given scales, and solve for their coefficients."""
-    parts = [_solved(targets.select(rows), parameters[rows], spec) for rows in _rows(targets)]
-    coefficients, offset, model = (torch.cat(values) for values in zip(*parts, strict=True))
-    return Solution(coefficients, offset, model)
+    parts = [_solved(targets.select(rows), coordinates[rows], spec) for rows in _rows(targets)]
+    coefficients, model = (torch.cat(values) for values in zip(*parts, strict=True))
+    return Solution(coefficients, model)
 
 
 def _rows(targets: Targets) -> list[Tensor]:
@@ -82,9 +82,13 @@ class _Products:
         return cls(gram.expand(len(targets), -1, -1), aims)
 
 
-def _atoms(parameters: Tensor, spec: FitSpec, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _grid(size: tuple[int, ...], spec: FitSpec) -> FamilyGrid:
+    return family_grid(families(len(size))[spec.families[0]], size, spec.window)
+
+
+def _atoms(coordinates: Tensor, spec: FitSpec, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Return the derivatives and the constant in units of their norms, (scales, atoms, taps), and these norms."""
-    components = template_plan(spec.families[0], size, spec.window)(parameters)[:, 0].flatten(2)
+    components = _grid(size, spec).plan(coordinates)
     atoms = torch.cat([components, torch.ones_like(components[:, :1])], dim=1)
     norm = torch.linalg.vector_norm(atoms, dim=-1, keepdim=True)
     norm = torch.where(norm > 0, norm, 1.0)
@@ -93,44 +97,36 @@ def _atoms(parameters: Tensor, spec: FitSpec, size: tuple[int, int]) -> tuple[Te
 
 def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
     """Return scales, and minus the energy explained there: from the best nodes of a grid, by steps that are halved."""
-    maximum, terms = max_sigma(targets.size) ** 2, terms_of(spec)
-    nodes = variance_nodes(_NODES, maximum).to(targets.taps)
-    pairs = torch.cartesian_prod(nodes, nodes)
-    atoms, _ = _atoms(pairs, spec, targets.size)
+    terms, axes = terms_of(spec), len(targets.size)
+    end = float(_grid(targets.size, spec).bounds()[1][0])
+    values = torch.linspace(0, end, _NODES, dtype=torch.float64).to(targets.taps)
+    nodes = torch.cartesian_prod(*[values] * axes).reshape(-1, axes)
+    atoms, _ = _atoms(nodes, spec, targets.size)
     grid = [_chosen(_Products.of(mine[None], targets), terms)[1] for mine in atoms]
     index = torch.stack(grid, dim=-1).topk(_STARTS, dim=-1).indices
     several = targets.select(torch.arange(len(targets), device=index.device).repeat_interleave(_STARTS))
 
     def energy(place: Tensor) -> Tensor:
-        mine, _ = _atoms(_variance(place, maximum), spec, targets.size)
+        mine, _ = _atoms(place, spec, targets.size)
         return _chosen(_Products.of(mine, several), terms)[1]
 
-    end = float(_place(nodes[-1]))
-    place, value = _climbed(_place(pairs[index.flatten()]), end, 0.5 * end / (_NODES - 1), energy)
+    place, value = _climbed(nodes[index.flatten()], end, 0.5 * end / (_NODES - 1), energy)
     value, winner = value.view(-1, _STARTS).max(-1)
     rows = torch.arange(len(value), device=value.device)
-    return _variance(place.view(-1, _STARTS, 2)[rows, winner], maximum), -value
+    return place.view(-1, _STARTS, axes)[rows, winner], -value
 
 
 def _climbed(place: Tensor, end: float, step: float, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Move along either axis as long as that explains more, by steps that are halved; return where to, and what."""
+    """Move along each axis as long as that explains more, by steps that are halved; return where to, and what."""
     value = energy(place)
+    moves = torch.cat([torch.eye(place.shape[1]), -torch.eye(place.shape[1])]).to(place)
     for halved in range(_STEPS):
-        for move in ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)):
-            moved = (place + place.new_tensor(move) * step / 2**halved).clamp(0.0, end)
+        for move in moves:
+            moved = (place + move * step / 2**halved).clamp(0.0, end)
             new = energy(moved)
             better = new > value
             place, value = torch.where(better[:, None], moved, place), torch.where(better, new, value)
     return place, value
-
-
-def _place(t: Tensor) -> Tensor:
-    """Return where a variance stands in steps that change a kernel about evenly; 0 for 0."""
-    return t / (1 + t)
-
-
-def _variance(place: Tensor, maximum: float) -> Tensor:
-    return (place / (1 - place)).clamp(max=maximum)
 
 
 def terms_of(spec: FitSpec) -> int:
@@ -216,15 +212,14 @@ def _of_atoms(products: _Products, atoms: Int[Tensor, "filters terms"]) -> _Prod
     return _Products(products.gram[rows[..., None], atoms[:, :, None], atoms[:, None]], products.aims[rows, atoms])
 
 
-def _solved(targets: Targets, parameters: Tensor, spec: FitSpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Return coefficients of the derivatives, the offset and the model of each filter."""
-    atoms, norms = _atoms(parameters, spec, targets.size)
+def _solved(targets: Targets, coordinates: Tensor, spec: FitSpec) -> tuple[Tensor, Tensor]:
+    """Return coefficients of the derivatives, and the model of each filter with its offset."""
+    atoms, norms = _atoms(coordinates, spec, targets.size)
     products = _Products.of(atoms, targets)
     best = _best_atoms(products, spec)
     weights = torch.zeros_like(products.aims).scatter_add_(1, best, _least_squares(_of_atoms(products, best)))
     model = (weights[:, None] @ atoms)[:, 0]
-    weights = weights / norms
-    return weights[:, :-1], weights[:, -1], model
+    return (weights / norms)[:, :-1], model
 
 
 def _least_squares(products: _Products) -> Tensor:

@@ -6,10 +6,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.evidence import eligible, evidence, numbers_of
-from scalekeys.fitting.search import Best, families_for, search
+from scalekeys.fitting.evidence import eligible, evidence
+from scalekeys.fitting.prepare import Targets, prepare
+from scalekeys.fitting.search.families import Best, grids_for, parameters_of, search
 from scalekeys.fitting.spec import AUTO, FitSpec
-from scalekeys.fitting.targets import Targets, prepare
+from scalekeys.fitting.templates.grid import Size
 from scalekeys.scalespace import Window
 
 _NOISE_FILTERS, _NOISE_SEED, _NOISE_QUANTILE = 2_000, 0, 0.95
@@ -20,17 +21,19 @@ def select(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> B
 
     Parameters are those of :func:`search`.
     """
-    taps = targets.taps.shape[1]
-    best = Best.none(targets.taps)
-    for group in eligible(families_for(targets.size, spec), taps):
+    taps, axes = targets.taps.shape[1], len(targets.size)
+    best = Best.none(targets.taps, parameters_of(targets.size, spec))
+    for numbers, group in eligible({name: spec.numbers(name, axes) for name in grids_for(targets.size, spec)}, taps):
         mine = replace(spec, model=group[0], families=group)
         places = torch.tensor([spec.families.index(name) for name in group], device=best.family.device)
         own = None if assigned is None else _renumbered(assigned, places)
         found = search(targets, mine, own)
-        loss = -evidence(-found.loss, numbers_of(group[0]), taps)
+        loss = -evidence(-found.loss, numbers, taps)
         better = ((found.family >= 0) & (loss < best.loss)).nonzero()[:, 0]
         best.family[better] = places[found.family[better]]
-        best.parameters[better], best.loss[better] = found.parameters[better], loss[better]
+        best.coordinates[better] = torch.nan
+        best.coordinates[better, : found.coordinates.shape[1]] = found.coordinates[better]
+        best.loss[better] = loss[better]
     return best
 
 
@@ -41,7 +44,7 @@ def _renumbered(assigned: Tensor, places: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def noise_threshold(size: tuple[int, int], families: tuple[str, ...], window: Window) -> float:
+def noise_threshold(size: Size, families: tuple[str, ...], window: Window) -> float:
     """Return the evidence that the best model of white noise stays below in 95 of 100 filters.
 
     From 2,000 filters of seeded noise, fitted in the same way.

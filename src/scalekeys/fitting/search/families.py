@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.grids import family_grid
-from scalekeys.fitting.loss import Loss
-from scalekeys.fitting.losses import loss_of
+from scalekeys.fitting.losses.base import Loss
+from scalekeys.fitting.losses.table import loss_of
+from scalekeys.fitting.prepare import Targets
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.targets import Targets
-from scalekeys.scalespace import FAMILIES
+from scalekeys.fitting.templates.grid import FamilyGrid, family_grid
 
 _TIE = 1e-10
-_CELLS = 2**23  # more than log1p of a parameter has room for
 _AT_ONCE = 1_024  # filters of the coarse search, whose losses at all nodes fit into a cache
 
 
@@ -26,22 +24,23 @@ class Best:
     ----------
     family : Tensor of int64, shape (filters,)
         Index into the families of the spec.
-    parameters : Tensor, shape (filters, 2)
+    coordinates : Tensor, shape (filters, parameters)
+        In the search coordinates of the family; NaN beyond its last parameter.
     loss : Tensor, shape (filters,)
         On filters of unit centred norm.
     """
 
     family: Tensor
-    parameters: Tensor
+    coordinates: Tensor
     loss: Tensor
 
     @classmethod
-    def none(cls, filters: Tensor) -> "Best":
+    def none(cls, filters: Tensor, parameters: int) -> "Best":
         """Return what is known before any family has been tried."""
         count = len(filters)
         return cls(
             filters.new_full((count,), -1, dtype=torch.long),
-            filters.new_full((count, 2), torch.nan),
+            filters.new_full((count, parameters), torch.nan),
             filters.new_full((count,), torch.inf),
         )
 
@@ -63,13 +62,15 @@ class _Candidates:
 
     @property
     def score(self) -> Tensor:
-        # At alpha = 0 a sharpening is an impulse, as `smooth` is at scale 0: the tie goes to the plainer family.
-        return self.value + (_TIE if self.loss.grid.family.has_alpha else 0.0)
+        # At strength 0 a sharpening is an impulse, as `smooth` is at scale 0: the tie goes to the plainer family.
+        return self.value + _TIE * (len(self.loss.grid.family.terms) > 1)
 
     def distinct(self, same: float) -> "_Candidates":
         """Drop candidates of a filter that have met, all but the lowest."""
-        cells = (self.parameters[:, :2].log1p() / same).round().long()
-        key = (self.problem * _CELLS + cells[:, 0]) * _CELLS + cells[:, 1]
+        lower, upper = self.loss.grid.bounds(self.loss.limit_of_scale)
+        key = self.problem
+        for own, low, high in zip(self.parameters.unbind(-1), lower.tolist(), upper.tolist(), strict=False):
+            key = key * (round((high - low) / same) + 2) + ((own - low) / same).round().long()
         order = self.value.argsort()
         found, which = torch.unique(key[order], return_inverse=True)
         places = torch.arange(len(which), device=which.device)
@@ -93,14 +94,27 @@ class _Candidates:
         )
 
 
-def families_for(size: tuple[int, int], spec: FitSpec) -> tuple[str, ...]:
-    """Return the families of the spec that a window can show: no difference along an axis of one tap."""
-    rows, cols = size
-    return tuple(
-        name
-        for name in spec.families
-        if (cols > 1 or not FAMILIES[name].differentiates("x")) and (rows > 1 or not FAMILIES[name].differentiates("y"))
-    )
+def grids_for(size: tuple[int, ...], spec: FitSpec) -> dict[str, FamilyGrid]:
+    """Return the families of the spec that a window can show, with their grids.
+
+    There is no difference along an axis of one tap, and no form in what is constant.
+    """
+    found = {}
+    for name in spec.families:
+        family = spec.family(name, len(size))
+        if family is None or any(
+            taps == 1 and differs for taps, differs in zip(size[::-1], family.differentiated, strict=True)
+        ):
+            continue
+        grid = family_grid(family, size, spec.window)
+        if grid.has_form:
+            found[name] = grid
+    return found
+
+
+def parameters_of(size: tuple[int, ...], spec: FitSpec) -> int:
+    """Return the largest number of search coordinates of the families of a spec on a window; at least 1."""
+    return max((grid.parameters for grid in grids_for(size, spec).values()), default=1)
 
 
 def competed_for(index: int, filters: Tensor, assigned: Tensor | None) -> Tensor:
@@ -124,10 +138,10 @@ def search(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> B
     filters, size = targets.taps, targets.size
     loss = loss_of(spec)
     losses = []
-    for name in families_for(size, spec):
+    grids = grids_for(size, spec)
+    for name, grid in grids.items():
         index = spec.families.index(name)
         rows = competed_for(index, filters, assigned)
-        grid = family_grid(name, size, spec.window, common=spec.scales != "per-axis")
         losses.append((index, rows, loss(targets.select(rows), grid)))
     candidates = _starts(losses, filters)
     for turn in range(loss.rounds):
@@ -138,7 +152,7 @@ def search(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> B
         candidates = [
             family.kept(family.value - family.loss.slack(turn) <= best[family.filters] + _TIE) for family in candidates
         ]
-    return _winners(candidates, filters)
+    return _winners(candidates, filters, parameters_of(size, spec))
 
 
 def _starts(losses: list[tuple[int, Tensor, Loss]], filters: Tensor) -> list[_Candidates]:
@@ -206,9 +220,9 @@ def _lowest(candidates: list[_Candidates], filters: Tensor) -> Tensor:
     return best
 
 
-def _winners(candidates: list[_Candidates], filters: Tensor) -> Best:
+def _winners(candidates: list[_Candidates], filters: Tensor, parameters: int) -> Best:
     """For each filter the candidate with the lowest score, the first of equals."""
-    best = Best.none(filters)
+    best = Best.none(filters, parameters)
     lowest = best.loss.clone()
     for family in candidates:
         score, rows = family.score, family.filters
@@ -220,5 +234,7 @@ def _winners(candidates: list[_Candidates], filters: Tensor) -> Best:
         lowest[improved] = score[chosen]
         best.loss[improved] = family.value[chosen]
         best.family[improved] = family.index
-        best.parameters[improved] = family.loss.grid.expanded(family.parameters[chosen, :2])
+        count = family.loss.grid.parameters
+        best.coordinates[improved] = torch.nan
+        best.coordinates[improved, :count] = family.parameters[chosen, :count]
     return best

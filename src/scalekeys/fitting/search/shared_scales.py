@@ -9,14 +9,14 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.grids import ALPHA_MAX, family_grid, max_sigma, variance_nodes
-from scalekeys.fitting.loss import Loss
-from scalekeys.fitting.losses import loss_of
-from scalekeys.fitting.moments import MomentLoss
+from scalekeys.fitting.losses.base import Loss
+from scalekeys.fitting.losses.fixed_by_moments import MomentLoss
+from scalekeys.fitting.losses.table import loss_of
+from scalekeys.fitting.prepare import prepare
+from scalekeys.fitting.search.families import grids_for
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.targets import prepare
-from scalekeys.scalespace import FAMILIES
-from scalekeys.scalespace import family as find_family
+from scalekeys.fitting.templates.grid import widest
+from scalekeys.scalespace import STRENGTH_MAX, families
 
 GROUPINGS: tuple[str, ...] = ("paper", "family", "layer", "all")
 """Groups that have a name. `paper`: the centred differences in one, all others without a strength in another."""
@@ -92,10 +92,10 @@ def _named(groups: str, bank: FilterBank, family: Tensor, spec: FitSpec) -> list
 
 def paper_group(name: str) -> str | None:
     """Return the group of a family that makes {1, 2, 3, 4, 8} and {5, 6} of the paper; None for `sharpen`, alone."""
-    model = find_family(name)
-    if model.has_alpha:
+    model = next(known[name] for axes in (2, 1, 3) if name in (known := families(axes)))
+    if len(model.components) > 1:
         return None
-    return "centred differences" if any("central" in (term.x, term.y) for term in model.terms) else "others"
+    return "centred differences" if any("central" in term.operators for term in model.terms) else "others"
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +117,33 @@ class _Member:
     def _losses(self, t: Tensor) -> Tensor:
         """Loss of each filter at several variances for each, shape (trials, filters) like `t`."""
         problem = torch.arange(len(self.rows), device=t.device).expand_as(t).flatten()
-        return self.loss.at(problem, self.parameters(problem, t.flatten())).reshape(t.shape)
+        return self._at(problem, self.parameters(problem, t.flatten())).reshape(t.shape)
+
+    def _at(self, problem: Tensor, parameters: Tensor) -> Tensor:
+        return self.loss.at(problem, self.loss.grid.coordinates(parameters))
 
     def parameters(self, problem: Tensor, t: Tensor) -> Tensor:
         """Parameters of the filters `problem` at given variances, with the best strength where there is one."""
-        if not self.loss.grid.family.has_alpha:
-            return torch.stack([t, t], dim=-1)
-        tried = [torch.zeros_like(t), torch.full_like(t, ALPHA_MAX), self.loss.strength(problem, t)]
-        losses = torch.stack([self.loss.at(problem, torch.stack([t, alpha], dim=-1)) for alpha in tried])
+        if "alpha" not in self.loss.grid.family.parametrization.names:
+            return t[:, None].expand(-1, len(self.loss.grid.size))
+        tried = [torch.zeros_like(t), torch.full_like(t, STRENGTH_MAX), self._strength(problem, t)]
+        losses = torch.stack([self._at(problem, torch.stack([t, alpha], dim=-1)) for alpha in tried])
         best = torch.stack(tried).gather(0, losses.argmin(0, keepdim=True))[0]
         return torch.stack([t, best], dim=-1)
+
+    def _strength(self, problem: Tensor, t: Tensor) -> Tensor:
+        """Return the best strength at given scales, a linear unknown or the ratio of two, clamped to its range."""
+        loss, ends = self.loss, (torch.zeros_like(t), torch.ones_like(t))
+        none, full = (loss.grid.plan(loss.grid.coordinates(torch.stack([t, end], dim=-1)))[:, 0] for end in ends)
+        if isinstance(loss, MomentLoss):
+            amplitudes = loss.amplitudes[problem, None]
+            change = amplitudes * (full - none)
+            found = loss.solve(change[..., None], loss.shifted[problem] - amplitudes * none)[:, 0]
+        else:
+            basis = torch.stack([none, full - none, torch.ones_like(none)], dim=-1)
+            a, b, _ = loss.solve(basis, loss.targets.taps[problem]).unbind(-1)
+            found = torch.nan_to_num(b / a)
+        return found.clamp(0.0, STRENGTH_MAX)
 
 
 def shared_parameters(
@@ -139,7 +156,7 @@ def shared_parameters(
     bank : FilterBank
     family : Tensor of int64, shape (filters,)
         Given families, or -1.
-    parameters : Tensor, shape (filters, 2)
+    parameters : Tensor, shape (filters, parameters)
         Those of a fit of each filter by itself: per axis for a criterion that compares widths.
     labels : Tensor of int64, shape (filters,)
         Group of each filter, or -1.
@@ -160,8 +177,9 @@ def shared_parameters(
     members = _members(bank, family, spec)
     if not members:
         return parameters
-    limit = max(max_sigma(size) for size in bank.sizes) ** 2
-    nodes = variance_nodes(_NODES, limit).to(parameters)
+    limit = max(widest(size) for size in bank.sizes)
+    position = torch.linspace(0, limit / (1 + limit), _NODES, dtype=torch.float64).to(parameters)
+    nodes = (position / (1 - position)).clamp(max=limit)  # about even in the angle between templates
 
     def summed(t: Tensor) -> Tensor:
         return torch.stack([member.summed(t, labels) for member in members]).sum(0)
@@ -175,7 +193,8 @@ def shared_parameters(
     result = parameters.clone()
     for member in members:
         everyone = torch.arange(len(member.rows), device=best.device)
-        result[member.rows] = member.parameters(everyone, best[labels[member.rows]])
+        found = member.parameters(everyone, best[labels[member.rows]])
+        result[member.rows, : found.shape[1]] = found
     return result
 
 
@@ -185,11 +204,11 @@ def _members(bank: FilterBank, family: Tensor, spec: FitSpec) -> list[_Member]:
         stack, positions = bank.of_size(size)
         positions = positions.to(family.device)
         targets = prepare(stack).targets
-        for index, name in enumerate(spec.families):
-            mine = (family[positions] == index).nonzero()[:, 0]
+        for name, grid in grids_for(size, spec).items():
+            mine = (family[positions] == spec.families.index(name)).nonzero()[:, 0]
             if len(mine):
                 chosen = targets.select(mine)
-                loss = loss_of(spec)(chosen, family_grid(name, size, spec.window, common=True))
+                loss = loss_of(spec)(chosen, grid)
                 weight, shift = torch.ones_like(chosen.taps[:, 0]), 0.0 if spec.criterion == "l1" else 1.0
                 if isinstance(loss, MomentLoss):
                     weight = loss.amplitudes.abs().pow(-loss.norm)
@@ -223,16 +242,24 @@ def _geometric_means(
     bank: FilterBank, family: Tensor, parameters: Tensor, labels: Tensor, count: int, spec: FitSpec
 ) -> Tensor:
     """Geometric mean of all the scales of each group; axes of one tap have none, a strength stays as it is."""
-    alpha = torch.tensor([*(FAMILIES[name].has_alpha for name in spec.families), False], device=family.device)[family]
-    seen = torch.cat([torch.tensor([[s.size[1] > 1, s.size[0] > 1]]).expand(len(s), 2) for s in bank.layers])
-    variances = torch.where(alpha[:, None], parameters[:, :1], parameters)
-    counted = seen.to(family.device) & (labels >= 0)[:, None]
-    logs = torch.where(counted, variances.log(), 0.0).sum(-1)
+    result = parameters.clone()
     group = labels.clamp(min=0)
-    total = logs.new_zeros(count).index_add_(0, group, logs)
-    number = logs.new_zeros(count).index_add_(0, group, counted.sum(-1).to(logs))
-    t = torch.where(labels >= 0, (total / number).exp()[group], torch.nan)
-    return torch.stack([t, torch.where(alpha, parameters[:, 1], t)], dim=-1)
+    total, number = (parameters.new_zeros(count) for _ in range(2))
+    members = []
+    for size in bank.sizes:
+        positions = bank.of_size(size)[1].to(family.device)
+        seen = torch.tensor([taps > 1 for taps in reversed(size)]).to(family.device)
+        for name in grids_for(size, spec):
+            rows = positions[(family[positions] == spec.families.index(name)) & (labels[positions] >= 0)]
+            alone = families(len(size))[name].parametrization
+            logs = torch.where(seen, alone.axis_variances(parameters[rows, : len(alone.names)]).log(), 0.0)
+            total.index_add_(0, group[rows], logs.sum(-1))
+            number.index_add_(0, group[rows], torch.full_like(logs[:, 0], float(seen.sum())))
+            members.append((rows, "alpha" in alone.names, len(size)))
+    t = (total / number).exp()
+    for rows, is_strengthened, axes in members:
+        result[rows, : 1 if is_strengthened else axes] = t[group[rows], None]
+    return result
 
 
 def unshared(spec: FitSpec) -> FitSpec:

@@ -1,10 +1,10 @@
 """Which loss a request for a fit means."""
 
-from scalekeys.fitting.loss import Loss
-from scalekeys.fitting.response import ResponseSquares
+from scalekeys.fitting.losses.base import Loss
+from scalekeys.fitting.losses.least_absolute import AffineAbsolute, MomentAbsolute
+from scalekeys.fitting.losses.least_squares import AffineSquares, MomentSquares, Squares
+from scalekeys.fitting.losses.responses import ResponseSquares
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.squares import AffineSquares, MomentSquares, Squares
-from scalekeys.fitting.sums import AffineAbsolute, MomentAbsolute
 
 
 def loss_of(spec: FitSpec) -> type[Loss]:

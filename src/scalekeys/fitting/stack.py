@@ -2,24 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scalekeys.fitting.evidence import evidence, numbers_of
-from scalekeys.fitting.grids import family_grid
-from scalekeys.fitting.losses import loss_of
-from scalekeys.fitting.response import response_share
-from scalekeys.fitting.search import search
-from scalekeys.fitting.selection import noise_threshold, select
-from scalekeys.fitting.sparse import sparse_search, sparse_solution
+from scalekeys.fitting.evidence import evidence
+from scalekeys.fitting.losses.least_squares import Squares
+from scalekeys.fitting.losses.responses import response_share
+from scalekeys.fitting.losses.table import loss_of
+from scalekeys.fitting.prepare import STATUSES, Prepared, prepare
+from scalekeys.fitting.search.by_evidence import noise_threshold, select
+from scalekeys.fitting.search.by_width import search_by_width
+from scalekeys.fitting.search.families import grids_for, parameters_of, search
+from scalekeys.fitting.search.sparse_jets import sparse_search, sparse_solution
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.squares import Squares
-from scalekeys.fitting.targets import STATUSES, Prepared, prepare
+from scalekeys.fitting.templates.evaluated import components_at, is_infinite
+from scalekeys.fitting.templates.grid import FamilyGrid, Size
 from scalekeys.fitting.uncertainty import scale_errors
-from scalekeys.fitting.variances import search_by_variance
-from scalekeys.scalespace import FAMILIES
 from scalekeys.shapes import FilterStack
 from scalekeys.threads import one_thread
 
@@ -38,22 +39,22 @@ class StackFit:
     ----------
     family : Tensor of int64, shape (filters,)
         Index into the families of the spec, or -1.
-    parameters : Tensor, shape (filters, 2)
-        ``(t_x, t_y)``, or ``(t, alpha)`` for a family with a sharpening strength.
+    parameters : Tensor, shape (filters, parameters)
+        As the parametrization of the family names them; NaN beyond its last one.
     coefficients : Tensor, shape (filters, components)
         Of the components of the family; zero beyond the last.
     offset, r2, r2_response, residual_l1, residual_l2, norm : Tensor, shape (filters,)
         ``norm`` is the l2 norm of the centred filter. ``r2_response`` is NaN but for the criterion `response`.
-    scale_error : Tensor, shape (filters, 2)
+    scale_error : Tensor, shape (filters, axes)
         Standard errors of the scales.
-    scale_status : Tensor of int64, shape (filters, 2)
+    scale_status : Tensor of int64, shape (filters, axes)
         Index into :data:`scalekeys.fitting.uncertainty.SCALE_STATUSES`, or -1.
     status : Tensor of int64, shape (filters,)
         Index into :data:`STATUSES`.
     """
 
     family: Int[Tensor, "filters"]
-    parameters: Float[Tensor, "filters 2"]
+    parameters: Float[Tensor, "filters parameters"]
     coefficients: Float[Tensor, "filters components"]
     offset: Float[Tensor, "filters"]
     r2: Float[Tensor, "filters"]
@@ -61,8 +62,8 @@ class StackFit:
     residual_l1: Float[Tensor, "filters"]
     residual_l2: Float[Tensor, "filters"]
     norm: Float[Tensor, "filters"]
-    scale_error: Float[Tensor, "filters 2"]
-    scale_status: Int[Tensor, "filters 2"]
+    scale_error: Float[Tensor, "filters axes"]
+    scale_status: Int[Tensor, "filters axes"]
     status: Int[Tensor, "filters"]
 
 
@@ -73,7 +74,7 @@ def chunks_of(
 
     Parameters
     ----------
-    filters : Tensor, shape (filters, rows, cols)
+    filters : Tensor, shape (filters, *size)
     positions : Tensor of int64, shape (filters,)
     weighted : bool
         Whether each filter has a matrix of its own.
@@ -93,7 +94,7 @@ def fit_chunk(
 
     Parameters
     ----------
-    filters : Tensor, shape (filters, rows, cols)
+    filters : Tensor, shape (filters, *size)
     spec : FitSpec
         With a scale for each axis, or a common one.
     assigned : Tensor of int64, shape (filters,), optional
@@ -103,47 +104,49 @@ def fit_chunk(
     """
     prepared = prepare(filters, metric)
     usable = (prepared.status == 0).nonzero()[:, 0]
+    size = prepared.targets.size
     family = torch.full_like(prepared.status, -1)
-    parameters = prepared.norm.new_full((len(filters), 2), torch.nan)
-    if len(usable):
+    coordinates = prepared.norm.new_full((len(filters), parameters_of(size, spec)), torch.nan)
+    if len(usable) and grids_for(size, spec):
         targets = prepared.targets.select(usable)
         if spec.terms:
             best = sparse_search(targets, spec)
         else:
-            find = search_by_variance if spec.by_variance else select if spec.selects else search
+            find = search_by_width if spec.by_variance else select if spec.selects else search
             best = find(targets, spec, None if assigned is None else assigned[usable])
-        family[usable], parameters[usable] = best.family, best.parameters
-    return measure(filters, family, parameters, spec, prepared)
+        family[usable], coordinates[usable] = best.family, best.coordinates
+    return measure(filters, family, coordinates, spec, prepared)
 
 
 def measure(
-    filters: FilterStack, family: Tensor, parameters: Tensor, spec: FitSpec, prepared: Prepared | None = None
+    filters: FilterStack, family: Tensor, coordinates: Tensor, spec: FitSpec, prepared: Prepared | None = None
 ) -> StackFit:
-    """Return coefficients, residuals and standard errors of given families and parameters.
+    """Return coefficients, residuals and standard errors of given families and search coordinates.
 
     Parameters
     ----------
-    filters : Tensor, shape (filters, rows, cols)
+    filters : Tensor, shape (filters, *size)
     family : Tensor of int64, shape (filters,)
         Index into the families of the spec; -1 for no fit.
-    parameters : Tensor, shape (filters, 2)
+    coordinates : Tensor, shape (filters, parameters)
     spec : FitSpec
     prepared : Prepared, optional
         The same filters, prepared.
     """
     prepared = prepare(filters) if prepared is None else prepared
     size, status, norm = prepared.targets.size, prepared.status, prepared.norm
-    found = _solved(prepared, family, parameters, spec)
+    found = _solved(prepared, family, coordinates, spec)
     status = torch.where((status == 0) & (family < 0), STATUSES.index("unsupported-size"), status)
     flat_filter = (status == STATUSES.index("zero-filter")) | (status == STATUSES.index("constant-filter"))
     none, empty = (family < 0)[:, None], torch.where(flat_filter, 0.0, torch.nan)
     status = torch.where(found.bound, STATUSES.index("at-bound"), status)
+    status = torch.where(found.infinite, STATUSES.index("polynomial"), status)
     if spec.selects and len(norm):
         status = torch.where(_is_unexplained(found.left, family, spec, size), STATUSES.index("unexplained"), status)
     means = filters.flatten(1).double().mean(-1)
     return StackFit(
         family=family,
-        parameters=parameters,
+        parameters=found.parameters,
         coefficients=torch.where(none, empty[:, None], found.coefficients * norm[:, None]),
         offset=torch.where(flat_filter, means, found.offset * norm),
         r2=1 - found.left,  # below 0 where a fixed amplitude does harm
@@ -161,6 +164,7 @@ def measure(
 class _Solved:
     """What belongs to given parameters, in units of the norms of the filters; NaN where there is no fit."""
 
+    parameters: Tensor
     coefficients: Tensor
     offset: Tensor
     left: Tensor  # sum of squares
@@ -169,86 +173,111 @@ class _Solved:
     error: Tensor
     word: Tensor
     bound: Tensor
+    infinite: Tensor
 
     @classmethod
-    def blank(cls, parameters: Tensor, components: int) -> "_Solved":
-        count = len(parameters)
-        offset, left, sums, responses = parameters.new_full((4, count), torch.nan)
+    def blank(cls, like: Tensor, size: Size, spec: FitSpec) -> "_Solved":
+        count, grids = len(like), grids_for(size, spec).values()
+        offset, left, sums, responses = like.new_full((4, count), torch.nan)
+        parameters = max((len(grid.family.parametrization.names) for grid in grids), default=1)
+        if any(grid.common for grid in grids):
+            parameters = max(parameters, len(size))
+        error = like.new_full((count, len(size)), torch.nan)
         return cls(
-            parameters.new_zeros(count, components),
+            like.new_full((count, parameters), torch.nan),
+            like.new_zeros(count, max((grid.family.coefficients for grid in grids), default=1)),
             offset,
             left,
             sums,
             responses,
-            error=torch.full_like(parameters, torch.nan),
-            word=torch.full_like(parameters, -1, dtype=torch.long),
-            bound=torch.zeros(count, dtype=torch.bool, device=parameters.device),
+            error=error,
+            word=torch.full_like(error, -1, dtype=torch.long),
+            bound=torch.zeros(count, dtype=torch.bool, device=like.device),
+            infinite=torch.zeros(count, dtype=torch.bool, device=like.device),
         )
 
 
-def _solved(prepared: Prepared, family: Tensor, parameters: Tensor, spec: FitSpec) -> _Solved:
+def _solved(prepared: Prepared, family: Tensor, coordinates: Tensor, spec: FitSpec) -> _Solved:
     """Solve for coefficients and residuals family by family."""
-    out, size = _Solved.blank(parameters, spec.components), prepared.targets.size
+    size = prepared.targets.size
+    out = _Solved.blank(coordinates, size, spec)
     curvature = spec.criterion == "l2" and spec.scales != "shared"
-    for index, name in enumerate(spec.families):
-        rows = (family == index).nonzero()[:, 0]
+    for name, grid in grids_for(size, spec).items():
+        rows = (family == spec.families.index(name)).nonzero()[:, 0]
         if not len(rows):
             continue
-        targets, mine = prepared.targets.select(rows), parameters[rows]
+        targets, mine = prepared.targets.select(rows), coordinates[rows, : grid.parameters]
         if spec.terms:
             loss, solution = None, sparse_solution(targets, mine, spec)
         else:
-            loss = loss_of(spec)(targets, family_grid(name, size, spec.window, common=spec.scales == "common"))
+            loss = loss_of(spec)(targets, grid)
             solution = loss.solution(mine, curvature=curvature)
         residual = targets.taps - solution.model
         left = residual.square().sum(-1)
         out.left[rows], out.sums[rows] = left, residual.abs().sum(-1)
         if targets.metric is not None:
             out.responses[rows] = response_share(targets.taps, residual, targets.metric)
-        out.coefficients[rows, : solution.coefficients.shape[-1]] = solution.coefficients
-        out.offset[rows], out.bound[rows] = solution.offset, at_upper_bound(mine, name, spec, size)
+        weights, offset = _in_components(grid, mine, solution.coefficients, solution.model)
+        out.coefficients[rows, : weights.shape[-1]], out.offset[rows] = weights, offset
+        physical = grid.physical(mine)
+        out.parameters[rows, : physical.shape[-1]] = physical
+        out.bound[rows], out.infinite[rows] = _at_bound(grid, mine), is_infinite(grid, mine).any(-1)
         if curvature and isinstance(loss, Squares):
-            out.error[rows], out.word[rows] = scale_errors(solution, left, mine, loss.grid, loss.fixed_numbers)
+            out.error[rows], out.word[rows] = scale_errors(solution, left, mine, grid, loss.fixed_numbers)
     return out
 
 
-def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:
+def _in_components(grid: FamilyGrid, coordinates: Tensor, weights: Tensor, model: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the coefficients of the components as :func:`components_at` gives them, and the offset of a model."""
+    components = components_at(grid, coordinates)
+    infinite = is_infinite(grid, coordinates).any(-1)
+    if bool(infinite.any()):
+        along = (components[:, 0] * (model - model.mean(-1, keepdim=True))).sum(-1)
+        weights = torch.where(infinite[:, None], along[:, None], weights)
+    return weights, model.mean(-1) - (weights * components.mean(-1)).sum(-1)
+
+
+def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: Size) -> Tensor:
     """Return which filters have less evidence for their model than white noise often has."""
     fitted = family >= 0
     if not bool(fitted.any()):  # as those of a size that no family has a template for
         return fitted
-    taps = size[0] * size[1]
-    numbers = torch.tensor([*map(numbers_of, spec.families), 0], device=family.device)[family]
-    found = evidence(1 - left, numbers, taps)
+    numbers = torch.tensor([*(spec.numbers(name, len(size)) for name in spec.families), 0], device=family.device)[
+        family
+    ]
+    found = evidence(1 - left, numbers, prod(size))
     return fitted & (found < noise_threshold(size, spec.families, spec.window))
 
 
-def templates(name: str, parameters: Tensor, spec: FitSpec, size: tuple[int, int]) -> Tensor:
-    """Return the components of a family at given parameters, shape (filters, components, rows, cols)."""
-    return family_grid(name, size, spec.window).plan(parameters)[:, 0]
+def components_of(name: str, parameters: Tensor, spec: FitSpec, size: Size) -> Tensor:
+    """Return the components of a family at given parameters, shape (filters, components, *size)."""
+    grid = grids_for(size, spec)[name]
+    count = len(grid.physical(parameters.new_zeros(1, grid.parameters))[0])
+    return components_at(grid, grid.coordinates(parameters[:, :count])).unflatten(-1, size)
 
 
 @one_thread()
 def mixture(
-    family: Tensor, parameters: Tensor, coefficients: Tensor, offset: Tensor, spec: FitSpec, size: tuple[int, int]
+    family: Tensor, parameters: Tensor, coefficients: Tensor, offset: Tensor, spec: FitSpec, size: Size
 ) -> Tensor:
-    """Return the modelled filters, shape (filters, rows, cols); NaN where there is no fit."""
+    """Return the modelled filters, shape (filters, *size); NaN where there is no fit."""
     models = parameters.new_full((len(family), *size), torch.nan)
     for index, name in enumerate(spec.families):
         rows = (family == index).nonzero()[:, 0]
         if len(rows):
-            components = templates(name, parameters[rows], spec, size)
-            models[rows] = _mixed(components, coefficients[rows, : components.shape[1]], offset[rows])
+            components = components_of(name, parameters[rows], spec, size)
+            weights = coefficients[rows, : components.shape[1]]
+            mixed = torch.einsum("nc,nc...->n...", weights, components)
+            models[rows] = mixed + offset[rows].reshape(-1, *(1 for _ in size))
     return models
 
 
-def _mixed(components: Tensor, coefficients: Tensor, offset: Tensor) -> Tensor:
-    """Models of the same components, shape (filters, rows, cols)."""
-    return (coefficients[..., None, None] * components).sum(1) + offset[:, None, None]
-
-
-def at_upper_bound(parameters: Tensor, name: str, spec: FitSpec, size: tuple[int, int]) -> Tensor:
-    """Return which fits of a family ended at the largest scale (or sharpening strength) that is searched."""
-    upper = family_grid(name, size, spec.window).upper.to(parameters)
-    counts = torch.tensor([size[1] > 1, size[0] > 1 or FAMILIES[name].isotropic]).to(parameters.device)
-    return ((parameters >= upper * (1 - 1e-9)) & counts).any(-1)
+def _at_bound(grid: FamilyGrid, coordinates: Tensor) -> Tensor:
+    """Return which fits ended at the largest scale that is searched, where it is not infinite, or strength."""
+    lower, upper = grid.bounds()
+    ends = upper.to(coordinates)
+    counts = (upper > lower).to(coordinates.device) & torch.tensor([n > 1 for n in grid.nodes.shape]).to(
+        coordinates.device
+    )
+    at_end = (coordinates >= ends - 1e-9 * ends.abs()) & counts
+    return torch.zeros_like(at_end[:, 0]) if grid.is_unbounded else at_end.any(-1)

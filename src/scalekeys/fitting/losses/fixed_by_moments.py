@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from scalekeys.filters import moment_normalization
-from scalekeys.fitting.grids import ALPHA_MAX, Dictionary, FamilyGrid, Norm
-from scalekeys.fitting.loss import FLOAT32_SLACK, Loss, Solution
-from scalekeys.fitting.targets import Targets
+from scalekeys.fitting.losses.base import FLOAT32_SLACK, Loss, Solution
+from scalekeys.fitting.prepare import Targets
+from scalekeys.fitting.templates.grid import Dictionary, FamilyGrid, Norm
 
 _SMALLEST_AMPLITUDE = 1e-9
 
@@ -15,24 +15,20 @@ class MomentLoss(Loss):
     """A norm of ``h - C - a K``, with amplitude a and offset C fixed by moments."""
 
     norm: Norm
+    limit_of_scale = 0.0  # with a fixed amplitude nothing is left of a template at an infinite scale
 
     def __init__(self, targets: Targets, grid: FamilyGrid) -> None:
         super().__init__(targets, grid)
-        normalized = moment_normalization(targets.filters, grid.family.name)
+        normalized = moment_normalization(targets.filters, grid.family.name, axes=len(targets.size))
         a = normalized.amplitude
         self.amplitudes = torch.where(a.abs() < _SMALLEST_AMPLITUDE, _SMALLEST_AMPLITUDE, a)
         self.offsets = normalized.offset
         self.shifted = targets.taps - self.offsets[:, None]
 
-    def strength(self, problem: Tensor, t: Tensor) -> Tensor:
-        """Return the coefficient of the change in a fit of what the impulse leaves."""
-        none, change = (self.amplitudes[problem, None] * values for values in self._impulse_and_change(t))
-        return self.solve(change[..., None], self.shifted[problem] - none)[:, 0].clamp(0.0, ALPHA_MAX)
-
     def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:  # noqa: ARG002
         """Return that of the moments."""
-        model = self.amplitudes[:, None] * self.grid.plan(parameters)[:, 0, 0].flatten(1) + self.offsets[:, None]
-        return Solution(self.amplitudes[:, None], self.offsets, model)
+        model = self.amplitudes[:, None] * self.grid.plan(parameters)[:, 0] + self.offsets[:, None]
+        return Solution(self.amplitudes[:, None], model)
 
     def _distances(self, dictionary: Dictionary, rows: Tensor) -> Tensor:
         """Distances of filters to templates, in the units of the filters."""

@@ -1,0 +1,178 @@
+"""Safeguarded Newton minimisation of many small problems at once, in a few bounded parameters.
+
+Problems are the last axis of every tensor, so that each step is one operation on long rows.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+MAX_ITERATIONS = 40
+STEP_TOLERANCE = 1e-10
+ROUNDING = 4e-16
+UNSEEN, SHORT = 1e-11, 1e-4
+_CURVATURE_FLOOR = 1e-14
+_FLAT = {torch.float32: 1e-4, torch.float64: 1e-9}  # its inverse times rounding is the error of a step
+_APART = 1e-3
+_COMPACTION = 0.3
+
+
+class Objective(Protocol):
+    """A function of a few parameters for each of n problems."""
+
+    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return value (n,), gradient (p, n) and Hessian (p, p, n) at parameters of shape (p, n)."""
+        ...
+
+    def select(self, index: Tensor) -> Self:
+        """Return the objective of some of the problems, by ascending number."""
+        ...
+
+
+@dataclass(eq=False)
+class _State:
+    """The problems still at work."""
+
+    index: Tensor
+    u: Tensor
+    value: Tensor
+    gradient: Tensor
+    hessian: Tensor
+    trust: Tensor
+
+    def select(self, keep: Tensor) -> "_State":
+        return _State(**{name: tensor.index_select(-1, keep) for name, tensor in vars(self).items()})
+
+
+def minimize(
+    objective: Objective, start: Float[Tensor, "p problems"], lower: Float[Tensor, "p"], upper: Float[Tensor, "p"]
+) -> tuple[Float[Tensor, "p problems"], Float[Tensor, "problems"]]:
+    """Minimise smooth functions in a box, each from its own start.
+
+    A Newton step uses the absolute eigenvalues of the Hessian and a trust radius; a step that does not descend is not
+    taken, so the result is never worse than the start. Problems that have converged leave the batch.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : Tensor, shape (p, problems)
+    lower, upper : Tensor, shape (p,)
+
+    Returns
+    -------
+    parameters : Tensor, shape (p, problems)
+    value : Tensor, shape (problems,)
+    """
+    count = start.shape[1]
+    low, high = lower[:, None].to(start), upper[:, None].to(start)
+    u = torch.minimum(torch.maximum(start, low), high)
+    state = _State(torch.arange(count, device=start.device), u, *objective(u), trust=torch.ones_like(u[0]))
+    final_u, final_value = u.clone(), state.value.clone()
+    done = torch.zeros(count, dtype=torch.bool, device=start.device)
+    for _ in range(MAX_ITERATIONS):
+        step = box_step(state.u, state.gradient, state.hessian, low, high)
+        predicted = -(state.gradient * step).sum(0)
+        shrunk = (state.trust / step.abs().amax(0).clamp(min=1e-300)).clamp(max=1.0)
+        # Rounding may carry a step over the edge that it ends on.
+        step = torch.maximum(torch.minimum(step * shrunk, high - state.u), low - state.u)
+        length = step.abs().amax(0)
+        # A short step that promises next to nothing is taken unseen: what is left after it is its square. And where the
+        # promise is below rounding, comparing values is comparing noise, while the gradient still knows the way.
+        safe = (predicted < UNSEEN) & (length < SHORT) | (predicted < ROUNDING)
+        last = ~done & (safe | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE))
+        state.u = torch.where(last & safe, state.u + step, state.u)
+        done = done | last
+        final_u[:, state.index], final_value[state.index] = state.u, state.value
+        left = (~done).nonzero()[:, 0]
+        if len(left) == 0:
+            break
+        if len(left) < (1 - _COMPACTION) * len(done):
+            state, objective, done = state.select(left), objective.select(left), done[left]
+            step, length = step[:, left], length[left]
+        _move(state, objective, step, length, done)
+    final_u[:, state.index], final_value[state.index] = state.u, state.value
+    return final_u, final_value
+
+
+def _move(state: _State, objective: Objective, step: Tensor, length: Tensor, done: Tensor) -> None:
+    """Take the steps that descend, in place; what is done has taken its last one."""
+    proposal = state.u + torch.where(done, 0.0, step)
+    value, gradient, hessian = objective(proposal)
+    better = (value <= state.value) & ~done
+    state.u = torch.where(better, proposal, state.u)
+    state.value = torch.where(better, value, state.value)
+    state.gradient = torch.where(better, gradient, state.gradient)
+    state.hessian = torch.where(better, hessian, state.hessian)
+    grown = torch.maximum(state.trust, 2 * length)
+    state.trust = torch.where(better, grown, 0.25 * torch.minimum(length, state.trust)).clamp(max=1.0)
+
+
+def box_step(u: Tensor, gradient: Tensor, hessian: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Return the Newton step with the absolute eigenvalues of the Hessian, inside a box.
+
+    A parameter that stands at an end of the box and is drawn across it stays there. Where the step of others crosses an
+    end, they go to it, and the rest follows.
+
+    Parameters
+    ----------
+    u, gradient : Tensor, shape (p, n)
+    hessian : Tensor, shape (p, p, n)
+    lower, upper : Tensor, shape (p, 1)
+    """
+    free = ~((u <= lower) & (gradient > 0) | (u >= upper) & (gradient < 0))
+    step = _absolute_step(gradient, hessian, free)
+    low, high = lower - u, upper - u
+    outside = (step < low) | (step > high)
+    crossing = outside.any(0).nonzero()[:, 0]
+    if len(u) > 1 and len(crossing):
+        step[:, crossing] = _along_edges(*(part[..., crossing] for part in (step, gradient, hessian, free, low, high)))
+    return torch.maximum(torch.minimum(step, high), low)
+
+
+def _along_edges(step: Tensor, gradient: Tensor, hessian: Tensor, free: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Let parameters that would cross an end of the box go to it, and the others follow."""
+    bounded = torch.maximum(torch.minimum(step, high), low)
+    held = (bounded != step) | ~free
+    moved = torch.where(held, bounded, 0.0)
+    ahead = gradient + (hessian * moved).sum(1)
+    return torch.where(held, bounded, _absolute_step(ahead, hessian, ~held))
+
+
+def _absolute_step(gradient: Tensor, hessian: Tensor, free: Tensor) -> Tensor:
+    """Return ``-|H|^-1 g`` in the free parameters, zero in the others."""
+    gradient = torch.where(free, gradient, 0.0)
+    if len(gradient) == 1:
+        size = hessian[0, 0].abs()
+        return -gradient / (size + _CURVATURE_FLOOR)
+    both = free[:, None] & free
+    fixed = torch.diag_embed((~free).to(gradient).T).movedim(0, -1)
+    hessian = torch.where(both, hessian, fixed)
+    step = _of_two(gradient, hessian) if len(gradient) == 2 else _of_more(gradient, hessian)
+    return torch.where(free, step, 0.0)
+
+
+def _of_two(gradient: Tensor, hessian: Tensor) -> Tensor:
+    """Return the step; a function of a symmetric matrix of two rows is a combination of it and the identity."""
+    a, b, c = hessian[0, 0], hessian[0, 1], hessian[1, 1]
+    middle, half = 0.5 * (a + c), torch.sqrt((0.5 * (a - c)).square() + b * b)
+    high, low = middle + half, middle - half
+    largest = torch.maximum(high.abs(), low.abs())
+    floor = _CURVATURE_FLOOR + _FLAT[gradient.dtype] * largest
+    p, q = torch.maximum(high.abs(), floor), torch.maximum(low.abs(), floor)
+    apart = high - low > _APART * largest
+    slope = torch.where(apart, (1 / p - 1 / q) / torch.where(apart, high - low, 1.0), -torch.sign(middle) / (p * q))
+    shift = 1 / p - slope * high
+    along = torch.stack([a * gradient[0] + b * gradient[1], b * gradient[0] + c * gradient[1]])
+    return -(shift * gradient + slope * along)
+
+
+def _of_more(gradient: Tensor, hessian: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(hessian.movedim(-1, 0))
+    sizes = values.abs()
+    sizes = torch.maximum(sizes, _CURVATURE_FLOOR + _FLAT[gradient.dtype] * sizes.amax(-1, keepdim=True))
+    along = (vectors.mT @ gradient.T[..., None])[..., 0] / sizes
+    step: Tensor = -(vectors @ along[..., None])[..., 0].T
+    return step

@@ -1,0 +1,418 @@
+"""The coarse search: templates on a grid of scales, and how much a refined search could gain on it."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from scalekeys.fitting.templates.folded import FoldedFamily
+from scalekeys.fitting.templates.products import FamilyProducts
+from scalekeys.fitting.templates.whole import WholeFamily
+from scalekeys.scalespace import (
+    INFINITE,
+    AxisScales,
+    Family,
+    TemplatePlan,
+    Window,
+    per_axis,
+    template_plan,
+)
+
+Norm: TypeAlias = Literal[1, 2]
+Size: TypeAlias = tuple[int, ...]
+
+_STEP = 0.16  # radians between neighbouring nodes
+_PROBES, _OTHERS = 192, 6
+_REFINEMENT = 4
+_MARGIN = 1.1
+_RANK_TOLERANCE = 1e-9
+_CONSTANT = 1e-12  # norm below which a centred template is none
+
+
+def bend_of(size: Size) -> float:
+    """Return the bend of the search coordinates on a window: the variance that stands half-way to infinity."""
+    return float(max(size))
+
+
+def widest(size: Size) -> float:
+    """Return the variance of the widest Gaussian on the grid: its scale is the longest side of the window."""
+    return float(max(size)) ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Search coordinates of the parameters of a family, whose combinations are the nodes of a grid.
+
+    Parameters
+    ----------
+    values : tuple of Tensor, each of shape (values,)
+        For each parameter.
+    """
+
+    values: tuple[Tensor, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of values of each parameter."""
+        return tuple(len(own) for own in self.values)
+
+    @cached_property
+    def points(self) -> Tensor:
+        """All combinations, shape (parameters, nodes); the last parameter runs fastest."""
+        return torch.stack([own.flatten() for own in torch.meshgrid(*self.values, indexing="ij")])
+
+    @cached_property
+    def strides(self) -> tuple[int, ...]:
+        """How many nodes one step along each parameter is."""
+        steps = [1]
+        for count in self.shape[:0:-1]:
+            steps.insert(0, steps[0] * count)
+        return tuple(steps)
+
+    def neighbours(self, axes: tuple[int, ...] | None = None) -> Tensor:
+        """Return the nodes around each node and itself along some parameters (all), by number: (nodes, 3^axes).
+
+        Itself beyond an edge.
+        """
+        axes = tuple(range(len(self.shape))) if axes is None else axes
+        if axes not in self._known:
+            self._known[axes] = self._neighbours(axes)
+        return self._known[axes]
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, ...], Tensor]:
+        return {}
+
+    def _neighbours(self, axes: tuple[int, ...]) -> Tensor:
+        places = self.unravelled(torch.arange(self.points.shape[1]))
+        steps = torch.cartesian_prod(*[torch.arange(-1, 2)] * len(axes)).reshape(-1, len(axes))
+        around = places[:, None].repeat(1, len(steps), 1)
+        for column, axis in enumerate(axes):
+            around[..., axis] = (around[..., axis] + steps[:, column]).clamp(0, self.shape[axis] - 1)
+        return (around * torch.tensor(self.strides)).sum(-1)
+
+    def unravelled(self, node: Tensor) -> Tensor:
+        """Return the place of nodes along each parameter, shape (..., parameters)."""
+        places = [(node // stride) % count for stride, count in zip(self.strides, self.shape, strict=True)]
+        return torch.stack(places, dim=-1)
+
+    def at(self, position: Tensor) -> Tensor:
+        """Return coordinates at positions between the nodes, which are numbered from 0: shape (positions, parameters)."""
+        out = []
+        for values, place in zip(self.values, position.double().unbind(-1), strict=True):
+            place = place.clamp(0, len(values) - 1)
+            below = place.floor().long()
+            above = (below + 1).clamp(max=len(values) - 1)
+            own = values.to(place)
+            out.append(torch.lerp(own[below], own[above], place - below))
+        return torch.stack(out, dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """Templates of one family at the nodes of a grid.
+
+    Parameters
+    ----------
+    nodes : Nodes
+    atoms : Tensor, shape (taps, components * nodes), float32
+        For angles: centred, orthonormal components, component by component. For distances: the templates themselves.
+    reach : Tensor, shape (nodes,), float32
+        How far the nodes may be from what lies between them. For angles, and filters of unit norm: how much the
+        correlation (the energy, for several components) with any template in the cells around a node can exceed that
+        of the best of their corners. For distances: the largest distance from a template to the nearest node.
+    """
+
+    nodes: Nodes
+    atoms: Tensor
+    reach: Tensor
+
+
+class FamilyGrid:
+    """A family on a window with a grid over its parameters; built once (see :func:`family_grid`).
+
+    Parameters
+    ----------
+    family : Family
+        With one scale for all axes, where that is asked for.
+    size : tuple of int
+    window : {"exact", "published"}
+
+    Notes
+    -----
+    The grid ends at a scale as long as the window. Beyond it the templates hardly turn, so that a refined search finds
+    its way from the last nodes to an infinite scale.
+    """
+
+    def __init__(self, family: Family, size: Size, window: Window) -> None:
+        self.family, self.size, self.window = family, size, window
+        self._plan: TemplatePlan = template_plan(family.name, size, window)
+        self.bend = bend_of(size)
+        self._edge = widest(size) / (self.bend + widest(size))
+        self._ends = family.parametrization.bounds(self.bend, self._edge)
+        fine = tuple(self._spaced(axis) for axis in range(len(family.parametrization.names)))
+        self.fine_nodes = Nodes(fine)
+        self.nodes = Nodes(tuple(values[::_REFINEMENT] for values in fine))
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the family has."""
+        return len(self.family.parametrization.names)
+
+    def in_fine_nodes(self, node: Tensor) -> Tensor:
+        """Return the place on the finer grid of places on the coarse one, both in numbers of nodes."""
+        return node * _REFINEMENT
+
+    def plan(self, coordinates: Tensor) -> Tensor:
+        """Evaluate the family at coordinates of shape (n, parameters): shape (n, components, taps).
+
+        On a CPU the length of the recurrence follows the largest variance, on other devices that of the grid: looking
+        at a value there would wait for it.
+        """
+        parameters = self.physical(coordinates)
+        bound = None if parameters.device.type == "cpu" else 2 * widest(self.size) + 1
+        fields: Tensor = self._plan(parameters, bound).flatten(2)
+        return fields
+
+    def physical(self, coordinates: Tensor) -> Tensor:
+        """Return the parameters that tables hold at coordinates, both of shape (n, parameters).
+
+        A scale that axes share is given for each of them.
+        """
+        own = self.family.parametrization
+        found = own.parameters(coordinates.T, self.bend)
+        return found[list(own.groups)].T if isinstance(own, AxisScales) else found.T
+
+    def coordinates(self, parameters: Tensor) -> Tensor:
+        """Return the search coordinates of parameters that tables hold, both of shape (n, parameters)."""
+        own = self.family.parametrization
+        if isinstance(own, AxisScales):
+            first = [own.groups.index(number) for number in range(self.parameters)]
+            parameters = parameters[:, first]
+        return own.coordinates(parameters.T, self.bend).T
+
+    @cached_property
+    def has_form(self) -> bool:
+        """Whether the templates are anything but constant on the window."""
+        norms = self._bases(self.nodes).norm(dim=-2)
+        return bool((norms > 0.5).any())
+
+    @cached_property
+    def whole(self) -> WholeFamily:
+        """Whole templates with derivatives."""
+        return WholeFamily(self.family, self.size, self.window, self.bend)
+
+    @cached_property
+    def products(self) -> FamilyProducts:
+        """The scalar products of the family."""
+        if self.family.parametrization.groups is None:
+            return self.whole
+        return FoldedFamily(self.family, self.size, self.window, self.bend)
+
+    @cached_property
+    def true_whole(self) -> WholeFamily:
+        """Whole templates with derivatives that keep every factor that depends on the scale."""
+        return WholeFamily(self.family, self.size, self.window, self.bend, base=0.0)
+
+    @cached_property
+    def true_products(self) -> FamilyProducts:
+        """The scalar products of the family with every factor that depends on the scale."""
+        if self.family.parametrization.groups is None:
+            return self.true_whole
+        return FoldedFamily(self.family, self.size, self.window, self.bend, base=0.0)
+
+    @property
+    def common(self) -> bool:
+        """Whether axes share a scale by choice; some families have one for all anyway."""
+        own = self.family.parametrization
+        return isinstance(own, AxisScales) and own != per_axis(self.family.axes)
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether a search goes on to infinite scales, where the family has a template of its own."""
+        own = self.family.parametrization
+        return isinstance(own, AxisScales) and not self.family.mixed and self.window == "exact"
+
+    def bounds(self, limit: float = INFINITE) -> tuple[Tensor, Tensor]:
+        """Return the ends of a refined search in its coordinates, which goes up to `limit` where it is unbounded."""
+        end = max(limit, self._edge) if self.is_unbounded else self._edge
+        low, high = self.family.parametrization.bounds(self.bend, end)
+        return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+
+    @cached_property
+    def angles(self) -> Dictionary:
+        """The dictionary for fits with free amplitude and offset."""
+        # A smooth function exceeds its linear interpolation by at most 1/8 of its second derivative in units of cells.
+        cells = torch.zeros(1)
+        for axis in range(self.parameters):
+            bends = self._bend(axis)
+            for other in range(self.parameters):
+                bends = bends if other == axis else _over_cells(bends, other)
+            cells = cells + bends
+        reach = _around_nodes(_MARGIN / 8 * cells, self.nodes.shape)
+        return Dictionary(self.nodes, _atoms(self._bases(self.nodes)), reach)
+
+    @cached_property
+    def fine_angles(self) -> Dictionary:
+        """The same on a finer grid, for objectives with kinks, whose valleys are narrow."""
+        return Dictionary(
+            self.fine_nodes, _atoms(self._bases(self.fine_nodes)), self.angles.reach.max() / _REFINEMENT**2
+        )
+
+    def distances(self, norm: Norm) -> Dictionary:
+        """Return the dictionary for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
+        return self._distances[norm]
+
+    @cached_property
+    def fine_distances(self) -> Dictionary:
+        """The same on a finer grid with distances in the l1 norm, for objectives with kinks."""
+        return Dictionary(self.fine_nodes, self._fine_templates.T.float(), torch.tensor(self._fine_distance(1)))
+
+    @cached_property
+    def _distances(self) -> dict[Norm, Dictionary]:
+        atoms = self._templates(self.nodes)
+        steps = self._fine_templates[:, None] - atoms[self._corners()]
+        norms: tuple[Norm, Norm] = (1, 2)
+        covers = {p: steps.norm(p=p, dim=-1).amin(-1).max().float() + self._fine_distance(p) for p in norms}
+        return {p: Dictionary(self.nodes, atoms.T.float(), covers[p]) for p in norms}
+
+    @cached_property
+    def _fine_templates(self) -> Tensor:
+        return self._templates(self.fine_nodes)
+
+    def _fine_distance(self, norm: Norm) -> float:
+        """Largest distance from a template to the nearest node of the finer grid: half a step along each axis."""
+        grid = self._fine_templates.unflatten(0, self.fine_nodes.shape)
+        steps = [grid.diff(dim=axis).norm(p=norm, dim=-1) for axis in range(self.parameters)]
+        return sum(float(step.max()) / 2 for step in steps if step.numel())
+
+    def _spaced(self, axis: int) -> Tensor:
+        """Return values of one parameter from end to end; every fourth is about an angle of one step apart."""
+        low, high = (ends[axis] for ends in self._ends)
+        probes = torch.linspace(low, high, _PROBES, dtype=torch.float64)
+        others = [torch.linspace(a, b, _OTHERS, dtype=torch.float64) for a, b in zip(*self._ends, strict=True)]
+        nodes = Nodes((*others[:axis], probes, *others[axis + 1 :]))
+        bases = self._bases(nodes).unflatten(0, nodes.shape).movedim(axis, 0)
+        steps = torch.stack([_angles(a, b).max() for a, b in pairwise(bases)])
+        length = torch.nn.functional.pad(steps.cumsum(0), (1, 0))
+        if float(length[-1]) < _RANK_TOLERANCE:  # this parameter changes nothing
+            return torch.full((1,), low, dtype=torch.float64)
+        cells = max(1, round(float(length[-1]) / (_STEP * self.family.coefficients**0.5)))
+        wanted = torch.linspace(0, float(length[-1]), 1 + cells * _REFINEMENT, dtype=torch.float64)
+        right = torch.searchsorted(length, wanted).clamp(1, len(length) - 1)
+        share = ((wanted - length[right - 1]) / (length[right] - length[right - 1])).clamp(0.0, 1.0)
+        values = probes[right - 1] + share * (probes[right] - probes[right - 1])
+        values[0], values[-1] = low, high
+        return values
+
+    def _bend(self, axis: int) -> Tensor:
+        """Largest second derivative along one parameter, in units of cells, that a correlation (energy) can have.
+
+        Cells along the axis, nodes along the others, in the order of the parameters.
+        """
+        coarse = self.nodes.values
+        nodes = Nodes((*coarse[:axis], self.fine_nodes.values[axis], *coarse[axis + 1 :]))
+        cells = len(coarse[axis]) - 1
+        if cells == 0:
+            return torch.zeros(self.nodes.shape)
+        bases = self._bases(nodes).unflatten(0, nodes.shape).movedim(axis, 0)
+        bends = torch.stack([_second_difference(*bases[i - 1 : i + 2]) for i in range(1, len(bases) - 1)])
+        padding = torch.zeros_like(bends[:1])
+        bends = torch.cat([padding, bends]).unflatten(0, (cells, _REFINEMENT))
+        # The step of the finer grid changes at a node, where a difference of second order says nothing.
+        largest: Tensor = bends[:, 1:].amax(1).movedim(0, axis).float() * _REFINEMENT**2
+        return largest
+
+    def _templates(self, nodes: Nodes) -> Tensor:
+        """Templates of a family of one component at every node: shape (nodes, taps)."""
+        return self.plan(nodes.points.T)[:, 0]
+
+    def _bases(self, nodes: Nodes) -> Tensor:
+        """Orthonormal bases of the centred components at every node: shape (nodes, taps, components)."""
+        components = self.plan(nodes.points.T).transpose(-1, -2)
+        components = components - components.mean(-2, keepdim=True)
+        norms = components.norm(dim=-2, keepdim=True)
+        components = torch.where(norms > _CONSTANT, components / norms, 0.0)
+        if components.shape[-1] == 1:
+            only: Tensor = components
+            return only
+        energies, mixtures = torch.linalg.eigh(components.mT @ components)
+        kept = energies > _RANK_TOLERANCE * energies[:, -1:]
+        scale = torch.where(kept, energies.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
+        bases: Tensor = components @ (mixtures * scale[:, None])
+        return bases
+
+    def _corners(self) -> Tensor:
+        """Nodes around each point of the finer grid, by number: shape (finer points, 2^parameters)."""
+        sides = [torch.stack(_neighbours(count), dim=-1) for count in self.nodes.shape]
+        corners = torch.zeros(1, 1, dtype=torch.long)
+        for side, count in zip(sides, self.nodes.shape, strict=True):
+            corners = corners[:, None, :, None] * count + side[None, :, None, :]
+            corners = corners.flatten(2).flatten(0, 1)
+        return corners
+
+
+@lru_cache(maxsize=256)
+def family_grid(family: Family, size: Size, window: Window) -> FamilyGrid:
+    """Return the grid of a family on a window; built once for each combination."""
+    return FamilyGrid(family, size, window)
+
+
+@lru_cache(maxsize=64)
+def joined_atoms(grids: tuple[FamilyGrid, ...]) -> Tensor:
+    """Return the atoms for angles of several families side by side, for one product with all of them."""
+    return torch.cat([grid.angles.atoms for grid in grids], dim=1)
+
+
+def _atoms(bases: Tensor) -> Tensor:
+    """Lay bases, shape (nodes, taps, components), side by side: shape (taps, components * nodes)."""
+    return bases.permute(1, 2, 0).flatten(1).float()
+
+
+def _angles(first: Tensor, second: Tensor) -> Tensor:
+    """Angle between subspaces (root of the summed squared sines), given orthonormal bases (..., taps, components)."""
+    shared = (first.mT @ second).square().sum((-2, -1))
+    rank = torch.maximum(first.square().sum((-2, -1)), second.square().sum((-2, -1)))
+    return (rank - shared).clamp(min=0.0).sqrt()
+
+
+def _second_difference(before: Tensor, here: Tensor, after: Tensor) -> Tensor:
+    """Norm of the second difference of unit vectors (with the signs that fit) or of projectors, given their bases."""
+    if here.shape[-1] == 1:
+        before, after = (side * torch.sign((side * here).sum(-2, keepdim=True)) for side in (before, after))
+        length: Tensor = torch.linalg.vector_norm(before - 2 * here + after, dim=(-2, -1))
+        return length
+    bases, weights = (before, here, after), (1.0, -2.0, 1.0)
+    total = torch.zeros(here.shape[:-2], dtype=here.dtype)
+    for a, wa in zip(bases, weights, strict=True):
+        for b, wb in zip(bases, weights, strict=True):
+            total += wa * wb * (a.mT @ b).square().sum((-2, -1))
+    return total.clamp(min=0.0).sqrt()
+
+
+def _over_cells(edges: Tensor, axis: int) -> Tensor:
+    """Return the larger of the values at both sides of each cell along an axis."""
+    count = edges.shape[axis]
+    if count == 1:
+        return edges
+    return torch.maximum(edges.narrow(axis, 0, count - 1), edges.narrow(axis, 1, count - 1))
+
+
+def _around_nodes(cells: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return the largest value of the cells within two steps of each node, as far as a climb may lead: (nodes,)."""
+    for axis, count in enumerate(shape):
+        if cells.shape[axis] < count:  # from cells to nodes
+            moved = cells.movedim(axis, 0)
+            blank = torch.zeros_like(moved[:1]).expand(2, *moved.shape[1:])
+            padded = torch.cat([blank, moved, blank])
+            cells = torch.stack([padded[i : i + count] for i in range(4)]).amax(0).movedim(0, axis)
+    return cells.flatten()
+
+
+def _neighbours(count: int) -> tuple[Tensor, Tensor]:
+    """Nodes below and above each value of the finer grid over `count` nodes."""
+    below = torch.arange((count - 1) * _REFINEMENT + 1) // _REFINEMENT
+    return below, (below + 1).clamp(max=count - 1)

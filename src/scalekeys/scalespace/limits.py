@@ -1,0 +1,79 @@
+r"""Templates at infinite scales: what a receptive field tends to inside a window, up to a factor and an offset.
+
+For large t the discrete analogue of the Gaussian has the expansion
+
+.. math:: \sqrt{2 \pi t}\, T(n; t) \sim 1 - \frac{\mu - 1}{8 t} + \frac{(\mu - 1)(\mu - 9)}{2!\,(8 t)^2}
+          - \frac{(\mu - 1)(\mu - 9)(\mu - 25)}{3!\,(8 t)^3} + \dots, \qquad \mu = 4 n^2 ,
+
+with polynomials in n (Abramowitz and Stegun, 9.7.1). Profiles are stencils on it, and a receptive field is a series in
+1 / t whose first term that is not constant over the window remains, once the mean is subtracted.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from scalekeys.errors import ModelError
+
+if TYPE_CHECKING:
+    from scalekeys.scalespace.templates import TemplatePlan
+
+_TERMS = 4  # of the expansion; a receptive field of order 2 needs three
+_CONSTANT = 1e-9
+
+
+def limit_template(plan: "TemplatePlan", parameters: Tensor) -> Tensor:
+    """Return centred templates of norm 1 where a variance is infinite, and plain templates elsewhere: (n, *size).
+
+    Where several scales are infinite, they are equal: their ratio counts in the limit.
+
+    Raises
+    ------
+    ModelError
+        If the family has no limit of its own, as those of two scales and of a strength.
+    """
+    if plan.family.parametrization.names[-1][0] != "t" or plan.family.parametrization.groups is None:
+        raise ModelError(f"family {plan.family.name!r} has no template at an infinite scale of its own")
+    infinite = torch.isinf(parameters)
+    fields = plan(torch.where(infinite, 0.0, parameters))[:, 0]
+    for row in infinite.any(-1).nonzero()[:, 0].tolist():
+        fields[row] = _limit(plan, parameters[row]).to(fields)
+    return fields
+
+
+def _limit(plan: "TemplatePlan", parameters: Tensor) -> Tensor:
+    t = plan.family.parametrization.component_variances(parameters[None].detach().double())[0, 0]
+    total = torch.zeros(_TERMS, *plan.size, dtype=torch.float64)
+    for term in plan.family.terms:
+        field = torch.ones(1, dtype=torch.float64)  # a series of one term, of no axes
+        for axis, operator in enumerate(term.operators):
+            profile = plan.expanded(operator, axis, t[axis])
+            field = _multiplied(field, profile)
+        total[: len(field)] += term.weight * field
+    for order in total:
+        centred = order - order.mean()
+        norm = torch.linalg.vector_norm(centred)
+        if norm > _CONSTANT * torch.linalg.vector_norm(order).clamp(min=1.0):
+            return centred / norm
+    return torch.zeros(plan.size, dtype=torch.float64)
+
+
+def _multiplied(field: Tensor, profile: Tensor) -> Tensor:
+    """Product of two series in 1 / t, of shapes (terms, *size) and (terms, taps): shape (terms, taps, *size)."""
+    terms = min(_TERMS, len(field) + len(profile) - 1)
+    shape = profile.shape[1:] + field.shape[1:]
+    out = torch.zeros(terms, *shape, dtype=torch.float64)
+    for a, own in enumerate(profile):
+        for b, other in enumerate(field[: terms - a]):
+            out[a + b] += own.reshape(-1, *(1,) * other.ndim) * other
+    return out
+
+
+def expansion(radius: int) -> Tensor:
+    """Return the polynomials of the expansion at ``-radius .. radius``, shape (terms, 2 radius + 1), float64."""
+    mu = 4 * torch.arange(-radius, radius + 1, dtype=torch.float64).square()
+    terms = [torch.ones_like(mu)]
+    for k in range(1, _TERMS):
+        terms.append(terms[-1] * -(mu - (2 * k - 1) ** 2) / (8 * k))
+    return torch.stack(terms)

@@ -1,0 +1,267 @@
+r"""What the parameters of a family of receptive fields mean: names, bounds, search coordinates, and scales.
+
+A parametrization turns a few parameters into the variance of each axis of each component and, where components are not
+weighted freely, into their weights. A search runs in compact coordinates: a variance t stands at
+:math:`u = t / (c + t)`, so that an infinite scale is the ordinary end point u = 1.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from scalekeys.scalespace.second_order import composed, entries
+
+INFINITE = 1 - 1e-8
+"""Coordinate at which a search for infinite scales ends: the window shows no difference to u = 1."""
+
+STRENGTH_MAX = 10.0
+"""Largest strength of `sharpen`; beyond it the template is a pure Laplacian to within a percent."""
+
+GAP = 0.05
+"""Smallest difference of the two variances of a two-scale family; below it the difference is a Laplacian."""
+
+
+def place_of(t: Tensor, bend: float) -> Tensor:
+    """Return the search coordinate ``u = t / (bend + t)`` of a variance; 1 for an infinite one."""
+    return torch.where(torch.isinf(t), 1.0, t / (bend + t))
+
+
+def variance_at(u: Tensor, bend: float) -> Tensor:
+    """Return the variance ``t = bend u / (1 - u)`` at a search coordinate."""
+    return bend * u / (1 - u)
+
+
+class Parametrization(ABC):
+    """The parameters of a family on D axes.
+
+    Attributes
+    ----------
+    axes : int
+        How many axes the family has.
+    names : tuple of str
+        The parameters in order, as numbers in physical units: variances in pixels squared, strengths, angles.
+    """
+
+    axes: int
+    names: tuple[str, ...]
+    groups: tuple[int, ...] | None = None
+    """Which parameter is the variance of each axis, where that is one and the same for all components; else None."""
+
+    @abstractmethod
+    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:
+        """Return the ends of the search in its coordinates; `limit` is the largest coordinate of a scale."""
+
+    def coordinates(self, parameters: Tensor, bend: float) -> Tensor:
+        """Return the search coordinates of parameters, both of shape (parameters, n)."""
+        return place_of(parameters, bend)
+
+    def parameters(self, coordinates: Tensor, bend: float) -> Tensor:
+        """Return the parameters at search coordinates, both of shape (parameters, n)."""
+        return variance_at(coordinates, bend)
+
+    @abstractmethod
+    def places(self, coordinates: Tensor, bend: float) -> Tensor:
+        """Return the coordinates of the variances of components, with derivatives in the search coordinates.
+
+        Shape (entries, components or 1, axes, n); see :mod:`scalekeys.scalespace.second_order`.
+        """
+
+    def weights(self, coordinates: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Return the weights of components, shape (entries, components, n); None where they are free."""
+        return None
+
+    @abstractmethod
+    def component_variances(self, parameters: Tensor) -> Tensor:
+        """Return the variance of each axis of each component, shape (n, components or 1, axes), differentiable.
+
+        Parameters
+        ----------
+        parameters : Tensor, shape (n, parameters)
+        """
+
+    def component_weights(self, parameters: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Return the weights of components, shape (n, components); None where they are free."""
+        return None
+
+    def axis_variances(self, parameters: Tensor) -> Tensor:
+        """Return the variance along each axis in the order (x, y, z), shape (n, axes), from (n, parameters)."""
+        return self.component_variances(parameters)[:, 0]
+
+    def columns(self, parameters: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return what a table gets beside the scale of each axis: numbers by the name of their column, shape (n,)."""
+        return {}
+
+
+@dataclass(frozen=True)
+class AxisScales(Parametrization):
+    """A variance for each axis, or one that axes share.
+
+    Parameters
+    ----------
+    groups : tuple of int
+        The number of the parameter of each axis, in the order (x, y, z).
+
+    Examples
+    --------
+    >>> AxisScales((0, 1)).names, AxisScales((0, 0)).names
+    (('tx', 'ty'), ('t',))
+    """
+
+    groups: tuple[int, ...]
+
+    @property
+    def axes(self) -> int:  # type: ignore[override]
+        """How many axes the family has."""
+        return len(self.groups)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """One variance for each axis, or one for all."""
+        return ("t",) if set(self.groups) == {0} and self.axes > 1 else tuple(f"t{axis}" for axis in "xyz"[: self.axes])
+
+    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
+        """Return the ends of the search."""
+        count = len(self.names)
+        return [0.0] * count, [limit] * count
+
+    def places(self, coordinates: Tensor, bend: float) -> Tensor:  # noqa: ARG002
+        """Return the coordinates themselves, one for each axis."""
+        count = len(coordinates)
+        table = coordinates.new_zeros(entries(count), 1, self.axes, coordinates.shape[1])
+        for axis, group in enumerate(self.groups):
+            table[0, 0, axis] = coordinates[group]
+            table[1 + group, 0, axis] = 1.0
+        return table
+
+    def component_variances(self, parameters: Tensor) -> Tensor:
+        """Return the variance of each axis."""
+        return torch.stack([parameters[:, group] for group in self.groups], dim=-1)[:, None]
+
+
+@dataclass(frozen=True)
+class Strengthened(Parametrization):
+    """One variance for all axes, and the strength of the second of two components beside the first.
+
+    Parameters
+    ----------
+    axes : int
+    """
+
+    axes: int
+    names = ("t", "alpha")
+
+    @property
+    def groups(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The one variance, for every axis."""
+        return (0,) * self.axes
+
+    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
+        """Return the ends of the search."""
+        return [0.0, 0.0], [limit, math.log1p(STRENGTH_MAX)]
+
+    def coordinates(self, parameters: Tensor, bend: float) -> Tensor:
+        """Return the coordinate of the variance, and ``log(1 + alpha)``."""
+        return torch.stack([place_of(parameters[0], bend), torch.log1p(parameters[1])])
+
+    def parameters(self, coordinates: Tensor, bend: float) -> Tensor:
+        """Return variance and strength."""
+        strength = torch.expm1(coordinates[1]).clamp(max=STRENGTH_MAX)
+        return torch.stack([variance_at(coordinates[0], bend), strength])
+
+    def places(self, coordinates: Tensor, bend: float) -> Tensor:  # noqa: ARG002
+        """Return the coordinate of the variance, for every axis."""
+        table = coordinates.new_zeros(entries(2), 1, self.axes, coordinates.shape[1])
+        table[0], table[1] = coordinates[0], 1.0
+        return table
+
+    def weights(self, coordinates: Tensor) -> Tensor:
+        """Return 1 and the strength."""
+        table = coordinates.new_zeros(entries(2), 2, coordinates.shape[1])
+        grown = torch.exp(coordinates[1])
+        table[0, 0], table[0, 1] = 1.0, grown - 1
+        table[2, 1] = table[5, 1] = grown
+        return table
+
+    def component_variances(self, parameters: Tensor) -> Tensor:
+        """Return the variance, for every axis."""
+        return parameters[:, :1, None].expand(-1, -1, self.axes)
+
+    def component_weights(self, parameters: Tensor) -> Tensor:
+        """Return 1 and the strength."""
+        return torch.stack([torch.ones_like(parameters[:, 1]), parameters[:, 1]], dim=-1)
+
+    def columns(self, parameters: Tensor) -> dict[str, Tensor]:
+        """Return the strength."""
+        return {"alpha": parameters[:, 1]}
+
+
+@dataclass(frozen=True)
+class TwoScales(Parametrization):
+    """The first of two components at one variance, minus the second at a larger one, each for all axes.
+
+    Parameters
+    ----------
+    axes : int
+    """
+
+    axes: int
+    names = ("t_inner", "t_outer")
+
+    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
+        """Return the ends of the search."""
+        return [0.0, 0.0], [limit, limit]
+
+    def coordinates(self, parameters: Tensor, bend: float) -> Tensor:
+        """Return the coordinates of the inner variance and of what the outer one exceeds the smallest gap by."""
+        inner, outer_ = parameters
+        return place_of(torch.stack([inner, (outer_ - inner - GAP).clamp(min=0)]), bend)
+
+    def parameters(self, coordinates: Tensor, bend: float) -> Tensor:
+        """Return both variances."""
+        inner, more = variance_at(coordinates, bend)
+        return torch.stack([inner, inner + GAP + more])
+
+    def places(self, coordinates: Tensor, bend: float) -> Tensor:
+        """Return the coordinates of both variances."""
+        inner, more = coordinates
+        table = coordinates.new_zeros(entries(2), 2, 1, coordinates.shape[1])
+        table[0, 0, 0], table[1, 0, 0] = inner, 1.0
+        t = coordinates.new_zeros(entries(2), coordinates.shape[1])
+        t[0] = variance_at(inner, bend) + GAP + variance_at(more, bend)
+        t[1], t[2] = (bend / (1 - u) ** 2 for u in (inner, more))
+        t[3], t[5] = (2 * bend / (1 - u) ** 3 for u in (inner, more))
+        rest = bend + t[0]
+        table[:, 1, 0] = composed(t, t[0] / rest, bend / rest**2, -2 * bend / rest**3, 2)
+        return table.expand(-1, -1, self.axes, -1)
+
+    def weights(self, coordinates: Tensor) -> Tensor:
+        """Return 1 and -1."""
+        table = coordinates.new_zeros(entries(2), 2, coordinates.shape[1])
+        table[0, 0], table[0, 1] = 1.0, -1.0
+        return table
+
+    def component_variances(self, parameters: Tensor) -> Tensor:
+        """Return both variances."""
+        return parameters[:, :2, None].expand(-1, -1, self.axes)
+
+    def component_weights(self, parameters: Tensor) -> Tensor:
+        """Return 1 and -1."""
+        return parameters.new_tensor([1.0, -1.0]).expand(len(parameters), 2)
+
+    def columns(self, parameters: Tensor) -> dict[str, Tensor]:
+        """Return the larger scale, as a standard deviation."""
+        return {"sigma_outer": parameters[:, 1].sqrt()}
+
+
+def per_axis(axes: int) -> AxisScales:
+    """Return the parametrization with a variance for each axis."""
+    return AxisScales(tuple(range(axes)))
+
+
+def common(axes: int) -> AxisScales:
+    """Return the parametrization with one variance for all axes."""
+    return AxisScales((0,) * axes)
