@@ -87,3 +87,14 @@ def test_the_units_are_exact_and_spare_what_has_none():
     assert exponent.tolist() == [-1022, 0, 0, 0, 1]
     assert equal(scaled * power_of_two(exponent)[:, None, None], values)
     assert scaled[4].tolist() == [[0.375, -1.5]]
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_the_units_and_norms_are_those_of_the_last_axes(axes):
+    values = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 1e200
+    scaled, exponent = in_powers_of_two(values, axes=axes)
+    assert exponent.shape == values.shape[: 4 - axes]
+    largest = scaled.abs().flatten(-axes).amax(-1)
+    assert bool(((largest >= 1) & (largest < 2)).all())
+    expected = (values * 1e-200).flatten(-axes).square().sum(-1).sqrt()
+    torch.testing.assert_close(norms(values, axes=axes) * 1e-200, expected)
