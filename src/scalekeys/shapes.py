@@ -104,6 +104,17 @@ def over_taps(values: Tensor, axes: int) -> Tensor:
     return values[(..., *[None] * axes)]
 
 
+def axes_text(axes: int) -> str:
+    """Write a number of axes.
+
+    Examples
+    --------
+    >>> axes_text(1), axes_text(3)
+    ('one axis', 'three axes')
+    """
+    return ("one axis", "two axes", "three axes")[axes - 1]
+
+
 def size_text(size: Size) -> str:
     """Write the size of a kernel.
 
