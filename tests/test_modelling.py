@@ -74,7 +74,7 @@ def test_templates_have_the_scales_of_the_study():
 
 def test_noise(bank):
     modelled = sk.model_filters(bank, "noise", seed=3)
-    for layer, noise, original in zip(modelled.kernels(), sk.noise_like(bank, seed=3), bank, strict=True):
+    for layer, noise, original in zip(modelled.kernels(), sk.white_noise_like(bank, seed=3), bank, strict=True):
         assert layer.name == original.name
         assert torch.equal(layer.kernels, noise.kernels)
     assert modelled.kernels().model == bank.model

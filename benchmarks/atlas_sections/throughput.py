@@ -64,7 +64,7 @@ def bare_fits(banks: list[sk.FilterBank]) -> None:
     for bank in banks:
         sk.fit(bank)
         sk.fit(bank, "jet2")
-        sk.fit(sk.noise_like(bank))
+        sk.fit(sk.white_noise_like(bank))
 
 
 def processor_s(work: Callable[[], object]) -> float:

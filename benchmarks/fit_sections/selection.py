@@ -25,7 +25,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for source in arguments.sources:
         bank = sk.extract(source)
-        fits = {"filters": sk.fit(bank, "auto"), "control": sk.fit(sk.noise_like(bank, seed=arguments.seed), "auto")}
+        fits = {
+            "filters": sk.fit(bank, "auto"),
+            "control": sk.fit(sk.white_noise_like(bank, seed=arguments.seed), "auto"),
+        }
         for size in bank.sizes:
             _, positions = bank.of_size(size)
             shares = {name: _shares(fit, positions.tolist()) for name, fit in fits.items()}

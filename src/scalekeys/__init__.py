@@ -35,9 +35,9 @@ if TYPE_CHECKING:
         master_keys,
         matched_noise_like,
         moment_normalization,
-        noise_like,
         replacement,
         spread,
+        white_noise_like,
     )
     from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
     from scalekeys.modelling import model_filters
@@ -85,7 +85,7 @@ _HOMES = {
         "master_keys",
         "matched_noise_like",
         "moment_normalization",
-        "noise_like",
+        "white_noise_like",
         "replacement",
         "spread",
     ),
@@ -154,7 +154,6 @@ __all__ = [
     "model_filters",
     "moment_normalization",
     "natural_image_covariance",
-    "noise_like",
     "patch_covariance",
     "recalibrate",
     "replace",
@@ -162,6 +161,7 @@ __all__ = [
     "scalespace",
     "sensitivity",
     "spread",
+    "white_noise_like",
     "write_atlas_report",
     "write_replaced",
     "write_report",

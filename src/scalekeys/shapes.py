@@ -1,25 +1,33 @@
 """Shapes of the arrays that travel between the layers, in one place.
 
-The aliases are checked at run time by the test suite only (through ``jaxtyping`` and ``beartype``). Axes: ``rows`` run
-down and ``cols`` run right; ``taps`` is one axis of a kernel; a pair is always ``(x, y)``.
+The aliases are checked at run time by the test suite only (through ``jaxtyping`` and ``beartype``). A kernel has one
+to three axes. Its sides stand in the order of the array, ``(cols,)``, ``(rows, cols)`` or ``(slices, rows, cols)``:
+columns run right (or forward in time) and rows run down. What is given per axis stands in the order ``(x, y, z)``: x
+points right, y points up, and z grows with the index of the slice.
 """
 
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import FilterError
 
 ArrayLike: TypeAlias = Tensor | np.ndarray
 
-Filters: TypeAlias = Float[Tensor, "*batch rows cols"]
-FilterStack: TypeAlias = Float[Tensor, "filters rows cols"]
+Size: TypeAlias = tuple[int, ...]
+
+FilterStack: TypeAlias = Float[Tensor, "filters *sides"]
 Kernel1d: TypeAlias = Float[Tensor, "*batch taps"]
 Variances: TypeAlias = Float[Tensor, "*batch"]
-Indices: TypeAlias = Int[Tensor, "filters"]
+
+SIDES = ("slices", "rows", "cols")
+"""What the sides of a kernel are called, in the order of the array; the last ones, where it has fewer axes."""
+
+AXES = ("x", "y", "z")
+"""What the axes of a kernel are called: x is the last one of the array; the first ones, where it has fewer axes."""
 
 
 def as_float_tensor(values: ArrayLike) -> Tensor:
@@ -47,3 +55,72 @@ def _from_numpy(array: np.ndarray) -> Tensor:
     dtype = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else np.dtype(np.float64)
     native = np.asarray(array, dtype=dtype, order="C")
     return torch.from_numpy(native if native.flags.writeable else native.copy())
+
+
+def checked_filters(filters: ArrayLike, axes: int) -> Tensor:
+    """Return filters of shape (..., *sides) as a tensor of float32 or float64.
+
+    Raises
+    ------
+    FilterError
+        If a kernel cannot have so many axes, or the array has fewer.
+
+    Examples
+    --------
+    >>> checked_filters(np.ones((4, 3), dtype=int), 1).dtype
+    torch.float64
+    >>> checked_filters(torch.ones(4), 2)
+    Traceback (most recent call last):
+        ...
+    scalekeys.errors.FilterError: filters must have shape (..., rows, cols), got (4,)
+    """
+    if axes not in (1, 2, 3):
+        raise FilterError(f"a kernel has 1, 2 or 3 axes, got {axes}")
+    values = as_float_tensor(filters)
+    if values.ndim < axes:
+        raise FilterError(f"filters must have shape (..., {', '.join(SIDES[-axes:])}), got {tuple(values.shape)}")
+    return values
+
+
+def kernel_dims(axes: int) -> tuple[int, ...]:
+    """Return the dimensions of an array that a kernel of so many axes takes, which are the last ones.
+
+    Examples
+    --------
+    >>> kernel_dims(1), kernel_dims(3)
+    ((-1,), (-3, -2, -1))
+    """
+    return tuple(range(-axes, 0))
+
+
+def over_taps(values: Tensor, axes: int) -> Tensor:
+    """Give values, one a filter, further dimensions of length 1, so that each acts on all taps of its filter.
+
+    Examples
+    --------
+    >>> over_taps(torch.ones(5), 2).shape
+    torch.Size([5, 1, 1])
+    """
+    return values[(..., *[None] * axes)]
+
+
+def axes_text(axes: int) -> str:
+    """Write a number of axes.
+
+    Examples
+    --------
+    >>> axes_text(1), axes_text(3)
+    ('one axis', 'three axes')
+    """
+    return ("one axis", "two axes", "three axes")[axes - 1]
+
+
+def size_text(size: Size) -> str:
+    """Write the size of a kernel.
+
+    Examples
+    --------
+    >>> size_text((7, 7)), size_text((5,))
+    ('7x7', '5')
+    """
+    return "x".join(map(str, size))

@@ -18,7 +18,7 @@ from scalekeys.atlas.rows import identify, rows
 from scalekeys.atlas.schema import FILTERS, SCHEMA_VERSION
 from scalekeys.checkpoints import open_source
 from scalekeys.errors import CheckpointError
-from scalekeys.filters import FilterBank, noise_like
+from scalekeys.filters import FilterBank, white_noise_like
 
 
 def rows_of(source, name="net"):
@@ -45,7 +45,7 @@ def test_the_rows_are_those_of_three_fits_of_the_bank():
     for name in fitted.column_names:
         assert table[name].to_pylist() == fitted[name].to_pylist(), name
     assert table["r2_jet2"].to_pylist() == sk.fit(bank, "jet2").r2.tolist()
-    assert table["r2_control"].to_pylist() == sk.fit(noise_like(bank)).r2.tolist()
+    assert table["r2_control"].to_pylist() == sk.fit(white_noise_like(bank)).r2.tolist()
     assert set(table["source"].to_pylist()) == {"net"}
     assert set(table["software_version"].to_pylist()) == {sk.__version__}
 
@@ -66,8 +66,8 @@ def test_reading_in_small_parts_changes_nothing_but_rounding(monkeypatch):
 def test_the_noise_of_the_layers_one_by_one_is_that_of_the_bank():
     bank = sk.extract(network(0))
     generator = torch.Generator().manual_seed(3)
-    for layer, whole in zip(bank, noise_like(bank, seed=3), strict=True):
-        (alone,) = noise_like(FilterBank((layer,)), seed=generator)
+    for layer, whole in zip(bank, white_noise_like(bank, seed=3), strict=True):
+        (alone,) = white_noise_like(FilterBank((layer,)), seed=generator)
         assert torch.equal(alone.kernels, whole.kernels)
 
 

@@ -157,7 +157,7 @@ def test_keys_get_their_models():
 def test_the_control_explains_what_noise_lets_it():
     filters, _ = planted(random_truth(4, side=5), 300, seed=0, noise=0.1)
     keys = sk.cluster(filters, k=4)
-    noise = sk.cluster(sk.noise_like(sk.FilterBank.from_tensor(filters)), k=4)
+    noise = sk.cluster(sk.white_noise_like(sk.FilterBank.from_tensor(filters)), k=4)
     assert keys.control == noise.explained
     assert keys.control < 0.5 * keys.explained
 

@@ -56,23 +56,83 @@ def test_a_stack_is_needed_for_each_layer(bank):
         bank.with_filters([layer.kernels for layer in bank][:2])
 
 
-@pytest.mark.parametrize(("shape", "count"), [((7, 7), 1), ((5, 7, 7), 5), ((2, 3, 7, 7), 6), ((0, 7, 7), 0)])
-def test_a_tensor_becomes_a_bank_of_one_layer(shape, count):
+@pytest.fixture
+def mixed() -> FilterBank:
+    layers = (
+        LayerFilters("causal", torch.full((2, 16), 1.0)),
+        LayerFilters("image", torch.full((1, 3, 4), 2.0), depth=1),
+        LayerFilters("video", torch.full((3, 2, 3, 3), 3.0), depth=2),
+        LayerFilters("head", torch.full((1, 5), 4.0), depth=3),
+    )
+    return FilterBank(layers, model="mixed")
+
+
+def test_kernels_have_any_number_of_axes_and_any_side(mixed):
+    assert [layer.size for layer in mixed] == [(16,), (3, 4), (2, 3, 3), (5,)]
+    assert [layer.axes for layer in mixed] == [1, 2, 3, 1]
+    assert (len(mixed), mixed.axes) == (7, 3)
+    assert FilterBank(()).axes == 0
+
+
+def test_sizes_of_more_axes_come_first(mixed):
+    assert mixed.sizes == ((2, 3, 3), (3, 4), (16,), (5,))
+    assert repr(mixed) == "FilterBank('mixed': 7 filters in 4 layers, 2x3x3, 3x4, 16, 5)"
+
+
+@pytest.mark.parametrize(
+    ("size", "positions"), [((16,), [0, 1]), ((3, 4), [2]), ((2, 3, 3), [3, 4, 5]), ((5,), [6])], ids=str
+)
+def test_filters_of_one_size_are_stacked_whatever_their_axes(mixed, size, positions):
+    filters, found = mixed.of_size(size)
+    assert (tuple(filters.shape[1:]), found.tolist()) == (size, positions)
+
+
+def test_a_size_of_other_axes_does_not_occur(mixed):
+    with pytest.raises(FilterError, match="mixed: no layer has kernels of 16x16; the sizes are 2x3x3, 3x4, 16, 5"):
+        mixed.of_size((16, 16))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "count", "size"),
+    [
+        ((7, 7), 2, 1, (7, 7)),
+        ((5, 7, 7), 2, 5, (7, 7)),
+        ((2, 3, 7, 7), 2, 6, (7, 7)),
+        ((0, 7, 7), 2, 0, (7, 7)),
+        ((4,), 1, 1, (4,)),
+        ((2, 3, 4), 1, 6, (4,)),
+        ((2, 3, 4), 3, 1, (2, 3, 4)),
+        ((6, 2, 3, 4), 3, 6, (2, 3, 4)),
+    ],
+)
+def test_a_tensor_becomes_a_bank_of_one_layer(shape, axes, count, size):
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    bank = FilterBank.from_tensor(values, model="m", layer="l")
-    assert (len(bank), bank.model, bank.layers[0].name) == (count, "m", "l")
-    assert torch.equal(bank.layers[0].kernels, values.reshape(count, 7, 7))
+    bank = FilterBank.from_tensor(values, axes=axes, model="m", layer="l")
+    assert (len(bank), bank.model, bank.layers[0].name, bank.axes) == (count, "m", "l", axes)
+    assert torch.equal(bank.layers[0].kernels, values.reshape(count, *size))
 
 
-def test_a_profile_makes_no_bank():
-    with pytest.raises(FilterError, match=r"filters must have shape \(\.\.\., rows, cols\), got \(7,\)"):
-        FilterBank.from_tensor(torch.ones(7))
+@pytest.mark.parametrize(
+    ("shape", "axes", "message"),
+    [
+        ((7,), 2, r"filters must have shape \(\.\.\., rows, cols\), got \(7,\)"),
+        ((), 1, r"filters must have shape \(\.\.\., cols\), got \(\)"),
+        ((7, 7), 3, r"filters must have shape \(\.\.\., slices, rows, cols\), got \(7, 7\)"),
+        ((7, 7), 0, "a kernel has 1, 2 or 3 axes, got 0"),
+        ((7, 7, 7, 7), 4, "a kernel has 1, 2 or 3 axes, got 4"),
+    ],
+)
+def test_a_kernel_needs_its_axes(shape, axes, message):
+    with pytest.raises(FilterError, match=message):
+        FilterBank.from_tensor(torch.ones(shape), axes=axes)
 
 
 @pytest.mark.usefixtures("without_shape_checks")
-def test_a_layer_with_another_number_of_axes_is_refused_by_its_name():
-    with pytest.raises(FilterError, match=r"layer 'stem': filters must have shape \(channels, rows, cols\), got \(8,"):
-        LayerFilters("stem", torch.ones(8, 1, 7, 7))
+@pytest.mark.parametrize("shape", [(8,), (8, 1, 7, 7, 7)])
+def test_a_layer_with_another_number_of_axes_is_refused_by_its_name(shape):
+    message = r"layer 'stem': kernels must have shape \(channels, \*sides\) with one to three sides, got \(8,"
+    with pytest.raises(FilterError, match=message):
+        LayerFilters("stem", torch.ones(shape))
 
 
 def test_its_representation_says_what_is_in_it(bank):

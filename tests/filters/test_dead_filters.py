@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import scalekeys as sk
-from scalekeys.filters import FilterBank, LayerFilters, assign_keys, noise_like, noise_model, replacement
+from scalekeys.filters import FilterBank, LayerFilters, assign_keys, noise_model, replacement, white_noise_like
 
 
 def filters(count: int, seed: int = 0, side: int = 5, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -107,7 +107,7 @@ def test_the_random_control_and_the_keys_leave_dead_filters_alone():
     layer = filters(30)
     layer[7:11] *= 1e-9
     bank = FilterBank.from_tensor(layer)
-    control = noise_like(bank)
+    control = white_noise_like(bank)
     assert torch.equal(control.layers[0].kernels[7:11], layer[7:11])
     assert torch.equal(control.negligible, bank.negligible)
     keys = sk.cluster(bank, k=3, restarts=1)

@@ -22,7 +22,7 @@ def test_no_public_name_of_the_filters_vanishes():
         "master_keys",
         "matched_noise_like",
         "moment_normalization",
-        "noise_like",
+        "white_noise_like",
         "noise_model",
         "replacement",
         "spread",

@@ -65,8 +65,8 @@ def test_filters_without_a_shape_have_no_key_and_stay_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("keys", "names", "message"),
     [
-        (torch.zeros(7, 7), None, r"keys must be finite, of shape \(keys, rows, cols\), got \(7, 7\)"),
-        (torch.full((1, 3, 3), math.nan), None, "keys must be finite"),
+        (torch.zeros(7, 7), None, r"keys of two axes must be finite, of shape \(keys, rows, cols\), got \(7, 7\)"),
+        (torch.full((1, 3, 3), math.nan), None, "keys of two axes must be finite"),
         (torch.rand(2, 3, 3), ["a"], "got 1 names for 2 keys"),
     ],
 )

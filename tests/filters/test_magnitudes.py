@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import scalekeys as sk
-from scalekeys.filters import FilterBank, assign_keys, noise_like, noise_model
+from scalekeys.filters import FilterBank, assign_keys, noise_model, white_noise_like
 from scalekeys.filters.scaling import in_powers_of_two, norms, power_of_two
 
 CASES = [(torch.float64, -1000), (torch.float64, 990), (torch.float32, -100)]
@@ -54,7 +54,7 @@ def test_measures_controls_and_keys_change_in_nothing_but_units(dtype, exponent)
     h, factor = filters(dtype), 2.0**exponent
     bank, scaled = FilterBank.from_tensor(h), FilterBank.from_tensor(h * factor)
     assert equal(norms(h * factor), norms(h) * factor)
-    assert equal(noise_like(scaled).layers[0].kernels, noise_like(bank).layers[0].kernels * factor)
+    assert equal(white_noise_like(scaled).layers[0].kernels, white_noise_like(bank).layers[0].kernels * factor)
     assert equal(noise_model(scaled).r2, noise_model(bank).r2)
     assert equal(assign_keys(scaled).r2, assign_keys(bank).r2)
     assert equal(assign_keys(scaled).amplitude, assign_keys(bank).amplitude * factor)
@@ -87,3 +87,14 @@ def test_the_units_are_exact_and_spare_what_has_none():
     assert exponent.tolist() == [-1022, 0, 0, 0, 1]
     assert equal(scaled * power_of_two(exponent)[:, None, None], values)
     assert scaled[4].tolist() == [[0.375, -1.5]]
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_the_units_and_norms_are_those_of_the_last_axes(axes):
+    values = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 1e200
+    scaled, exponent = in_powers_of_two(values, axes=axes)
+    assert exponent.shape == values.shape[: 4 - axes]
+    largest = scaled.abs().flatten(-axes).amax(-1)
+    assert bool(((largest >= 1) & (largest < 2)).all())
+    expected = (values * 1e-200).flatten(-axes).square().sum(-1).sqrt()
+    torch.testing.assert_close(norms(values, axes=axes) * 1e-200, expected)

@@ -101,7 +101,7 @@ def test_of_a_real_network_the_families_explain_less_of_it_than_of_the_filters_a
     if not file.is_file():
         pytest.skip("needs ../shared/weights, which is not here")
     bank = FilterBank(tuple(layer for layer in sk.extract(file) if layer.size == (7, 7)))
-    banks = (bank, *(noise(bank, seed=0) for noise in (sk.matched_noise_like, sk.noise_like)))
+    banks = (bank, *(noise(bank, seed=0) for noise in (sk.matched_noise_like, sk.white_noise_like)))
     real, matched, white = (float(sk.fit(one).r2.nanmedian()) for one in banks)
     # METHOD.md section 11 has 0.642, 0.475 and 0.113
     assert real == pytest.approx(0.642, abs=0.02)

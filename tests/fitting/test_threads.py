@@ -115,7 +115,7 @@ def test_other_threads_do_not_notice():
         lambda: sk.fit(sk.master_keys(), scales="shared"),
         lambda: sk.cluster(sk.master_keys(), 2, restarts=1),
         lambda: sk.assign_keys(sk.master_keys()),
-        lambda: sk.noise_like(sk.FilterBank.from_tensor(sk.master_keys())),
+        lambda: sk.white_noise_like(sk.FilterBank.from_tensor(sk.master_keys())),
         lambda: sk.fit(sk.master_keys()).kernels(),
     ],
     ids=["fit", "shared", "cluster", "assign", "noise", "kernels"],

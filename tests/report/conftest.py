@@ -96,7 +96,7 @@ def _fitted(name):
     if name == "many":
         return _many()
     bank = _BANKS[name]()
-    return sk.fit(bank), sk.fit(sk.noise_like(bank))
+    return sk.fit(bank), sk.fit(sk.white_noise_like(bank))
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,7 @@ def test_the_profile_skips_layers_without_a_fit(fitted):
         (*fitted("network")[0].bank.layers[:2], sk.LayerFilters("dead", torch.zeros(5, 7, 7), depth=2)),
         model="part dead",
     )
-    figure = depth_profile(Analysis.of(sk.fit(bank), sk.fit(sk.noise_like(bank))))
+    figure = depth_profile(Analysis.of(sk.fit(bank), sk.fit(sk.white_noise_like(bank))))
     for trace in figure.data:
         if trace["mode"] == "markers":
             assert trace["y"][2] is None

@@ -48,7 +48,7 @@ def test_the_page_loads_nothing(fitted, bank_name):
 
 def test_the_same_fits_give_the_same_bytes(fitted):
     bank = fitted("network")[0].bank
-    again = sk.fit(bank), sk.fit(sk.noise_like(bank))
+    again = sk.fit(bank), sk.fit(sk.white_noise_like(bank))
     assert render_report(*fitted("network")) == render_report(*again)
 
 
@@ -125,7 +125,7 @@ def test_the_family_that_leads_over_depth_is_named(families, sentence):
         LayerFilters(f"dw{i}", template(name, torch.ones(2), 7)[None], depth=i) for i, name in enumerate(families)
     ]
     bank = FilterBank(tuple(layers), model="leading")
-    assert sentence in ParsedPage(render_report(sk.fit(bank), sk.fit(sk.noise_like(bank)))).text
+    assert sentence in ParsedPage(render_report(sk.fit(bank), sk.fit(sk.white_noise_like(bank)))).text
 
 
 def test_bounds_are_told_apart(fitted):
@@ -175,17 +175,17 @@ def test_dead_filters_change_no_figure_of_the_others():
         FilterBank((LayerFilters("a", alive), *others))
         for others in ((), (LayerFilters("b", torch.cat([dead[:9], alive[:3]]), depth=1), LayerFilters("c", dead)))
     ]
-    without, beside = (summarize(sk.fit(bank), sk.fit(sk.noise_like(bank))) for bank in banks)
+    without, beside = (summarize(sk.fit(bank), sk.fit(sk.white_noise_like(bank))) for bank in banks)
     assert beside.dead == 21
     assert asdict(beside.layers[0].quality) == pytest.approx(asdict(without.layers[0].quality), rel=1e-9)
     assert (beside.layers[2].quality.fitted, beside.layers[2].quality.median_r2) == (0, None)
     assert beside.quality.fitted == 15
-    text = ParsedPage(render_report(sk.fit(banks[1]), sk.fit(sk.noise_like(banks[1])))).text
+    text = ParsedPage(render_report(sk.fit(banks[1]), sk.fit(sk.white_noise_like(banks[1])))).text
     assert "in 2 of 3 layers: c (12 of 12) and b (9 of 12). Dead throughout: 1 layer." in text
 
 
 def test_one_filter_that_holds_the_energy_is_pointed_out():
     filters = torch.randn(30, 5, 5, generator=torch.Generator().manual_seed(0))
     filters[3] *= 1e3
-    text = ParsedPage(render_report(sk.fit(filters), sk.fit(sk.noise_like(FilterBank.from_tensor(filters))))).text
+    text = ParsedPage(render_report(sk.fit(filters), sk.fit(sk.white_noise_like(FilterBank.from_tensor(filters))))).text
     assert plain("One filter holds 100.0 % of the energy") in text

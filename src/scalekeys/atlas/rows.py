@@ -11,7 +11,7 @@ from scalekeys.atlas.identity import ContentHash
 from scalekeys.atlas.schema import FILTERS
 from scalekeys.checkpoints import Checkpoint
 from scalekeys.errors import CheckpointError, ModelError
-from scalekeys.filters import FilterBank, LayerFilters, noise_like
+from scalekeys.filters import FilterBank, LayerFilters, white_noise_like
 from scalekeys.filters.dead import floors, layer_level
 from scalekeys.fitting import fit
 from scalekeys.version import __version__
@@ -56,7 +56,7 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
     content : str
         What :func:`identify` gave.
     seed : int
-        Of the random control, which is that of :func:`scalekeys.noise_like`.
+        Of the random control, which is that of :func:`scalekeys.white_noise_like`.
 
     Yields
     ------
@@ -99,7 +99,7 @@ def _beside_noise(layers: Iterable[LayerFilters], content: ContentHash, seed: in
     generator = torch.Generator().manual_seed(seed)
     for layer in layers:
         content.add(layer)
-        (control,) = noise_like(FilterBank((layer,)), seed=generator).layers
+        (control,) = white_noise_like(FilterBank((layer,)), seed=generator).layers
         for start in range(0, len(layer), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             real, noise = (replace(one, kernels=one.kernels[part]) for one in (layer, control))

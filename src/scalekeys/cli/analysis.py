@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from scalekeys.filters import FilterBank, noise_like
+from scalekeys.filters import FilterBank, white_noise_like
 from scalekeys.fitting import fit
 from scalekeys.report import Summary, write_report
 
@@ -16,7 +16,7 @@ def analyze_bank(
     bank: FilterBank, folder: Path, *, model: str | Sequence[str] = "ideal8", seed: int = 0, step: Step
 ) -> Summary:
     """Fit a bank and its random control, and write ``report.html`` and ``filters.parquet`` into a folder."""
-    control = noise_like(bank, seed=seed)
+    control = white_noise_like(bank, seed=seed)
     fitted = fit(bank, model, progress=step(f"fitting {bank.model}", len(bank)))
     control_fitted = fit(control, model, progress=step("fitting the random control", len(control)))
     step("writing the report")

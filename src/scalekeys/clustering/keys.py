@@ -16,7 +16,7 @@ from scalekeys.clustering.published import likeness
 from scalekeys.clustering.spec import ClusterSpec
 from scalekeys.clustering.windows import by
 from scalekeys.errors import FilterError
-from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, noise_like
+from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, white_noise_like
 from scalekeys.fitting import Fit, fit
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Keys:
     def control(self) -> float:
         """Share that as many keys explain of noise in place of the filters, clustered in the same way.
 
-        The noise has the layers, means and norms of the filters (:func:`scalekeys.noise_like`).
+        The noise has the layers, means and norms of the filters (:func:`scalekeys.white_noise_like`).
         """
         from scalekeys.clustering.api import cluster_banks
 
@@ -231,4 +231,4 @@ class Keys:
 
 def noise_of(banks: Sequence[FilterBank], seed: int) -> tuple[FilterBank, ...]:
     """Return noise in place of the filters of banks, other noise for each bank."""
-    return tuple(noise_like(bank, seed=seed + number) for number, bank in enumerate(banks))
+    return tuple(white_noise_like(bank, seed=seed + number) for number, bank in enumerate(banks))

@@ -2,7 +2,7 @@
 
 from scalekeys.filters.assignment import KeyAssignment, assign_keys
 from scalekeys.filters.bank import FilterBank, LayerFilters, LeftOut
-from scalekeys.filters.control import NoiseModel, noise_like, noise_model
+from scalekeys.filters.control import NoiseModel, noise_model, white_noise_like
 from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
 from scalekeys.filters.matched_noise import matched_noise_like
 from scalekeys.filters.normalization import Normalized, dc_offset, moment_normalization
@@ -27,8 +27,8 @@ __all__ = [
     "master_keys",
     "matched_noise_like",
     "moment_normalization",
-    "noise_like",
     "noise_model",
     "replacement",
     "spread",
+    "white_noise_like",
 ]

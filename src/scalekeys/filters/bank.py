@@ -1,4 +1,4 @@
-"""FilterBank: the depthwise filters of one network, layer by layer, without the network."""
+"""FilterBank: the filters of one network, layer by layer, without the network."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,23 +10,24 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters.dead import negligible_filters
-from scalekeys.shapes import FilterStack, as_float_tensor
+from scalekeys.shapes import ArrayLike, FilterStack, Size, checked_filters, size_text
 
 
 @dataclass(frozen=True, eq=False)
 class LayerFilters:
-    """The filters of one depthwise layer.
+    """The filters of one layer.
 
     Parameters
     ----------
     name : str
         Name of the layer in its network, without the trailing ``.weight``.
-    kernels : Tensor, shape (channels, rows, cols)
-        One filter per output channel, float32 or float64. Rows run down, columns run right.
+    kernels : Tensor, shape (channels, *sides)
+        One filter per output channel, float32 or float64, with one to three axes: (cols,), (rows, cols) or (slices,
+        rows, cols). Columns run right (or forward in time), rows run down.
     stride, dilation : int or None
         Taken from the graph; None where the source holds weights only.
     depth : int
-        Position among the depthwise layers of the network, from 0 at the input.
+        Position among the layers of the network that are read, from 0 at the input.
     floor : float or None
         The binary logarithm of the norm below which a filter of this layer is negligible, where it is known from the
         whole network (:func:`scalekeys.filters.dead.floors`); by default the bank of the layer decides.
@@ -40,15 +41,21 @@ class LayerFilters:
     floor: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kernels.ndim != 3:
+        if not 2 <= self.kernels.ndim <= 4:
             raise FilterError(
-                f"layer {self.name!r}: filters must have shape (channels, rows, cols), got {tuple(self.kernels.shape)}"
+                f"layer {self.name!r}: kernels must have shape (channels, *sides) with one to three sides, got "
+                f"{tuple(self.kernels.shape)}"
             )
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns of the kernel."""
-        return self.kernels.shape[1], self.kernels.shape[2]
+    def size(self) -> Size:
+        """Sides of the kernel in the order of the array: (cols,), (rows, cols) or (slices, rows, cols)."""
+        return tuple(self.kernels.shape[1:])
+
+    @property
+    def axes(self) -> int:
+        """How many axes the kernel has: 1, 2 or 3."""
+        return self.kernels.ndim - 1
 
     def __len__(self) -> int:
         return self.kernels.shape[0]
@@ -75,12 +82,12 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class FilterBank:
-    """The depthwise filters of one network, in the order of its layers.
+    """The filters of one network, in the order of its layers.
 
     Parameters
     ----------
     layers : tuple of LayerFilters
-        Ordered from input to output.
+        Ordered from input to output; their kernels may differ in size, and in the number of axes.
     model : str
         What the network is called in tables.
     notes : tuple of str
@@ -94,6 +101,8 @@ class FilterBank:
     >>> bank = FilterBank.from_tensor(torch.randn(5, 7, 7), model="noise")
     >>> bank
     FilterBank('noise': 5 filters in 1 layer, 7x7)
+    >>> FilterBank((*bank, LayerFilters("causal", torch.randn(26, 5))), model="mixed")
+    FilterBank('mixed': 31 filters in 2 layers, 7x7, 5)
     """
 
     layers: tuple[LayerFilters, ...]
@@ -102,18 +111,32 @@ class FilterBank:
     left_out: tuple[LeftOut, ...] = field(default=())
 
     @classmethod
-    def from_tensor(cls, filters: Tensor, *, model: str = "filters", layer: str = "filters") -> "FilterBank":
-        """Wrap filters of shape (..., rows, cols) as a bank of one layer.
+    def from_tensor(
+        cls, filters: ArrayLike, *, axes: int = 2, model: str = "filters", layer: str = "filters"
+    ) -> "FilterBank":
+        """Wrap an array of filters as a bank of one layer.
+
+        Parameters
+        ----------
+        filters : Tensor or array, shape (..., *sides)
+            The last `axes` dimensions are the kernel, and those before it are the batch.
+        axes : int
+            How many axes a kernel has: 1, 2 or 3.
+        model, layer : str
+            What the network and its layer are called.
 
         Raises
         ------
         FilterError
-            If there are fewer than two axes.
+            If a kernel cannot have so many axes, or the array has fewer.
+
+        Examples
+        --------
+        >>> FilterBank.from_tensor(torch.randn(10, 5), axes=1)
+        FilterBank('filters': 10 filters in 1 layer, 5)
         """
-        values = as_float_tensor(filters)
-        if values.ndim < 2:
-            raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
-        return cls((LayerFilters(layer, values.reshape(-1, *values.shape[-2:])),), model=model)
+        values = checked_filters(filters, axes)
+        return cls((LayerFilters(layer, values.reshape(-1, *values.shape[-axes:])),), model=model)
 
     def __len__(self) -> int:
         return sum(len(layer) for layer in self.layers)
@@ -123,12 +146,17 @@ class FilterBank:
 
     def __repr__(self) -> str:
         filters, layers = _counted(len(self), "filter"), _counted(len(self.layers), "layer")
-        return f"FilterBank({self.model!r}: {', '.join([f'{filters} in {layers}', *map(_by, self.sizes)])})"
+        return f"FilterBank({self.model!r}: {', '.join([f'{filters} in {layers}', *map(size_text, self.sizes)])})"
 
     @property
-    def sizes(self) -> tuple[tuple[int, int], ...]:
-        """The kernel sizes that occur, as (rows, cols), largest first."""
-        return tuple(sorted({layer.size for layer in self.layers}, reverse=True))
+    def sizes(self) -> tuple[Size, ...]:
+        """The kernel sizes that occur, largest first; kernels of more axes come before those of fewer."""
+        return tuple(sorted({layer.size for layer in self.layers}, key=lambda size: (len(size), size), reverse=True))
+
+    @property
+    def axes(self) -> int:
+        """The largest number of axes of a kernel; 0 for a bank without layers."""
+        return max((layer.axes for layer in self.layers), default=0)
 
     @cached_property
     def negligible(self) -> Bool[Tensor, "filters"]:
@@ -145,12 +173,17 @@ class FilterBank:
         """
         return negligible_filters(self.layers)
 
-    def of_size(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def of_size(self, size: Size) -> tuple[Tensor, Tensor]:
         """Stack the filters of one kernel size.
+
+        Parameters
+        ----------
+        size : tuple of int
+            The sides in the order of the array, as in :attr:`sizes`.
 
         Returns
         -------
-        filters : Tensor, shape (filters, rows, cols)
+        filters : Tensor, shape (filters, *sides)
         positions : Tensor of int64, shape (filters,)
             Where each filter stands in the bank.
 
@@ -160,8 +193,8 @@ class FilterBank:
             If no layer has this size.
         """
         if size not in self.sizes:
-            sizes = ", ".join(map(_by, self.sizes)) or "none"
-            raise FilterError(f"{self.model}: no layer has kernels of {_by(size)}; the sizes are {sizes}")
+            sizes = ", ".join(map(size_text, self.sizes)) or "none"
+            raise FilterError(f"{self.model}: no layer has kernels of {size_text(size)}; the sizes are {sizes}")
         stacks, positions = [], []
         for layer, part in self.parts():
             if layer.size == size:
@@ -195,10 +228,6 @@ class FilterBank:
             raise FilterError(f"{self.model}: got {len(filters)} stacks of filters for {len(self.layers)} layers")
         layers = tuple(replace(layer, kernels=new) for layer, new in zip(self.layers, filters, strict=True))
         return replace(self, layers=layers)
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def _counted(number: int, noun: str) -> str:

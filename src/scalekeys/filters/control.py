@@ -1,4 +1,4 @@
-"""The random control: noise with the norms of real filters."""
+"""The white control: independent random taps with the means and norms of real filters."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.scaling import in_powers_of_two, power_of_two
+from scalekeys.shapes import FilterStack, kernel_dims, over_taps
 from scalekeys.threads import one_thread
 
 _NUMBERS = 2  # mean and norm
@@ -24,7 +25,7 @@ class NoiseModel:
     bank : FilterBank
         The filters.
     noise : FilterBank
-        See :func:`noise_like`.
+        See :func:`white_noise_like`.
     """
 
     bank: FilterBank
@@ -48,11 +49,11 @@ class NoiseModel:
         """Share of the energy of the centred filter that the noise explains, which is mostly negative."""
         shares = []
         for layer, noise in zip(self.bank, self.noise, strict=True):
-            filters, exponent = in_powers_of_two(layer.kernels.detach().cpu())
-            others = noise.kernels.detach().cpu().double() * power_of_two(-exponent)[:, None, None]
+            filters, exponent = in_powers_of_two(layer.kernels.detach().cpu(), axes=layer.axes)
+            others = noise.kernels.detach().cpu().double() * over_taps(power_of_two(-exponent), layer.axes)
             _, norm = mean_and_norm(filters)
-            rest = torch.linalg.vector_norm(filters - others, dim=(-2, -1))
-            shares.append(1 - (rest / norm[:, 0, 0]).square())
+            rest = torch.linalg.vector_norm((filters - others).flatten(1), dim=-1)
+            shares.append(1 - (rest / norm.flatten()).square())
         return torch.cat(shares)
 
     def kernels(self) -> FilterBank:
@@ -67,7 +68,7 @@ def noise_model(bank: FilterBank, *, seed: int = 0) -> NoiseModel:
     ----------
     bank : FilterBank
     seed : int
-        See :func:`noise_like`.
+        See :func:`white_noise_like`.
 
     Examples
     --------
@@ -75,13 +76,14 @@ def noise_model(bank: FilterBank, *, seed: int = 0) -> NoiseModel:
     >>> replacement(noise_model(FilterBank.from_tensor(master_keys())))
     Replacement(8 of 8 filters, 16 numbers for 392 taps)
     """
-    return NoiseModel(bank, noise_like(bank, seed=seed))
+    return NoiseModel(bank, white_noise_like(bank, seed=seed))
 
 
-def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBank:
+def white_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBank:
     """Return a bank of white noise with the layers, means and centred norms of `bank`.
 
-    Fitting it in the same way tells how much a model explains by its flexibility alone.
+    White noise shares nothing else with the filters. Fitting it in the same way tells how much a model explains by its
+    flexibility alone: a model that explains no more of the filters says nothing about them.
 
     Parameters
     ----------
@@ -96,11 +98,15 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
     FilterBank
         Its layers carry the names of the originals.
 
+    See Also
+    --------
+    matched_noise_like : noise that shares also how the taps of a layer vary together.
+
     Examples
     --------
     >>> from scalekeys.filters import FilterBank, master_keys
-    >>> noise_like(FilterBank.from_tensor(master_keys()), seed=1)
-    FilterBank('random control': 8 filters in 1 layer, 7x7)
+    >>> white_noise_like(FilterBank.from_tensor(master_keys()), seed=1)
+    FilterBank('white noise': 8 filters in 1 layer, 7x7)
     """
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     stacks = []
@@ -108,25 +114,27 @@ def noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBa
         noise = torch.randn(layer.kernels.shape, generator=generator, dtype=torch.float64, device="cpu")
         parts = zip(layer.kernels.split(_AT_ONCE), noise.split(_AT_ONCE), strict=True)
         imitated = torch.cat([imitation(filters, part.to(filters.device)) for filters, part in parts])
-        kept = bank.negligible[rows, None, None].to(imitated.device)
+        kept = over_taps(bank.negligible[rows], layer.axes).to(imitated.device)
         stacks.append(torch.where(kept, layer.kernels, imitated))
     control = bank.with_filters(stacks)
-    return FilterBank(control.layers, model="random control")
+    return FilterBank(control.layers, model="white noise")
 
 
 @one_thread()
-def imitation(filters: Tensor, noise: Tensor) -> Tensor:
+def imitation(filters: FilterStack, noise: FilterStack) -> FilterStack:
     """Give the noise the means and norms of filters; return filters that do not vary as they are."""
-    values, exponent = in_powers_of_two(filters)
+    axes = filters.ndim - 1
+    values, exponent = in_powers_of_two(filters, axes=axes)
     mean, norm = mean_and_norm(values)
     noise_mean, noise_norm = mean_and_norm(noise)
     made = mean + (noise - noise_mean) * (norm / noise_norm)
-    varies = values.amax((-2, -1), keepdim=True) > values.amin((-2, -1), keepdim=True)
-    made = (made * power_of_two(exponent)[:, None, None]).to(filters.dtype)
+    varies = values.amax(kernel_dims(axes), keepdim=True) > values.amin(kernel_dims(axes), keepdim=True)
+    made = (made * over_taps(power_of_two(exponent), axes)).to(filters.dtype)
     return torch.where(varies & norm.isfinite(), made, filters)
 
 
-def mean_and_norm(filters: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_norm(filters: FilterStack) -> tuple[Tensor, Tensor]:
     """Return the mean and the centred l2 norm of each filter, with its axes kept."""
-    mean = filters.mean((-2, -1), keepdim=True)
-    return mean, torch.linalg.vector_norm(filters - mean, dim=(-2, -1), keepdim=True)
+    dims = kernel_dims(filters.ndim - 1)
+    mean = filters.mean(dims, keepdim=True)
+    return mean, torch.linalg.vector_norm(filters - mean, dim=dims, keepdim=True)

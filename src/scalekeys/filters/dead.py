@@ -99,8 +99,8 @@ def _log_norms(filters: FilterStack) -> Float[Tensor, "filters"]:
     """Return the binary logarithm of the norm of each filter; of zero minus infinity, NaN where it is not finite."""
     parts = []
     for some in filters.detach().split(_AT_ONCE):
-        scaled, exponent = in_powers_of_two(some)
-        norm: Tensor = torch.linalg.vector_norm(scaled, dim=(-2, -1))
+        scaled, exponent = in_powers_of_two(some, axes=some.ndim - 1)
+        norm: Tensor = torch.linalg.vector_norm(scaled.flatten(1), dim=-1)
         parts.append(torch.where(norm.isinf(), torch.nan, norm.log2() + exponent).cpu())
     return torch.cat(parts)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.control import imitation, mean_and_norm
 from scalekeys.filters.scaling import in_powers_of_two
+from scalekeys.shapes import FilterStack, over_taps
 
 _AT_ONCE = 2**26  # random numbers, which bound the memory
 
@@ -40,7 +41,7 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
 
     See Also
     --------
-    noise_like : white noise, which shares means and norms alone.
+    white_noise_like : noise that shares means and norms alone.
 
     Examples
     --------
@@ -53,35 +54,35 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
     for layer, rows in bank.parts():
         kept = bank.negligible[rows].to(layer.kernels.device)
         made = _imitations(layer.kernels, _factor(layer.kernels[~kept]), generator)
-        stacks.append(torch.where(kept[:, None, None], layer.kernels, made))
+        stacks.append(torch.where(over_taps(kept, layer.axes), layer.kernels, made))
     control = bank.with_filters(stacks)
     return FilterBank(control.layers, model="matched noise")
 
 
-def _imitations(filters: Tensor, factor: Tensor, generator: torch.Generator) -> Tensor:
+def _imitations(filters: FilterStack, factor: Tensor, generator: torch.Generator) -> FilterStack:
     if not len(filters):
         return filters
     at_once = max(1, _AT_ONCE // max(1, len(factor)))
     return torch.cat([imitation(part, _draws(part, factor, generator)) for part in filters.split(at_once)])
 
 
-def _draws(like: Tensor, factor: Tensor, generator: torch.Generator) -> Tensor:
+def _draws(like: FilterStack, factor: Tensor, generator: torch.Generator) -> FilterStack:
     numbers = torch.randn(len(like), len(factor), generator=generator, dtype=torch.float64, device="cpu")
     return (numbers.to(factor.device) @ factor).view(like.shape)
 
 
-def _factor(filters: Tensor) -> Tensor:
+def _factor(filters: FilterStack) -> Tensor:
     """Return a matrix with rows of taps whose Gaussian combinations have the second moments of the filters.
 
     These are the filters themselves; where there are more of them than taps, the triangle of their QR decomposition,
     which has the same second moments.
     """
-    values, _ = in_powers_of_two(filters)
+    values, _ = in_powers_of_two(filters, axes=filters.ndim - 1)
     mean, norm = mean_and_norm(values)
     rows = ((values - mean) / norm)[_varying(values) & norm.isfinite().flatten()].flatten(1)
     factor: Tensor = torch.linalg.qr(rows, mode="r").R if len(rows) > rows.shape[1] else rows
     return factor / sqrt(max(1, len(rows)))
 
 
-def _varying(filters: Tensor) -> Tensor:
+def _varying(filters: FilterStack) -> Tensor:
     return filters.flatten(1).amax(1) > filters.flatten(1).amin(1)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from scalekeys.errors import FilterError, ModelError
+from scalekeys.errors import ModelError
 from scalekeys.filters.scaling import in_powers_of_two, power_of_two
 from scalekeys.filters.spread import coordinates, spread
 from scalekeys.scalespace import Family, family
-from scalekeys.shapes import ArrayLike, as_float_tensor
+from scalekeys.shapes import ArrayLike, FilterStack, checked_filters, kernel_dims, over_taps
 
 _BYTES = 2**26  # of the largest array
 
@@ -21,23 +21,25 @@ class Normalized:
 
     Parameters
     ----------
-    filters : Tensor, shape (..., rows, cols)
+    filters : Tensor, shape (..., *sides)
         The normalised filters N; infinite or NaN where the amplitude is zero.
     amplitude, offset : Tensor, shape (...)
         What was divided by and, before, subtracted.
     """
 
-    filters: Float[Tensor, "*batch rows cols"]
+    filters: Float[Tensor, "..."]
     amplitude: Float[Tensor, "*batch"]
     offset: Float[Tensor, "*batch"]
 
 
-def dc_offset(filters: ArrayLike) -> Float[Tensor, "*batch"]:
+def dc_offset(filters: ArrayLike, *, axes: int = 2) -> Float[Tensor, "..."]:
     r"""Return the constant whose removal concentrates a filter most.
 
     Parameters
     ----------
-    filters : Tensor or array, shape (..., rows, cols)
+    filters : Tensor or array, shape (..., *sides)
+    axes : int
+        How many axes D a filter has: 1, 2 or 3.
 
     Returns
     -------
@@ -48,15 +50,15 @@ def dc_offset(filters: ArrayLike) -> Float[Tensor, "*batch"]:
     Raises
     ------
     FilterError
-        If there are fewer than two axes.
+        If a filter cannot have so many axes, or the array has fewer.
 
     Notes
     -----
     Between two neighbouring values of the filter, :math:`w = |h - C|` is linear in C. So is the matrix
-    :math:`A = \sum w\, \tilde p \tilde p^T` with :math:`\tilde p = (1, x, y)`, and
-    :math:`\det V = \det A / (\sum w)^3`. The cube root of a determinant is concave on positive definite matrices; a
-    concave function over a positive linear one is quasi-concave, and takes its minimum at an end of the interval. So
-    only the values of the filter have to be tried.
+    :math:`A = \sum w\, \tilde p \tilde p^T` of order D + 1, with :math:`\tilde p = (1, x, y)` or one coordinate for
+    each axis, and :math:`\det V = \det A / (\sum w)^{D+1}`. The root of degree D + 1 of the determinant is concave on
+    positive definite matrices of that order; a concave function over a positive linear one is quasi-concave, and takes
+    its minimum at an end of the interval. So only the values of the filter have to be tried.
 
     References
     ----------
@@ -68,40 +70,61 @@ def dc_offset(filters: ArrayLike) -> Float[Tensor, "*batch"]:
     >>> dc_offset(master_keys()[6:])
     tensor([-0.0118, -0.0386], dtype=torch.float64)
     """
-    values = as_float_tensor(filters)
-    if values.ndim < 2:
-        raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
-    flat = values.reshape(-1, *values.shape[-2:])
+    values = checked_filters(filters, axes)
+    flat = values.reshape(-1, *values.shape[-axes:])
     at_once = max(1, _BYTES // (8 * flat[0].numel() ** 2)) if len(flat) else 1
-    return torch.cat([_dc_offset(chunk) for chunk in flat.split(at_once)]).reshape(values.shape[:-2])
+    return torch.cat([_dc_offset(chunk) for chunk in flat.split(at_once)]).reshape(values.shape[:-axes])
 
 
-def _dc_offset(filters: Tensor) -> Tensor:
-    scaled, _ = in_powers_of_two(filters)
+def _dc_offset(filters: FilterStack) -> Float[Tensor, "filters"]:
+    scaled, _ = in_powers_of_two(filters, axes=filters.ndim - 1)
     flat = scaled.flatten(1)
-    x, y = (axis.flatten() for axis in coordinates(filters.shape[1], filters.shape[2], like=scaled))
-    monomials = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=-1)
+    # An axis of one tap has no spread: the determinant over the others decides. Two equal taps are two equal
+    # candidates: the first is taken.
+    size = [side for side in filters.shape[1:] if side > 1]
+    points = [torch.ones_like(flat[0]), *(axis.flatten() for axis in coordinates(*size, like=scaled))]
+    pairs = torch.triu_indices(len(points), len(points), device=flat.device)
+    monomials = torch.stack(points)[pairs].prod(0)
     kinks = (flat[:, None, :] - flat[:, :, None]).abs()
-    mass, mx, my, mxx, mxy, myy = (kinks @ monomials).unbind(-1)
-    vxx, vxy, vyy = mxx / mass - (mx / mass) ** 2, mxy / mass - mx * my / mass**2, myy / mass - (my / mass) ** 2
-    determinant = torch.where(mass > 0, vxx * vyy - vxy * vxy, torch.inf)
-    # Two equal taps are two equal candidates: the first is taken. In a window of one row the determinant is zero
-    # throughout, and the spread along the row decides.
-    if 1 in filters.shape[1:]:
-        determinant = torch.where(mass > 0, vxx + vyy, torch.inf)
+    moments = _symmetric(kinks @ monomials.T, pairs)
+    mass, mean = moments[..., 0, 0], moments[..., 0, 1:] / moments[..., :1, 0]
+    covariance = moments[..., 1:, 1:] / mass[..., None, None] - mean[..., :, None] * mean[..., None, :]
+    determinant = torch.where(mass > 0, _determinant(covariance), torch.inf)
     best = determinant.argmin(-1, keepdim=True)
     constant = torch.isinf(determinant).all(-1) | ~flat.isfinite().all(-1)
     return torch.where(constant, torch.nan, filters.flatten(1).gather(-1, best)[:, 0])
 
 
-def moment_normalization(filters: ArrayLike, name: str) -> Normalized:
+def _symmetric(triangle: Float[Tensor, "*batch pairs"], pairs: Int[Tensor, "2 pairs"]) -> Float[Tensor, "*batch n n"]:
+    """Return symmetric matrices by the entries of their upper triangles."""
+    n = int(pairs.amax()) + 1
+    where = torch.empty(n, n, dtype=torch.long, device=pairs.device)
+    where[pairs[0], pairs[1]] = where[pairs[1], pairs[0]] = torch.arange(pairs.shape[1], device=pairs.device)
+    return triangle[..., where]
+
+
+def _determinant(matrices: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
+    """Return the determinants of small matrices, by expansion along their first rows."""
+    columns = range(matrices.shape[-1])
+    if not columns:
+        return matrices.new_ones(matrices.shape[:-2])
+    terms = [
+        (-1) ** first * matrices[..., 0, first] * _determinant(matrices[..., 1:, [c for c in columns if c != first]])
+        for first in columns
+    ]
+    return torch.stack(terms).sum(0)
+
+
+def moment_normalization(filters: ArrayLike, name: str, *, axes: int = 2) -> Normalized:
     r"""Normalise filters by moments, in the way that fits a family.
 
     Parameters
     ----------
-    filters : Tensor or array, shape (..., rows, cols)
+    filters : Tensor or array, shape (..., *sides)
     name : str
         The family, which decides the moment.
+    axes : int
+        How many axes a filter has: 1, 2 or 3.
 
     Returns
     -------
@@ -110,15 +133,15 @@ def moment_normalization(filters: ArrayLike, name: str) -> Normalized:
     Raises
     ------
     FilterError
-        If there are fewer than two axes.
+        If a filter cannot have so many axes, or the array has fewer.
     ModelError
-        If the family is unknown, or a jet, which has no single moment.
+        If no family of so many axes has this name, or it is a jet, which has no single moment.
 
     Notes
     -----
     A derivative is divided by its response to a unit ramp along its axis, :math:`\sum h(x, y) (-x - m_x)` or the same
-    in y, with the centre of mass :math:`(m_x, m_y)` of :math:`|h|`; nothing is subtracted. From a smoothing or a
-    sharpening the :func:`dc_offset` is subtracted, and the rest is divided by its sum.
+    along another axis, with the centre of mass :math:`(m_x, m_y)` of :math:`|h|`; nothing is subtracted. From a
+    smoothing or a sharpening the :func:`dc_offset` is subtracted, and the rest is divided by its sum.
 
     References
     ----------
@@ -130,24 +153,23 @@ def moment_normalization(filters: ArrayLike, name: str) -> Normalized:
     >>> float(moment_normalization(master_keys()[7], "smooth").filters.sum())
     1.0...
     """
-    values = as_float_tensor(filters)
-    if values.ndim < 2:
-        raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
-    scaled, exponent = in_powers_of_two(values)
-    amplitude, offset = _moments(scaled, family(name))
-    normalized = (scaled - offset[..., None, None]) / amplitude[..., None, None]
+    values = checked_filters(filters, axes)
+    scaled, exponent = in_powers_of_two(values, axes=axes)
+    amplitude, offset = _moments(scaled, family(name), axes)
+    normalized = (scaled - over_taps(offset, axes)) / over_taps(amplitude, axes)
     magnitude = power_of_two(exponent)
     return Normalized(*(part.to(values) for part in (normalized, amplitude * magnitude, offset * magnitude)))
 
 
-def _moments(filters: Tensor, model: Family) -> tuple[Tensor, Tensor]:
+def _moments(filters: Tensor, model: Family, axes: int) -> tuple[Tensor, Tensor]:
     """Amplitude and offset of filters in the sense of a family."""
     if model.is_jet:
         raise ModelError(f"normalization 'moment' has no meaning for {model.name!r}, whose coefficients are all free")
-    if model.order == (0, 0):
-        offset = dc_offset(filters)
-        return (filters - offset[..., None, None]).sum((-2, -1)), offset
-    axis = 0 if model.order[0] else 1
-    ramp = -coordinates(filters.shape[-2], filters.shape[-1], like=filters)[axis]
-    centre = spread(filters).mean[..., axis, None, None]
-    return (filters * (ramp - centre)).sum((-2, -1)), filters.new_zeros(filters.shape[:-2])
+    dims = kernel_dims(axes)
+    if not any(model.order):
+        offset = dc_offset(filters, axes=axes)
+        return (filters - over_taps(offset, axes)).sum(dims), offset
+    axis = next(axis for axis, order in enumerate(model.order) if order)
+    ramp = -coordinates(*filters.shape[-axes:], like=filters)[axis]
+    centre = over_taps(spread(filters, axes=axes).mean[..., axis], axes)
+    return (filters * (ramp - centre)).sum(dims), filters.new_zeros(filters.shape[:-axes])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from scalekeys.errors import FilterError
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.choice import matching_layers, several
+from scalekeys.shapes import FilterStack, over_taps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,7 +167,7 @@ def replacement(
         taken &= (r2 >= min_r2) | flat
     stacks = []
     for (layer, part), model in zip(bank.parts(), models, strict=True):
-        mine = taken[part, None, None].to(layer.kernels.device)
+        mine = over_taps(taken[part], layer.axes).to(layer.kernels.device)
         stacks.append(torch.where(mine, model.kernels.to(layer.kernels), layer.kernels))
     label = np.where(taken.numpy(), np.where(flat.numpy(), "constant", modelled.family), KEEP)
     numbers = torch.where(flat, 1, modelled.numbers.cpu())
@@ -193,9 +195,9 @@ def _wanted(bank: FilterBank, layers: Sequence[str] | None, keep: Sequence[str] 
 
 def taps_of(bank: FilterBank) -> Int[Tensor, "filters"]:
     """Return the number of taps of each filter."""
-    return torch.cat([torch.full((len(layer),), layer.size[0] * layer.size[1]) for layer in bank])
+    return torch.cat([torch.full((len(layer),), prod(layer.size)) for layer in bank])
 
 
-def _is_constant(filters: Tensor) -> Tensor:
+def _is_constant(filters: FilterStack) -> Bool[Tensor, "filters"]:
     flat = filters.flatten(1)
     return flat.amax(-1) == flat.amin(-1)

@@ -8,22 +8,26 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scalekeys.shapes import kernel_dims, over_taps
+
 _BIAS, _MANTISSA = 1023, 52  # of a float64
 _LEAST, _LARGEST = 1 - _BIAS, _BIAS - 1  # exponents whose powers of two, and their inverses, are normal numbers
 
 
 def in_powers_of_two(
-    values: Float[Tensor, "*batch rows cols"],
-) -> tuple[Float[Tensor, "*batch rows cols"], Int[Tensor, "*batch"]]:
+    values: Float[Tensor, "*shape"], *, axes: int = 2
+) -> tuple[Float[Tensor, "*shape"], Int[Tensor, "..."]]:
     """Return filters in float64, each in units of a power of two, and the exponents of these units.
 
     Parameters
     ----------
-    values : Tensor, shape (..., rows, cols)
+    values : Tensor, shape (..., *sides)
+    axes : int
+        How many axes a kernel has.
 
     Returns
     -------
-    scaled : Tensor, shape (..., rows, cols), float64
+    scaled : Tensor, shape (..., *sides), float64
         The largest absolute value of each filter lies in [1, 2), or near it at both ends of the range of float64. A
         filter that is zero or not finite stays as it is.
     exponent : Tensor of int64, shape (...)
@@ -36,10 +40,10 @@ def in_powers_of_two(
     (tensor([[[ 0.5600, -1.1199]]], dtype=torch.float64), tensor([999]))
     """
     filters = values.double()
-    largest = filters.detach().abs().amax((-2, -1))
+    largest = filters.detach().abs().amax(kernel_dims(axes))
     usable = largest.isfinite() & (largest > 0)
     exponent = torch.where(usable, torch.frexp(largest).exponent.long() - 1, 0).clamp(_LEAST, _LARGEST)
-    return filters * power_of_two(-exponent)[..., None, None], exponent
+    return filters * over_taps(power_of_two(-exponent), axes), exponent
 
 
 def power_of_two(exponent: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -53,14 +57,24 @@ def power_of_two(exponent: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     return ((exponent + _BIAS) << _MANTISSA).view(torch.float64)
 
 
-def norms(filters: Float[Tensor, "*batch rows cols"]) -> Float[Tensor, "*batch"]:
+def norms(filters: Float[Tensor, "..."], *, axes: int = 2) -> Float[Tensor, "..."]:
     """Return the l2 norm of each filter, as float64; infinite only where no float64 is as large.
+
+    Parameters
+    ----------
+    filters : Tensor, shape (..., *sides)
+    axes : int
+        How many axes a kernel has.
+
+    Returns
+    -------
+    Tensor, shape (...), float64
 
     Examples
     --------
     >>> round(norms(torch.tensor([[3e-300, 4e-300]], dtype=torch.float64)).item() / 1e-300, 12)
     5.0
     """
-    scaled, exponent = in_powers_of_two(filters)
-    length: Tensor = torch.linalg.vector_norm(scaled, dim=(-2, -1))
+    scaled, exponent = in_powers_of_two(filters, axes=axes)
+    length: Tensor = torch.linalg.vector_norm(scaled, dim=kernel_dims(axes))
     return length * power_of_two(exponent)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters.scaling import in_powers_of_two, power_of_two
-from scalekeys.shapes import ArrayLike, as_float_tensor
+from scalekeys.shapes import AXES, ArrayLike, as_float_tensor, checked_filters, kernel_dims, over_taps
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,27 +19,30 @@ class Spread:
     ----------
     l1_norm : Tensor, shape (...)
         Sum of absolute values.
-    mean : Tensor, shape (..., 2)
-        Centre of mass ``(x, y)`` of the absolute values, in pixels from the centre; y points up.
-    covariance : Tensor, shape (..., 2, 2)
-        Covariance matrix of the absolute values over (x, y), in pixels squared.
+    mean : Tensor, shape (..., D)
+        Centre of mass of the absolute values along each axis, ``(x,)``, ``(x, y)`` or ``(x, y, z)``, in pixels from the
+        centre; y points up.
+    covariance : Tensor, shape (..., D, D)
+        Covariance matrix of the absolute values over the axes, in the same order and in pixels squared.
     """
 
     l1_norm: Float[Tensor, "*batch"]
-    mean: Float[Tensor, "*batch 2"]
-    covariance: Float[Tensor, "*batch 2 2"]
+    mean: Float[Tensor, "*batch axes"]
+    covariance: Float[Tensor, "*batch axes axes"]
 
 
-def spread(filters: ArrayLike, weight: ArrayLike | None = None) -> Spread:
+def spread(filters: ArrayLike, weight: ArrayLike | None = None, *, axes: int = 2) -> Spread:
     r"""Measure the spatial spread of filters.
 
     Parameters
     ----------
-    filters : Tensor or array, shape (..., rows, cols)
+    filters : Tensor or array, shape (..., *sides)
         Filters of any size; for an even side the centre lies between two pixels.
     weight : Tensor or array, broadcastable to the filters, optional
         Non-negative factors of the absolute values, for a measure of the central part: the paper takes the absolute
         values of a template of the same family at scale 1. The l1 norm is weighted with them too.
+    axes : int
+        How many axes D a filter has: 1, 2 or 3.
 
     Returns
     -------
@@ -49,11 +52,12 @@ def spread(filters: ArrayLike, weight: ArrayLike | None = None) -> Spread:
     Raises
     ------
     FilterError
-        If there are fewer than two axes, or the weight has another shape or a negative or non-finite entry.
+        If a filter cannot have so many axes, the array has fewer, or the weight has another shape or a negative or
+        non-finite entry.
 
     Notes
     -----
-    With :math:`w = |h|`, times the weight where one is given, and :math:`p = (x, y)`,
+    With :math:`w = |h|`, times the weight where one is given, and :math:`p = (x, y)`, or one coordinate for each axis,
 
     .. math:: M = \frac{\sum p\,w}{\sum w}, \qquad V = \frac{\sum p\,p^T w}{\sum w} - M M^T .
 
@@ -73,19 +77,21 @@ def spread(filters: ArrayLike, weight: ArrayLike | None = None) -> Spread:
     >>> window = template("dx", torch.ones(2, dtype=torch.float64), 7).abs()
     >>> spread(master_keys()[4], weight=window).covariance.diagonal()
     tensor([1.7..., 0.3...], dtype=torch.float64)
+
+    A filter in time, whose last tap comes last:
+
+    >>> spread(torch.tensor([0.0, 0.0, 1.0, 1.0]), axes=1).mean
+    tensor([1.])
     """
-    values = as_float_tensor(filters)
-    if values.ndim < 2:
-        raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
-    scaled, exponent = in_powers_of_two(values)
-    size = scaled.abs() if weight is None else scaled.abs() * _checked_weight(weight, scaled)
-    x, y = coordinates(values.shape[-2], values.shape[-1], like=size)
-    total = size.sum((-2, -1))
-    points = torch.stack([x.expand_as(size), y.expand_as(size)], dim=-1)
-    mass = (size / total[..., None, None])[..., None]
-    mean = (mass * points).sum((-3, -2))
-    centred = points - mean[..., None, None, :]
-    covariance = torch.einsum("...rci,...rcj->...ij", mass * centred, centred)
+    values = checked_filters(filters, axes)
+    scaled, exponent = in_powers_of_two(values, axes=axes)
+    weighted = scaled.abs() if weight is None else scaled.abs() * _checked_weight(weight, scaled)
+    points = torch.stack(coordinates(*values.shape[-axes:], like=weighted), dim=-1).flatten(0, -2)
+    total = weighted.sum(kernel_dims(axes))
+    mass = (weighted / over_taps(total, axes)).flatten(-axes)[..., None]
+    mean = (mass * points).sum(-2)
+    centred = points - mean[..., None, :]
+    covariance = torch.einsum("...ti,...tj->...ij", mass * centred, centred)
     covariance = (covariance + covariance.mT) / 2
     return Spread(*(part.to(values) for part in (total * power_of_two(exponent), mean, covariance)))
 
@@ -102,8 +108,30 @@ def _checked_weight(weight: ArrayLike, filters: Tensor) -> Tensor:
     return factor
 
 
-def coordinates(rows: int, cols: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the coordinates x (right) and y (up) of the pixels of a window, each of shape (rows, cols)."""
-    x = torch.arange(cols, dtype=like.dtype, device=like.device) - (cols - 1) / 2
-    y = (rows - 1) / 2 - torch.arange(rows, dtype=like.dtype, device=like.device)
-    return x.expand(rows, cols), y[:, None].expand(rows, cols)
+def coordinates(*size: int, like: Tensor) -> tuple[Tensor, ...]:
+    """Return the coordinates of the taps of a window along each axis: x (right), y (up), z (with its index).
+
+    Parameters
+    ----------
+    *size : int
+        The sides of the window, in the order of the array.
+    like : Tensor
+        Whose type and device the coordinates take.
+
+    Returns
+    -------
+    tuple of Tensor, each of shape `size`
+        In pixels from the centre, which lies between two taps of an even side.
+
+    Examples
+    --------
+    >>> x, y = coordinates(2, 3, like=torch.ones(1))
+    >>> print(x[0], y[:, 0])
+    tensor([-1.,  0.,  1.]) tensor([ 0.5000, -0.5000])
+    """
+    axes = []
+    for name, dim in zip(AXES, reversed(range(len(size))), strict=False):
+        side, index = size[dim], torch.arange(size[dim], dtype=like.dtype, device=like.device)
+        along = (side - 1) / 2 - index if name == "y" else index - (side - 1) / 2
+        axes.append(over_taps(along, len(size) - 1 - dim).expand(size))
+    return tuple(axes)

@@ -17,7 +17,7 @@ def render_report(fit: Fit, control: Fit) -> str:
     fit : Fit
         The fit of a bank.
     control : Fit
-        The fit of :func:`scalekeys.noise_like` of the same bank, with the same spec.
+        The fit of :func:`scalekeys.white_noise_like` of the same bank, with the same spec.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def render_report(fit: Fit, control: Fit) -> str:
     --------
     >>> import scalekeys as sk
     >>> keys = sk.FilterBank.from_tensor(sk.master_keys(), model="master keys")
-    >>> page = render_report(sk.fit(keys), sk.fit(sk.noise_like(keys)))
+    >>> page = render_report(sk.fit(keys), sk.fit(sk.white_noise_like(keys)))
     >>> page.splitlines()[0]
     '<!DOCTYPE html>'
     """
@@ -43,7 +43,7 @@ def write_report(fit: Fit, control: Fit, path: Path | str, *, force: bool = Fals
     fit : Fit
         The fit of a bank.
     control : Fit
-        The fit of :func:`scalekeys.noise_like` of the same bank, with the same spec.
+        The fit of :func:`scalekeys.white_noise_like` of the same bank, with the same spec.
     path : Path or str
         The file to write; the page is complete in it.
     force : bool
@@ -65,7 +65,7 @@ def write_report(fit: Fit, control: Fit, path: Path | str, *, force: bool = Fals
     >>> import scalekeys as sk
     >>> keys = sk.FilterBank.from_tensor(sk.master_keys(), model="master keys")
     >>> folder = Path(tempfile.mkdtemp())
-    >>> summary = write_report(sk.fit(keys), sk.fit(sk.noise_like(keys)), folder / "report.html")
+    >>> summary = write_report(sk.fit(keys), sk.fit(sk.white_noise_like(keys)), folder / "report.html")
     >>> round(summary.quality.median_r2, 2)
     0.8...
     """

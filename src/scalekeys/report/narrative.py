@@ -31,7 +31,7 @@ def lead(summary: Summary) -> str:
     >>> import scalekeys as sk
     >>> from scalekeys.report import summarize
     >>> keys = sk.FilterBank.from_tensor(sk.master_keys())
-    >>> text = lead(summarize(sk.fit(keys), sk.fit(sk.noise_like(keys))))
+    >>> text = lead(summarize(sk.fit(keys), sk.fit(sk.white_noise_like(keys))))
     >>> text.startswith("8 depthwise filters in 1 layer. Eight idealized receptive fields explain")
     True
     """

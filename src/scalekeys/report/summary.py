@@ -107,7 +107,7 @@ def summarize(fit: Fit, control: Fit) -> Summary:
     fit : Fit
         The fit of a bank.
     control : Fit
-        The fit of :func:`scalekeys.noise_like` of the same bank, with the same spec.
+        The fit of :func:`scalekeys.white_noise_like` of the same bank, with the same spec.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def summarize(fit: Fit, control: Fit) -> Summary:
     --------
     >>> import scalekeys as sk
     >>> keys = sk.FilterBank.from_tensor(sk.master_keys())
-    >>> summary = summarize(sk.fit(keys), sk.fit(sk.noise_like(keys)))
+    >>> summary = summarize(sk.fit(keys), sk.fit(sk.white_noise_like(keys)))
     >>> summary.quality.filters, summary.statuses
     (8, {'ok': 8})
     """
