@@ -155,7 +155,7 @@ def moment_normalization(filters: ArrayLike, name: str, *, axes: int = 2) -> Nor
     """
     values = checked_filters(filters, axes)
     scaled, exponent = in_powers_of_two(values, axes=axes)
-    amplitude, offset = _moments(scaled, family(name), axes)
+    amplitude, offset = _moments(scaled, family(name, axes), axes)
     normalized = (scaled - over_taps(offset, axes)) / over_taps(amplitude, axes)
     magnitude = power_of_two(exponent)
     return Normalized(*(part.to(values) for part in (normalized, amplitude * magnitude, offset * magnitude)))
@@ -163,7 +163,7 @@ def moment_normalization(filters: ArrayLike, name: str, *, axes: int = 2) -> Nor
 
 def _moments(filters: Tensor, model: Family, axes: int) -> tuple[Tensor, Tensor]:
     """Amplitude and offset of filters in the sense of a family."""
-    if model.is_jet:
+    if model.mixed:
         raise ModelError(f"normalization 'moment' has no meaning for {model.name!r}, whose coefficients are all free")
     dims = kernel_dims(axes)
     if not any(model.order):

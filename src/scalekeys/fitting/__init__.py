@@ -1,11 +1,11 @@
 """Fitting families to filters: scales, amplitudes, residuals and a status for every filter, in batches."""
 
 from scalekeys.fitting.api import fit, share_scales
-from scalekeys.fitting.covariance import PatchCovariance, natural_image_covariance
-from scalekeys.fitting.engine import StackFit
+from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance
+from scalekeys.fitting.prepare import STATUSES
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.spec import CRITERIA, MODELS, FitSpec, parse_spec
-from scalekeys.fitting.targets import STATUSES
+from scalekeys.fitting.stack import StackFit
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
 
 __all__ = [

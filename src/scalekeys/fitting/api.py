@@ -9,15 +9,15 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.covariance import PatchCovariance
-from scalekeys.fitting.engine import StackFit, chunks_of, fit_chunk, measure
 from scalekeys.fitting.metric import metric_of
+from scalekeys.fitting.patch_covariance import PatchCovariance
+from scalekeys.fitting.prepare import STATUSES, prepare
 from scalekeys.fitting.result import Fit
-from scalekeys.fitting.search import families_for
-from scalekeys.fitting.shared import group_labels, labels_of, shared_parameters, unshared
+from scalekeys.fitting.search.families import grids_for
+from scalekeys.fitting.search.shared_scales import group_labels, labels_of, shared_parameters, unshared
 from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
-from scalekeys.fitting.targets import STATUSES, prepare
+from scalekeys.fitting.stack import StackFit, chunks_of, coordinates_of, fit_chunk, measure
 from scalekeys.scalespace import Window
 from scalekeys.shapes import ArrayLike, as_float_tensor
 from scalekeys.threads import in_threads, one_thread
@@ -25,8 +25,9 @@ from scalekeys.threads import in_threads, one_thread
 
 def fit(
     filters: FilterBank | ArrayLike,
-    model: str | Sequence[str] = "ideal8",
+    model: str | Sequence[str] = "ideal",
     *,
+    axes: int = 2,
     criterion: CriterionName = "l2",
     scales: Scales = "per-axis",
     normalization: Normalization = "affine",
@@ -40,15 +41,19 @@ def fit(
 
     Parameters
     ----------
-    filters : FilterBank, or Tensor or array of shape (..., rows, cols)
-        Filters of any odd size; several sizes in one bank are fitted size by size.
+    filters : FilterBank, or Tensor or array of shape (..., *size)
+        Filters of one, two or three axes and any sides; several sizes in one bank are fitted size by size.
     model : str or sequence of str
-        ``"ideal8"`` for the eight idealized receptive fields of the paper, ``"second-order"`` for `dxx`, `dyy`, `dxy`
-        and `laplacian`, the name of one family (``"dog"`` is the difference of two smoothings), or several names.
+        ``"ideal"`` for the 3 D + 2 idealized receptive fields of D axes (``"ideal8"`` is its name for the paper's eight
+        of two axes), ``"second-order"`` for the second derivatives and the Laplacian, ``"oriented"`` for smoothing and
+        derivatives along any angle, the name of one family (``"dog"`` is the difference of two smoothings), or several
+        names.
         ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients;
         ``"sparse6"`` mixes the six terms that explain most, of all up to order 6 and the constant, and so on for other
         numbers. With ``"auto"`` all but these compete by evidence, and a filter whose best model has no more of it than
         white noise reaches in one filter of twenty is `unexplained`.
+    axes : int
+        How many of the last dimensions of a tensor are the axes of its filters; a bank knows by itself.
     criterion : {"l2", "l1", "response", "variance", "variance-continuous"}
         What decides the scales. `l2`, `l1`: the least sum of squared or of absolute differences between filter and
         model. `response`: the least variance of the difference of what both answer to the patches that the filter
@@ -90,14 +95,17 @@ def fit(
         If a model or option is unknown, and the message lists what is allowed; or if options make no sense together,
         and the message says why.
     FilterError
-        If the filters do not end in two axes, or are not real numbers.
+        If the filters have fewer dimensions than axes, or are not real numbers.
 
     Notes
     -----
-    For l1 and l2 the loss is minimised over :math:`0 \le \sigma \le k` for a kernel of side k: first on a grid of
-    templates, whose measured covering radius tells what a finer search could still gain, then by a safeguarded Newton
-    method with exact derivatives from every local minimum of the grid that can still win. (For l1 with a free amplitude
-    that gain is bounded by experience.) The absolute values of l1 are approached by
+    For l1 and l2 the loss is minimised over all scales: first on a grid of templates up to the side of the kernel,
+    whose measured covering radius tells what a finer search could still gain, then by a safeguarded Newton method with
+    exact derivatives, from every local minimum of the grid that can still win, in the coordinate
+    :math:`u = t / (c + t)`. There an infinite scale is the ordinary end point u = 1, where a receptive field with a
+    free amplitude and offset becomes a polynomial. (Mixtures, the strength of `sharpen`, and fixed amplitudes have no
+    such limit: their scales end at the side of the kernel.) For l1 with a free amplitude
+    the gain of a finer search is bounded by experience. The absolute values of l1 are approached by
     :math:`\sqrt{r^2 + \epsilon^2}` with a decreasing :math:`\epsilon`. Coefficients and offset are eliminated. The
     scales of an l1 fit need not be unique.
 
@@ -129,16 +137,17 @@ def fit(
     >>> sk.fit(sk.master_keys()[7], "smooth", **options).sigma
     tensor([[0.6122, 0.6122]], dtype=torch.float64)
     """
-    spec = parse_spec(model, criterion=criterion, scales=scales, normalization=normalization, window=window)
+    bank, shape = _as_bank(filters, axes)
+    counts = dict.fromkeys(layer.axes for layer in bank)
+    spec = parse_spec(model, counts, criterion=criterion, scales=scales, normalization=normalization, window=window)
     if covariance is not None and criterion != "response":
         raise ModelError(f"covariance is what filters see, for criterion='response', not for {criterion!r}")
     if groups is not None and scales != "shared":
         raise ModelError(f"groups name which filters share a scale, so they need scales='shared', not {scales!r}")
-    bank, shape = _as_bank(filters)
     if not len(bank):
         raise FilterError(f"{bank.model}: there are no filters to fit")
-    if not any(families_for(size, spec) for size in bank.sizes):
-        sizes = ", ".join(f"{rows}x{cols}" for rows, cols in bank.sizes)
+    if not any(grids_for(size, spec) for size in bank.sizes):
+        sizes = ", ".join("x".join(map(str, size)) for size in bank.sizes)
         raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on kernels of {sizes}")
     with one_thread():
         assigned = None if families is None else _assigned(families, bank, spec)
@@ -171,12 +180,13 @@ def share_scales(alone: Fit, groups: str | Sequence[Hashable]) -> Fit:
         return Fit(bank, spec, _measure_bank(bank, values.family, parameters, spec), shape=alone.shape)
 
 
-def _as_bank(filters: FilterBank | ArrayLike) -> tuple[FilterBank, tuple[int, ...] | None]:
+def _as_bank(filters: FilterBank | ArrayLike, axes: int) -> tuple[FilterBank, tuple[int, ...] | None]:
     """Return a bank, and the leading shape of a tensor."""
     if isinstance(filters, FilterBank):
         return filters, None
     values = as_float_tensor(filters)
-    return FilterBank.from_tensor(values.detach()), tuple(values.shape[:-2])
+    bank = FilterBank.from_tensor(values.detach(), axes=axes)
+    return bank, tuple(values.shape[: values.ndim - axes])
 
 
 def _assigned(families: Sequence[str] | np.ndarray, bank: FilterBank, spec: FitSpec) -> Tensor:
@@ -227,7 +237,8 @@ def _measure_bank(bank: FilterBank, family: Tensor, parameters: Tensor, spec: Fi
     parts = []
     for stack, positions in stacks:
         mine = positions.to(family.device)
-        parts.append(measure(stack, family[mine], parameters[mine], spec))
+        coordinates = coordinates_of(family[mine], parameters[mine], spec, tuple(stack.shape[1:]))
+        parts.append(measure(stack, family[mine], coordinates, spec))
     return _in_order(bank, parts, [positions for _, positions in stacks])
 
 
@@ -237,14 +248,23 @@ def _stacks(bank: FilterBank) -> list[tuple[Tensor, Tensor]]:
     for size in bank.sizes:
         stack, positions = bank.of_size(size)
         negligible = bank.negligible[positions].to(stack.device)
-        stacks.append((stack.masked_fill(negligible[:, None, None], 0.0), positions))
+        stacks.append((stack.masked_fill(negligible.reshape(-1, *(1 for _ in size)), 0.0), positions))
     return stacks
 
 
 def _in_order(bank: FilterBank, parts: Sequence[StackFit], positions: Sequence[Tensor]) -> StackFit:
     """Join the fits of some filters in the order of the bank, with the status of negligible ones."""
     order = torch.argsort(torch.cat(list(positions)))
-    joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(StackFit)}
+    joined = {f.name: _joined([getattr(part, f.name) for part in parts]) for f in fields(StackFit)}
     whole = StackFit(**{name: values[order.to(values.device)] for name, values in joined.items()})
     negligible = bank.negligible.to(whole.status.device)
     return replace(whole, status=whole.status.masked_fill(negligible, STATUSES.index("negligible")))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Join rows of different widths; what is missing is NaN, zero coefficients, or no word (-1)."""
+    if parts[0].ndim == 1:
+        return torch.cat(list(parts))
+    width = max(part.shape[1] for part in parts)
+    blank = torch.nan if parts[0].is_floating_point() else -1
+    return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1]), value=blank) for part in parts])

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from scalekeys.filters.bank import LayerFilters
 from scalekeys.filters.scaling import in_powers_of_two, power_of_two
-from scalekeys.fitting.covariance import PatchCovariance
 from scalekeys.fitting.engine import templates
 from scalekeys.fitting.metric import metric_of
+from scalekeys.fitting.patch_covariance import PatchCovariance
 from scalekeys.fitting.response import response_share
 from scalekeys.fitting.result import Fit
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
-from scalekeys.fitting.covariance import PatchCovariance, natural_image_covariance
+from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 

@@ -1,6 +1,6 @@
 """Fit: what is known of every filter after a fit, as columns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,14 +10,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from scalekeys.filters import FilterBank
-from scalekeys.fitting.engine import StackFit, mixture
-from scalekeys.fitting.evidence import evidence, numbers_of
+from scalekeys.filters import FilterBank, LayerFilters
+from scalekeys.fitting.evidence import evidence
+from scalekeys.fitting.prepare import DEAD, STATUSES
 from scalekeys.fitting.spec import FitSpec
+from scalekeys.fitting.stack import StackFit, mixture
 from scalekeys.fitting.table import fit_table
-from scalekeys.fitting.targets import DEAD, STATUSES
+from scalekeys.fitting.templates.evaluated import infinite_variance
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
-from scalekeys.scalespace import FAMILIES, GAP, Family
+from scalekeys.scalespace import Family
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,48 +84,82 @@ class Fit:
 
     @cached_property
     def sigma(self) -> Tensor:
-        """Scale parameters (x, y) as standard deviations in pixels; shape (filters, 2). For `dog` the smaller scale.
+        """Scale parameters of the axes (x, y, z) as standard deviations in pixels; shape (filters, axes).
 
-        NaN where there is no fit, and along an axis of one tap, where no scale can be seen.
+        For `dog` the smaller scale. Infinite where the window shows no decay: beyond eight sides of the kernel. NaN
+        where there is no fit, along an axis of one tap, where no scale can be seen, and along an axis that a filter
+        does not have.
         """
-        t = self.values.parameters.clone()
-        t[:, 1] = torch.where(self._which(lambda family: family.isotropic), t[:, 0], t[:, 1])
-        return torch.where(self._one_tap, torch.nan, t.sqrt())
+        found = self.values.r2.new_full((len(self), self.axes), torch.nan)
+        for layer, rows, family in self._groups():
+            own = family.parametrization
+            t = own.axis_variances(self.values.parameters[rows, : len(own.names)])
+            infinite = t > infinite_variance(layer.size)
+            found[rows, : layer.axes] = torch.where(infinite, torch.inf, t.sqrt())
+        return torch.where(self._unseen, torch.nan, found)
+
+    @property
+    def axes(self) -> int:
+        """The largest number of axes of the filters."""
+        return max((layer.axes for layer in self.bank), default=2)
 
     @cached_property
+    def parameter_columns(self) -> dict[str, Tensor]:
+        """What families have beside a scale for each axis, by name, such as the strength `alpha` of `sharpen`.
+
+        Shape (filters,) each; NaN for the other families.
+        """
+        found: dict[str, Tensor] = {}
+        for _, rows, family in self._groups():
+            own = family.parametrization
+            for name, values in own.columns(self.values.parameters[rows, : len(own.names)]).items():
+                found.setdefault(name, torch.full_like(self.values.r2, torch.nan))[rows] = values
+        return found
+
+    @property
     def sigma_outer(self) -> Tensor:
-        """The larger scale of `dog`, for both axes, NaN for the other families; shape (filters,).
+        """The larger scale of `dog`, for all axes, NaN for the other families; shape (filters,).
 
         The smaller one is :attr:`sigma`.
         """
-        outer = (self.values.parameters.sum(-1) + GAP).sqrt()
-        return torch.where(self._which(lambda family: family.two_scales), outer, torch.nan)
+        return self._column("sigma_outer")
 
     @cached_property
     def sigma_error(self) -> Tensor:
-        """Standard errors of the scales, in pixels; shape (filters, 2).
+        """Standard errors of the scales, in pixels; shape (filters, axes).
 
         From the curvature of the sum of squares at the optimum, for residuals that are independent from tap to tap. NaN
         where :attr:`sigma_status` is not `ok` or `flat`, and for every criterion but l2 and for shared scales.
         """
-        return torch.where(self._one_tap, torch.nan, self.values.scale_error)
+        return torch.where(self._unseen, torch.nan, self.values.scale_error)
 
     @cached_property
     def sigma_status(self) -> np.ndarray:
-        """Whether each scale is identifiable, in a word; shape (filters, 2).
+        """Whether each scale is identifiable, in a word; shape (filters, axes).
 
-        `ok`; `flat`: two standard errors either side span the whole range of the search, or nothing curves upwards;
-        `at-zero`, `at-bound`: the optimum lies at an end of the range; empty where there is no fit, or a criterion
-        without a curvature.
+        `ok`; `flat`: two standard errors either side span the whole range up to the side of the kernel, or nothing
+        curves upwards; `infinite`: the window shows no decay; `at-zero`, `at-bound`: the optimum lies at an end of the
+        range; empty where there is no fit, or a criterion without a curvature.
         """
         words = np.take([*SCALE_STATUSES, ""], self.values.scale_status.cpu().numpy(), mode="wrap")
         blank = self.spec.criterion != "l2" or self.spec.scales == "shared"
-        return np.where(self._one_tap.cpu().numpy() | blank, "", words)
+        return np.where(self._unseen.cpu().numpy() | blank, "", words)
 
-    @cached_property
+    @property
     def alpha(self) -> Tensor:
         """Strength of `sharpen`, NaN for the other families; shape (filters,)."""
-        return torch.where(self._which(lambda family: family.has_alpha), self.values.parameters[:, 1], torch.nan)
+        return self._column("alpha")
+
+    @property
+    def angle(self) -> Tensor:
+        """Angle of an oriented family in radians, from 0 to pi, counter-clockwise from the x axis; shape (filters,).
+
+        NaN for the other families.
+        """
+        return self._column("angle")
+
+    def _column(self, name: str) -> Tensor:
+        return self.parameter_columns.get(name, torch.full_like(self.values.r2, torch.nan))
 
     @property
     def coefficients(self) -> Tensor:
@@ -138,7 +173,7 @@ class Fit:
     @cached_property
     def amplitude(self) -> Tensor:
         """The a of ``a K + b``, NaN for a jet; shape (filters,)."""
-        return torch.where(self._which(lambda family: family.is_jet), torch.nan, self.values.coefficients[:, 0])
+        return torch.where(self._which(lambda family: family.mixed), torch.nan, self.values.coefficients[:, 0])
 
     @property
     def offset(self) -> Tensor:
@@ -171,10 +206,8 @@ class Fit:
         spec = self.spec
         if spec.criterion != "l2" or spec.normalization != "affine" or spec.scales != "per-axis" or spec.terms:
             return torch.full_like(self.r2, torch.nan)
-        family = self.values.family
-        numbers = torch.tensor([*map(numbers_of, spec.families), 0], device=family.device)[family]
         taps = self._per_filter(torch.tensor([layer.kernels[0].numel() for layer in self.bank.layers]))
-        return evidence(self.r2, numbers, taps.to(family.device))
+        return evidence(self.r2, self._numbers, taps.to(self._numbers.device))
 
     @cached_property
     def numbers(self) -> Tensor:
@@ -183,14 +216,19 @@ class Fit:
         Those of a sparse model are two scales, its terms, and which terms they are. Of type int64, shape (filters,);
         0 where there is no fit.
         """
-        spec = self.spec
-        if spec.terms:
-            return torch.where(self.values.family >= 0, spec.terms + 3, 0)
-        counts = [
-            numbers_of(name) - (spec.scales != "per-axis" and not FAMILIES[name].isotropic) + (len(spec.families) > 1)
-            for name in spec.families
-        ]
-        return torch.tensor([*counts, 0], device=self.values.family.device)[self.values.family]
+        fitted, terms = self.values.family >= 0, self.spec.terms
+        if terms:
+            axes = self._per_filter(torch.tensor([layer.axes for layer in self.bank.layers])).to(fitted.device)
+            return torch.where(fitted, terms + axes + 1, 0)
+        return torch.where(fitted, self._numbers + (len(self.spec.families) > 1), 0)
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        """How many numbers the family of each filter fits; 0 where there is no fit."""
+        counts = torch.zeros_like(self.values.family)
+        for _, rows, family in self._groups():
+            counts[rows] = self.spec.numbers(family.name, family.axes)
+        return counts
 
     @property
     def residual_l1(self) -> Tensor:
@@ -232,7 +270,7 @@ class Fit:
 
         Returns
         -------
-        FilterBank, or Tensor of shape (..., rows, cols) where a tensor was fitted
+        FilterBank, or Tensor of shape (..., *size) where a tensor was fitted
 
         Examples
         --------
@@ -245,8 +283,9 @@ class Fit:
             family, parameters = self.values.family[part], self.values.parameters[part]
             coefficients, offset = self.coefficients[part], self.offset[part]
             model = mixture(family, parameters, coefficients, offset, self.spec, layer.size)
-            flat = (coefficients == 0).all(-1)[:, None, None]
-            stacks.append(torch.where(flat, offset[:, None, None], model).to(layer.kernels))
+            ones = (1,) * layer.axes
+            flat = (coefficients.nan_to_num() == 0).all(-1) & ~offset.isnan()
+            stacks.append(torch.where(flat.reshape(-1, *ones), offset.reshape(-1, *ones), model).to(layer.kernels))
         if self.shape is not None:
             return stacks[0].reshape(*self.shape, *stacks[0].shape[1:])
         return self.bank.with_filters(stacks)
@@ -269,16 +308,27 @@ class Fit:
         frame: pd.DataFrame = self.to_arrow().to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
         return frame
 
+    def _groups(self) -> Iterator[tuple[LayerFilters, Tensor, Family]]:
+        """Yield each layer and each family that some of its filters have, with where they are in the bank."""
+        for layer, part in self.bank.parts():
+            own = self.values.family[part]
+            for index in own.unique().tolist():
+                family = self.spec.base(self.spec.families[index], layer.axes) if index >= 0 else None
+                if family is not None:
+                    yield layer, (own == index).nonzero()[:, 0] + part.start, family
+
     def _which(self, predicate: Callable[[Family], bool]) -> Tensor:
         """Tell for each filter whether its family is such; False where there is no fit."""
-        table = torch.tensor([*(predicate(FAMILIES[name]) for name in self.spec.families), False])
-        return table.to(self.values.family.device)[self.values.family]
+        found = torch.zeros_like(self.values.family, dtype=torch.bool)
+        for _, rows, family in self._groups():
+            found[rows] = predicate(family)
+        return found
 
     @cached_property
-    def _one_tap(self) -> Tensor:
-        """Which axes (x, y) of each filter have one tap, where no scale can be seen."""
-        layers = torch.tensor([[layer.size[1] == 1, layer.size[0] == 1] for layer in self.bank.layers])
-        return self._per_filter(layers).to(self.values.family.device)
+    def _unseen(self) -> Tensor:
+        """Which axes (x, y, z) of each filter have one tap, where no scale can be seen, or are none."""
+        sides = [[*reversed(layer.size), *[1] * (self.axes - layer.axes)] for layer in self.bank.layers]
+        return self._per_filter(torch.tensor(sides) == 1).to(self.values.family.device)
 
     def _per_filter(self, per_layer: Tensor) -> Tensor:
         counts = torch.tensor([len(layer) for layer in self.bank.layers], dtype=torch.long)

@@ -102,6 +102,10 @@ class FitSpec:
         """What the families are called in tables: a sparse model by its name, which tells the number of terms."""
         return (self.model,) if self.terms else self.families
 
+    def base(self, name: str, axes: int) -> Family | None:
+        """Return a family of the spec on kernels of D axes as tables have it, None if it has no form there."""
+        return families(axes).get(name)
+
     def family(self, name: str, axes: int) -> Family | None:
         """Return a family of the spec on kernels of D axes, None if it has no form there.
 

@@ -249,11 +249,25 @@ def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: Size) -> 
     return fitted & (found < noise_threshold(size, spec.families, spec.window))
 
 
+def coordinates_of(family: Tensor, parameters: Tensor, spec: FitSpec, size: Size) -> Tensor:
+    """Return the search coordinates of the parameters of given families, NaN beyond the last."""
+    out = parameters.new_full((len(family), parameters_of(size, spec)), torch.nan)
+    for name, grid in grids_for(size, spec).items():
+        rows = (family == spec.families.index(name)).nonzero()[:, 0]
+        out[rows, : grid.parameters] = grid.coordinates(_own(grid, parameters[rows]))
+    return out
+
+
+def _own(grid: FamilyGrid, parameters: Tensor) -> Tensor:
+    """Return the parameters that the family of a grid has in tables, without those of others after them."""
+    own = grid.family.parametrization
+    return parameters[:, : len(grid.size) if grid.common else len(own.names)]
+
+
 def components_of(name: str, parameters: Tensor, spec: FitSpec, size: Size) -> Tensor:
     """Return the components of a family at given parameters, shape (filters, components, *size)."""
     grid = grids_for(size, spec)[name]
-    count = len(grid.physical(parameters.new_zeros(1, grid.parameters))[0])
-    return components_at(grid, grid.coordinates(parameters[:, :count])).unflatten(-1, size)
+    return components_at(grid, grid.coordinates(_own(grid, parameters))).unflatten(-1, size)
 
 
 @one_thread()

@@ -7,7 +7,8 @@ import pyarrow as pa
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
-from scalekeys.fitting.targets import STATUSES
+from scalekeys.fitting.prepare import STATUSES
+from scalekeys.scalespace import AXES
 
 if TYPE_CHECKING:
     from scalekeys.fitting.result import Fit
@@ -18,10 +19,10 @@ def fit_table(fit: "Fit") -> pa.Table:
     columns = _places(fit.bank)
     columns |= {
         "family": _words(list(fit.spec.labels), fit.values.family.cpu().numpy()),
-        "sigma_x": _numbers(fit.sigma[:, 0]),
-        "sigma_y": _numbers(fit.sigma[:, 1]),
+        **{f"sigma_{axis}": _along(fit.sigma, place) for place, axis in enumerate(AXES)},
         "alpha": _numbers(fit.alpha),
         "sigma_outer": _numbers(fit.sigma_outer),
+        "angle": _numbers(fit.angle),
         "amplitude": _numbers(fit.amplitude),
         "offset": _numbers(fit.offset),
         "r2": _numbers(fit.r2),
@@ -30,10 +31,8 @@ def fit_table(fit: "Fit") -> pa.Table:
         "residual_l1": _numbers(fit.residual_l1),
         "residual_l2": _numbers(fit.residual_l2),
         "status": _words(list(STATUSES), fit.values.status.cpu().numpy()),
-        "sigma_x_error": _numbers(fit.sigma_error[:, 0]),
-        "sigma_y_error": _numbers(fit.sigma_error[:, 1]),
-        "sigma_x_status": pa.array(fit.sigma_status[:, 0]).dictionary_encode(),
-        "sigma_y_status": pa.array(fit.sigma_status[:, 1]).dictionary_encode(),
+        **{f"sigma_{axis}_error": _along(fit.sigma_error, place) for place, axis in enumerate(AXES)},
+        **{f"sigma_{axis}_status": _words_along(fit.sigma_status, place) for place, axis in enumerate(AXES)},
         "coefficients": _coefficient_lists(fit),
     }
     return pa.table(columns)
@@ -54,8 +53,9 @@ def _places(bank: FilterBank) -> dict[str, pa.Array]:
         "layer": _words([layer.name for layer in layers], which),
         "depth": per_layer([layer.depth for layer in layers]),
         "channel": pa.array(channel, pa.int32()),
-        "kernel_height": per_layer([layer.size[0] for layer in layers]),
-        "kernel_width": per_layer([layer.size[1] for layer in layers]),
+        "kernel_depth": per_layer([layer.size[-3] if layer.axes > 2 else None for layer in layers]),
+        "kernel_height": per_layer([layer.size[-2] if layer.axes > 1 else None for layer in layers]),
+        "kernel_width": per_layer([layer.size[-1] for layer in layers]),
         "stride": per_layer([layer.stride for layer in layers]),
         "dilation": per_layer([layer.dilation for layer in layers]),
     }
@@ -67,6 +67,16 @@ def _words(values: list[str], codes: np.ndarray) -> pa.DictionaryArray:
 
 def _numbers(values: Tensor) -> pa.Array:
     return pa.array(values.detach().cpu().numpy(), pa.float64(), from_pandas=True)
+
+
+def _along(values: Tensor, axis: int) -> pa.Array:
+    """Numbers of one axis, null for an axis that no filter has."""
+    return _numbers(values[:, axis]) if axis < values.shape[1] else pa.nulls(len(values), pa.float64())
+
+
+def _words_along(words: np.ndarray, axis: int) -> pa.Array:
+    """Words of one axis, empty for an axis that no filter has."""
+    return pa.array(words[:, axis] if axis < words.shape[1] else [""] * len(words)).dictionary_encode()
 
 
 def _coefficient_lists(fit: "Fit") -> pa.Array:

@@ -294,6 +294,9 @@ SECOND_ORDER: tuple[str, ...] = second_order(2)
 JETS: tuple[str, ...] = tuple(f"jet{order}" for order in _JET_ORDERS)
 """Names of the jets of order 1, 2 and 3: free mixtures of all derivatives up to an order."""
 
+ORIENTED: tuple[str, ...] = ()
+"""Names of the oriented families of two axes: smoothing, first and second derivative along an angle."""
+
 WIDE_JET: str = f"jet{_WIDE_ORDER}"
 """Name of the jet of order 6, of whose derivatives sparse models take a few."""
 

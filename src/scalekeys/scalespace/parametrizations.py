@@ -265,3 +265,87 @@ def per_axis(axes: int) -> AxisScales:
 def common(axes: int) -> AxisScales:
     """Return the parametrization with one variance for all axes."""
     return AxisScales((0,) * axes)
+
+
+@dataclass(frozen=True)
+class Oriented(Parametrization):
+    r"""Variances along an angle and across it, on two axes, of a positive discrete affine kernel.
+
+    Parameters
+    ----------
+    order : int
+        Order of differentiation along the angle: 0, 1 or 2.
+
+    Notes
+    -----
+    With the covariance :math:`C = R(\phi)\, \mathrm{diag}(t_u, t_v)\, R(\phi)^T` and :math:`Q = |C_{xy}|`, the kernel of
+    semi-discrete affine diffusion is the convolution of three discrete analogues of the Gaussian: along x with variance
+    :math:`C_{xx} - |C_{xy}|`, along y with :math:`C_{yy} - |C_{xy}|`, and along the diagonal, or the other one where
+    :math:`C_{xy} < 0`, with :math:`|C_{xy}|`. It is positive where none of these is negative, which bounds the
+    eccentricity: with the mean variance m and :math:`t_{u,v} = m (1 \pm e)`,
+    :math:`|e| \le 1 / (|\cos 2 \phi| + |\sin 2 \phi|)`. The search runs in m, in e relative to this bound, and in
+    :math:`\phi` from 0 to :math:`\pi`.
+
+    References
+    ----------
+    T. Lindeberg, "Discrete approximations of affine Gaussian receptive fields", arXiv 1701.02127, 2017.
+    """
+
+    order: int
+    axes = 2
+    names = ("t_along", "t_across", "angle")
+
+    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
+        """Return the ends of the search."""
+        return [0.0, -1.0, 0.0], [limit, 1.0, math.pi]
+
+    def coordinates(self, parameters: Tensor, bend: float) -> Tensor:
+        """Return the coordinates of the mean variance, of the eccentricity, and the angle."""
+        along, across, angle = parameters
+        mean = (along + across) / 2
+        eccentricity = torch.where(mean > 0, (along - across) / (2 * mean).clamp(min=1e-300), 0.0)
+        return torch.stack([place_of(mean, bend), eccentricity * _slant(angle), angle])
+
+    def parameters(self, coordinates: Tensor, bend: float) -> Tensor:
+        """Return both variances and the angle."""
+        mean, eccentricity = variance_at(coordinates[0], bend), coordinates[1] / _slant(coordinates[2])
+        return torch.stack([mean * (1 + eccentricity), mean * (1 - eccentricity), coordinates[2]])
+
+    def places(self, coordinates: Tensor, bend: float) -> Tensor:
+        """Refuse: the components are no outer products of profiles."""
+        raise NotImplementedError("an oriented kernel is no outer product of profiles along the axes")
+
+    def component_variances(self, parameters: Tensor) -> Tensor:
+        """Return the variances along x and y, ``C_xx`` and ``C_yy``."""
+        along, across, angle = parameters.unbind(-1)
+        mean, half = (along + across) / 2, (along - across) / 2 * torch.cos(2 * angle)
+        return torch.stack([mean + half, mean - half], dim=-1)[:, None]
+
+    def mixed_variance(self, parameters: Tensor) -> Tensor:
+        """Return ``C_xy``, shape (n,)."""
+        along, across, angle = parameters.unbind(-1)
+        return (along - across) / 2 * torch.sin(2 * angle)
+
+    def differences(self, parameters: Tensor) -> Tensor:
+        """Return the weights of the differences of this order, in the order x^k, x^(k-1) y, ..: shape (n, order + 1)."""
+        cos, sin = torch.cos(parameters[:, 2]), torch.sin(parameters[:, 2])
+        weights = (
+            [torch.ones_like(cos)]
+            if self.order == 0
+            else [cos, sin]
+            if self.order == 1
+            else [cos**2, 2 * cos * sin, sin**2]
+        )
+        return torch.stack(weights, dim=-1)
+
+    def columns(self, parameters: Tensor) -> dict[str, Tensor]:
+        """Return the angle, and the scales along it and across it, as standard deviations."""
+        return {
+            "angle": parameters[:, 2],
+            "sigma_along": parameters[:, 0].clamp(min=0).sqrt(),
+            "sigma_across": parameters[:, 1].clamp(min=0).sqrt(),
+        }
+
+
+def _slant(angle: Tensor) -> Tensor:
+    return torch.cos(2 * angle).abs() + torch.sin(2 * angle).abs()

@@ -1,0 +1,1 @@
+"""What a fit minimises, on filters of unit energy."""

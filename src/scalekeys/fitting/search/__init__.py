@@ -1,0 +1,1 @@
+"""How families compete for each filter."""

@@ -1,0 +1,1 @@
+"""Minimisation of many small problems at once; nothing here knows a family."""

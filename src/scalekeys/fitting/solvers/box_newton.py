@@ -13,7 +13,10 @@ from torch import Tensor
 MAX_ITERATIONS = 40
 STEP_TOLERANCE = 1e-10
 ROUNDING = 4e-16
-UNSEEN, SHORT = 1e-11, 1e-4
+UNSEEN, SHORT, LONG = 1e-11, 1e-4, 1e-2
+NOT_INFINITE = 1e-9
+_CORNER = 0.1  # several scales with 1 - u below this are in the corner of infinite scales
+_FAR = 4.0  # how much longer steps may be in the corner
 _CURVATURE_FLOOR = 1e-14
 _FLAT = {torch.float32: 1e-4, torch.float64: 1e-9}  # its inverse times rounding is the error of a step
 _APART = 1e-3
@@ -48,7 +51,12 @@ class _State:
 
 
 def minimize(
-    objective: Objective, start: Float[Tensor, "p problems"], lower: Float[Tensor, "p"], upper: Float[Tensor, "p"]
+    objective: Objective,
+    start: Float[Tensor, "p problems"],
+    lower: Float[Tensor, "p"],
+    upper: Float[Tensor, "p"],
+    *,
+    compact: bool = False,
 ) -> tuple[Float[Tensor, "p problems"], Float[Tensor, "problems"]]:
     """Minimise smooth functions in a box, each from its own start.
 
@@ -60,6 +68,9 @@ def minimize(
     objective : Objective
     start : Tensor, shape (p, problems)
     lower, upper : Tensor, shape (p,)
+    compact : bool
+        Whether the parameters are places ``u = t / (c + t)`` of scales, which all may become infinite. Where several of
+        them do, their ratio counts, and steps are taken in ``-log(1 - u)`` there.
 
     Returns
     -------
@@ -72,18 +83,17 @@ def minimize(
     state = _State(torch.arange(count, device=start.device), u, *objective(u), trust=torch.ones_like(u[0]))
     final_u, final_value = u.clone(), state.value.clone()
     done = torch.zeros(count, dtype=torch.bool, device=start.device)
+    compact = compact and len(start) > 1
     for _ in range(MAX_ITERATIONS):
-        step = box_step(state.u, state.gradient, state.hessian, low, high)
-        predicted = -(state.gradient * step).sum(0)
-        shrunk = (state.trust / step.abs().amax(0).clamp(min=1e-300)).clamp(max=1.0)
-        # Rounding may carry a step over the edge that it ends on.
-        step = torch.maximum(torch.minimum(step * shrunk, high - state.u), low - state.u)
-        length = step.abs().amax(0)
+        proposal, length, predicted = _proposed(state, low, high, compact=compact)
         # A short step that promises next to nothing is taken unseen: what is left after it is its square. And where the
         # promise is below rounding, comparing values is comparing noise, while the gradient still knows the way.
-        safe = (predicted < UNSEEN) & (length < SHORT) | (predicted < ROUNDING)
-        last = ~done & (safe | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE))
-        state.u = torch.where(last & safe, state.u + step, state.u)
+        safe = (predicted < UNSEEN) & (length < SHORT) | (predicted < ROUNDING) & (length < LONG)
+        last = safe | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE) | (predicted < ROUNDING)
+        if compact:  # beside an infinite scale a promise that small comes from its not being infinite
+            last |= (predicted < NOT_INFINITE) & (state.u >= high).any(0)
+        last &= ~done
+        state.u = torch.where(last & safe, proposal, state.u)
         done = done | last
         final_u[:, state.index], final_value[state.index] = state.u, state.value
         left = (~done).nonzero()[:, 0]
@@ -91,15 +101,44 @@ def minimize(
             break
         if len(left) < (1 - _COMPACTION) * len(done):
             state, objective, done = state.select(left), objective.select(left), done[left]
-            step, length = step[:, left], length[left]
-        _move(state, objective, step, length, done)
+            proposal, length = proposal[:, left], length[left]
+        _move(state, objective, torch.where(done, state.u, proposal), length, done)
     final_u[:, state.index], final_value[state.index] = state.u, state.value
     return final_u, final_value
 
 
-def _move(state: _State, objective: Objective, step: Tensor, length: Tensor, done: Tensor) -> None:
+def _proposed(state: _State, low: Tensor, high: Tensor, *, compact: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where a trusted step leads, how long it is, and what the step without a trust radius promises."""
+    u, gradient, hessian = state.u, state.gradient, state.hessian
+    step = box_step(u, gradient, hessian, low, high)
+    predicted = -(gradient * step).sum(0)
+    shrunk = (state.trust / step.abs().amax(0).clamp(min=1e-300)).clamp(max=1.0)
+    # Rounding may carry a step over the edge that it ends on.
+    step = torch.maximum(torch.minimum(step * shrunk, high - u), low - u)
+    proposal, length = u + step, step.abs().amax(0)
+    corner = ((1 - u < _CORNER).sum(0) > 1).nonzero()[:, 0] if compact else u.new_zeros(0, dtype=torch.long)
+    if len(corner):
+        some = state.select(corner)
+        proposal[:, corner], length[corner], predicted[corner] = _in_the_corner(some, low, high)
+    return proposal, length, predicted
+
+
+def _in_the_corner(state: _State, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same for steps in ``z = -log(1 - u)``, in which ratios of large scales are differences."""
+    w = 1 - state.u
+    gradient = state.gradient * w
+    hessian = state.hessian * w * w[:, None] - torch.diag_embed(gradient.T).movedim(0, -1)
+    z, bottom, top = -torch.log(w), -torch.log1p(-low), -torch.log1p(-high)
+    step = box_step(z, gradient, hessian, bottom, top)
+    predicted = -(gradient * step).sum(0)
+    shrunk = (_FAR * state.trust / step.abs().amax(0).clamp(min=1e-300)).clamp(max=1.0)
+    step = torch.maximum(torch.minimum(step * shrunk, top - z), bottom - z)
+    proposal = torch.maximum(torch.minimum(-torch.expm1(-(z + step)), high), low)
+    return proposal, step.abs().amax(0), predicted
+
+
+def _move(state: _State, objective: Objective, proposal: Tensor, length: Tensor, done: Tensor) -> None:
     """Take the steps that descend, in place; what is done has taken its last one."""
-    proposal = state.u + torch.where(done, 0.0, step)
     value, gradient, hessian = objective(proposal)
     better = (value <= state.value) & ~done
     state.u = torch.where(better, proposal, state.u)
