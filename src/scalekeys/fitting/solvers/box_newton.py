@@ -16,6 +16,7 @@ ROUNDING = 4e-16
 UNSEEN, SHORT, LONG = 1e-11, 1e-4, 1e-2
 NOT_INFINITE = 1e-9
 _CORNER = 0.1  # several scales with 1 - u below this are in the corner of infinite scales
+_DESCENT = 0.1  # a step to the edges must promise at least this share of what the shortened first step does
 _FAR = 4.0  # how much longer steps may be in the corner
 _CURVATURE_FLOOR = 1e-14
 _FLAT = {torch.float32: 1e-4, torch.float64: 1e-9}  # its inverse times rounding is the error of a step
@@ -177,7 +178,13 @@ def _along_edges(step: Tensor, gradient: Tensor, hessian: Tensor, free: Tensor, 
     held = (bounded != step) | ~free
     moved = torch.where(held, bounded, 0.0)
     ahead = gradient + (hessian * moved).sum(1)
-    return torch.where(held, bounded, _absolute_step(ahead, hessian, ~held))
+    along = torch.where(held, bounded, _absolute_step(ahead, hessian, ~held))
+    along = torch.maximum(torch.minimum(along, high), low)
+    # Where the function curves downwards, following may lead upwards; a part of the first step never does.
+    part = torch.where(step > 0, high, low) / torch.where(step != 0, step, 1.0)
+    share = torch.where(step != 0, part, 1.0).amin(0).clamp(0.0, 1.0)
+    uphill = (gradient * along).sum(0) > _DESCENT * (gradient * step * share).sum(0)
+    return torch.where(uphill, step * share, along)
 
 
 def _absolute_step(gradient: Tensor, hessian: Tensor, free: Tensor) -> Tensor:
