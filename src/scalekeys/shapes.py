@@ -75,7 +75,7 @@ def checked_filters(filters: ArrayLike, axes: int) -> Tensor:
     scalekeys.errors.FilterError: filters must have shape (..., rows, cols), got (4,)
     """
     if axes not in (1, 2, 3):
-        raise FilterError(f"a kernel has 1, 2 or 3 axes, got {axes}")
+        raise FilterError(f"kernels have 1, 2 or 3 axes, got {axes}")
     values = as_float_tensor(filters)
     if values.ndim < axes:
         raise FilterError(f"filters must have shape (..., {', '.join(SIDES[-axes:])}), got {tuple(values.shape)}")

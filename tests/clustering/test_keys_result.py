@@ -154,12 +154,24 @@ def test_keys_get_their_models():
     assert keys.fit().spec.model == "auto"
 
 
-def test_the_control_explains_what_noise_lets_it():
+def test_the_controls_explain_what_noise_lets_them():
     filters, _ = planted(random_truth(4, side=5), 300, seed=0, noise=0.1)
-    keys = sk.cluster(filters, k=4)
-    noise = sk.cluster(sk.white_noise_like(sk.FilterBank.from_tensor(filters)), k=4)
-    assert keys.control == noise.explained
-    assert keys.control < 0.5 * keys.explained
+    keys, bank = sk.cluster(filters, k=4), sk.FilterBank.from_tensor(filters)
+    white, matched = (sk.cluster(noise(bank), k=4) for noise in (sk.white_noise_like, sk.matched_noise_like))
+    assert (keys.white_noise, keys.matched_noise) == (white.explained, matched.explained)
+    assert keys.white_noise < keys.matched_noise < keys.explained
+    assert keys.white_noise < 0.5 * keys.explained
+    assert repr(keys).endswith(f"{keys.white_noise:.2f}, matched noise {keys.matched_noise:.2f})")
+
+
+def test_controls_can_be_left_out():
+    filters, _ = planted(random_truth(4, side=5), 300, seed=0, noise=0.1)
+    told: list[int] = []
+    plain, keys = sk.cluster(filters, k=4), sk.cluster(filters, k=4, controls=False, progress=told.append)
+    assert torch.equal(keys.filters, plain.filters)
+    assert (np.isnan(keys.white_noise), np.isnan(keys.matched_noise)) == (True, True)
+    assert sum(told) == 300
+    assert repr(keys) == f"Keys(4 keys of 5x5 from 300 filters, share explained {keys.explained:.2f})"
 
 
 def test_progress_adds_up_to_the_number_of_filters():
@@ -216,7 +228,12 @@ def test_windows(sizes, window):
 
 def test_one_size_keeps_its_size_even_if_even():
     assert window_for(((4, 4),), ClusterSpec()) == (4, 4)
-    assert window_for(((4, 4), (2, 2)), ClusterSpec()) == (5, 5)
+    assert window_for(((4, 4), (2, 2)), ClusterSpec()) == (4, 4)  # their centres coincide
+    assert window_for(((4, 4), (2, 3)), ClusterSpec()) == (4, 5)
+    assert window_for(((4, 4), (2, 3)), ClusterSpec(sizes="common")) == (2, 3)
+    assert window_for(((4, 4), (2, 3)), ClusterSpec(symmetry="dihedral")) == (5, 5)
+    assert window_for(((16,), (4,), (5,)), ClusterSpec()) == (17,)
+    assert window_for(((2, 3, 3), (1, 5, 3)), ClusterSpec(sizes="common")) == (1, 3, 3)
     assert window_for(((1, 7),), ClusterSpec()) == (1, 7)
     assert window_for(((1, 7), (7, 1)), ClusterSpec(symmetry="dihedral")) == (7, 7)
 

@@ -118,8 +118,8 @@ def test_a_tensor_becomes_a_bank_of_one_layer(shape, axes, count, size):
         ((7,), 2, r"filters must have shape \(\.\.\., rows, cols\), got \(7,\)"),
         ((), 1, r"filters must have shape \(\.\.\., cols\), got \(\)"),
         ((7, 7), 3, r"filters must have shape \(\.\.\., slices, rows, cols\), got \(7, 7\)"),
-        ((7, 7), 0, "a kernel has 1, 2 or 3 axes, got 0"),
-        ((7, 7, 7, 7), 4, "a kernel has 1, 2 or 3 axes, got 4"),
+        ((7, 7), 0, "kernels have 1, 2 or 3 axes, got 0"),
+        ((7, 7, 7, 7), 4, "kernels have 1, 2 or 3 axes, got 4"),
     ],
 )
 def test_a_kernel_needs_its_axes(shape, axes, message):
@@ -130,7 +130,7 @@ def test_a_kernel_needs_its_axes(shape, axes, message):
 @pytest.mark.usefixtures("without_shape_checks")
 @pytest.mark.parametrize("shape", [(8,), (8, 1, 7, 7, 7)])
 def test_a_layer_with_another_number_of_axes_is_refused_by_its_name(shape):
-    message = r"layer 'stem': kernels must have shape \(channels, \*sides\) with one to three sides, got \(8,"
+    message = r"layer 'stem': filters must have shape \(channels, \*sides\) with one to three sides, got \(8,"
     with pytest.raises(FilterError, match=message):
         LayerFilters("stem", torch.ones(shape))
 

@@ -52,7 +52,7 @@ def test_the_curve_of_k_marks_the_recommended_number():
     _, choice = found("network")
     figure = number_of_keys(view("network").summary)
     np.testing.assert_allclose(figure.data[1]["y"], choice.table.explained, atol=1e-5)
-    np.testing.assert_allclose(figure.data[0]["y"], choice.table.control, atol=1e-5)
+    np.testing.assert_allclose(figure.data[0]["y"], choice.table.white_noise, atol=1e-5)
     bands = [shape for shape in figure.layout["shapes"] if shape["type"] == "rect"]
     assert [(band["x0"] + band["x1"]) / 2 for band in bands] == [choice.best]
 

@@ -1,23 +1,26 @@
 """The public entry to clustering."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
-import torch
-from torch import Tensor
-
+from scalekeys.clustering.controls import noise_of
 from scalekeys.clustering.keys import Keys
-from scalekeys.clustering.points import Points, as_banks, points_of
+from scalekeys.clustering.points import as_banks, points_of, sample
 from scalekeys.clustering.published import in_standard_frame
 from scalekeys.clustering.refinement import assigned, best_of, refined
 from scalekeys.clustering.search import search
 from scalekeys.clustering.spec import ClusterSpec, Sizes, Symmetry, Weighting, parse_spec
-from scalekeys.filters import FilterBank
+from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
 from scalekeys.shapes import ArrayLike
 from scalekeys.threads import one_thread
 
 FINALISTS = 3
 """Solutions of the search that are refined on all filters."""
 _SAMPLE, _SAMPLE_PER_KEY, _SAMPLE_PRODUCTS = 2**14, 2**11, 2**25
+
+Advance: TypeAlias = Callable[[float], None]
+Stretch: TypeAlias = Callable[[float, float], Advance]
 
 
 def cluster(
@@ -30,6 +33,8 @@ def cluster(
     symmetry: Symmetry = "none",
     sizes: Sizes = "largest",
     layers: Sequence[str] | str | None = None,
+    axes: int | None = None,
+    controls: bool = True,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Keys:
@@ -37,7 +42,7 @@ def cluster(
 
     Parameters
     ----------
-    filters : FilterBank, sequence of FilterBank, or Tensor or array of shape (..., rows, cols)
+    filters : FilterBank, sequence of FilterBank, or Tensor or array of shape (..., *sides)
         The filters of one network or of many. Those that are constant, negligible (:attr:`scalekeys.Fit.dead`) or not
         finite are left out.
     k : int
@@ -48,16 +53,27 @@ def cluster(
     weighting : {"equal", "energy"}
         What a filter counts: `equal`, one; `energy`, the square of its centred norm.
     symmetry : {"none", "dihedral"}
-        With `dihedral` a key stands for its mirror images and quarter turns too.
-    sizes : {"largest", "common"} or (rows, cols)
-        How kernels of several sizes compare: padded with zeros to the largest odd size, cropped to the smallest, or
-        only those of one size.
+        With `dihedral` a key stands for its mirror images too, and on several axes for what quarter turns make of it.
+    sizes : {"largest", "common"} or tuple of int
+        How kernels of several sizes compare: padded with zeros to the largest size, cropped to the smallest, or only
+        those of one size, such as (7, 7). Where odd and even sides meet, the common side is odd.
     layers : str or sequence of str, optional
         Patterns (as of file names) of the layers to take; by default all.
+    axes : int, optional
+        How many axes the kernels have that are clustered, 1, 2 or 3. Kernels with another number of axes are left out:
+        they are never copies of one key. By default the number that most filters of the layers have (of two that are as
+        frequent the larger one), and :attr:`Keys.notes` says what is left out. Of an array it says how many of the last
+        dimensions are the kernel, 2 by default.
+    controls : bool
+        Whether white noise and matched noise in the place of the filters are clustered too, so that
+        :attr:`Keys.white_noise` and :attr:`Keys.matched_noise` tell what as many keys explain of them. Keys that
+        explain no more of the filters than as many do of white noise say nothing; what they explain beyond matched
+        noise is the form of the filters, beyond their smoothness and extent. Without controls the search takes a third
+        of the time.
     batch_size : int, optional
         Filters at a time. With it, filters are read from where they are in each pass, and memory does not grow with
         them but by a few hundred bytes each; without it they are kept as float32 vectors too. The keys are the same
-        up to rounding.
+        up to rounding. (The noise of the controls takes as much memory as the filters.)
     progress : callable, optional
         Called with a number of filters as the work goes on; the numbers add up to the number of all filters.
 
@@ -70,7 +86,7 @@ def cluster(
     ModelError
         If an option is unknown.
     FilterError
-        If no filters are left to cluster, or fewer than `k`.
+        If no filters are left to cluster, or fewer than `k`, or no kernel has as many axes as asked for.
 
     Notes
     -----
@@ -106,7 +122,7 @@ def cluster(
     >>> filters = sk.master_keys().repeat(250, 1, 1) * sign.sign() + 0.1 * noise + 3.0
     >>> keys = sk.cluster(filters, k=8)
     >>> keys
-    Keys(8 keys of 7x7 from 2000 filters, share explained 0.68)
+    Keys(8 keys of 7x7 from 2000 filters, share explained 0.68, white noise 0.10, matched noise 0.44)
     >>> bool(keys.match_published().correlation.min() > 0.99)
     True
     """
@@ -118,18 +134,23 @@ def cluster(
         symmetry=symmetry,
         sizes=sizes,
         layers=layers,
+        axes=axes,
         batch_size=batch_size,
     )
-    return cluster_banks(as_banks(filters), spec, progress)
+    banks = as_banks(filters, axes or 2)
+    work = _Work(sum(map(len, banks)), progress)
+    if not controls:
+        return _clustered(banks, spec, work.part)
+    keys = _clustered(banks, spec, work.within(0, 1 / 3))
+    white = _clustered(noise_of(banks, white_noise_like, spec.seed), spec, work.within(1 / 3, 2 / 3))
+    matched = _clustered(noise_of(banks, matched_noise_like, spec.seed), spec, work.within(2 / 3, 1))
+    return replace(keys, white_noise=white.explained, matched_noise=matched.explained)
 
 
 @one_thread()
-def cluster_banks(
-    banks: tuple[FilterBank, ...], spec: ClusterSpec, progress: Callable[[int], None] | None = None
-) -> Keys:
-    """Do what :func:`cluster` documents for banks and checked options."""
+def _clustered(banks: tuple[FilterBank, ...], spec: ClusterSpec, stretch: Stretch) -> Keys:
+    """Find the keys of banks; `stretch` gives what to call with the progress between two marks."""
     points = points_of(banks, spec)
-    work = _Work(sum(map(len, banks)), progress)
     which = sample(points, min(sample_size(spec.k, len(points.moves)), len(points)), spec.seed)
     found, _ = search(
         points.take(which),
@@ -138,12 +159,12 @@ def cluster_banks(
         points.moves,
         seed=spec.seed,
         restarts=spec.restarts,
-        advance=work.part(0.0, 0.4),
+        advance=stretch(0.0, 0.4),
     )
-    best = best_of(points, found[:FINALISTS], work.part(0.4, 0.7))
-    rows = in_standard_frame(refined(points, best, work.part(0.7, 0.99)), points.window, spec.symmetry)
+    best = best_of(points, found[:FINALISTS], stretch(0.4, 0.7))
+    rows = in_standard_frame(refined(points, best, stretch(0.7, 0.99)), points.window, spec.symmetry)
     nearest = assigned(points, rows)
-    work.part(0.99, 1.0)(1.0)
+    stretch(0.99, 1.0)(1.0)
     return Keys.of(banks, points, rows, nearest)
 
 
@@ -152,20 +173,17 @@ def sample_size(k: int, transforms: int) -> int:
     return min(max(_SAMPLE, _SAMPLE_PER_KEY * k), max(_SAMPLE_PRODUCTS // (k * transforms), k))
 
 
-def sample(points: Points, count: int, seed: int) -> Tensor:
-    """Choose points at random, by what they are and not by where they stand."""
-    generator = torch.Generator().manual_seed(seed)
-    ranks = torch.randperm(len(points), generator=generator, device="cpu")[:count]
-    return points.order[ranks.to(points.device)]
-
-
 class _Work:
     """Turns shares of the work into numbers of filters that add up to all of them."""
 
     def __init__(self, filters: int, progress: Callable[[int], None] | None) -> None:
         self._filters, self._progress, self._told = filters, progress, 0
 
-    def part(self, begin: float, end: float) -> Callable[[float], None]:
+    def within(self, first: float, last: float) -> Stretch:
+        """Return a function like :meth:`part` whose marks run from `first` to `last`."""
+        return lambda begin, end: self.part(first + begin * (last - first), first + end * (last - first))
+
+    def part(self, begin: float, end: float) -> Advance:
         """Return what to call with shares of the work between two marks."""
         done = 0.0
 

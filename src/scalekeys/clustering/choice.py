@@ -10,14 +10,13 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from scalekeys.clustering.api import sample
-from scalekeys.clustering.keys import noise_of
+from scalekeys.clustering.controls import noise_of
 from scalekeys.clustering.lines import Moves, Rows, Weights, images
-from scalekeys.clustering.points import Points, as_banks, points_of
+from scalekeys.clustering.points import Points, as_banks, points_of, sample
 from scalekeys.clustering.search import search
-from scalekeys.clustering.spec import ClusterSpec, Sizes, Symmetry, Weighting, parse_spec
+from scalekeys.clustering.spec import Sizes, Symmetry, Weighting, parse_spec
 from scalekeys.errors import FilterError, ModelError
-from scalekeys.filters import FilterBank
+from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
 from scalekeys.shapes import ArrayLike
 from scalekeys.threads import in_threads, one_thread
 
@@ -36,16 +35,20 @@ class KChoice:
     Parameters
     ----------
     table : DataFrame
-        One row a number of keys: `k`, `explained`, `control`, `gap`, `stability_restarts`, `stability_halves`.
+        One row a number of keys: `k`, `explained`, `white_noise`, `matched_noise`, `gap`, `stability_restarts`,
+        `stability_halves`.
     best : int
         The number that is recommended.
     reason : str
         Why, in one sentence.
+    notes : tuple of str
+        What was decided on the way, in sentences; see :attr:`Keys.notes`.
     """
 
     table: "pd.DataFrame"
     best: int
     reason: str
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"KChoice(best {self.best} of {', '.join(map(str, self.table.k))})"
@@ -61,13 +64,14 @@ def choose_k(
     symmetry: Symmetry = "none",
     sizes: Sizes = "largest",
     layers: Sequence[str] | str | None = None,
+    axes: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> KChoice:
     r"""Recommend a number of keys: the largest whose keys are all found again, and worth more than in noise.
 
     Parameters
     ----------
-    filters, seed, restarts, weighting, symmetry, sizes, layers
+    filters, seed, restarts, weighting, symmetry, sizes, layers, axes
         As for :func:`scalekeys.cluster`. At most 8,192 filters are looked at, a seeded sample.
     ks : sequence of int
         The numbers to try.
@@ -77,10 +81,10 @@ def choose_k(
     Returns
     -------
     KChoice
-        Its table holds, for each k: `explained`, the share of energy; `control`, that of noise with the norms of the
-        filters; `gap`, see below; `stability_restarts`, the median over restarts of the smallest correlation between
-        the keys of a restart and those of the best, matched one to one; `stability_halves`, the same between two
-        halves of the filters, the median of three splits.
+        Its table holds, for each k: `explained`, the share of energy; `white_noise` and `matched_noise`, the share that
+        as many keys explain of noise in the place of the filters; `gap`, see below; `stability_restarts`, the median
+        over restarts of the smallest correlation between the keys of a restart and those of the best, matched one to
+        one; `stability_halves`, the same between two halves of the filters, the median of three splits.
 
     Raises
     ------
@@ -95,10 +99,12 @@ def choose_k(
 
     .. math:: G(k) = \log \frac{1 - c(k)}{1 - e(k)} ,
 
-    with e the share explained and c that of the control. A further key always explains something; the gap grows if it
-    takes away a larger part of what was left than it would of noise. A key counts as found again if its partner in
-    the other half correlates by at least 0.9 with it. Recommended is the largest k for which all keys are found
-    again and the gap is larger than for every smaller k.
+    with e the share explained and c that of white noise. A further key always explains something; the gap grows if it
+    takes away a larger part of what was left than it would of white noise. (Matched noise varies along the directions
+    in which the filters vary, so that a gap beside it misses keys that are alike.) A key counts as found again if its
+    partner in the other half correlates by at least 0.9 with it. Recommended is the largest k for which all keys are
+    found again and the gap is larger than for every smaller k. The share that as many keys explain of matched noise
+    tells whether these keys are more than smoothness and extent.
 
     References
     ----------
@@ -119,18 +125,19 @@ def choose_k(
     numbers = sorted({int(k) for k in ks})
     if not numbers:
         raise ModelError("there is no number of keys to try; ks is empty")
-    parse_spec(numbers[0], **options, layers=layers)  # type: ignore[arg-type]
-    spec = parse_spec(numbers[-1], **options, layers=layers)  # type: ignore[arg-type]
-    banks = as_banks(filters)
+    parse_spec(numbers[0], **options, layers=layers, axes=axes)  # type: ignore[arg-type]
+    spec = parse_spec(numbers[-1], **options, layers=layers, axes=axes)  # type: ignore[arg-type]
+    banks = as_banks(filters, axes or 2)
     with one_thread():
-        real, control = _samples(banks, spec)
-    threads = None if real.rows.device.type == "cpu" else 1
+        points = points_of(banks, spec)
+        samples = _samples(points, banks)
+    threads = None if points.device.type == "cpu" else 1
     rows = []
-    for k, found in zip(numbers, in_threads(lambda k: _tried(real, control, k), numbers, threads), strict=True):
+    for k, found in zip(numbers, in_threads(lambda k: _tried(*samples, k), numbers, threads), strict=True):
         rows.append((k, *found))
         if progress is not None:
             progress(1)
-    return _chosen(rows)
+    return _chosen(rows, points.notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,27 +165,33 @@ class _Sample:
         return mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
 
 
-def _samples(banks: Sequence[FilterBank], spec: ClusterSpec) -> tuple[_Sample, _Sample]:
-    """Return a sample of the filters, and one of noise with their norms."""
-    points = points_of(banks, spec)
+def _samples(points: Points, banks: Sequence[FilterBank]) -> tuple[_Sample, _Sample, _Sample]:
+    """Return a sample of the filters, and one each of white noise and of matched noise in their place."""
+    spec = points.spec
     if len(points) < 2 * spec.k:
         raise FilterError(f"cannot look for {spec.k} keys in each half of {len(points)} usable filters; try fewer")
-    noise = points_of(noise_of(banks, spec.seed), spec)
-    return _Sample.of(points, spec.seed, spec.restarts), _Sample.of(noise, spec.seed, spec.restarts)
+    white, matched = (
+        points_of(noise_of(banks, control, spec.seed), spec) for control in (white_noise_like, matched_noise_like)
+    )
+    return (
+        _Sample.of(points, spec.seed, spec.restarts),
+        _Sample.of(white, spec.seed, spec.restarts),
+        _Sample.of(matched, spec.seed, spec.restarts),
+    )
 
 
-def _tried(real: _Sample, control: _Sample, k: int) -> tuple[float, float, float, float, float]:
+def _tried(real: _Sample, white: _Sample, matched: _Sample, k: int) -> tuple[float, float, float, float, float, float]:
     """Measure one number of keys."""
     keys, explained = real.search(k)
-    _, of_noise = control.search(k)
-    share, chance = float(explained[0]), float(of_noise[0])
-    gap = float(np.log1p(-chance) - np.log(max(1 - share, 1e-12)))
+    share, of_white, of_matched = (float(found[0]) for found in (explained, white.search(k)[1], matched.search(k)[1]))
+    gap = float(np.log1p(-of_white) - np.log(max(1 - share, 1e-12)))
     again = [_agreement(keys[0], other, real.moves) for other in keys[1:]]
     halves = []
     for split in range(_SPLITS):
         ours, theirs = (real.search(k, half)[0][0] for half in real.halves(split))
         halves.append(_agreement(ours, theirs, real.moves))
-    return share, chance, gap, float(np.median(again)) if again else np.nan, float(np.median(halves))
+    stability = float(np.median(again)) if again else np.nan, float(np.median(halves))
+    return share, of_white, of_matched, gap, *stability
 
 
 def _agreement(ours: Float[Tensor, "keys taps"], theirs: Float[Tensor, "keys taps"], moves: Moves) -> float:
@@ -187,10 +200,10 @@ def _agreement(ours: Float[Tensor, "keys taps"], theirs: Float[Tensor, "keys tap
     return float(correlation[linear_sum_assignment(-correlation)].min())
 
 
-def _chosen(rows: list[tuple[int, float, float, float, float, float]]) -> KChoice:
+def _chosen(rows: list[tuple[int, float, float, float, float, float, float]], notes: tuple[str, ...]) -> KChoice:
     import pandas as pd
 
-    names = ["k", "explained", "control", "gap", "stability_restarts", "stability_halves"]
+    names = ["k", "explained", "white_noise", "matched_noise", "gap", "stability_restarts", "stability_halves"]
     table = pd.DataFrame(rows, columns=names)
     grows = table.gap > table.gap.cummax().shift(fill_value=-np.inf)
     good = table[grows & (table.stability_halves >= FOUND_AGAIN)]
@@ -200,10 +213,11 @@ def _chosen(rows: list[tuple[int, float, float, float, float, float]]) -> KChoic
             f"no number of keys is found again in two halves of the filters (with k = {smallest.k:.0f}, the least, one "
             f"key correlates by {smallest.stability_halves:.2f}, where {FOUND_AGAIN} is asked), so take the fewest"
         )
-        return KChoice(table, int(smallest.k), reason)
+        return KChoice(table, int(smallest.k), reason, notes)
     best = good.iloc[-1]
     reason = (
         f"{best.k:.0f} is the largest number whose keys are all found again in two halves of the filters (they "
-        f"correlate by at least {best.stability_halves:.3f}) while another key explains more than it would of noise"
+        f"correlate by at least {best.stability_halves:.3f}) while another key explains more than it would of white "
+        "noise"
     )
-    return KChoice(table, int(best.k), reason)
+    return KChoice(table, int(best.k), reason, notes)

@@ -1,6 +1,6 @@
 """Keys: what is known after clustering, for each key and for each filter."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ from scalekeys.clustering.lines import Assignment
 from scalekeys.clustering.points import Points, segments_of
 from scalekeys.clustering.published import likeness
 from scalekeys.clustering.spec import ClusterSpec
-from scalekeys.clustering.windows import by
 from scalekeys.errors import FilterError
-from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, white_noise_like
+from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank
 from scalekeys.fitting import Fit, fit
+from scalekeys.shapes import Size, size_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,28 +36,39 @@ class Keys:
         What was clustered.
     spec : ClusterSpec
         How.
-    filters : Tensor, shape (k, rows, cols), float64
+    filters : Tensor, shape (k, *sides), float64
         The keys: centred, of unit norm, in order of their members (of the members' weight). The sign, and with
-        symmetry the frame, is the one that is most like one of the published keys.
+        symmetry the frame, is the one that is most like one of the published keys; for other than two axes, most like a
+        smoothing or a first derivative.
     assignment : Tensor of int64, shape (filters,)
-        The key of each filter, in the order of the banks; -1 where a filter is constant, negligible or not finite, or
-        was left out.
+        The key of each filter, in the order of the banks; -1 where a filter is constant, negligible or not finite, has
+        another number of axes than the keys, or was left out.
     correlation : Tensor, shape (filters,)
         Correlation of each filter with its key, with its sign; NaN where the assignment is -1.
     transform : Tensor of int64, shape (filters,)
         Which symmetry takes the key to the filter: so many quarter turns against the clock, from 4 on after a
-        mirroring left to right. 0 where the assignment is -1.
+        mirroring left to right. On one axis 1 is a mirroring; for three axes see
+        :func:`scalekeys.clustering.windows.symmetries`. 0 where the assignment is -1.
     explained : float
         Share of the energy of the centred filters that their keys explain, weighted as the spec says.
+    white_noise, matched_noise : float
+        The same share for as many keys of noise in the place of the filters (:func:`scalekeys.white_noise_like`,
+        :func:`scalekeys.matched_noise_like`), found in the same way; NaN where no controls were asked for.
+    notes : tuple of str
+        What was decided on the way, in sentences a user should see, such as filters that were left out for their
+        number of axes.
     """
 
     banks: tuple[FilterBank, ...]
     spec: ClusterSpec
-    filters: Float[Tensor, "keys rows cols"]
+    filters: Float[Tensor, "keys *sides"]
     assignment: Int[Tensor, "filters"]
     correlation: Float[Tensor, "filters"]
     transform: Int[Tensor, "filters"]
     explained: float
+    white_noise: float = math.nan
+    matched_noise: float = math.nan
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -75,7 +86,7 @@ class Keys:
         transform[points.positions] = nearest.transform
         explained = float(points.weights @ nearest.product.square() / points.weights.sum())
         filters = rows[order].view(-1, *points.window)
-        return cls(banks, points.spec, filters, assignment, correlation, transform, explained)
+        return cls(banks, points.spec, filters, assignment, correlation, transform, explained, notes=points.notes)
 
     def __len__(self) -> int:
         return len(self.filters)
@@ -83,12 +94,19 @@ class Keys:
     def __repr__(self) -> str:
         count = int(self.counts.sum())
         keys = f"{len(self)} key{'' if len(self) == 1 else 's'}"
-        return f"Keys({keys} of {by(self.window)} from {count} filters, share explained {self.explained:.2f})"
+        controls = f"white noise {self.white_noise:.2f}, matched noise {self.matched_noise:.2f}"
+        shares = f"share explained {self.explained:.2f}" + ("" if math.isnan(self.white_noise) else f", {controls}")
+        return f"Keys({keys} of {size_text(self.window)} from {count} filters, {shares})"
 
     @property
-    def window(self) -> tuple[int, int]:
-        """Rows and columns of the keys."""
-        return self.filters.shape[1], self.filters.shape[2]
+    def window(self) -> Size:
+        """Sides of the keys in the order of the array: (cols,), (rows, cols) or (slices, rows, cols)."""
+        return tuple(self.filters.shape[1:])
+
+    @property
+    def axes(self) -> int:
+        """How many axes the keys have: 1, 2 or 3."""
+        return len(self.window)
 
     @cached_property
     def counts(self) -> Int[Tensor, "keys"]:
@@ -99,16 +117,6 @@ class Keys:
     def negligible(self) -> Bool[Tensor, "filters"]:
         """Which filters are left out since they are negligible in their network, in the order of the banks."""
         return torch.cat([bank.negligible for bank in self.banks])
-
-    @cached_property
-    def control(self) -> float:
-        """Share that as many keys explain of noise in place of the filters, clustered in the same way.
-
-        The noise has the layers, means and norms of the filters (:func:`scalekeys.white_noise_like`).
-        """
-        from scalekeys.clustering.api import cluster_banks
-
-        return cluster_banks(noise_of(self.banks, self.spec.seed), self.spec).explained
 
     def coverage(self, threshold: float = COVERED) -> float:
         """Return the share of the clustered filters that correlate with their key by at least a threshold."""
@@ -144,20 +152,22 @@ class Keys:
     def match_published(self) -> "pd.DataFrame":
         """Assign keys and the eight published ones one to one, with the largest sum of squared correlations.
 
-        The published keys are cropped to the window of the found ones, and centred there, or padded to it. With
-        symmetry a correlation is the largest of the eight. (Squares, the shares of energy, keep many weak pairs from
-        breaking up a strong one.)
+        The published keys, which have two axes, are cropped to the window of the found ones, and centred there, or
+        padded to it. With symmetry a correlation is the largest of the eight. (Squares, the shares of energy, keep many
+        weak pairs from breaking up a strong one.)
 
         Returns
         -------
         DataFrame
             Columns `key` (from 0), `published` (from 1), `family`, `correlation`, one row a key; empty (NA) for keys
-            without a partner.
+            without a partner, and for all keys that have another number of axes.
         """
         import pandas as pd
         from scipy.optimize import linear_sum_assignment
 
-        correlation = likeness(self.filters.flatten(1), self.window, self.spec.symmetry)[0].numpy()
+        correlation = np.zeros((len(self), 0))
+        if self.axes == 2:
+            correlation = likeness(self.filters.flatten(1), self.window, self.spec.symmetry)[0].numpy()
         ours, theirs = linear_sum_assignment(-np.square(correlation))
         partners = dict(zip(ours.tolist(), theirs.tolist(), strict=True))
         rows = []
@@ -227,8 +237,3 @@ class Keys:
                 "transform": transform,
             }
         )
-
-
-def noise_of(banks: Sequence[FilterBank], seed: int) -> tuple[FilterBank, ...]:
-    """Return noise in place of the filters of banks, other noise for each bank."""
-    return tuple(white_noise_like(bank, seed=seed + number) for number, bank in enumerate(banks))

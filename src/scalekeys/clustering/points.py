@@ -1,8 +1,10 @@
 """Points: the filters of banks as unit vectors in one window, in memory or read anew in each pass."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 import torch
@@ -14,25 +16,24 @@ from scalekeys.clustering.windows import symmetries, unit_rows, window_for
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.filters.choice import matches, no_such_layer
-from scalekeys.filters.window import Size
-from scalekeys.shapes import ArrayLike, as_float_tensor
+from scalekeys.shapes import ArrayLike, Size, as_float_tensor, axes_text, size_text
 
 BATCH = 2**16
 """Filters at a time where all stay in memory."""
 
 
-def as_banks(filters: FilterBank | Sequence[FilterBank] | ArrayLike) -> tuple[FilterBank, ...]:
-    """Return one bank or more, whatever was given.
+def as_banks(filters: FilterBank | Sequence[FilterBank] | ArrayLike, axes: int = 2) -> tuple[FilterBank, ...]:
+    """Return one bank or more, whatever was given; of an array the last `axes` dimensions are the kernel.
 
     Raises
     ------
     FilterError
-        If it is neither banks nor filters of shape (..., rows, cols).
+        If it is neither banks nor filters of shape (..., *sides).
     """
     if isinstance(filters, FilterBank):
         return (filters,)
     if isinstance(filters, Tensor | np.ndarray):
-        return (FilterBank.from_tensor(as_float_tensor(filters).detach()),)
+        return (FilterBank.from_tensor(as_float_tensor(filters).detach(), axes=axes),)
     if isinstance(filters, list | tuple):
         strange = {type(bank).__name__ for bank in filters if not isinstance(bank, FilterBank)}
         if not strange:
@@ -40,7 +41,7 @@ def as_banks(filters: FilterBank | Sequence[FilterBank] | ArrayLike) -> tuple[Fi
         found = f"a {type(filters).__name__} of {', '.join(sorted(strange))}"
     else:
         found = type(filters).__name__
-    raise FilterError(f"expected a FilterBank, several of them, or an array of shape (..., rows, cols), got {found}")
+    raise FilterError(f"expected a FilterBank, several of them, or an array of shape (..., *sides), got {found}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +72,16 @@ class Points:
     ----------
     segments : tuple of Segment
         The selected layers.
-    window : (rows, cols)
+    window : tuple of int
     spec : ClusterSpec
+    notes : tuple of str
+        What was left out of the selection, in sentences.
     """
 
     segments: tuple[Segment, ...]
     window: Size
     spec: ClusterSpec
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -130,7 +134,7 @@ class Points:
             return self._kept[which]
         ranks = torch.full((len(self),), -1, device=self.device)
         ranks[which] = torch.arange(len(which), device=self.device)
-        found = torch.empty(len(which), self.window[0] * self.window[1], device=self.device)
+        found = torch.empty(len(which), prod(self.window), device=self.device)
         for part, rows in self.passes():
             mine = ranks[part]
             found[mine[mine >= 0]] = rows[mine >= 0]
@@ -140,7 +144,7 @@ class Points:
     def _kept(self) -> Tensor | None:
         if self.spec.batch_size is not None:
             return None
-        kept = torch.empty(len(self), self.window[0] * self.window[1], device=self.device)
+        kept = torch.empty(len(self), prod(self.window), device=self.device)
         start = 0
         for _, rows, norms in self._prepared():
             usable = rows[norms > 0]
@@ -151,7 +155,7 @@ class Points:
     @cached_property
     def _survey(self) -> tuple[Tensor, Tensor, Tensor]:
         """Positions and centred norms of the usable filters, and a number by which to order them."""
-        moves = symmetries(self.window, "dihedral" if self.window[0] == self.window[1] else "none").to(self.device)
+        moves = symmetries(self.window, "dihedral" if len(set(self.window)) == 1 else "none").to(self.device)
         generator = torch.Generator().manual_seed(0)
         probe = torch.randn(moves.shape[1], generator=generator, dtype=torch.float64, device="cpu").to(self.device)
         probes = probe[moves]
@@ -199,6 +203,11 @@ def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
     ------
     FilterError
         If no layer is left, or no usable filter, or fewer of them than keys.
+
+    Notes
+    -----
+    Kernels with another number of axes are other things, and never of one key. If the spec does not say which number to
+    take, it is that of most filters, and the larger one of two that are as frequent.
     """
     named = [segment for segment in segments_of(banks) if len(segment.layer)]
     if not named:
@@ -206,10 +215,11 @@ def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
     chosen = [segment for segment in named if matches(segment.layer.name, spec.layers)]
     if not chosen:
         raise FilterError(no_such_layer(spec.layers, [segment.layer.name for segment in named]))
+    chosen, notes = _with_as_many_axes(chosen, spec)
     window = window_for(tuple(dict.fromkeys(segment.layer.size for segment in chosen)), spec)
     if not isinstance(spec.sizes, str):
         chosen = [segment for segment in chosen if segment.layer.size == window]
-    points = Points(tuple(chosen), window, spec)
+    points = Points(tuple(chosen), window, spec, notes)
     filters = sum(len(segment.layer) for segment in chosen)
     if not len(points):
         negligible = ", negligible" if any(bool(segment.negligible.any()) for segment in chosen) else ""
@@ -217,3 +227,28 @@ def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
     if len(points) < spec.k:
         raise FilterError(f"cannot find {spec.k} keys in {len(points)} usable filters of {filters}; ask for fewer")
     return points
+
+
+def sample(points: Points, count: int, seed: int) -> Int[Tensor, "chosen"]:
+    """Choose points at random, by what they are and not by where they stand."""
+    generator = torch.Generator().manual_seed(seed)
+    ranks = torch.randperm(len(points), generator=generator, device="cpu")[:count]
+    return points.order[ranks.to(points.device)]
+
+
+def _with_as_many_axes(segments: Sequence[Segment], spec: ClusterSpec) -> tuple[list[Segment], tuple[str, ...]]:
+    """Return the layers whose kernels have the axes to take, and notes on the others where nobody asked for them."""
+    filters: Counter[int] = Counter()
+    for segment in segments:
+        filters[segment.layer.axes] += len(segment.layer)
+    axes = spec.axes or max(filters, key=lambda number: (filters[number], number))
+    if axes not in filters:
+        sizes = ", ".join(map(size_text, sorted({segment.layer.size for segment in segments}, reverse=True)))
+        raise FilterError(f"no layer has kernels of {axes_text(axes)}; the sizes are {sizes}")
+    notes = [
+        f"the keys have {axes_text(axes)}, as most filters have; {filters[other]} filters of {axes_text(other)} are "
+        f"left out, and axes={other} takes them instead"
+        for other in sorted(filters)
+        if other != axes and spec.axes is None
+    ]
+    return [segment for segment in segments if segment.layer.axes == axes], tuple(notes)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from scalekeys.errors import ModelError
+from scalekeys.shapes import Size, axes_text
 
 Weighting: TypeAlias = Literal["equal", "energy"]
 Symmetry: TypeAlias = Literal["none", "dihedral"]
-Sizes: TypeAlias = Literal["largest", "common"] | tuple[int, int]
+Sizes: TypeAlias = Literal["largest", "common"] | Size
 
 WEIGHTINGS: tuple[Weighting, ...] = ("equal", "energy")
 SYMMETRIES: tuple[Symmetry, ...] = ("none", "dihedral")
@@ -25,9 +26,11 @@ class ClusterSpec:
     seed, restarts : int
     weighting : {"equal", "energy"}
     symmetry : {"none", "dihedral"}
-    sizes : {"largest", "common"} or (rows, cols)
+    sizes : {"largest", "common"} or tuple of int
     layers : tuple of str or None
         Patterns of layer names.
+    axes : int or None
+        How many axes the kernels have; None for those that most filters have.
     batch_size : int or None
         Filters at a time, where filters are read anew in each pass; None keeps them in memory.
     """
@@ -39,6 +42,7 @@ class ClusterSpec:
     symmetry: Symmetry = "none"
     sizes: Sizes = "largest"
     layers: tuple[str, ...] | None = None
+    axes: int | None = None
     batch_size: int | None = None
 
 
@@ -51,6 +55,7 @@ def parse_spec(
     symmetry: Symmetry = "none",
     sizes: Sizes = "largest",
     layers: Sequence[str] | str | None = None,
+    axes: int | None = None,
     batch_size: int | None = None,
 ) -> ClusterSpec:
     """Return what was asked for, checked.
@@ -68,8 +73,17 @@ def parse_spec(
         if number != int(number) or number < least:
             raise ModelError(f"{name} must be a whole number of at least {least}, got {number}")
     patterns = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
+    parsed = _parsed_sizes(sizes)
     return ClusterSpec(
-        int(k), int(seed), int(restarts), weighting, symmetry, _parsed_sizes(sizes), patterns, batch_size
+        k=int(k),
+        seed=int(seed),
+        restarts=int(restarts),
+        weighting=weighting,
+        symmetry=symmetry,
+        sizes=parsed,
+        layers=patterns,
+        axes=_parsed_axes(axes, parsed),
+        batch_size=batch_size,
     )
 
 
@@ -79,6 +93,17 @@ def _parsed_sizes(sizes: Sizes) -> Sizes:
             raise ModelError(f"unknown sizes {sizes!r}; choose largest, common or a size such as (7, 7)")
         return sizes
     size: tuple[int, ...] = tuple(sizes) if isinstance(sizes, tuple | list) else ()
-    if len(size) != 2 or any(number != int(number) or number < 1 for number in size):
+    if not 1 <= len(size) <= 3 or any(number != int(number) or number < 1 for number in size):
         raise ModelError(f"sizes must be largest, common or a size such as (7, 7), got {sizes!r}")
-    return int(size[0]), int(size[1])
+    return tuple(map(int, size))
+
+
+def _parsed_axes(axes: int | None, sizes: Sizes) -> int | None:
+    """Return how many axes the kernels have, which a size tells too."""
+    if axes not in (None, 1, 2, 3):
+        raise ModelError(f"axes must be 1, 2 or 3, got {axes!r}")
+    if isinstance(sizes, str):
+        return axes
+    if axes not in (None, len(sizes)):
+        raise ModelError(f"sizes={sizes!r} has {axes_text(len(sizes))}, and axes is {axes}; give one of them")
+    return len(sizes)

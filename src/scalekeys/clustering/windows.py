@@ -1,4 +1,7 @@
-"""Filters of several sizes in one window, and the symmetries of a square window."""
+"""Filters of several sizes in one window, and the symmetries of a window with equal sides."""
+
+from itertools import permutations
+from math import prod
 
 import torch
 from jaxtyping import Float, Int
@@ -7,7 +10,8 @@ from torch import Tensor
 from scalekeys.clustering.spec import ClusterSpec
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters.scaling import in_powers_of_two, power_of_two
-from scalekeys.filters.window import Size, cropped, padded
+from scalekeys.filters.window import cropped, padded
+from scalekeys.shapes import Size, size_text
 
 
 def window_for(sizes: tuple[Size, ...], spec: ClusterSpec) -> Size:
@@ -15,8 +19,8 @@ def window_for(sizes: tuple[Size, ...], spec: ClusterSpec) -> Size:
 
     Parameters
     ----------
-    sizes : tuple of (rows, cols)
-        The sizes that occur.
+    sizes : tuple of tuple of int
+        The sizes that occur, all with as many axes.
     spec : ClusterSpec
 
     Raises
@@ -24,53 +28,59 @@ def window_for(sizes: tuple[Size, ...], spec: ClusterSpec) -> Size:
     FilterError
         If an exact size was asked for that no layer has, or the window has no more than one tap.
     ModelError
-        If an exact size is not square where filters count up to quarter turns.
+        If the sides of an exact size differ where filters count up to quarter turns.
+
+    Notes
+    -----
+    Along an axis on which the sides are all odd, or all even, the window has the largest of them (or the smallest), and
+    the centres of all filters coincide. On an axis with odd and even sides its side is odd, and the centre of an even
+    side is the tap before its middle.
 
     Examples
     --------
     >>> window_for(((7, 7), (4, 4)), ClusterSpec(sizes="common"))
     (3, 3)
-    >>> window_for(((1, 7), (7, 1)), ClusterSpec(sizes="largest"))
-    (7, 7)
+    >>> window_for(((4,), (16,)), ClusterSpec(sizes="largest"))
+    (16,)
     """
     if not isinstance(spec.sizes, str):
         if spec.sizes not in sizes:
-            there = ", ".join(map(by, sorted(sizes, reverse=True)))
-            raise FilterError(f"no layer has kernels of {by(spec.sizes)}; the sizes are {there}")
+            there = ", ".join(map(size_text, sorted(sizes, reverse=True)))
+            raise FilterError(f"no layer has kernels of {size_text(spec.sizes)}; the sizes are {there}")
         window = spec.sizes
-        if spec.symmetry == "dihedral" and window[0] != window[1]:
-            raise ModelError(f"kernels of {by(window)} have no quarter turns, so symmetry='dihedral' is not for them")
+        if spec.symmetry == "dihedral" and len(set(window)) > 1:
+            raise ModelError(
+                f"kernels of {size_text(window)} have no quarter turns, so symmetry='dihedral' is not for them"
+            )
     else:
         window = _common_window(sizes, spec)
-    if window[0] * window[1] < 2:
-        raise FilterError(f"a window of {by(window)} holds no filter with a shape; choose sizes='largest' or one size")
+    if prod(window) < 2:
+        raise FilterError(
+            f"a window of {size_text(window)} holds no filter with a shape; choose sizes='largest' or one size"
+        )
     return window
 
 
 def _common_window(sizes: tuple[Size, ...], spec: ClusterSpec) -> Size:
-    pick, step = (max, 1) if spec.sizes == "largest" else (min, -1)
-    rows, cols = pick(size[0] for size in sizes), pick(size[1] for size in sizes)
+    along = [set(sides) for sides in zip(*sizes, strict=True)]
     if spec.symmetry == "dihedral":
-        rows = cols = pick(rows, cols)
-    if len(set(sizes)) == 1 and (rows, cols) == sizes[0]:
-        return sizes[0]
-    return rows + step * (rows % 2 == 0), cols + step * (cols % 2 == 0)
-
-
-def by(size: Size) -> str:
-    """Write a size as 7x7."""
-    return f"{size[0]}x{size[1]}"
+        along = [set().union(*along)] * len(along)
+    pick, step = (max, 1) if spec.sizes == "largest" else (min, -1)
+    return tuple(
+        pick(sides) if len({side % 2 for side in sides}) == 1 or pick(sides) % 2 else pick(sides) + step
+        for sides in along
+    )
 
 
 def unit_rows(
-    filters: Float[Tensor, "filters rows cols"], window: Size
+    filters: Float[Tensor, "filters *sides"], window: Size
 ) -> tuple[Float[Tensor, "filters taps"], Float[Tensor, "filters"]]:
     """Return filters as centred unit vectors in a window, and their centred norms.
 
     A filter is cropped, centred on its own taps and then padded, so that its offset does not matter. A filter that is
     constant or not finite becomes a vector of zeros with norm 0.
     """
-    inside, exponent = in_powers_of_two(cropped(filters, window))
+    inside, exponent = in_powers_of_two(cropped(filters, window), axes=len(window))
     flat = inside.flatten(1)
     usable = flat.isfinite().all(-1) & (flat.amax(-1) > flat.amin(-1))
     finite = torch.where(usable[:, None], flat, 0.0)
@@ -83,15 +93,32 @@ def unit_rows(
 def symmetries(window: Size, symmetry: str) -> Int[Tensor, "transforms taps"]:
     """Return for each symmetry which tap of a filter stands where after it.
 
-    Number t turns a filter by t quarter turns against the clock, as ``torch.rot90`` does; from 4 on it is mirrored left
-    to right before it is turned ``t - 4`` times. Without symmetry there is only number 0, which does nothing.
+    Parameters
+    ----------
+    window : tuple of int
+        Its sides are equal, unless there is no symmetry.
+    symmetry : {"none", "dihedral"}
+
+    Returns
+    -------
+    Tensor of int64, shape (transforms, taps)
+        Without symmetry there is only number 0, which does nothing. On one axis number 1 mirrors a filter. On two axes
+        number t turns it by t quarter turns against the clock, as ``torch.rot90`` does; from 4 on it is mirrored left
+        to right before it is turned ``t - 4`` times. On three axes number 8 p + m puts the axes in the order of
+        permutation p, as ``itertools.permutations`` lists them, and then mirrors those dimensions d for which bit d of
+        m is set.
 
     Examples
     --------
     >>> symmetries((3, 3), "dihedral")[4].tolist()
     [2, 1, 0, 5, 4, 3, 8, 7, 6]
+    >>> symmetries((4,), "dihedral").tolist(), len(symmetries((3, 3, 3), "dihedral"))
+    ([[0, 1, 2, 3], [3, 2, 1, 0]], 48)
     """
-    taps = torch.arange(window[0] * window[1]).view(window)
+    taps, axes = torch.arange(prod(window)).view(window), range(len(window))
     if symmetry == "none":
         return taps.view(1, -1)
-    return torch.stack([torch.rot90(t, turns).flatten() for t in (taps, taps.flip(-1)) for turns in range(4)])
+    if len(window) == 2:
+        return torch.stack([torch.rot90(t, turns).flatten() for t in (taps, taps.flip(-1)) for turns in range(4)])
+    mirrored = [[axis for axis in axes if bits >> axis & 1] for bits in range(2 ** len(window))]
+    return torch.stack([taps.permute(order).flip(some).flatten() for order in permutations(axes) for some in mirrored])

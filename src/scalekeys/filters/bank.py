@@ -43,7 +43,7 @@ class LayerFilters:
     def __post_init__(self) -> None:
         if not 2 <= self.kernels.ndim <= 4:
             raise FilterError(
-                f"layer {self.name!r}: kernels must have shape (channels, *sides) with one to three sides, got "
+                f"layer {self.name!r}: filters must have shape (channels, *sides) with one to three sides, got "
                 f"{tuple(self.kernels.shape)}"
             )
 

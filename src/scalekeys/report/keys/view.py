@@ -140,7 +140,7 @@ def summarize_keys(view: KeysView) -> KeysSummary:
         left_out=int((view.assignment < 0).sum()),
         negligible=int(keys.negligible.sum()),
         explained=keys.explained,
-        control=keys.control,
+        control=keys.white_noise,
         threshold=view.threshold,
         coverage=keys.coverage(view.threshold),
         keys=tuple(_key(view, key) for key in range(len(view.filters))),
@@ -211,7 +211,7 @@ def _curve(table: pd.DataFrame) -> tuple[CurvePoint, ...]:
         CurvePoint(
             int(row["k"]),
             float(row["explained"]),
-            float(row["control"]),
+            float(row["white_noise"]),
             float(row["gap"]),
             _number(row["stability_restarts"]),
             _number(row["stability_halves"]),

@@ -110,7 +110,7 @@ def test_moment_normalization_gives_unit_responses(name, axes):
 @pytest.mark.parametrize("axes", [0, 4])
 def test_a_kernel_has_one_to_three_axes(axes):
     for measure in (spread, sk.dc_offset, lambda values, axes: sk.moment_normalization(values, "dx", axes=axes)):
-        with pytest.raises(sk.FilterError, match=f"a kernel has 1, 2 or 3 axes, got {axes}"):
+        with pytest.raises(sk.FilterError, match=f"kernels have 1, 2 or 3 axes, got {axes}"):
             measure(torch.ones(2, 2, 2, 2), axes=axes)
 
 
