@@ -98,7 +98,7 @@ class Prepared:
 
 def prepare(filters: FilterStack, metric: Tensor | None = None) -> Prepared:
     """Return statuses, units and filters in these units, with the metric of each."""
-    scaled, exponent = in_powers_of_two(filters)
+    scaled, exponent = in_powers_of_two(filters, axes=filters.ndim - 1)
     shape = scaled.flatten(1)
     largest = shape.abs().amax(-1)
     finite = largest.isfinite()

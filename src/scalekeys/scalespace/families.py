@@ -13,7 +13,7 @@ from itertools import combinations, product
 from types import MappingProxyType
 
 from scalekeys.errors import ModelError
-from scalekeys.scalespace.parametrizations import Parametrization, Strengthened, TwoScales, per_axis
+from scalekeys.scalespace.parametrizations import Oriented, Parametrization, Strengthened, TwoScales, per_axis
 
 AXES = "xyz"
 """Names of the axes; a kernel of D axes has the first D of them."""
@@ -223,6 +223,21 @@ def _difference_of_scales(axes: int) -> Family:
     return Family("dog", formula, "difference of two smoothings", (smooth, smooth), TwoScales(axes))
 
 
+def _oriented() -> Iterator[Family]:
+    """Yield smoothing with an affine kernel, and its first and second derivative along its angle, on two axes."""
+    kinds = (
+        ("affine", "T(x, y; C)", "weighted mean, longer along an angle"),
+        ("dphi", "δφ T(x, y; C)", "derivative along an angle"),
+        ("dphiphi", "δφφ T(x, y; C)", "second derivative along an angle"),
+    )
+    for order, (name, formula, words) in enumerate(kinds):
+        operators = [("identity", "identity")], [("central", "identity"), ("identity", "central")]
+        terms = (
+            operators[order] if order < 2 else [("second", "identity"), ("central", "central"), ("identity", "second")]
+        )
+        yield Family(name, formula, words, (tuple(Term(own) for own in terms),), Oriented(order))
+
+
 _JET_ORDERS = (1, 2, 3)
 _WIDE_ORDER = len(_CENTRED) - 1
 
@@ -259,6 +274,7 @@ def families(axes: int) -> Mapping[str, Family]:
         *(_jet(order, axes) for order in _JET_ORDERS),
         *_second_order(axes),
         _difference_of_scales(axes),
+        *(_oriented() if axes == 2 else ()),
         _jet(_WIDE_ORDER, axes),
     )
     return MappingProxyType({family.name: family for family in found})
@@ -294,7 +310,7 @@ SECOND_ORDER: tuple[str, ...] = second_order(2)
 JETS: tuple[str, ...] = tuple(f"jet{order}" for order in _JET_ORDERS)
 """Names of the jets of order 1, 2 and 3: free mixtures of all derivatives up to an order."""
 
-ORIENTED: tuple[str, ...] = ()
+ORIENTED: tuple[str, ...] = tuple(family.name for family in _oriented())
 """Names of the oriented families of two axes: smoothing, first and second derivative along an angle."""
 
 WIDE_JET: str = f"jet{_WIDE_ORDER}"

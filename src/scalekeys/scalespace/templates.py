@@ -13,6 +13,8 @@ from scalekeys.scalespace.differences import DIFFERENCES, IDENTITY, Window, chec
 from scalekeys.scalespace.families import IMPULSE, Family, family
 from scalekeys.scalespace.gaussian import discrete_gaussian
 from scalekeys.scalespace.limits import expansion, limit_template
+from scalekeys.scalespace.oriented import oriented_fields
+from scalekeys.scalespace.parametrizations import Oriented
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 Size = tuple[int, ...]
@@ -66,6 +68,8 @@ class TemplatePlan:
         Tensor, shape (filters, components, *size)
             One component for each coefficient of a model: the receptive field, or the derivatives of a jet.
         """
+        if isinstance(self.family.parametrization, Oriented):
+            return oriented_fields(parameters, self.family.parametrization, self.size)[:, None]
         variances = self.family.parametrization.component_variances(parameters)
         weights = self.family.parametrization.component_weights(parameters)
         kernels = discrete_gaussian(variances, max(self._radii), max_variance=max_variance)
@@ -207,6 +211,8 @@ def template(
     """
     plan = template_plan(name, (size, size) if isinstance(size, int) else size, window)
     scales = as_float_tensor(sigma)
+    if isinstance(plan.family.parametrization, Oriented):
+        raise ModelError(f"{name!r} has an angle beside its scales: use oriented_template")
     count = 2 if name == "dog" else plan.family.axes
     if scales.ndim == 0 or scales.shape[-1] != count:
         words = {1: "(sigma_x)", 2: "(sigma_x, sigma_y)", 3: "(sigma_x, sigma_y, sigma_z)"}[count]

@@ -156,9 +156,7 @@ class Loss(ABC):
 
     def _minimize(self, objective: Objective, start: Tensor) -> tuple[Tensor, Tensor]:
         lower, upper = self.grid.bounds(self.limit_of_scale)
-        coordinates, value = minimize(
-            objective, start.T.contiguous(), lower, upper, compact=self.grid.is_unbounded
-        )
+        coordinates, value = minimize(objective, start.T.contiguous(), lower, upper, compact=self.grid.is_unbounded)
         return coordinates.T.contiguous(), value
 
 

@@ -112,12 +112,23 @@ class AxisProfiles:
 
 def multiply_by_power(table: Tensor, rows: Tensor, exponent: float, w: Tensor) -> None:
     """Multiply some rows of functions with two derivatives in u, shape (3, rows, n), by ``w^exponent``, in place."""
-    f0 = w**exponent
-    f1, f2 = -exponent * w ** (exponent - 1), exponent * (exponent - 1) * w ** (exponent - 2)
+    inverse = 1 / w
+    f0 = power_of(w, exponent)
+    f1 = -exponent * f0 * inverse
+    f2 = (1 - exponent) * f1 * inverse
     value, first, second = table[:, rows]
     table[0, rows] = f0 * value
     table[1, rows] = f0 * first + f1 * value
     table[2, rows] = f0 * second + 2 * f1 * first + f2 * value
+
+
+def power_of(w: Tensor, exponent: float) -> Tensor:
+    """Return a power by few multiplications: the exponent is a multiple of one half."""
+    whole = math.floor(exponent)
+    out = torch.sqrt(w) if exponent != whole else torch.ones_like(w)
+    for _ in range(abs(whole)):
+        out = out * w if whole > 0 else out / w
+    return out
 
 
 def chebyshev(position: Tensor, length: int) -> Tensor:

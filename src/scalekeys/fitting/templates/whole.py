@@ -9,6 +9,8 @@ from torch import Tensor
 from scalekeys.fitting.templates.axis_profiles import AxisProfiles, axis_profiles, operators_along
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
+from scalekeys.scalespace.oriented import oriented_tables
+from scalekeys.scalespace.parametrizations import Oriented
 from scalekeys.scalespace.second_order import composed, entries, lifted, outer, pairs, product, tied
 
 
@@ -60,6 +62,8 @@ class WholeFamily:
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Return the templates at coordinates of shape (parameters, n), as tables: (entries, components, taps, n)."""
+        if isinstance(self.parametrization, Oriented):
+            return oriented_tables(coordinates, self.parametrization.order, self.size, self._bend)[:, None]
         weights = self.parametrization.weights(coordinates)
         places = (
             None if self.parametrization.groups is not None else self.parametrization.places(coordinates, self._bend)
