@@ -11,7 +11,7 @@ from scalekeys.scalespace.second_order import composed, entries, pairs, product
 
 _MARGIN = 3  # taps beyond the window: two derivatives in scale, and a difference of second order
 _REACH, _TERMS = 7.0, 5  # in standard deviations along the diagonal: beyond, the weights are below 1e-11
-_AT_ONCE = 2**22  # numbers of one array, which bound the memory
+_NUMBERS = 2**18  # numbers of the kernels that are made at once, which bound the memory
 
 _SECOND = torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64)
 _CENTRAL = torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64)
@@ -58,15 +58,22 @@ def _shifted(t: Tensor, radius: int, reach: int, *, half: bool) -> Tensor:
 
 def oriented_tables(coordinates: Tensor, order: int, size: tuple[int, ...], bend: float) -> Tensor:
     """Return oriented fields at search coordinates (3, n), as tables with derivatives: (entries, taps, n)."""
-    parts = []
-    at_once = max(1, _AT_ONCE // ((size[0] + 2 * _MARGIN) * (size[1] + 2 * _MARGIN) * 16))
-    for some in coordinates.split(at_once, dim=1):
-        parts.append(_tables(some, order, size, bend))
+    parts = [_tables(some, order, size, bend) for some in coordinates.split(_at_once(size), dim=1)]
     return torch.cat(parts, dim=-1) if parts else coordinates.new_zeros(entries(3), math.prod(size), 0)
 
 
 def oriented_fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
     """Return oriented fields at parameters (n, 3) of a parametrization: shape (n, rows, cols), differentiable."""
+    parts = [_fields(some, own, size) for some in parameters.split(_at_once(size))]
+    return torch.cat(parts) if parts else parameters.new_zeros(0, *size)
+
+
+def _at_once(size: tuple[int, ...]) -> int:
+    """How many kernels are made at once, which bounds the memory."""
+    return max(1, _NUMBERS // ((size[0] + 2 * _MARGIN) * (size[1] + 2 * _MARGIN)))
+
+
+def _fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
     variances, mixed = own.component_variances(parameters)[:, 0], own.mixed_variance(parameters)
     diagonal = mixed.abs()
     narrow = (variances - diagonal[:, None]).clamp(min=0.0)

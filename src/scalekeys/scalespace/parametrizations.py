@@ -51,6 +51,12 @@ class Parametrization(ABC):
     groups: tuple[int, ...] | None = None
     """Which parameter is the variance of each axis, where that is one and the same for all components; else None."""
 
+    coarseness: float = 1.0
+    """How much wider than usual the steps of the first grid of a search may be."""
+
+    experience: float | None = None
+    """How far below the best of the first grid a start can be and still win, where it is known by experience alone."""
+
     @abstractmethod
     def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:
         """Return the ends of the search in its coordinates; `limit` is the largest coordinate of a scale."""
@@ -294,10 +300,13 @@ class Oriented(Parametrization):
     order: int
     axes = 2
     names = ("t_along", "t_across", "angle")
+    coarseness = 3.0  # a grid of three parameters as fine as one of two would have a hundred thousand nodes
+    experience = 0.01
 
     def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
         """Return the ends of the search."""
-        return [0.0, -1.0, 0.0], [limit, 1.0, math.pi]
+        # A smoothing is the same along the other axis of its ellipse: there, it is longer along its angle.
+        return [0.0, -1.0 if self.order else 0.0, 0.0], [limit, 1.0, math.pi]
 
     def coordinates(self, parameters: Tensor, bend: float) -> Tensor:
         """Return the coordinates of the mean variance, of the eccentricity, and the angle."""

@@ -246,6 +246,9 @@ class FamilyGrid:
     def angles(self) -> Dictionary:
         """The dictionary for fits with free amplitude and offset."""
         # A smooth function exceeds its linear interpolation by at most 1/8 of its second derivative in units of cells.
+        if self.family.parametrization.experience is not None:
+            reach = torch.full(self.nodes.points.shape[1:], self.family.parametrization.experience)
+            return Dictionary(self.nodes, _atoms(self._bases(self.nodes)), reach)
         cells = torch.zeros(1)
         for axis in range(self.parameters):
             bends = self._bend(axis)
@@ -300,7 +303,8 @@ class FamilyGrid:
         length = torch.nn.functional.pad(steps.cumsum(0), (1, 0))
         if float(length[-1]) < _RANK_TOLERANCE:  # this parameter changes nothing
             return torch.full((1,), low, dtype=torch.float64)
-        cells = max(1, round(float(length[-1]) / (_STEP * self.family.coefficients**0.5)))
+        step = _STEP * self.family.parametrization.coarseness * self.family.coefficients**0.5
+        cells = max(1, round(float(length[-1]) / step))
         wanted = torch.linspace(0, float(length[-1]), 1 + cells * _REFINEMENT, dtype=torch.float64)
         right = torch.searchsorted(length, wanted).clamp(1, len(length) - 1)
         share = ((wanted - length[right - 1]) / (length[right] - length[right - 1])).clamp(0.0, 1.0)
