@@ -6,6 +6,7 @@ import torch
 from planted_filters import bank_of_several_sizes, planted, random_truth, unit
 
 import scalekeys as sk
+from scalekeys.clustering import Keys
 from scalekeys.clustering.lines import moved, power_sums, squares
 from scalekeys.clustering.search import search
 from scalekeys.clustering.spec import ClusterSpec
@@ -14,7 +15,7 @@ from scalekeys.filters import FilterBank, LayerFilters
 
 
 @pytest.fixture(scope="module")
-def keys() -> sk.Keys:
+def keys() -> Keys:
     filters, _ = planted(random_truth(7, side=5), 300, seed=0, noise=0.6)
     return sk.cluster(filters, k=7)
 
