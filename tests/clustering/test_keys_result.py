@@ -151,8 +151,8 @@ def test_with_symmetry_keys_stand_in_the_frame_of_the_published_ones():
 def test_keys_get_their_models():
     keys = sk.cluster(sk.master_keys(), k=8)
     names = keys.match_published().family.tolist()
-    assert list(keys.fit("ideal8").family) == names
-    assert keys.fit().spec.model == "auto"
+    assert list(keys.fit().family) == names
+    assert keys.fit("auto").spec.model == "auto"
 
 
 def test_the_controls_explain_what_noise_lets_them():
