@@ -15,6 +15,7 @@ from torch import Tensor
 import scalekeys as sk
 from clustering_sections.samples import largest_kernels, unit
 from fit_sections.record import table
+from scalekeys.clustering import KChoice, Keys
 from scalekeys.clustering.published import likeness, published_rows
 
 HELP = "keys of networks beside the published ones"
@@ -47,18 +48,19 @@ def show(results: dict[str, Any]) -> None:
     table("numbers of keys", results["curves"])
 
 
-def _curve(network: str, choice: sk.KChoice) -> list[dict[str, Any]]:
+def _curve(network: str, choice: KChoice) -> list[dict[str, Any]]:
     names = list(choice.table.columns)
     return [{"network": network} | dict(zip(names, row, strict=True)) for row in choice.table.round(4).values.tolist()]
 
 
-def _timed(filters: Tensor, k: int) -> tuple[sk.Keys, float]:
+def _timed(filters: Tensor, k: int) -> tuple[Keys, float]:
     start = time.perf_counter()
-    keys = sk.cluster(filters, k)
-    return keys, time.perf_counter() - start
+    sk.cluster(filters, k, controls=False)
+    seconds = time.perf_counter() - start
+    return sk.cluster(filters, k), seconds
 
 
-def _share(keys: sk.Keys, best: int, seconds: float) -> dict[str, Any]:
+def _share(keys: Keys, best: int, seconds: float) -> dict[str, Any]:
     return {
         "keys": f"{len(keys)}, found" + (" (recommended)" if len(keys) == best else ""),
         "filters": int(keys.counts.sum()),
@@ -73,20 +75,21 @@ def _share(keys: sk.Keys, best: int, seconds: float) -> dict[str, Any]:
 
 def _share_of_published(network: str, rows: Tensor, size: torch.Size) -> dict[str, Any]:
     """Use the published keys in place of found ones."""
-    best = (rows @ published_rows((size[0], size[1])).T).abs().amax(1)
+    best = (rows @ published_rows(tuple(size)).T).abs().amax(1)
     return {
         "network": network,
         "keys": "8, published",
         "filters": len(rows),
         "explained %": round(100 * float(best.square().mean()), 1),
-        "noise %": None,
+        "white noise %": None,
+        "matched noise %": None,
         "coverage 0.8 %": round(100 * float((best >= 0.8).double().mean()), 1),
         "coverage 0.9 %": round(100 * float((best >= 0.9).double().mean()), 1),
         "s": None,
     }
 
 
-def _published(network: str, keys: sk.Keys, rows: Tensor) -> list[dict[str, Any]]:
+def _published(network: str, keys: Keys, rows: Tensor) -> list[dict[str, Any]]:
     matches = keys.match_published().dropna().set_index("published").correlation
     nearest = likeness(keys.filters.flatten(1), keys.window, "none")[0].abs().amax(0)
     direct = (rows @ published_rows(keys.window).T).abs() >= 0.8
@@ -104,7 +107,7 @@ def _published(network: str, keys: sk.Keys, rows: Tensor) -> list[dict[str, Any]
     ]
 
 
-def _models(network: str, keys: sk.Keys) -> list[dict[str, Any]]:
+def _models(network: str, keys: Keys) -> list[dict[str, Any]]:
     fits = {"ideal8": keys.fit("ideal8"), "auto": keys.fit()}
     return [
         {"network": network, "key": key, "members": int(keys.counts[key])}

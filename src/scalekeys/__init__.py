@@ -11,7 +11,7 @@ from scalekeys.version import __version__
 if TYPE_CHECKING:
     from scalekeys import atlas, scalespace
     from scalekeys.checkpoints import extract, write_replaced
-    from scalekeys.clustering import KChoice, Keys, choose_k, cluster
+    from scalekeys.clustering import choose_k, cluster
     from scalekeys.errors import (
         AtlasError,
         CheckpointError,
@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from scalekeys.filters import (
         MASTER_KEY_FAMILIES,
         FilterBank,
-        KeyAssignment,
         LayerFilters,
-        Normalized,
-        Replacement,
-        Spread,
         assign_keys,
         dc_offset,
         master_keys,
@@ -61,7 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "scalekeys.checkpoints": ("extract", "write_replaced"),
-    "scalekeys.clustering": ("KChoice", "Keys", "choose_k", "cluster"),
+    "scalekeys.clustering": ("choose_k", "cluster"),
     "scalekeys.errors": (
         "AtlasError",
         "CheckpointError",
@@ -75,11 +71,7 @@ _HOMES = {
     "scalekeys.filters": (
         "MASTER_KEY_FAMILIES",
         "FilterBank",
-        "KeyAssignment",
         "LayerFilters",
-        "Normalized",
-        "Replacement",
-        "Spread",
         "assign_keys",
         "dc_offset",
         "master_keys",
@@ -123,18 +115,12 @@ __all__ = [
     "FilterBank",
     "FilterError",
     "Fit",
-    "KChoice",
-    "KeyAssignment",
-    "Keys",
     "LayerFilters",
     "MissingExtraError",
     "ModelError",
-    "Normalized",
     "OutputError",
     "PatchCovariance",
-    "Replacement",
     "ScaleKeysError",
-    "Spread",
     "__version__",
     "assign_keys",
     "atlas",

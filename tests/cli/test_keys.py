@@ -70,7 +70,7 @@ def test_the_keys_are_those_of_the_library_and_can_be_read_back(folder, done):
     expected = sk.cluster(sk.extract(folder / "one.safetensors"), 8, restarts=3)
     array = np.load(folder / "found" / "keys.npy")
     assert array.dtype == np.float64
-    np.testing.assert_allclose(array, expected.kernels, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(array, expected.filters, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(read_filters(folder / "found" / "keys.csv"), array)
     result = run("paper", "--filters", "found/keys.csv", "--json", "-", cwd=folder)
     assert result.returncode == 0

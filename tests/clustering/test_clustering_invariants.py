@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from planted_filters import bank_of_several_sizes, planted, random_truth, unit
 
 import scalekeys as sk
+from scalekeys.clustering import Keys
 from tolerances import DTYPES
 
 COUNT = 240
@@ -24,7 +25,7 @@ def unstructured(seed: int, side: int = 5) -> torch.Tensor:
     return random_truth(COUNT, side=side, seed=seed)
 
 
-def assert_same_keys(ours: sk.Keys, theirs: sk.Keys, tolerance: float = 1e-5) -> None:
+def assert_same_keys(ours: Keys, theirs: Keys, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(ours.filters, theirs.filters, rtol=0, atol=tolerance)
     assert ours.explained == pytest.approx(theirs.explained, abs=tolerance)
 

@@ -12,6 +12,7 @@ import scalekeys as sk
 from scalekeys.clustering.published import in_standard_frame, reference_rows
 from scalekeys.clustering.windows import symmetries, unit_rows
 from scalekeys.filters import FilterBank, LayerFilters
+from scalekeys.scalespace import template
 
 SIZES = [(5,), (4,), (16,), (3, 4), (3, 3, 3), (2, 4, 3)]
 
@@ -173,6 +174,22 @@ def test_keys_of_other_axes_match_no_published_key():
     table = sk.cluster(random_filters(60, 5), k=3, axes=1, controls=False).match_published()
     assert table.key.tolist() == [0, 1, 2]
     assert table[["published", "family", "correlation"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("size", "names"), [((5,), ("dx", "smooth")), ((6,), ("dx", "smooth")), ((5, 5, 5), ("dz", "smooth"))], ids=str
+)
+def test_keys_get_their_models(size, names):
+    axes = len(size)
+    sigma = torch.full((axes,), 0.7, dtype=torch.float64)
+    truth = torch.stack([template(name, sigma, size) for name in names])
+    filters, _ = planted(truth, 200, seed=0, noise=0.0)
+    fit = sk.cluster(filters, k=2, axes=axes, controls=False).fit()
+    assert sorted(fit.family) == sorted(names)
+    np.testing.assert_allclose(fit.r2, 1, atol=1e-9)
+    assert (fit.amplitude > 0).all()  # the sign of a key is that of a smoothing or of a derivative
+    np.testing.assert_allclose(fit.sigma, 0.7, atol=1e-4)
+    assert fit.sigma.shape == (2, axes)
 
 
 @pytest.mark.parametrize("size", [(6,), (3, 3, 3)], ids=str)

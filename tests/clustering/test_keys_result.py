@@ -6,6 +6,7 @@ import torch
 from planted_filters import bank_of_several_sizes, planted, random_truth, unit
 
 import scalekeys as sk
+from scalekeys.clustering import Keys
 from scalekeys.clustering.lines import moved, power_sums, squares
 from scalekeys.clustering.search import search
 from scalekeys.clustering.spec import ClusterSpec
@@ -14,7 +15,7 @@ from scalekeys.filters import FilterBank, LayerFilters
 
 
 @pytest.fixture(scope="module")
-def keys() -> sk.Keys:
+def keys() -> Keys:
     filters, _ = planted(random_truth(7, side=5), 300, seed=0, noise=0.6)
     return sk.cluster(filters, k=7)
 
@@ -150,8 +151,8 @@ def test_with_symmetry_keys_stand_in_the_frame_of_the_published_ones():
 def test_keys_get_their_models():
     keys = sk.cluster(sk.master_keys(), k=8)
     names = keys.match_published().family.tolist()
-    assert list(keys.fit("ideal8").family) == names
-    assert keys.fit().spec.model == "auto"
+    assert list(keys.fit().family) == names
+    assert keys.fit("auto").spec.model == "auto"
 
 
 def test_the_controls_explain_what_noise_lets_them():

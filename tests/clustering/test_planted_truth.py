@@ -9,12 +9,13 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
 import scalekeys as sk
+from scalekeys.clustering import Keys
 from scalekeys.clustering.windows import symmetries
 
 cluster = partial(sk.cluster, controls=False)
 
 
-def matched(keys: sk.Keys, truth: torch.Tensor) -> torch.Tensor:
+def matched(keys: Keys, truth: torch.Tensor) -> torch.Tensor:
     """Size of the correlation of each true filter with the key that is matched to it."""
     size = (unit(truth) @ keys.filters.flatten(1).T).abs().numpy()
     return torch.from_numpy(size[linear_sum_assignment(-size)])

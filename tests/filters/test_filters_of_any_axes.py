@@ -87,7 +87,8 @@ def test_filters_of_one_tap_have_no_offset():
 
 
 @pytest.mark.parametrize(
-    ("name", "axes"), [("dx", 1), ("dx+", 1), ("smooth", 1), ("sharpen", 1), ("dx-", 3), ("dy", 3), ("smooth", 3)]
+    ("name", "axes"),
+    [("dx", 1), ("dx+", 1), ("smooth", 1), ("sharpen", 1), ("dx-", 3), ("dy", 3), ("dz+", 3), ("smooth", 3)],
 )
 def test_moment_normalization_gives_unit_responses(name, axes):
     size = (4, 3, 6)[-axes:]
@@ -105,6 +106,12 @@ def test_moment_normalization_gives_unit_responses(name, axes):
     assert_close(found.offset, offset)
     back = taps * found.amplitude[..., None] + found.offset[..., None]
     np.testing.assert_allclose(back, filters.flatten(2), atol=1e-12)
+
+
+def test_a_family_of_other_axes_has_no_moment():
+    for name, axes in (("dy", 1), ("dz", 2)):
+        with pytest.raises(sk.ModelError, match=f"is called '{name}'"):
+            sk.moment_normalization(torch.ones(3, 3, 3), name, axes=axes)
 
 
 @pytest.mark.parametrize("axes", [0, 4])

@@ -180,9 +180,9 @@ class Keys:
         frame = pd.DataFrame(rows, columns=["key", "published", "family", "correlation"])
         return frame.astype({"published": "Int64", "family": "string", "correlation": "float64"})
 
-    def fit(self, model: str | tuple[str, ...] = "auto") -> Fit:
-        """Fit scale-space models to the keys; see :func:`scalekeys.fit`."""
-        return fit(self.filters, model)
+    def fit(self, model: str | tuple[str, ...] = "ideal") -> Fit:
+        """Fit scale-space models to the keys, by default the idealized receptive fields; see :func:`scalekeys.fit`."""
+        return fit(self.filters, model, axes=self.axes)
 
     def members(self, key: int, n: int | None = None) -> Int[Tensor, "members"]:
         """Return which filters belong to a key, those most like it first.
