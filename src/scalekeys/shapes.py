@@ -1,7 +1,8 @@
 """Shapes of the arrays that travel between the layers, in one place.
 
 The aliases are checked at run time by the test suite only (through ``jaxtyping`` and ``beartype``). Axes: ``rows`` run
-down and ``cols`` run right; ``taps`` is one axis of a kernel; a pair is always ``(x, y)``.
+down and ``cols`` run right; ``sides`` are one to three axes of a kernel, of which ``taps`` is one; a pair is always
+``(x, y)``.
 """
 
 from typing import TypeAlias
@@ -16,7 +17,7 @@ from scalekeys.errors import FilterError
 ArrayLike: TypeAlias = Tensor | np.ndarray
 
 Filters: TypeAlias = Float[Tensor, "*batch rows cols"]
-FilterStack: TypeAlias = Float[Tensor, "filters rows cols"]
+FilterStack: TypeAlias = Float[Tensor, "filters *sides"]
 Kernel1d: TypeAlias = Float[Tensor, "*batch taps"]
 Variances: TypeAlias = Float[Tensor, "*batch"]
 Indices: TypeAlias = Int[Tensor, "filters"]

@@ -1,8 +1,9 @@
-"""FilterBank: the depthwise filters of one network, layer by layer, without the network."""
+"""FilterBank: the filters of one network, layer by layer, without the network."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 
 import torch
 from jaxtyping import Bool
@@ -12,24 +13,45 @@ from scalekeys.errors import FilterError
 from scalekeys.filters.dead import negligible_filters
 from scalekeys.shapes import FilterStack, as_float_tensor
 
+_SIDES = {1: "cols", 2: "rows, cols", 3: "slices, rows, cols"}
+"""What the axes of a kernel are called, by their number."""
+
 
 @dataclass(frozen=True, eq=False)
 class LayerFilters:
-    """The filters of one depthwise layer.
+    """The filters of one convolution.
 
     Parameters
     ----------
     name : str
         Name of the layer in its network, without the trailing ``.weight``.
-    kernels : Tensor, shape (channels, rows, cols)
-        One filter per output channel, float32 or float64. Rows run down, columns run right.
+    kernels : Tensor, shape (channels, *sides)
+        One filter per output channel of a depthwise layer, and one for each pair of an output and an input of its group
+        in other convolutions; float32 or float64. The sides are one, two or three: (cols,), (rows, cols) or (slices,
+        rows, cols). Rows run down, columns run right.
     stride, dilation : int or None
         Taken from the graph; None where the source holds weights only.
     depth : int
-        Position among the depthwise layers of the network, from 0 at the input.
+        Position among the layers that are read, from 0 at the input.
     floor : float or None
         The binary logarithm of the norm below which a filter of this layer is negligible, where it is known from the
         whole network (:func:`scalekeys.filters.dead.floors`); by default the bank of the layer decides.
+    kind : str
+        ``"depthwise"``, ``"grouped"`` or ``"ordinary"``.
+    channels : pair of int, optional
+        Outputs, and inputs of a group, of a convolution that is not depthwise: ``kernels.unflatten(0, channels)`` is
+        its weight, of shape (outputs, inputs of a group, *sides). None for depthwise layers.
+
+    Raises
+    ------
+    FilterError
+        If the filters have no axis or more than three, or are not as many as the channels say.
+
+    Examples
+    --------
+    >>> import torch
+    >>> LayerFilters("conv", torch.zeros(6, 3, 5), kind="ordinary", channels=(2, 3)).size
+    (3, 5)
     """
 
     name: str
@@ -38,17 +60,30 @@ class LayerFilters:
     dilation: int | None = None
     depth: int = 0
     floor: float | None = None
+    kind: str = "depthwise"
+    channels: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if self.kernels.ndim != 3:
+        shape = tuple(self.kernels.shape)
+        if not 2 <= len(shape) <= 4:
             raise FilterError(
-                f"layer {self.name!r}: filters must have shape (channels, rows, cols), got {tuple(self.kernels.shape)}"
+                f"layer {self.name!r}: filters must have shape (channels, *sides) with one to three sides, got {shape}"
+            )
+        if self.channels is not None and prod(self.channels) != shape[0]:
+            outputs, inputs = self.channels
+            raise FilterError(
+                f"layer {self.name!r}: {outputs} x {inputs} channels have {outputs * inputs} filters, got {shape[0]}"
             )
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns of the kernel."""
-        return self.kernels.shape[1], self.kernels.shape[2]
+    def size(self) -> tuple[int, ...]:
+        """Sides of the kernel: (cols,), (rows, cols) or (slices, rows, cols)."""
+        return tuple(self.kernels.shape[1:])
+
+    @property
+    def axes(self) -> int:
+        """How many axes the kernel has: 1, 2 or 3."""
+        return self.kernels.ndim - 1
 
     def __len__(self) -> int:
         return self.kernels.shape[0]
@@ -75,7 +110,7 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class FilterBank:
-    """The depthwise filters of one network, in the order of its layers.
+    """The filters of one network, in the order of its layers.
 
     Parameters
     ----------
@@ -102,18 +137,23 @@ class FilterBank:
     left_out: tuple[LeftOut, ...] = field(default=())
 
     @classmethod
-    def from_tensor(cls, filters: Tensor, *, model: str = "filters", layer: str = "filters") -> "FilterBank":
-        """Wrap filters of shape (..., rows, cols) as a bank of one layer.
+    def from_tensor(
+        cls, filters: Tensor, *, axes: int = 2, model: str = "filters", layer: str = "filters"
+    ) -> "FilterBank":
+        """Wrap filters of shape (..., *sides), of which the last `axes` are the kernel, as a bank of one layer.
 
         Raises
         ------
         FilterError
-            If there are fewer than two axes.
+            If there are fewer axes, or `axes` is not 1, 2 or 3.
         """
+        if axes not in _SIDES:
+            raise FilterError(f"kernels have 1, 2 or 3 axes, got {axes!r}")
         values = as_float_tensor(filters)
-        if values.ndim < 2:
-            raise FilterError(f"filters must have shape (..., rows, cols), got {tuple(values.shape)}")
-        return cls((LayerFilters(layer, values.reshape(-1, *values.shape[-2:])),), model=model)
+        if values.ndim < axes:
+            raise FilterError(f"filters must have shape (..., {_SIDES[axes]}), got {tuple(values.shape)}")
+        sides = values.shape[values.ndim - axes :]
+        return cls((LayerFilters(layer, values.reshape(-1, *sides)),), model=model)
 
     def __len__(self) -> int:
         return sum(len(layer) for layer in self.layers)
@@ -126,8 +166,8 @@ class FilterBank:
         return f"FilterBank({self.model!r}: {', '.join([f'{filters} in {layers}', *map(_by, self.sizes)])})"
 
     @property
-    def sizes(self) -> tuple[tuple[int, int], ...]:
-        """The kernel sizes that occur, as (rows, cols), largest first."""
+    def sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The kernel sizes that occur, as tuples of their sides, largest first."""
         return tuple(sorted({layer.size for layer in self.layers}, reverse=True))
 
     @cached_property
@@ -145,12 +185,12 @@ class FilterBank:
         """
         return negligible_filters(self.layers)
 
-    def of_size(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def of_size(self, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Stack the filters of one kernel size.
 
         Returns
         -------
-        filters : Tensor, shape (filters, rows, cols)
+        filters : Tensor, shape (filters, *size)
         positions : Tensor of int64, shape (filters,)
             Where each filter stands in the bank.
 
@@ -197,8 +237,8 @@ class FilterBank:
         return replace(self, layers=layers)
 
 
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def _by(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
 
 
 def _counted(number: int, noun: str) -> str:
