@@ -15,7 +15,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.arrangement import LEADING, Arrangement, channels_of, outputs_first
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.inventory import TensorInfo, has_kernels, is_floating, what_it_holds
-from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, ORDINARY, Kinds, nouns_of
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPS_NOT_KNOWN, ORDINARY, Kinds, nouns_of
 from scalekeys.errors import CheckpointError, listed, printable
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
@@ -151,6 +151,8 @@ class Checkpoint:
         return self.computed[layer.key] if layer.key in self.computed else self.tensors[layer.key]
 
     def _instead(self) -> str:
+        if GROUPS_NOT_KNOWN in self.notes:
+            return GROUPS_NOT_KNOWN
         if self.left_out:
             return f"left out: {said_of(self.left_out)}"
         more = f'; kinds="{ORDINARY}" reads ordinary convolutions' if ORDINARY not in self.kinds else ""

@@ -45,5 +45,4 @@ def of_other_type(key: str, dtype: str) -> Found:
     )
     if dtype.startswith("complex"):
         reason = f"it holds complex numbers ({dtype}), and filters of real numbers are read"
-    is_plain = dtype not in _OF_TYPES and not dtype.startswith("complex")
-    return Found(key, reason=reason, is_of_other_type=is_plain)
+    return Found(key, reason=reason, is_of_other_type=dtype not in _OF_TYPES)

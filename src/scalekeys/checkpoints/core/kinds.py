@@ -10,6 +10,12 @@ EVERY = "all"
 
 Kinds: TypeAlias = frozenset[str]
 
+GROUPS_NOT_KNOWN = (
+    "weights without a graph do not say how many groups a convolution has; give the network or its graph, or read all "
+    f'convolutions by kinds="{ORDINARY}"'
+)
+"""What is said where grouped convolutions are asked for and cannot be told from ordinary ones."""
+
 DEPTHWISE_ONLY: Kinds = frozenset({DEPTHWISE})
 _ALL: Kinds = frozenset({DEPTHWISE, GROUPED, ORDINARY})
 _NOUNS = {DEPTHWISE: "depthwise layers", GROUPED: "grouped convolutions", ORDINARY: "ordinary convolutions"}

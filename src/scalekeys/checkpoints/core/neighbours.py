@@ -5,7 +5,8 @@ channel, the basis of a Fourier transform, and kernels whose channels stand last
 so that a weight is read only where its name, its bias or the weights around it say that it is depthwise:
 
 1. its name says so, as ``dwconv`` or ``depthwise`` do; or
-2. the weight before it in the network gives as many channels, or two to four times as many, which are then split; or
+2. the weight before it in the network gives as many channels, or two to four times as many, which are then split, or
+   a half to a quarter, each of which has several filters; or
 3. its name, but for the numbers in it, is that of a weight that is depthwise by the second rule; or
 4. there are several of its name, but for the numbers, each in a block with pointwise or linear layers and without
    ordinary convolutions; or
@@ -157,8 +158,9 @@ class Neighbours:
         if not before:
             return False
         shape = self._weights[before]
-        outputs = shape[1] if len(shape) == 2 and "embed" in before else shape[0]
-        return outputs % self._weights[key][0] == 0 and outputs // self._weights[key][0] <= _MOST_PARTS
+        given, own = shape[1] if len(shape) == 2 and "embed" in before else shape[0], self._weights[key][0]
+        fewer, more = sorted((given, own))
+        return given > 1 and more % fewer == 0 and more // fewer <= _MOST_PARTS
 
     def _is_among_pointwise(self, key: str) -> bool:
         """Tell whether the smallest block around a layer with others in it has pointwise and linear ones alone."""
@@ -195,7 +197,10 @@ def _nearest_others(weights: Mapping[str, Shape]) -> dict[str, str]:
 
 
 def _pattern(key: str) -> str:
-    return re.sub(r"\d+", "#", key)
+    """Return a name without its numbers, except one that is all the name of the layer, as its place in a block."""
+    *above, layer, weight = ["", *key.split(".")]
+    layer = layer if layer.isdecimal() else re.sub(r"\d+", "#", layer)
+    return ".".join([re.sub(r"\d+", "#", ".".join(above)), layer, weight])
 
 
 def _above(key: str) -> list[str]:

@@ -15,10 +15,6 @@ from scalekeys.checkpoints.core.naming import last_name, names_a_weight
 from scalekeys.checkpoints.core.neighbours import CHANNELS_LAST, Neighbours, Shape
 
 PART = "it is a part of a computed weight; give the module itself"
-GROUPS_NOT_KNOWN = (
-    "weights without a graph do not say how many groups a convolution has: give the network or its graph, or read all "
-    'convolutions by kinds="ordinary"'
-)
 
 _KIND = frozenset({ORDINARY})
 _UNCLEAR = "it can be a convolution with kernels of one axis, or several linear layers; give the network or its graph"
@@ -60,7 +56,8 @@ def find_ordinary(key: str, info: TensorInfo, around: Neighbours, *, named: bool
         return Found(key, reason=CHANNELS_LAST)
     if len(shape) == 3 and not _is_convolution(key, shape, around):
         return Found(key, reason=_UNCLEAR)
-    return Found(key, inputs_first(1) if _is_transposed(key, shape, around) else outputs_first, kinds=_KIND)
+    groups = _groups_of_transposed(shape, bias)
+    return Found(key, inputs_first(groups) if groups else outputs_first, kinds=_KIND)
 
 
 def is_sparse_kernel(key: str, shape: Shape) -> bool:
@@ -76,8 +73,19 @@ def is_sparse_kernel(key: str, shape: Shape) -> bool:
 
 def _is_convolution(key: str, shape: Shape, around: Neighbours) -> bool:
     """Tell whether a weight of three axes is that of a convolution, by its name or its bias."""
-    return "conv" in key.lower() or around.bias(key) in (shape[:1], shape[1:2])
+    bias = around.bias(key)
+    return "conv" in key.lower() or bias == shape[:1] or _groups_of_transposed(shape, bias) > 0
 
 
-def _is_transposed(key: str, shape: Shape, around: Neighbours) -> bool:
-    return shape[0] != shape[1] and around.bias(key) == shape[1:2]
+def _groups_of_transposed(shape: Shape, bias: Shape | None) -> int:
+    """Return the groups of a transposed convolution, (inputs, outputs of a group, *sides), by its bias; 0 if it is none.
+
+    Examples
+    --------
+    >>> _groups_of_transposed((32, 6, 3), (12,)), _groups_of_transposed((32, 6, 3), (32,))
+    (2, 0)
+    """
+    if bias is None or len(bias) != 1 or bias[0] == shape[0] or bias[0] % shape[1]:
+        return 0
+    groups = bias[0] // shape[1]
+    return groups if groups and shape[0] % groups == 0 else 0

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from scalekeys.checkpoints.core.arrangement import outputs_first, sparse_columns
+from scalekeys.checkpoints.core.arrangement import outputs_first, sparse_columns, sparse_kernels
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, has_sides, refuse_choice
 from scalekeys.checkpoints.core.computed import Computed, find_computed, is_part
 from scalekeys.checkpoints.core.copies import find_copies, flattened, look_alike
@@ -14,10 +14,9 @@ from scalekeys.checkpoints.core.finding import find_kernels, shapes_of_convoluti
 from scalekeys.checkpoints.core.first_layer import OF_ONE_CHANNEL, judge_first, said_of_first
 from scalekeys.checkpoints.core.found import Found
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, GROUPS_NOT_KNOWN, ORDINARY, Kinds
 from scalekeys.checkpoints.core.naming import layer_names, names_a_weight, names_depthwise
 from scalekeys.checkpoints.core.ordering import network_order
-from scalekeys.checkpoints.core.ordinary import GROUPS_NOT_KNOWN
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import LeftOut
 
@@ -244,6 +243,6 @@ def _said_of_groups(visible: Mapping[str, TensorInfo], kinds: Kinds) -> tuple[st
 
 def _layer(found: Found, name: str) -> ConvolutionLayer:
     arrangement = found.arrangement or outputs_first
-    name = name.removesuffix(".kernel") if arrangement is sparse_columns else name
+    name = name.removesuffix(".kernel") if arrangement in (sparse_columns, sparse_kernels) else name
     kind = ORDINARY if ORDINARY in found.kinds else DEPTHWISE
     return ConvolutionLayer(name, found.key, arrangement=arrangement, kind=kind)
