@@ -78,7 +78,7 @@ def _is_convolution(key: str, shape: Shape, around: Neighbours) -> bool:
 
 
 def _groups_of_transposed(shape: Shape, bias: Shape | None) -> int:
-    """Return the groups of a transposed convolution, (inputs, outputs of a group, *sides), by its bias; 0 if it is none.
+    """Return the groups of a transposed convolution, (inputs, outputs of a group, *sides), by its bias; 0 of others.
 
     Examples
     --------
