@@ -154,11 +154,14 @@ class Dense(nn.Module):
         self.head = nn.Linear(16, 4)
 
 
-INSTEAD = "has no depthwise layers to read; it has 4 convolutions with kernels 7x7, 3x3 and 1x1, and 1 linear layer$"
+INSTEAD = "has no depthwise layers to read; it has 4 convolutions with kernels 7x7, 3x3 and 1x1, and 1 linear layer; "
+INSTEAD += 'kinds="ordinary" reads ordinary convolutions$'
 
 
 def test_a_network_without_depthwise_layers(tmp_path):
-    refused(Dense(), f"the module Dense: {INSTEAD}")
+    refused(
+        Dense(), r"the module Dense: has no depthwise layers to read; left out: 'blocks\.0' \(it is a convolution of 2"
+    )
     refused(Dense().state_dict(), INSTEAD)
     torch.save({"model": Dense().state_dict()}, tmp_path / "model.pth")
     refused(tmp_path / "model.pth", rf"model\.pth: {INSTEAD}")
@@ -175,20 +178,13 @@ def test_a_network_without_convolutions():
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
-        (nn.Conv1d(4, 4, 3, groups=4), "its kernels have one axis, and kernels of two axes are read"),
-        (nn.Conv3d(4, 4, 3, groups=4), "its kernels have three axes, and kernels of two axes are read"),
-        (nn.ConvTranspose2d(4, 4, 3, groups=4), "it is a transposed convolution"),
+        (nn.Conv1d(4, 4, 3, groups=2), "it is a convolution of 2 groups and not depthwise"),
+        (nn.ConvTranspose2d(4, 4, 3, groups=4), "it is a transposed convolution of 4 groups"),
     ],
 )
-def test_depthwise_layers_of_other_kinds_are_named(layer, reason):
+def test_grouped_convolutions_are_named_with_the_way_to_read_them(layer, reason):
     module = nn.ModuleDict({"a": nn.Sequential(layer)})
-    refused(module, rf"no depthwise layers to read; left out: 'a\.0' \({reason}\)$")
-
-
-@pytest.mark.parametrize(("layer", "axes"), [(nn.Conv1d, "one axis"), (nn.Conv3d, "three axes")])
-def test_weights_of_other_dimensions_are_named(layer, axes):
-    state = nn.Sequential(layer(4, 4, 3, groups=4)).state_dict()
-    refused(state, rf"left out: '0' \(its kernels have {axes}, and kernels of two axes are read\)$")
+    refused(module, rf"no depthwise layers to read; left out: 'a\.0' \({reason}; kinds=.grouped. reads it\)$")
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.complex64])

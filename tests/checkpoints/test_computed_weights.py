@@ -106,4 +106,4 @@ def test_a_parameter_of_no_convolution_is_listed():
     module.kernel = nn.Parameter(torch.ones(4, 1, 3, 3))
     (one,) = extract(module).left_out
     assert (one.name, one.shape) == ("kernel", (4, 1, 3, 3))
-    assert one.reason.startswith("it belongs to no nn.Conv2d")
+    assert one.reason.startswith("it belongs to no convolution of torch")

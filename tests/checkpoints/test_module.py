@@ -66,7 +66,7 @@ def test_a_single_layer():
         nn.Conv2d(4, 4, 1, groups=4),
         nn.Conv2d(8, 8, 3, groups=4),
         nn.ConvTranspose2d(4, 4, 3, groups=4),
-        nn.Conv1d(4, 4, 3, groups=4),
+        nn.Conv1d(8, 8, 3, groups=4),
     ],
 )
 def test_what_is_not_depthwise(layer):
@@ -84,10 +84,11 @@ def test_two_strides_are_noted():
     )
 
 
-def test_other_depthwise_layers_are_noted(net):
-    bank = extract(nn.ModuleDict({"net": net, "time": nn.Conv1d(4, 4, 3, groups=4)}))
-    assert [(one.name, one.reason) for one in bank.left_out] == [
-        ("time", "its kernels have one axis, and kernels of two axes are read")
+def test_grouped_convolutions_are_named(net):
+    bank = extract(nn.ModuleDict({"net": net, "up": nn.ConvTranspose1d(4, 4, 3, groups=4)}))
+    assert [(one.name, one.shape, one.reason) for one in bank.left_out] == [
+        ("net.blocks.5", (16, 4, 3, 3), 'it is a convolution of 4 groups and not depthwise; kinds="grouped" reads it'),
+        ("up", (4, 1, 3), 'it is a transposed convolution of 4 groups; kinds="grouped" reads it'),
     ]
 
 

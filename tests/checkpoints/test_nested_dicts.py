@@ -157,7 +157,7 @@ def test_tensors_that_are_no_weights_stay_out():
     assert [layer.name for layer in extract({"mine": torch.ones(4, 1, 3, 3)}).layers] == ["mine"]
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3, 3), (4, 1, 1, 1), (4, 2, 3, 3), (4, 3, 3), (4, 1, 3)])
+@pytest.mark.parametrize("shape", [(1, 1, 3, 3), (4, 1, 1, 1), (4, 2, 3, 3), (4, 3, 3), (4, 1, 1), (4, 1, 3, 3, 3, 3)])
 def test_shapes_that_are_not_depthwise(shape):
     with pytest.raises(CheckpointError, match="has no depthwise layers to read"):
         extract({"conv.weight": torch.ones(shape)})

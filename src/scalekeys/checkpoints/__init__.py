@@ -1,6 +1,6 @@
 """Files and hubs to filter banks, and back: a source is opened into one shape, read, and copied with other filters."""
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.filter_file import read_filters, write_filters
 from scalekeys.checkpoints.loading import load_into
@@ -9,7 +9,7 @@ from scalekeys.checkpoints.writing import check_copy, check_same_layers, write_c
 
 __all__ = [
     "Checkpoint",
-    "DepthwiseLayer",
+    "ConvolutionLayer",
     "TensorInfo",
     "check_copy",
     "check_same_layers",

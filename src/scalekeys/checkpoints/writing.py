@@ -9,7 +9,8 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import shape_of_filters
 from scalekeys.checkpoints.core.changes import Change, Copying, cast
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer
+from scalekeys.checkpoints.core.kinds import DEPTHWISE
 from scalekeys.checkpoints.formats.registry import FORMATS, format_of
 from scalekeys.checkpoints.sources.source import Source, open_source
 from scalekeys.errors import CheckpointError, ModelError, OutputError, listed
@@ -76,7 +77,9 @@ def write_replaced(
     torch.float16
     """
     chosen = modelled if isinstance(modelled, Replacement) else replacement(modelled)
-    return write_copy(open_source(source, weights=weights), chosen, Path(path), weights=weights, force=force)
+    kinds = {layer.kind for layer in chosen.bank.layers} or DEPTHWISE
+    opened = open_source(source, weights=weights, kinds=kinds)
+    return write_copy(opened, chosen, Path(path), weights=weights, force=force)
 
 
 def write_copy(
@@ -125,7 +128,7 @@ def check_same_layers(here: Mapping[str, tuple[int, ...]], bank: FilterBank, *, 
     Parameters
     ----------
     here : mapping of str to tuple of int
-        Shape (channels, rows, cols) of each depthwise layer of the network.
+        Shape (filters, *sides) of each layer of the network.
     bank : FilterBank
     label : str
         What errors call the network.
@@ -160,8 +163,8 @@ def _changes(opened: Checkpoint, chosen: Replacement) -> Iterator[Change]:
     check_same_layers(shapes, chosen.bank, label=opened.label)
     sources = _sources(opened, chosen.filters)
     for (layer, part), source in zip(chosen.filters.parts(), sources, strict=True):
-        channels = chosen.replaced[part].nonzero()[:, 0]
-        if len(channels):
+        places = chosen.replaced[part].nonzero()[:, 0]
+        if len(places):
             if source.key in opened.computed:
                 raise CheckpointError(
                     f"{opened.label}: the weight of layer {layer.name!r} is computed from several tensors, and cannot "
@@ -171,11 +174,11 @@ def _changes(opened: Checkpoint, chosen: Replacement) -> Iterator[Change]:
             dtype: torch.dtype = getattr(torch, info.dtype)
             if opened.load(source.key).layout != torch.strided:
                 raise CheckpointError(f"{opened.label}: layer {layer.name!r} is stored sparsely; make it dense first")
-            filters = cast(layer.kernels.cpu()[channels], dtype, layer=layer.name)
-            yield Change(layer.name, source.key, channels, filters, info.shape, source.arrangement)
+            filters = cast(layer.kernels.cpu()[places], dtype, layer=layer.name)
+            yield Change(layer.name, source.key, places, filters, info.shape, source.arrangement)
 
 
-def _sources(opened: Checkpoint, bank: FilterBank) -> list[DepthwiseLayer]:
+def _sources(opened: Checkpoint, bank: FilterBank) -> list[ConvolutionLayer]:
     """Return the layer of the source for each layer of a bank, whose order may be another where names are unique."""
     if [layer.name for layer in bank] == [layer.name for layer in opened.layers]:
         return list(opened.layers)
@@ -188,8 +191,8 @@ def _new(path: Path, copying: Copying, *, force: bool) -> AbstractContextManager
 
 
 def _check_written(opened: Checkpoint, changes: Sequence[Change], target: Path, *, weights: str | None) -> None:
-    """Read the depthwise weights of a copy back and compare them bit by bit."""
-    copy = open_source(target, weights=weights)
+    """Read the weights of a copy back and compare them bit by bit."""
+    copy = open_source(target, weights=weights, kinds=opened.kinds)
     changed = {change.key: change for change in changes}
     for layer in opened.layers:
         expected, found = opened.load(layer.key).detach().cpu().clone(), copy.load(layer.key)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 
 import torch
 from jaxtyping import Bool
@@ -15,22 +16,39 @@ from scalekeys.shapes import ArrayLike, FilterStack, Size, checked_filters, size
 
 @dataclass(frozen=True, eq=False)
 class LayerFilters:
-    """The filters of one layer.
+    """The filters of one convolution.
 
     Parameters
     ----------
     name : str
         Name of the layer in its network, without the trailing ``.weight``.
     kernels : Tensor, shape (channels, *sides)
-        One filter per output channel, float32 or float64, with one to three axes: (cols,), (rows, cols) or (slices,
-        rows, cols). Columns run right (or forward in time), rows run down.
+        One filter per output channel of a depthwise layer, and one for each pair of an output and an input of its group
+        in other convolutions; float32 or float64. The sides are one, two or three: (cols,), (rows, cols) or (slices,
+        rows, cols). Rows run down, columns run right.
     stride, dilation : int or None
         Taken from the graph; None where the source holds weights only.
     depth : int
-        Position among the layers of the network that are read, from 0 at the input.
+        Position among the layers that are read, from 0 at the input.
     floor : float or None
         The binary logarithm of the norm below which a filter of this layer is negligible, where it is known from the
         whole network (:func:`scalekeys.filters.dead.floors`); by default the bank of the layer decides.
+    kind : str
+        ``"depthwise"``, ``"grouped"`` or ``"ordinary"``.
+    channels : pair of int, optional
+        Outputs, and inputs of a group, of a convolution that is not depthwise: ``kernels.unflatten(0, channels)`` is
+        its weight, of shape (outputs, inputs of a group, *sides). None for depthwise layers.
+
+    Raises
+    ------
+    FilterError
+        If the filters have no axis or more than three, or are not as many as the channels say.
+
+    Examples
+    --------
+    >>> import torch
+    >>> LayerFilters("conv", torch.zeros(6, 3, 5), kind="ordinary", channels=(2, 3)).size
+    (3, 5)
     """
 
     name: str
@@ -39,12 +57,19 @@ class LayerFilters:
     dilation: int | None = None
     depth: int = 0
     floor: float | None = None
+    kind: str = "depthwise"
+    channels: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.kernels.ndim <= 4:
             raise FilterError(
                 f"layer {self.name!r}: filters must have shape (channels, *sides) with one to three sides, got "
                 f"{tuple(self.kernels.shape)}"
+            )
+        if self.channels is not None and prod(self.channels) != len(self):
+            outputs, inputs = self.channels
+            raise FilterError(
+                f"layer {self.name!r}: {outputs} x {inputs} channels have {outputs * inputs} filters, got {len(self)}"
             )
 
     @property

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel
+from scalekeys.checkpoints.core.arrangement import LEADING, Arrangement, outputs_first
 from scalekeys.errors import FilterError
 from scalekeys.shapes import FilterStack
 
@@ -21,15 +21,15 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Filters to put in the place of others in one depthwise weight.
+    """Filters to put in the place of others in one weight.
 
     Parameters
     ----------
     layer, key : str
         Name of the layer, and key of its weight.
-    channels : Tensor of int64, shape (changed,)
-        Which filters are changed; the others keep their bits.
-    filters : Tensor, shape (changed, rows, cols)
+    places : Tensor of int64, shape (changed,)
+        Which filters of the layer are changed; the others keep their bits.
+    filters : Tensor, shape (changed, *sides)
         Of the type that the weight is stored in.
     shape : tuple of int
         Of the stored weight.
@@ -39,16 +39,17 @@ class Change:
 
     layer: str
     key: str
-    channels: Int[Tensor, "changed"]
+    places: Int[Tensor, "changed"]
     filters: Tensor
     shape: tuple[int, ...]
-    arrangement: Arrangement = one_input_channel
+    arrangement: Arrangement = outputs_first
 
     def apply_to(self, weight: Tensor) -> None:
         """Put the filters into a weight in memory, bit by bit, as types of few bits know no other way."""
         integer = _INTEGERS[weight.itemsize]
-        filters = self.filters.to(weight).view(integer)
-        self.arrangement(weight.view(integer))[self.channels.to(weight.device)] = filters
+        arranged = self.arrangement(weight.view(integer))
+        places = torch.unravel_index(self.places.to(weight.device), arranged.shape[:LEADING])
+        arranged[places] = self.filters.to(weight).view(integer)
 
 
 Write: TypeAlias = Callable[[Sequence[Change], Path], tuple[str, ...]]
@@ -57,7 +58,7 @@ Write: TypeAlias = Callable[[Sequence[Change], Path], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Copying:
-    """How to make a copy of a source in which some depthwise weights are changed and nothing else.
+    """How to make a copy of a source in which the weights of some layers are changed and nothing else.
 
     Parameters
     ----------
@@ -116,8 +117,9 @@ def overwrite(content: bytearray, change: Change, *, start: int = 0, stride: Seq
     numbers = torch.frombuffer(content, dtype=_INTEGERS[size])
     steps = torch.empty(change.shape, device="meta").stride() if stride is None else stride
     weight = numbers.as_strided(change.shape, steps, start // size)
-    filters = change.arrangement(weight).numpy()  # several channels may be one place in memory, which torch refuses
-    filters[change.channels.numpy()] = change.filters.contiguous().view(_INTEGERS[size]).numpy()
+    arranged = change.arrangement(weight).numpy()  # several filters may be one place in memory, which torch refuses
+    places = np.unravel_index(change.places.numpy(), arranged.shape[:LEADING])
+    arranged[places] = change.filters.contiguous().view(_INTEGERS[size]).numpy()
 
 
 def overwrite_in_file(file: BufferedRandom, change: Change, start: int, stride: Sequence[int] | None = None) -> None:

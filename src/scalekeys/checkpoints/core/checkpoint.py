@@ -1,8 +1,8 @@
 """Checkpoint: an opened source of weights, whatever its format.
 
 A format opens its source into this one shape and knows nothing of filters; :meth:`Checkpoint.bank` makes filters of
-it. Shapes come first and values only when asked for, so that a network of gigabytes costs its depthwise layers. Each
-layer keeps the key of its tensor, which together with `entry` says where in the source its values stand.
+it. Shapes come first and values only when asked for, so that a network of gigabytes costs the layers that are read.
+Each layer keeps the key of its tensor, which together with `entry` says where in the source its values stand.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,20 +12,21 @@ from math import prod
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel
+from scalekeys.checkpoints.core.arrangement import LEADING, Arrangement, channels_of, outputs_first
 from scalekeys.checkpoints.core.changes import Copying
-from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating, what_it_holds
+from scalekeys.checkpoints.core.inventory import TensorInfo, has_kernels, is_floating, what_it_holds
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPS_NOT_KNOWN, ORDINARY, Kinds, nouns_of
 from scalekeys.errors import CheckpointError, listed, printable
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
 
 MOST_VALUES = 2**28
-"""More values than the weight of any depthwise layer has."""
+"""More values than the weight of any convolution has."""
 
 
 @dataclass(frozen=True)
-class DepthwiseLayer:
-    """One depthwise layer of a source.
+class ConvolutionLayer:
+    """One convolution of a source that is read.
 
     Parameters
     ----------
@@ -37,19 +38,28 @@ class DepthwiseLayer:
         Taken from the graph; None where the source holds weights only.
     arrangement : callable
         How the filters stand in the weight.
+    kind : str
+        Depthwise, grouped or ordinary.
     """
 
     name: str
     key: str
     stride: int | None = None
     dilation: int | None = None
-    arrangement: Arrangement = one_input_channel
+    arrangement: Arrangement = outputs_first
+    kind: str = DEPTHWISE
 
 
 def layer_of_graph(
-    name: str, key: str, *, stride: Sequence[int], dilation: Sequence[int]
-) -> tuple[DepthwiseLayer, tuple[str, ...]]:
-    """Return a layer with one stride and one dilation for both axes, and a note on each that had two.
+    name: str,
+    key: str,
+    *,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    arrangement: Arrangement = outputs_first,
+    kind: str = DEPTHWISE,
+) -> tuple[ConvolutionLayer, tuple[str, ...]]:
+    """Return a layer with one stride and one dilation for all axes, and a note on each that had several.
 
     Examples
     --------
@@ -61,7 +71,7 @@ def layer_of_graph(
         for what, values in (("stride", stride), ("dilation", dilation))
         if len(set(values)) > 1
     )
-    return DepthwiseLayer(name, key, max(stride), max(dilation)), notes
+    return ConvolutionLayer(name, key, max(stride), max(dilation), arrangement, kind), notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +86,8 @@ class Checkpoint:
         What the network is called in tables.
     tensors : mapping of str to TensorInfo
         Every tensor with its shape and type; values are not read for it.
-    layers : tuple of DepthwiseLayer
-        From input to output.
+    layers : tuple of ConvolutionLayer
+        The layers of the kinds that were asked for, from input to output.
     load : callable
         Gives the values of one tensor by its key.
     notes : tuple of str
@@ -94,12 +104,14 @@ class Checkpoint:
         Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows.
     prefix : str
         What stands before the keys of the network where `tensors` has those of copies of it too.
+    kinds : frozenset of str
+        The kinds of convolutions that were asked for.
     """
 
     label: str
     model: str
     tensors: Mapping[str, TensorInfo]
-    layers: tuple[DepthwiseLayer, ...]
+    layers: tuple[ConvolutionLayer, ...]
     load: Callable[[str], Tensor]
     notes: tuple[str, ...] = ()
     entry: tuple[str, ...] = ()
@@ -108,9 +120,10 @@ class Checkpoint:
     only_read: str = ""
     computed: Mapping[str, TensorInfo] = field(default_factory=dict)
     prefix: str = ""
+    kinds: Kinds = DEPTHWISE_ONLY
 
     def bank(self) -> FilterBank:
-        """Load the depthwise filters, and nothing else.
+        """Load the filters of the layers, and nothing else.
 
         Raises
         ------
@@ -121,7 +134,7 @@ class Checkpoint:
         return FilterBank(layers, model=model, notes=self.notes, left_out=self.left_out)
 
     def stream(self) -> Iterator[LayerFilters]:
-        """Load the depthwise filters layer by layer, for networks that need not be in memory as a whole.
+        """Load the filters layer by layer, for networks that need not be in memory as a whole.
 
         Raises
         ------
@@ -129,18 +142,23 @@ class Checkpoint:
             As :meth:`bank` does, when it comes to that layer.
         """
         if not self.layers:
-            raise CheckpointError(f"{self.label}: has no depthwise layers to read; {self._instead()}")
+            raise CheckpointError(f"{self.label}: has no {nouns_of(self.kinds)} to read; {self._instead()}")
         for depth, layer in enumerate(self.layers):
             yield self._read(layer, depth)
 
-    def info(self, layer: DepthwiseLayer) -> TensorInfo:
+    def info(self, layer: ConvolutionLayer) -> TensorInfo:
         """Return shape and type of the weight of a layer."""
         return self.computed[layer.key] if layer.key in self.computed else self.tensors[layer.key]
 
     def _instead(self) -> str:
-        return f"left out: {said_of(self.left_out)}" if self.left_out else what_it_holds(self.tensors)
+        if GROUPS_NOT_KNOWN in self.notes:
+            return GROUPS_NOT_KNOWN
+        if self.left_out:
+            return f"left out: {said_of(self.left_out)}"
+        more = f'; kinds="{ORDINARY}" reads ordinary convolutions' if ORDINARY not in self.kinds else ""
+        return what_it_holds(self.tensors) + (more if has_kernels(self.tensors) else "")
 
-    def _read(self, layer: DepthwiseLayer, depth: int) -> LayerFilters:
+    def _read(self, layer: ConvolutionLayer, depth: int) -> LayerFilters:
         info = self.info(layer)
         dtype, values = info.dtype, prod(info.shape)
         if values > MOST_VALUES:  # a few bytes can claim any shape, by a stride of zero or sparsely
@@ -160,18 +178,39 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} has no values (it is on the meta device); load its weights first"
             )
-        return LayerFilters(layer.name, as_filters(weight, layer.arrangement), layer.stride, layer.dilation, depth)
+        return LayerFilters(
+            layer.name,
+            as_filters(weight, layer.arrangement),
+            layer.stride,
+            layer.dilation,
+            depth,
+            kind=layer.kind,
+            channels=None if layer.kind == DEPTHWISE else channels_of(layer.arrangement, info.shape),
+        )
 
 
 def is_depthwise_shape(shape: tuple[int, ...]) -> bool:
-    """Tell whether a weight of this shape has one filter of more than one pixel for each of several channels.
+    """Tell whether a weight of this shape has one filter of more than one value for each of several channels.
 
     Examples
     --------
     >>> is_depthwise_shape((96, 1, 7, 7)), is_depthwise_shape((96, 1, 1, 1)), is_depthwise_shape((96, 3, 4, 4))
     (True, False, False)
+    >>> is_depthwise_shape((96, 1, 7)), is_depthwise_shape((96, 1, 3, 3, 3)), is_depthwise_shape((96, 1))
+    (True, True, False)
     """
-    return len(shape) == 4 and shape[0] > 1 and shape[1] == 1 and prod(shape[2:]) > 1
+    return has_sides(shape) and shape[0] > 1 == shape[1]
+
+
+def has_sides(shape: tuple[int, ...]) -> bool:
+    """Tell whether a weight of this shape can have kernels of one to three axes and of more than one value.
+
+    Examples
+    --------
+    >>> has_sides((96, 3, 4, 4)), has_sides((96, 3, 1, 1)), has_sides((0, 3, 4, 4)), has_sides((96, 3))
+    (True, False, False, False)
+    """
+    return 3 <= len(shape) <= 5 and prod(shape[2:]) > 1 and 0 not in shape
 
 
 def said_of(left_out: Sequence[LeftOut], *, limit: int = 3) -> str:
@@ -187,8 +226,8 @@ def said_of(left_out: Sequence[LeftOut], *, limit: int = 3) -> str:
     return "; ".join(f"{listed(names[reason], limit=limit)} ({reason})" for reason in reasons)
 
 
-def as_filters(weight: Tensor, arrangement: Arrangement = one_input_channel) -> FilterStack:
-    """Copy the filters of a depthwise weight to the CPU as float32, or as float64 if it is so.
+def as_filters(weight: Tensor, arrangement: Arrangement = outputs_first) -> FilterStack:
+    """Copy the filters of a weight to the CPU as float32, or as float64 if it is so.
 
     Examples
     --------
@@ -197,7 +236,8 @@ def as_filters(weight: Tensor, arrangement: Arrangement = one_input_channel) -> 
     """
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
     dense = weight.detach() if weight.layout == torch.strided else weight.detach().to_dense()
-    return arrangement(dense).to(device="cpu", dtype=dtype).clone(memory_format=torch.contiguous_format)
+    filters = arrangement(dense).flatten(0, LEADING - 1)
+    return filters.to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
 
 
 def refuse_choice(label: str, weights: str | None) -> None:

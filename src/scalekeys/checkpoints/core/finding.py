@@ -1,20 +1,23 @@
-"""Which tensors of a flat dict are depthwise weights, and which have the shape of one and are not read, and why.
+"""Which tensors of a flat dict are weights of convolutions, and which have the shape of one and are not read, and why.
 
-There is no graph: shapes and names decide. What these leave open is decided by the values, which are loaded for it.
+There is no graph: shapes and names decide. What these leave open is decided by the values, which are loaded for it, and
+for kernels of one or three axes by the weights around them (:mod:`scalekeys.checkpoints.core.neighbours`). How many
+groups an ordinary convolution has is not known, so that a grouped one counts as ordinary.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import isqrt, prod
 from typing import TypeAlias
 
 from torch import Tensor
 
-from scalekeys.checkpoints.core.arrangement import Arrangement, one_input_channel, sparse_columns
-from scalekeys.checkpoints.core.checkpoint import is_depthwise_shape
+from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first, sparse_columns
+from scalekeys.checkpoints.core.checkpoint import has_sides, is_depthwise_shape
 from scalekeys.checkpoints.core.computed import is_part
-from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating
+from scalekeys.checkpoints.core.found import Found, of_other_type
+from scalekeys.checkpoints.core.inventory import NESTED, TensorInfo, is_floating
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, ORDINARY, Kinds
 from scalekeys.checkpoints.core.naming import (
     is_of_training,
     last_name,
@@ -22,14 +25,9 @@ from scalekeys.checkpoints.core.naming import (
     names_a_weight,
     names_depthwise,
 )
+from scalekeys.checkpoints.core.neighbours import TO_ONE_CHANNEL, UNCLEAR, Neighbours
+from scalekeys.checkpoints.core.ordinary import PART, find_ordinary, is_sparse_kernel
 
-OTHER_AXES = {
-    3: "its kernels have one axis, and kernels of two axes are read",
-    5: "its kernels have three axes, and kernels of two axes are read",
-}
-"""Why a weight with that many axes is left out."""
-
-_PART = "it is a part of a computed weight; give the module itself"
 _CONSTRAINED = (
     "sk.constrain computes its filters from scales; save the state dict of sk.bake(module), or give the module"
 )
@@ -47,12 +45,6 @@ _CHANNELS_LAST = (
     "the axes into the order (channels, 1, rows, columns)"
 )
 _OTHER_SHAPE = "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
-_OF_TYPES = {
-    "nested": "it is a nested tensor, whose parts have shapes of their own",
-    "DTensor": "it is a part of a DTensor of a sharded training; gather the whole with torch.distributed.checkpoint "
-    "(get_model_state_dict with full_state_dict=True) and save that",
-    "float8_e8m0fnu": "it holds float8_e8m0fnu values, which are scales of blocks and no filters",
-}
 _NAMES_OF_SCALES = frozenset({"sigma", "sigmas", "sigma_raw", "raw_sigma", "log_sigma", "sigma_log", "log_scale"})
 _SIDES_OF_COLUMNS = range(2, 32)
 _MOST_VALUES = 2**24
@@ -60,25 +52,17 @@ _MOST_VALUES = 2**24
 Load: TypeAlias = Callable[[str], Tensor]
 
 
-@dataclass(frozen=True)
-class Found:
-    """A tensor that looks like a depthwise weight: how its filters stand in it, or why it is not read."""
-
-    key: str
-    arrangement: Arrangement | None = None
-    reason: str = ""
-    is_of_other_type: bool = False
-
-
-def find_kernels(tensors: Mapping[str, TensorInfo], load: Load) -> list[Found]:
+def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = DEPTHWISE_ONLY) -> list[Found]:
     """Judge every tensor of a flat dict.
 
     Parameters
     ----------
     tensors : mapping of str to TensorInfo
-        With weights that are computed in the place of their parts.
+        In the order of the network, with weights that are computed in the place of their parts.
     load : callable
         Gives the values of one of them.
+    kinds : frozenset of str
+        The kinds of convolutions that are asked for: ordinary ones are not looked for where they are not.
 
     Examples
     --------
@@ -88,16 +72,27 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load) -> list[Found]:
     >>> [(found.key, found.reason) for found in find_kernels(infos, state.__getitem__)]
     [('dw.weight', ''), ('blur.filt', "its name 'filt' is not that of a weight")]
     """
-    named = any(map(names_a_weight, tensors))
-    plain = any(last_name(key) == "weight" for key in tensors)
-    sparse = any(_is_sparse_and_dense(key, info) for key, info in tensors.items())
+    source = _Source(tensors, load)
     found = []
     for key, info in tensors.items():
-        judged = _special(key, info) or _of_two_axes(key, info, load, named, plain) or _of_columns(key, info, sparse)
-        judged = judged or _of_other_axes(key, info, named, sparse) or _of_other_shape(key, info.shape)
+        judged = _special(key, info) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
+        if judged is None and ORDINARY in kinds:
+            judged = find_ordinary(key, info, source.around, named=source.named, sparse=source.sparse)
+        judged = judged or _of_other_shape(key, info.shape)
         if judged is not None and not is_of_training(key):
             found.append(judged)
     return found
+
+
+class _Source:
+    """What judging one tensor needs to know of the others."""
+
+    def __init__(self, tensors: Mapping[str, TensorInfo], load: Load) -> None:
+        self.load = load
+        self.around = Neighbours(tensors)
+        self.named = any(map(names_a_weight, tensors))
+        self.plain = any(last_name(key) == "weight" for key in tensors)
+        self.sparse = any(is_sparse_kernel(key, info.shape) for key, info in tensors.items())
 
 
 def shapes_of_kernels(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
@@ -108,11 +103,26 @@ def shapes_of_kernels(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int,
     >>> shapes_of_kernels({"dw.weight": TensorInfo((8, 1, 3, 3), "float32"), "mask": TensorInfo((8, 1, 3, 3), "bool")})
     {'dw.weight': (8, 1, 3, 3)}
     """
+    return {
+        key: shape
+        for key, shape in shapes_of_convolutions(tensors).items()
+        if is_depthwise_shape(shape) or len(shape) == 2
+    }
+
+
+def shapes_of_convolutions(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what may be the weight of a convolution, or the main part of one, by shape and name alone.
+
+    Examples
+    --------
+    >>> shapes_of_convolutions({"stem.weight": TensorInfo((8, 3, 3, 3), "float32")})
+    {'stem.weight': (8, 3, 3, 3)}
+    """
     named = any(map(names_a_weight, tensors))
     return {
         key: info.shape
         for key, info in tensors.items()
-        if (is_depthwise_shape(info.shape) and (names_a_weight(key) or is_part(key) or not named))
+        if (has_sides(info.shape) and (names_a_weight(key) or is_part(key) or (not named and len(info.shape) > 3)))
         or (_is_of_columns(key, info.shape) and names_depthwise(key))
         if not is_of_training(key)
     }
@@ -130,26 +140,37 @@ def _special(key: str, info: TensorInfo) -> Found | None:
     if last in ("_flat_param", "flat_param", "flat_params"):
         return Found(key, reason=_FLAT)
     if info.dtype == "nested":
-        return Found(key, reason=_OF_TYPES["nested"])
+        return Found(key, reason=NESTED)
     return None
 
 
-def _of_two_axes(key: str, info: TensorInfo, load: Load, named: bool, plain: bool) -> Found | None:
-    """Judge a weight of the usual shape; `plain` tells that others have the usual name."""
-    if not is_depthwise_shape(info.shape):
+def _of_channels(key: str, info: TensorInfo, source: _Source) -> Found | None:
+    """Judge a weight of the usual shape, (channels, 1, *sides)."""
+    other_axes = len(info.shape) != 4
+    if not is_depthwise_shape(info.shape) or (other_axes and source.sparse and last_name(key) == "kernel"):
         return None
     if is_part(key):
-        return Found(key, reason=_PART)
-    if named and not names_a_weight(key):
-        return Found(key, reason=f"its name {last_name(key)!r} is not that of a weight")
+        return Found(key, reason=PART)
+    if source.named and not names_a_weight(key):  # with one axis position embeddings and tokens have this shape too
+        return None if other_axes else Found(key, reason=f"its name {last_name(key)!r} is not that of a weight")
     if not is_floating(info.dtype):
-        return Found(key, reason=_of_type(info.dtype), is_of_other_type=info.dtype not in _OF_TYPES)
-    unusual, fixed = plain and last_name(key) != "weight", may_be_fixed(key)
+        return of_other_type(key, info.dtype)
+    if reason := _why_fixed(key, info, source):
+        return Found(key, reason=reason)
+    if other_axes and source.around.bias(key) == (1,):
+        return Found(key, inputs_first(1), TO_ONE_CHANNEL, kinds=frozenset({ORDINARY}))
+    reason = source.around.refusal(key) if other_axes else ""
+    if reason == UNCLEAR:
+        return Found(key, outputs_first, UNCLEAR, kinds=frozenset({DEPTHWISE, ORDINARY}))
+    return Found(key, reason=reason) if reason else Found(key, outputs_first)
+
+
+def _why_fixed(key: str, info: TensorInfo, source: _Source) -> str:
+    """Say why a weight holds fixed filters, by its name and its values; empty where it does not."""
+    unusual, fixed = source.plain and last_name(key) != "weight", may_be_fixed(key)
     if unusual and fixed:
-        return Found(key, reason=_FIXED)
-    if (unusual or fixed) and _are_alike(key, info, load):
-        return Found(key, reason=_ALIKE)
-    return Found(key, one_input_channel)
+        return _FIXED
+    return _ALIKE if (unusual or fixed) and _are_alike(key, info, source.load) else ""
 
 
 def _of_columns(key: str, info: TensorInfo, sparse: bool) -> Found | None:
@@ -159,17 +180,7 @@ def _of_columns(key: str, info: TensorInfo, sparse: bool) -> Found | None:
     side = isqrt(info.shape[0])
     if not (names_depthwise(key) or (sparse and side % 2)):
         return Found(key, reason=_UNCLEAR) if side % 2 and side > 1 else None
-    return Found(key, sparse_columns) if is_floating(info.dtype) else Found(key, reason=_of_type(info.dtype))
-
-
-def _of_other_axes(key: str, info: TensorInfo, named: bool, sparse: bool) -> Found | None:
-    """Judge a weight whose kernels have one axis or three."""
-    shape, last = info.shape, last_name(key)
-    if (sparse and last == "kernel") or not (names_a_weight(key) or is_part(key) or not named):
-        return None
-    if len(shape) in OTHER_AXES and shape[0] > 1 == shape[1] and prod(shape[2:]) > 1:
-        return Found(key, reason=OTHER_AXES[len(shape)])
-    return None
+    return Found(key, sparse_columns) if is_floating(info.dtype) else of_other_type(key, info.dtype)
 
 
 def _of_other_shape(key: str, shape: tuple[int, ...]) -> Found | None:
@@ -192,23 +203,9 @@ def _is_of_columns(key: str, shape: tuple[int, ...]) -> bool:
     return side in _SIDES_OF_COLUMNS and side**2 == shape[0]
 
 
-def _is_sparse_and_dense(key: str, info: TensorInfo) -> bool:
-    """Tell whether a weight is that of an ordinary sparse convolution: (places, inputs, outputs)."""
-    return last_name(key) == "kernel" and len(info.shape) == 3 and isqrt(info.shape[0]) ** 2 == info.shape[0]
-
-
 def _are_alike(key: str, info: TensorInfo, load: Load) -> bool:
     """Tell whether all filters of a weight are the same; those of a dead layer, which are zero, are not meant."""
     if prod(info.shape) > _MOST_VALUES:
         return False
     weight = load(key)
     return not weight.is_meta and bool(weight.any()) and bool((weight.float() == weight[:1].float()).all())
-
-
-def _of_type(dtype: str) -> str:
-    if dtype.startswith("complex"):
-        return f"it holds complex numbers ({dtype}), and filters of real numbers are read"
-    return _OF_TYPES.get(dtype) or (
-        f"it holds {dtype} values, not floating-point filters; give the network before quantisation, or convert its "
-        "weights to float"
-    )

@@ -10,7 +10,7 @@ from math import prod
 
 from scalekeys.checkpoints.core.checkpoint import is_depthwise_shape
 
-ORDINARY = "it is the first layer of a network for images of one channel, an ordinary convolution"
+OF_ONE_CHANNEL = "it is the first layer of a network for images of one channel, an ordinary convolution"
 _COLOURS = 4  # with as many channels a layer can work on each colour of an image
 
 

@@ -8,6 +8,15 @@ from torch import Tensor
 
 from scalekeys.errors import listed
 
+DISTRIBUTED = (
+    "it is a part of a tensor that is distributed over several processes (DTensor); gather it before saving, for "
+    "example by get_model_state_dict with StateDictOptions(full_state_dict=True)"
+)
+"""Why a part of a sharded tensor is not read."""
+
+NESTED = "it is a nested tensor, whose parts have different shapes"
+"""Why a nested tensor is not read."""
+
 _FLOATING = ("float64", "float32", "float16", "bfloat16", "float8")
 
 
@@ -67,6 +76,20 @@ def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
     if not found:
         return f"it has {counted(len(tensors), 'tensor')} and none of them is a convolution"
     return "it has " + (f"{', '.join(found[:-1])}, and {found[-1]}" if len(found) > 1 else found[0])
+
+
+def has_kernels(tensors: Mapping[str, TensorInfo]) -> bool:
+    """Tell whether there may be a convolution with kernels of more than one value among the weights.
+
+    Examples
+    --------
+    >>> has_kernels({"pw.weight": TensorInfo((8, 8, 1, 1), "float32")})
+    False
+    """
+    return any(
+        key.endswith("weight") and 3 <= len(info.shape) <= 5 and prod(info.shape[2:]) > 1
+        for key, info in tensors.items()
+    )
 
 
 def counted(count: int, one: str) -> str:

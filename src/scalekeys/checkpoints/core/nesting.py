@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
-from scalekeys.checkpoints.core.finding import shapes_of_kernels
+from scalekeys.checkpoints.core.finding import shapes_of_convolutions, shapes_of_kernels
 from scalekeys.checkpoints.core.inventory import TensorInfo, info_of
 from scalekeys.checkpoints.core.naming import is_of_training
 from scalekeys.checkpoints.core.state_dict import said_of_choice
@@ -83,6 +83,10 @@ class Entry:
         """Shapes of what may be a depthwise weight."""
         return shapes_of_kernels(self.info())
 
+    def convolutions(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of what may be a depthwise weight or, where nothing may be, of what may be a convolution."""
+        return self.kernels() or shapes_of_convolutions(self.info())
+
 
 def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "file") -> tuple[Entry, tuple[str, ...]]:
     """Choose one set of weights in a nested dict.
@@ -92,8 +96,8 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
     tree : mapping
         State dict, plain or nested.
     weights : str, optional
-        The name of the set to take, with dots between levels; the first in the order above that has depthwise weights
-        by default.
+        The name of the set to take, with dots between levels; the first in the order above that has depthwise weights,
+        or else convolutions, by default.
     label, noun : str
         What errors and notes call the source.
 
@@ -120,7 +124,8 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
     options = everything if weights is None else _named(tree, weights, everything, label, noun)
     if not options:
         raise CheckpointError(f"{label}: holds no tensors by name, only {_kinds(tree)}")
-    best = next((option for option in options if option.kernels()), options[0])
+    best = next((option for option in options if option.kernels()), None)
+    best = best or next((option for option in options if option.convolutions()), options[0])
     parts = [repr(".".join((*best.path, part))) for part in best.parts]
     more = [f"joined the parts {listed(parts, limit=4)} (choose one with --weights)"] if parts else []
     if passed_over := [repr(name) for name in _passed_over(tree, (), set())]:
@@ -196,7 +201,7 @@ def _copies(nested: Mapping[str, Tree], parts: Mapping[str, Mapping[str, Tensor]
     Numbers count layers where a network is saved as a tree, and networks where each of these is a flat dict, which may
     stand under its customary name.
     """
-    kernels = [Entry((), parts[name]).kernels() for name in filled]
+    kernels = [Entry((), parts[name]).convolutions() for name in filled]
     if len(filled) < 2 or not kernels[0] or any(one != kernels[0] for one in kernels):
         return []
     if all(name.isdecimal() for name in filled):
@@ -215,7 +220,7 @@ def _is_flat(tree: Tree, level: int = 0) -> bool:
 
 def _each_copy(entry: Entry) -> Iterator[Entry]:
     """Yield a set of weights, or each of the copies of one network in it."""
-    copies = find_copies(entry.kernels())
+    copies = find_copies(entry.convolutions())
     for copy in copies:
         others = tuple(f"{other}." for other in copies if other != copy)
         tensors = {key: tensor for key, tensor in entry.tensors.items() if not key.startswith(others)}

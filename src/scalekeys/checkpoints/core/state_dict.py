@@ -1,18 +1,20 @@
 """State dicts: from a flat dict of tensors to a checkpoint with its layers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from torch import Tensor
 
-from scalekeys.checkpoints.core.arrangement import one_input_channel, sparse_columns
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, refuse_choice
+from scalekeys.checkpoints.core.arrangement import outputs_first, sparse_columns, sparse_kernels
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, has_sides, refuse_choice
 from scalekeys.checkpoints.core.computed import Computed, find_computed, is_part
 from scalekeys.checkpoints.core.copies import find_copies, flattened, look_alike
-from scalekeys.checkpoints.core.finding import Found, find_kernels, shapes_of_kernels
-from scalekeys.checkpoints.core.first_layer import ORDINARY, judge_first, said_of_first
+from scalekeys.checkpoints.core.finding import find_kernels, shapes_of_convolutions, shapes_of_kernels
+from scalekeys.checkpoints.core.first_layer import OF_ONE_CHANNEL, judge_first, said_of_first
+from scalekeys.checkpoints.core.found import Found
 from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, GROUPS_NOT_KNOWN, ORDINARY, Kinds
 from scalekeys.checkpoints.core.naming import layer_names, names_a_weight, names_depthwise
 from scalekeys.checkpoints.core.ordering import network_order
 from scalekeys.errors import CheckpointError, listed
@@ -32,13 +34,15 @@ def from_state_dict(
     notes: tuple[str, ...] = (),
     entry: tuple[str, ...] = (),
     weights: str | None = None,
+    kinds: Kinds = DEPTHWISE_ONLY,
 ) -> Checkpoint:
-    """Find the depthwise layers of a flat dict of tensors by their shapes.
+    """Find the convolutions of a flat dict of tensors by their shapes and names.
 
-    Without a graph a depthwise weight is a 4-D one of shape (C, 1, rows, cols) with C > 1 and more than one pixel, or
+    Without a graph a depthwise weight is one of shape (C, 1, *sides) with C > 1 and more than one value in a kernel, or
     one of shape (rows * cols, C) as sparse convolutions have it. A transposed convolution can have that shape too and
-    is read as well. Weights that a module computes are computed where all parts of them are there. What has the shape
-    of a kernel and is not read is in :attr:`Checkpoint.left_out`.
+    is read as well, unless its bias tells. Of kernels with one or three axes more is asked
+    (:mod:`scalekeys.checkpoints.core.neighbours`). Weights that a module computes are computed where all parts of them
+    are there. What has the shape of a kernel and is not read is in :attr:`Checkpoint.left_out`.
 
     Parameters
     ----------
@@ -46,6 +50,8 @@ def from_state_dict(
         Whether the keys stand in the order of the network; if not they are sorted by :func:`network_order`.
     weights : str, optional
         Which of several copies of the network to read, by the name before theirs.
+    kinds : frozenset of str
+        The kinds of convolutions to read. Grouped ones count as ordinary, as nothing tells them apart.
 
     Raises
     ------
@@ -63,7 +69,7 @@ def from_state_dict(
     names = layer_names(visible)
     if not in_network_order:
         visible = dict(sorted(visible.items(), key=lambda item: network_order(names[item[0]])))
-    layers, left_out, doubts = _judged(find_kernels(visible, load_any), names, visible)
+    layers, left_out, doubts = _judged(find_kernels(visible, load_any, kinds), names, visible, kinds)
     return Checkpoint(
         label,
         model,
@@ -75,6 +81,7 @@ def from_state_dict(
         left_out=left_out,
         computed={key: weight.info for key, weight in computed.items()},
         prefix=choice.prefix,
+        kinds=kinds,
     )
 
 
@@ -133,7 +140,7 @@ def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label
     >>> choose_copy(infos, None, label="net").notes
     ("read 'ema_model'; the file also holds 'model' (choose with --weights)",)
     """
-    kernels = shapes_of_kernels(tensors)
+    kernels = shapes_of_kernels(tensors) or shapes_of_convolutions(tensors)
     copies = find_copies(kernels)
     if weights is None and not copies:
         return Choice(notes=_said_of_others(tensors, kernels))
@@ -208,8 +215,8 @@ def _with_computed(own: Mapping[str, TensorInfo], computed: Mapping[str, Compute
 
 
 def _judged(
-    found: Sequence[Found], names: Mapping[str, str], visible: Mapping[str, TensorInfo]
-) -> tuple[tuple[DepthwiseLayer, ...], tuple[LeftOut, ...], tuple[str, ...]]:
+    found: Sequence[Found], names: Mapping[str, str], visible: Mapping[str, TensorInfo], kinds: Kinds
+) -> tuple[tuple[ConvolutionLayer, ...], tuple[LeftOut, ...], tuple[str, ...]]:
     """Return the layers, what is left out, and notes on what is not certain."""
     weights = [(key, info.shape) for key, info in visible.items() if len(info.shape) in (2, 4) and names_a_weight(key)]
     starts = bool(weights) and len(weights[0][1]) == 4 and not names_depthwise(weights[0][0])
@@ -217,18 +224,25 @@ def _judged(
     layers, left_out = [], []
     for one in found:
         if one.key == first and is_ordinary:
-            one = Found(one.key, reason=ORDINARY)
-        if one.arrangement is None:
-            left_out.append(LeftOut(names[one.key], visible[one.key].shape, one.reason))
-        else:
+            one = replace(one, reason=OF_ONE_CHANNEL, kinds=frozenset({ORDINARY}))
+        if one.arrangement is not None and one.kinds <= kinds:
             layers.append(_layer(one, names[one.key]))
+        elif one.reason:
+            left_out.append(LeftOut(names[one.key], visible[one.key].shape, one.reason))
     if not layers:  # so that the error of reading names the first of them and its type
         layers = [_layer(one, names[one.key]) for one in found if one.is_of_other_type]
-    doubtful = [layer.name for layer in layers if layer.key == first]
-    return tuple(layers), tuple(left_out), tuple(map(said_of_first, doubtful))
+    doubtful = [layer.name for layer in layers if layer.key == first and layer.kind == DEPTHWISE]
+    return tuple(layers), tuple(left_out), (*map(said_of_first, doubtful), *_said_of_groups(visible, kinds))
 
 
-def _layer(found: Found, name: str) -> DepthwiseLayer:
-    arrangement = found.arrangement or one_input_channel
-    name = name.removesuffix(".kernel") if arrangement is sparse_columns else name
-    return DepthwiseLayer(name, found.key, arrangement=arrangement)
+def _said_of_groups(visible: Mapping[str, TensorInfo], kinds: Kinds) -> tuple[str, ...]:
+    """Say that grouped convolutions are asked for where they cannot be told from ordinary ones."""
+    others = any(names_a_weight(key) and has_sides(info.shape) and info.shape[1] > 1 for key, info in visible.items())
+    return (GROUPS_NOT_KNOWN,) if others and GROUPED in kinds and ORDINARY not in kinds else ()
+
+
+def _layer(found: Found, name: str) -> ConvolutionLayer:
+    arrangement = found.arrangement or outputs_first
+    name = name.removesuffix(".kernel") if arrangement in (sparse_columns, sparse_kernels) else name
+    kind = ORDINARY if ORDINARY in found.kinds else DEPTHWISE
+    return ConvolutionLayer(name, found.key, arrangement=arrangement, kind=kind)

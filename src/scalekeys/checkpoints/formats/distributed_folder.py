@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import load, open_tree
 from scalekeys.checkpoints.formats.pickled.reading import read_one, refusal
@@ -31,7 +32,7 @@ def matches_folder(folder: Path) -> bool:
     return (folder / METADATA).is_file()
 
 
-def open_distributed(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_distributed(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a folder of ``torch.distributed.checkpoint``; the pieces of a tensor are read when it is asked for.
 
     Raises
@@ -47,7 +48,7 @@ def open_distributed(path: Path, *, weights: str | None = None) -> Checkpoint:
         raise refusal(label, error) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(f"{path / METADATA}", error) from None
-    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 def _tree(folder: Path, metadata: Any) -> Tree:

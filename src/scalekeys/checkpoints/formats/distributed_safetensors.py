@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.safetensors_file import DISTRIBUTED, metadata_of, open_safetensors
@@ -26,7 +27,7 @@ def matches_folder(folder: Path) -> bool:
     return any(_SHARD.fullmatch(path.name) for path in _files(folder))
 
 
-def open_shards(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_shards(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a folder of parts as the one network that they are of.
 
     Raises
@@ -57,7 +58,7 @@ def open_shards(path: Path, *, weights: str | None = None) -> Checkpoint:
             raise damaged(str(path), f"{key[:80]!r} has no shape or type that is known")
         content[key] = tree.add(Assembled(shape, dtype, tuple(found)))
     tree.content = content
-    return open_tree(path, tree, weights=weights, only_read=ONLY_READ, in_network_order=False)
+    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ, in_network_order=False)
 
 
 def _files(folder: Path) -> list[Path]:

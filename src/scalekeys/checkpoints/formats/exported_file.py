@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.reading import refusal
@@ -46,7 +47,7 @@ def holds(names: Collection[str]) -> bool:
     return any(name.rpartition("/")[2] in known for name in names)
 
 
-def open_exported(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_exported(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a program of ``torch.export``.
 
     Raises
@@ -66,7 +67,7 @@ def open_exported(path: Path, *, weights: str | None = None) -> Checkpoint:
         raise CheckpointError(f"{label}: is a program of torch.export without weights; export the network itself")
     tree = Tree()
     tree.content = {name: tree.add(tensor) for name, tensor in found.items()}
-    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 def _new(archive: Archive) -> Iterator[tuple[str, Lazy]]:

@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.reading import refusal
@@ -36,7 +37,7 @@ def matches(head: bytes) -> bool:
     return head[:1] > b"\0" and head[257:262] == b"ustar"
 
 
-def open_nemo(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_nemo(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open the weights in a tar archive: the customary name of NeMo first, else the only file of ``torch.save``.
 
     Nothing is written to the disk; an archive that is packed by gzip is unpacked in memory.
@@ -56,7 +57,7 @@ def open_nemo(path: Path, *, weights: str | None = None) -> Checkpoint:
         tree = tree_of(read_saved(members[chosen], f"{label}: {chosen}"))
     except PickleError as error:
         raise refusal(label, error) from None
-    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 def _unpacked(content: Bytes, label: str) -> MemoryBytes:

@@ -8,6 +8,7 @@ from tokenize import TokenError
 import numpy as np
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.arrays import torch_dtype
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.tree import Tree
@@ -34,7 +35,7 @@ def holds(names: Collection[str]) -> bool:
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
-def open_npz(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_npz(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open an archive of arrays, which are the weights of one network by their names.
 
     Raises
@@ -51,7 +52,7 @@ def open_npz(path: Path, *, weights: str | None = None) -> Checkpoint:
         except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
             raise damaged(label, f"{name[:80]!r}: {error}") from None
     tree.content = content
-    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 def _array(content: Bytes) -> Lazy:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import Known, PickleError
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
@@ -40,7 +41,7 @@ def matches(head: bytes) -> bool:
     return _OLD_STARTS.match(head) is not None
 
 
-def open_pickle(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_pickle(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a plain pickle and choose the weights in it.
 
     Raises
@@ -58,7 +59,7 @@ def open_pickle(path: Path, *, weights: str | None = None) -> Checkpoint:
         tree = tree_of(read_one(whole(path), label, more=_nested(label)))
     except PickleError as error:
         raise refusal(label, error) from None
-    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 def _nested(label: str) -> Known:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats import (
     distributed_folder,
     distributed_safetensors,
@@ -29,7 +30,7 @@ from scalekeys.files import open_regular
 
 @runtime_checkable
 class _Open(Protocol):
-    def __call__(self, path: Path, *, weights: str | None = None) -> Checkpoint: ...
+    def __call__(self, path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint: ...
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ SUFFIXES = tuple(suffix for format_ in FORMATS if format_.in_folders for suffix 
 _HEAD = 512
 
 
-def open_file(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_file(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a file of weights by its content, whatever it is called.
 
     Raises
@@ -123,7 +124,7 @@ def open_file(path: Path, *, weights: str | None = None) -> Checkpoint:
     """
     found = format_of(path)
     try:
-        opened = found.open(path, weights=weights)
+        opened = found.open(path, weights=weights, kinds=kinds)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     if opened.copying is None and not opened.only_read:
@@ -145,7 +146,7 @@ def format_of(path: Path) -> Format:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def open_as_folder(folder: Path, *, weights: str | None = None) -> Checkpoint | None:
+def open_as_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint | None:
     """Open a folder whose files belong together, if it is one; None for any other folder.
 
     Raises
@@ -155,7 +156,7 @@ def open_as_folder(folder: Path, *, weights: str | None = None) -> Checkpoint | 
     """
     try:
         found = next((row for row in FOLDER_FORMATS if row.matches(folder)), None)
-        return found.open(folder, weights=weights) if found else None
+        return found.open(folder, weights=weights, kinds=kinds) if found else None
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read ({error.strerror or error})") from error
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.safetensors_writing import write_safetensors
 from scalekeys.errors import CheckpointError
@@ -45,7 +46,7 @@ def matches(head: bytes) -> bool:
     return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= _LARGEST_HEADER
 
 
-def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_safetensors(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a safetensors file.
 
     The format does not keep the order of the network: layers are sorted by the habits of their names.
@@ -72,7 +73,14 @@ def open_safetensors(path: Path, *, weights: str | None = None) -> Checkpoint:
 
     notes = (_PART,) if DISTRIBUTED in metadata else ()
     opened = from_state_dict(
-        tensors, load, label=str(path), model=path.stem, in_network_order=False, notes=notes, weights=weights
+        tensors,
+        load,
+        label=str(path),
+        model=path.stem,
+        in_network_order=False,
+        notes=notes,
+        weights=weights,
+        kinds=kinds,
     )
     return replace(opened, copying=Copying(partial(write_safetensors, path), files=(path,)))
 

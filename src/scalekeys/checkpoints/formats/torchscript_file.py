@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.reading import refusal
@@ -34,7 +35,7 @@ def holds(names: Collection[str]) -> bool:
     return any(name.endswith("/constants.pkl") for name in names)
 
 
-def open_torchscript(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_torchscript(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a TorchScript archive by the names of the attributes that hold its tensors.
 
     Tensors that freezing has made constants of the code have lost their names and are called ``constants.0`` and so on.
@@ -58,7 +59,7 @@ def open_torchscript(path: Path, *, weights: str | None = None) -> Checkpoint:
         raise refusal(label, error) from None
     tree = Tree()
     tree.content = {name: tree.add(tensor) for name, tensor in found.items()}
-    return open_tree(path, tree, weights=weights, only_read=ONLY_READ)
+    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 class _Walk:

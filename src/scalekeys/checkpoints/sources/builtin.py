@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
 from scalekeys.checkpoints.core.inventory import info_of
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError, listed
@@ -18,7 +19,7 @@ CIFAR_CONVNEXT = Path(__file__).parents[1] / "data" / "cifar_convnext.safetensor
 """Weights of a small ConvNeXt that was trained here on CIFAR-10, see docs/training.md."""
 
 
-def open_builtin(name: str, *, weights: str | None = None) -> Checkpoint:
+def open_builtin(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open filters that come with the package.
 
     Raises
@@ -31,22 +32,23 @@ def open_builtin(name: str, *, weights: str | None = None) -> Checkpoint:
         known = listed([f"builtin:{known}" for known in BUILTINS])
         raise CheckpointError(f"{label}: there is no such thing; what comes with the package is {known}")
     refuse_choice(label, weights)
-    return BUILTINS[name](label)
-
-
-def _master_keys(label: str) -> Checkpoint:
-    return _opened({"master_keys.weight": master_keys()[:, None]}, label)
-
-
-def _cifar_convnext(label: str) -> Checkpoint:
-    return _opened(load_file(CIFAR_CONVNEXT), label)
-
-
-def _opened(tensors: dict[str, Tensor], label: str) -> Checkpoint:
+    tensors = BUILTINS[name]()
     infos = {key: info_of(tensor) for key, tensor in tensors.items()}
-    opened = from_state_dict(infos, tensors.__getitem__, label=label, model=label)
+    opened = from_state_dict(infos, tensors.__getitem__, label=label, model=label, kinds=kinds)
     return replace(opened, copying=state_dict_copying(label, lambda: tensors))
 
 
-BUILTINS: dict[str, Callable[[str], Checkpoint]] = {"master-keys": _master_keys, "cifar-convnext": _cifar_convnext}
-"""What opens each name, given the label."""
+def _master_keys() -> dict[str, Tensor]:
+    return {"master_keys.weight": master_keys()[:, None]}
+
+
+def _cifar_convnext() -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = load_file(CIFAR_CONVNEXT)
+    return tensors
+
+
+BUILTINS: dict[str, Callable[[], dict[str, Tensor]]] = {
+    "master-keys": _master_keys,
+    "cifar-convnext": _cifar_convnext,
+}
+"""What gives the weights of each name."""

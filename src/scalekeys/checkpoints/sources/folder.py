@@ -12,6 +12,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
 from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_as_folder, open_file
 from scalekeys.checkpoints.sources.folder_writing import write_folder
@@ -31,7 +32,7 @@ _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 _STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
 
 
-def open_folder(folder: Path, *, weights: str | None = None) -> Checkpoint:
+def open_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open the weights in a folder: the customary names of Hugging Face first, else the only file of weights.
 
     Raises
@@ -39,14 +40,14 @@ def open_folder(folder: Path, *, weights: str | None = None) -> Checkpoint:
     CheckpointError
         If there is none, or several of which no name says more than the other, or a part of one is missing.
     """
-    if (together := open_as_folder(folder, weights=weights)) is not None:
+    if (together := open_as_folder(folder, weights=weights, kinds=kinds)) is not None:
         return together
     file = find_weights(folder)
     if file is None:
         raise CheckpointError(f"{folder}: this folder holds no weights ({', '.join(sorted(set(SUFFIXES)))})")
     if is_index(file):
-        return replace(open_index(file, weights=weights), model=_name(folder))
-    opened = open_file(file, weights=weights)
+        return replace(open_index(file, weights=weights, kinds=kinds), model=_name(folder))
+    opened = open_file(file, weights=weights, kinds=kinds)
     opened = replace(opened, model=_name(folder))
     return _copied_in(folder, opened, {file.name: opened}, lambda _key: file.name, {file.name})
 
@@ -113,7 +114,7 @@ def as_a_part(path: Path) -> tuple[str, ...]:
     return (f"it is part {number} of {count} of a network; give the folder, or the index of the parts, for the whole",)
 
 
-def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_index(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a sharded model by its index; a shard that holds no weight of a layer may be missing or damaged.
 
     Raises
@@ -138,7 +139,13 @@ def open_index(path: Path, *, weights: str | None = None) -> Checkpoint:
         return opened[home[key]].load(key)
 
     found = from_state_dict(
-        tensors, load, label=str(path), model=_name(path.parent), in_network_order=False, weights=weights
+        tensors,
+        load,
+        label=str(path),
+        model=_name(path.parent),
+        in_network_order=False,
+        weights=weights,
+        kinds=kinds,
     )
     return _copied_in(path.parent, found, opened, home.__getitem__, {path.name, *home.values()})
 

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import SUFFIXES
 from scalekeys.checkpoints.sources.folder import find_weights, load_state, open_folder
@@ -31,7 +32,7 @@ _LONGEST_WAIT = 5.0  # seconds
 _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
-def open_timm(name: str, *, weights: str | None = None) -> Checkpoint:
+def open_timm(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a pretrained model of timm.
 
     Raises
@@ -42,7 +43,7 @@ def open_timm(name: str, *, weights: str | None = None) -> Checkpoint:
         If timm does not know the name, or its weights can neither be found nor fetched.
     """
     label = f"timm:{name}"
-    return open_module(create_timm(name), weights=weights, label=label, model=label)
+    return open_module(create_timm(name), weights=weights, kinds=kinds, label=label, model=label)
 
 
 def create_timm(name: str, *, pretrained: bool = True, **options: Any) -> nn.Module:
@@ -79,7 +80,7 @@ def create_timm(name: str, *, pretrained: bool = True, **options: Any) -> nn.Mod
     return module
 
 
-def open_hf(name: str, *, weights: str | None = None) -> Checkpoint:
+def open_hf(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a model of the Hugging Face hub, as ``ORG/NAME`` or ``ORG/NAME@REVISION``.
 
     Safetensors files are preferred; a pickled format is fetched only where there are none.
@@ -102,7 +103,7 @@ def open_hf(name: str, *, weights: str | None = None) -> Checkpoint:
     except Exception as error:  # the hub client and the network have no common class
         raise not_fetched(label, error, "give the folder that holds it instead") from error
     copying = state_dict_copying(label, partial(load_state, folder, weights=weights))
-    return replace(open_folder(folder, weights=weights), model=label, copying=copying)
+    return replace(open_folder(folder, weights=weights, kinds=kinds), model=label, copying=copying)
 
 
 def _snapshot(hub: Any, repository: str, revision: str | None) -> Path:

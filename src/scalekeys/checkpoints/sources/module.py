@@ -9,36 +9,45 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
+from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
 from scalekeys.checkpoints.core.checkpoint import (
     Checkpoint,
-    DepthwiseLayer,
+    ConvolutionLayer,
     is_depthwise_shape,
     layer_of_graph,
     refuse_choice,
 )
-from scalekeys.checkpoints.core.finding import OTHER_AXES
 from scalekeys.checkpoints.core.inventory import info_of
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds, kind_of, not_asked
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.sources.used_weight import used_weight
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut
 
 _NO_CONVOLUTION = (
-    "it belongs to no nn.Conv2d, so its use is not known; give the state dict of the network to read it by its shape"
+    "it belongs to no convolution of torch, so its use is not known; give the state dict of the network to read it by "
+    "its shape"
 )
-_BUFFER = "it is a buffer and belongs to no nn.Conv2d, as the filters of a fixed blur"
-_OTHER_CONVOLUTIONS = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_BUFFER = "it is a buffer and belongs to no convolution of torch, as the filters of a fixed blur"
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def open_module(
-    module: nn.Module, *, weights: str | None = None, label: str | None = None, model: str | None = None
+    module: nn.Module,
+    *,
+    weights: str | None = None,
+    kinds: Kinds = DEPTHWISE_ONLY,
+    label: str | None = None,
+    model: str | None = None,
 ) -> Checkpoint:
-    """Open a network: every ``nn.Conv2d`` with one group per input channel and more than one pixel.
+    """Open a network: its convolutions of one, two and three axes with kernels of more than one value.
 
     Parameters
     ----------
     module : nn.Module
         Data-parallel and compiled wrappers around it are looked through.
+    kinds : frozenset of str
+        The kinds of convolutions to read.
     label, model : str, optional
         What errors and tables call it; its class by default.
 
@@ -48,21 +57,25 @@ def open_module(
         If it is a TorchScript module, or a layer has not been initialised, or `weights` is given.
     """
     module = unwrapped(module)
-    kind = type(module).__name__
-    label = label or f"the module {kind}"
+    name = type(module).__name__
+    label = label or f"the module {name}"
     refuse_choice(label, weights)
     if isinstance(module, torch.jit.ScriptModule):
         raise CheckpointError(
             f"{label}: is a TorchScript module, which hides its layers; give its state_dict() instead"
         )
-    layers: list[DepthwiseLayer] = []
+    layers: list[ConvolutionLayer] = []
     notes: list[str] = []
-    for name, layer in _depthwise(module, label):
-        key = f"{name}.weight" if name else "weight"
-        stride, dilation = (_integers(values) for values in (layer.stride, layer.dilation))
-        found, said = layer_of_graph(name or key, key, stride=stride, dilation=dilation)
-        layers.append(found)
-        notes += said
+    left_out: list[LeftOut] = []
+    for owner, layer in _convolutions(module, kinds, label):
+        kind = _kind(layer)
+        if kind in kinds:
+            found, said = _layer(owner, layer, kind)
+            layers.append(found)
+            notes += said
+        elif kind == GROUPED:
+            reason = not_asked(layer.groups, transposed=layer.transposed)
+            left_out.append(LeftOut(owner or "weight", _shape_of_weight(layer), reason))
 
     def load(key: str) -> Tensor:
         with torch.no_grad():
@@ -72,13 +85,14 @@ def open_module(
     tensors |= {layer.key: info_of(load(layer.key)) for layer in layers}
     return Checkpoint(
         label,
-        model or kind,
+        model or name,
         tensors,
         tuple(layers),
         load,
         notes=tuple(notes),
-        left_out=(*_other_depthwise(module), *_used_elsewhere(module)),
+        left_out=(*left_out, *_used_elsewhere(module)),
         copying=state_dict_copying(label, module.state_dict),
+        kinds=kinds,
     )
 
 
@@ -94,24 +108,33 @@ def unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
-def _depthwise(module: nn.Module, label: str) -> Iterator[tuple[str, nn.Conv2d]]:
+def _convolutions(module: nn.Module, kinds: Kinds, label: str) -> Iterator[tuple[str, nn.modules.conv._ConvNd]]:
+    """Yield the convolutions with kernels of more than one value."""
     for name, layer in module.named_modules():
-        if not isinstance(layer, nn.Conv2d):
+        if not isinstance(layer, _CONVOLUTIONS):
             continue
-        if layer.groups > 1 and _is_lazy(layer):
+        if (layer.groups > 1 or ORDINARY in kinds) and _is_lazy(layer):
             raise CheckpointError(
                 f"{label}: layer {name or 'weight'!r} is lazy and has no weights yet; run the network once"
             )
-        if layer.groups == layer.in_channels > 1 and prod(layer.kernel_size) > 1:
+        if prod(layer.kernel_size) > 1:
             yield name, layer
 
 
-def _other_depthwise(module: nn.Module) -> Iterator[LeftOut]:
-    for name, layer in module.named_modules():
-        if isinstance(layer, _OTHER_CONVOLUTIONS) and layer.groups == layer.in_channels > 1 < prod(layer.kernel_size):
-            shape = _shape_of_weight(layer)
-            reason = OTHER_AXES.get(len(shape), "it is a transposed convolution")
-            yield LeftOut(name or "weight", shape, reason)
+def _kind(layer: nn.modules.conv._ConvNd) -> str:
+    return kind_of(groups=layer.groups, inputs=layer.in_channels // layer.groups, transposed=layer.transposed)
+
+
+def _layer(name: str, layer: nn.modules.conv._ConvNd, kind: str) -> tuple[ConvolutionLayer, tuple[str, ...]]:
+    key = f"{name}.weight" if name else "weight"
+    return layer_of_graph(
+        name or key,
+        key,
+        stride=_integers(layer.stride),
+        dilation=_integers(layer.dilation),
+        arrangement=inputs_first(layer.groups) if layer.transposed else outputs_first,
+        kind=kind,
+    )
 
 
 def _is_lazy(layer: nn.Module) -> bool:

@@ -1,6 +1,6 @@
 """From what a user names to an opened checkpoint, and to its depthwise filters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from torch import nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, Kinds, kinds_asked
 from scalekeys.checkpoints.core.naming import in_utf8
 from scalekeys.checkpoints.core.nesting import pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
@@ -25,15 +26,15 @@ Source: TypeAlias = nn.Module | str | Path | Mapping[Any, Any]
 
 @runtime_checkable
 class _OpenByName(Protocol):
-    def __call__(self, name: str, *, weights: str | None = None) -> Checkpoint: ...
+    def __call__(self, name: str, *, weights: str | None = None, kinds: Kinds = ...) -> Checkpoint: ...
 
 
 SCHEMES: Mapping[str, _OpenByName] = {"timm": open_timm, "hf": open_hf, "builtin": open_builtin}
 """What opens a name behind each prefix."""
 
 
-def extract(source: Source, *, weights: str | None = None) -> FilterBank:
-    """Read the depthwise filters of a trained network.
+def extract(source: Source, *, weights: str | None = None, kinds: str | Iterable[str] = DEPTHWISE) -> FilterBank:
+    """Read the filters of a trained network: those of its depthwise layers, or of other convolutions on request.
 
     Parameters
     ----------
@@ -46,29 +47,39 @@ def extract(source: Source, *, weights: str | None = None) -> FilterBank:
     weights : str, optional
         Which of several nested sets of weights to read, such as ``"params"``. By default averaged weights come before
         the others, and :attr:`FilterBank.notes` says what was taken.
+    kinds : str or several of them
+        The kinds of convolutions to read: ``"depthwise"``, ``"grouped"`` (those of several groups that are not
+        depthwise), ``"ordinary"`` (those of one group) or ``"all"``. Convolutions are read whose kernels have one, two
+        or three axes and more than one value.
 
     Returns
     -------
     FilterBank
         Float32 filters on the CPU (float64 where they are so), layer by layer from input to output.
-        :attr:`FilterBank.left_out` lists, with the reason, what has the shape of a kernel or is a convolution, and is
-        not read.
+        A convolution that is not depthwise has one filter for each output channel and each input of its group.
+        :attr:`FilterBank.left_out` lists, with the reason, what has the shape of a kernel or is a convolution of
+        several groups, and is not read.
 
     Raises
     ------
     CheckpointError
-        If the source is missing, damaged, unsafe or has no depthwise layers.
+        If the source is missing, damaged, unsafe or has no such layers, or `kinds` are none.
     MissingExtraError
         If reading it needs a package that is not installed.
 
     Notes
     -----
     In a module, in a graph of ONNX or TensorFlow Lite, and where a Keras file has the configuration of its model, a
-    layer is depthwise if it is a two-dimensional convolution with as many groups as input channels, more than one, and
-    with more than one pixel. Where there are weights only, names and shapes decide: (C, 1, rows, cols) with C > 1, or
-    (rows * cols, C) of a sparse convolution; stride and dilation are then None. Weights that are quantised, or that a
-    module computes from several tensors, are read as the numbers that they stand for. Exporters of graphs fold a batch
-    norm into the convolution before it: such filters carry its factor, which may be negative, channel by channel.
+    layer is depthwise if it has as many groups as input channels, more than one, and is not transposed. Where there are
+    weights only, names and shapes decide: (C, 1, rows, cols) with C > 1, or (rows * cols, C) of a sparse convolution;
+    stride and dilation are then None. With kernels of one or three axes, (C, 1, cols) or (C, 1, slices, rows, cols),
+    the weights around a layer have to say that it is depthwise, as the first layer of a network for sounds or volumes
+    of one channel has that shape too. Weights alone do not tell grouped from ordinary convolutions: all of them count
+    as ordinary. Weights that are quantised, or that a module computes from several tensors, are read as the numbers
+    that they stand for. Exporters of graphs fold a batch norm into the convolution before it: such filters carry its
+    factor, which may be negative, channel by channel.
+
+    The filters of a transposed convolution stand as they are stored: each is what an input of one becomes in an output.
 
     Modules, graphs and ``.pth`` files keep the order of the network. A safetensors file and the index of a sharded
     folder do not: their layers are put in the likely order by their names, stems first, numbers upwards, heads last.
@@ -82,52 +93,60 @@ def extract(source: Source, *, weights: str | None = None) -> FilterBank:
     >>> trained, averaged = {"dw.weight": torch.rand(4, 1, 3, 3)}, {"dw.weight": torch.rand(4, 1, 3, 3)}
     >>> extract({"params": trained, "params_ema": averaged}).notes
     ("read 'params_ema'; the dict also holds 'params' (choose with --weights)",)
+    >>> extract(torch.nn.Conv2d(3, 8, 5), kinds="ordinary").layers[0].channels
+    (8, 3)
     """
-    return open_source(source, weights=weights).bank()
+    return open_source(source, weights=weights, kinds=kinds).bank()
 
 
-def open_source(source: Source, *, weights: str | None = None) -> Checkpoint:
+def open_source(source: Source, *, weights: str | None = None, kinds: str | Iterable[str] = DEPTHWISE) -> Checkpoint:
     """Open a source of weights without reading its values; the arguments are those of :func:`extract`.
 
     Raises
     ------
     CheckpointError
-        If it is missing, damaged or unsafe.
+        If it is missing, damaged or unsafe, or `kinds` are none.
     MissingExtraError
         If reading it needs a package that is not installed.
     """
-    opened = _opened(source, weights)
+    opened = _opened(source, weights, kinds_asked(kinds))
     layers = tuple(replace(layer, name=in_utf8(layer.name)) for layer in opened.layers)
     left_out = tuple(replace(one, name=in_utf8(one.name)) for one in opened.left_out)
     return replace(opened, model=in_utf8(opened.model), layers=layers, left_out=left_out)
 
 
-def _opened(source: Source, weights: str | None) -> Checkpoint:
+def _opened(source: Source, weights: str | None, kinds: Kinds) -> Checkpoint:
     if isinstance(source, nn.Module):
-        return open_module(source, weights=weights)
+        return open_module(source, weights=weights, kinds=kinds)
     if isinstance(source, Mapping):
-        return _open_dict(source, weights)
+        return _open_dict(source, weights, kinds)
     if isinstance(source, Path):
-        return _open_path(source, weights)
+        return _open_path(source, weights, kinds)
     if isinstance(source, str) and source.strip():
         scheme, colon, name = source.partition(":")
         if colon and scheme in SCHEMES:
-            return SCHEMES[scheme](name, weights=weights)
-        return _open_path(Path(source), weights)
+            return SCHEMES[scheme](name, weights=weights, kinds=kinds)
+        return _open_path(Path(source), weights, kinds)
     given = "an empty name" if isinstance(source, str) else f"an object of type {type(source).__name__}"
     raise CheckpointError(f"cannot read weights from {given}; give a network, a path, a state dict, or {_prefixes()}")
 
 
-def _open_dict(tree: Mapping[Any, Any], weights: str | None) -> Checkpoint:
+def _open_dict(tree: Mapping[Any, Any], weights: str | None, kinds: Kinds) -> Checkpoint:
     label = "the state dict"
     entry, notes = pick(tree, weights, label=label, noun="dict")
     opened = from_state_dict(
-        entry.info(), entry.tensors.__getitem__, label=label, model="state_dict", notes=notes, entry=entry.path
+        entry.info(),
+        entry.tensors.__getitem__,
+        label=label,
+        model="state_dict",
+        notes=notes,
+        entry=entry.path,
+        kinds=kinds,
     )
     return replace(opened, copying=state_dict_copying(label, lambda: entry.tensors))
 
 
-def _open_path(path: Path, weights: str | None) -> Checkpoint:
+def _open_path(path: Path, weights: str | None, kinds: Kinds) -> Checkpoint:
     try:
         path = path.expanduser()
         path.stat()
@@ -136,10 +155,10 @@ def _open_path(path: Path, weights: str | None) -> Checkpoint:
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if path.is_dir():
-        return open_folder(path, weights=weights)
+        return open_folder(path, weights=weights, kinds=kinds)
     if is_index(path):
-        return open_index(path, weights=weights)
-    opened = open_file(path, weights=weights)
+        return open_index(path, weights=weights, kinds=kinds)
+    opened = open_file(path, weights=weights, kinds=kinds)
     return replace(opened, notes=(*opened.notes, *as_a_part(path)))
 
 

@@ -41,14 +41,14 @@ class LayerConfig:
         return groups if isinstance(groups, int) else 1
 
     @property
-    def stride(self) -> tuple[int, int] | None:
-        """Stride along rows and columns, None where it is not said."""
-        return _pair(self.settings.get("strides", self.settings.get("subsample")))
+    def stride(self) -> tuple[int, ...] | None:
+        """Stride along the axes, None where it is not said."""
+        return _sides(self.settings.get("strides", self.settings.get("subsample")))
 
     @property
-    def dilation(self) -> tuple[int, int] | None:
-        """Dilation along rows and columns, None where it is not said."""
-        return _pair(self.settings.get("dilation_rate", self.settings.get("atrous_rate", 1)))
+    def dilation(self) -> tuple[int, ...] | None:
+        """Dilation along the axes, None where it is not said."""
+        return _sides(self.settings.get("dilation_rate", self.settings.get("atrous_rate", 1)))
 
 
 def layers_of(config: bytes | str | None, path: Path) -> tuple[LayerConfig, ...]:
@@ -117,10 +117,8 @@ def snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _pair(value: Any) -> tuple[int, int] | None:
-    sides = value if isinstance(value, list) else [value, value]
-    if len(sides) == 1:
-        sides = [1, *sides]
-    if len(sides) != 2 or not all(isinstance(side, int) and 0 < side < 2**31 for side in sides):
+def _sides(value: Any) -> tuple[int, ...] | None:
+    sides = value if isinstance(value, list) else [value]
+    if not 1 <= len(sides) <= 3 or not all(isinstance(side, int) and 0 < side < 2**31 for side in sides):
         return None
-    return sides[0], sides[1]
+    return tuple(sides)

@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, DepthwiseLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, layer_of_graph, refuse_choice
 from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.keras_model.keras_archive import (
     SIGNATURE,
@@ -31,11 +33,12 @@ def matches(head: bytes) -> bool:
     return head.startswith(SIGNATURE)
 
 
-def open_keras(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a Keras model, or weights of one.
 
     Weights are given in torch's order of axes. The configuration of the model, where there is one, says which layers
-    are depthwise, their strides and dilations and their order; in a file of weights alone, the names of layers do.
+    are depthwise or grouped, their strides and dilations and their order; in a file of weights alone, the names of
+    layers do.
 
     Raises
     ------
@@ -51,18 +54,19 @@ def open_keras(path: Path, *, weights: str | None = None) -> Checkpoint:
         version = version_of(file)
     placed = _placed(stored, described)
     found = {weight.key: (weight, role_of(weight, config, version)) for weight, config in placed}
-    layers: list[DepthwiseLayer] = []
+    layers: list[ConvolutionLayer] = []
     notes: list[str] = []
     left_out: list[LeftOut] = []
     names: dict[str, int] = {}
     for weight, config in placed:
         role = found[weight.key][1]
-        if role.reason:
-            left_out.append(LeftOut(unique_name(weight.label, names), weight.shape, role.reason))
-        elif role.is_depthwise:
-            layer, said = _layer(unique_name(weight.label, names), weight.key, config)
+        asked = role.kind in kinds
+        if asked and not role.fault:
+            layer, said = _layer(unique_name(weight.label, names), weight.key, config, role)
             layers.append(layer)
             notes += said
+        elif reason := role.fault if asked else role.reason:
+            left_out.append(LeftOut(unique_name(weight.label, names), weight.shape, reason))
 
     def load(key: str) -> Tensor:
         weight, role = found[key]
@@ -70,7 +74,16 @@ def open_keras(path: Path, *, weights: str | None = None) -> Checkpoint:
             return in_torch_order(values_of(file, weight), role)
 
     tensors = {key: _info(weight, role) for key, (weight, role) in found.items() if not weight.fault}
-    return Checkpoint(str(path), path.stem, tensors, tuple(layers), load, notes=tuple(notes), left_out=tuple(left_out))
+    return Checkpoint(
+        str(path),
+        path.stem,
+        tensors,
+        tuple(layers),
+        load,
+        notes=tuple(notes),
+        left_out=tuple(left_out),
+        kinds=kinds,
+    )
 
 
 def _placed(
@@ -92,10 +105,13 @@ def _placed(
     return [(weight, layer if weight.names else by_path.get(weight.layer)) for weight, layer in found]
 
 
-def _layer(name: str, key: str, config: LayerConfig | None) -> tuple[DepthwiseLayer, tuple[str, ...]]:
+def _layer(name: str, key: str, config: LayerConfig | None, role: Role) -> tuple[ConvolutionLayer, tuple[str, ...]]:
+    arrangement = inputs_first(1) if role.is_transposed else outputs_first
     if config is None or config.stride is None or config.dilation is None:
-        return DepthwiseLayer(name, key), ()
-    return layer_of_graph(name, key, stride=config.stride, dilation=config.dilation)
+        return ConvolutionLayer(name, key, arrangement=arrangement, kind=role.kind), ()
+    return layer_of_graph(
+        name, key, stride=config.stride, dilation=config.dilation, arrangement=arrangement, kind=role.kind
+    )
 
 
 def _info(weight: StoredWeight, role: Role) -> TensorInfo:

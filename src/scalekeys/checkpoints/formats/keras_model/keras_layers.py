@@ -1,12 +1,12 @@
-"""Which weights of a Keras model are depthwise: its configuration says so, or else the names of layers do."""
+"""Which weights of a Keras model are of convolutions: its configuration says so, or else the names of layers do."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from torch import Tensor
 
-from scalekeys.checkpoints.core.finding import OTHER_AXES
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, GROUPED, ORDINARY, kind_of, not_asked
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
 
@@ -16,16 +16,38 @@ _GIVEN_BY_KERAS = re.compile(r"conv[123]d(_transpose)?(_\d+)?")
 _TRANSPOSED_CLASS = re.compile(r"transpose|deconv", re.IGNORECASE)
 _DEPTHWISE_NAME = re.compile(r"depthwise|separable_?conv|dw_?conv|depth_?conv|(^|[^a-z])dw([^a-z]|$)", re.IGNORECASE)
 _MAIN_KERNELS = ("kernel", "W", "0")
+_ONE_CHANNEL = "its input has one channel, so that it is an ordinary convolution"
 _GIVE_MODEL = "give the whole model with its configuration"
 
 
 @dataclass(frozen=True)
 class Role:
-    """What a weight is: depthwise with one of two orders of its axes, or left out for a reason, or neither."""
+    """What a weight is.
 
-    is_depthwise: bool = False
-    is_grouped: bool = False
+    Parameters
+    ----------
+    kind : str
+        Of its convolution; empty for what is none, or may be of several kinds.
+    reason : str
+        Why it is left out where it is not read; empty where it is then not spoken of.
+    fault : str
+        Why it cannot be read at all; empty where it can.
+    is_per_channel : bool
+        Whether its axes are (*sides, channels, multiplier) and not (*sides, inputs of a group, outputs).
+    is_transposed : bool
+        Whether they are (*sides, outputs, inputs).
+    """
+
+    kind: str = ""
     reason: str = ""
+    fault: str = ""
+    is_per_channel: bool = False
+    is_transposed: bool = False
+
+
+_PER_CHANNEL = Role(DEPTHWISE, is_per_channel=True)
+_ORDINARY = Role(ORDINARY)
+_TRANSPOSED = Role(ORDINARY, is_transposed=True)
 
 
 def role_of(weight: StoredWeight, config: LayerConfig | None, version: int) -> Role:
@@ -44,19 +66,16 @@ def role_of(weight: StoredWeight, config: LayerConfig | None, version: int) -> R
     if len(weight.shape) not in (3, 4, 5) or prod(sides) <= 1 or weight.variable.endswith("pointwise_kernel"):
         return Role()
     role = _kind(weight, config, version)
-    if role.is_depthwise and weight.shape[-2] == 1 and not role.is_grouped:
-        role = Role(reason="its input has one channel, so that it is an ordinary convolution")
-    reason = role.reason
-    if role.is_depthwise:
-        wrong_type = "" if weight.dtype.startswith(("float", "bfloat")) else f"its weight holds {weight.dtype}"
-        reason = OTHER_AXES.get(len(weight.shape), "") or weight.fault or wrong_type
-    return Role(reason=reason) if reason else role
+    if role.is_per_channel and weight.shape[-2] == 1:
+        role = replace(role, kind=ORDINARY, reason=_ONE_CHANNEL)
+    wrong_type = "" if weight.dtype.startswith(("float", "bfloat")) else f"its weight holds {weight.dtype}"
+    return replace(role, fault=weight.fault or wrong_type)
 
 
 def _kind(weight: StoredWeight, config: LayerConfig | None, version: int) -> Role:
-    """Tell what a weight with the shape of a kernel is, whatever its axes and its type."""
+    """Tell what a weight with the shape of a kernel is, whatever its type."""
     if weight.variable.endswith("depthwise_kernel"):
-        return Role(is_depthwise=True)
+        return _PER_CHANNEL
     if weight.variable.isdecimal() or weight.variable.endswith(_MAIN_KERNELS):
         if config and _CONVOLUTION_CLASS.search(config.class_name):
             return _by_configuration(weight, config)
@@ -64,31 +83,31 @@ def _kind(weight: StoredWeight, config: LayerConfig | None, version: int) -> Rol
             return _ordinary_or_grouped(weight)
         for name in (*weight.layer[-1:], weight.title):  # which are classes, unless the user has given a name
             if _DEPTHWISE_CLASS.search(name):
-                return Role(is_depthwise=weight.variable in _MAIN_KERNELS)
+                return _PER_CHANNEL if weight.variable in _MAIN_KERNELS else Role()
             if _GIVEN_BY_KERAS.fullmatch(name):
-                return Role() if _TRANSPOSED_CLASS.search(name) else _ordinary_or_grouped(weight)
+                return _TRANSPOSED if _TRANSPOSED_CLASS.search(name) else _ordinary_or_grouped(weight)
     return _by_name(weight)
 
 
 def _by_configuration(weight: StoredWeight, config: LayerConfig) -> Role:
     if _DEPTHWISE_CLASS.search(config.class_name):
-        return Role(is_depthwise=weight.variable in _MAIN_KERNELS)
-    if config.groups <= 1 or _TRANSPOSED_CLASS.search(config.class_name):
-        return Role()
-    if weight.shape[-2] == 1:
-        return Role(is_depthwise=True, is_grouped=True)
-    return Role(
-        reason=f"it is a convolution of {config.groups} groups, and convolutions with one channel a group are read"
-    )
+        return _PER_CHANNEL if weight.variable in _MAIN_KERNELS else Role()
+    if _TRANSPOSED_CLASS.search(config.class_name):
+        return _TRANSPOSED
+    kind = kind_of(groups=config.groups, inputs=weight.shape[-2])
+    return Role(kind, not_asked(config.groups) if kind == GROUPED else "")
 
 
 def _ordinary_or_grouped(weight: StoredWeight) -> Role:
     """Judge a kernel of an ordinary convolution whose number of groups is not known."""
+    is_convolution = bool(_CONVOLUTION_CLASS.search(weight.label))
+    if is_convolution and _TRANSPOSED_CLASS.search(weight.label.rpartition("/")[2]):
+        return _TRANSPOSED
     if weight.shape[-2] > 1 or weight.shape[-1] == 1:
-        return Role()
+        return _ORDINARY if is_convolution or len(weight.shape) > 3 else Role()
     if _names_depthwise(weight):
-        return Role(is_depthwise=True, is_grouped=True)
-    if len(weight.shape) == 3 and not _CONVOLUTION_CLASS.search(weight.label):
+        return Role(DEPTHWISE)
+    if len(weight.shape) == 3 and not is_convolution:
         return Role()
     return Role(reason=f"it can be depthwise, or the convolution of a one-channel input; {_GIVE_MODEL}")
 
@@ -100,10 +119,11 @@ def _by_name(weight: StoredWeight) -> Role:
         return _ordinary_or_grouped(weight)
     named = _names_depthwise(weight)
     if named and last < channels:
-        return Role(is_depthwise=True)
+        return _PER_CHANNEL
     if named or (last == 1 and len(weight.shape) > 3):
         return Role(reason=f"it can be depthwise or an ordinary convolution; {_GIVE_MODEL}")
-    return Role()
+    is_main = weight.variable.isdecimal() or weight.variable.endswith(_MAIN_KERNELS)
+    return _ordinary_or_grouped(weight) if is_main else Role()
 
 
 def _names_depthwise(weight: StoredWeight) -> bool:
@@ -118,10 +138,10 @@ def in_torch_order(values: Tensor, role: Role) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> in_torch_order(torch.arange(6).view(1, 1, 3, 2), Role(is_depthwise=True)).flatten()
+    >>> in_torch_order(torch.arange(6).view(1, 1, 3, 2), Role("depthwise", is_per_channel=True)).flatten()
     tensor([0, 1, 2, 3, 4, 5])
     """
     axes = range(values.ndim)
-    if role.is_depthwise and not role.is_grouped:
+    if role.is_per_channel:
         return values.permute(-2, -1, *axes[:-2]).flatten(0, 1).unsqueeze(1)
     return values.permute(-1, -2, *axes[:-2]) if values.ndim > 1 else values

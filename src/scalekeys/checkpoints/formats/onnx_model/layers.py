@@ -1,14 +1,15 @@
-"""The depthwise layers of an ONNX model, and the convolutions that are not read."""
+"""The convolutions of an ONNX model: those that are read, and those that are not."""
 
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
 from math import prod
 
-from scalekeys.checkpoints.core.checkpoint import DepthwiseLayer, is_depthwise_shape, layer_of_graph
-from scalekeys.checkpoints.core.finding import OTHER_AXES
+from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
+from scalekeys.checkpoints.core.checkpoint import ConvolutionLayer, has_sides, layer_of_graph
 from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds, kind_of, not_asked
+from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import type_of
 from scalekeys.checkpoints.formats.onnx_model.operators import Operator, is_convolution, operator_of
 from scalekeys.checkpoints.formats.onnx_model.parsed import Node, NotReadError, shape_of
@@ -16,6 +17,7 @@ from scalekeys.checkpoints.formats.onnx_model.scopes import Program, Scope, Stor
 from scalekeys.checkpoints.formats.onnx_model.weights import Weight, Weights
 from scalekeys.filters import LeftOut
 
+_MOST_AXES = 5  # of a weight
 _ANONYMOUS = re.compile(r"onnx::.*|_?val?_\d+|\d+|.*Constant(_\d+)?(_output_\d+)?|reorder(_token_\d+)?")
 
 
@@ -25,8 +27,10 @@ class Found:
 
     Parameters
     ----------
+    kinds : frozenset of str
+        The kinds of convolutions that are asked for.
     layers : dict
-        The depthwise layers by the keys of their weights.
+        The layers of these kinds by the keys of their weights.
     weights : dict
         Their weights, by key.
     stored : dict
@@ -39,13 +43,22 @@ class Found:
     notes : list of str
     """
 
-    layers: dict[str, DepthwiseLayer] = field(default_factory=dict)
+    kinds: Kinds = DEPTHWISE_ONLY
+    layers: dict[str, ConvolutionLayer] = field(default_factory=dict)
     weights: dict[str, Weight] = field(default_factory=dict)
     stored: dict[str, Stored] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     uses: set[tuple[int, int, str]] = field(default_factory=set)
+    _keys: dict[object, str] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def key_of(self, identity: object, wanted: str) -> str:
+        """Return the key of a tensor: the wanted one, or one like it where a damaged model calls several tensors so."""
+        if identity not in self._keys:
+            self._keys[identity] = unique_name(wanted, self._counts)
+        return self._keys[identity]
 
     @property
     def tensors(self) -> dict[str, TensorInfo]:
@@ -54,24 +67,24 @@ class Found:
         return infos | {key: weight.info for key, weight in self.weights.items()}
 
 
-def find_layers(program: Program) -> Found:
-    """Find the depthwise layers of a model, in the order of its graph.
+def find_layers(program: Program, kinds: Kinds = DEPTHWISE_ONLY) -> Found:
+    """Find the convolutions of a model that are of some kinds, in the order of its graph.
 
     Raises
     ------
     CheckpointError
         If values that a weight is computed from are damaged, or functions call one another without end.
     """
-    found, weights, keys = Found(), Weights(program), _Keys()
+    found, weights = Found(kinds), Weights(program)
     scopes: set[int] = set()
     for scope, node in program.scopes():
         if id(scope) not in scopes:
             scopes.add(id(scope))
-            _add_stored(found, scope, keys)
+            _add_stored(found, scope)
         if not is_convolution(node) or scope.called(node):
             continue
         try:
-            _add(found, weights, scope, node, keys)
+            _add(found, weights, scope, node)
         except NotReadError as error:
             found.left_out.append(LeftOut(scope.path + node.label, _likely_shape(scope, node), str(error)))
     return found
@@ -87,54 +100,76 @@ def _likely_shape(scope: Scope, node: Node) -> tuple[int, ...]:
     return ()
 
 
-def _add_stored(found: Found, scope: Scope, keys: "_Keys") -> None:
+def _add_stored(found: Found, scope: Scope) -> None:
     for name, stored in scope.stored.items():
-        found.stored.setdefault(keys.of(stored.identity, scope.path + name), stored)
+        found.stored.setdefault(found.key_of(stored.identity, scope.path + name), stored)
 
 
-def _add(found: Found, weights: Weights, scope: Scope, node: Node, keys: "_Keys") -> None:
-    """Add the layer of a convolution, or say why it is left out, unless it has one group."""
+def _add(found: Found, weights: Weights, scope: Scope, node: Node) -> None:
+    """Add the layer of a convolution, or say why it is left out, unless it has one group and is not asked for."""
     operator = operator_of(node, scope.opsets.get(node.domain, 1))
     group = node.integer("group", 1)
-    if group == 1:
+    if group == 1 and ORDINARY not in found.kinds:
         return
     weight = weights.of(operator, scope, node)
     shape, name = weight.info.shape, _layer_name(scope, node, weight)
-    reason = operator.unread or _reason(operator, node, shape, group)
-    key = keys.of(weight.identity, weight.path + weight.name)
+    reason = operator.unread or _fault(operator, node, shape, group)
+    key = found.key_of(weight.identity, weight.path + weight.name)
+    if not reason and has_sides(shape):
+        kind = kind_of(groups=group, inputs=shape[1], transposed=operator.transposed)
+        if kind == DEPTHWISE and shape[0] == 1:
+            return
+        if kind in found.kinds:
+            _add_layer(found, scope, node, _Use(operator, kind, key, name), weight)
+            return
+        reason = not_asked(group, transposed=operator.transposed) if kind == GROUPED else ""
     if reason:
         found.left_out.append(LeftOut(name, shape, reason))
-        return
-    if not is_depthwise_shape(shape) or operator.transposed:
-        return
-    found.uses.add((id(scope), node.position, node.input(operator.weight)))
-    if key not in found.layers:
-        if name in found.names:
-            name = scope.path + node.label
-        found.names.add(name)
-        found.layers[key], said = layer_of_graph(
-            name, key, stride=_pair(node, "strides"), dilation=_pair(node, "dilations")
-        )
-        found.weights[key] = weight
-        found.notes += [*said, *(f"layer {name!r} {note}" for note in weight.notes)]
 
 
-def _reason(operator: Operator, node: Node, shape: tuple[int, ...], group: int) -> str:
-    """Say why a convolution with this weight is not read; empty if it is, or is not depthwise."""
-    if operator.transposed:
-        return "it is a transposed convolution" if shape[:1] == (group,) else ""
+@dataclass(frozen=True)
+class _Use:
+    """What a node does with a weight, the key of the weight, and what its layer is to be called."""
+
+    operator: Operator
+    kind: str
+    key: str
+    name: str
+
+
+def _add_layer(found: Found, scope: Scope, node: Node, use: _Use, weight: Weight) -> None:
+    axes = len(weight.info.shape) - 2
+    found.uses.add((id(scope), node.position, node.input(use.operator.weight)))
+    if use.key in found.layers:
+        return
+    name = scope.path + node.label if use.name in found.names else use.name
+    found.names.add(name)
+    found.layers[use.key], said = layer_of_graph(
+        name,
+        use.key,
+        stride=_sides(node, "strides", axes),
+        dilation=_sides(node, "dilations", axes),
+        arrangement=inputs_first(node.integer("group", 1)) if use.operator.transposed else outputs_first,
+        kind=use.kind,
+    )
+    found.weights[use.key] = weight
+    found.notes += [*said, *(f"layer {name!r} {note}" for note in weight.notes)]
+
+
+def _fault(operator: Operator, node: Node, shape: tuple[int, ...], group: int) -> str:
+    """Say why a convolution does not fit its weight; empty if it does."""
     if len(shape) < 3 or group < 1 or (shape[0] % group and operator.layout != "blocks"):
         return f"its weight of shape {shape} does not fit its {group} groups"
     if node.integers("kernel_shape", shape[2:]) != shape[2:]:
         return f"its weight of shape {shape} does not have its kernel_shape"
-    if len(shape) != 4 and shape[1] == 1 and prod(shape[2:]) > 1:
-        return OTHER_AXES.get(len(shape), f"its kernels have {len(shape) - 2} axes, and kernels of two axes are read")
+    if len(shape) > _MOST_AXES and prod(shape[2:]) > 1:
+        return f"its kernels have {len(shape) - 2} axes, and kernels of one to three axes are read"
     return ""
 
 
-def _pair(node: Node, name: str) -> tuple[int, ...]:
-    values = node.integers(name) or (1, 1)
-    if len(values) != 2 or 0 in values:
+def _sides(node: Node, name: str, axes: int) -> tuple[int, ...]:
+    values = node.integers(name) or (1,) * axes
+    if len(values) != axes or 0 in values:
         raise NotReadError(f"the attribute {name!r} of its {node.op} is damaged")
     return values
 
@@ -143,22 +178,6 @@ def _layer_name(scope: Scope, node: Node, weight: Weight) -> str:
     if _ANONYMOUS.fullmatch(weight.name) and node.name:
         return scope.path + node.name
     return weight.path + weight.name.removesuffix(".weight")
-
-
-@dataclass(eq=False)
-class _Keys:
-    """Gives each tensor a key of its own: what a damaged model calls its tensors may be the name of several."""
-
-    _keys: dict[object, str] = field(default_factory=dict)
-    _used: set[str] = field(default_factory=set)
-
-    def of(self, identity: object, wanted: str) -> str:
-        """Return the key of a tensor: the one that is wanted, if no other tensor has it."""
-        if identity not in self._keys:
-            free = next(key for number in count(1) if (key := wanted + f"#{number}" * (number > 1)) not in self._used)
-            self._keys[identity] = free
-            self._used.add(free)
-        return self._keys[identity]
 
 
 def _info(stored: Stored) -> TensorInfo | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import MOST_VALUES
 from scalekeys.checkpoints.formats.onnx_model.parsed import NotReadError, shape_of, text
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, shortened
 from scalekeys.files import open_regular
 from scalekeys.optional import in_short, require
 
@@ -181,5 +181,4 @@ def _why(error: Exception) -> str:
 
 
 def _short(location: str | bytes) -> str:
-    shown = text(location)
-    return repr(shown if len(shown) <= 80 else f"{shown[:80]}...")
+    return repr(shortened(text(location), 80))

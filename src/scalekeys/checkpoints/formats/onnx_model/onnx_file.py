@@ -7,6 +7,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.onnx_model.layers import find_layers
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import values_of
 from scalekeys.checkpoints.formats.onnx_model.onnx_writing import data_files, write_onnx
@@ -23,7 +24,7 @@ def matches(head: bytes) -> bool:
     return len(head) > 2 and head[0] == 0x08 and head[1] < 0x80 and head[2] in _SECOND_FIELDS
 
 
-def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open an ONNX model; values in files beside it are read one tensor at a time.
 
     A layer is called by its weight, or by its node where the exporter has left the weight without a name; what is in a
@@ -40,7 +41,7 @@ def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
     """
     refuse_choice(str(path), weights)
     model = read_model(path)
-    found = find_layers(Program(model, path))
+    found = find_layers(Program(model, path), kinds)
 
     def load(key: str) -> Tensor:
         return found.weights[key].load() if key in found.weights else values_of(found.stored[key].tensor, path)
@@ -54,5 +55,6 @@ def open_onnx(path: Path, *, weights: str | None = None) -> Checkpoint:
         load,
         notes=tuple(found.notes),
         left_out=tuple(found.left_out),
-        copying=Copying(partial(write_onnx, path), files=files),
+        copying=Copying(partial(write_onnx, path, kinds), files=files),
+        kinds=kinds,
     )

@@ -3,12 +3,15 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scalekeys.checkpoints.core.arrangement import LEADING
 from scalekeys.checkpoints.core.changes import Change, bits, overwrite, overwrite_in_file
+from scalekeys.checkpoints.core.kinds import Kinds
 from scalekeys.checkpoints.formats.onnx_model.layers import Found, find_layers
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import beside, external_place, is_external
 from scalekeys.checkpoints.formats.onnx_model.parsed import NotReadError, all_tensors, read_model
@@ -20,14 +23,14 @@ _WHATEVER_VALUES = ("Identity", "Shape", "Size")  # what the first hands on is l
 _OTHER_LIST = "int32_data"  # holds the bits of smaller types, one number each
 
 
-def write_onnx(path: Path, changes: Sequence[Change], target: Path) -> tuple[str, ...]:
+def write_onnx(path: Path, kinds: Kinds, changes: Sequence[Change], target: Path) -> tuple[str, ...]:
     """Copy an ONNX file that has been opened, with changes, and beside it the files that its values stand in.
 
     These are called by the copy, with ``.data`` behind, unless the copy has the name of the original and so may they.
     """
     model = read_model(path)
     program = Program(model, path)
-    found = find_layers(program)
+    found = find_layers(program, kinds)
     _refuse_other_uses(program, found, changes)
     copies = _copy_data(model, path, target)
     for change in changes:
@@ -51,7 +54,7 @@ def write_onnx(path: Path, changes: Sequence[Change], target: Path) -> tuple[str
 
 
 def _refuse_other_uses(program: Program, found: Found, changes: Sequence[Change]) -> None:
-    """Refuse to change a tensor that is more than the weight of depthwise layers."""
+    """Refuse to change a tensor that is more than the weight of layers that are read."""
     changed = {found.weights[change.key].identity: change.layer for change in changes}
     for scope, node in program.scopes():
         if scope.called(node) or node.op in _WHATEVER_VALUES:
@@ -119,8 +122,9 @@ def _rename(model: Any, copies: Mapping[str | bytes, Path]) -> None:
 def _set_numbers(tensor: Any, change: Change) -> None:
     """Put filters into a tensor that lists its numbers one by one."""
     numbers = getattr(tensor, _LISTS.get(change.filters.dtype, _OTHER_LIST))
-    flat = change.filters.flatten(1)
+    flat = change.filters.flatten()
     values = flat if change.filters.dtype in _LISTS else torch.from_numpy(bits(flat).astype("i4"))
-    taps = flat.shape[1]
-    for channel, filter_ in zip(change.channels.tolist(), values.tolist(), strict=True):
-        numbers[channel * taps : (channel + 1) * taps] = filter_
+    order = torch.arange(prod(change.shape)).view(change.shape)
+    places = change.arrangement(order).flatten(0, LEADING - 1)[change.places]
+    for place, value in zip(places.flatten().tolist(), values.tolist(), strict=True):
+        numbers[place] = value

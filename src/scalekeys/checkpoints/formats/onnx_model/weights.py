@@ -141,8 +141,10 @@ class Weights:
         return array, ()
 
     def _unblocked(self, convolution: _Convolution, array: np.ndarray, evaluator: Evaluator) -> _Arranged:
-        if array.ndim != 4 or array.shape[1] != 1:
+        if array.ndim != 4 or prod(array.shape[2:]) == 1:  # which are no filters
             return array, ()
+        if array.shape[1] != 1:
+            raise NotReadError(f"{LAYOUT}, and the blocks of depthwise weights alone are put in order")
         if convolution.node.integer("group", 1) != len(array):
             raise NotReadError(f"{LAYOUT}, for as many groups as it does not have")
         size = self._size_of_blocks()

@@ -11,6 +11,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import info_of
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.nesting import Entry, pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.pickled.tree import Tree
@@ -25,6 +26,7 @@ def open_tree(
     tree: Tree,
     *,
     weights: str | None,
+    kinds: Kinds = DEPTHWISE_ONLY,
     copying: Callable[[Tree, Entry], Copying] | None = None,
     only_read: str = "",
     in_network_order: bool = True,
@@ -37,6 +39,8 @@ def open_tree(
         The file that the dicts are from.
     weights : str, optional
         The nested state dict to take.
+    kinds : frozenset of str
+        The kinds of convolutions to read.
     copying : callable, optional
         Gives how the file is copied with changes; by default it cannot be.
     only_read : str
@@ -63,6 +67,7 @@ def open_tree(
         in_network_order=in_network_order,
         notes=notes,
         entry=entry.path,
+        kinds=kinds,
     )
     left_out = (*opened.left_out, *_refused(lazy))
     return replace(opened, left_out=left_out, copying=copying(tree, entry) if copying else None, only_read=only_read)

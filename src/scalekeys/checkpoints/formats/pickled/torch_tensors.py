@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from scalekeys.checkpoints.core.inventory import DISTRIBUTED, NESTED
 from scalekeys.checkpoints.formats.pickled.arrays import Array, Dtype
 from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn, as_key
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 from scalekeys.checkpoints.formats.stored.tensors import (
-    NESTED,
     Lazy,
     Quantised,
     Refused,
@@ -24,10 +24,6 @@ from scalekeys.checkpoints.formats.stored.tensors import (
 
 _SMALL = 1 << 22  # values of a tensor that may all be zero
 _MOST_ZEROS = 1000  # of a larger one, for each value that is not
-DISTRIBUTED = (
-    "it is a part of a tensor that is distributed over several processes (DTensor); gather it before saving, for "
-    "example by get_model_state_dict with StateDictOptions(full_state_dict=True)"
-)
 NO_VALUES = "it has no values in the file, as it was on the meta device; load the weights of the network before saving"
 
 _DTYPES = {

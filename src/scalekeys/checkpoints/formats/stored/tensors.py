@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import extent
+from scalekeys.checkpoints.core.inventory import NESTED
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 
 _MOST_NUMBERS = 1 << 56
@@ -179,7 +180,6 @@ Lazy: TypeAlias = Stored | Sparse | Quantised | Assembled | Refused
 
 TOO_SHORT = "the file does not hold as many numbers as its shape needs"
 NO_SHAPE = "its shape is damaged"
-NESTED = "it is a nested tensor, whose parts have different shapes"
 UNTOLD = (NO_SHAPE, NESTED)
 """Why a tensor is refused whose shape cannot be told."""
 

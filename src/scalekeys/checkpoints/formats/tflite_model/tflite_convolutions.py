@@ -1,15 +1,21 @@
-"""The convolutions of TensorFlow Lite graphs: which are depthwise, their names, and why others are left out."""
+"""The convolutions of TensorFlow Lite graphs: their kinds, their names, and why some are left out."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from scalekeys.checkpoints.core.finding import OTHER_AXES
+from scalekeys.checkpoints.core.kinds import GROUPED, ORDINARY, kind_of, not_asked
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Operator, Subgraph
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, constant_integers, weight_of
 
-TORCH_ORDER = {"CONV_2D": (0, 3, 1, 2), "DEPTHWISE_CONV_2D": (3, 0, 1, 2), "CONV_3D": (4, 3, 0, 1, 2)}
+TORCH_ORDER = {
+    "CONV_2D": (0, 3, 1, 2),
+    "DEPTHWISE_CONV_2D": (3, 0, 1, 2),
+    "CONV_3D": (4, 3, 0, 1, 2),
+    "TRANSPOSE_CONV": (0, 3, 1, 2),
+    "CONV_3D_TRANSPOSE": (3, 4, 0, 1, 2),
+}
 """Which axes of a stored weight are the filters, the channels of one of them, and the sides of its kernels."""
 
 _OTHERS = re.compile(r"STABLEHLO_CONVOLUTION|CUSTOM .*(conv|edgetpu|ethos).*", re.IGNORECASE | re.DOTALL)
@@ -30,28 +36,31 @@ class Convolution:
     ----------
     name : str
         Of its weight or else of its output, without what the converter has put behind; not unique.
-    kind : str
-        Its operator.
+    operator : str
+        What it is in the graph.
     shape : tuple of int
         Of its weight, as it is stored.
     weight : Weight or None
         None where it cannot be read.
+    kind : str
+        Empty where it is not known, or the kernels have one value.
     reason : str
-        Why it is left out; empty where it is depthwise, or an ordinary convolution.
-    is_depthwise : bool
-        Whether it has one filter for each of several channels.
-    stride, dilation : pair of int or None
-        Along rows and columns.
+        Why it is left out where it is not read; empty where it is then not spoken of.
+    fault : str
+        Why it cannot be read at all; empty where it can.
+    stride, dilation : tuple of int or None
+        Along the axes of its kernels.
     """
 
     name: str
-    kind: str
+    operator: str
     shape: tuple[int, ...]
     weight: Weight | None
-    reason: str
-    is_depthwise: bool
-    stride: tuple[int, int] | None
-    dilation: tuple[int, int] | None
+    kind: str = ""
+    reason: str = ""
+    fault: str = ""
+    stride: tuple[int, ...] | None = None
+    dilation: tuple[int, ...] | None = None
 
 
 def convolutions(graphs: Sequence[Subgraph]) -> Iterator[Convolution]:
@@ -84,41 +93,43 @@ def _identity(graph: Subgraph, number: int) -> tuple[object, ...]:
 def _convolution(graph: Subgraph, operator: Operator, number: int) -> Convolution:
     found = weight_of(graph, number)
     shape, weight = graph.tensors[number].shape, None if isinstance(found, str) else found
-    is_depthwise, reason = _role(operator, shape, _channels(graph, operator))
-    if isinstance(found, str) and (is_depthwise or reason or 0 in shape):
-        is_depthwise, reason = False, found
+    kind, reason = _role(operator, shape, _channels(graph, operator))
+    fault = found if isinstance(found, str) else ""
+    if fault and (reason or 0 in shape):
+        reason = fault
     name = _name(graph, operator, weight.source.name if weight else "", graph.tensors[number].name)
     dilation = _dilation(graph, operator)
-    return Convolution(name, operator.kind, shape, weight, reason, is_depthwise, operator.stride, dilation)
+    return Convolution(name, operator.kind, shape, weight, kind, reason, fault, operator.stride, dilation)
 
 
 def _other(graph: Subgraph, operator: Operator) -> Convolution:
     reason = f"it is the operator {operator.kind.removeprefix('CUSTOM ')!r}, which is not read"
-    return Convolution(_name(graph, operator), operator.kind, (), None, reason, False, None, None)
+    return Convolution(_name(graph, operator), operator.kind, (), None, reason=reason)
 
 
-def _role(operator: Operator, shape: tuple[int, ...], channels: int | None) -> tuple[bool, str]:
-    """Tell whether a convolution is depthwise, and why it is left out where it is neither depthwise nor ordinary."""
+def _role(operator: Operator, shape: tuple[int, ...], channels: int | None) -> tuple[str, str]:
+    """Return the kind of a convolution, and why it is left out where it is not read."""
     order = TORCH_ORDER[operator.kind]
     if len(shape) != len(order):
-        return False, f"its weight has {len(shape)} axes"
+        return "", f"its weight has {len(shape)} axes"
     filters, inner, *sides = (shape[axis] for axis in order)
     if 0 in shape or prod(sides) == 1:
-        return False, ""
+        return "", ""
+    if "TRANSPOSE" in operator.kind:
+        return ORDINARY, ""
     if operator.kind == "DEPTHWISE_CONV_2D":
         channels = channels or filters // (operator.multiplier or 1)
     elif channels is None:
         reason = "the graph does not say how many channels its input has, so that it can be depthwise or ordinary"
-        return False, reason if inner == 1 < filters else ""
+        return ("", reason) if inner == 1 < filters else (ORDINARY, "")
     if channels % inner or filters % max(1, channels // inner):
-        return False, "its filters do not fit the channels of its input"
+        return "", "its filters do not fit the channels of its input"
     groups = channels // inner
     if groups == 1:
         named = operator.kind == "DEPTHWISE_CONV_2D"
-        return False, "its input has one channel, so that it is an ordinary convolution" if named else ""
-    if groups < channels:
-        return False, f"it is a convolution of {groups} groups, and convolutions with one channel a group are read"
-    return len(sides) == 2, OTHER_AXES.get(len(shape), "")
+        return ORDINARY, "its input has one channel, so that it is an ordinary convolution" if named else ""
+    kind = kind_of(groups=groups, inputs=inner)
+    return kind, not_asked(groups) if kind == GROUPED else ""
 
 
 def _channels(graph: Subgraph, operator: Operator) -> int | None:
@@ -128,13 +139,13 @@ def _channels(graph: Subgraph, operator: Operator) -> int | None:
     return shape[-1] if len(shape) == axes and shape[-1] > 0 else None
 
 
-def _dilation(graph: Subgraph, operator: Operator) -> tuple[int, int] | None:
+def _dilation(graph: Subgraph, operator: Operator) -> tuple[int, ...] | None:
     """Return the dilation; older converters spread the input over a batch in the place of the kernel over pixels."""
     before = graph.producers.get(operator.inputs[0])
     if operator.dilation and before and before.kind == "SPACE_TO_BATCH_ND":
         block = constant_integers(graph, before)
-        if len(block) == 2 and min(block) > 0:
-            return operator.dilation[0] * block[0], operator.dilation[1] * block[1]
+        if len(block) == len(operator.dilation) and min(block) > 0:
+            return tuple(own * spread for own, spread in zip(operator.dilation, block, strict=True))
     return operator.dilation
 
 

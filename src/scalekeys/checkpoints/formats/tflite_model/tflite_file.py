@@ -12,11 +12,12 @@ from torch import Tensor
 from scalekeys.checkpoints.core.checkpoint import (
     MOST_VALUES,
     Checkpoint,
-    DepthwiseLayer,
+    ConvolutionLayer,
     layer_of_graph,
     refuse_choice,
 )
 from scalekeys.checkpoints.core.inventory import TensorInfo
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Subgraph, read_graph
@@ -50,7 +51,7 @@ def matches(head: bytes) -> bool:
     return head[4:8] == _IDENTIFIER
 
 
-def open_tflite(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a TensorFlow Lite model.
 
     Weights of convolutions are given in torch's order of axes. A layer is called by its weight, or by its output where
@@ -67,18 +68,19 @@ def open_tflite(path: Path, *, weights: str | None = None) -> Checkpoint:
     refuse_choice(str(path), weights)
     graphs = read_graph(path)
     found: dict[str, _Stored] = {}
-    layers: list[DepthwiseLayer] = []
+    layers: list[ConvolutionLayer] = []
     notes: list[str] = []
     left_out: list[LeftOut] = []
     for name, convolution in _named(convolutions(graphs)):
-        if convolution.reason:
-            left_out.append(LeftOut(name, convolution.shape, convolution.reason))
-        if convolution.weight and len(convolution.shape) == len(TORCH_ORDER[convolution.kind]):
-            found[name] = _Stored(convolution.weight, TORCH_ORDER[convolution.kind])
-            if convolution.is_depthwise:
-                layer, said = _layer(name, convolution)
-                layers.append(layer)
-                notes += said
+        asked = convolution.kind in kinds
+        if convolution.weight and len(convolution.shape) == len(TORCH_ORDER[convolution.operator]):
+            found[name] = _Stored(convolution.weight, TORCH_ORDER[convolution.operator])
+        if asked and not convolution.fault:
+            layer, said = _layer(name, convolution)
+            layers.append(layer)
+            notes += said
+        elif reason := convolution.fault if asked else convolution.reason:
+            left_out.append(LeftOut(name, convolution.shape, reason))
     _check_size(path, [found[layer.key].info for layer in layers])
     found |= _others(graphs, found)
     tensors = {key: stored.info for key, stored in found.items()}
@@ -86,13 +88,22 @@ def open_tflite(path: Path, *, weights: str | None = None) -> Checkpoint:
     def load(key: str) -> Tensor:
         return found[key].load()
 
-    return Checkpoint(str(path), path.stem, tensors, tuple(layers), load, notes=tuple(notes), left_out=tuple(left_out))
+    return Checkpoint(
+        str(path),
+        path.stem,
+        tensors,
+        tuple(layers),
+        load,
+        notes=tuple(notes),
+        left_out=tuple(left_out),
+        kinds=kinds,
+    )
 
 
-def _layer(name: str, convolution: Convolution) -> tuple[DepthwiseLayer, tuple[str, ...]]:
+def _layer(name: str, convolution: Convolution) -> tuple[ConvolutionLayer, tuple[str, ...]]:
     if convolution.stride is None or convolution.dilation is None:
-        return DepthwiseLayer(name, name), ()
-    return layer_of_graph(name, name, stride=convolution.stride, dilation=convolution.dilation)
+        return ConvolutionLayer(name, name, kind=convolution.kind), ()
+    return layer_of_graph(name, name, stride=convolution.stride, dilation=convolution.dilation, kind=convolution.kind)
 
 
 def _check_size(path: Path, layers: Sequence[TensorInfo]) -> None:
@@ -100,7 +111,7 @@ def _check_size(path: Path, layers: Sequence[TensorInfo]) -> None:
     claimed = sum(prod(info.shape) for info in layers)
     if claimed > max(MOST_VALUES, 8 * path.stat().st_size):
         raise CheckpointError(
-            f"{path}: its depthwise layers claim {claimed} values, which the file does not hold; do not trust it"
+            f"{path}: its layers claim {claimed} values, which the file does not hold; do not trust it"
         )
 
 

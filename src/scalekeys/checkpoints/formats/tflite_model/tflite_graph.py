@@ -16,6 +16,13 @@ from scalekeys.optional import in_short, require
 
 _MOST_AXES = 8
 _LARGEST_INDEX = 2**31
+_OPTIONS = {
+    "CONV_2D": "Conv2DOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions",
+    "CONV_3D": "Conv3DOptions",
+    "CONV_3D_TRANSPOSE": "Conv3DOptions",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +54,8 @@ class Operator:
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    stride: tuple[int, int] | None = None
-    dilation: tuple[int, int] | None = None
+    stride: tuple[int, ...] | None = None
+    dilation: tuple[int, ...] | None = None
     multiplier: int | None = None
 
 
@@ -164,8 +171,8 @@ class _Reader:
             kind,
             inputs,
             outputs,
-            stride=_pair(options.StrideH(), options.StrideW()),
-            dilation=_pair(options.DilationHFactor(), options.DilationWFactor()),
+            stride=_sides(options, "Stride{}"),
+            dilation=_sides(options, "Dilation{}Factor"),
             multiplier=options.DepthMultiplier() if kind == "DEPTHWISE_CONV_2D" else None,
         )
 
@@ -181,8 +188,8 @@ class _Reader:
         return f"{kind} {name.decode('utf-8', errors='replace')}"
 
     def _options(self, kind: str, operator: Any) -> Any:
-        """Return the options of a convolution of two axes, None for other operators."""
-        name = {"CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions"}.get(kind)
+        """Return the options of a convolution, None for other operators."""
+        name = _OPTIONS.get(kind)
         table = operator.BuiltinOptions() if name else None
         if name is None or table is None:
             return None
@@ -197,10 +204,12 @@ def _integers(values: Any, length: int) -> tuple[int, ...]:
     return tuple(values.tolist()) if length else ()
 
 
-def _pair(rows: int, columns: int) -> tuple[int, int]:
-    if not 0 < min(rows, columns) <= max(rows, columns) < _LARGEST_INDEX:
-        raise ValueError(f"a convolution has the stride or the dilation {rows}x{columns}")
-    return rows, columns
+def _sides(options: Any, name: str) -> tuple[int, ...]:
+    """Return what options say along each axis; 1 where the operator has no such option."""
+    sides = tuple(getattr(options, name.format(axis), lambda: 1)() for axis in "DHW")
+    if not 0 < min(sides) <= max(sides) < _LARGEST_INDEX:
+        raise ValueError(f"a convolution has the stride or the dilation {'x'.join(map(str, sides))}")
+    return sides if hasattr(options, "StrideD") else sides[1:]
 
 
 def _quantisation(table: Any) -> Quantisation | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import loaded, open_tree
 from scalekeys.checkpoints.formats.pickled.reading import refusal
@@ -28,7 +29,7 @@ def holds(names: Collection[str]) -> bool:
     return any(name == "data.pkl" or name.endswith("/data.pkl") for name in names)
 
 
-def open_torch(path: Path, *, weights: str | None = None) -> Checkpoint:
+def open_torch(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a file of ``torch.save`` and choose the weights in it.
 
     Of a whole pickled module the state dict is opened, and objects of unknown classes beside weights are passed over.
@@ -53,6 +54,7 @@ def open_torch(path: Path, *, weights: str | None = None) -> Checkpoint:
         path,
         tree,
         weights=weights,
+        kinds=kinds,
         copying=lambda tree, entry: Copying(partial(write_torch, path, tree, entry), files=(path,)),
     )
 
