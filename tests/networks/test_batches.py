@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import images_of, labelled_images_of
+from scalekeys.networks.running.batches import images_of, labelled_images_of
 
 IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.float32).reshape(4, 3, 2, 2)
 LABELS = torch.tensor([3, 0, 2, 1])

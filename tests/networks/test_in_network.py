@@ -7,7 +7,7 @@ from torch import nn
 
 import scalekeys as sk
 from scalekeys.errors import FilterError, ModelError
-from scalekeys.fitting.linear import linear_parts, with_weights
+from scalekeys.networks.changing.linear_parts import linear_parts, with_weights
 
 
 def plain_fit(network, seen, model):

@@ -14,7 +14,8 @@ from scalekeys import networks
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError, FilterError, ModelError
 from scalekeys.fitting.covariance import shrunk
-from scalekeys.networks import moments, patch_covariance
+from scalekeys.networks import patch_covariance
+from scalekeys.networks.running import running_moments
 from tolerances import DEVICES, assert_close
 
 
@@ -197,7 +198,7 @@ def test_images_of_two_sizes_are_joined(net):
 
 def test_memory_for_one_channel_is_enough(net, monkeypatch):
     whole = patch_covariance(net, [IMAGES])
-    monkeypatch.setattr(moments, "_BYTES", 1)
+    monkeypatch.setattr(running_moments, "_BYTES", 1)
     assert_same(patch_covariance(net, [IMAGES]), whole)
 
 

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from scalekeys.networks.layout import Layout, Terms
-from scalekeys.networks.profiles import Constants, ceiling, constants_of, profiles, within
-from scalekeys.networks.scales import Scales
+from scalekeys.networks.constrained.differentiable_profiles import Constants, ceiling, constants_of, profiles, within
+from scalekeys.networks.constrained.learned_scales import Scales
+from scalekeys.networks.constrained.parameter_layout import Layout, Terms
 from scalekeys.scalespace import GAP
 
 Learn: TypeAlias = Literal["none", "scales", "amplitudes", "scales+amplitudes", "coefficients", "scales+coefficients"]

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from scalekeys.fitting import Fit
-from scalekeys.networks.profiles import IMPULSE
-from scalekeys.networks.scales import UNIT, log_parameter
+from scalekeys.networks.constrained.differentiable_profiles import IMPULSE
+from scalekeys.networks.constrained.learned_scales import UNIT, log_parameter
 from scalekeys.scalespace import DIFFERENCES, FAMILIES, Family, Term, Window
 
 Tie: TypeAlias = Literal["none", "filter", "layer", "network"]

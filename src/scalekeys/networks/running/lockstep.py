@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import evaluating, uncompiled
+from scalekeys.networks.running.batches import evaluating, uncompiled
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
 Meeting: TypeAlias = Callable[[str, Sequence[Tensor]], Change | None]

@@ -13,11 +13,11 @@ from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting import Fit, fit
-from scalekeys.fitting.linear import LinearParts, linear_parts, with_weights
-from scalekeys.networks.batches import Batches, images_of
-from scalekeys.networks.layers import copied, depthwise_layers, make_plain
-from scalekeys.networks.passage import Passage, call_order, next_layer, run_between
-from scalekeys.networks.patches import patch_covariance
+from scalekeys.networks.changing.linear_parts import LinearParts, linear_parts, with_weights
+from scalekeys.networks.measuring.patch_covariance import patch_covariance
+from scalekeys.networks.running.batches import Batches, images_of
+from scalekeys.networks.running.depthwise_layers import copied, depthwise_layers, make_plain
+from scalekeys.networks.running.partial_run import Passage, call_order, next_layer, run_between
 from scalekeys.threads import one_thread
 
 _HELD_OUT = 5  # one image in this many decides how far to go

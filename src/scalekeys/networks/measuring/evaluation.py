@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import Batches, evaluating, labelled_images_of, logits_of
-from scalekeys.networks.proportions import paired_interval, wilson_interval
+from scalekeys.networks.measuring.proportions import paired_interval, wilson_interval
+from scalekeys.networks.running.batches import Batches, evaluating, labelled_images_of, logits_of
 
 
 @dataclass(frozen=True)

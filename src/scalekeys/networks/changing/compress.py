@@ -13,12 +13,12 @@ from scalekeys.filters.budget import within_budget
 from scalekeys.filters.choice import matching_layers
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting import PatchCovariance, fit
-from scalekeys.networks.batches import Batches, images_of, labelled_images_of
-from scalekeys.networks.evaluating import Evaluation, evaluate
-from scalekeys.networks.patches import patch_covariance
-from scalekeys.networks.recalibrating import recalibrate
-from scalekeys.networks.replacing import replace
-from scalekeys.networks.sensitivity import sensitivity
+from scalekeys.networks.changing.recalibrate import recalibrate
+from scalekeys.networks.changing.replace import replace
+from scalekeys.networks.measuring.evaluation import Evaluation, evaluate
+from scalekeys.networks.measuring.patch_covariance import patch_covariance
+from scalekeys.networks.measuring.sensitivity import sensitivity
+from scalekeys.networks.running.batches import Batches, images_of, labelled_images_of
 
 KEYS = "keys"
 CANDIDATES = (
@@ -97,7 +97,7 @@ def compress(
     layers : sequence of str, optional
         Only in the layers of these names, in which ``*`` stands for anything; by default in all.
     seed : int
-        Of the random classes, see :func:`scalekeys.networks.sensitivity.sensitivity`.
+        Of the random classes, see :func:`scalekeys.networks.measuring.sensitivity.sensitivity`.
     progress : callable, optional
         Called with what is done next.
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.constraining import constraint_of
-from scalekeys.networks.layers import make_plain
-from scalekeys.networks.lockstep import Change
-from scalekeys.networks.moments import ChannelMoments
+from scalekeys.networks.constrained.constrain import constraint_of
+from scalekeys.networks.running.depthwise_layers import make_plain
+from scalekeys.networks.running.lockstep import Change
+from scalekeys.networks.running.running_moments import ChannelMoments
 
 BatchNorm: TypeAlias = _BatchNorm
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.filters import FilterBank
-from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
-from scalekeys.networks.layers import depthwise_layers, make_plain
+from scalekeys.networks.running.batches import Batches, evaluating, images_of, uncompiled
+from scalekeys.networks.running.depthwise_layers import depthwise_layers, make_plain
 from scalekeys.threads import one_thread
 
 if TYPE_CHECKING:

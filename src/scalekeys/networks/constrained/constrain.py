@@ -9,10 +9,10 @@ from torch.nn.utils import parametrize
 from scalekeys.errors import ModelError
 from scalekeys.filters.replacement import Replacement, replacement
 from scalekeys.fitting import Fit
-from scalekeys.networks.kernels import LEARN, Learn, ScaleSpaceKernel
-from scalekeys.networks.layers import copied, copy_of, make_plain
-from scalekeys.networks.layout import TIES, Layout, Tie, geometric_mean, layout_of
-from scalekeys.networks.scales import SCALE_KINDS, ScaleKind, Scales
+from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, ScaleKind, Scales
+from scalekeys.networks.constrained.parameter_layout import TIES, Layout, Tie, geometric_mean, layout_of
+from scalekeys.networks.constrained.scale_space_kernel import LEARN, Learn, ScaleSpaceKernel
+from scalekeys.networks.running.depthwise_layers import copied, copy_of, make_plain
 
 
 def constrain(
@@ -56,9 +56,9 @@ def constrain(
     -------
     nn.Module
         With the outputs of ``sk.replace(module, fit, ...)`` at first, unless scales are tied that differ. Each layer
-        with modelled filters has a parametrization of its ``weight``, see
-        :class:`~scalekeys.networks.kernels.ScaleSpaceKernel`; the other filters of such a layer are free weights, as
-        are constant filters.
+        with modelled filters has a parametrization of its ``weight``, a
+        :class:`~scalekeys.networks.constrained.scale_space_kernel.ScaleSpaceKernel`; the other filters of such a layer
+        are free weights, as are constant filters.
 
     Raises
     ------

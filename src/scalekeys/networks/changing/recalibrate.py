@@ -8,11 +8,18 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import Batches, images_of
-from scalekeys.networks.layers import depthwise_layers, not_finite
-from scalekeys.networks.lockstep import Change, run_together
-from scalekeys.networks.matching import BatchNorm, Channels, batch_norms, match_outputs, normalised, set_statistics
-from scalekeys.networks.moments import ChannelMoments
+from scalekeys.networks.changing.match_statistics import (
+    BatchNorm,
+    Channels,
+    batch_norms,
+    match_outputs,
+    normalised,
+    set_statistics,
+)
+from scalekeys.networks.running.batches import Batches, images_of
+from scalekeys.networks.running.depthwise_layers import depthwise_layers, not_finite
+from scalekeys.networks.running.lockstep import Change, run_together
+from scalekeys.networks.running.running_moments import ChannelMoments
 
 
 def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None = None) -> nn.Module:

@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.fitting.covariance import PatchCovariance, shrunk
-from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
-from scalekeys.networks.layers import depthwise_layers, not_finite
-from scalekeys.networks.moments import PatchMoments, Window
+from scalekeys.networks.running.batches import Batches, evaluating, images_of, uncompiled
+from scalekeys.networks.running.depthwise_layers import depthwise_layers, not_finite
+from scalekeys.networks.running.running_moments import PatchMoments, Window
 
 
 def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True) -> PatchCovariance:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import Batches, images_of, logits_of, uncompiled
-from scalekeys.networks.layers import depthwise_layers
+from scalekeys.networks.running.batches import Batches, images_of, logits_of, uncompiled
+from scalekeys.networks.running.depthwise_layers import depthwise_layers
 
 
 def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[str, Float[Tensor, " channels"]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import evaluating, logits_of, uncompiled
+from scalekeys.networks.running.batches import evaluating, logits_of, uncompiled
 
 
 @dataclass(frozen=True, eq=False)
