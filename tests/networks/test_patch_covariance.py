@@ -423,7 +423,16 @@ def test_a_batch_of_something_else_is_refused_with_what_it_is(net, batch, what):
 
 def test_no_public_name_of_the_networks_vanishes():
     assert set(networks.__all__) == {
-        *("Compression", "Diagnosis", "Difference", "Evaluation", "LayerError", "bake", "compress", "constrain"),
+        *(
+            "Compression",
+            "Diagnosis",
+            "AccuracyDifference",
+            "Evaluation",
+            "LayerError",
+            "bake",
+            "compress",
+            "constrain",
+        ),
         *("diagnose", "evaluate", "fit_in_network", "patch_covariance", "recalibrate", "replace", "sensitivity"),
     }
     assert [name for name in networks.__all__ if not hasattr(networks, name)] == []

@@ -6,14 +6,14 @@ from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.constrained.constrain import bake, constrain
 from scalekeys.networks.measuring.diagnosis import Diagnosis, LayerError, diagnose
-from scalekeys.networks.measuring.evaluation import Difference, Evaluation, evaluate
+from scalekeys.networks.measuring.evaluation import AccuracyDifference, Evaluation, evaluate
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.measuring.sensitivity import sensitivity
 
 __all__ = [
+    "AccuracyDifference",
     "Compression",
     "Diagnosis",
-    "Difference",
     "Evaluation",
     "LayerError",
     "bake",

@@ -10,7 +10,7 @@ from scalekeys.errors import ModelError
 from scalekeys.filters.replacement import Replacement, replacement
 from scalekeys.fitting import Fit
 from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, ScaleKind, Scales
-from scalekeys.networks.constrained.parameter_layout import TIES, Layout, Tie, geometric_mean, layout_of
+from scalekeys.networks.constrained.parameter_layout import TIES, ParameterLayout, Tie, geometric_mean, layout_of
 from scalekeys.networks.constrained.scale_space_kernel import LEARN, Learn, ScaleSpaceKernel
 from scalekeys.networks.running.depthwise_layers import copied, copy_of, make_plain
 
@@ -166,7 +166,7 @@ def _check_options(fit: Fit, **options: str) -> None:
         )
 
 
-def _layouts(fit: Fit, chosen: Replacement, tie: Tie) -> dict[str, Layout]:
+def _layouts(fit: Fit, chosen: Replacement, tie: Tie) -> dict[str, ParameterLayout]:
     """Describe each layer with modelled filters."""
     modelled = chosen.replaced & (fit.values.family.cpu() >= 0)
     layouts = {}
@@ -183,7 +183,7 @@ def _layouts(fit: Fit, chosen: Replacement, tie: Tie) -> dict[str, Layout]:
     return layouts
 
 
-def _shared_scales(layouts: Collection[Layout], kind: ScaleKind, *, learned: bool) -> Scales:
+def _shared_scales(layouts: Collection[ParameterLayout], kind: ScaleKind, *, learned: bool) -> Scales:
     """Make the one scale of a network, and the one gap if there are any."""
     variances = torch.cat([layout.variances for layout in layouts])
     gaps = torch.cat([layout.gaps for layout in layouts])

@@ -25,7 +25,7 @@ _OPERATORS = (*DIFFERENCES, IMPULSE)
 
 
 @dataclass(frozen=True, eq=False)
-class Terms:
+class LayerTerms:
     """Outer products of two profiles, of which filters are sums.
 
     Parameters
@@ -49,13 +49,13 @@ class Terms:
     weight: Float[Tensor, "terms"]
 
     @classmethod
-    def joined(cls, parts: Sequence["Terms"]) -> "Terms":
+    def joined(cls, parts: Sequence["LayerTerms"]) -> "LayerTerms":
         """Put lists of terms one after another."""
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class ParameterLayout:
     """The modelled filters of a layer.
 
     Parameters
@@ -77,7 +77,7 @@ class Layout:
     gaps : Tensor, shape (gaps,)
     operators : tuple of str
         Those that occur, the unit impulse among them.
-    terms : Terms
+    terms : LayerTerms
     coefficients : Tensor, shape (coefficients,)
     owner : Tensor of int64, shape (coefficients,)
         The filter of each coefficient.
@@ -94,13 +94,13 @@ class Layout:
     gap: Int[Tensor, "pairs"]
     gaps: Float[Tensor, "gaps"]
     operators: tuple[str, ...]
-    terms: Terms
+    terms: LayerTerms
     coefficients: Float[Tensor, "coefficients"]
     owner: Int[Tensor, "coefficients"]
     offset: Float[Tensor, "filters"]
 
 
-def layout_of(fit: Fit, where: Tensor, rows: Tensor, size: tuple[int, int], tie: Tie) -> Layout:
+def layout_of(fit: Fit, where: Tensor, rows: Tensor, size: tuple[int, int], tie: Tie) -> ParameterLayout:
     """Describe some filters of a layer.
 
     Parameters
@@ -131,7 +131,7 @@ def layout_of(fit: Fit, where: Tensor, rows: Tensor, size: tuple[int, int], tie:
     weights = _weights(families, kind, given, parameters[:, 1])
     used = _used(families, kind) & (weights != 0) if fit.spec.terms else _used(families, kind)
     terms, operators = _compressed(_terms(families, kind, used, two_scales))
-    return Layout(
+    return ParameterLayout(
         size=size,
         window=fit.spec.window,
         rows=rows,
@@ -212,7 +212,7 @@ def _used(families: Sequence[Family], kind: Tensor) -> Tensor:
     return torch.arange(most) < counts[kind, None]
 
 
-def _terms(families: Sequence[Family], kind: Tensor, used: Tensor, two_scales: Tensor) -> Terms:
+def _terms(families: Sequence[Family], kind: Tensor, used: Tensor, two_scales: Tensor) -> LayerTerms:
     """Return the terms of all filters; a filter with two scales has the same twice, the second time subtracted."""
     place = used.flatten().cumsum(0).view_as(used) - 1
     found = []
@@ -225,11 +225,11 @@ def _terms(families: Sequence[Family], kind: Tensor, used: Tensor, two_scales: T
             for term, (kernel, sign) in product(component, kernels):
                 x, y = (torch.full_like(rows, _OPERATORS.index(name)) for name in (term.x, term.y))
                 weight = torch.full_like(rows, sign * term.weight, dtype=torch.float64)
-                found.append(Terms(rows, kernel, x, y, place[rows, number], weight))
-    return Terms.joined(found)
+                found.append(LayerTerms(rows, kernel, x, y, place[rows, number], weight))
+    return LayerTerms.joined(found)
 
 
-def _compressed(terms: Terms) -> tuple[Terms, tuple[str, ...]]:
+def _compressed(terms: LayerTerms) -> tuple[LayerTerms, tuple[str, ...]]:
     """Return terms with numbers of the operators that occur, and the names of these."""
     used, numbers = torch.unique(torch.stack([terms.x, terms.y]), return_inverse=True)
     return replace(terms, x=numbers[0], y=numbers[1]), tuple(_OPERATORS[number] for number in used)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from scalekeys.networks.constrained.differentiable_profiles import Constants, ceiling, constants_of, profiles, within
 from scalekeys.networks.constrained.learned_scales import Scales
-from scalekeys.networks.constrained.parameter_layout import Layout, Terms
+from scalekeys.networks.constrained.parameter_layout import LayerTerms, ParameterLayout
 from scalekeys.scalespace import GAP
 
 Learn: TypeAlias = Literal["none", "scales", "amplitudes", "scales+amplitudes", "coefficients", "scales+coefficients"]
@@ -29,7 +29,7 @@ class Tables(NamedTuple):
         The scale parameter of each filter along x, then along y, or beyond these which fixed variance.
     fixed : Tensor, shape (fixed,)
     two_scales, gap : Tensor of int64, shape (pairs,)
-        See :class:`Layout`.
+        See :class:`ParameterLayout`.
     x : Tensor of int64, shape (filters * products,)
         The profile along x of each outer product, filter by filter; filters with fewer of them repeat any.
     y, product : Tensor of int64, shape (terms,)
@@ -66,7 +66,7 @@ class ScaleSpaceKernel(nn.Module):
 
     Parameters
     ----------
-    layout : Layout
+    layout : ParameterLayout
     channels : int
         Filters of the layer.
     scales : Scales
@@ -97,7 +97,9 @@ class ScaleSpaceKernel(nn.Module):
     The tables are no buffers, which averages of networks would average and data-parallel ones send around.
     """
 
-    def __init__(self, layout: Layout, channels: int, scales: Scales, learn: Learn, device: torch.device) -> None:
+    def __init__(
+        self, layout: ParameterLayout, channels: int, scales: Scales, learn: Learn, device: torch.device
+    ) -> None:
         super().__init__()
         self.size, self.learn = layout.size, learn
         self.scales = scales.to(device, precision(device))
@@ -229,7 +231,7 @@ def _placed(numbers: _Numbers, device: torch.device) -> _Numbers:
     return type(numbers)(*map(placed, numbers))
 
 
-def _tables(layout: Layout, channels: int) -> Tables:
+def _tables(layout: ParameterLayout, channels: int) -> Tables:
     terms, filters = layout.terms, len(layout.rows)
     kernels, operators = filters + len(layout.two_scales), len(layout.operators)
     x, product = _products(terms, filters, operators)
@@ -249,7 +251,7 @@ def _tables(layout: Layout, channels: int) -> Tables:
     )
 
 
-def _products(terms: Terms, filters: int, operators: int) -> tuple[Tensor, Tensor]:
+def _products(terms: LayerTerms, filters: int, operators: int) -> tuple[Tensor, Tensor]:
     """Return the profile along x of each outer product of each filter, and to which of them each term belongs."""
     profile = terms.kernel * operators + terms.x
     pairs, index = torch.unique(torch.stack([terms.filter, profile]), dim=1, return_inverse=True)
@@ -262,7 +264,7 @@ def _products(terms: Terms, filters: int, operators: int) -> tuple[Tensor, Tenso
     return x, place[index]
 
 
-def _norms(layout: Layout) -> Tensor:
+def _norms(layout: ParameterLayout) -> Tensor:
     """Return the norm of the coefficients of each filter, or 1 where they are 0."""
     squares = torch.zeros_like(layout.offset).index_add_(0, layout.owner, layout.coefficients.square())
     return torch.where(squares > 0, squares.sqrt(), 1.0)

@@ -47,7 +47,7 @@ def run_together(
     This is what one batch of all images would do, without the memory that this takes between the layers, and for
     images of several sizes. Each batch has a thread of its own, of which one is at work at a time.
     """
-    steps = _Steps([_Walk(network, images) for images in batches])
+    steps = _Steps([_BatchWalk(network, images) for images in batches])
     with steps.hooked(inputs, outputs), evaluating(network), uncompiled():
         steps.run(meeting)
 
@@ -56,7 +56,7 @@ class _Cancelled(BaseException):
     """Ends a walk that nobody waits for."""
 
 
-class _Walk:
+class _BatchWalk:
     """One batch on its way through a network, in a thread that works only while :meth:`go_on` waits for it."""
 
     def __init__(self, network: nn.Module, images: Tensor) -> None:
@@ -111,9 +111,9 @@ class _Walk:
 class _Steps:
     """All walks, step by step."""
 
-    def __init__(self, walks: Sequence[_Walk]) -> None:
+    def __init__(self, walks: Sequence[_BatchWalk]) -> None:
         self._walks = walks
-        self._at_work: _Walk | None = None
+        self._at_work: _BatchWalk | None = None
 
     @contextmanager
     def hooked(self, inputs: Mapping[str, nn.Module], outputs: Mapping[str, nn.Module]) -> Iterator[None]:
