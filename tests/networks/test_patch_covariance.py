@@ -271,8 +271,8 @@ def broken_loader():
     [
         ([IMAGES, IMAGES[:, :2]], RuntimeError, "expected input"),
         (broken_loader(), OSError, "the disk is gone"),
-        ([IMAGES, None], ModelError, "batch 2: expected a tensor of images"),
-        ([IMAGES, IMAGES / 0], FilterError, "layer 'first': its input is not finite; look at the images"),
+        ([IMAGES, None], ModelError, "batch 2: expected a tensor of inputs"),
+        ([IMAGES, IMAGES / 0], FilterError, "layer 'first': its input is not finite; look at the inputs"),
     ],
 )
 def test_the_network_comes_back_as_it_was_after_an_error(net, batches, error, match):
@@ -403,7 +403,7 @@ class Idle(nn.Module):
 
 @pytest.mark.parametrize(("module", "images"), [(Idle(), IMAGES), (nn.Conv2d(3, 3, 3, groups=3), IMAGES[:0])])
 def test_a_network_that_shows_its_layers_nothing_is_refused(module, images):
-    with pytest.raises(ModelError, match="no image reached a depthwise layer; give batches that hold images"):
+    with pytest.raises(ModelError, match="no input reached a depthwise layer; give batches that are not empty"):
         patch_covariance(module, [images])
 
 
@@ -417,7 +417,7 @@ def test_a_network_that_shows_its_layers_nothing_is_refused(module, images):
     ],
 )
 def test_a_batch_of_something_else_is_refused_with_what_it_is(net, batch, what):
-    with pytest.raises(ModelError, match=f"batch 1: expected a tensor of images, .* or 'image', got {what}$"):
+    with pytest.raises(ModelError, match=f"batch 1: expected a tensor of inputs, .* or 'input_ids', got {what}$"):
         patch_covariance(net, [batch])
 
 

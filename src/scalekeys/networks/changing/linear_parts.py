@@ -22,14 +22,14 @@ class LinearParts:
 
     Parameters
     ----------
-    parts : Tensor, shape (filters, parts, rows, cols)
+    parts : Tensor, shape (filters, parts, *sides)
         Templates at the scales of each filter, and the constant; zero where a filter has fewer, or no model.
     weights : Tensor, shape (filters, parts)
     column : Tensor of int64, shape (filters, parts)
         Which coefficient of the fit each weight is; the offset follows the last coefficient.
     """
 
-    parts: Float[Tensor, "filters parts rows cols"]
+    parts: Float[Tensor, "filters parts *sides"]
     weights: Float[Tensor, "filters parts"]
     column: Int[Tensor, "filters parts"]
 
@@ -54,14 +54,15 @@ def linear_parts(fit: Fit, rows: slice, layer: LayerFilters) -> LinearParts:
             components = templates(name, fit.values.parameters[rows][mine], fit.spec, layer.size)
             whole[mine, : components.shape[1]] = components
             used[mine, : components.shape[1]] = True
+    over_taps = (..., *[None] * len(layer.size))
     used[:, -1] = family >= 0
-    whole[:, -1] = (family >= 0)[:, None, None].to(whole)
+    whole[:, -1] = (family >= 0)[over_taps].to(whole)
     if fit.spec.terms:
         used &= weights != 0
     column = used.long().topk(max(1, int(used.sum(1).max())), dim=1).indices
     kept = used.gather(1, column)
     places = torch.arange(len(weights), device=weights.device)[:, None]
-    parts = whole[places, column] * kept[..., None, None]
+    parts = whole[places, column] * kept[over_taps]
     return LinearParts(parts, weights.gather(1, column) * kept, column)
 
 

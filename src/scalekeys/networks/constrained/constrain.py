@@ -12,7 +12,7 @@ from scalekeys.fitting import Fit
 from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, ScaleKind, Scales
 from scalekeys.networks.constrained.parameter_layout import TIES, ParameterLayout, Tie, geometric_mean, layout_of
 from scalekeys.networks.constrained.scale_space_kernel import LEARN, Learn, ScaleSpaceKernel
-from scalekeys.networks.running.depthwise_layers import copied, copy_of, make_plain
+from scalekeys.networks.running.depthwise_layers import Convolution, copied, copy_of, make_plain
 
 
 def constrain(
@@ -135,18 +135,18 @@ def bake(module: nn.Module) -> nn.Module:
     """
     network = copy_of(module)
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d) and _is_constrained(layer):
+        if isinstance(layer, Convolution) and _is_constrained(layer):
             make_plain(layer, name)
     return network
 
 
-def _is_constrained(layer: nn.Conv2d) -> bool:
+def _is_constrained(layer: Convolution) -> bool:
     if not parametrize.is_parametrized(layer, "weight"):
         return False
     return any(isinstance(part, ScaleSpaceKernel) for part in layer.get_submodule("parametrizations.weight").children())
 
 
-def constraint_of(layer: nn.Conv2d) -> ScaleSpaceKernel | None:
+def constraint_of(layer: Convolution) -> ScaleSpaceKernel | None:
     """Return what :func:`constrain` computes the weight of a layer by, if it does so alone."""
     if not parametrize.is_parametrized(layer, "weight"):
         return None

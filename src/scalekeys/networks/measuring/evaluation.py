@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
 from scalekeys.networks.measuring.proportions import paired_interval, wilson_interval
-from scalekeys.networks.running.batches import Batches, evaluating, labelled_images_of, logits_of
+from scalekeys.networks.running.batches import Batches, evaluating, labelled_inputs_of, logits_of
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def evaluate(module: nn.Module, batches: Batches, *, progress: Callable[[int], N
     """
     ranks, labels, finite, classes = [], [], [], 0
     with evaluating(module), torch.no_grad():
-        for number, (images, wanted) in enumerate(labelled_images_of(batches, module), start=1):
+        for number, (images, wanted) in enumerate(labelled_inputs_of(batches, module), start=1):
             if len(images):
                 scores = _scores(module(images), len(images), number).cpu()
                 classes = scores.shape[1]
@@ -192,7 +192,7 @@ def evaluate(module: nn.Module, batches: Batches, *, progress: Callable[[int], N
             if progress is not None:
                 progress(len(images))
     if not labels:
-        raise ModelError("the batches hold no images; give at least one")
+        raise ModelError("the batches hold no inputs; give at least one")
     rank, usable = torch.cat(ranks), torch.cat(finite)
     return Evaluation(rank < 1, rank < 5, torch.cat(labels), classes, int((~usable).sum()))
 

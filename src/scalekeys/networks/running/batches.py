@@ -1,4 +1,4 @@
-"""Batches of images, and of images with labels, in any form that data loaders give; and networks that look at them."""
+"""Batches of inputs, and of inputs with labels, in any form that data loaders give; and networks that look at them."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,58 +12,62 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
+from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.shapes import as_float_tensor
 
 Batch: TypeAlias = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
 Batches: TypeAlias = Batch | Iterable[Batch]
-Labelled: TypeAlias = tuple[Tensor, Int[Tensor, "images"]]
+Labelled: TypeAlias = tuple[Tensor, Int[Tensor, "inputs"]]
 
-IMAGE_KEYS = ("pixel_values", "image")
+INPUT_KEYS = ("pixel_values", "image", "input_values", "input_features", "input_ids")
+"""Under which names a batch holds images or volumes, sound, spectra, and tokens."""
 LABEL_KEYS = ("labels", "label")
 
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-_LABELLED = "(images, labels), or a dict with the labels under 'labels' or 'label'"
+_LABELLED = "(inputs, labels), or a dict with the labels under 'labels' or 'label'"
 
 
-def images_of(batches: Batches, network: nn.Module) -> Iterator[Tensor]:
-    """Give the images of each batch on the device and in the floating-point type of a network.
+def inputs_of(batches: Batches, network: nn.Module) -> Iterator[Tensor]:
+    """Give the inputs of each batch on the device and in the floating-point type of a network.
 
     Parameters
     ----------
     batches : iterable
-        Tensors; tuples or lists whose first element is taken; dicts with the images under ``pixel_values`` or
-        ``image``. A single tensor, array or dict is one batch. Integers, such as bytes, keep their type.
+        Tensors; tuples or lists whose first element is taken; dicts with the inputs under one of :data:`INPUT_KEYS`. A
+        single tensor, array or dict is one batch. Integers, such as bytes and tokens, keep their type.
     network : nn.Module
 
     Raises
     ------
     ModelError
-        If there are no batches, or one holds no images.
+        If there are no batches, or one holds no inputs.
     """
     for number, batch in _numbered(batches):
-        yield _brought(_images(batch, number), network)
+        yield _brought(_inputs(batch, number), network)
 
 
-def labelled_images_of(batches: Batches, network: nn.Module) -> Iterator[Labelled]:
-    """Give the images of each batch as :func:`images_of` does, with their labels, shape (images,), on the CPU.
+def labelled_inputs_of(batches: Batches, network: nn.Module) -> Iterator[Labelled]:
+    """Give the inputs of each batch as :func:`inputs_of` does, with their labels, shape (inputs,), on the CPU.
 
-    A single image with a single number for its label is a batch of one, so that a data set need not be batched.
+    A single input with a single number for its label is a batch of one, so that a data set need not be batched. The
+    first convolution of the network tells how many dimensions a batch has: two more than its kernel has axes.
 
     Raises
     ------
     ModelError
-        If there are no batches, or one holds no images, or no labels, or not one whole number for each image.
+        If there are no batches, or one holds no inputs, or no labels, or not one whole number for each input.
     """
+    dimensions = _dimensions_of_batches(network)
     for number, batch in _numbered(batches):
-        images, labels = _images(batch, number), _labels(batch, number)
+        inputs, labels = _inputs(batch, number), _labels(batch, number)
         if labels.ndim == 0:
-            images, labels = images if images.ndim > 3 else images[None], labels[None]
-        if labels.ndim != 1 or len(labels) != len(images):
+            inputs, labels = inputs if inputs.ndim >= dimensions else inputs[None], labels[None]
+        if labels.ndim != 1 or len(labels) != len(inputs):
             raise ModelError(
-                f"batch {number}: has labels of shape {tuple(labels.shape)} for images of shape "
-                f"{tuple(images.shape)}; give the number of one class for each image"
+                f"batch {number}: has labels of shape {tuple(labels.shape)} for inputs of shape "
+                f"{tuple(inputs.shape)}; give the number of one class for each input"
             )
-        yield _brought(images, network), labels
+        yield _brought(inputs, network), labels
 
 
 def logits_of(output: Any) -> Tensor | None:
@@ -101,29 +105,35 @@ def _numbered(batches: Batches) -> Iterator[tuple[int, Batch]]:
     for number, batch in enumerate(listed, start=1):
         yield number, batch
     if not number:
-        raise ModelError("batches is empty, or a generator that was used before; give at least one batch of images")
+        raise ModelError("batches is empty, or a generator that was used before; give at least one batch of inputs")
 
 
-def _brought(images: Tensor, network: nn.Module) -> Tensor:
-    """Bring images to where a network is; one without floating-point numbers takes them as they are."""
-    like = next((one for one in chain(network.parameters(), network.buffers()) if one.is_floating_point()), images)
-    return images.to(like.device, like.dtype if images.is_floating_point() else None)
+def _dimensions_of_batches(network: nn.Module) -> int:
+    """Return how many dimensions a batch has for the first convolution of a network, or that of images without one."""
+    axes = (len(layer.kernel_size) for layer in network.modules() if isinstance(layer, Convolution))
+    return 2 + next(axes, 2)
 
 
-def _images(batch: Batch, number: int) -> Tensor:
-    images: Any = batch
+def _brought(inputs: Tensor, network: nn.Module) -> Tensor:
+    """Bring inputs to where a network is; one without floating-point numbers takes them as they are."""
+    like = next((one for one in chain(network.parameters(), network.buffers()) if one.is_floating_point()), inputs)
+    return inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
+
+
+def _inputs(batch: Batch, number: int) -> Tensor:
+    inputs: Any = batch
     if isinstance(batch, Mapping):
-        images = next((batch[key] for key in IMAGE_KEYS if key in batch), None)
+        inputs = next((batch[key] for key in INPUT_KEYS if key in batch), None)
     elif isinstance(batch, Sequence) and len(batch):
-        images = batch[0]
-    if isinstance(images, np.ndarray):
-        images = as_float_tensor(images)
-    if not isinstance(images, Tensor):
+        inputs = batch[0]
+    if isinstance(inputs, np.ndarray):
+        inputs = torch.tensor(inputs) if inputs.dtype.kind in "iu" else as_float_tensor(inputs)
+    if not isinstance(inputs, Tensor):
         raise ModelError(
-            f"batch {number}: expected a tensor of images, a tuple or list that starts with one, or a dict with one "
-            f"under 'pixel_values' or 'image', got {_described(batch)}"
+            f"batch {number}: expected a tensor of inputs, a tuple or list that starts with one, or a dict with one "
+            f"under {' or '.join(map(repr, INPUT_KEYS))}, got {_described(batch)}"
         )
-    return images
+    return inputs
 
 
 def _labels(batch: Batch, number: int) -> Tensor:
@@ -134,14 +144,14 @@ def _labels(batch: Batch, number: int) -> Tensor:
         labels = batch[1]
     if labels is None:
         raise ModelError(
-            f"batch {number}: has images without labels; give a list of batches {_LABELLED}; got {_described(batch)}"
+            f"batch {number}: has inputs without labels; give a list of batches {_LABELLED}; got {_described(batch)}"
         )
     try:
         found = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError):
         raise ModelError(
             f"batch {number}: its labels are no numbers but {type(labels).__name__}; give the number of one class for "
-            "each image"
+            "each input"
         ) from None
     if found.dtype not in _WHOLE:
         raise ModelError(f"batch {number}: labels are numbers of classes, whole ones, got {found.dtype}")
