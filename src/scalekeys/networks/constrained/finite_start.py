@@ -42,8 +42,8 @@ def with_finite_scales(filters: FittedFilters, models: Float[Tensor, "filters *s
     :math:`r^2` is lower by less than 0.0002), and up to 6 % for a second derivative along an axis of infinite scale.
     """
     largest = ceiling(filters.size)
-    paired = torch.tensor([form.has_gap for form in filters.forms])[filters.form]
-    most = torch.where(paired, largest, largest_variance(filters.size))
+    ends = [largest if form.has_gap else largest_variance(filters.size) for form in filters.forms]
+    most = torch.tensor(ends, dtype=torch.float64)[filters.form]
     beyond = (filters.variances > most[:, None] * (1 + _ROUNDING)).any(1) | (filters.gaps > largest * (1 + _ROUNDING))
     finite = replace(filters, variances=filters.variances.minimum(most[:, None]), gaps=filters.gaps.clamp(max=largest))
     if not bool(beyond.any()):
