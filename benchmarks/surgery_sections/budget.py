@@ -10,7 +10,7 @@ from typing import Any
 
 import scalekeys as sk
 from fit_sections.record import Progress, table
-from scalekeys.networks.compressing import Compressor
+from scalekeys.networks.changing.compress import Compressor
 from surgery_sections.halves import Halves
 
 HELP = "compress the wide filters of MCUNet to shares of their parameters"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import scalekeys as sk
-from scalekeys.networks.kernels import Learn, ScaleSpaceKernel
+from scalekeys.networks.constrained.scale_space_kernel import Learn, ScaleSpaceKernel
 
 
 class Network(nn.Module):

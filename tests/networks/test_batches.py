@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import images_of, labelled_images_of
+from scalekeys.networks.running.batches import inputs_of, labelled_inputs_of
 
 IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.float32).reshape(4, 3, 2, 2)
 LABELS = torch.tensor([3, 0, 2, 1])
@@ -32,66 +32,66 @@ class Features(dict):
     ids=lambda batches: type(batches).__name__,
 )
 def test_labels_come_in_every_form_of_data_loaders(batches):
-    [(images, labels)] = labelled_images_of(batches, NETWORK)
+    [(images, labels)] = labelled_inputs_of(batches, NETWORK)
     assert torch.equal(images, IMAGES.double())
     assert torch.equal(labels, LABELS)
     assert labels.dtype == torch.int64
 
 
 def test_a_data_set_is_a_list_of_batches_of_one():
-    found = list(labelled_images_of(torch.utils.data.TensorDataset(IMAGES, LABELS), NETWORK))
+    found = list(labelled_inputs_of(torch.utils.data.TensorDataset(IMAGES, LABELS), NETWORK))
     assert torch.equal(torch.cat([images for images, _ in found]), IMAGES.double())
     assert torch.cat([labels for _, labels in found]).tolist() == LABELS.tolist()
-    [(images, labels)] = labelled_images_of([(IMAGES[:1], 3)], NETWORK)
+    [(images, labels)] = labelled_inputs_of([(IMAGES[:1], 3)], NETWORK)
     assert images.shape == IMAGES[:1].shape
     assert labels.tolist() == [3]
 
 
 def test_a_network_without_numbers_takes_images_as_they_are():
-    [images] = images_of([IMAGES.half()], nn.ReLU())
+    [images] = inputs_of([IMAGES.half()], nn.ReLU())
     assert images.dtype == torch.float16
 
 
 def test_bytes_stay_bytes():
-    [(images, _)] = labelled_images_of([(IMAGES.to(torch.uint8), LABELS)], NETWORK)
+    [(images, _)] = labelled_inputs_of([(IMAGES.to(torch.uint8), LABELS)], NETWORK)
     assert images.dtype == torch.uint8
 
 
 @pytest.mark.parametrize(
     ("batch", "match"),
     [
-        (IMAGES, "batch 1: has images without labels; give .*; got Tensor$"),
-        ([IMAGES], "batch 1: has images without labels; .* got list$"),
+        (IMAGES, "batch 1: has inputs without labels; give .*; got Tensor$"),
+        ([IMAGES], "batch 1: has inputs without labels; .* got list$"),
         (
             {"image": IMAGES, "target": LABELS},
             "without labels; .* under 'labels' or 'label'; got a dict of",
         ),
-        ((IMAGES, LABELS[:3]), r"batch 1: has labels of shape \(3,\) for images of shape \(4, 3, 2, 2\)"),
-        ((IMAGES, LABELS[:, None]), r"labels of shape \(4, 1\) for .* the number of one class for each image"),
+        ((IMAGES, LABELS[:3]), r"batch 1: has labels of shape \(3,\) for inputs of shape \(4, 3, 2, 2\)"),
+        ((IMAGES, LABELS[:, None]), r"labels of shape \(4, 1\) for .* the number of one class for each input"),
         ((IMAGES, nn.functional.one_hot(LABELS)), r"labels of shape \(4, 4\)"),
         ((IMAGES, LABELS.float()), "labels are numbers of classes, whole ones, got torch.float32"),
         ((IMAGES, LABELS == 1), "whole ones, got torch.bool"),
         ((IMAGES, ["cat", "dog", "cat", "cat"]), "its labels are no numbers but list; give the number of one class"),
-        (("a.png", LABELS), "batch 1: expected a tensor of images, .* got tuple$"),
+        (("a.png", LABELS), "batch 1: expected a tensor of inputs, .* got tuple$"),
     ],
 )
 def test_a_batch_that_cannot_be_compared_is_refused(batch, match):
     batches = [batch] if not isinstance(batch, torch.Tensor) else batch
     with pytest.raises(ModelError, match=match):
-        list(labelled_images_of(batches, NETWORK))
+        list(labelled_inputs_of(batches, NETWORK))
 
 
 def test_the_number_of_a_bad_batch_is_told():
-    with pytest.raises(ModelError, match="batch 2: has images without labels"):
-        list(labelled_images_of([(IMAGES, LABELS), IMAGES], NETWORK))
+    with pytest.raises(ModelError, match="batch 2: has inputs without labels"):
+        list(labelled_inputs_of([(IMAGES, LABELS), IMAGES], NETWORK))
 
 
 @pytest.mark.parametrize("batches", [[], iter(())])
 def test_no_batches_are_refused(batches):
     with pytest.raises(ModelError, match="batches is empty, or a generator that was used before"):
-        list(labelled_images_of(batches, NETWORK))
+        list(labelled_inputs_of(batches, NETWORK))
 
 
 def test_arrays_of_any_kind_are_images():
-    [images] = images_of(np.asfortranarray(IMAGES.numpy()), NETWORK)
+    [images] = inputs_of(np.asfortranarray(IMAGES.numpy()), NETWORK)
     assert torch.equal(images, IMAGES.double())

@@ -134,5 +134,5 @@ def test_budgets_without_a_meaning_are_refused(options, message):
 
 
 def test_a_tolerance_wants_labels():
-    with pytest.raises(ModelError, match="batch 1: has images without labels"):
+    with pytest.raises(ModelError, match="batch 1: has inputs without labels"):
         sk.compress(classifier(), [images()], tolerance=1.0)

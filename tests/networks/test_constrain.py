@@ -21,9 +21,9 @@ from torch.nn.utils import clip_grad_norm_, parametrizations, prune
 
 import scalekeys as sk
 from scalekeys.errors import FilterError, ModelError
-from scalekeys.networks.kernels import LEARN
-from scalekeys.networks.layout import TIES
-from scalekeys.networks.scales import SCALE_KINDS
+from scalekeys.networks.constrained.learned_scales import SCALE_KINDS
+from scalekeys.networks.constrained.parameter_layout import TIES
+from scalekeys.networks.constrained.scale_space_kernel import LEARN
 
 START = 1e-6
 MODELS = ["ideal8", ("jet1", "smooth"), ("jet2", "sharpen", "dog"), ("jet3", "dx+"), "second-order", "sparse6", "auto"]

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import scalekeys as sk
-from scalekeys.networks.kernels import LEARN
+from scalekeys.networks.constrained.scale_space_kernel import LEARN
 
 
 def weights_of(network):

@@ -14,7 +14,7 @@ from torch import nn
 import scalekeys as sk
 import torchvision_placeholder
 from scalekeys.errors import ModelError
-from scalekeys.networks.proportions import paired_interval, wilson_interval
+from scalekeys.networks.measuring.proportions import paired_interval, wilson_interval
 from tolerances import PUBLISHED_4_DECIMALS
 
 
@@ -142,9 +142,9 @@ def test_empty_batches_are_passed_over():
             "batch 2: label 7 is none of the 7 classes .* from 0 to 6",
         ),
         (Scores(), [(SCORES, LABELS - 1)], "label -1 is none of the 7 classes of the network"),
-        (Scores(), [SCORES], "batch 1: has images without labels"),
+        (Scores(), [SCORES], "batch 1: has inputs without labels"),
         (Scores(), [], "batches is empty"),
-        (Scores(), [(SCORES[:0], LABELS[:0])], "the batches hold no images; give at least one"),
+        (Scores(), [(SCORES[:0], LABELS[:0])], "the batches hold no inputs; give at least one"),
         (Scores(lambda scores: scores[:1]), BATCHES, r"a tensor of shape \(1, 7\) and type float32 for 20 images, not"),
         (Scores(lambda scores: scores[:, :1]), BATCHES, r"of shape \(20, 1\) .* two classes or more"),
         (Scores(lambda scores: scores.argmax(1)), BATCHES, r"of shape \(20,\) and type int64 for 20 images"),

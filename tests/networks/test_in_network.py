@@ -7,7 +7,7 @@ from torch import nn
 
 import scalekeys as sk
 from scalekeys.errors import FilterError, ModelError
-from scalekeys.fitting.linear import linear_parts, with_weights
+from scalekeys.networks.changing.linear_parts import linear_parts, with_weights
 
 
 def plain_fit(network, seen, model):
@@ -102,7 +102,7 @@ def test_filters_without_a_model_stay_as_they_are():
 
 
 def test_too_few_images_and_unknown_layers_are_refused():
-    with pytest.raises(ModelError, match="the batches hold 9 images; give at least 10"):
+    with pytest.raises(ModelError, match="the batches hold 9 inputs; give at least 10"):
         sk.fit_in_network(classifier(), images(9), "sparse2")
     with pytest.raises(FilterError, match="no layer is called 'stem'"):
         sk.fit_in_network(classifier(), images(), "sparse2", layers=["stem"])

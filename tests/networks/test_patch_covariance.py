@@ -14,7 +14,8 @@ from scalekeys import networks
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError, FilterError, ModelError
 from scalekeys.fitting.covariance import shrunk
-from scalekeys.networks import moments, patch_covariance
+from scalekeys.networks import patch_covariance
+from scalekeys.networks.running import running_moments
 from tolerances import DEVICES, assert_close
 
 
@@ -197,7 +198,7 @@ def test_images_of_two_sizes_are_joined(net):
 
 def test_memory_for_one_channel_is_enough(net, monkeypatch):
     whole = patch_covariance(net, [IMAGES])
-    monkeypatch.setattr(moments, "_BYTES", 1)
+    monkeypatch.setattr(running_moments, "_BYTES", 1)
     assert_same(patch_covariance(net, [IMAGES]), whole)
 
 
@@ -270,8 +271,8 @@ def broken_loader():
     [
         ([IMAGES, IMAGES[:, :2]], RuntimeError, "expected input"),
         (broken_loader(), OSError, "the disk is gone"),
-        ([IMAGES, None], ModelError, "batch 2: expected a tensor of images"),
-        ([IMAGES, IMAGES / 0], FilterError, "layer 'first': its input is not finite; look at the images"),
+        ([IMAGES, None], ModelError, "batch 2: expected a tensor of inputs"),
+        ([IMAGES, IMAGES / 0], FilterError, "layer 'first': its input is not finite; look at the inputs"),
     ],
 )
 def test_the_network_comes_back_as_it_was_after_an_error(net, batches, error, match):
@@ -402,7 +403,7 @@ class Idle(nn.Module):
 
 @pytest.mark.parametrize(("module", "images"), [(Idle(), IMAGES), (nn.Conv2d(3, 3, 3, groups=3), IMAGES[:0])])
 def test_a_network_that_shows_its_layers_nothing_is_refused(module, images):
-    with pytest.raises(ModelError, match="no image reached a depthwise layer; give batches that hold images"):
+    with pytest.raises(ModelError, match="no input reached a depthwise layer; give batches that are not empty"):
         patch_covariance(module, [images])
 
 
@@ -416,13 +417,22 @@ def test_a_network_that_shows_its_layers_nothing_is_refused(module, images):
     ],
 )
 def test_a_batch_of_something_else_is_refused_with_what_it_is(net, batch, what):
-    with pytest.raises(ModelError, match=f"batch 1: expected a tensor of images, .* or 'image', got {what}$"):
+    with pytest.raises(ModelError, match=f"batch 1: expected a tensor of inputs, .* or 'input_ids', got {what}$"):
         patch_covariance(net, [batch])
 
 
 def test_no_public_name_of_the_networks_vanishes():
     assert set(networks.__all__) == {
-        *("Compression", "Diagnosis", "Difference", "Evaluation", "LayerError", "bake", "compress", "constrain"),
+        *(
+            "Compression",
+            "Diagnosis",
+            "AccuracyDifference",
+            "Evaluation",
+            "LayerError",
+            "bake",
+            "compress",
+            "constrain",
+        ),
         *("diagnose", "evaluate", "fit_in_network", "patch_covariance", "recalibrate", "replace", "sensitivity"),
     }
     assert [name for name in networks.__all__ if not hasattr(networks, name)] == []

@@ -13,7 +13,7 @@ from scalekeys.cli.analysis import Step
 from scalekeys.errors import DataError, ModelError
 from scalekeys.images import Images, batches, open_images, open_unlabelled, sample
 from scalekeys.images.preparation import Preparation
-from scalekeys.networks import Difference, Evaluation, evaluate, recalibrate
+from scalekeys.networks import AccuracyDifference, Evaluation, evaluate, recalibrate
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
 ITS_OWN = "pretrained"
@@ -84,7 +84,7 @@ class Outcome:
     notes: tuple[str, ...]
 
     @property
-    def difference(self) -> Difference | None:
+    def difference(self) -> AccuracyDifference | None:
         """How the network compares with what it was."""
         return None if self.reference is None else self.evaluation.difference(self.reference)
 

@@ -1,19 +1,19 @@
 """Networks as they run: what their depthwise layers see, and other weights for them."""
 
-from scalekeys.networks.compressing import Compression, compress
-from scalekeys.networks.constraining import bake, constrain
-from scalekeys.networks.diagnosis import Diagnosis, LayerError, diagnose
-from scalekeys.networks.evaluating import Difference, Evaluation, evaluate
-from scalekeys.networks.in_network import fit_in_network
-from scalekeys.networks.patches import patch_covariance
-from scalekeys.networks.recalibrating import recalibrate
-from scalekeys.networks.replacing import replace
-from scalekeys.networks.sensitivity import sensitivity
+from scalekeys.networks.changing.compress import Compression, compress
+from scalekeys.networks.changing.fit_in_network import fit_in_network
+from scalekeys.networks.changing.recalibrate import recalibrate
+from scalekeys.networks.changing.replace import replace
+from scalekeys.networks.constrained.constrain import bake, constrain
+from scalekeys.networks.measuring.diagnosis import Diagnosis, LayerError, diagnose
+from scalekeys.networks.measuring.evaluation import AccuracyDifference, Evaluation, evaluate
+from scalekeys.networks.measuring.patch_covariance import patch_covariance
+from scalekeys.networks.measuring.sensitivity import sensitivity
 
 __all__ = [
+    "AccuracyDifference",
     "Compression",
     "Diagnosis",
-    "Difference",
     "Evaluation",
     "LayerError",
     "bake",

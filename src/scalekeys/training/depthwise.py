@@ -14,7 +14,7 @@ from scalekeys.filters import FilterBank, assign_keys
 from scalekeys.fitting import Fit, fit
 from scalekeys.fitting.spec import parse_spec
 from scalekeys.networks import constrain, replace
-from scalekeys.networks.layers import depthwise_layers
+from scalekeys.networks.running.depthwise_layers import depthwise_layers
 from scalekeys.scalespace import FAMILIES
 from scalekeys.training.drawn_filters import INITIALISATIONS, drawn, model_of
 from scalekeys.training.recipe import Depthwise

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from scalekeys.errors import OutputError, RecipeError, ScaleKeysError, TrainingError
 from scalekeys.files import clear_leftovers, held_folder, remove_file
-from scalekeys.networks.evaluating import class_ranks
+from scalekeys.networks.measuring.evaluation import class_ranks
 from scalekeys.optional import require
 from scalekeys.training.augmentation import Normalization, augmented, targets
 from scalekeys.training.building import TRAINED, trained_weights

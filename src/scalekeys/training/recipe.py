@@ -9,9 +9,9 @@ from typing import Any, Literal
 from scalekeys.errors import RecipeError, shortened
 from scalekeys.files import new_file, read_text
 from scalekeys.images.preparation import IMAGENET_MEAN, IMAGENET_STD
-from scalekeys.networks.kernels import Learn
-from scalekeys.networks.layout import Tie
-from scalekeys.networks.scales import ScaleKind
+from scalekeys.networks.constrained.learned_scales import ScaleKind
+from scalekeys.networks.constrained.parameter_layout import Tie
+from scalekeys.networks.constrained.scale_space_kernel import Learn
 from scalekeys.optional import require
 from scalekeys.training.settings import merged, plain, settings_of, shown, with_override
 from scalekeys.training.yaml_text import parse_yaml

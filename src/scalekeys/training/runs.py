@@ -14,7 +14,7 @@ from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError, MissingExtraError, RecipeError
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit
-from scalekeys.networks.layers import depthwise_layers
+from scalekeys.networks.running.depthwise_layers import depthwise_layers
 from scalekeys.training.building import TRAINED, build
 from scalekeys.training.depthwise import has_model
 from scalekeys.training.drawn_filters import model_of

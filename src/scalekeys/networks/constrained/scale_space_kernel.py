@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from scalekeys.networks.layout import Layout, Terms
-from scalekeys.networks.profiles import Constants, ceiling, constants_of, profiles, within
-from scalekeys.networks.scales import Scales
+from scalekeys.networks.constrained.differentiable_profiles import Constants, ceiling, constants_of, profiles, within
+from scalekeys.networks.constrained.learned_scales import Scales
+from scalekeys.networks.constrained.parameter_layout import ParameterLayout
 from scalekeys.scalespace import GAP
 
 Learn: TypeAlias = Literal["none", "scales", "amplitudes", "scales+amplitudes", "coefficients", "scales+coefficients"]
@@ -25,15 +25,18 @@ class Tables(NamedTuple):
     Parameters
     ----------
     constants : Constants
-    scale : Tensor of int64, shape (2 * filters,)
-        The scale parameter of each filter along x, then along y, or beyond these which fixed variance.
+    scale : Tensor of int64, shape (axes * filters,)
+        The scale parameter of each filter along x, then along y, and so on, or beyond these which fixed variance.
     fixed : Tensor, shape (fixed,)
     two_scales, gap : Tensor of int64, shape (pairs,)
-        See :class:`Layout`.
-    x : Tensor of int64, shape (filters * products,)
-        The profile along x of each outer product, filter by filter; filters with fewer of them repeat any.
-    y, product : Tensor of int64, shape (terms,)
-        The profile along y of each term, and the outer product that it belongs to.
+        See :class:`ParameterLayout`.
+    products : int
+        Outer products of all filters, each of a profile along x with a sum of terms along the other axes.
+    profile : Tensor of int64, shape ((axes - 1) * terms + products,)
+        The profile of each term along y, then along z, and the profile along x of each outer product, filter by filter;
+        filters with fewer outer products repeat any.
+    product : Tensor of int64, shape (terms,)
+        The outer product that each term belongs to.
     coefficient, filter : Tensor of int64, shape (terms,)
         What multiplies it, and whose it is.
     weight : Tensor, shape (terms,)
@@ -59,14 +62,15 @@ class Tables(NamedTuple):
 class ScaleSpaceKernel(nn.Module):
     r"""The depthwise weight of a layer, as a parametrization: modelled filters are computed, the others are kept.
 
-    A filter of any family is :math:`a \sum_k c_k w_k \, p_k(y) \, q_k(x) + b` with a factor a, an offset b,
-    coefficients c, constants w, and profiles p and q, each a difference operator of the discrete analogue of the
-    Gaussian at a scale. The filters of a layer are computed together, whatever their families: terms with the same
-    profile along x are added up along y first, and each filter is a product of two small matrices.
+    A filter of any family is :math:`a \sum_k c_k w_k \, p_k(y) \, q_k(x) + b`, or the same with a profile for each of
+    one or three axes, with a factor a, an offset b, coefficients c, constants w, and profiles p and q, each a
+    difference operator of the discrete analogue of the Gaussian at a scale. The filters of a layer are computed
+    together, whatever their families: terms with the same profile along x are added up along the other axes first, and
+    each filter is a product of two small matrices.
 
     Parameters
     ----------
-    layout : Layout
+    layout : ParameterLayout
     channels : int
         Filters of the layer.
     scales : Scales
@@ -97,7 +101,9 @@ class ScaleSpaceKernel(nn.Module):
     The tables are no buffers, which averages of networks would average and data-parallel ones send around.
     """
 
-    def __init__(self, layout: Layout, channels: int, scales: Scales, learn: Learn, device: torch.device) -> None:
+    def __init__(
+        self, layout: ParameterLayout, channels: int, scales: Scales, learn: Learn, device: torch.device
+    ) -> None:
         super().__init__()
         self.size, self.learn = layout.size, learn
         self.scales = scales.to(device, precision(device))
@@ -115,12 +121,12 @@ class ScaleSpaceKernel(nn.Module):
         self.is_whole = len(layout.rows) == channels
         self._tables = _placed(_tables(layout, channels), device)
 
-    def forward(self, free: Float[Tensor, "kept 1 rows cols"]) -> Float[Tensor, "channels 1 rows cols"]:
+    def forward(self, free: Float[Tensor, "kept 1 *sides"]) -> Float[Tensor, "channels 1 *sides"]:
         """Return the weight of the layer.
 
         Parameters
         ----------
-        free : Tensor, shape (kept, 1, rows, cols)
+        free : Tensor, shape (kept, 1, *sides)
             The filters that are no models.
         """
         exact = self.offset.dtype == torch.float64  # which autocast leaves alone
@@ -130,55 +136,58 @@ class ScaleSpaceKernel(nn.Module):
             filters = torch.cat([filters, free[:, 0]]).index_select(0, self._here().order)
         return _with_channels(filters, free)
 
-    def right_inverse(self, weight: Float[Tensor, "channels 1 rows cols"]) -> Float[Tensor, "kept 1 rows cols"]:
+    def right_inverse(self, weight: Float[Tensor, "channels 1 *sides"]) -> Float[Tensor, "kept 1 *sides"]:
         """Return the filters of a weight that are no models; what the models are is not changed by an assignment."""
         kept = self._channels()[len(self.offset) :]
         return _with_channels(weight[:, 0].index_select(0, kept), weight)
 
     @torch.no_grad()
-    def multiply(self, factors: Float[Tensor, "channels"], free: Float[Tensor, "kept 1 rows cols"]) -> None:
+    def multiply(self, factors: Float[Tensor, "channels"], free: Float[Tensor, "kept 1 *sides"]) -> None:
         """Multiply every filter of the layer by a factor, in place: amplitudes, offsets, and the filters without model.
 
         Parameters
         ----------
         factors : Tensor, shape (channels,)
-        free : Tensor, shape (kept, 1, rows, cols)
+        free : Tensor, shape (kept, 1, *sides)
             The filters that are no models.
         """
         modelled, kept = factors[self._channels()].tensor_split([len(self.offset)])
         self.amplitude.mul_(modelled)
         self.offset.mul_(modelled)
-        free.mul_(kept[:, None, None, None].to(free))
+        free.mul_(_over_taps(kept[:, None], len(self.size)).to(free))
 
-    def filters(self) -> Float[Tensor, "filters rows cols"]:
+    def filters(self) -> Float[Tensor, "filters *sides"]:
         """Return the modelled filters."""
-        (rows, cols), filters, tables = self.size, len(self.offset), self._here()
-        known = profiles(self._variances(), tables.constants).view(-1, max(rows, cols))
+        *sides, cols = self.size
+        filters, tables = len(self.offset), self._here()
+        known = profiles(self._variances(), tables.constants).view(-1, max(self.size))
         factors = self.coefficients.index_select(0, tables.coefficient) * tables.weight
         factors = factors * self.amplitude.index_select(0, tables.filter)
-        y, x = known.index_select(0, tables.profile).split([len(factors), tables.products])
-        terms = factors[:, None] * y[:, :rows]
-        y = terms.new_zeros(len(x), rows).index_add(0, tables.product, terms)
-        products = torch.bmm(y.view(filters, -1, rows).mT, x[:, :cols].view(filters, -1, cols))
-        return products + self.offset[:, None, None]
+        *others, x = known.index_select(0, tables.profile).split([len(factors)] * len(sides) + [tables.products])
+        terms = factors[:, None]
+        for profile, taps in zip(others, reversed(sides), strict=True):
+            terms = (profile[:, :taps, None] * terms[:, None]).flatten(1)
+        sums = terms.new_zeros(len(x), terms.shape[1]).index_add(0, tables.product, terms)
+        products = torch.bmm(sums.view(filters, -1, terms.shape[1]).mT, x[:, :cols].view(filters, -1, cols))
+        return products.view(filters, *self.size) + _over_taps(self.offset, len(self.size))
 
     @property
-    def sigma(self) -> Float[Tensor, "filters 2"]:
-        """Present scales (x, y) of the modelled filters as standard deviations; of `dog` the smaller.
+    def sigma(self) -> Float[Tensor, "filters axes"]:
+        """Present scales (x, y, z) of the modelled filters as standard deviations; of `dog` the smaller.
 
         NaN along an axis of one tap, where no scale can be seen.
         """
         tables = self._here()
         with torch.no_grad():
             sigma = self._variances()[:, : len(self.offset)].clamp(0.0, tables.constants.maximum).sqrt()
-            return sigma.where(tables.scale.view(2, -1) < len(self.scales.theta), torch.nan).T
+            return sigma.where(tables.scale.view(len(sigma), -1) < len(self.scales.theta), torch.nan).T
 
     def _variances(self) -> Tensor:
-        """Return the variances of all kernels, shape (2, kernels), below 0 where they are 0."""
+        """Return the variances of all kernels, shape (axes, kernels), below 0 where they are 0."""
         tables, known = self._here(), self.scales.variances()
         if len(tables.fixed):
             known = torch.cat([known, tables.fixed])
-        t = known.index_select(0, tables.scale).view(2, -1)
+        t = known.index_select(0, tables.scale).view(len(self.size), -1)
         if not len(tables.gap):
             return t
         largest = ceiling(self.size)
@@ -207,8 +216,8 @@ class ScaleSpaceKernel(nn.Module):
 
     def extra_repr(self) -> str:
         """Say how many filters are modelled, and what is learned."""
-        rows, cols = self.size
-        return f"{len(self.offset)} of {len(self._tables.order)} filters, {rows}x{cols}, learn={self.learn!r}"
+        size = "x".join(map(str, self.size))
+        return f"{len(self.offset)} of {len(self._tables.order)} filters, {size}, learn={self.learn!r}"
 
 
 def precision(device: torch.device) -> torch.dtype:
@@ -229,10 +238,11 @@ def _placed(numbers: _Numbers, device: torch.device) -> _Numbers:
     return type(numbers)(*map(placed, numbers))
 
 
-def _tables(layout: Layout, channels: int) -> Tables:
+def _tables(layout: ParameterLayout, channels: int) -> Tables:
     terms, filters = layout.terms, len(layout.rows)
     kernels, operators = filters + len(layout.two_scales), len(layout.operators)
-    x, product = _products(terms, filters, operators)
+    places = [(axis * kernels + terms.kernel) * operators + own for axis, own in enumerate(terms.operators)]
+    x, product = _products(places[0], terms.filter, filters)
     return Tables(
         constants=constants_of(layout.operators, layout.size, layout.window),
         scale=layout.scale.flatten(),
@@ -240,7 +250,7 @@ def _tables(layout: Layout, channels: int) -> Tables:
         two_scales=layout.two_scales,
         gap=layout.gap,
         products=len(x),
-        profile=torch.cat([(kernels + terms.kernel) * operators + terms.y, x]),
+        profile=torch.cat([*places[1:], x]),
         product=product,
         coefficient=terms.coefficient,
         filter=terms.filter,
@@ -249,10 +259,9 @@ def _tables(layout: Layout, channels: int) -> Tables:
     )
 
 
-def _products(terms: Terms, filters: int, operators: int) -> tuple[Tensor, Tensor]:
+def _products(profile: Tensor, owners: Tensor, filters: int) -> tuple[Tensor, Tensor]:
     """Return the profile along x of each outer product of each filter, and to which of them each term belongs."""
-    profile = terms.kernel * operators + terms.x
-    pairs, index = torch.unique(torch.stack([terms.filter, profile]), dim=1, return_inverse=True)
+    pairs, index = torch.unique(torch.stack([owners, profile]), dim=1, return_inverse=True)
     owner, known = pairs[0].contiguous(), pairs[1]
     rank = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
     most = int(rank.max()) + 1
@@ -262,7 +271,7 @@ def _products(terms: Terms, filters: int, operators: int) -> tuple[Tensor, Tenso
     return x, place[index]
 
 
-def _norms(layout: Layout) -> Tensor:
+def _norms(layout: ParameterLayout) -> Tensor:
     """Return the norm of the coefficients of each filter, or 1 where they are 0."""
     squares = torch.zeros_like(layout.offset).index_add_(0, layout.owner, layout.coefficients.square())
     return torch.where(squares > 0, squares.sqrt(), 1.0)
@@ -277,4 +286,8 @@ def _order(rows: Tensor, channels: int) -> Tensor:
 
 def _with_channels(filters: Tensor, like: Tensor) -> Tensor:
     """Add the axis of channels, in memory where it lies in `like`, for a convolution takes the layout of its weight."""
-    return filters[..., None].permute(0, 3, 1, 2) if like.stride(1) == 1 else filters[:, None]
+    return filters[..., None].movedim(-1, 1) if like.stride(1) == 1 else filters[:, None]
+
+
+def _over_taps(values: Tensor, axes: int) -> Tensor:
+    return values[(..., *[None] * axes)]

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
-from math import cos, pi, sqrt
+from math import cos, pi, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.filters import FilterBank
-from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
-from scalekeys.networks.layers import depthwise_layers, make_plain
+from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
+from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, make_plain
+from scalekeys.networks.running.functional_calls import functional_calls
 from scalekeys.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FREQUENCIES = 64  # along each axis
+_FREQUENCIES = (64, 64, 32)  # at least so many along each axis, for kernels of one, two and three axes
+_VALUES = 2**22  # of transfer functions in memory at a time
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def diagnose(original: nn.Module, changed: nn.Module, batches: Batches | None = 
     original, changed : nn.Module
         Networks with the same depthwise layers; both stay as they are.
     batches : iterable, optional
-        Batches of images as the networks take them, preprocessed, in any form that data loaders give. Without them
+        Batches of inputs as the networks take them, preprocessed, in any form that data loaders give. Without them
         only the bound is known, which needs none.
 
     Returns
@@ -87,14 +89,14 @@ def diagnose(original: nn.Module, changed: nn.Module, batches: Batches | None = 
     CheckpointError
         If a network cannot be read.
     ModelError
-        If they have other layers, or the batches hold no images.
+        If they have other layers, or the batches hold no inputs.
 
     Notes
     -----
     With :math:`\hat h(\omega)` the transfer function of a filter h and m its model, :math:`|(h - m) * u| \le
-    \max_\omega |\hat h - \hat m| \, |u|` for every input u. The maximum is taken over 64 by 64 frequencies and then
-    raised by the most that a trigonometric polynomial of that degree can exceed it in between (Ehlich and Zeller,
-    1964).
+    \max_\omega |\hat h - \hat m| \, |u|` for every input u. The maximum is taken over at least 64 frequencies along
+    each axis (32 for kernels of three axes) and then raised by the most that a trigonometric polynomial of that degree
+    can exceed it in between (Ehlich and Zeller, 1964).
 
     Where `local` is large, the layer's own models are to blame; where `cumulative` is much larger than `local`, the
     layers before it are.
@@ -121,9 +123,9 @@ def diagnose(original: nn.Module, changed: nn.Module, batches: Batches | None = 
     layers = depthwise_layers(networks[0], there), depthwise_layers(networks[1], here)
     swapped = _with_filters_of(layers[1], layers[0])
     sums = {name: _Sums() for name in bounds}
-    for images in images_of(batches, networks[0]):
-        inputs, answers = _seen(networks[0], images, layers[0])
-        _, moved = _seen(networks[1], images, layers[1])
+    for batch in inputs_of(batches, networks[0]):
+        inputs, answers = _seen(networks[0], batch, layers[0])
+        _, moved = _seen(networks[1], batch, layers[1])
         for name, answer in answers.items():
             with torch.no_grad():
                 local = swapped[name](inputs[name])
@@ -144,9 +146,10 @@ class _Sums:
 
     def add(self, answer: Tensor, local: Tensor, moved: Tensor | None) -> None:
         values = answer.double()
-        self.count += values[:, 0].numel()
-        self.total = self.total + values.sum((0, 2, 3))
-        self.squares = self.squares + values.square().sum((0, 2, 3))
+        by_channel = values.transpose(0, 1).flatten(1)
+        self.count += by_channel.shape[1]
+        self.total = self.total + by_channel.sum(1)
+        self.squares = self.squares + by_channel.square().sum(1)
         self.local += float((local.double() - values).square().sum())
         self.known = self.known and moved is not None and moved.shape == answer.shape
         if self.known and moved is not None:
@@ -160,7 +163,7 @@ class _Sums:
 
 
 def _seen(
-    network: nn.Module, images: Tensor, layers: dict[str, nn.Conv2d]
+    network: nn.Module, batch: Tensor, layers: dict[str, Convolution]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the inputs and answers of all layers; of several calls, the last."""
     inputs: dict[str, Tensor] = {}
@@ -172,14 +175,14 @@ def _seen(
 
         return note
 
-    with ExitStack() as stack, torch.no_grad(), uncompiled(), evaluating(network):
+    with ExitStack() as stack, torch.no_grad(), uncompiled(), evaluating(network), functional_calls(layers.values()):
         for name, layer in layers.items():
             stack.callback(layer.register_forward_hook(noted(name)).remove)
-        network(images)
+        network(batch)
     return inputs, answers
 
 
-def _with_filters_of(changed: dict[str, nn.Conv2d], original: dict[str, nn.Conv2d]) -> dict[str, nn.Conv2d]:
+def _with_filters_of(changed: dict[str, Convolution], original: dict[str, Convolution]) -> dict[str, Convolution]:
     """Return copies of the original layers with the filters of the changed ones."""
     copies = {}
     for name, layer in original.items():
@@ -195,20 +198,23 @@ def _bounds(bank: FilterBank, other: FilterBank) -> dict[str, float]:
     """Return for each layer the largest ratio of the gain of the difference (at most) to that of the filter."""
     found = {}
     for layer, changed in zip(bank, other, strict=True):
-        between = _between(layer.size, count := max(_FREQUENCIES, 8 * max(layer.size)))
+        between = _between(layer.size, count := max(_FREQUENCIES[len(layer.size) - 1], 8 * max(layer.size)))
         difference = _gain(layer.kernels - changed.kernels, count) * between
         ratio = torch.where(difference > 0, difference / _gain(layer.kernels, count), 0.0)
         found[layer.name] = float(ratio.max())
     return found
 
 
-def _gain(filters: Float[Tensor, "filters rows cols"], count: int) -> Float[Tensor, " filters"]:
+def _gain(filters: Float[Tensor, "filters *sides"], count: int) -> Float[Tensor, " filters"]:
     """Return the largest absolute value of each transfer function on a grid of frequencies."""
-    transfer: Tensor = torch.fft.rfft2(filters.detach().double(), s=(count, count))
-    return transfer.abs().flatten(1).amax(-1)
+    axes = filters.ndim - 1
+    gains = []
+    for part in filters.detach().double().split(max(1, _VALUES // count**axes)):
+        transfer: Tensor = torch.fft.rfftn(part, s=(count,) * axes, dim=tuple(range(1, axes + 1)))
+        gains.append(transfer.abs().flatten(1).amax(-1))
+    return torch.cat(gains)
 
 
-def _between(size: tuple[int, int], count: int) -> float:
+def _between(size: tuple[int, ...], count: int) -> float:
     """Return by how much at most a transfer function exceeds its values on a grid: its square has degree side - 1."""
-    rows, cols = size
-    return 1 / sqrt(cos(pi * (rows - 1) / count) * cos(pi * (cols - 1) / count))
+    return 1 / sqrt(prod(cos(pi * (side - 1) / count) for side in size))

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.constraining import constraint_of
-from scalekeys.networks.layers import make_plain
-from scalekeys.networks.lockstep import Change
-from scalekeys.networks.moments import ChannelMoments
+from scalekeys.networks.constrained.constrain import constraint_of
+from scalekeys.networks.running.depthwise_layers import Convolution, make_plain
+from scalekeys.networks.running.lockstep import Change
+from scalekeys.networks.running.running_moments import ChannelMoments
 
 BatchNorm: TypeAlias = _BatchNorm
 
@@ -77,7 +77,7 @@ def set_statistics(norm: BatchNorm, name: str, moments: ChannelMoments, wanted: 
         If there is only one value a channel.
     """
     if moments.count < 2:
-        raise ModelError(f"layer {name!r}: one value a channel has no variance; give more images")
+        raise ModelError(f"layer {name!r}: one value a channel has no variance; give more inputs")
     assert norm.running_mean is not None
     assert norm.running_var is not None
     inputs, mean, variance = Channels.of(moments), moments.mean, moments.variance(unbiased=True)
@@ -100,7 +100,7 @@ def _statistics(norm: BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def match_outputs(layer: nn.Conv2d, name: str, moments: ChannelMoments, wanted: Channels) -> Change:
+def match_outputs(layer: Convolution, name: str, moments: ChannelMoments, wanted: Channels) -> Change:
     """Scale and shift the outputs of a depthwise layer, of which the moments are given, to what is wanted.
 
     Channels of which either does not vary are only shifted.
@@ -122,24 +122,25 @@ def match_outputs(layer: nn.Conv2d, name: str, moments: ChannelMoments, wanted: 
     shift = wanted.mean - scale * outputs.mean
     _multiply_weight(layer, name, scale)
     _set_bias(layer, name, scale, shift)
-    return lambda output: (output * _by_channel(scale) + _by_channel(shift)).to(output)
+    axes = len(layer.kernel_size)
+    return lambda output: (output * _by_channel(scale, axes) + _by_channel(shift, axes)).to(output)
 
 
-def _by_channel(values: Tensor) -> Tensor:
-    return values[:, None, None]
+def _by_channel(values: Tensor, axes: int) -> Tensor:
+    return values[(..., *[None] * axes)]
 
 
-def _multiply_weight(layer: nn.Conv2d, name: str, scale: Tensor) -> None:
+def _multiply_weight(layer: Convolution, name: str, scale: Tensor) -> None:
     """Multiply each filter; those of a constrained layer stay functions of their scales."""
     constraint = constraint_of(layer)
     if constraint is not None:
         constraint.multiply(scale, layer.get_parameter("parametrizations.weight.original"))
     else:
         weight = layer.weight if "weight" in layer._parameters else make_plain(layer, name)
-        weight.mul_(scale[:, None, None, None].to(weight))
+        weight.mul_(_by_channel(scale[:, None], len(layer.kernel_size)).to(weight))
 
 
-def _set_bias(layer: nn.Conv2d, name: str, scale: Tensor, shift: Tensor) -> None:
+def _set_bias(layer: Convolution, name: str, scale: Tensor, shift: Tensor) -> None:
     if layer.bias is None:
         learned = any(parameter.requires_grad for parameter in layer.parameters())
         layer.bias = nn.Parameter(shift.to(layer.weight), requires_grad=learned)

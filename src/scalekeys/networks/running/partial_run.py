@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import evaluating, logits_of, uncompiled
+from scalekeys.networks.running.batches import evaluating, logits_of, uncompiled
+from scalekeys.networks.running.depthwise_layers import Convolution
+from scalekeys.networks.running.functional_calls import functional_calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class _Run:
 
 
 def run_between(
-    network: nn.Module, images: Tensor, layer: nn.Conv2d, end: nn.Conv2d | None, *, gradients: bool
+    network: nn.Module, inputs: Tensor, layer: Convolution, end: Convolution | None, *, gradients: bool
 ) -> Passage:
     """Run a batch to the input of a layer `end`, or to the outputs of the network, and see what it is at `layer`.
 
@@ -72,14 +74,14 @@ def run_between(
     ----------
     network : nn.Module
         Of which no parameter takes gradients; in evaluation mode.
-    images : Tensor
-    layer, end : nn.Conv2d
+    inputs : Tensor
+    layer, end : Convolution
     gradients : bool
         Whether the target is to be differentiated with respect to the outputs of the layer.
     """
     run = _Run(gradients=gradients)
     stops = {} if end is None else {"end": end}
-    _run(network, images, layer, run, stops, if_reached=False)
+    _run(network, inputs, layer, run, stops, if_reached=False)
     assert run.inputs is not None
     assert run.outputs is not None
     assert run.target is not None
@@ -87,7 +89,7 @@ def run_between(
 
 
 def next_layer(
-    network: nn.Module, images: Tensor, layer: nn.Conv2d, layers: Mapping[str, nn.Conv2d]
+    network: nn.Module, inputs: Tensor, layer: Convolution, layers: Mapping[str, Convolution]
 ) -> tuple[int, str | None]:
     """Return how often a layer is called, and the first layer called after it whose input depends on its outputs.
 
@@ -95,42 +97,46 @@ def next_layer(
     """
     run = _Run(gradients=True)
     others = {name: one for name, one in layers.items() if one is not layer}
-    _run(network, images, layer, run, others, if_reached=True)
+    _run(network, inputs, layer, run, others, if_reached=True)
     return run.calls, run.arrived
 
 
-def call_order(network: nn.Module, images: Tensor, layers: Mapping[str, nn.Conv2d]) -> list[str]:
+def call_order(network: nn.Module, inputs: Tensor, layers: Mapping[str, Convolution]) -> list[str]:
     """Return the names of the layers that a batch goes through, in order, each as often as it is called."""
     called: list[str] = []
 
     def noted(name: str) -> Any:
         return lambda *_: called.append(name)
 
-    with ExitStack() as stack, torch.no_grad(), uncompiled(), evaluating(network):
+    with ExitStack() as stack, torch.no_grad(), uncompiled(), evaluating(network), functional_calls(layers.values()):
         for name, layer in layers.items():
             stack.callback(layer.register_forward_pre_hook(noted(name)).remove)
-        network(images)
+        network(inputs)
     return called
 
 
 def _run(
     network: nn.Module,
-    images: Tensor,
-    layer: nn.Conv2d,
+    inputs: Tensor,
+    layer: Convolution,
     run: _Run,
-    stops: Mapping[str, nn.Conv2d],
+    stops: Mapping[str, Convolution],
     *,
     if_reached: bool,
 ) -> None:
-    with _hooked(layer, run, stops, if_reached=if_reached), torch.set_grad_enabled(run.gradients), uncompiled():
+    with ExitStack() as stack:
+        stack.enter_context(_hooked(layer, run, stops, if_reached=if_reached))
+        stack.enter_context(torch.set_grad_enabled(run.gradients))
+        stack.enter_context(uncompiled())
+        stack.enter_context(functional_calls([layer, *stops.values()]))
         try:
-            run.target = _tensor_of(network(images))
+            run.target = _tensor_of(network(inputs))
         except _Arrived:
             return
 
 
 @contextmanager
-def _hooked(layer: nn.Conv2d, run: _Run, stops: Mapping[str, nn.Conv2d], *, if_reached: bool) -> Iterator[None]:
+def _hooked(layer: Convolution, run: _Run, stops: Mapping[str, Convolution], *, if_reached: bool) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(layer.register_forward_pre_hook(run.enter).remove)
         stack.callback(layer.register_forward_hook(run.leave).remove)

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import evaluating, uncompiled
+from scalekeys.networks.running.batches import evaluating, uncompiled
+from scalekeys.networks.running.depthwise_layers import Convolution
+from scalekeys.networks.running.functional_calls import FunctionalCalls
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
 Meeting: TypeAlias = Callable[[str, Sequence[Tensor]], Change | None]
@@ -21,7 +23,7 @@ def run_together(
     meeting: Meeting,
     *,
     inputs: Mapping[str, nn.Module],
-    outputs: Mapping[str, nn.Module],
+    outputs: Mapping[str, Convolution],
 ) -> None:
     """Run a network on all batches at once, and halt all of them at some layers.
 
@@ -35,7 +37,7 @@ def run_together(
         Called with the name of a layer and what the batches are there, as soon as all of them have arrived; it may
         change the layer, and what it returns, if anything, is done to each of them before it goes on.
     inputs, outputs : mapping of str to nn.Module
-        The layers to halt before, and those to halt behind, by name.
+        The layers to halt before, and the convolutions to halt behind, by name.
 
     Raises
     ------
@@ -44,11 +46,12 @@ def run_together(
 
     Notes
     -----
-    This is what one batch of all images would do, without the memory that this takes between the layers, and for
-    images of several sizes. Each batch has a thread of its own, of which one is at work at a time.
+    This is what one batch of all inputs would do, without the memory that this takes between the layers, and for
+    inputs of several sizes. Each batch has a thread of its own, of which one is at work at a time.
     """
-    steps = _Steps([_Walk(network, images) for images in batches])
-    with steps.hooked(inputs, outputs), evaluating(network), uncompiled():
+    calls = FunctionalCalls(outputs.values())
+    steps = _Steps([_BatchWalk(network, batch, calls) for batch in batches])
+    with calls.hooked(), steps.hooked(inputs, outputs), evaluating(network), uncompiled():
         steps.run(meeting)
 
 
@@ -56,15 +59,15 @@ class _Cancelled(BaseException):
     """Ends a walk that nobody waits for."""
 
 
-class _Walk:
+class _BatchWalk:
     """One batch on its way through a network, in a thread that works only while :meth:`go_on` waits for it."""
 
-    def __init__(self, network: nn.Module, images: Tensor) -> None:
+    def __init__(self, network: nn.Module, batch: Tensor, calls: FunctionalCalls) -> None:
         self.place: tuple[str, Tensor] | None = None
         self.error: BaseException | None = None
         self.cancelled = self.ended = False
         self.change: Change | None = None
-        self._network, self._images = network, images
+        self._network, self._batch, self._calls = network, batch, calls
         self._turn, self._done = Semaphore(0), Semaphore(0)
         self._thread = Thread(target=self._walk, daemon=True)
 
@@ -72,8 +75,8 @@ class _Walk:
         self._turn.acquire()
         try:
             if not self.cancelled:
-                with torch.no_grad():
-                    self._network(self._images)
+                with torch.no_grad(), self._calls:
+                    self._network(self._batch)
         except BaseException as error:
             self.error = error
         finally:
@@ -111,9 +114,9 @@ class _Walk:
 class _Steps:
     """All walks, step by step."""
 
-    def __init__(self, walks: Sequence[_Walk]) -> None:
+    def __init__(self, walks: Sequence[_BatchWalk]) -> None:
         self._walks = walks
-        self._at_work: _Walk | None = None
+        self._at_work: _BatchWalk | None = None
 
     @contextmanager
     def hooked(self, inputs: Mapping[str, nn.Module], outputs: Mapping[str, nn.Module]) -> Iterator[None]:
@@ -156,7 +159,7 @@ class _Steps:
         if len(here) < len(self._walks) or any(other != name for other, _ in here):
             raise ModelError(
                 f"batches go different ways at layer {name!r}, because the network decides by its input where it goes; "
-                "give all images in one batch"
+                "give all inputs in one batch"
             )
         change = meeting(name, [value for _, value in here])
         for walk in self._walks:

@@ -1,4 +1,4 @@
-"""Statistics of a network made to fit its changed weights again, from images without labels."""
+"""Statistics of a network made to fit its changed weights again, from inputs without labels."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -8,11 +8,18 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import Batches, images_of
-from scalekeys.networks.layers import depthwise_layers, not_finite
-from scalekeys.networks.lockstep import Change, run_together
-from scalekeys.networks.matching import BatchNorm, Channels, batch_norms, match_outputs, normalised, set_statistics
-from scalekeys.networks.moments import ChannelMoments
+from scalekeys.networks.changing.match_statistics import (
+    BatchNorm,
+    Channels,
+    batch_norms,
+    match_outputs,
+    normalised,
+    set_statistics,
+)
+from scalekeys.networks.running.batches import Batches, inputs_of
+from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, not_finite
+from scalekeys.networks.running.lockstep import Change, run_together
+from scalekeys.networks.running.running_moments import ChannelMoments
 
 
 def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None = None) -> nn.Module:
@@ -23,7 +30,7 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     module : nn.Module
         The network; it stays as it is. Data-parallel and compiled wrappers around it are left off in the copy.
     batches : iterable
-        Batches of images as the network takes them, preprocessed, in any form that data loaders give; labels are not
+        Batches of inputs as the network takes them, preprocessed, in any form that data loaders give; labels are not
         looked at. A few hundred images are enough. They are kept in memory.
     reference : nn.Module, optional
         The network before it was changed. Networks without batch norm need it.
@@ -38,15 +45,15 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     CheckpointError
         If the network cannot be read.
     ModelError
-        If there are no images, there is nothing to recalibrate, or the reference has other layers.
+        If there are no inputs, there is nothing to recalibrate, or the reference has other layers.
     FilterError
         If what comes to a layer is not finite.
 
     Notes
     -----
-    All images go through the network together, in evaluation mode, layer by layer: when they have come to a layer, it
+    All inputs go through the network together, in evaluation mode, layer by layer: when they have come to a layer, it
     gets its new statistics, and only then they go on. So every layer sees what it will see when the network is used,
-    and it does not matter how the images come in batches. (Running averages of networks in training mode, as
+    and it does not matter how the inputs come in batches. (Running averages of networks in training mode, as
     ``torch.optim.swa_utils.update_bn`` takes them, depend on the size of a batch, miss the variance between batches,
     and let each layer see a network that is never used.) A layer that is called several times is given, at each call,
     the statistics of all calls so far.
@@ -54,19 +61,18 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     Without a reference the mean and the unbiased variance of each batch norm become those of its input.
 
     With a reference they become those with which the *outputs* of the batch norm have the mean and the variance that
-    they have in the reference for the same images, as far as its epsilon lets them, so that what is peculiar about
-    these images cancels. Depthwise
-    layers that are not followed directly by a batch norm get a weight :math:`s w` and a bias :math:`s (b - m) + m_0`
-    instead, :math:`s = \sigma_0 / \sigma`, channel by channel: that gives their outputs of mean m and deviation
-    :math:`\sigma` the mean and the deviation of the reference; where an output does not vary, only the mean. A layer
-    without a bias is given one. Constrained layers stay constrained: their amplitudes and offsets are multiplied.
-    Other computed weights become plain parameters.
+    they have in the reference for the same inputs, as far as its epsilon lets them, so that what is peculiar about
+    these inputs cancels. Depthwise layers that are not followed directly by a batch norm get a weight :math:`s w` and a
+    bias :math:`s (b - m) + m_0` instead, :math:`s = \sigma_0 / \sigma`, channel by channel: that gives their outputs of
+    mean m and deviation :math:`\sigma` the mean and the deviation of the reference; where an output does not vary, only
+    the mean. A layer without a bias is given one. Constrained layers stay constrained: their amplitudes and offsets are
+    multiplied. Other computed weights become plain parameters.
 
     Examples
     --------
     >>> import torch
     >>> generator = torch.Generator().manual_seed(0)
-    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    >>> network = nn.Sequential(Convolution(3, 4, 1), nn.BatchNorm2d(4))
     >>> found = recalibrate(network, [torch.randn(8, 3, 16, 16, generator=generator) for _ in range(4)])
     >>> outputs = found.eval()(torch.randn(8, 3, 16, 16, generator=generator))
     >>> bool(outputs.std((0, 2, 3)).sub(1).abs().max() < 0.05)
@@ -74,13 +80,13 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     """
     opened = open_module(module)
     network = deepcopy(unwrapped(module))
-    images = [one for one in images_of(batches, network) if len(one)]
-    if not images:
-        raise ModelError("the batches hold no images; give a few hundred")
+    inputs = [one for one in inputs_of(batches, network) if len(one)]
+    if not inputs:
+        raise ModelError("the batches hold no inputs; give a few hundred")
     norms, layers, wanted = batch_norms(network), {}, _Wanted()
     if reference is not None:
         layers = depthwise_layers(network, opened)
-        wanted = _wanted_of(reference, images, norms, layers)
+        wanted = _wanted_of(reference, inputs, norms, layers)
     if not norms and not layers:
         raise ModelError(f"{opened.label}: {_NOTHING if reference is None else _NOTHING_AT_ALL}")
     seen: dict[str, ChannelMoments] = {}
@@ -94,9 +100,9 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
         return match_outputs(layers[name], name, _added(seen, name, values), wanted.of[name])
 
     matched = {name: layer for name, layer in layers.items() if name in wanted.of and name not in wanted.normalised}
-    run_together(network, images, meeting, inputs=norms, outputs=matched)
+    run_together(network, inputs, meeting, inputs=norms, outputs=matched)
     if not seen:
-        raise ModelError(f"{opened.label}: no image reached a layer to recalibrate; give one whose forward calls them")
+        raise ModelError(f"{opened.label}: no input reached a layer to recalibrate; give one whose forward calls them")
     return network
 
 
@@ -123,9 +129,9 @@ class _Wanted:
 
 
 def _wanted_of(
-    module: nn.Module, images: Sequence[Tensor], norms: Mapping[str, BatchNorm], layers: Mapping[str, nn.Conv2d]
+    module: nn.Module, inputs: Sequence[Tensor], norms: Mapping[str, BatchNorm], layers: Mapping[str, Convolution]
 ) -> _Wanted:
-    """Measure a reference on the same images."""
+    """Measure a reference on the same inputs."""
     reference = unwrapped(module)
     its_norms, its_layers = batch_norms(reference), depthwise_layers(reference, open_module(reference))
     _check_reference(_channels(its_norms, its_layers), _channels(norms, layers))
@@ -141,11 +147,11 @@ def _wanted_of(
         outputs.clear()
         outputs[name] = values[0]
 
-    run_together(reference, list(images_of(images, reference)), meeting, inputs=its_norms, outputs=its_layers)
+    run_together(reference, list(inputs_of(inputs, reference)), meeting, inputs=its_norms, outputs=its_layers)
     return wanted
 
 
-def _channels(norms: Mapping[str, BatchNorm], layers: Mapping[str, nn.Conv2d]) -> dict[str, int]:
+def _channels(norms: Mapping[str, BatchNorm], layers: Mapping[str, Convolution]) -> dict[str, int]:
     return {name: norm.num_features for name, norm in norms.items()} | {
         name: layer.out_channels for name, layer in layers.items()
     }

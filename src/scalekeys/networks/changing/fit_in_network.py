@@ -13,14 +13,14 @@ from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting import Fit, fit
-from scalekeys.fitting.linear import LinearParts, linear_parts, with_weights
-from scalekeys.networks.batches import Batches, images_of
-from scalekeys.networks.layers import copied, depthwise_layers, make_plain
-from scalekeys.networks.passage import Passage, call_order, next_layer, run_between
-from scalekeys.networks.patches import patch_covariance
+from scalekeys.networks.changing.linear_parts import LinearParts, linear_parts, with_weights
+from scalekeys.networks.measuring.patch_covariance import patch_covariance
+from scalekeys.networks.running.batches import Batches, inputs_of
+from scalekeys.networks.running.depthwise_layers import Convolution, copied, depthwise_layers, make_plain
+from scalekeys.networks.running.partial_run import Passage, call_order, next_layer, run_between
 from scalekeys.threads import one_thread
 
-_HELD_OUT = 5  # one image in this many decides how far to go
+_HELD_OUT = 5  # one input in this many decides how far to go
 _DAMPING = (0.3, 1.0, 3.0)
 _SAMPLES = 8_000  # places in maps of one layer from which the curvature is estimated
 _LARGEST = 4_096  # unknowns that are solved for together
@@ -43,14 +43,14 @@ def fit_in_network(
     module : nn.Module
         The network; it stays as it is.
     batches : iterable
-        Batches of images as the network takes them, preprocessed, in any form that data loaders give; labels are not
+        Batches of inputs as the network takes them, preprocessed, in any form that data loaders give; labels are not
         looked at. A few hundred images are enough. They are kept in memory, with the maps of one layer at a time.
     model : str or sequence of str
         See :func:`scalekeys.fit`.
     layers : sequence of str, optional
         Only the layers of these names, in which ``*`` stands for anything; by default all. Replace the same ones.
     seed : int
-        Of the choice of images and places.
+        Of the choice of inputs and places.
     progress : callable, optional
         Called with 1 after each layer.
 
@@ -64,7 +64,7 @@ def fit_in_network(
     CheckpointError
         If the network cannot be read.
     ModelError
-        If there are fewer than ten images, or the model is unknown.
+        If there are fewer than ten inputs, or the model is unknown.
     FilterError
         If no layer has such a name, or what comes to a layer is not finite.
 
@@ -79,7 +79,7 @@ def fit_in_network(
     original network, and f is the same in the network whose filters up to here are replaced. So errors of the channels
     of a layer may cancel, they count as much as the next layer sees of them, and each layer makes up for errors of
     those before it. The curvature is estimated from the gradients of random combinations of what the next layer sees
-    (Hutchinson); its damping, relative to each filter's own curvature, is chosen on a fifth of the images that the step
+    (Hutchinson); its damping, relative to each filter's own curvature, is chosen on a fifth of the inputs that the step
     does not use, and a step that does not help there is not taken.
 
     A layer that is called more than once keeps its plain fit.
@@ -101,9 +101,9 @@ def fit_in_network(
     """
     opened = open_module(module)
     network = unwrapped(module)
-    images = [one for one in images_of(batches, network) if len(one)]
-    learning, held_out = _split(images, seed)
-    covariance = patch_covariance(module, images)
+    inputs = [one for one in inputs_of(batches, network) if len(one)]
+    learning, held_out = _split(inputs, seed)
+    covariance = patch_covariance(module, inputs)
     plain = fit(opened.bank(), model, criterion="response", covariance=covariance)
     with one_thread():  # most passes are short, and the other operations are shorter
         original, (changed, found) = deepcopy(network), copied(module, plain.bank)
@@ -127,16 +127,16 @@ def fit_in_network(
         return with_weights(plain, [weights.get(name, parts[name].weights) for name in parts], covariance)
 
 
-def _split(images: Sequence[Tensor], seed: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Share the images of each batch out to those for learning and those that are held out."""
-    count = sum(map(len, images))
+def _split(inputs: Sequence[Tensor], seed: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Share the inputs of each batch out to those for learning and those that are held out."""
+    count = sum(map(len, inputs))
     if count < 2 * _HELD_OUT:
-        raise ModelError(f"the batches hold {count} images; give at least {2 * _HELD_OUT}, better a few hundred")
+        raise ModelError(f"the batches hold {count} inputs; give at least {2 * _HELD_OUT}, better a few hundred")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     held = torch.zeros(count, dtype=torch.bool)
     held[order[: count // _HELD_OUT]] = True
     learning, held_out = [], []
-    for batch, mask in zip(images, held.split([len(one) for one in images]), strict=True):
+    for batch, mask in zip(inputs, held.split([len(one) for one in inputs]), strict=True):
         learning.append(batch[(~mask).to(batch.device)])
         held_out.append(batch[mask.to(batch.device)])
     return [one for one in learning if len(one)], [one for one in held_out if len(one)]
@@ -150,11 +150,11 @@ def _parts_of(plain: Fit) -> dict[str, LinearParts]:
     return parts
 
 
-def _write(layer: nn.Conv2d, name: str, parts: LinearParts, weights: Tensor) -> None:
+def _write(layer: Convolution, name: str, parts: LinearParts, weights: Tensor) -> None:
     """Give a layer the filters of some weights; a filter without a model stays."""
     weight = make_plain(layer, name)
     modelled = parts.parts.flatten(1).ne(0).any(1)
-    filters = torch.einsum("fp,fprc->frc", weights, parts.parts)
+    filters = torch.einsum("fp,fp...->f...", weights, parts.parts)
     with torch.no_grad():
         weight[modelled] = filters[modelled, None].to(weight)
 
@@ -165,45 +165,45 @@ class _Stretch:
 
     original: nn.Module
     changed: nn.Module
-    source: nn.Conv2d
-    layer: nn.Conv2d
-    source_end: nn.Conv2d | None
-    layer_end: nn.Conv2d | None
+    source: Convolution
+    layer: Convolution
+    source_end: Convolution | None
+    layer_end: Convolution | None
 
     @classmethod
     def between(
         cls,
         original: nn.Module,
         changed: nn.Module,
-        sources: Mapping[str, nn.Conv2d],
-        found: Mapping[str, nn.Conv2d],
+        sources: Mapping[str, Convolution],
+        found: Mapping[str, Convolution],
         name: str,
         end: str | None,
     ) -> "_Stretch":
         ends = (None, None) if end is None else (sources[end], found[end])
         return cls(original, changed, sources[name], found[name], *ends)
 
-    def target(self, images: Tensor) -> Tensor:
+    def target(self, batch: Tensor) -> Tensor:
         """Return what the end sees in the original network."""
-        return run_between(self.original, images, self.source, self.source_end, gradients=False).target
+        return run_between(self.original, batch, self.source, self.source_end, gradients=False).target
 
-    def passage(self, images: Tensor, *, gradients: bool) -> Passage:
-        """Return what the changed network makes of the images."""
-        return run_between(self.changed, images, self.layer, self.layer_end, gradients=gradients)
+    def passage(self, batch: Tensor, *, gradients: bool) -> Passage:
+        """Return what the changed network makes of a batch."""
+        return run_between(self.changed, batch, self.layer, self.layer_end, gradients=gradients)
 
     def error(self, batches: Sequence[Tensor], targets: Sequence[Tensor]) -> float:
         """Return the squared difference between both networks at the end."""
         return sum(
-            float((self.passage(images, gradients=False).target - target).double().square().sum())
-            for images, target in zip(batches, targets, strict=True)
+            float((self.passage(batch, gradients=False).target - target).double().square().sum())
+            for batch, target in zip(batches, targets, strict=True)
         )
 
 
 def _improved(
     stretch: _Stretch, parts: LinearParts, learning: Sequence[Tensor], held_out: Sequence[Tensor], seed: int
 ) -> Float[Tensor, "filters parts"]:
-    """Return the weights after the step that helps the held-out images most, or as they are."""
-    targets = [stretch.target(images) for images in held_out]
+    """Return the weights after the step that helps the held-out inputs most, or as they are."""
+    targets = [stretch.target(batch) for batch in held_out]
     best, weights = stretch.error(held_out, targets), parts.weights
     for group in _groups(parts):
         curvature, slope = _normal_equations(stretch, parts, group, learning, seed)
@@ -234,22 +234,22 @@ def _normal_equations(
     generator = torch.Generator().manual_seed(seed)
     curvature = torch.zeros(unknowns, unknowns, device=parts.parts.device)
     slope = torch.zeros(unknowns, dtype=torch.float64, device=parts.parts.device)
-    images = sum(map(len, batches))
+    count = sum(map(len, batches))
     for batch in batches:
         passage = stretch.passage(batch, gradients=True)
-        responses = _responses(stretch.layer, passage, parts, group)  # (images, filters, parts, places)
+        responses = _responses(stretch.layer, passage, parts, group)  # (inputs, filters, parts, places)
         left = stretch.target(batch) - passage.target.detach()
         (descent,) = torch.autograd.grad(passage.target, passage.outputs, left, retain_graph=True)
         slope += (descent[:, group].flatten(2)[:, :, None] * responses).sum((0, 3)).flatten().double()
         signs = torch.randint(0, 2, passage.target.shape, generator=generator).to(passage.target) * 2 - 1
         (sensed,) = torch.autograd.grad(passage.target, passage.outputs, signs)
-        wanted = max(1, _SAMPLES * len(batch) // images)
+        wanted = max(1, _SAMPLES * len(batch) // count)
         rows, share = _sampled(responses * sensed[:, group].flatten(2)[:, :, None], wanted, generator)
         curvature.addmm_(rows.mT, rows, alpha=share)
     return curvature, slope
 
 
-def _responses(layer: nn.Conv2d, passage: Passage, parts: LinearParts, group: Tensor) -> Tensor:
+def _responses(layer: Convolution, passage: Passage, parts: LinearParts, group: Tensor) -> Tensor:
     """Return what each part of some filters answers to the inputs of the layer."""
     kernels = torch.zeros_like(layer.weight)
     none = {} if layer.bias is None else {"bias": torch.zeros_like(layer.bias)}
@@ -262,12 +262,12 @@ def _responses(layer: nn.Conv2d, passage: Passage, parts: LinearParts, group: Te
 
 
 def _sampled(values: Tensor, wanted: int, generator: torch.Generator) -> tuple[Tensor, float]:
-    """Take some places of maps (images, filters, parts, places) as rows; return also for how many each stands."""
-    images, places = len(values), values.shape[-1]
-    count = min(wanted, images * places)
-    index = torch.randperm(images * places, generator=generator)[:count].to(values.device)
+    """Take some places of maps (inputs, filters, parts, places) as rows; return also for how many each stands."""
+    inputs, places = len(values), values.shape[-1]
+    count = min(wanted, inputs * places)
+    index = torch.randperm(inputs * places, generator=generator)[:count].to(values.device)
     rows = values[index // places, :, :, index % places].flatten(1)
-    return rows.float(), images * places / count
+    return rows.float(), inputs * places / count
 
 
 def _step(curvature: Tensor, slope: Tensor, damping: float, group: Tensor) -> Tensor:

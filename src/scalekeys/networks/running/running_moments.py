@@ -1,7 +1,9 @@
 """Moments of patches: how often each pair of taps of a kernel sees what, over any number of maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 import torch
 from jaxtyping import Float
@@ -14,20 +16,22 @@ _BYTES = 2**25  # of the channels that are worked on at a time
 
 
 @dataclass(frozen=True)
-class Window:
-    """Where the patches of a convolution lie; pairs are (rows, columns).
+class PatchGeometry:
+    """Where the patches of a convolution lie.
 
     Parameters
     ----------
     kernel, stride, dilation : tuple of int
+        One number for each axis, in the order of the array, as (cols,), (rows, cols) or (slices, rows, cols).
     padding : tuple of int
-        Zeros before the first column, after the last, above the first row, below the last, as in ``F.pad``.
+        Zeros before the first and after the last place of each axis, from the last axis to the first, as ``F.pad``
+        takes them: left, right, above, below, and so on.
     """
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
 
 
 class PatchMoments:
@@ -63,64 +67,81 @@ class PatchMoments:
         self.products = torch.zeros(channels, taps, taps, dtype=torch.float64, device=device)
 
     @one_thread()
-    def add(self, maps: Float[Tensor, "images channels rows cols"], window: Window) -> None:
+    def add(self, maps: Float[Tensor, "images channels *sides"], geometry: PatchGeometry) -> None:
         """Add all patches of some maps: at least one, and finite."""
-        left, right, above, below = window.padding
-        rows, cols = maps.shape[2] + above + below, maps.shape[3] + left + right
-        by_row = _positions(rows, window, 0).to(maps.device)
-        by_col = _positions(cols, window, 1).to(maps.device)
-        new = maps.shape[0] * int(by_row[0].sum()) * int(by_col[0].sum())
-        at_a_time = max(1, _BYTES // (8 * maps.shape[0] * rows * cols))
+        padding = zip(geometry.padding[-2::-2], geometry.padding[::-2], strict=True)
+        sides = [side + before + after for side, (before, after) in zip(maps.shape[2:], padding, strict=True)]
+        places = [_places(side, geometry, axis).to(maps.device) for axis, side in enumerate(sides)]
+        new = len(maps) * prod(int(taps[0].sum()) for taps in places)
+        at_a_time = max(1, _BYTES // (8 * len(maps) * prod(sides)))
         for start in range(0, maps.shape[1], at_a_time):
             part = slice(start, start + at_a_time)
-            padded = F.pad(maps[:, part].to(torch.float64), window.padding)
-            shift = padded.mean((0, 2, 3), keepdim=True)
-            padded -= shift
-            mean = (by_row @ padded.sum(0) @ by_col.mT).flatten(1) / new
-            products = _products(padded, by_row, by_col, window.dilation) - new * _square(mean)
-            mean += shift.flatten()[:, None]
+            padded = F.pad(maps[:, part].to(torch.float64), geometry.padding)
+            shift = padded.transpose(0, 1).flatten(1).mean(1)
+            padded -= shift[(..., *[None] * len(sides))]
+            mean = _summed_over(places, padded.sum(0)).flatten(1) / new
+            products = _products(padded, places, geometry.dilation) - new * _square(mean)
+            mean += shift[:, None]
             change = mean - self.mean[part]
             self.mean[part] += change * (new / (self.count + new))
             self.products[part] += products + _square(change) * (self.count * new / (self.count + new))
         self.count += new
 
 
-def _positions(size: int, window: Window, axis: int) -> Tensor:
+def _places(size: int, geometry: PatchGeometry, axis: int) -> Tensor:
     """Return for each tap along an axis the places where it comes to lie, as ones: shape (taps, size)."""
-    taps, stride, dilation = window.kernel[axis], window.stride[axis], window.dilation[axis]
+    taps, stride, dilation = geometry.kernel[axis], geometry.stride[axis], geometry.dilation[axis]
     reach = (taps - 1) * dilation
     starts = torch.arange(0, max(size - reach, 0), stride)
     places = torch.zeros(taps, size, dtype=torch.float64)
     return places.scatter_(1, torch.arange(taps)[:, None] * dilation + starts, 1.0)
 
 
-def _products(maps: Tensor, by_row: Tensor, by_col: Tensor, dilation: Sequence[int]) -> Tensor:
+def _summed_over(places: Sequence[Tensor], maps: Float[Tensor, "channels *sides"]) -> Float[Tensor, "channels *taps"]:
+    """Return for each tap of a kernel the sum of a map over the places of the tap."""
+    sums = maps @ places[-1].mT
+    for axis in range(len(places) - 2, -1, -1):
+        sums = (places[axis] @ sums.flatten(axis + 2)).unflatten(-1, sums.shape[axis + 2 :])
+    return sums
+
+
+def _products(maps: Tensor, places: Sequence[Tensor], dilation: Sequence[int]) -> Tensor:
     """Return the sums of products of all pairs of taps, shape (channels, taps, taps).
 
     Pairs of the same displacement share the product of the map with its shifted self, summed over the images, of which
     each pair adds up another part.
     """
-    rows, cols = len(by_row), len(by_col)
-    height, width = maps.shape[2:]
-    out = maps.new_empty(maps.shape[1], rows, cols, rows, cols)
-    for down in range(rows):
-        high = slice(0, height - down * dilation[0])
-        low = slice(down * dilation[0], height)
-        upper = torch.arange(rows - down)[:, None]
-        for across in range(1 - cols if down else 0, cols):
-            first, last = max(0, -across), cols - max(0, across)
-            begin, end = first * dilation[1], width - max(0, across) * dilation[1]
-            here, there = slice(begin, end), slice(begin + across * dilation[1], end + across * dilation[1])
-            product = _summed_product(maps[..., high, here], maps[..., low, there])
-            sums = by_row[: rows - down, high] @ product @ by_col[first:last, here].mT
-            left = torch.arange(first, last)
-            out[:, upper, left, upper + down, left + across] = sums
-            out[:, upper + down, left + across, upper, left] = sums
-    return out.reshape(len(out), rows * cols, rows * cols)
+    kernel = tuple(map(len, places))
+    every = (slice(None), slice(None))
+    tap = torch.arange(prod(kernel)).view(kernel)
+    out = maps.new_empty(maps.shape[1], tap.numel(), tap.numel())
+    for steps in _displacements(kernel):
+        one, other = _ends(kernel, steps)
+        here, there = _ends(maps.shape[2:], [step * reach for step, reach in zip(steps, dilation, strict=True)])
+        parts = [known[taps, region] for known, taps, region in zip(places, one, here, strict=True)]
+        sums = _summed_over(parts, _summed_product(maps[every + here], maps[every + there]))
+        out[:, tap[one], tap[other]] = sums
+        out[:, tap[other], tap[one]] = sums
+    return out
+
+
+def _displacements(kernel: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield the displacements between two taps, of each and its opposite only one."""
+    none = (0,) * len(kernel)
+    return (steps for steps in product(*(range(1 - taps, taps) for taps in kernel)) if steps >= none)
+
+
+def _ends(lengths: Sequence[int], steps: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return, axis by axis, the places from which a step leads to another place, and the places to which it leads."""
+    pairs = list(zip(lengths, steps, strict=True))
+    return (
+        tuple(slice(max(0, -step), length - max(0, step)) for length, step in pairs),
+        tuple(slice(max(0, step), length - max(0, -step)) for length, step in pairs),
+    )
 
 
 def _summed_product(one: Tensor, other: Tensor) -> Tensor:
-    """Return the sum over images of the products, without room for more than one image."""
+    """Return the sum over the images of the products, with memory for no more than one image."""
     total = one[0] * other[0]
     for first, second in zip(one[1:], other[1:], strict=True):
         total.addcmul_(first, second)

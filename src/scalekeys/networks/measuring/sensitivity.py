@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import Batches, images_of, logits_of, uncompiled
-from scalekeys.networks.layers import depthwise_layers
+from scalekeys.networks.running.batches import Batches, inputs_of, logits_of, uncompiled
+from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers
+from scalekeys.networks.running.functional_calls import functional_calls
 
 
 def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[str, Float[Tensor, " channels"]]:
@@ -22,7 +23,7 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     module : nn.Module
         A classifier; it stays as it is.
     batches : iterable
-        Batches of images as the network takes them, preprocessed, in any form that data loaders give; labels are not
+        Batches of inputs as the network takes them, preprocessed, in any form that data loaders give; labels are not
         looked at.
     seed : int
         Of the random classes.
@@ -38,7 +39,7 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     CheckpointError
         If the network cannot be read.
     ModelError
-        If there are no images, or the network gives no tensor of outputs.
+        If there are no inputs, or the network gives no tensor of outputs.
 
     Notes
     -----
@@ -64,24 +65,24 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     layers = depthwise_layers(network, opened)
     total = {name: torch.zeros(layer.out_channels, dtype=torch.float64) for name, layer in layers.items()}
     generator, count = torch.Generator().manual_seed(seed), 0
-    for images in images_of(batches, network):
+    for inputs in inputs_of(batches, network):
         outputs: list[tuple[str, Tensor]] = []
-        with _watched(layers, outputs), torch.enable_grad(), uncompiled():
-            logits = logits_of(network(images))
+        with _watched(layers, outputs), torch.enable_grad(), uncompiled(), functional_calls(layers.values()):
+            logits = logits_of(network(inputs))
         if logits is None or logits.ndim != 2:
-            raise ModelError(f"{opened.label}: gives no logits, shape (images, classes); only classifiers have classes")
+            raise ModelError(f"{opened.label}: gives no logits, shape (inputs, classes); only classifiers have classes")
         log_probability = logits.float().log_softmax(-1)
         drawn = torch.multinomial(log_probability.detach().exp().cpu(), 1, generator=generator).to(logits.device)
         wanted = [output for _, output in outputs]
         gradients = torch.autograd.grad(log_probability.gather(1, drawn).sum(), wanted, allow_unused=True)
         for (name, _), gradient in zip(outputs, gradients, strict=True):
             if gradient is not None:
-                total[name] += gradient.double().square().sum((0, 2, 3)).cpu()
-        count += len(images)
+                total[name] += gradient.double().square().transpose(0, 1).flatten(1).sum(1).cpu()
+        count += len(inputs)
     return {name: values / count for name, values in total.items()}
 
 
-def _watched(layers: dict[str, nn.Conv2d], outputs: list[tuple[str, Tensor]]) -> ExitStack:
+def _watched(layers: dict[str, Convolution], outputs: list[tuple[str, Tensor]]) -> ExitStack:
     """Let the answers of layers take gradients, and list them."""
 
     def noted(name: str) -> Any:

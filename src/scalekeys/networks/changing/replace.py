@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from scalekeys.filters.replacement import Modelled, replacement
-from scalekeys.networks.layers import copied, make_plain, write
+from scalekeys.networks.running.depthwise_layers import copied, make_plain, write
 
 
 def replace(

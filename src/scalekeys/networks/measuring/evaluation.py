@@ -9,12 +9,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.batches import Batches, evaluating, labelled_images_of, logits_of
-from scalekeys.networks.proportions import paired_interval, wilson_interval
+from scalekeys.networks.measuring.proportions import paired_interval, wilson_interval
+from scalekeys.networks.running.batches import Batches, evaluating, labelled_inputs_of, logits_of
 
 
 @dataclass(frozen=True)
-class Difference:
+class AccuracyDifference:
     """By how much one network is better than another on the same images.
 
     Parameters
@@ -35,7 +35,7 @@ class Difference:
     def __repr__(self) -> str:
         value, low, high = (100 * share for share in (self.value, *self.interval))
         return (
-            f"Difference({value:+.1f} points, 95 % from {low:+.1f} to {high:+.1f}; "
+            f"AccuracyDifference({value:+.1f} points, 95 % from {low:+.1f} to {high:+.1f}; "
             f"{self.gained} gained, {self.lost} lost)"
         )
 
@@ -94,7 +94,7 @@ class Evaluation:
         """Where the top-5 accuracy on images of this kind lies with 95 % confidence."""
         return wilson_interval(int(self.correct5.sum()), self.count)
 
-    def difference(self, other: "Evaluation", top: Literal[1, 5] = 1) -> Difference:
+    def difference(self, other: "Evaluation", top: Literal[1, 5] = 1) -> AccuracyDifference:
         """Compare with the evaluation of another network on the same images, in the same order.
 
         Most images are as easy for one network as for the other, so that a paired difference is known much better than
@@ -116,7 +116,7 @@ class Evaluation:
         >>> labels = torch.zeros(50, dtype=torch.long)
         >>> first, second = torch.arange(50) < 48, (torch.arange(50) < 36) | (torch.arange(50) >= 48)
         >>> Evaluation(first, first, labels, 10).difference(Evaluation(second, second, labels, 10))
-        Difference(+20.0 points, 95 % from +5.7 to +34.0; 12 gained, 2 lost)
+        AccuracyDifference(+20.0 points, 95 % from +5.7 to +34.0; 12 gained, 2 lost)
         """
         if not torch.equal(self.labels, other.labels):
             raise ModelError(
@@ -126,7 +126,7 @@ class Evaluation:
         mine, theirs = (self.correct1, other.correct1) if top == 1 else (self.correct5, other.correct5)
         both, gained, lost = (int((one & two).sum()) for one, two in ((mine, theirs), (mine, ~theirs), (~mine, theirs)))
         interval = paired_interval(both, gained, lost, self.count - both - gained - lost)
-        return Difference((gained - lost) / self.count, interval, gained, lost)
+        return AccuracyDifference((gained - lost) / self.count, interval, gained, lost)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures, without the images: shares from 0 to 1 and their intervals."""
@@ -181,7 +181,7 @@ def evaluate(module: nn.Module, batches: Batches, *, progress: Callable[[int], N
     """
     ranks, labels, finite, classes = [], [], [], 0
     with evaluating(module), torch.no_grad():
-        for number, (images, wanted) in enumerate(labelled_images_of(batches, module), start=1):
+        for number, (images, wanted) in enumerate(labelled_inputs_of(batches, module), start=1):
             if len(images):
                 scores = _scores(module(images), len(images), number).cpu()
                 classes = scores.shape[1]
@@ -192,7 +192,7 @@ def evaluate(module: nn.Module, batches: Batches, *, progress: Callable[[int], N
             if progress is not None:
                 progress(len(images))
     if not labels:
-        raise ModelError("the batches hold no images; give at least one")
+        raise ModelError("the batches hold no inputs; give at least one")
     rank, usable = torch.cat(ranks), torch.cat(finite)
     return Evaluation(rank < 1, rank < 5, torch.cat(labels), classes, int((~usable).sum()))
 

@@ -13,12 +13,12 @@ from scalekeys.filters.budget import within_budget
 from scalekeys.filters.choice import matching_layers
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting import PatchCovariance, fit
-from scalekeys.networks.batches import Batches, images_of, labelled_images_of
-from scalekeys.networks.evaluating import Evaluation, evaluate
-from scalekeys.networks.patches import patch_covariance
-from scalekeys.networks.recalibrating import recalibrate
-from scalekeys.networks.replacing import replace
-from scalekeys.networks.sensitivity import sensitivity
+from scalekeys.networks.changing.recalibrate import recalibrate
+from scalekeys.networks.changing.replace import replace
+from scalekeys.networks.measuring.evaluation import Evaluation, evaluate
+from scalekeys.networks.measuring.patch_covariance import patch_covariance
+from scalekeys.networks.measuring.sensitivity import sensitivity
+from scalekeys.networks.running.batches import Batches, inputs_of, labelled_inputs_of
 
 KEYS = "keys"
 CANDIDATES = (
@@ -73,7 +73,7 @@ def compress(
     *,
     budget: float | None = None,
     tolerance: float | None = None,
-    models: Sequence[str] = CANDIDATES,
+    models: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -85,19 +85,20 @@ def compress(
     module : nn.Module
         A classifier; it stays as it is.
     batches : iterable
-        Batches of preprocessed images, in any form that data loaders give, with labels for a tolerance. A few hundred
+        Batches of preprocessed inputs, in any form that data loaders give, with labels for a tolerance. A few hundred
         images are enough; they are kept in memory.
     budget : float, optional
         How many numbers the filters may take, as a share of their parameters.
     tolerance : float, optional
-        Points of top-1 accuracy that may be lost on these images; the smallest budget that keeps to it is looked for.
-        Accuracy on images that a network was fitted to flatters it: leave a margin, and measure on others.
-    models : sequence of str
-        What competes for each filter beside itself: ``"keys"`` and what :func:`scalekeys.fit` takes.
+        Points of top-1 accuracy that may be lost on these inputs; the smallest budget that keeps to it is looked for.
+        Accuracy on inputs that a network was fitted to flatters it: leave a margin, and measure on others.
+    models : sequence of str, optional
+        What competes for each filter beside itself: ``"keys"``, which have two axes, and what :func:`scalekeys.fit`
+        takes. By default :data:`CANDIDATES`, without the keys if any kernel has another number of axes.
     layers : sequence of str, optional
         Only in the layers of these names, in which ``*`` stands for anything; by default in all.
     seed : int
-        Of the random classes, see :func:`scalekeys.networks.sensitivity.sensitivity`.
+        Of the random classes, see :func:`scalekeys.networks.measuring.sensitivity.sensitivity`.
     progress : callable, optional
         Called with what is done next.
 
@@ -129,9 +130,9 @@ def compress(
     True
     """
     _check(budget, tolerance)
-    labelled = None if tolerance is None else list(labelled_images_of(batches, module))
-    images = batches if labelled is None else [one for one, _ in labelled]
-    compressor = Compressor(module, images, models=models, layers=layers, seed=seed, progress=progress)
+    labelled = None if tolerance is None else list(labelled_inputs_of(batches, module))
+    inputs = batches if labelled is None else [one for one, _ in labelled]
+    compressor = Compressor(module, inputs, models=models, layers=layers, seed=seed, progress=progress)
     if budget is not None:
         return compressor.within(budget)
     assert labelled is not None
@@ -150,20 +151,20 @@ class Compressor:
         module: nn.Module,
         batches: Batches,
         *,
-        models: Sequence[str] = CANDIDATES,
+        models: Sequence[str] | None = None,
         layers: Sequence[str] | None = None,
         seed: int = 0,
         progress: Callable[[str], None] | None = None,
     ) -> None:
         self._say = progress or (lambda _: None)
-        self.module, self.images = module, list(images_of(batches, module))
+        self.module, self._inputs = module, list(inputs_of(batches, module))
         bank = open_module(module).bank()
         self._say("measuring what filters see")
-        covariance = patch_covariance(module, self.images)
+        covariance = patch_covariance(module, self._inputs)
         self._say("measuring what depends on them")
-        weights = sensitivity(module, self.images, seed=seed)
+        weights = sensitivity(module, self._inputs, seed=seed)
         self._candidates, self._losses = [], []
-        for name in models:
+        for name in _candidates_for(bank) if models is None else models:
             self._say(f"modelling by {name}")
             self._candidates.append(_candidate(bank, name, covariance, layers))
             self._losses.append(_loss(self._candidates[-1], covariance, weights))
@@ -180,7 +181,7 @@ class Compressor:
         """Compress to a share of the parameters of the layers in question."""
         self._say(f"trying {100 * budget:.1f} % of the parameters")
         chosen = within_budget(self._candidates, self._losses, self._outside + int(budget * self._whole))
-        network = recalibrate(replace(self.module, chosen), self.images, reference=self.module)
+        network = recalibrate(replace(self.module, chosen), self._inputs, reference=self.module)
         return Compression(network, chosen, (int(chosen.numbers.sum()) - self._outside) / self._whole)
 
 
@@ -191,6 +192,12 @@ def _check(budget: float | None, tolerance: float | None) -> None:
         raise ModelError(f"budget is a share of the depthwise parameters, above 0 and at most 1, got {budget}")
     if tolerance is not None and not tolerance >= 0:
         raise ModelError(f"tolerance is in points of top-1 accuracy and not negative, got {tolerance}")
+
+
+def _candidates_for(bank: FilterBank) -> Sequence[str]:
+    """Return the models that compete for filters with any number of axes."""
+    planar = all(len(layer.size) == 2 for layer in bank)
+    return CANDIDATES if planar else [name for name in CANDIDATES if name != KEYS]
 
 
 def _candidate(bank: FilterBank, name: str, covariance: PatchCovariance, layers: Sequence[str] | None) -> Replacement:
@@ -230,6 +237,6 @@ def _within_tolerance(compressor: Compressor, labelled: Batches, tolerance: floa
     if best is None:
         raise ModelError(
             f"more than {tolerance} points of top-1 accuracy are lost even with {100 * high:.0f} % of the parameters; "
-            "raise the tolerance, give more images, or keep some layers"
+            "raise the tolerance, give more inputs, or keep some layers"
         )
     return best

@@ -7,28 +7,29 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.fitting.covariance import PatchCovariance, shrunk
-from scalekeys.networks.batches import Batches, evaluating, images_of, uncompiled
-from scalekeys.networks.layers import depthwise_layers, not_finite
-from scalekeys.networks.moments import PatchMoments, Window
+from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
+from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, not_finite
+from scalekeys.networks.running.functional_calls import CONVOLVE, functional_calls
+from scalekeys.networks.running.running_moments import PatchGeometry, PatchMoments
 
 
 def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True) -> PatchCovariance:
-    """Measure the covariance of the input patches of every depthwise layer, in one pass over some images.
+    """Measure the covariance of the input patches of every depthwise layer, in one pass over some inputs.
 
     Parameters
     ----------
     module : nn.Module
         The network. It runs in evaluation mode, without gradients, and comes back as it was.
     batches : iterable
-        Batches of images as the network takes them, preprocessed: tensors, or what data loaders give, which is a tuple
-        or list whose first element is taken, or a dict with the images under ``pixel_values`` or ``image``. A single
-        tensor, array or dict is one batch. They are brought to the device and the floating-point type of the network.
+        Batches of images, volumes or sequences as the network takes them, preprocessed: tensors, or what data loaders
+        give, which is a tuple or list whose first element is taken, or a dict with the inputs under ``pixel_values``,
+        ``image``, ``input_values``, ``input_features`` or ``input_ids``. A single tensor, array or dict is one batch.
+        They are brought to the device and the floating-point type of the network.
     shrink : bool
         Whether to pull the covariance of each channel towards what the channels of its layer have in common, as far as
         the number of patches demands; see :func:`scalekeys.fitting.covariance.shrunk`. Without it the sample
@@ -44,7 +45,7 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
     CheckpointError
         If the network has no depthwise layers, or they cannot be read.
     ModelError
-        If there are no batches, or a batch holds no images, or no image reaches a depthwise layer.
+        If there are no batches, or a batch holds no inputs, or no input reaches a depthwise layer.
     FilterError
         If the input of a depthwise layer is not finite.
 
@@ -53,7 +54,9 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
     Patches are exactly those that the convolutions multiply: with their stride and dilation, and with what their
     padding puts around a map, zeros included. For every filter e the mean square of its centred responses is
     ``e^T S e`` with the S of ``shrink=False``. A layer that is called several times sees the patches of all calls; one
-    that is never called is listed as unseen.
+    that is never called is listed as unseen. A convolution that the network computes with the weight of a layer,
+    without calling the layer, counts as a call. Responses that a network cuts off afterwards are counted too, as those
+    behind the end of a sequence that a causal convolution pads at both ends.
 
     A few dozen images are enough. Memory grows with the size of a batch as it does in the network itself; the sums are
     kept in float64.
@@ -71,12 +74,12 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
     layers = depthwise_layers(module, opened)
     watcher = _Watcher(layers)
     with watcher.hooked(), evaluating(network):
-        for images in images_of(batches, network):
-            with torch.no_grad(), uncompiled(), watcher:
-                network(images)
+        for inputs in inputs_of(batches, network):
+            with torch.no_grad(), uncompiled(), watcher, functional_calls(layers.values()):
+                network(inputs)
     if not watcher.moments:
         raise ModelError(
-            f"{opened.label}: no image reached a depthwise layer; give batches that hold images, and a network whose "
+            f"{opened.label}: no input reached a depthwise layer; give batches that are not empty, and a network whose "
             "forward calls its layers"
         )
     return _collected(layers, watcher.moments, shrink=shrink)
@@ -88,7 +91,7 @@ class _Watcher(TorchFunctionMode):
     Layers that pad by themselves, as those named after "same" padding do, are seen as they are.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Conv2d]) -> None:
+    def __init__(self, layers: Mapping[str, Convolution]) -> None:
         super().__init__()
         self.moments: dict[str, PatchMoments] = {}
         self._layers = layers
@@ -115,9 +118,10 @@ class _Watcher(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is F.conv2d and self._inside:
+        output = func(*args, **(kwargs or {}))  # which refuses what is smaller than a kernel
+        if func in CONVOLVE and self._inside:
             self._see(self._inside[-1], *args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        return output
 
     def _see(
         self,
@@ -130,38 +134,39 @@ class _Watcher(TorchFunctionMode):
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
     ) -> None:
-        """Add what one call of ``conv2d``, whose signature this is, multiplies."""
+        """Add what one call of a convolution, whose signature this is, multiplies."""
         layer = self._layers[name]
-        kernel = (layer.kernel_size[0], layer.kernel_size[1])
+        kernel = tuple(layer.kernel_size)
         if groups != layer.in_channels or tuple(weight.shape[2:]) != kernel or not input.numel():
             return
         if not bool(input.isfinite().all()):
             raise not_finite(name)
         if name not in self.moments:
             self.moments[name] = PatchMoments(groups, prod(kernel), input.device)
-        steps = _pair(dilation)
-        window = Window(kernel, _pair(stride), steps, _zeros_around(padding, kernel, steps))
-        self.moments[name].add(input if input.ndim == 4 else input[None], window)
+        axes = len(kernel)
+        steps = _for_each_axis(dilation, axes)
+        geometry = PatchGeometry(kernel, _for_each_axis(stride, axes), steps, _zeros_around(padding, kernel, steps))
+        self.moments[name].add(input if input.ndim == axes + 2 else input[None], geometry)
 
 
 def _zeros_around(
-    padding: int | str | Sequence[int], kernel: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Return the padding of a convolution as ``F.pad`` takes it: left, right, above, below."""
+    padding: int | str | Sequence[int], kernel: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return the padding of a convolution as ``F.pad`` takes it: left, right, above, below, and so on."""
     if padding == "same":
-        rows, cols = (reach * (taps - 1) for reach, taps in zip(dilation, kernel, strict=True))
-        return cols // 2, cols - cols // 2, rows // 2, rows - rows // 2
-    rows, cols = (0, 0) if isinstance(padding, str) else _pair(padding)
-    return cols, cols, rows, rows
+        both = [reach * (taps - 1) for reach, taps in zip(dilation, kernel, strict=True)]
+        ends = [(whole // 2, whole - whole // 2) for whole in both]
+    else:
+        ends = [(side, side) for side in _for_each_axis(0 if isinstance(padding, str) else padding, len(kernel))]
+    return tuple(side for pair in reversed(ends) for side in pair)
 
 
-def _pair(values: int | Sequence[int]) -> tuple[int, int]:
-    rows, cols = (values, values) if isinstance(values, int) else (values[0], values[-1])
-    return rows, cols
+def _for_each_axis(values: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    return (values,) * axes if isinstance(values, int) else tuple(values) * (axes // len(values))
 
 
 def _collected(
-    layers: Mapping[str, nn.Conv2d], moments: Mapping[str, PatchMoments], *, shrink: bool
+    layers: Mapping[str, Convolution], moments: Mapping[str, PatchMoments], *, shrink: bool
 ) -> PatchCovariance:
     """Make covariances of sums, one for each output channel."""
     covariances, means, samples, shrinkage = {}, {}, {}, {}

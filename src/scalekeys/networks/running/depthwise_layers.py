@@ -1,6 +1,7 @@
 """The depthwise layers of a network: where they are, and their weights as plain parameters."""
 
 from copy import deepcopy
+from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -12,8 +13,11 @@ from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
 
+Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+"""The layers of torch whose kernels have one to three axes."""
 
-def depthwise_layers(module: nn.Module, opened: Checkpoint) -> dict[str, nn.Conv2d]:
+
+def depthwise_layers(module: nn.Module, opened: Checkpoint) -> dict[str, Convolution]:
     """Return the depthwise layers of a network, or of a copy of it, by the names that :func:`scalekeys.extract` gives.
 
     Parameters
@@ -26,12 +30,12 @@ def depthwise_layers(module: nn.Module, opened: Checkpoint) -> dict[str, nn.Conv
     layers = {}
     for found in opened.layers:
         layer = network.get_submodule(found.key.rpartition(".")[0])
-        assert isinstance(layer, nn.Conv2d)
+        assert isinstance(layer, Convolution)
         layers[found.name] = layer
     return layers
 
 
-def copied(module: nn.Module, bank: FilterBank) -> tuple[nn.Module, dict[str, nn.Conv2d]]:
+def copied(module: nn.Module, bank: FilterBank) -> tuple[nn.Module, dict[str, Convolution]]:
     """Copy a network, and return its depthwise layers by name, which must be those of a bank.
 
     Parameters
@@ -71,11 +75,11 @@ def copy_of(module: nn.Module) -> nn.Module:
     return deepcopy(network, {id(value): value.detach().clone() for value in computed})
 
 
-def _shape(layer: nn.Conv2d) -> tuple[int, ...]:
+def _shape(layer: Convolution) -> tuple[int, ...]:
     return (layer.out_channels, *layer.kernel_size)
 
 
-def make_plain(layer: nn.Conv2d, name: str) -> nn.Parameter:
+def make_plain(layer: Convolution, name: str) -> nn.Parameter:
     """Give a layer a weight of its own that is a parameter with the present values, and return it.
 
     Parametrizations, pruning and weight normalisation of the weight are taken off. It takes gradients unless it was a
@@ -100,7 +104,7 @@ def make_plain(layer: nn.Conv2d, name: str) -> nn.Parameter:
     return layer.weight
 
 
-def _stop_computing(layer: nn.Conv2d, name: str) -> None:
+def _stop_computing(layer: Convolution, name: str) -> None:
     """Take off what computes a weight before each pass, in the ways that came before parametrizations."""
     if prune.is_pruned(layer) and hasattr(layer, "weight_orig"):
         prune.remove(layer, "weight")
@@ -112,13 +116,13 @@ def _stop_computing(layer: nn.Conv2d, name: str) -> None:
 
 @torch.no_grad()
 def write(weight: nn.Parameter, rows: torch.Tensor, filters: torch.Tensor) -> None:
-    """Put filters of shape (rows, kernel rows, kernel columns) into some rows of a depthwise weight."""
+    """Put filters of shape (rows, *sides) into some rows of a depthwise weight."""
     weight[rows.to(weight.device), 0] = filters.to(weight)
 
 
 def not_finite(name: str) -> FilterError:
     """Say that a layer sees numbers that are not finite."""
     return FilterError(
-        f"layer {name!r}: its input is not finite; look at the images and at the layers before it, and run a network "
-        "of half precision in float32"
+        f"layer {name!r}: its input is not finite; look at the inputs of the network and at the layers before it, and "
+        "run a network of half precision in float32"
     )

@@ -6,28 +6,34 @@ equation ``dT/dt = (T(n-1) - 2 T(n) + T(n+1)) / 2``; all profiles of a layer are
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scalekeys.fitting.grids import max_sigma
-from scalekeys.fitting.series import kernel_series
-from scalekeys.scalespace import DIFFERENCES, GAP, Window
+from scalekeys.networks.constrained.kernel_series import series_coefficients
+from scalekeys.scalespace import DIFFERENCES, GAP, IDENTITY, Difference, Window
 from scalekeys.scalespace.differences import difference_rows
 
 IMPULSE = "impulse"
-"""Stands beside the difference operators: the profile that is the unit impulse at every scale."""
+"""Stands beside the difference operators: the profile of the unit impulse, which does not depend on the scale."""
+
+Size: TypeAlias = tuple[int, ...]
 
 _ORDERS = 3  # a profile and its first two derivatives in t
 _NEGLIGIBLE = 1e-13
 _MARGIN = 1.0  # by how much a series reaches beyond what it serves, so that rounding leads to no angle beyond its end
 
 
-def ceiling(size: tuple[int, int]) -> float:
-    """Return the largest variance that the search of a fit tries in a window, where a kernel looks flat."""
-    return max_sigma(size) ** 2
+def ceiling(size: Size) -> float:
+    """Return the largest value of the smaller of two variances, and of the gap between them, in a window."""
+    return 2.0 * max(size) ** 2
+
+
+def largest_variance(size: Size) -> float:
+    """Return the largest variance in a window: its scale is twice the longest side, where a kernel looks flat."""
+    return 2 * ceiling(size) + GAP
 
 
 class Constants(NamedTuple):
@@ -40,42 +46,57 @@ class Constants(NamedTuple):
         first and second derivatives in t.
     frequencies : Tensor, shape (length, 1, 1)
         Of the terms of the series, in half of their angle.
-    folded : Tensor, shape (2, values, operators * taps)
-        The operators along (x, y) as functions of these values; taps are those of the longer side, and what the shorter
-        one lacks is zero.
+    folded : Tensor, shape (axes, values, operators * taps)
+        The operators along (x, y, z) as functions of these values; taps are those of the longest side, and what the
+        other sides lack is zero.
     maximum : float
-        Largest variance for which the series holds: enough for the larger of two scales.
+        Largest variance for which the series holds, see :func:`largest_variance`.
     """
 
     series: Float[Tensor, "derivatives_of_values length"]
     frequencies: Float[Tensor, "length 1 1"]
-    folded: Float[Tensor, "2 values operators_of_taps"]
+    folded: Float[Tensor, "axes values operators_of_taps"]
     maximum: float
 
 
 @lru_cache(maxsize=256)
-def constants_of(operators: tuple[str, ...], size: tuple[int, int], window: Window) -> Constants:
-    """Return the constants of some operators, or of :data:`IMPULSE`, on a window of rows and columns, in float64."""
-    rows, cols = size
-    longer, maximum = max(size), 2 * ceiling(size) + GAP
-    radius = longer // 2 + max(DIFFERENCES[name].reach for name in operators if name != IMPULSE)
-    folded = torch.zeros(2, len(operators), longer, radius + 2, dtype=torch.float64)
-    for axis, taps in enumerate((cols, rows)):
+def constants_of(operators: tuple[str, ...], size: Size, window: Window) -> Constants:
+    """Return the constants of some operators, or of :data:`IMPULSE`, on a window with given sides, in float64.
+
+    Parameters
+    ----------
+    operators : tuple of str
+        Names in :data:`scalekeys.scalespace.DIFFERENCES`, or :data:`IMPULSE`.
+    size : tuple of int
+        Sides in the order of the array: (cols,), (rows, cols) or (slices, rows, cols).
+    window : {"exact", "published"}
+    """
+    longest, maximum = max(size), largest_variance(size)
+    radius = longest // 2 + max(_operator(name).reach for name in operators)
+    folded = torch.zeros(len(size), len(operators), longest, radius + 2, dtype=torch.float64)
+    for axis, taps in enumerate(reversed(size)):
         for number, name in enumerate(operators):
             functions = _functions(name, taps, radius, window)
-            folded[axis, number, :taps] = functions.flip(0) if axis else functions  # rows run down and y points up
+            folded[axis, number, :taps] = functions.flip(0) if axis == 1 else functions  # rows run down, y points up
     series = _series(radius, maximum)
     frequencies = 2 * torch.arange(series.shape[1], dtype=torch.float64)
     return Constants(series, frequencies[:, None, None], folded.flatten(1, 2).mT.contiguous(), maximum)
 
 
+def _operator(name: str) -> Difference:
+    return IDENTITY if name == IMPULSE else DIFFERENCES[name]
+
+
 def _functions(name: str, taps: int, radius: int, window: Window) -> Tensor:
-    """Return a profile as functions of ``T(0) .. T(radius)`` and 1: shape (taps, radius + 2)."""
+    """Return a profile as functions of ``T(0) .. T(radius)`` and 1: shape (taps, radius + 2).
+
+    The unit impulse is the kernel T(.; 0), which is 1 at 0, whatever the scale.
+    """
     functions = torch.zeros(taps, radius + 2, dtype=torch.float64)
+    whole = torch.tensor(difference_rows(_operator(name), taps, radius - taps // 2, window), dtype=torch.float64)
     if name == IMPULSE:
-        functions[taps // 2, -1] = 1
+        functions[:, -1] = whole[:, radius]
         return functions
-    whole = torch.tensor(difference_rows(DIFFERENCES[name], taps, radius - taps // 2, window), dtype=torch.float64)
     functions[:, :-1] = whole[:, radius:]
     functions[:, 1:-1] += whole[:, :radius].flip(1)
     return functions
@@ -83,7 +104,7 @@ def _functions(name: str, taps: int, radius: int, window: Window) -> Tensor:
 
 def _series(radius: int, maximum: float) -> Tensor:
     """Return :attr:`Constants.series` without the last terms, where these are negligible together."""
-    known = kernel_series(radius + _ORDERS - 1, maximum + _MARGIN).coefficients.clone()
+    known = series_coefficients(radius + _ORDERS - 1, maximum + _MARGIN)
     known[:, 1::2] *= -1  # the terms are cos(k angle) with the angle that is 0 at t = 0, where the series has -1
     orders = [known]
     for _ in range(_ORDERS - 1):
@@ -96,19 +117,19 @@ def _series(radius: int, maximum: float) -> Tensor:
     return series[..., left > _NEGLIGIBLE].flatten(0, 1)
 
 
-def profiles(t: Float[Tensor, "2 kernels"], constants: Constants) -> Float[Tensor, "2 kernels operators_of_taps"]:
-    """Evaluate the profiles of all operators along x and y.
+def profiles(t: Float[Tensor, "axes kernels"], constants: Constants) -> Float[Tensor, "axes kernels operators_of_taps"]:
+    """Evaluate the profiles of all operators along the axes.
 
     Parameters
     ----------
-    t : Tensor, shape (2, kernels)
-        Variances along (x, y); those beyond ``0 .. constants.maximum`` are brought there, see :func:`within`.
+    t : Tensor, shape (axes, kernels)
+        Variances along (x, y, z); those beyond ``0 .. constants.maximum`` are brought there, see :func:`within`.
     constants : Constants
         In the type and on the device of `t`.
 
     Returns
     -------
-    Tensor, shape (2, kernels, operators * taps)
+    Tensor, shape (axes, kernels, operators * taps)
         With exact first and second derivatives in t, by the heat equation.
     """
     series, frequencies, folded, maximum = constants
@@ -151,7 +172,7 @@ class _Smoothing(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, t: Tensor, series: Tensor, frequencies: Tensor, maximum: float) -> Tensor:
-        """Return the values, shape (values, 2, kernels), and keep their first two derivatives in t."""
+        """Return the values, shape (values, axes, kernels), and keep their first two derivatives in t."""
         end = maximum + _MARGIN
         bend = end**0.5
         inside = t.clamp(0.0, maximum)

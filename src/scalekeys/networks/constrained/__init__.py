@@ -1,0 +1,1 @@
+"""Networks whose depthwise kernels are functions of scales that can be learned."""

@@ -1,0 +1,156 @@
+"""Some filters of a fit as sums of outer products: all that constraining a network reads of the fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from scalekeys.fitting import Fit
+from scalekeys.networks.constrained.differentiable_profiles import IMPULSE, Size
+from scalekeys.scalespace import FAMILIES, Family, Window
+
+
+@dataclass(frozen=True)
+class OuterProduct:
+    """A weight times the outer product of one profile for each axis.
+
+    Parameters
+    ----------
+    operators : tuple of str
+        Along (x, y, z).
+    weight : float
+    """
+
+    operators: tuple[str, ...]
+    weight: float
+
+
+@dataclass(frozen=True)
+class ModelComponent:
+    """A sum of outer products that one coefficient multiplies.
+
+    Parameters
+    ----------
+    products : tuple of OuterProduct
+    kernel : int
+        At which scales: 0 at those of the filter, 1 at those of its second kernel, whose variance is larger along each
+        axis by a gap.
+    """
+
+    products: tuple[OuterProduct, ...]
+    kernel: int = 0
+
+
+@dataclass(frozen=True)
+class ModelForm:
+    """What the filters of one family are made of.
+
+    Parameters
+    ----------
+    components : tuple of ModelComponent
+    groups : tuple of int
+        Which of the scales of a filter each axis has, in the order (x, y, z); axes of the same number have one scale.
+    """
+
+    components: tuple[ModelComponent, ...]
+    groups: tuple[int, ...]
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether filters have a second kernel."""
+        return any(component.kernel for component in self.components)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedFilters:
+    """Filters of one size as weighted sums of components, and an offset.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Sides in the order of the array.
+    window : {"exact", "published"}
+    forms : tuple of ModelForm
+    form : Tensor of int64, shape (filters,)
+        Which of the forms each filter has.
+    variances : Tensor, shape (filters, axes)
+        Along (x, y, z); infinite where the scale is.
+    gaps : Tensor, shape (filters,)
+        By how much the variances of a second kernel exceed these by more than the smallest gap; 0 without one.
+    weights : Tensor, shape (filters, components)
+        Of the components of each form, zero beyond the last.
+    used : Tensor of bool, shape (filters, components)
+        Which of them are part of the model.
+    offset : Tensor, shape (filters,)
+    """
+
+    size: Size
+    window: Window
+    forms: tuple[ModelForm, ...]
+    form: Int[Tensor, "filters"]
+    variances: Float[Tensor, "filters axes"]
+    gaps: Float[Tensor, "filters"]
+    weights: Float[Tensor, "filters components"]
+    used: Bool[Tensor, "filters components"]
+    offset: Float[Tensor, "filters"]
+
+    def __len__(self) -> int:
+        return len(self.form)
+
+    def members(self) -> list[tuple[ModelForm, Tensor]]:
+        """Return which filters are of each form, for the forms that occur."""
+        return [(self.forms[code], (self.form == code).nonzero()[:, 0]) for code in self.form.unique()]
+
+
+def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
+    """Read some filters of a fit, on the CPU in float64.
+
+    Parameters
+    ----------
+    fit : Fit
+    where : Tensor of int64, shape (filters,)
+        Where the filters stand in the fit; each has a family.
+    size : tuple of int
+        Sides of these filters.
+    """
+    families = [FAMILIES[name] for name in fit.spec.families]
+    forms = tuple(map(_form, families))
+    form = fit.values.family[where].cpu().long()
+    parameters, given, offset = (
+        numbers[where].detach().cpu().double()
+        for numbers in (fit.values.parameters, fit.values.coefficients, fit.values.offset)
+    )
+    counts = torch.tensor([len(one.components) for one in forms])
+    used = torch.arange(int(counts.max())) < counts[form, None]
+    variances, gaps, weights = parameters.new_zeros(len(form), len(size)), torch.zeros_like(offset), used.double()
+    for code in form.unique():
+        rows = (form == code).nonzero()[:, 0]
+        count = int(counts[code])
+        variances[rows], gaps[rows], weights[rows, :count] = _numbers(families[code], parameters[rows], given[rows])
+    if fit.spec.terms:
+        used &= weights != 0
+    return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, offset)
+
+
+def _form(family: Family) -> ModelForm:
+    """Return what filters of a family are made of."""
+    own = [tuple(OuterProduct((term.x, term.y), term.weight) for term in part) for part in family.components]
+    components = [ModelComponent(products) for products in own]
+    if family.has_alpha:
+        components.insert(0, ModelComponent((OuterProduct((IMPULSE, IMPULSE), family.impulse),)))
+    if family.two_scales:
+        components += [ModelComponent(products, kernel=1) for products in own]
+    return ModelForm(tuple(components), groups=(0, 0) if family.isotropic else (0, 1))
+
+
+def _numbers(family: Family, parameters: Tensor, given: Tensor) -> Sequence[Tensor]:
+    """Return variances (filters, axes), gaps (filters,) and weights (filters, components) of one family."""
+    first, second = parameters.unbind(1)
+    none = torch.zeros_like(first)
+    if family.has_alpha:
+        return parameters[:, [0, 0]], none, given[:, :1] * torch.stack([none + 1, second], dim=1)
+    if family.two_scales:
+        return parameters[:, [0, 0]], second, given[:, :1] * given.new_tensor([1.0, -1.0])
+    return parameters, none, given[:, : len(family.components)]

@@ -1,0 +1,162 @@
+"""Batches of inputs, and of inputs with labels, in any form that data loaders give; and networks that look at them."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from scalekeys.errors import ModelError
+from scalekeys.networks.running.depthwise_layers import Convolution
+from scalekeys.shapes import as_float_tensor
+
+Batch: TypeAlias = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
+Batches: TypeAlias = Batch | Iterable[Batch]
+Labelled: TypeAlias = tuple[Tensor, Int[Tensor, "inputs"]]
+
+INPUT_KEYS = ("pixel_values", "image", "input_values", "input_features", "input_ids")
+"""Under which names a batch holds images or volumes, sound, spectra, and tokens."""
+LABEL_KEYS = ("labels", "label")
+
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_LABELLED = "(inputs, labels), or a dict with the labels under 'labels' or 'label'"
+
+
+def inputs_of(batches: Batches, network: nn.Module) -> Iterator[Tensor]:
+    """Give the inputs of each batch on the device and in the floating-point type of a network.
+
+    Parameters
+    ----------
+    batches : iterable
+        Tensors; tuples or lists whose first element is taken; dicts with the inputs under one of :data:`INPUT_KEYS`. A
+        single tensor, array or dict is one batch. Integers, such as bytes and tokens, keep their type.
+    network : nn.Module
+
+    Raises
+    ------
+    ModelError
+        If there are no batches, or one holds no inputs.
+    """
+    for number, batch in _numbered(batches):
+        yield _brought(_inputs(batch, number), network)
+
+
+def labelled_inputs_of(batches: Batches, network: nn.Module) -> Iterator[Labelled]:
+    """Give the inputs of each batch as :func:`inputs_of` does, with their labels, shape (inputs,), on the CPU.
+
+    A single input with a single number for its label is a batch of one, so that a data set need not be batched. The
+    first convolution of the network tells how many dimensions a batch has: two more than its kernel has axes.
+
+    Raises
+    ------
+    ModelError
+        If there are no batches, or one holds no inputs, or no labels, or not one whole number for each input.
+    """
+    dimensions = _dimensions_of_batches(network)
+    for number, batch in _numbered(batches):
+        inputs, labels = _inputs(batch, number), _labels(batch, number)
+        if labels.ndim == 0:
+            inputs, labels = inputs if inputs.ndim >= dimensions else inputs[None], labels[None]
+        if labels.ndim != 1 or len(labels) != len(inputs):
+            raise ModelError(
+                f"batch {number}: has labels of shape {tuple(labels.shape)} for inputs of shape "
+                f"{tuple(inputs.shape)}; give the number of one class for each input"
+            )
+        yield _brought(inputs, network), labels
+
+
+def logits_of(output: Any) -> Tensor | None:
+    """Return the tensor that a classifier gives: itself, the first of several, or that under ``logits``."""
+    found = output
+    if isinstance(output, Mapping):
+        found = output.get("logits")
+    elif hasattr(output, "logits"):
+        found = output.logits
+    elif isinstance(output, Sequence) and len(output):
+        found = output[0]
+    return found if isinstance(found, Tensor) else None
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Keep a network in evaluation mode, and give each of its modules its own mode back."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Let compiled parts run as they are written: what is compiled cannot be watched."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def _numbered(batches: Batches) -> Iterator[tuple[int, Batch]]:
+    number = 0
+    listed = [batches] if isinstance(batches, Tensor | np.ndarray | Mapping) else batches
+    for number, batch in enumerate(listed, start=1):
+        yield number, batch
+    if not number:
+        raise ModelError("batches is empty, or a generator that was used before; give at least one batch of inputs")
+
+
+def _dimensions_of_batches(network: nn.Module) -> int:
+    """Return how many dimensions a batch has for the first convolution of a network, or that of images without one."""
+    axes = (len(layer.kernel_size) for layer in network.modules() if isinstance(layer, Convolution))
+    return 2 + next(axes, 2)
+
+
+def _brought(inputs: Tensor, network: nn.Module) -> Tensor:
+    """Bring inputs to where a network is; one without floating-point numbers takes them as they are."""
+    like = next((one for one in chain(network.parameters(), network.buffers()) if one.is_floating_point()), inputs)
+    return inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
+
+
+def _inputs(batch: Batch, number: int) -> Tensor:
+    inputs: Any = batch
+    if isinstance(batch, Mapping):
+        inputs = next((batch[key] for key in INPUT_KEYS if key in batch), None)
+    elif isinstance(batch, Sequence) and len(batch):
+        inputs = batch[0]
+    if isinstance(inputs, np.ndarray):
+        inputs = torch.tensor(inputs) if inputs.dtype.kind in "iu" else as_float_tensor(inputs)
+    if not isinstance(inputs, Tensor):
+        raise ModelError(
+            f"batch {number}: expected a tensor of inputs, a tuple or list that starts with one, or a dict with one "
+            f"under {' or '.join(map(repr, INPUT_KEYS))}, got {_described(batch)}"
+        )
+    return inputs
+
+
+def _labels(batch: Batch, number: int) -> Tensor:
+    labels: Any = None
+    if isinstance(batch, Mapping):
+        labels = next((batch[key] for key in LABEL_KEYS if key in batch), None)
+    elif isinstance(batch, Sequence) and len(batch) > 1:
+        labels = batch[1]
+    if labels is None:
+        raise ModelError(
+            f"batch {number}: has inputs without labels; give a list of batches {_LABELLED}; got {_described(batch)}"
+        )
+    try:
+        found = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise ModelError(
+            f"batch {number}: its labels are no numbers but {type(labels).__name__}; give the number of one class for "
+            "each input"
+        ) from None
+    if found.dtype not in _WHOLE:
+        raise ModelError(f"batch {number}: labels are numbers of classes, whole ones, got {found.dtype}")
+    return found.detach().to("cpu", torch.int64)
+
+
+def _described(batch: Batch) -> str:
+    return f"a dict of {', '.join(map(repr, batch))}" if isinstance(batch, Mapping) else type(batch).__name__

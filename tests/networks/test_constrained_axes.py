@@ -1,0 +1,230 @@
+"""Constrained kernels of one to three axes, from the numbers of filters without a fit."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from depthwise_network import random_filters
+from scipy.special import ive
+from torch.func import functional_call
+
+from scalekeys.networks.constrained.differentiable_profiles import ceiling, largest_variance
+from scalekeys.networks.constrained.finite_start import with_finite_scales
+from scalekeys.networks.constrained.fitted_filters import FittedFilters, ModelComponent, ModelForm, OuterProduct
+from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, Scales
+from scalekeys.networks.constrained.parameter_layout import layout_of
+from scalekeys.networks.constrained.scale_space_kernel import ScaleSpaceKernel
+from tolerances import assert_close
+
+STENCILS = {
+    "identity": {0: 1.0},
+    "forward": {1: 1.0, 0: -1.0},
+    "backward": {0: 1.0, -1: -1.0},
+    "central": {1: 0.5, -1: -0.5},
+    "second": {1: 1.0, 0: -2.0, -1: 1.0},
+}
+SIZES = [(5,), (3, 7), (3, 5, 7)]
+
+
+def profile(name, t, taps):
+    """A difference of the discrete Gaussian, by scipy; the unit impulse by its name."""
+    n = np.arange(taps) - taps // 2
+    if name == "impulse":
+        return (n == 0).astype(float)
+    return sum(weight * ive(n + offset, t) for offset, weight in STENCILS[name].items())
+
+
+def outer(operators, t, size):
+    """The outer product of profiles along (x, y, z) as an array; rows run down, and y points up."""
+    along = [profile(name, float(own), taps) for name, own, taps in zip(operators, t, reversed(size), strict=True)]
+    if len(along) > 1:
+        along[1] = along[1][::-1]
+    field = along[0]
+    for own in along[1:]:
+        field = np.multiply.outer(own, field)
+    return torch.from_numpy(field)
+
+
+def along(axis, name, axes, other="identity"):
+    return tuple(name if place == axis else other for place in range(axes))
+
+
+def forms(axes):
+    """A derivative along the last axis, a sharpening, a difference of smoothings and a jet."""
+    own, one = tuple(range(axes)), (0,) * axes
+    smooth = (OuterProduct(("identity",) * axes, 1.0),)
+    laplacian = tuple(OuterProduct(along(axis, "second", axes), -1.0) for axis in range(axes))
+    jet = [(OuterProduct(along(axis, name, axes), 2.0),) for axis in range(axes) for name in ("central", "forward")]
+    return (
+        ModelForm((ModelComponent((OuterProduct(along(axes - 1, "backward", axes), 1.0),)),), own),
+        ModelForm((ModelComponent((OuterProduct(("impulse",) * axes, 1.0),)), ModelComponent(laplacian)), one),
+        ModelForm((ModelComponent(smooth), ModelComponent(smooth, kernel=1)), one),
+        ModelForm((ModelComponent(smooth), *map(ModelComponent, jet)), own),
+    )
+
+
+def some_filters(size, form=(0, 1, 2, 3, 2, 0), seed=0):
+    """Filters of these forms with numbers of chance."""
+    axes, kinds, form = len(size), forms(len(size)), torch.tensor(form)
+    variances = random_filters(len(form), axes, seed=seed).square() + 0.2
+    counts = torch.tensor([len(kind.components) for kind in kinds])
+    used = torch.arange(int(counts.max())) < counts[form, None]
+    for row, code in enumerate(form.tolist()):
+        variances[row] = variances[row, list(kinds[code].groups)]
+    return FittedFilters(
+        size=size,
+        window="exact",
+        forms=kinds,
+        form=form,
+        variances=variances,
+        gaps=torch.tensor([float(kinds[code].has_gap) * 0.7 for code in form], dtype=torch.float64),
+        weights=random_filters(*used.shape, seed=seed + 1) * used,
+        used=used,
+        offset=random_filters(len(form), seed=seed + 2),
+    )
+
+
+def expected(filters):
+    """The kernels, term by term."""
+    found = []
+    for row, code in enumerate(filters.form.tolist()):
+        total = filters.offset[row].expand(filters.size).clone()
+        for number, component in enumerate(filters.forms[code].components):
+            t = filters.variances[row] + component.kernel * (0.05 + filters.gaps[row])
+            for one in component.products:
+                total += filters.weights[row, number] * one.weight * outer(one.operators, t, filters.size)
+        found.append(total)
+    return torch.stack(found)
+
+
+def kernel_of(filters, channels=None, tie="none", learn="scales+coefficients", kind="log"):
+    layout = layout_of(filters, torch.arange(len(filters)), tie)
+    scales = Scales(layout.variances, layout.gaps, kind, learned=True)
+    return ScaleSpaceKernel(layout, channels or len(filters), scales, learn, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", SCALE_KINDS)
+@pytest.mark.parametrize("learn", ["scales", "amplitudes", "scales+coefficients"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_kernels_are_sums_of_outer_products_along_every_axis(size, learn, kind):
+    filters = some_filters(size)
+    kernel = kernel_of(filters, learn=learn, kind=kind)
+    assert_close(kernel.filters(), expected(filters), absolute=1e-12)
+    assert_close(kernel.sigma, filters.variances.sqrt(), absolute=1e-9)
+    weight = kernel(torch.zeros(0, 1, *size))
+    assert weight.shape == (len(filters), 1, *size)
+    assert weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("tie", ["none", "filter", "layer"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_first_and_second_derivatives_are_exact_along_every_axis(size, tie):
+    kernel = kernel_of(some_filters(size, (1, 2, 3)), channels=4, tie=tie)
+    names = [name for name, _ in kernel.named_parameters()]
+    free = torch.ones(1, 1, *size, dtype=torch.float64)
+
+    def weight(*given):
+        return functional_call(kernel, dict(zip(names, given, strict=True)), (free,))
+
+    inputs = tuple(value.detach().clone().requires_grad_() for value in kernel.parameters())
+    torch.autograd.gradcheck(weight, inputs)
+    torch.autograd.gradgradcheck(weight, inputs, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_scales_are_tied_as_asked_and_as_the_forms_have_them(size):
+    axes, filters = len(size), some_filters(size)
+    one_scale = sum(len(set(filters.forms[code].groups)) for code in filters.form.tolist())
+    for tie, scales, gaps in (("none", one_scale, 2), ("filter", len(filters), 2), ("layer", 1, 1)):
+        kernel = kernel_of(filters, tie=tie)
+        assert (len(kernel.scales.theta), len(kernel.scales.gap)) == (scales, gaps)
+        if tie != "none":
+            assert_close(kernel.sigma, kernel.sigma[:, :1].expand(-1, axes))
+
+
+def test_an_axis_of_one_tap_has_a_scale_only_if_it_shares_that_of_another_axis():
+    filters = some_filters((1, 5, 1), (0, 1))
+    kernel = kernel_of(filters)
+    assert len(kernel.scales.theta) == 2
+    assert kernel.sigma.isnan().tolist() == [[True, False, True], [False] * 3]
+    assert_close(kernel.filters(), expected(filters), absolute=1e-12)
+
+
+def test_multiplied_kernels_are_multiples():
+    filters = some_filters((3, 5, 7))
+    kernel = kernel_of(filters, channels=8)
+    before, free = kernel.filters().detach(), torch.ones(2, 1, 3, 5, 7)
+    factors = torch.arange(1, 9, dtype=torch.float64)
+    kernel.multiply(factors, free)
+    assert_close(kernel.filters().detach(), factors[:6, None, None, None] * before)
+    assert torch.equal(free[:, 0, 0, 0, 0], torch.tensor([7.0, 8.0]))
+
+
+def polynomial(size, axes):
+    """What a smoothing of infinite scale along some of the axes tends to, and one of t = 1 along the others."""
+    if not axes:
+        return outer(("identity",) * len(size), [1.0] * len(size), size)
+    if len(axes) < len(size):
+        t = [1.0] * len(size)
+        parts = [profile("identity", t[axis], taps) for axis, taps in enumerate(reversed(size))]
+        flat = [np.ones_like(part) if axis in axes else part for axis, part in enumerate(parts)]
+        field = flat[0]
+        for own in flat[1:]:
+            field = np.multiply.outer(own, field)
+        return torch.from_numpy(field)
+    places = np.meshgrid(*(np.arange(taps) - taps // 2 for taps in size), indexing="ij")
+    return torch.from_numpy(-sum(place.astype(float) ** 2 for place in places))
+
+
+@pytest.mark.parametrize("size", [(7,), (3,), (7, 7), (5, 5, 5), (3, 5, 7)], ids=str)
+def test_an_infinite_scale_starts_at_the_largest_one_close_to_what_it_tends_to(size):
+    axes = len(size)
+    subsets = [set(some) for count in range(axes + 1) for some in itertools.combinations(range(axes), count)]
+    filters = some_filters(size, [0] * len(subsets))
+    smooth = ModelForm((ModelComponent((OuterProduct(("identity",) * axes, 1.0),)),), tuple(range(axes)))
+    variances = torch.ones(len(subsets), axes, dtype=torch.float64)
+    for row, infinite in enumerate(subsets):
+        variances[row, list(infinite)] = torch.inf
+    filters = FittedFilters(
+        **(vars(filters) | {"forms": (smooth,), "form": torch.zeros(len(subsets), dtype=torch.long)})
+        | {"variances": variances, "weights": filters.weights[:, :1] * 0 + 1, "used": filters.used[:, :1]}
+        | {"offset": filters.offset * 0}
+    )
+    models = torch.stack([polynomial(size, infinite) for infinite in subsets])
+    finite = with_finite_scales(filters, models)
+    largest = largest_variance(size)
+    assert torch.equal(finite.variances, variances.clamp(max=largest))
+    assert largest**0.5 == pytest.approx(2 * max(size), rel=1e-2)
+    found = kernel_of(finite).filters().detach()
+    assert_close(found[0], models[0], absolute=1e-12)  # nothing is infinite
+    centred = models - models.flatten(1).mean(1).view(-1, *[1] * axes)
+    error = (found - models).flatten(1).norm(dim=1) / centred.flatten(1).norm(dim=1)
+    assert (error[1:] > 1e-6).all()
+    assert (error < 0.013).all()
+    rough = kernel_of(FittedFilters(**vars(filters) | {"variances": finite.variances})).filters().detach()
+    assert ((rough - models)[1:].flatten(1).norm(dim=1) > 10 * (found - models)[1:].flatten(1).norm(dim=1)).all()
+
+
+def test_coefficients_of_all_components_are_solved_for_again():
+    """Of a jet and of a difference of smoothings whose scales are too large to be learned."""
+    filters = some_filters((5, 7), (2, 3, 3))
+    filters.variances[:2] = 1e4
+    models = random_filters(3, 5, 7)
+    finite = with_finite_scales(filters, models)
+    assert_close(finite.variances[0], torch.full((2,), ceiling((5, 7)), dtype=torch.float64))
+    assert torch.equal(finite.weights[2], filters.weights[2])
+    assert (finite.weights[0, 2:] == 0).all()
+    assert (finite.weights[1] != 0).all()
+    left = (kernel_of(finite).filters().detach() - models).flatten(1).norm(dim=1)
+    for step in random_filters(20, *finite.weights.shape, seed=5):
+        moved = finite.weights * (1 + 1e-3 * step)
+        other = kernel_of(FittedFilters(**vars(finite) | {"weights": moved})).filters().detach() - models
+        assert (other.flatten(1).norm(dim=1) >= left - 1e-9)[:2].all()
+
+
+def test_scales_that_can_be_learned_stay_as_they_are():
+    filters = some_filters((5, 7))
+    same = with_finite_scales(filters, torch.zeros(6, 5, 7))
+    for name in ("variances", "gaps", "weights", "offset"):
+        assert torch.equal(getattr(same, name), getattr(filters, name))
