@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 import scalekeys as sk
 from scalekeys.checkpoints import read_filters
-from scalekeys.cli.keys import keys as verb
+from scalekeys.cli.commands.keys import keys as verb
 from scalekeys.clustering import COVERED, SYMMETRIES, WEIGHTINGS
 
 FILES = ["keys.csv", "keys.npy", "members.parquet", "report.html"]
@@ -70,7 +70,7 @@ def test_the_keys_are_those_of_the_library_and_can_be_read_back(folder, done):
     expected = sk.cluster(sk.extract(folder / "one.safetensors"), 8, restarts=3)
     array = np.load(folder / "found" / "keys.npy")
     assert array.dtype == np.float64
-    np.testing.assert_allclose(array, expected.kernels, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(array, expected.filters, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(read_filters(folder / "found" / "keys.csv"), array)
     result = run("paper", "--filters", "found/keys.csv", "--json", "-", cwd=folder)
     assert result.returncode == 0

@@ -6,7 +6,7 @@ from key_cases import found, view
 
 from scalekeys.report.keys.curve import number_of_keys
 from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
-from scalekeys.report.plots import COLOURS, place_colour
+from scalekeys.report.page.plots import COLOURS, place_colour
 
 
 def test_the_bars_of_a_layer_add_up():

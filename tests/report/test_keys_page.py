@@ -13,7 +13,7 @@ from scalekeys.clustering.windows import symmetries
 from scalekeys.errors import OutputError
 from scalekeys.report.keys import render_keys_report, write_keys_report
 from scalekeys.report.keys.sections import STEPS, UNCOVERED
-from scalekeys.report.words import SIGMA, count, number, percent, size_name
+from scalekeys.report.page.words import SIGMA, count, number, percent, size_name
 
 SECTIONS = ["keys", "members", "depth", "coverage", "choice", "uncovered", "layers", "method"]
 

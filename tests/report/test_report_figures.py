@@ -9,11 +9,11 @@ from parsed_page import ParsedPage
 
 import scalekeys as sk
 from scalekeys.report import render_report
-from scalekeys.report.analysis import Analysis
-from scalekeys.report.figures import MAX_POINTS, depth_profile, family_mix, scale_scatter
-from scalekeys.report.histograms import BINS, r2_histograms
-from scalekeys.report.pictures import common_limit, filter_picture
-from scalekeys.report.words import significant, size_name
+from scalekeys.report.analysis.figures import MAX_POINTS, depth_profile, family_mix, scale_scatter
+from scalekeys.report.analysis.histograms import BINS, r2_histograms
+from scalekeys.report.analysis.view import Analysis
+from scalekeys.report.page.pictures import common_limit, filter_picture
+from scalekeys.report.page.words import significant, size_name
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_models_of_a_few_filters_are_those_of_the_whole_fit(analysis):
     for index, (learned, model) in zip(chosen, analysis.filters_and_models(chosen), strict=True):
         np.testing.assert_array_equal(model, everything[index])
         channel = analysis.channel[index]
-        source = analysis.fit.bank.layers[analysis.layer[index]].filters[channel]
+        source = analysis.fit.bank.layers[analysis.layer[index]].kernels[channel]
         np.testing.assert_array_equal(learned, source.double().numpy())
 
 

@@ -13,7 +13,7 @@ from conftest import HOSTILE
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
-from scalekeys.report.words import count, number, percent, size_name
+from scalekeys.report.page.words import count, number, percent, size_name
 from scalekeys.scalespace import template
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from scalekeys.clustering import FOUND_AGAIN
 from scalekeys.filters.dead import NEGLIGIBLE
-from scalekeys.report.cautions import Caution
 from scalekeys.report.keys.narrative import FOUND
 from scalekeys.report.keys.summary import KeysSummary
-from scalekeys.report.words import count, listed, number, percent, plural, prose, size_name
+from scalekeys.report.page import Caution
+from scalekeys.report.page.words import count, listed, number, percent, plural, prose, size_name
 
 
 def cautions(summary: KeysSummary) -> list[Caution]:

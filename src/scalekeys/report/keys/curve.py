@@ -5,8 +5,8 @@ from typing import Any
 from scalekeys.clustering import FOUND_AGAIN
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import axis, base_layout, key, line, panel_title
-from scalekeys.report.words import number, percent
+from scalekeys.report.page.plots import axis, base_layout, key, line, panel_title
+from scalekeys.report.page.words import number, percent
 
 
 def number_of_keys(summary: KeysSummary) -> Figure:

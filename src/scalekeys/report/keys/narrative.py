@@ -4,7 +4,7 @@ from collections import Counter
 
 from scalekeys.report.keys.names import key_name, short_names
 from scalekeys.report.keys.summary import KeysSummary, LayerKeys
-from scalekeys.report.words import count, listed, number, percent, plural, spelled
+from scalekeys.report.page.words import count, listed, number, percent, plural, spelled
 
 FOUND = 0.9
 """A published filter counts as found again from this correlation on."""
