@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from scalekeys.cli.work.step import Step
-from scalekeys.filters import FilterBank, noise_like
+from scalekeys.filters import FilterBank, matched_noise_like, noise_like
 from scalekeys.fitting import fit
 from scalekeys.report import Summary, write_report
 
@@ -14,11 +14,11 @@ from scalekeys.report import Summary, write_report
 def analyze_bank(
     bank: FilterBank, folder: Path, *, model: str | Sequence[str] = "ideal8", seed: int = 0, step: Step
 ) -> Summary:
-    """Fit a bank and its random control, and write ``report.html`` and ``filters.parquet`` into a folder."""
-    control = noise_like(bank, seed=seed)
+    """Fit a bank and both its controls, and write ``report.html`` and ``filters.parquet`` into a folder."""
     fitted = fit(bank, model, progress=step(f"fitting {bank.model}", len(bank)))
-    control_fitted = fit(control, model, progress=step("fitting the random control", len(control)))
+    white = fit(noise_like(bank, seed=seed), model, progress=step("fitting white noise", len(bank)))
+    matched = fit(matched_noise_like(bank, seed=seed), model, progress=step("fitting matched noise", len(bank)))
     step("writing the report")
     with (folder / "filters.parquet").open("wb") as file:  # as Arrow takes no path that is not in UTF-8
         pq.write_table(fitted.to_arrow(), file)
-    return write_report(fitted, control_fitted, folder / "report.html")
+    return write_report(fitted, white, matched, folder / "report.html")

@@ -9,15 +9,17 @@ from scalekeys.report.analysis.summary import Summary
 from scalekeys.report.analysis.view import Analysis
 
 
-def render_report(fit: Fit, control: Fit) -> str:
+def render_report(fit: Fit, white: Fit, matched: Fit) -> str:
     """Render the report of a fit as one self-contained HTML page.
 
     Parameters
     ----------
     fit : Fit
         The fit of a bank.
-    control : Fit
+    white : Fit
         The fit of :func:`scalekeys.noise_like` of the same bank, with the same spec.
+    matched : Fit
+        The fit of :func:`scalekeys.matched_noise_like` of the same bank, with the same spec.
 
     Returns
     -------
@@ -28,22 +30,24 @@ def render_report(fit: Fit, control: Fit) -> str:
     --------
     >>> import scalekeys as sk
     >>> keys = sk.FilterBank.from_tensor(sk.master_keys(), model="master keys")
-    >>> page = render_report(sk.fit(keys), sk.fit(sk.noise_like(keys)))
+    >>> page = render_report(sk.fit(keys), sk.fit(sk.noise_like(keys)), sk.fit(sk.matched_noise_like(keys)))
     >>> page.splitlines()[0]
     '<!DOCTYPE html>'
     """
-    return _render(Analysis.of(fit, control))
+    return _render(Analysis.of(fit, white, matched))
 
 
-def write_report(fit: Fit, control: Fit, path: Path | str, *, force: bool = False) -> Summary:
+def write_report(fit: Fit, white: Fit, matched: Fit, path: Path | str, *, force: bool = False) -> Summary:
     """Write the report of a fit to a file.
 
     Parameters
     ----------
     fit : Fit
         The fit of a bank.
-    control : Fit
+    white : Fit
         The fit of :func:`scalekeys.noise_like` of the same bank, with the same spec.
+    matched : Fit
+        The fit of :func:`scalekeys.matched_noise_like` of the same bank, with the same spec.
     path : Path or str
         The file to write; the page is complete in it.
     force : bool
@@ -65,11 +69,12 @@ def write_report(fit: Fit, control: Fit, path: Path | str, *, force: bool = Fals
     >>> import scalekeys as sk
     >>> keys = sk.FilterBank.from_tensor(sk.master_keys(), model="master keys")
     >>> folder = Path(tempfile.mkdtemp())
-    >>> summary = write_report(sk.fit(keys), sk.fit(sk.noise_like(keys)), folder / "report.html")
+    >>> controls = sk.fit(sk.noise_like(keys)), sk.fit(sk.matched_noise_like(keys))
+    >>> summary = write_report(sk.fit(keys), *controls, folder / "report.html")
     >>> round(summary.quality.median_r2, 2)
     0.8...
     """
-    analysis = Analysis.of(fit, control)
+    analysis = Analysis.of(fit, white, matched)
     with new_file(Path(path), force=force) as temporary:
         temporary.write_text(_render(analysis), encoding="utf-8", errors="replace", newline="\n")
     return analysis.summary

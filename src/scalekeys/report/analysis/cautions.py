@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from scalekeys.filters.dead import NEGLIGIBLE
-from scalekeys.report.analysis.view import Analysis
+from scalekeys.report.analysis.view import AT_BOUND, Analysis
 from scalekeys.report.page import Caution
 from scalekeys.report.page.words import count, listed, number, percent, plural, prose, size_name
 
+_FEW_TAPS = 3  # along every axis
 _LAYERS = 5  # named of those with dead filters
 _DOMINANT, _MANY = 0.5, 20  # the share of energy that one filter of so many should not hold
 
@@ -24,19 +25,23 @@ _STATUS_WORDS: dict[str, str] = {
     ),
     "non-finite": "A weight is infinite or not a number. Such a filter is counted, and left out of everything else.",
     "unsupported-size": (
-        "A kernel with an even side has no central pixel, so the idealized receptive fields are not defined on it. "
-        "Such a filter is counted, not fitted."
+        "The idealized receptive fields are not defined on a kernel of this size. Such a filter is counted, not fitted."
     ),
     "unexplained": (
         "Even the best of all models has no more evidence than it has for one in twenty filters of white noise of the "
         "same size. The family of such a filter means nothing."
     ),
+    "polynomial": (
+        "Inside its window the receptive field is a polynomial: its scale along an axis is so large that the window "
+        "shows no decay. The tables hold an infinite scale there, ∞ on this page. Read it as “much wider than the "
+        "kernel”: a larger kernel may be wanted."
+    ),
 }
 
 _AT_LARGEST_SCALE = (
-    "The best scale along an axis is the largest that was searched, the side of the kernel. There the template no "
-    "longer changes visibly inside its window: the filter looks flat, or like an even ramp, along that axis. Read "
-    "such a scale as “at least as wide as the kernel”."
+    "The best scale along an axis is the largest that was searched. There the template no longer changes visibly "
+    "inside its window: the filter looks flat, or like an even ramp, along that axis. Read such a scale as “at least "
+    "as wide as the kernel”."
 )
 _AT_LARGEST_STRENGTH = (
     "The best strength alpha of a sharpening is the largest that was searched: the filter is close to a pure "
@@ -53,8 +58,17 @@ def cautions(analysis: Analysis) -> list[Caution]:
 def _statuses(analysis: Analysis) -> list[Caution]:
     found = analysis.summary.statuses
     explained = [word for word in _STATUS_WORDS if word in found]
-    others = [word for word in found if word not in (*explained, "ok", "at-bound")]
-    return [_counted(analysis, found[word], word, _STATUS_WORDS.get(word, "")) for word in explained + others]
+    others = [word for word in found if word not in (*explained, "ok", AT_BOUND)]
+    return [_counted(analysis, found[word], word, _status_words(analysis, word)) for word in explained + others]
+
+
+def _status_words(analysis: Analysis, word: str) -> str:
+    """Explain a status; of one that says how little is known, also how often it is that of noise."""
+    text = _STATUS_WORDS.get(word, "")
+    if word != "unexplained":
+        return text
+    white, matched = (percent(float((fit.status == word).mean())) for fit in analysis.fits[1:])
+    return f"{text} The same is said of {white} of white noise, and of {matched} of matched noise."
 
 
 def _strongest(analysis: Analysis) -> list[Caution]:
@@ -98,17 +112,21 @@ def _where_dead(analysis: Analysis) -> list[Caution]:
 def _three_taps(analysis: Analysis) -> list[Caution]:
     return [
         Caution(
-            f"{plural(size.quality.filters, 'filter')} of {size_name(size.size)}",
+            f"{plural(size.quality.filters, 'filter')} of {_taps(size.size)}",
             prose(
-                "Nine taps cannot tell large scales apart: above sigma of about 1.5 the templates of a family look "
-                "nearly alike, so read a large scale as “1.5 or more”. Nine taps are also easy to explain: noise of "
-                f"this size has a median r² of {number(size.quality.control_median_r2)}. Compare with the noise, not "
-                "with 0."
+                "Three taps cannot tell large scales apart: above sigma of about 1.5 the templates of a family look "
+                "nearly alike, so read a larger scale, also an infinite one, as “1.5 or more”. So few taps are also "
+                f"easy to explain: white noise of this size has a median r² of {number(size.quality.white_median_r2)}, "
+                f"matched noise of {number(size.quality.matched_median_r2)}. Compare with the noise, not with 0."
             ),
         )
         for size in analysis.summary.sizes
-        if size.size == "3x3" and size.quality.fitted
+        if size.quality.fitted and max(map(int, size.size.split("x"))) <= _FEW_TAPS
     ]
+
+
+def _taps(size: str) -> str:
+    return size_name(size) if "x" in size else plural(int(size), "tap")
 
 
 def _counted(analysis: Analysis, filters: int, word: str, text: str) -> Caution:

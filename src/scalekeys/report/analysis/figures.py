@@ -8,20 +8,17 @@ import numpy as np
 from scalekeys.report.analysis.summary import LayerSummary
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Figure
+from scalekeys.report.page.families import by_kind, family_colour
 from scalekeys.report.page.plots import (
     axis,
     base_layout,
-    by_kind,
-    family_colour,
-    family_symbol,
     key,
-    line,
     panel_title,
     shares_layout,
 )
+from scalekeys.report.page.scale_axis import ScaleAxis
 from scalekeys.report.page.words import (
-    SIGMA_X,
-    SIGMA_Y,
+    SIGMA,
     count,
     distinct_parts,
     number,
@@ -32,12 +29,13 @@ from scalekeys.report.page.words import (
     size_name,
 )
 
-MAX_POINTS = 4000
-"""Points that the scatter plot shows at most; beyond it an evenly spaced subset of the filters is drawn."""
-
 _HOVER_WIDTH = 38
 _LABEL_WIDTH = 24
-_TICKS = (0, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7, 9, 11, 13, 17, 21, 27, 31, 41, 51)
+_ALONG = {
+    "x": {"color": "var(--along-x)", "symbol": "diamond-wide"},
+    "y": {"color": "var(--along-y)", "symbol": "diamond-tall"},
+    "z": {"color": "var(--along-z)", "symbol": "diamond"},
+}
 
 
 def family_mix(analysis: Analysis) -> Figure:
@@ -77,142 +75,77 @@ def _mix_trace(layers: Sequence[LayerSummary], family: str) -> dict[str, Any]:
 
 
 def depth_profile(analysis: Analysis) -> Figure:
-    """Draw the median r2 and the median scales of each layer over depth, with the control."""
-    layers = analysis.summary.layers
+    """Draw the median r2 and the median scales of each layer over depth, with both controls."""
+    layers, names = analysis.summary.layers, analysis.summary.axis_names
     hover = [_layer_hover(layer) for layer in layers]
-    r2 = ([layer.quality.median_r2 for layer in layers], [layer.quality.control_median_r2 for layer in layers])
-    sigma = ([layer.median_sigma_x for layer in layers], [layer.median_sigma_y for layer in layers])
-    filled, hollow = (
-        {"color": "var(--ink)"},
-        {"color": "var(--control)", "symbol": "circle-open", "line": {"width": 1.5}},
-    )
-    along_x = {"color": "var(--along-x)", "symbol": "diamond-wide"}
-    along_y = {"color": "var(--along-y)", "symbol": "diamond-tall"}
+    scales = [np.array([layer.median_sigma.get(axis) for layer in layers], dtype=float) for axis in names]
+    spaced = ScaleAxis.of(np.concatenate(scales))
     ticks = list(range(0, len(layers), max(1, len(layers) // 12)))
     layout = base_layout(
         height=400,
         margin={"l": 44, "r": 12, "t": 30, "b": 44},
         xaxis=axis("depth", anchor="y2", tickvals=ticks, ticktext=[str(layers[i].depth) for i in ticks]),
         yaxis=axis(domain=[0.57, 1], range=[0, 1.04], tickvals=[0, 0.5, 1], fixedrange=True),
-        yaxis2=axis(domain=[0, 0.43], rangemode="tozero", nticks=4, fixedrange=True),
+        yaxis2=axis(domain=[0, 0.43], range=spaced.range, fixedrange=True, **spaced.ticks(0.2)),
         annotations=[
-            panel_title(1, key("●", "ink", "median r²") + key("○", "control", "noise")),
-            panel_title(0.43, key("◆", "along-x", f"median {SIGMA_X}") + key("◆", "along-y", f"median {SIGMA_Y}")),
+            panel_title(
+                1, key("●", "ink", "median r²") + key("○", "matched", "matched noise") + key("○", "control", "white")
+            ),
+            panel_title(0.43, "".join(key("◆", f"along-{axis}", f"median {SIGMA}<sub>{axis}</sub>") for axis in names)),
         ],
     )
     layout["xaxis"] |= {"range": [-0.6, len(layers) - 0.4], "showgrid": False, "fixedrange": True, "tickangle": 0}
-    data = [*_dumbbells(*r2, "y", filled, hollow, hover), *_dumbbells(*sigma, "y2", along_x, along_y, hover)]
+    r2, matched, white = (
+        [getattr(layer.quality, name) for layer in layers]
+        for name in ("median_r2", "matched_median_r2", "white_median_r2")
+    )
+    data = [
+        _stems([r2, matched], "y"),
+        _markers(white, "y", _hollow("control"), hover),
+        _markers(matched, "y", _hollow("matched"), hover),
+        _markers(r2, "y", {"color": "var(--ink)"}, hover),
+    ]
+    places = [spaced.places(values) for values in scales]
+    data += [_stems(places, "y2")] if len(places) > 1 else []
+    data += [_markers(values, "y2", _ALONG[axis], hover) for axis, values in zip(names, places, strict=True)]
     return Figure("depth-profile", data, layout, "Dots: median r² and median scales of each layer over depth")
 
 
 def _layer_hover(layer: LayerSummary) -> str:
-    filters = plural(layer.quality.filters, "filter")
+    filters, quality = plural(layer.quality.filters, "filter"), layer.quality
+    scales = ", ".join(f"{SIGMA}<sub>{axis}</sub> {number(value)}" for axis, value in layer.median_sigma.items())
     return (
         f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{size_name(layer.size)}, {filters}"
-        f"<br>median r² {number(layer.quality.median_r2)}, noise {number(layer.quality.control_median_r2)}"
-        f"<br>median {SIGMA_X} {number(layer.median_sigma_x)}, {SIGMA_Y} {number(layer.median_sigma_y)}"
+        f"<br>median r² {number(quality.median_r2)}, matched noise {number(quality.matched_median_r2)}, "
+        f"white {number(quality.white_median_r2)}<br>median {scales}"
     )
 
 
-def _dumbbells(
-    first: list[float | None],
-    second: list[float | None],
-    yaxis: str,
-    style: dict[str, Any],
-    other: dict[str, Any],
-    hover: list[str],
-) -> list[dict[str, Any]]:
-    """Two markers a layer, joined by a line."""
-    stems: dict[str, list[float | None]] = {"x": [], "y": []}
-    for place, (a, b) in enumerate(zip(first, second, strict=True)):
-        if a is not None and b is not None:
-            stems["x"] += [place, place, None]
-            stems["y"] += [round(a, 4), round(b, 4), None]
-    common: dict[str, Any] = {"type": "scatter", "yaxis": yaxis}
-    stem = {**common, **stems, "mode": "lines", "line": {"color": "var(--line)", "width": 2}, "hoverinfo": "skip"}
-    markers = [
-        {
-            **common,
-            "mode": "markers",
-            "x": list(range(len(values))),
-            "y": [None if value is None else round(value, 4) for value in values],
-            "marker": {"size": 8, **marker},
-            "hoverinfo": "text",
-            "hovertext": hover,
-        }
-        for values, marker in ((second, other), (first, style))
-    ]
-    return [stem, *markers]
+def _hollow(colour: str) -> dict[str, Any]:
+    return {"color": f"var(--{colour})", "symbol": "circle-open", "line": {"width": 1.5}}
 
 
-def scale_scatter(analysis: Analysis) -> tuple[Figure, int, int]:
-    """Draw sigma_x against sigma_y, one marker a filter.
-
-    Returns
-    -------
-    figure : Figure
-    eligible, shown : int
-        How many filters have a scale along both axes, and how many of them are drawn.
-    """
-    eligible = np.flatnonzero(analysis.fitted & np.isfinite(analysis.sigma).all(1))
-    shown = eligible
-    if len(eligible) > MAX_POINTS:
-        shown = eligible[np.linspace(0, len(eligible) - 1, MAX_POINTS).round().astype(int)]
-    families = analysis.fit.family[shown]
-    style = {"size": 7, "opacity": 0.6} if len(shown) > 500 else {"size": 10, "opacity": 0.85}
-    traces = [
-        _scatter_trace(analysis, family, shown[families == family], style)
-        for family in by_kind(family.family for family in analysis.summary.families)
-        if (families == family).any()
-    ]
-    largest = float(analysis.sigma[shown].max(initial=1.0))
-    end = 1.04 * largest**0.5
-    scale = {"range": [-0.03 * end, end], "tickangle": 0, **_ticks(largest, 0.05)}
-    layout = base_layout(
-        height=570,
-        margin={"l": 52, "r": 12, "t": 26, "b": 44},  # the top leaves room for the button that saves a picture
-        xaxis=axis(f"{SIGMA_X} in pixels", **scale),
-        yaxis=axis(f"{SIGMA_Y} in pixels", **scale),
-        shapes=[line((0, end), (0, end), line={"color": "var(--muted)", "width": 1, "dash": "dot"})],
-        dragmode="zoom",
-    )
-    few = {f"{name}.{entry}": v for name in ("xaxis", "yaxis") for entry, v in _ticks(largest, 0.09).items()}
-    text = f"Scatter plot: the scales of {plural(len(shown), 'filter')} along x and y, coloured by family"
-    figure = Figure("scales", traces, layout, text, narrow={**few, "height": 400}, legend=True)
-    return figure, len(eligible), len(shown)
+def _stems(rows: Sequence[Sequence[float | None]], yaxis: str) -> dict[str, Any]:
+    """Join the lowest and the highest mark of each layer by a line."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for place, values in enumerate(zip(*rows, strict=True)):
+        known = [value for value in values if value is not None]
+        if len(known) > 1:
+            x += [place, place, None]
+            y += [round(min(known), 4), round(max(known), 4), None]
+    style = {"color": "var(--line)", "width": 2}
+    return {"type": "scatter", "yaxis": yaxis, "mode": "lines", "x": x, "y": y, "line": style, "hoverinfo": "skip"}
 
 
-def _ticks(largest: float, gap: float) -> dict[str, list[Any]]:
-    """Place ticks on an axis that is spaced by the square root, with a least gap as a share of its length."""
-    chosen: list[float] = []
-    for tick in _TICKS:
-        if not chosen or (tick <= 1.001 * largest and tick**0.5 - chosen[-1] ** 0.5 >= gap * largest**0.5):
-            chosen.append(tick)
-    return {"tickvals": [round(tick**0.5, 4) for tick in chosen], "ticktext": [f"{tick:g}" for tick in chosen]}
-
-
-def _scatter_trace(analysis: Analysis, family: str, indices: np.ndarray, style: dict[str, float]) -> dict[str, Any]:
-    sigma, r2 = analysis.sigma[indices], analysis.r2[indices]
-    names = {place: plot_text(layer.name, _HOVER_WIDTH) for place, layer in enumerate(analysis.summary.layers)}
-    hover = [
-        f"<b>{names[layer]}</b><br>channel {channel}, {size_name(kernel)}, {family}"
-        f"<br>{SIGMA_X} {number(sx)}, {SIGMA_Y} {number(sy)}, r² {number(value)}"
-        for layer, channel, kernel, (sx, sy), value in zip(
-            analysis.layer[indices].tolist(),
-            analysis.channel[indices].tolist(),
-            analysis.size[indices].tolist(),
-            sigma.tolist(),
-            r2.tolist(),
-            strict=True,
-        )
-    ]
+def _markers(values: Sequence[float | None], yaxis: str, marker: dict[str, Any], hover: list[str]) -> dict[str, Any]:
     return {
         "type": "scatter",
+        "yaxis": yaxis,
         "mode": "markers",
-        "name": family,
-        "x": np.sqrt(sigma[:, 0]).round(4).tolist(),
-        "y": np.sqrt(sigma[:, 1]).round(4).tolist(),
-        "marker": {"color": family_colour(family), "symbol": family_symbol(family), **style},
+        "x": list(range(len(values))),
+        "y": [None if value is None else round(value, 4) for value in values],
+        "marker": {"size": 8, **marker},
         "hoverinfo": "text",
         "hovertext": hover,
     }

@@ -5,27 +5,31 @@ A new section is one function here, and one entry in :data:`SECTIONS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
-import torch
 from markupsafe import Markup
 
 from scalekeys.report.analysis import narrative
 from scalekeys.report.analysis.cautions import cautions
-from scalekeys.report.analysis.figures import depth_profile, family_mix, scale_scatter
+from scalekeys.report.analysis.figures import depth_profile, family_mix
 from scalekeys.report.analysis.histograms import r2_histograms
+from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Section, Tile, render
-from scalekeys.report.page.pictures import common_limit, filter_picture
-from scalekeys.report.page.plots import family_colour
-from scalekeys.report.page.words import count, number, percent, plural
-from scalekeys.scalespace import FAMILIES, template_plan
-
-TEMPLATE_SIGMA = 0.7
-TEMPLATE_ALPHA = 0.5
-"""The scale and the sharpening strength at which the families are pictured."""
+from scalekeys.report.page.families import (
+    TEMPLATE_ALPHA,
+    TEMPLATE_SIGMA,
+    family_colour,
+    formula_of,
+    is_mixture,
+    template_example,
+    words_of,
+)
+from scalekeys.report.page.pictures import common_limit, filter_picture, shown_slices
+from scalekeys.report.page.words import AXES, count, number, percent, plural, taps_in
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def header(analysis: Analysis) -> Markup:
     """Render what stands above the first section: the findings in a sentence, key figures, and cautions."""
     return render(
         "page/header.html.j2",
-        kicker="Receptive fields of depthwise filters",
+        kicker="Receptive fields of convolution kernels",
         title=analysis.summary.model,
         lead=narrative.lead(analysis.summary),
         tiles=_tiles(analysis),
@@ -52,7 +56,7 @@ def header(analysis: Analysis) -> Markup:
 
 
 def sizes(analysis: Analysis) -> Section:
-    """Compare what is explained with the control, by kernel size."""
+    """Compare what is explained with both controls, by kernel size."""
     rows = [_Row(size.size, size.quality) for size in analysis.summary.sizes]
     if len(rows) > 1:
         rows.append(_Row("all", analysis.summary.quality, total=True))
@@ -63,15 +67,18 @@ def sizes(analysis: Analysis) -> Section:
 def families(analysis: Analysis) -> Section:
     """Show each family as a card: its template, and the filters for which it won."""
     summary = analysis.summary
-    cards = [_family_card(family) for family in summary.families]
-    has_alpha = any(FAMILIES[family.family].has_alpha for family in summary.families)
+    names = [family.family for family in summary.families]
+    shares = [max(f.share, f.white_share, f.matched_share) for f in summary.families]
     body = render(
         "analysis/families.html.j2",
         text=narrative.families(summary, by_evidence=analysis.fit.spec.selects),
-        cards=cards,
-        widest=max((max(f.share, f.control_share) for f in summary.families), default=0) or 1,
-        alpha=TEMPLATE_ALPHA if has_alpha else None,
-        jets=any(FAMILIES[family.family].is_jet for family in summary.families),
+        cards=[_family_card(family, summary.axes) for family in summary.families],
+        widest=max(shares, default=0) or 1,
+        axes=summary.axis_names,
+        sigma=TEMPLATE_SIGMA,
+        alpha=TEMPLATE_ALPHA if "sharpen" in names else None,
+        mixtures=any(map(is_mixture, names)),
+        picture=narrative.KINDS_OF_PICTURES.get(summary.axes, ""),
     )
     return Section("families", "The families", body, short="Families")
 
@@ -90,15 +97,22 @@ def depth(analysis: Analysis) -> Section:
 
 
 def scales(analysis: Analysis) -> Section:
-    """Plot the scale along y against the scale along x."""
-    figure, eligible, shown = scale_scatter(analysis)
-    paragraphs = narrative.scales(analysis, eligible, shown)
-    body = render("analysis/scales.html.j2", figure=figure if shown else None, paragraphs=paragraphs)
-    return Section("scales", "Scales along x and y", body, short="Scales")
+    """Plot the scales along each pair of axes, and those of kernels with one axis."""
+    plots = []
+    for first, second in combinations(range(analysis.summary.axes), 2):
+        figure, eligible, shown = scale_scatter(analysis, first, second)
+        if shown:
+            plots.append({"figure": figure, "axes": (AXES[first], AXES[second]), "eligible": eligible, "shown": shown})
+    if (analysis.axes == 1).any():
+        figure, shown = scale_histogram(analysis)
+        if shown:
+            plots.append({"figure": figure, "axes": None, "eligible": shown, "shown": shown})
+    body = render("analysis/scales.html.j2", plots=plots, paragraphs=narrative.scales(analysis))
+    return Section("scales", "Scales", body)
 
 
 def distribution(analysis: Analysis) -> Section:
-    """Show how r2 is distributed, against the control, size by size."""
+    """Show how r2 is distributed, against both controls, size by size."""
     body = render(
         "analysis/distribution.html.j2", figure=r2_histograms(analysis), paragraphs=narrative.distribution(analysis)
     )
@@ -115,7 +129,7 @@ def gallery(analysis: Analysis) -> Section:
             rows.append(
                 {
                     "family": family.family,
-                    "words": FAMILIES[family.family].words,
+                    "words": words_of(family.family, analysis.summary.axes),
                     "colour": family_colour(family.family),
                     "examples": [
                         _example(analysis, rank, index, *pair) for (rank, index), pair in zip(picks, pairs, strict=True)
@@ -123,7 +137,8 @@ def gallery(analysis: Analysis) -> Section:
                 }
             )
     several = any(len(row["examples"]) > 1 for row in rows)
-    body = render("analysis/gallery.html.j2", text=narrative.gallery(several=several), rows=rows, several=several)
+    text = narrative.gallery(several=several, axes=analysis.summary.axes)
+    body = render("analysis/gallery.html.j2", text=text, rows=rows, several=several)
     return Section("gallery", "Gallery: learned, model, residual", body, short="Gallery")
 
 
@@ -131,7 +146,11 @@ def layers(analysis: Analysis) -> Section:
     """List every layer."""
     rows = [_layer_row(layer) for layer in analysis.summary.layers]
     body = render(
-        "analysis/layers.html.j2", text=narrative.layers(analysis.summary), rows=rows, dead=analysis.summary.dead > 0
+        "analysis/layers.html.j2",
+        text=narrative.layers(analysis.summary),
+        rows=rows,
+        axes=analysis.summary.axis_names,
+        dead=analysis.summary.dead > 0,
     )
     return Section("layers", "Layer by layer", body, short="Layers")
 
@@ -143,8 +162,9 @@ def method(analysis: Analysis) -> Section:
         "analysis/method.html.j2",
         fit=str(spec).capitalize(),
         by_evidence=spec.selects,
-        families=", ".join(spec.families),
-        sharpen=any(FAMILIES[name].has_alpha for name in spec.families),
+        families=", ".join(spec.labels),
+        axes=analysis.summary.axis_names,
+        sharpen="sharpen" in spec.labels,
         window=narrative.WINDOWS[spec.window],
     )
     return Section("method", "How to read this page", body, short="Method")
@@ -176,56 +196,58 @@ def _tiles(analysis: Analysis) -> list[Tile]:
     return [
         Tile("filters", count(quality.filters), f"{count(unfitted)} without a fit" if unfitted else "all fitted"),
         Tile("layers", count(len(summary.layers)), plural(len(summary.sizes), "kernel size")),
-        Tile("energy explained", percent(quality.share_explained), f"noise {percent(quality.control_share_explained)}"),
+        Tile(
+            "energy explained",
+            percent(quality.share_explained),
+            f"matched noise {percent(quality.matched_share_explained)}, white {percent(quality.white_share_explained)}",
+        ),
         Tile("not explained", percent(rest), "of their energy"),
-        Tile("median r²", number(quality.median_r2), f"noise {number(quality.control_median_r2)}"),
+        Tile(
+            "median r²",
+            number(quality.median_r2),
+            f"matched noise {number(quality.matched_median_r2)}, white {number(quality.white_median_r2)}",
+        ),
         Tile("families in use", str(used), f"of {len(summary.families)}"),
     ]
 
 
-def _family_card(family: FamilySummary) -> dict[str, object]:
-    model = FAMILIES[family.family]
-    second = TEMPLATE_ALPHA if model.has_alpha else TEMPLATE_SIGMA**2
-    parameters = torch.tensor([[TEMPLATE_SIGMA**2, second]], dtype=torch.float64)
-    components = template_plan(family.family, (7, 7))(parameters)[0, 0]
-    picture = (components / components.flatten(1).norm(dim=-1)[:, None, None]).sum(0).numpy()
+def _family_card(family: FamilySummary, axes: int) -> dict[str, object]:
+    picture = template_example(family.family, axes)
     return {
         "family": family,
-        "words": model.words,
-        "formula": model.formula,
+        "words": words_of(family.family, axes),
+        "formula": formula_of(family.family, axes),
         "colour": family_colour(family.family),
         "picture": filter_picture(picture, common_limit(picture), f"template of {family.family}"),
     }
 
 
 def _example(analysis: Analysis, rank: str, index: int, learned: np.ndarray, model: np.ndarray) -> dict[str, object]:
-    residual = learned - model
+    fit, residual = analysis.fit, learned - model
     limit = common_limit(learned, model, residual)
-    alpha = float(analysis.fit.alpha[index])
+    slices = shown_slices(learned) if learned.ndim == 3 else None
     return {
         "rank": rank,
         "limit": limit,
-        "learned": filter_picture(learned, limit, "learned filter"),
-        "model": filter_picture(model, limit, "model"),
-        "residual": filter_picture(residual, limit, "residual"),
+        "learned": filter_picture(learned, limit, "learned filter", slices=slices),
+        "model": filter_picture(model, limit, "model", slices=slices, behind=learned),
+        "residual": filter_picture(residual, limit, "residual", slices=slices),
         "layer": analysis.layer_name(index),
         "channel": int(analysis.channel[index]),
         "size": str(analysis.size[index]),
-        "sigma_x": float(analysis.sigma[index, 0]),
-        "sigma_y": float(analysis.sigma[index, 1]),
-        "alpha": None if np.isnan(alpha) else alpha,
-        "amplitude": None if analysis.fit.amplitude[index].isnan() else float(analysis.fit.amplitude[index]),
+        "sigma": dict(zip(AXES, analysis.sigma[index, : learned.ndim].tolist(), strict=False)),
+        "alpha": None if fit.alpha[index].isnan() else float(fit.alpha[index]),
+        "amplitude": None if fit.amplitude[index].isnan() else float(fit.amplitude[index]),
         "r2": float(analysis.r2[index]),
-        "status": str(analysis.fit.status[index]),
+        "status": str(fit.status[index]),
     }
 
 
 def _layer_row(layer: LayerSummary) -> dict[str, object]:
     family = layer.main_family
-    rows, cols = map(int, layer.size.split("x"))
     return {
         "layer": layer,
-        "area": rows * cols,
+        "taps": taps_in(layer.size),
         "colour": family_colour(family) if family else "",
         "share": layer.families[family] / layer.quality.fitted if family else None,
     }

@@ -1,18 +1,41 @@
 """The figures that the terminal, the page and ``--json`` share, computed once."""
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from scalekeys.filters import LeftOut
 from scalekeys.fitting import Fit
+from scalekeys.report.page.words import AXES
+
+Scales = dict[str, float | None]
+"""A number for each axis, by its name: ``x``, ``y``, ``z``; None where there is none."""
+
+
+class Fits(NamedTuple):
+    """The fit of a bank beside those of its two controls.
+
+    Parameters
+    ----------
+    real : Fit
+        Of the filters.
+    white : Fit
+        Of :func:`scalekeys.noise_like` of the same bank, with the same spec.
+    matched : Fit
+        Of :func:`scalekeys.matched_noise_like` of the same bank, with the same spec.
+    """
+
+    real: Fit
+    white: Fit
+    matched: Fit
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well a group of filters is explained, beside the random control.
+    """How well a group of filters is explained, beside both controls.
 
     Parameters
     ----------
@@ -20,16 +43,20 @@ class Quality:
         How many there are, and how many of them carry a fit.
     median_r2, share_explained : float or None
         Median of r2 over the fitted filters, and the share of their summed energy that is explained.
-    control_median_r2, control_share_explained : float or None
-        The same for noise of equal norms, fitted in the same way.
+    white_median_r2, white_share_explained : float or None
+        The same for white noise of equal means and norms, fitted in the same way.
+    matched_median_r2, matched_share_explained : float or None
+        The same for noise that shares also how the taps of a layer vary together.
     """
 
     filters: int
     fitted: int
     median_r2: float | None
     share_explained: float | None
-    control_median_r2: float | None
-    control_share_explained: float | None
+    white_median_r2: float | None
+    white_share_explained: float | None
+    matched_median_r2: float | None
+    matched_share_explained: float | None
 
 
 @dataclass(frozen=True)
@@ -39,10 +66,10 @@ class FamilySummary:
     family: str
     filters: int
     share: float
-    control_share: float
+    white_share: float
+    matched_share: float
     median_r2: float | None
-    median_sigma_x: float | None
-    median_sigma_y: float | None
+    median_sigma: Scales
 
 
 @dataclass(frozen=True)
@@ -63,8 +90,7 @@ class LayerSummary:
     stride: int | None
     dilation: int | None
     families: dict[str, int]
-    median_sigma_x: float | None
-    median_sigma_y: float | None
+    median_sigma: Scales
     dead: int
     quality: Quality
 
@@ -78,12 +104,14 @@ class LayerSummary:
 class Summary:
     """What an analysis found, in figures.
 
-    ``statuses`` counts filters by status, ``dead`` those of :attr:`scalekeys.Fit.dead`; ``strongest`` is the share of
-    the energy that one filter holds (:attr:`scalekeys.Fit.strongest`).
+    ``axes`` is the largest number of axes of a kernel, ``statuses`` counts filters by status, ``dead`` those of
+    :attr:`scalekeys.Fit.dead`; ``strongest`` is the share of the energy that one filter holds
+    (:attr:`scalekeys.Fit.strongest`).
     """
 
     model: str
     fit: str
+    axes: int
     quality: Quality
     sizes: tuple[SizeSummary, ...]
     families: tuple[FamilySummary, ...]
@@ -94,20 +122,24 @@ class Summary:
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
 
+    @property
+    def axis_names(self) -> tuple[str, ...]:
+        """Names of the axes along which there are scales: ``x``, ``y``, ``z``, the first so many of them."""
+        return AXES[: self.axes]
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts, lists and numbers, ready for JSON."""
-        return asdict(self)
+        """Return plain dicts, lists and numbers, ready for JSON, which has no infinity: it is the word ``inf``."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
 
 
-def summarize(fit: Fit, control: Fit) -> Summary:
-    """Condense a fit and the fit of its random control.
+def summarize(fit: Fit, white: Fit, matched: Fit) -> Summary:
+    """Condense a fit and the fits of both controls.
 
     Parameters
     ----------
-    fit : Fit
-        The fit of a bank.
-    control : Fit
-        The fit of :func:`scalekeys.noise_like` of the same bank, with the same spec.
+    fit, white, matched : Fit
+        See :class:`Fits`.
 
     Returns
     -------
@@ -117,82 +149,84 @@ def summarize(fit: Fit, control: Fit) -> Summary:
     --------
     >>> import scalekeys as sk
     >>> keys = sk.FilterBank.from_tensor(sk.master_keys())
-    >>> summary = summarize(sk.fit(keys), sk.fit(sk.noise_like(keys)))
+    >>> summary = summarize(sk.fit(keys), sk.fit(sk.noise_like(keys)), sk.fit(sk.matched_noise_like(keys)))
     >>> summary.quality.filters, summary.statuses
     (8, {'ok': 8})
     """
+    fits, bank = Fits(fit, white, matched), fit.bank
     everything = np.ones(len(fit), dtype=bool)
-    layer_of = np.repeat(np.arange(len(fit.bank.layers)), [len(layer) for layer in fit.bank.layers])
-    size_of = np.array([_size(layer.size) for layer in fit.bank.layers])[layer_of]
+    layer_of = np.repeat(np.arange(len(bank.layers)), [len(layer) for layer in bank.layers])
+    size_of = np.array([_size(layer.size) for layer in bank.layers])[layer_of]
     words, counts = np.unique(fit.status, return_counts=True)
     return Summary(
-        model=fit.bank.model,
+        model=bank.model,
         fit=str(fit.spec),
-        quality=_quality(fit, control, everything),
-        sizes=tuple(
-            SizeSummary(_size(size), _quality(fit, control, size_of == _size(size))) for size in fit.bank.sizes
-        ),
-        families=tuple(_family(fit, control, name) for name in fit.spec.families),
-        layers=tuple(_layer(fit, control, index, layer_of == index) for index in range(len(fit.bank.layers))),
+        axes=max(map(len, bank.sizes), default=0),
+        quality=_quality(fits, everything),
+        sizes=tuple(SizeSummary(_size(size), _quality(fits, size_of == _size(size))) for size in bank.sizes),
+        families=tuple(_family(fits, name) for name in fit.spec.labels),
+        layers=tuple(_layer(fits, index, layer_of == index) for index in range(len(bank.layers))),
         statuses={str(word): int(count) for word, count in zip(words, counts, strict=True)},
         dead=int(fit.dead.sum()),
         strongest=_number(fit.strongest),
-        notes=fit.bank.notes,
-        left_out=fit.bank.left_out,
+        notes=bank.notes,
+        left_out=bank.left_out,
     )
 
 
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def _size(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
+
+
+def _finite(value: Any) -> Any:
+    """Replace infinite numbers by a word, in whatever holds them."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def _median(values: np.ndarray) -> float | None:
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if len(values) else None
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def _median_scales(fit: Fit, mask: np.ndarray) -> Scales:
+    sigma = fit.sigma.cpu().numpy()[mask]
+    return {axis: _median(values) for axis, values in zip(AXES, sigma.T, strict=False)}
 
 
 def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _quality(fit: Fit, control: Fit, mask: np.ndarray) -> Quality:
+def _quality(fits: Fits, mask: np.ndarray) -> Quality:
     chosen = torch.from_numpy(mask)
-    return Quality(
-        filters=int(mask.sum()),
-        fitted=int((mask & (fit.family != "")).sum()),
-        median_r2=_median(fit.r2.cpu().numpy()[mask]),
-        share_explained=_number(fit.share_of(chosen)),
-        control_median_r2=_median(control.r2.cpu().numpy()[mask]),
-        control_share_explained=_number(control.share_of(chosen)),
-    )
+    medians = (_median(fit.r2.cpu().numpy()[mask]) for fit in fits)
+    shares = (_number(fit.share_of(chosen)) for fit in fits)
+    pairs = (figure for pair in zip(medians, shares, strict=True) for figure in pair)
+    return Quality(int(mask.sum()), int((mask & (fits.real.family != "")).sum()), *pairs)
 
 
-def _family(fit: Fit, control: Fit, name: str) -> FamilySummary:
-    mine = fit.family == name
-    sigma = fit.sigma.cpu().numpy()[mine]
-    return FamilySummary(
-        family=name,
-        filters=int(mine.sum()),
-        share=float(mine.sum() / max((fit.family != "").sum(), 1)),
-        control_share=float((control.family == name).sum() / max((control.family != "").sum(), 1)),
-        median_r2=_median(fit.r2.cpu().numpy()[mine]),
-        median_sigma_x=_median(sigma[:, 0]),
-        median_sigma_y=_median(sigma[:, 1]),
-    )
+def _family(fits: Fits, name: str) -> FamilySummary:
+    mine = fits.real.family == name
+    share, white, matched = (float((fit.family == name).sum() / max((fit.family != "").sum(), 1)) for fit in fits)
+    median_r2 = _median(fits.real.r2.cpu().numpy()[mine])
+    return FamilySummary(name, int(mine.sum()), share, white, matched, median_r2, _median_scales(fits.real, mine))
 
 
-def _layer(fit: Fit, control: Fit, index: int, mask: np.ndarray) -> LayerSummary:
+def _layer(fits: Fits, index: int, mask: np.ndarray) -> LayerSummary:
+    fit = fits.real
     layer = fit.bank.layers[index]
-    sigma = fit.sigma.cpu().numpy()[mask]
     return LayerSummary(
         name=layer.name,
         depth=layer.depth,
         size=_size(layer.size),
         stride=layer.stride,
         dilation=layer.dilation,
-        families={name: int((mask & (fit.family == name)).sum()) for name in fit.spec.families},
-        median_sigma_x=_median(sigma[:, 0]),
-        median_sigma_y=_median(sigma[:, 1]),
+        families={name: int((mask & (fit.family == name)).sum()) for name in fit.spec.labels},
+        median_sigma=_median_scales(fit, mask),
         dead=int((mask & fit.dead).sum()),
-        quality=_quality(fit, control, mask),
+        quality=_quality(fits, mask),
     )

@@ -1,37 +1,44 @@
-"""What the sections of a network report read: a fit, its control, their figures, and one row a filter as columns."""
+"""What the sections of a network report read: fits of filters and controls, their figures, and one row a filter."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from scalekeys.filters import FilterBank, LayerFilters
-from scalekeys.fitting import Fit, StackFit
-from scalekeys.report.analysis.summary import Summary, summarize
+from scalekeys.filters import FilterBank
+from scalekeys.fitting import Fit
+from scalekeys.report.analysis.summary import Fits, Summary, summarize
+
+AT_BOUND, POLYNOMIAL, INFINITE = "at-bound", "polynomial", "infinite"
+"""Statuses of a filter, and the last one of a scale, that say that a search ended at an end of its range."""
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """A fit beside the fit of its random control, with what the page needs of both.
+    """The fit of a bank beside the fits of both its controls, with what the page needs of them.
 
     Parameters
     ----------
-    fit, control : Fit
+    fits : Fits
         See :func:`scalekeys.report.summarize`.
     summary : Summary
         Their figures.
     """
 
-    fit: Fit
-    control: Fit
+    fits: Fits
     summary: Summary
 
     @classmethod
-    def of(cls, fit: Fit, control: Fit) -> "Analysis":
-        """Summarize a fit and its control."""
-        return cls(fit, control, summarize(fit, control))
+    def of(cls, fit: Fit, white: Fit, matched: Fit) -> "Analysis":
+        """Summarize a fit and its controls."""
+        return cls(Fits(fit, white, matched), summarize(fit, white, matched))
+
+    @property
+    def fit(self) -> Fit:
+        """The fit of the filters."""
+        return self.fits.real
 
     @cached_property
     def fitted(self) -> np.ndarray:
@@ -55,8 +62,13 @@ class Analysis:
         return np.take([layer.size for layer in self.summary.layers], self.layer)
 
     @cached_property
+    def axes(self) -> np.ndarray:
+        """Number of axes of each filter; shape (filters,)."""
+        return np.take([len(layer.size) for layer in self.fit.bank.layers], self.layer)
+
+    @cached_property
     def sigma(self) -> np.ndarray:
-        """Scales (x, y) of each filter; shape (filters, 2)."""
+        """Scales (x, y, z) of each filter, NaN where there is none; shape (filters, axes)."""
         return np.asarray(self.fit.sigma.cpu().numpy())
 
     @cached_property
@@ -65,23 +77,36 @@ class Analysis:
         return np.asarray(self.fit.r2.cpu().numpy())
 
     @cached_property
-    def control_r2(self) -> np.ndarray:
-        """Share explained of each filter of the control; shape (filters,)."""
-        return np.asarray(self.control.r2.cpu().numpy())
+    def white_r2(self) -> np.ndarray:
+        """Share explained of each filter of white noise; shape (filters,)."""
+        return np.asarray(self.fits.white.r2.cpu().numpy())
+
+    @cached_property
+    def matched_r2(self) -> np.ndarray:
+        """Share explained of each filter of matched noise; shape (filters,)."""
+        return np.asarray(self.fits.matched.r2.cpu().numpy())
+
+    @cached_property
+    def infinite(self) -> np.ndarray:
+        """Which filters have an infinite scale, along one axis at least; shape (filters,)."""
+        return np.asarray(np.isinf(self.sigma).any(1))
 
     @cached_property
     def at_largest_strength(self) -> np.ndarray:
         """Which sharpening fits ended at the largest strength that is searched, with a scale inside its bounds."""
         side = np.array([max(layer.size) for layer in self.fit.bank.layers], dtype=float)[self.layer]
-        sharpening = np.isfinite(self.fit.alpha.cpu().numpy())
-        return np.asarray(
-            (self.fit.status == "at-bound") & sharpening & (np.nan_to_num(self.sigma).max(1) < side * (1 - 1e-6))
+        words = np.asarray(self.fit.sigma_status)
+        told = (words != "").any(1)
+        scale_at_bound = np.where(
+            told, (words == AT_BOUND).any(1), np.nan_to_num(self.sigma).max(1) >= side * (1 - 1e-6)
         )
+        sharpening = np.isfinite(self.fit.alpha.cpu().numpy())
+        return np.asarray((self.fit.status == AT_BOUND) & sharpening & ~scale_at_bound)
 
     @cached_property
     def at_largest_scale(self) -> np.ndarray:
         """Which fits ended at the largest scale that is searched, along one axis at least; shape (filters,)."""
-        return np.asarray((self.fit.status == "at-bound") & ~self.at_largest_strength)
+        return np.asarray((self.fit.status == AT_BOUND) & ~self.at_largest_strength)
 
     def layer_name(self, index: int) -> str:
         """Name of the layer of a filter."""
@@ -104,19 +129,25 @@ class Analysis:
         return [(name, int(ranked[places[name]])) for name in names]
 
     def filters_and_models(self, indices: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the learned filter and its model for a few filters, without evaluating the rest of the bank."""
-        pairs: list[tuple[np.ndarray, np.ndarray]] = []
-        layers = []
-        for index in indices:
-            layer = self.fit.bank.layers[int(self.layer[index])]
-            channel = int(self.channel[index])
-            layers.append(LayerFilters(layer.name, layer.kernels[channel : channel + 1]))
-        if not layers:
-            return pairs
-        rows = torch.tensor(list(indices), device=self.fit.values.family.device)
-        values = StackFit(**{f.name: getattr(self.fit.values, f.name)[rows] for f in fields(StackFit)})
-        models = Fit(FilterBank(tuple(layers)), self.fit.spec, values).kernels()
-        assert isinstance(models, FilterBank)
-        for learned, model in zip(layers, models.layers, strict=True):
-            pairs.append((learned.kernels[0].detach().double().cpu().numpy(), model.kernels[0].double().cpu().numpy()))
-        return pairs
+        """Return the learned filter and its model for a few filters."""
+        places = [(int(self.layer[index]), int(self.channel[index])) for index in indices]
+        return [
+            (
+                _values(self.fit.bank.layers[layer].kernels[channel]),
+                _values(self._models.layers[layer].kernels[channel]),
+            )
+            for layer, channel in places
+        ]
+
+    @cached_property
+    def _models(self) -> FilterBank:
+        """The models of all filters, layer by layer, also where an array was fitted."""
+        models = self.fit.kernels()
+        if isinstance(models, FilterBank):
+            return models
+        (layer,) = self.fit.bank.layers
+        return self.fit.bank.with_filters([models.reshape(layer.kernels.shape)])
+
+
+def _values(kernel: torch.Tensor) -> np.ndarray:
+    return np.asarray(kernel.detach().double().cpu().numpy())

@@ -12,8 +12,8 @@ from scalekeys.report.article.measures import Material
 from scalekeys.report.article.plates import Plate
 from scalekeys.report.article.table import Table, to_html
 from scalekeys.report.page import Section, Tile, render
+from scalekeys.report.page.families import family_colour
 from scalekeys.report.page.pictures import common_limit, filter_picture
-from scalekeys.report.page.plots import family_colour
 from scalekeys.report.page.words import count, number, significant, size_name
 from scalekeys.scalespace import FAMILIES
 

@@ -10,11 +10,10 @@ from scalekeys.report.atlas.correlation import Correlation
 from scalekeys.report.atlas.questions import BINS
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary, Row
 from scalekeys.report.page import Figure
+from scalekeys.report.page.families import by_kind, family_colour
 from scalekeys.report.page.plots import (
     axis,
     base_layout,
-    by_kind,
-    family_colour,
     key,
     line,
     panel_title,

@@ -137,6 +137,8 @@ def _environment() -> "Environment":
         words.significant,
         words.percent,
         words.count,
+        words.plural,
+        words.listed,
         words.size_name,
         words.formula,
         words.prose,

@@ -1,37 +1,15 @@
-"""What all figures share: layout, axes, and the colours and symbols of the families.
+"""What all figures share: layout, axes, texts and lines.
 
 Figures are plain dicts in the vocabulary of plotly. Colours are names of the stylesheet, so that the script of the page
 can draw the same figure in the light and in the dark scheme.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from scalekeys.scalespace import FAMILIES
-
-COLOURS = 17
-"""How many family colours the stylesheet has; beyond them, families share one."""
+from scalekeys.report.page.families import COLOURS
 
 _TOUCHING = 8  # bars of this height or less have no gap between them
-_SYMBOLS = {
-    ("x", "forward"): "triangle-right",
-    ("x", "backward"): "triangle-left",
-    ("x", "central"): "diamond-wide",
-    ("y", "forward"): "triangle-up",
-    ("y", "backward"): "triangle-down",
-    ("y", "central"): "diamond-tall",
-}
-
-
-def family_colour(name: str) -> str:
-    """Return the colour of a family: its place among the families says which.
-
-    Examples
-    --------
-    >>> family_colour("dy+"), family_colour("smooth")
-    ('var(--family-1)', 'var(--family-8)')
-    """
-    return f"var(--family-{min(list(FAMILIES).index(name) + 1, COLOURS)})"
 
 
 def place_colour(place: int) -> str:
@@ -43,39 +21,6 @@ def place_colour(place: int) -> str:
     ('var(--family-1)', 'var(--family-1)')
     """
     return f"var(--family-{place % COLOURS + 1})"
-
-
-def family_symbol(name: str) -> str:
-    """Return the marker of a family: a triangle points to the neighbour that a one-sided difference looks at.
-
-    Examples
-    --------
-    >>> family_symbol("dx-"), family_symbol("sharpen"), family_symbol("smooth")
-    ('triangle-left', 'square', 'circle')
-    """
-    family = FAMILIES[name]
-    if family.has_alpha:
-        return "square"
-    if family.is_jet:
-        return "star"
-    term = family.terms[0]
-    return _SYMBOLS.get(("x", term.x)) or _SYMBOLS.get(("y", term.y)) or "circle"
-
-
-def by_kind(families: Iterable[str]) -> list[str]:
-    """Order families so that related ones are neighbours: smoothing, sharpening, differences in x, then in y.
-
-    Examples
-    --------
-    >>> by_kind(["dy+", "dx", "smooth", "sharpen"])
-    ['smooth', 'sharpen', 'dx', 'dy+']
-    """
-
-    def kind(name: str) -> int:
-        along = FAMILIES[name].differentiates("x"), FAMILIES[name].differentiates("y")
-        return {(False, False): 0, (True, True): 1, (True, False): 2, (False, True): 3}[along]
-
-    return sorted(families, key=kind)
 
 
 def base_layout(**entries: Any) -> dict[str, Any]:

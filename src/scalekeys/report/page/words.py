@@ -6,27 +6,32 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
+AXES = ("x", "y", "z")
+"""Names of the axes of a kernel, from the last one of its array to the first."""
+
 NONE = "\N{EN DASH}"
 """What stands where there is no number."""
 
 ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
-SIGMA_X = f"{SIGMA}<sub>x</sub>"
-SIGMA_Y = f"{SIGMA}<sub>y</sub>"
+SIGMA_X, SIGMA_Y, SIGMA_Z = (f"{SIGMA}<sub>{axis}</sub>" for axis in AXES)
 """Symbols as markup, for the labels of plots."""
+
+INFINITY = "\N{INFINITY}"
+"""An infinite scale."""
 
 _MINUS = "\N{MINUS SIGN}"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NOTATION = (
-    (re.compile(r"δ([xy]+)([+-]?)"), r"δ<sub>\1\2</sub>"),
-    (re.compile(r"\bt([xy])\b"), r"t<sub>\1</sub>"),
-    (re.compile(r"∇5²"), r"∇<sub>5</sub>²"),
+    (re.compile(r"δ([xyz]+)([+-]?)"), r"δ<sub>\1\2</sub>"),
+    (re.compile(r"\bt([xyz])\b"), r"t<sub>\1</sub>"),
+    (re.compile(r"∇([57])²"), r"∇<sub>\1</sub>²"),
     (re.compile(r"(?<=\w) - "), f" {_MINUS} "),
     (re.compile(r"-(?=</sub>)"), _MINUS),
 )
-_SYMBOLS = {"sigma_x": SIGMA_X, "sigma_y": SIGMA_Y, "sigma": SIGMA, "alpha": ALPHA}
+_SYMBOLS = {"sigma_x": SIGMA_X, "sigma_y": SIGMA_Y, "sigma_z": SIGMA_Z, "sigma": SIGMA, "alpha": ALPHA}
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -34,11 +39,13 @@ def number(value: float | None, digits: int = 2) -> str:
 
     Examples
     --------
-    >>> number(-0.126), number(None), number(float("nan"))
-    ('−0.13', '–', '–')
+    >>> number(-0.126), number(None), number(float("nan")), number(float("inf"))
+    ('−0.13', '–', '–', '∞')
     """
-    if value is None or not math.isfinite(value):
+    if value is None or math.isnan(value):
         return NONE
+    if math.isinf(value):
+        return INFINITY if value > 0 else _MINUS + INFINITY
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", _MINUS)
 
@@ -119,10 +126,32 @@ def size_name(size: str) -> str:
 
     Examples
     --------
-    >>> size_name("7x7")
-    '7×7'
+    >>> size_name("7x7"), size_name("31")
+    ('7×7', '31')
     """
     return size.replace("x", _TIMES)
+
+
+def kernels_of(size: str) -> str:
+    """Return what kernels of a size are called in a sentence.
+
+    Examples
+    --------
+    >>> kernels_of("7x7"), kernels_of("31")
+    ('7×7 kernels', 'kernels of 31 taps')
+    """
+    return f"{size_name(size)} kernels" if "x" in size else f"kernels of {plural(int(size), 'tap')}"
+
+
+def taps_in(size: str) -> int:
+    """Return how many taps a kernel of a size has.
+
+    Examples
+    --------
+    >>> taps_in("7x7"), taps_in("31"), taps_in("5x3x3")
+    (49, 31, 45)
+    """
+    return math.prod(map(int, size.split("x")))
 
 
 def formula(text: str) -> Markup:
@@ -147,7 +176,7 @@ def prose(text: str) -> Markup:
     >>> prose("sigma_x < 1")
     Markup('σ<sub>x</sub> &lt; 1')
     """
-    return Markup(re.sub(r"\b(?:sigma(?:_[xy])?|alpha)\b", lambda match: _SYMBOLS[match[0]], str(escape(text))))
+    return Markup(re.sub(r"\b(?:sigma(?:_[xyz])?|alpha)\b", lambda match: _SYMBOLS[match[0]], str(escape(text))))
 
 
 def breakable(text: str) -> Markup:

@@ -85,6 +85,10 @@
     "triangle-right": "M9 5 1 .5v9z",
     "diamond-wide": "M0 5 5 2l5 3-5 3z",
     "diamond-tall": "M5 0l3 5-3 5-3-5z",
+    diamond: "M5 .5 9.5 5 5 9.5.5 5z",
+    "triangle-ne": "M1 1h8v8z",
+    "triangle-sw": "M1 1v8h8z",
+    star: "M5 .3 6.5 3.5 10 4 7.4 6.4 8.1 9.9 5 8.2 1.9 9.9 2.6 6.4 0 4 3.5 3.5z",
     circle: "M5 1a4 4 0 1 1 0 8a4 4 0 1 1 0-8z",
     line: "M0 4h10v2.4H0z",
     square: "M1 1h8v8H1z",
@@ -103,6 +107,11 @@
     return svg;
   }
 
+  /* A number of a table; an infinite scale is written inf. */
+  function value(text) {
+    return text === "inf" ? Infinity : Number(text);
+  }
+
   function sortable(table) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
@@ -114,8 +123,9 @@
         const rows = [...table.tBodies[0].rows];
         rows.sort((a, b) => {
           const [p, q] = [key(a), key(b)];
+          if (p === q) return 0;
           if (p === "" || q === "") return (p === "") - (q === "");
-          return sign * (numeric ? p - q : p.localeCompare(q, "en", { numeric: true }));
+          return sign * (numeric ? value(p) - value(q) : p.localeCompare(q, "en", { numeric: true }));
         });
         heads.forEach((other) => other.setAttribute("aria-sort", "none"));
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
