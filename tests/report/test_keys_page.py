@@ -71,8 +71,9 @@ def test_the_numbers_are_those_of_the_clustering():
     keys, choice = found("network")
     text = ParsedPage(source("network")).text
     lead = (
-        f"136 depthwise filters in 3 layers. Eight keys explain {percent(keys.explained)} of their energy, each "
-        f"counted alike; in noise, as many explain {percent(keys.control)}. "
+        f"136 filters in 3 layers. Eight keys explain {percent(keys.explained)} of their energy, each "
+        f"counted alike; as many explain {percent(keys.matched_noise)} of matched noise, and "
+        f"{percent(keys.white_noise)} of white noise. "
         f"{percent(keys.coverage(0.8))} of the filters correlate with their key by 0.80 or more. "
         "All eight published master keys are among them"
     )

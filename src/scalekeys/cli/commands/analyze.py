@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from scalekeys.cli.commands.options import Kinds
+
 EXAMPLE = "Example: scalekeys analyze model.pth -o report/"
 
 
@@ -26,12 +28,15 @@ def analyze(
             help="What to fit: ideal8, second-order, jet1 to jet3, auto (all compete), or families with commas."
         ),
     ] = "ideal8",
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random control.")] = 0,
+    kinds: Kinds = "depthwise",
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Show which receptive fields the depthwise filters of a network are, at which scales, and how well theory fits.
+    """Show which receptive fields the filters of a network are, at which scales, and how well theory fits.
 
+    Every figure stands beside those of white noise, which shares only means and norms with the filters, and of matched
+    noise, which shares their smoothness and extent as well.
     Writes OUTPUT/report.html (one self-contained page) and OUTPUT/filters.parquet (one row a filter).
     """
     from scalekeys.cli.show.analyze import print_summary
@@ -41,10 +46,10 @@ def analyze(
 
     check_new_folder(output, force=force)
     with working() as step:
-        from scalekeys.checkpoints import extract
+        from scalekeys.cli.work.reading import read_bank
 
         step(f"reading {source}")
-        bank = extract(source, weights=weights)
+        bank = read_bank(source, weights=weights, kinds=kinds)
         with new_folder(output, force=force) as folder:
             summary = analyze_bank(
                 bank, folder, model=tuple(model.split(",")) if "," in model else model, seed=seed, step=step

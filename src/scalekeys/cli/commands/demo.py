@@ -14,7 +14,7 @@ def demo(
         int | None, typer.Option(min=1, help="Length of the training; the default takes a minute.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the training and of the random control.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the training, and of white and matched noise.")
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
 ) -> None:

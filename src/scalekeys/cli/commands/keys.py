@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from scalekeys.cli.commands.options import Kinds
+
 EXAMPLE = "Example: scalekeys keys model.pth other.safetensors -k 8 -o keys/"
 
 Sources = Annotated[
@@ -18,7 +20,7 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for report, keys and members.", show_default=False)
 ]
 Number = Annotated[str, typer.Option("-k", metavar="NUMBER|auto", help="How many keys; auto takes the recommended.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the search and of the random control.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the search, and of white and matched noise.")]
 Restarts = Annotated[int, typer.Option(min=1, help="How many starts compete.")]
 Weighting = Annotated[
     Literal["equal", "energy"], typer.Option(help="Whether all filters count alike, or strong ones more.")
@@ -29,8 +31,14 @@ Symmetry = Annotated[
 Sizes = Annotated[
     str,
     typer.Option(
-        metavar="largest|common|ROWSxCOLS",
-        help="Pad all kernels to the largest, crop them to what all have, or take those of one size.",
+        metavar="largest|common|SIZE",
+        help="Pad all kernels to the largest, crop them to what all have, or take those of one size: 7x7, 31, 5x3x3.",
+    ),
+]
+Axes = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=3, help="How many axes the kernels have; by default as many as most of them.", show_default=False
     ),
 ]
 Layers = Annotated[
@@ -56,8 +64,10 @@ def keys(
     weighting: Weighting = "equal",
     symmetry: Symmetry = "none",
     sizes: Sizes = "largest",
+    axes: Axes = None,
     layers: Layers = None,
     weights: Weights = None,
+    kinds: Kinds = "depthwise",
     threshold: Threshold = 0.8,
     no_curve: NoCurve = False,
     force: Force = False,
@@ -74,9 +84,9 @@ def keys(
     from scalekeys.files import check_new_folder, new_folder
 
     check_new_folder(output, force=force)
-    search = Search(seed, restarts, weighting, symmetry, wanted, layers or None)
+    search = Search(seed, restarts, weighting, symmetry, wanted, axes, layers or None)
     with working() as step:
-        banks = read_banks(sources, weights=weights, step=step)
+        banks = read_banks(sources, weights=weights, kinds=kinds, step=step)
         with new_folder(output, force=force) as folder:
             summary = find_keys(banks, folder, k=k, search=search, threshold=threshold, curve=not no_curve, step=step)
     if as_json:
@@ -96,11 +106,11 @@ def _number_of_keys(text: str, *, compared: bool) -> int | None:
     return int(text)
 
 
-def _sizes(text: str) -> Literal["largest", "common"] | tuple[int, int]:
+def _sizes(text: str) -> Literal["largest", "common"] | tuple[int, ...]:
     """Read how kernels of several sizes are compared."""
     if text in _WHOLE:
         return _WHOLE[text]
-    rows, x, cols = text.lower().partition("x")
-    if not (x and all(side.isascii() and side.isdigit() and int(side) for side in (rows, cols))):
-        raise typer.BadParameter(f"{text!r} is none of largest, common and a size like 7x7", param_hint="--sizes")
-    return int(rows), int(cols)
+    sides = text.lower().split("x")
+    if not (len(sides) <= 3 and all(side.isascii() and side.isdigit() and int(side) for side in sides)):
+        raise typer.BadParameter(f"{text!r} is none of largest, common and a size like 7x7 or 31", param_hint="--sizes")
+    return tuple(map(int, sides))

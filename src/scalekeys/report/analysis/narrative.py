@@ -1,11 +1,13 @@
 """What the figures say, in sentences computed from the data."""
 
 from collections import Counter
+from collections.abc import Collection
 
 import numpy as np
 
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality, Summary
 from scalekeys.report.analysis.view import Analysis
+from scalekeys.report.page.pictures import pictured
 from scalekeys.report.page.words import AXES, count, kernels_of, listed, number, percent, plural, spelled
 
 WINDOWS = {
@@ -16,12 +18,6 @@ WINDOWS = {
 
 CLOSE = 0.2
 """Scales along the axes are called alike where they differ by less than this share of the largest one."""
-
-KINDS_OF_PICTURES = {
-    1: "A kernel of one axis is a line over its taps; the learned filter stands faintly behind its model.",
-    3: "A kernel of three axes is shown as slices along z: the first, the middle and the last with energy.",
-}
-"""How kernels of other than two axes are pictured, by their number of axes."""
 
 FEW = 20
 """Below so many filters of noise, their maximum stands for their 95th percentile."""
@@ -224,8 +220,8 @@ def _headed(size: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def gallery(*, several: bool, axes: int) -> str:
-    """Say what the gallery shows; `several` where some family has more than one filter to show."""
+def gallery(*, several: bool, axes: Collection[int]) -> str:
+    """Say what the gallery shows, `several` filters of some families or one of each, of kernels with so many axes."""
     which = (
         "the filter that its model explains best, the median one and the worst, by r²" if several else "its one filter"
     )
@@ -233,7 +229,8 @@ def gallery(*, several: bool, axes: int) -> str:
         f"For each family {which}. The three pictures of a row share one range, centred at zero, so a faint residual "
         "is a small one. What stands out in a residual is what the family cannot show."
     )
-    return text + (f" {KINDS_OF_PICTURES[axes]}" if axes in KINDS_OF_PICTURES else "")
+    behind = " Behind the line of a model the learned filter stands faintly." if 1 in axes else ""
+    return f"{text} {pictured(axes)}{behind}".rstrip()
 
 
 def layers(summary: Summary) -> str:

@@ -44,7 +44,7 @@ def scale_scatter(analysis: Analysis, first: int = 0, second: int = 1) -> tuple[
     style = {"size": 7, "opacity": 0.6} if len(shown) > 500 else {"size": 10, "opacity": 0.85}
     traces = [
         _scatter_trace(analysis, family, shown[families == family], (first, second), spaced, style)
-        for family in by_kind(sorted(set(families.tolist())))
+        for family in _present(analysis, families)
     ]
     scale = {"range": spaced.range, "tickangle": 0, **spaced.ticks(0.05)}
     layout = base_layout(
@@ -84,6 +84,11 @@ def _scatter_trace(
     }
 
 
+def _present(analysis: Analysis, families: np.ndarray) -> list[str]:
+    """Return the families that some filters have, related ones as neighbours."""
+    return by_kind(family.family for family in analysis.summary.families if (families == family.family).any())
+
+
 def _hover(analysis: Analysis, family: str, indices: np.ndarray) -> list[str]:
     names = {place: plot_text(layer.name, _HOVER_WIDTH) for place, layer in enumerate(analysis.summary.layers)}
     return [
@@ -121,7 +126,7 @@ def scale_histogram(analysis: Analysis) -> tuple[Figure, int]:
     places = np.array(spaced.places(analysis.sigma[shown, 0]), dtype=float)
     traces = [
         _bars(family, np.histogram(places[families == family], edges)[0], edges)
-        for family in by_kind(sorted(set(families.tolist())))
+        for family in _present(analysis, families)
     ]
     layout = base_layout(
         barmode="stack",

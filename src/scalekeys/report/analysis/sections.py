@@ -28,7 +28,7 @@ from scalekeys.report.page.families import (
     template_example,
     words_of,
 )
-from scalekeys.report.page.pictures import common_limit, filter_picture, shown_slices
+from scalekeys.report.page.pictures import common_limit, filter_picture, pictured, shown_slices
 from scalekeys.report.page.words import AXES, count, number, percent, plural, taps_in
 
 
@@ -78,7 +78,7 @@ def families(analysis: Analysis) -> Section:
         sigma=TEMPLATE_SIGMA,
         alpha=TEMPLATE_ALPHA if "sharpen" in names else None,
         mixtures=any(map(is_mixture, names)),
-        picture=narrative.KINDS_OF_PICTURES.get(summary.axes, ""),
+        pictured=pictured([summary.axes]),
     )
     return Section("families", "The families", body, short="Families")
 
@@ -137,7 +137,7 @@ def gallery(analysis: Analysis) -> Section:
                 }
             )
     several = any(len(row["examples"]) > 1 for row in rows)
-    text = narrative.gallery(several=several, axes=analysis.summary.axes)
+    text = narrative.gallery(several=several, axes=set(analysis.axes.tolist()))
     body = render("analysis/gallery.html.j2", text=text, rows=rows, several=several)
     return Section("gallery", "Gallery: learned, model, residual", body, short="Gallery")
 

@@ -1,6 +1,5 @@
 """The figures that the terminal, the page and ``--json`` share, computed once."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -9,10 +8,8 @@ import torch
 
 from scalekeys.filters import LeftOut
 from scalekeys.fitting import Fit
+from scalekeys.report.page.numbers import Scales, size_text, without_infinities
 from scalekeys.report.page.words import AXES
-
-Scales = dict[str, float | None]
-"""A number for each axis, by its name: ``x``, ``y``, ``z``; None where there is none."""
 
 
 class Fits(NamedTuple):
@@ -129,7 +126,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers, ready for JSON, which has no infinity: it is the word ``inf``."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        plain: dict[str, Any] = without_infinities(asdict(self))
         return plain
 
 
@@ -156,14 +153,14 @@ def summarize(fit: Fit, white: Fit, matched: Fit) -> Summary:
     fits, bank = Fits(fit, white, matched), fit.bank
     everything = np.ones(len(fit), dtype=bool)
     layer_of = np.repeat(np.arange(len(bank.layers)), [len(layer) for layer in bank.layers])
-    size_of = np.array([_size(layer.size) for layer in bank.layers])[layer_of]
+    size_of = np.array([size_text(layer.size) for layer in bank.layers])[layer_of]
     words, counts = np.unique(fit.status, return_counts=True)
     return Summary(
         model=bank.model,
         fit=str(fit.spec),
         axes=max(map(len, bank.sizes), default=0),
         quality=_quality(fits, everything),
-        sizes=tuple(SizeSummary(_size(size), _quality(fits, size_of == _size(size))) for size in bank.sizes),
+        sizes=tuple(SizeSummary(size_text(size), _quality(fits, size_of == size_text(size))) for size in bank.sizes),
         families=tuple(_family(fits, name) for name in fit.spec.labels),
         layers=tuple(_layer(fits, index, layer_of == index) for index in range(len(bank.layers))),
         statuses={str(word): int(count) for word, count in zip(words, counts, strict=True)},
@@ -172,19 +169,6 @@ def summarize(fit: Fit, white: Fit, matched: Fit) -> Summary:
         notes=bank.notes,
         left_out=bank.left_out,
     )
-
-
-def _size(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))
-
-
-def _finite(value: Any) -> Any:
-    """Replace infinite numbers by a word, in whatever holds them."""
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def _median(values: np.ndarray) -> float | None:
@@ -222,7 +206,7 @@ def _layer(fits: Fits, index: int, mask: np.ndarray) -> LayerSummary:
     return LayerSummary(
         name=layer.name,
         depth=layer.depth,
-        size=_size(layer.size),
+        size=size_text(layer.size),
         stride=layer.stride,
         dilation=layer.dilation,
         families={name: int((mask & (fit.family == name)).sum()) for name in fit.spec.labels},

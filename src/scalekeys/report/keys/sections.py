@@ -18,10 +18,11 @@ from scalekeys.report.keys.names import key_label, key_name
 from scalekeys.report.keys.summary import LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Section, Tile, render
-from scalekeys.report.page.pictures import common_limit, filter_picture
+from scalekeys.report.page.families import words_of
+from scalekeys.report.page.numbers import size_text
+from scalekeys.report.page.pictures import common_limit, filter_picture, pictured
 from scalekeys.report.page.plots import place_colour
-from scalekeys.report.page.words import count, listed, number, percent, plural
-from scalekeys.scalespace import FAMILIES
+from scalekeys.report.page.words import count, listed, number, percent, plural, taps_in
 
 STEPS = 9
 """Members of a key that are pictured."""
@@ -34,7 +35,7 @@ def header(view: KeysView) -> Markup:
     """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
     return render(
         "page/header.html.j2",
-        kicker="Master keys of depthwise filters",
+        kicker="Master keys of convolution kernels",
         title=listed(view.summary.models),
         lead=narrative.lead(view.summary),
         tiles=_tiles(view),
@@ -50,6 +51,7 @@ def gallery(view: KeysView) -> Section:
         text=narrative.gallery(summary),
         cards=[_card(view, place) for place in range(len(summary.keys))],
         widest=max(key.share for key in summary.keys) or 1,
+        pictured=pictured([view.filters.ndim - 1]),
     )
     return Section("keys", "The keys", body, short="Keys")
 
@@ -155,7 +157,11 @@ def _tiles(view: KeysView) -> list[Tile]:
             f"{count(summary.left_out)} left out" if summary.left_out else "all used",
         ),
         Tile("layers", count(len(summary.layers)), plural(len(summary.models), "network")),
-        Tile("energy explained", percent(summary.explained), f"noise {percent(summary.control)}"),
+        Tile(
+            "energy explained",
+            percent(summary.explained),
+            f"matched noise {percent(summary.matched_noise)}, white {percent(summary.white_noise)}",
+        ),
         Tile("covered", percent(summary.coverage), f"by {number(summary.threshold)} or more"),
         Tile("published keys found", str(found), f"of 8, by {number(narrative.FOUND, 1)} or more"),
     ]
@@ -168,7 +174,7 @@ def _card(view: KeysView, place: int) -> dict[str, Any]:
         "key": key,
         "name": key_name(key.key),
         "colour": place_colour(place),
-        "words": FAMILIES[key.model].words if key.model else "no model beyond what noise has",
+        "words": words_of(key.model, values.ndim) if key.model else "no model beyond what noise has",
         "picture": _picture(values, key_name(key.key)),
         "model": None if model is None else _picture(model, f"model of {key_name(key.key)}"),
         "published": None if key.published is None else _published(view, key.key, key.published),
@@ -190,7 +196,7 @@ def _member(view: KeysView, index: int) -> dict[str, Any]:
         "where": f"{bank.model}, {where}" if len(view.banks) > 1 else where,
         "layer": view.short[int(view.bank[index]), layer.name],
         "channel": view.channel(index),
-        "size": f"{layer.size[0]}x{layer.size[1]}",
+        "size": size_text(layer.size),
         "key": key_name(int(view.assignment[index])),
     }
 
@@ -206,11 +212,10 @@ def _picture(values: np.ndarray, label: str) -> Markup:
 
 
 def _layer_row(layer: LayerKeys) -> dict[str, Any]:
-    rows, cols = map(int, layer.size.split("x"))
     main = layer.main_key
     return {
         "layer": layer,
-        "area": rows * cols,
+        "taps": taps_in(layer.size),
         "key": main,
         "name": key_name(main),
         "colour": place_colour(main),

@@ -7,7 +7,7 @@ scheme.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -18,6 +18,10 @@ from scalekeys.report.page.words import significant, size_name
 SLICES = 3
 """Slices of a kernel of three axes that are shown at most."""
 
+_WORDS = {
+    1: "A kernel of one axis is a line over its taps.",
+    3: "A kernel of three axes is shown as slices along z: the first, the middle and the last with energy.",
+}
 _LEVELS = 100
 _FAINT = 0.05  # of the energy of the strongest slice: slices at the ends with less are not shown
 _GAP = 0.35  # between two slices, in taps
@@ -64,6 +68,17 @@ def filter_picture(
     places = shown_slices(values) if slices is None else slices
     which = f"slices {', '.join(str(place + 1) for place in places)} of {len(values)} along z"
     return _squares([values[place] for place in places], limit, f"{_alternative(values, label)}, {which}")
+
+
+def pictured(axes: Collection[int]) -> str:
+    """Say how kernels with one and with three axes are drawn, where there are any; empty for pictures alone.
+
+    Examples
+    --------
+    >>> pictured([1, 2]), pictured([2])
+    ('A kernel of one axis is a line over its taps.', '')
+    """
+    return " ".join(text for number, text in _WORDS.items() if number in axes)
 
 
 def shown_slices(values: np.ndarray) -> list[int]:
