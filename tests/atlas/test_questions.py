@@ -16,7 +16,8 @@ import scalekeys as sk
 from scalekeys import atlas as public
 from scalekeys.atlas import NAMED, task
 from scalekeys.checkpoints.sources.module import open_module
-from scalekeys.cli.atlas_tables import print_rows, to_json
+from scalekeys.cli.show.atlas import print_rows
+from scalekeys.cli.work.atlas import to_json
 from scalekeys.errors import AtlasError
 
 

@@ -27,7 +27,7 @@ def test_the_demo_leaves_an_existing_folder_alone(tmp_path):
 
 
 def test_progress_is_silent_when_nobody_watches(tmp_path, capsys):
-    from scalekeys.cli.console import working
+    from scalekeys.cli.show.progress import working
 
     with working() as step:
         advance = step("counting", 3)

@@ -9,7 +9,7 @@ import torch
 from command_line import run
 from PIL import Image
 
-from scalekeys.cli.evaluation import Task, run_evaluation
+from scalekeys.cli.work.evaluate import Task, run_evaluation
 from scalekeys.errors import DataError, ModelError
 from scalekeys.images import batches, open_images
 from scalekeys.images.preparation import Preprocessing

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 import scalekeys as sk
 from scalekeys.checkpoints import read_filters
-from scalekeys.cli.keys import keys as verb
+from scalekeys.cli.commands.keys import keys as verb
 from scalekeys.clustering import COVERED, SYMMETRIES, WEIGHTINGS
 
 FILES = ["keys.csv", "keys.npy", "members.parquet", "report.html"]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import scalekeys as sk
 from scalekeys.cli import main
-from scalekeys.cli.replace import replace as verb
+from scalekeys.cli.commands.replace import replace as verb
 from scalekeys.fitting import CRITERIA
 from scalekeys.fitting.spec import Scales
 

@@ -81,7 +81,7 @@ def _many():
     """Twenty thousand filters in ten layers: two hundred fitted ones, over and over."""
     places = torch.arange(20_000) % 200
     fits = []
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         filters = _noise(seed, 200, 3, 3)
         stacks = filters[places].split(2000)
         bank = FilterBank(tuple(LayerFilters(f"layer.{i}", f, depth=i) for i, f in enumerate(stacks)), model="many")
@@ -91,17 +91,22 @@ def _many():
     return tuple(fits)
 
 
+def fits_of(bank):
+    """Fit a bank, white noise and matched noise."""
+    return sk.fit(bank), sk.fit(sk.white_noise_like(bank)), sk.fit(sk.matched_noise_like(bank))
+
+
 @lru_cache
 def _fitted(name):
     if name == "many":
         return _many()
     bank = _BANKS[name]()
-    return sk.fit(bank), sk.fit(sk.white_noise_like(bank))
+    return fits_of(bank)
 
 
 @pytest.fixture(scope="session")
 def fitted():
-    """Return the fit and the control of a bank by its name."""
+    """Return the fit of a bank and those of its two controls, by its name."""
     return _fitted
 
 

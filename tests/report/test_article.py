@@ -18,7 +18,7 @@ from scalekeys.report.article import canvas, curves, panels, plates, sentences, 
 from scalekeys.report.article.measures import Material
 from scalekeys.report.article.table import Deviation, Table, to_csv, to_html, to_tex
 from scalekeys.report.article.tables import all_tables
-from scalekeys.report.words import number, significant, size_name
+from scalekeys.report.page.words import number, significant, size_name
 from scalekeys.scalespace import IDEAL8, template
 
 HOSTILE = '<script>alert("x")</script> 50%_of & {x}^2 ~ $1 #\\é'

@@ -6,7 +6,7 @@ from key_cases import found, view
 
 from scalekeys.report.keys.curve import number_of_keys
 from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
-from scalekeys.report.plots import COLOURS, place_colour
+from scalekeys.report.page.plots import COLOURS, place_colour
 
 
 def test_the_bars_of_a_layer_add_up():
@@ -51,8 +51,8 @@ def test_the_curve_of_correlations_tells_the_coverage_at_every_threshold():
 def test_the_curve_of_k_marks_the_recommended_number():
     _, choice = found("network")
     figure = number_of_keys(view("network").summary)
-    np.testing.assert_allclose(figure.data[1]["y"], choice.table.explained, atol=1e-5)
-    np.testing.assert_allclose(figure.data[0]["y"], choice.table.white_noise, atol=1e-5)
+    for trace, column in zip(figure.data, ("white_noise", "matched_noise", "explained"), strict=False):
+        np.testing.assert_allclose(trace["y"], choice.table[column], atol=1e-5)
     bands = [shape for shape in figure.layout["shapes"] if shape["type"] == "rect"]
     assert [(band["x0"] + band["x1"]) / 2 for band in bands] == [choice.best]
 

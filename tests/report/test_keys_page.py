@@ -13,7 +13,7 @@ from scalekeys.clustering.windows import symmetries
 from scalekeys.errors import OutputError
 from scalekeys.report.keys import render_keys_report, write_keys_report
 from scalekeys.report.keys.sections import STEPS, UNCOVERED
-from scalekeys.report.words import SIGMA, count, number, percent, size_name
+from scalekeys.report.page.words import SIGMA, count, number, percent, size_name
 
 SECTIONS = ["keys", "members", "depth", "coverage", "choice", "uncovered", "layers", "method"]
 
@@ -71,8 +71,9 @@ def test_the_numbers_are_those_of_the_clustering():
     keys, choice = found("network")
     text = ParsedPage(source("network")).text
     lead = (
-        f"136 depthwise filters in 3 layers. Eight keys explain {percent(keys.explained)} of their energy, each "
-        f"counted alike; in noise, as many explain {percent(keys.white_noise)}. "
+        f"136 filters in 3 layers. Eight keys explain {percent(keys.explained)} of their energy, each "
+        f"counted alike; as many explain {percent(keys.matched_noise)} of matched noise, and "
+        f"{percent(keys.white_noise)} of white noise. "
         f"{percent(keys.coverage(0.8))} of the filters correlate with their key by 0.80 or more. "
         "All eight published master keys are among them"
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scalekeys.report import write_report
-from scalekeys.report.words import SIGMA, size_name
+from scalekeys.report.page.words import SIGMA, size_name
 from scalekeys.scalespace import template
 
 pytestmark = pytest.mark.browser

@@ -8,12 +8,14 @@ import torch
 from parsed_page import ParsedPage
 
 import scalekeys as sk
+from conftest import fits_of
 from scalekeys.report import render_report
-from scalekeys.report.analysis import Analysis
-from scalekeys.report.figures import MAX_POINTS, depth_profile, family_mix, scale_scatter
-from scalekeys.report.histograms import BINS, r2_histograms
-from scalekeys.report.pictures import common_limit, filter_picture
-from scalekeys.report.words import significant, size_name
+from scalekeys.report.analysis.figures import depth_profile, family_mix
+from scalekeys.report.analysis.histograms import BINS, r2_histograms
+from scalekeys.report.analysis.scale_figures import MAX_POINTS, scale_scatter
+from scalekeys.report.analysis.view import Analysis
+from scalekeys.report.page.pictures import common_limit, filter_picture
+from scalekeys.report.page.words import significant, size_name
 
 
 @pytest.fixture
@@ -59,10 +61,16 @@ def test_every_filter_with_two_scales_is_a_point(analysis):
     figure, eligible, shown = scale_scatter(analysis)
     assert eligible == shown == analysis.summary.quality.fitted
     assert sum(len(trace["x"]) for trace in figure.data) == shown
+    middle = np.median(analysis.sigma[analysis.fitted][analysis.sigma[analysis.fitted] > 0])
+    assert figure.layout["xaxis"]["ticktext"][0] == "0"
+    one = figure.layout["xaxis"]["tickvals"][figure.layout["xaxis"]["ticktext"].index("1")]
+    unit = 1 / one - 1  # a scale s stands at s / (unit + s)
+    assert 0.5 < middle / unit < 2
     for trace in figure.data:
         mine = analysis.fit.family == trace["name"]
-        np.testing.assert_allclose(trace["x"], np.sqrt(analysis.sigma[mine, 0]), atol=6e-5)  # four decimals
-        np.testing.assert_allclose(trace["y"], np.sqrt(analysis.sigma[mine, 1]), atol=6e-5)
+        for name, axis in (("x", 0), ("y", 1)):
+            places = analysis.sigma[mine, axis] / (unit + analysis.sigma[mine, axis])
+            np.testing.assert_allclose(trace[name], places, atol=2e-4)  # four decimals
 
 
 def test_a_point_tells_layer_channel_and_fit(analysis):
@@ -93,19 +101,20 @@ def test_one_tap_has_no_scale_and_the_page_says_so(fitted):
     assert "Left out: 18 filters with a single tap along an axis" in page.text
 
 
-def test_histograms_stand_apart_by_kernel_size_with_the_control(analysis):
+def test_histograms_stand_apart_by_kernel_size_with_both_controls(analysis):
     figure = r2_histograms(analysis)
     titles = [annotation["text"] for annotation in figure.layout["annotations"]]
     assert [title[3:6] for title in titles] == [size_name(size) for size in ("7x7", "5x5", "3x3")]
-    assert len(figure.data) == 6
-    for bars, noise in zip(figure.data[::2], figure.data[1::2], strict=True):
-        assert (bars["name"], noise["name"]) == ("filters", "noise")
+    assert len(figure.data) == 9
+    for bars, *noises in zip(*(figure.data[place::3] for place in range(3)), strict=True):
+        assert [trace["name"] for trace in (bars, *noises)] == ["filters", "matched noise", "white noise"]
         assert len(bars["y"]) == BINS
-        assert sum(bars["y"]) == pytest.approx(1, abs=1e-3)
-        assert sum(noise["y"]) == pytest.approx(1, abs=1e-3)
+        for trace in (bars, *noises):
+            assert sum(trace["y"]) == pytest.approx(1, abs=1e-3)
     medians = [shape["x0"] for shape in figure.layout["shapes"]]
-    expected = [(s.quality.median_r2, s.quality.control_median_r2) for s in analysis.summary.sizes]
-    assert medians == [value for pair in expected for value in pair]
+    qualities = [size.quality for size in analysis.summary.sizes]
+    expected = [(quality.median_r2, quality.matched_median_r2, quality.white_median_r2) for quality in qualities]
+    assert medians == [value for three in expected for value in three]
 
 
 def test_the_profile_skips_layers_without_a_fit(fitted):
@@ -113,7 +122,7 @@ def test_the_profile_skips_layers_without_a_fit(fitted):
         (*fitted("network")[0].bank.layers[:2], sk.LayerFilters("dead", torch.zeros(5, 7, 7), depth=2)),
         model="part dead",
     )
-    figure = depth_profile(Analysis.of(sk.fit(bank), sk.fit(sk.white_noise_like(bank))))
+    figure = depth_profile(Analysis.of(*fits_of(bank)))
     for trace in figure.data:
         if trace["mode"] == "markers":
             assert trace["y"][2] is None
@@ -139,7 +148,7 @@ def test_models_of_a_few_filters_are_those_of_the_whole_fit(analysis):
     for index, (learned, model) in zip(chosen, analysis.filters_and_models(chosen), strict=True):
         np.testing.assert_array_equal(model, everything[index])
         channel = analysis.channel[index]
-        source = analysis.fit.bank.layers[analysis.layer[index]].filters[channel]
+        source = analysis.fit.bank.layers[analysis.layer[index]].kernels[channel]
         np.testing.assert_array_equal(learned, source.double().numpy())
 
 

@@ -8,12 +8,11 @@ import pytest
 import torch
 from parsed_page import ParsedPage
 
-import scalekeys as sk
-from conftest import HOSTILE
+from conftest import HOSTILE, fits_of
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
-from scalekeys.report.words import count, number, percent, size_name
+from scalekeys.report.page.words import count, number, percent, size_name
 from scalekeys.scalespace import template
 
 
@@ -48,8 +47,7 @@ def test_the_page_loads_nothing(fitted, bank_name):
 
 def test_the_same_fits_give_the_same_bytes(fitted):
     bank = fitted("network")[0].bank
-    again = sk.fit(bank), sk.fit(sk.white_noise_like(bank))
-    assert render_report(*fitted("network")) == render_report(*again)
+    assert render_report(*fitted("network")) == render_report(*fits_of(bank))
 
 
 def test_names_cannot_break_out(fitted):
@@ -75,20 +73,25 @@ def test_the_numbers_are_those_of_the_summary(fitted):
     page = ParsedPage(render_report(*fitted("network")))
     quality = summary.quality
     assert (
-        f"{quality.filters} depthwise filters in 4 layers. Eight idealized receptive fields explain "
-        f"{plain(percent(quality.share_explained))} of their energy; noise of the same norms reaches "
-        f"{plain(percent(quality.control_share_explained))}. "
+        f"{quality.filters} filters in 4 layers. Eight idealized receptive fields explain "
+        f"{plain(percent(quality.share_explained))} of their energy; of matched noise "
+        f"{plain(percent(quality.matched_share_explained))}, and of white noise "
+        f"{plain(percent(quality.white_share_explained))}. "
         f"{plain(percent(1 - quality.share_explained))} is not explained." in page.text
     )
-    assert f"median r² {number(quality.median_r2)} noise {number(quality.control_median_r2)}" in page.text
+    noise = f"matched noise {number(quality.matched_median_r2)}, white {number(quality.white_median_r2)}"
+    assert f"median r² {number(quality.median_r2)} {noise}" in page.text
     for size in summary.sizes:
         numbers = (
             f"{size_name(size.size)} {size.quality.filters} {number(size.quality.median_r2)} "
-            f"{number(size.quality.control_median_r2)} {percent(size.quality.share_explained)}"
+            f"{number(size.quality.matched_median_r2)} {number(size.quality.white_median_r2)} "
+            f"{percent(size.quality.share_explained)} {percent(size.quality.matched_share_explained)} "
+            f"{percent(size.quality.white_share_explained)}"
         )
         assert plain(numbers) in page.text
     for family in summary.families:
-        card = f"filters {family.filters} share {percent(family.share)} share in noise {percent(family.control_share)}"
+        noise = f"{percent(family.matched_share)} share in white noise {percent(family.white_share)}"
+        card = f"filters {family.filters} share {percent(family.share)} share in matched noise {noise}"
         assert plain(card) in page.text
     for layer in summary.layers:
         share = percent(layer.families[layer.main_family] / layer.quality.fitted)
@@ -125,11 +128,11 @@ def test_the_family_that_leads_over_depth_is_named(families, sentence):
         LayerFilters(f"dw{i}", template(name, torch.ones(2), 7)[None], depth=i) for i, name in enumerate(families)
     ]
     bank = FilterBank(tuple(layers), model="leading")
-    assert sentence in ParsedPage(render_report(sk.fit(bank), sk.fit(sk.white_noise_like(bank)))).text
+    assert sentence in ParsedPage(render_report(*fits_of(bank))).text
 
 
 def test_bounds_are_told_apart(fitted):
-    fit, _ = fitted("many")
+    fit, *_ = fitted("many")
     text = ParsedPage(render_report(*fitted("many"))).text
     told = [int(n.replace(" ", "")) for n in re.findall(r"([\d ]*\d) filters? at-bound in (?:scale|strength)", text)]
     assert len(told) == 2
@@ -142,7 +145,7 @@ def test_twenty_thousand_filters_take_about_a_second(fitted):
     start = time.perf_counter()
     page = render_report(*fits)
     assert time.perf_counter() - start < 2
-    assert plain(f"{count(20_000)} depthwise filters") in ParsedPage(page).text
+    assert plain(f"{count(20_000)} filters") in ParsedPage(page).text
     assert len(page) < 8_000_000
 
 
@@ -158,7 +161,7 @@ def test_the_file_holds_the_page_and_is_not_overwritten(fitted, tmp_path):
 
 
 def test_dead_filters_are_counted_and_located(fitted):
-    fit, _ = fitted("network")
+    fit, *_ = fitted("network")
     summary = summarize(*fitted("network"))
     assert summary.dead == fit.dead.sum() == 2
     assert [layer.dead for layer in summary.layers] == [0, 0, 2, 0]
@@ -175,17 +178,17 @@ def test_dead_filters_change_no_figure_of_the_others():
         FilterBank((LayerFilters("a", alive), *others))
         for others in ((), (LayerFilters("b", torch.cat([dead[:9], alive[:3]]), depth=1), LayerFilters("c", dead)))
     ]
-    without, beside = (summarize(sk.fit(bank), sk.fit(sk.white_noise_like(bank))) for bank in banks)
+    without, beside = (summarize(*fits_of(bank)) for bank in banks)
     assert beside.dead == 21
     assert asdict(beside.layers[0].quality) == pytest.approx(asdict(without.layers[0].quality), rel=1e-9)
     assert (beside.layers[2].quality.fitted, beside.layers[2].quality.median_r2) == (0, None)
     assert beside.quality.fitted == 15
-    text = ParsedPage(render_report(sk.fit(banks[1]), sk.fit(sk.white_noise_like(banks[1])))).text
+    text = ParsedPage(render_report(*fits_of(banks[1]))).text
     assert "in 2 of 3 layers: c (12 of 12) and b (9 of 12). Dead throughout: 1 layer." in text
 
 
 def test_one_filter_that_holds_the_energy_is_pointed_out():
     filters = torch.randn(30, 5, 5, generator=torch.Generator().manual_seed(0))
     filters[3] *= 1e3
-    text = ParsedPage(render_report(sk.fit(filters), sk.fit(sk.white_noise_like(FilterBank.from_tensor(filters))))).text
+    text = ParsedPage(render_report(*fits_of(FilterBank.from_tensor(filters)))).text
     assert plain("One filter holds 100.0 % of the energy") in text

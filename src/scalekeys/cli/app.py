@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli import analyze, atlas, compare, demo, evaluate, keys, paper, replace, train
+from scalekeys.cli.commands import analyze, atlas, compare, demo, evaluate, keys, paper, replace, train
 
 app = typer.Typer(
     name="scalekeys",

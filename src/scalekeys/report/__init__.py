@@ -1,13 +1,14 @@
-"""From results to one self-contained page: figures in numbers, plots, pictures of filters, and words."""
+"""From results to self-contained pages: figures in numbers, plots, pictures of filters, and words; a folder a page."""
 
-from scalekeys.report.api import render_report, write_report
-from scalekeys.report.summary import (
+from scalekeys.report.analysis import (
     FamilySummary,
     LayerSummary,
     Quality,
     SizeSummary,
     Summary,
+    render_report,
     summarize,
+    write_report,
 )
 
 __all__ = [

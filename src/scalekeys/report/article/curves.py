@@ -18,7 +18,7 @@ from scalekeys.report.article.canvas import COLUMN, INK, LINE, PAGE, SOFT, grid,
 from scalekeys.report.article.measures import Material
 from scalekeys.report.article.panels import SHOWN
 from scalekeys.report.article.tables import model_words
-from scalekeys.report.words import number
+from scalekeys.report.page.words import number
 
 MARKED = "published"
 """Identifier of every mark of a published value."""

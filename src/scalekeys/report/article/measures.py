@@ -16,7 +16,7 @@ from scalekeys.paper import (
     methods_with,
     questionable_conventions,
 )
-from scalekeys.report.words import listed
+from scalekeys.report.page.words import listed
 from scalekeys.scalespace import FAMILIES
 
 METHOD: dict[str, Method] = {method.name: method for method in METHODS}

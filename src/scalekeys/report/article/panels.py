@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from scalekeys.report.article.canvas import COLUMN, PAGE, SMALL, SOFT, TINY, colour_bar, picture, sheet, title_of
 from scalekeys.report.article.measures import METHOD, Material
-from scalekeys.report.pictures import common_limit
-from scalekeys.report.words import ALPHA, SIGMA, number, significant
+from scalekeys.report.page.pictures import common_limit
+from scalekeys.report.page.words import ALPHA, SIGMA, number, significant
 
 SHOWN = 24
 """How many filters a figure shows at most."""

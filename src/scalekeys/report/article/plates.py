@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from scalekeys.report.article import canvas, curves, panels
 from scalekeys.report.article.measures import COMMON, PER_AXIS, SHARED, Material, methods_words
 from scalekeys.report.article.panels import SHOWN
-from scalekeys.report.words import listed, number, plural, size_name
+from scalekeys.report.page.words import listed, number, plural, size_name
 
 _COMMON_SHARED = (*COMMON, *SHARED)
 

@@ -11,11 +11,10 @@ from scalekeys.report.article import sentences, typeset
 from scalekeys.report.article.measures import Material
 from scalekeys.report.article.plates import Plate
 from scalekeys.report.article.table import Table, to_html
-from scalekeys.report.page import Section, render
-from scalekeys.report.pictures import common_limit, filter_picture
-from scalekeys.report.plots import family_colour
-from scalekeys.report.sections import Tile
-from scalekeys.report.words import count, number, significant, size_name
+from scalekeys.report.page import Section, Tile, render
+from scalekeys.report.page.families import family_colour
+from scalekeys.report.page.pictures import common_limit, filter_picture
+from scalekeys.report.page.words import count, number, significant, size_name
 from scalekeys.scalespace import FAMILIES
 
 _PIXELS_AN_INCH = 115
@@ -47,7 +46,7 @@ class Article:
             return Markup()
         plate = self.plates[name]
         return render(
-            "article_plate.html.j2",
+            "article/plate.html.j2",
             name=name,
             caption=typeset.html(plate.caption),
             alternative=plate.alternative,
@@ -61,7 +60,7 @@ def header(article: Article) -> Markup:
     """Render what stands above the first section."""
     study = article.material.study
     return render(
-        "header.html.j2",
+        "page/header.html.j2",
         kicker="Idealized receptive fields from scale-space theory",
         title=f"Scale-space models of {study.source}",
         lead=typeset.html(sentences.lead(article.material)),
@@ -87,7 +86,7 @@ def filters(article: Article) -> Section:
         for name, family, one in zip(study.names, study.families, values, strict=True)
     ]
     paragraphs = _paragraphs(sentences.filters(article.material))
-    body = render("article_filters.html.j2", text=paragraphs, cards=cards, limit=limit)
+    body = render("article/filters.html.j2", text=paragraphs, cards=cards, limit=limit)
     return Section("filters", "The filters", body, short="Filters")
 
 
@@ -138,7 +137,7 @@ def sharpening(article: Article) -> Section | None:
     pointer = sentences.unreached_strengths(article.material)
     parts = [
         article.table("sharpening"),
-        render("article_pointer.html.j2", text=typeset.html(pointer), name="disagreements", title=_DISAGREEMENTS)
+        render("article/pointer.html.j2", text=typeset.html(pointer), name="disagreements", title=_DISAGREEMENTS)
         if pointer
         else Markup(),
     ]
@@ -179,7 +178,7 @@ def disagreements(article: Article) -> Section | None:
         }
         for one in conventions
     ]
-    parts = [render("article_cases.html.j2", cases=cases), article.table("disagreements")]
+    parts = [render("article/cases.html.j2", cases=cases), article.table("disagreements")]
     text = [sentences.disagreements(article.material)]
     return _section("disagreements", _DISAGREEMENTS, text, parts, short="Disagreements")
 
@@ -194,7 +193,7 @@ def agreement(article: Article) -> Section | None:
 
 def method(article: Article) -> Section:
     """Say how everything is computed."""
-    body = render("article_method.html.j2", sharpen=bool(article.material.sharpening))
+    body = render("article/method.html.j2", sharpen=bool(article.material.sharpening))
     return Section("method", "How it is computed", body, short="Method")
 
 

@@ -11,7 +11,7 @@ from scalekeys.paper import METHODS, RICHER_MODELS, Comparison
 from scalekeys.paper.curves import norm_at
 from scalekeys.report.article.measures import METHOD, PER_AXIS, Material, Move, members, method_words
 from scalekeys.report.article.tables import model_words
-from scalekeys.report.words import count, listed, number, percent, plural, significant, size_name
+from scalekeys.report.page.words import count, listed, number, percent, plural, significant, size_name
 from scalekeys.scalespace import FAMILIES, Window
 
 _RELATIVE = "|K - N| / |N|"

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from scalekeys.files.csv_cells import safe_cell
 from scalekeys.report.article import typeset
 from scalekeys.report.page import render
-from scalekeys.report.words import NONE, number, significant
+from scalekeys.report.page.words import NONE, number, significant
 
 _WIDE, _WIDEST = 8, 12
 _LONG = 30
@@ -128,7 +128,7 @@ def to_tex(table: Table) -> str:
 def to_html(table: Table) -> Markup:
     """Render a table for a page, in a box of its own that scrolls."""
     return render(
-        "article_table.html.j2",
+        "article/table.html.j2",
         name=table.name,
         caption=typeset.html(table.caption),
         heads=list(zip(map(typeset.html, table.columns), table.numeric, strict=True)),

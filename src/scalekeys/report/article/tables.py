@@ -8,7 +8,7 @@ from scalekeys.paper import METHODS, RICHER_MODELS, SPREAD_MEASURES, spread_tabl
 from scalekeys.paper.curves import offset_objective
 from scalekeys.report.article.measures import COMMON, METHOD, PER_AXIS, SHARED, Material, members
 from scalekeys.report.article.table import Cell, Deviation, Table
-from scalekeys.report.words import listed
+from scalekeys.report.page.words import listed
 
 _RELATIVE = "|K - N| / |N|"
 

@@ -8,7 +8,7 @@ import re
 
 from markupsafe import Markup
 
-from scalekeys.report.words import prose
+from scalekeys.report.page.words import prose
 
 _MINUS = "\N{MINUS SIGN}"
 _HTML = (

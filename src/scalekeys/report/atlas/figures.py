@@ -10,18 +10,27 @@ from scalekeys.report.atlas.correlation import Correlation
 from scalekeys.report.atlas.questions import BINS
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary, Row
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import (
+from scalekeys.report.page.families import by_kind, family_colour
+from scalekeys.report.page.plots import (
     axis,
     base_layout,
-    by_kind,
-    family_colour,
     key,
     line,
     panel_title,
     row_axis,
     shares_layout,
 )
-from scalekeys.report.words import SIGMA, count, number, percent, plot_text, plural, shortened, significant, size_name
+from scalekeys.report.page.words import (
+    SIGMA,
+    count,
+    number,
+    percent,
+    plot_text,
+    plural,
+    shortened,
+    significant,
+    size_name,
+)
 
 ALL = "all"
 _COLUMNS, _PANEL = 2, 190

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from scalekeys.report.atlas.correlation import LEAST_NETWORKS, Correlation
 from scalekeys.report.atlas.questions import NOISE_QUANTILE
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
-from scalekeys.report.cautions import Caution
-from scalekeys.report.words import listed, number, percent, plural, significant, spelled
+from scalekeys.report.page import Caution
+from scalekeys.report.page.words import listed, number, percent, plural, significant, spelled
 
 
 def lead(summary: AtlasSummary) -> str:

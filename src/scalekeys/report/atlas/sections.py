@@ -10,9 +10,8 @@ from markupsafe import Markup
 
 from scalekeys.report.atlas import figures, narrative
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
-from scalekeys.report.page import Section, render
-from scalekeys.report.sections import Tile
-from scalekeys.report.words import count, percent, plural
+from scalekeys.report.page import Section, Tile, render
+from scalekeys.report.page.words import count, percent, plural
 
 MOST_FAILURES = 50
 """Failures that are listed; the CSV file has all."""
@@ -21,7 +20,7 @@ MOST_FAILURES = 50
 def header(summary: AtlasSummary, title: str) -> Markup:
     """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
     return render(
-        "header.html.j2",
+        "page/header.html.j2",
         kicker="An atlas of depthwise filters",
         title=title,
         lead=narrative.lead(summary),
@@ -34,7 +33,7 @@ def explained(summary: AtlasSummary) -> Section:
     """Draw and tabulate what the models explain of kernels of each size, beside noise."""
     rows = summary.rows("explained")
     drawn = figures.explained_by_kernel(summary) if rows else None
-    body = render("atlas_explained.html.j2", rows=rows, figure=drawn)
+    body = render("atlas/explained.html.j2", rows=rows, figure=drawn)
     return Section("explained", "How much the models explain", body, short="Explained")
 
 
@@ -42,13 +41,13 @@ def scales(summary: AtlasSummary) -> Section:
     """Follow the scales of each family from the input to the output."""
     enough = any(row["filters"] >= figures.LEAST_FILTERS for row in summary.rows("scales"))
     drawn = figures.scales_over_depth(summary) if enough else None
-    return Section("scales", "Scales over depth", render("atlas_scales.html.j2", figure=drawn), short="Scales")
+    return Section("scales", "Scales over depth", render("atlas/scales.html.j2", figure=drawn), short="Scales")
 
 
 def mix(summary: AtlasSummary) -> Section:
     """Compare the families of kernels, strides and architectures."""
     drawn = figures.family_mix(summary) if summary.tables["mix"].num_rows else None
-    body = render("atlas_mix.html.j2", figure=drawn, text=narrative.strides(summary) if drawn else "")
+    body = render("atlas/mix.html.j2", figure=drawn, text=narrative.strides(summary) if drawn else "")
     return Section("mix", "Which families", body, short="Families")
 
 
@@ -70,7 +69,7 @@ def correlations(summary: AtlasSummary) -> Section:
             }
         )
     body = render(
-        "atlas_correlations.html.j2",
+        "atlas/correlations.html.j2",
         paragraphs=narrative.correlations(summary),
         columns=columns,
         words=STATISTICS,
@@ -81,7 +80,7 @@ def correlations(summary: AtlasSummary) -> Section:
 def failures(summary: AtlasSummary) -> Section:
     """List what could not be read."""
     rows = summary.rows("failures")
-    body = render("atlas_failures.html.j2", rows=rows[:MOST_FAILURES], more=max(0, len(rows) - MOST_FAILURES))
+    body = render("atlas/failures.html.j2", rows=rows[:MOST_FAILURES], more=max(0, len(rows) - MOST_FAILURES))
     return Section("failures", "What could not be read", body, short="Failures")
 
 

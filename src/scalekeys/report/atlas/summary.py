@@ -12,8 +12,8 @@ from scalekeys.atlas import Atlas
 from scalekeys.atlas.schema import NETWORKS
 from scalekeys.report.atlas import questions
 from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
-from scalekeys.report.plots import by_kind
-from scalekeys.report.words import SIGMA
+from scalekeys.report.page.families import by_kind
+from scalekeys.report.page.words import SIGMA
 from scalekeys.scalespace import IDEAL8
 
 STATISTICS: Mapping[str, str] = {

@@ -83,9 +83,9 @@ def write_keys_report(
 
 def _render(view: KeysView) -> str:
     from scalekeys.report.keys.sections import SECTIONS, header
-    from scalekeys.report.left_out import left_out_section
     from scalekeys.report.page import render_page
-    from scalekeys.report.words import listed
+    from scalekeys.report.page.left_out import left_out_section
+    from scalekeys.report.page.words import listed
 
     return render_page(
         f"{listed(view.summary.models)} · master keys",

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from scalekeys.clustering import FOUND_AGAIN
 from scalekeys.filters.dead import NEGLIGIBLE
-from scalekeys.report.cautions import Caution
 from scalekeys.report.keys.narrative import FOUND
 from scalekeys.report.keys.summary import KeysSummary
-from scalekeys.report.words import count, listed, number, percent, plural, prose, size_name
+from scalekeys.report.page import Caution
+from scalekeys.report.page.words import count, listed, number, percent, plural, prose, size_name
 
 
 def cautions(summary: KeysSummary) -> list[Caution]:
@@ -16,12 +16,15 @@ def cautions(summary: KeysSummary) -> list[Caution]:
     return remarks + [Caution(head, prose(text)) for rule in _RULES for head, text in rule(summary)]
 
 
-def _control(summary: KeysSummary) -> list[tuple[str, str]]:
+def _controls(summary: KeysSummary) -> list[tuple[str, str]]:
     text = (
-        f"The same search in noise of the same sizes explains {percent(summary.control)}. Only what exceeds it speaks "
-        "for structure. It is the more, the smaller the kernels and the more the keys."
+        f"The same search explains {percent(summary.matched_noise)} of matched noise and "
+        f"{percent(summary.white_noise)} of white noise of the same sizes. White noise shares only the means and norms "
+        "with the filters: keys that explain no more of the filters say nothing. Matched noise shares also how the "
+        "taps of a layer vary together: what the keys explain beyond it is the form of the filters. Noise is explained "
+        "the better, the smaller the kernels and the more the keys."
     )
-    return [("The random control", text)]
+    return [("The controls", text)]
 
 
 def _threshold(summary: KeysSummary) -> list[tuple[str, str]]:
@@ -36,7 +39,8 @@ def _threshold(summary: KeysSummary) -> list[tuple[str, str]]:
 def _padding(summary: KeysSummary) -> list[tuple[str, str]]:
     if len(summary.sizes) < 2:
         return []
-    sizes, window = listed([size_name(size) for size in summary.sizes]), size_name(summary.size)
+    unit = "" if "x" in summary.size else " taps"
+    sizes, window = f"{listed([size_name(size) for size in summary.sizes])}{unit}", f"{size_name(summary.size)}{unit}"
     text = (
         f"Kernels of {sizes} are compared in one window of {window}: smaller ones are surrounded by zeros, larger "
         "ones cropped to their centre. A key of wide filters and one of narrow filters then differ even where the same "
@@ -55,11 +59,12 @@ def _symmetry(summary: KeysSummary) -> list[tuple[str, str]]:
                 "and backward, are one key here. Compare with a run without symmetry before counting kinds of filters.",
             )
         ]
+    moved = "mirroring" if "x" not in summary.size else "quarter turns or mirroring"
     return [
         (
             "No symmetry but the sign",
-            "Filters that differ by quarter turns or mirroring are different keys here. Only the sign is free: a "
-            "filter and its negative share a key.",
+            f"Filters that differ by {moved} are different keys here. Only the sign is free: a filter and its negative "
+            "share a key.",
         )
     ]
 
@@ -78,7 +83,9 @@ def _unstable(summary: KeysSummary) -> list[tuple[str, str]]:
     return [("Not all keys are certain", text)]
 
 
-def _matches(_: KeysSummary) -> list[tuple[str, str]]:
+def _matches(summary: KeysSummary) -> list[tuple[str, str]]:
+    if not any(key.published for key in summary.keys):
+        return []
     text = (
         "Keys are matched with the eight published filters one to one, so that the sum of the correlations is as "
         "large as it can be. Every key gets a partner that way as long as there are any: read a match below "
@@ -107,7 +114,7 @@ _RULES: tuple[Callable[[KeysSummary], list[tuple[str, str]]], ...] = (
     _left_out,
     _unstable,
     _padding,
-    _control,
+    _controls,
     _threshold,
     _symmetry,
     _matches,

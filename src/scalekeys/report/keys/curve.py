@@ -1,16 +1,16 @@
-"""The figure of the number of keys: what each number explains against noise, and how stable it is."""
+"""The figure of the number of keys: what each number explains against both kinds of noise, and how stable it is."""
 
 from typing import Any
 
 from scalekeys.clustering import FOUND_AGAIN
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import axis, base_layout, key, line, panel_title
-from scalekeys.report.words import number, percent
+from scalekeys.report.page.plots import axis, base_layout, key, line, panel_title
+from scalekeys.report.page.words import number, percent
 
 
 def number_of_keys(summary: KeysSummary) -> Figure:
-    """Draw explained energy against the control, and stability, over the number of keys; mark the recommended one."""
+    """Draw explained energy against both controls, and stability, over the number of keys; mark the recommended one."""
     points = summary.curve
     ks = [point.k for point in points]
     layout = base_layout(
@@ -21,19 +21,28 @@ def number_of_keys(summary: KeysSummary) -> Figure:
         yaxis2=axis(domain=[0, 0.36], range=[0, 1.06], tickvals=[0, 0.5, 1], fixedrange=True),
         shapes=_marks(summary),
         annotations=[
-            panel_title(1, key("●", "ink", "energy explained") + key("○", "control", "noise")),
+            panel_title(
+                1,
+                key("●", "ink", "energy explained")
+                + key("○", "matched", "matched noise")
+                + key("○", "control", "white"),
+            ),
             panel_title(0.36, key("◆", "along-x", "agreement of restarts") + key("◆", "along-y", "of halves")),
         ],
     )
     layout["xaxis"] |= {"showgrid": False, "fixedrange": True, "tickangle": 0, "tick0": ks[0]}
     hover = [_hover(point) for point in points]
     data = [
-        _trace(ks, [point.control for point in points], "y", hover, "control", "circle-open"),
+        _trace(ks, [point.white_noise for point in points], "y", hover, "control", "circle-open"),
+        _trace(ks, [point.matched_noise for point in points], "y", hover, "matched", "circle-open"),
         _trace(ks, [point.explained for point in points], "y", hover, "ink", "circle"),
         _trace(ks, [point.stability_halves for point in points], "y2", hover, "along-y", "diamond-tall"),
         _trace(ks, [point.stability_restarts for point in points], "y2", hover, "along-x", "diamond-wide"),
     ]
-    text = f"Lines over the number of keys: energy explained, noise, and stability; {summary.best_k} is recommended"
+    text = (
+        "Lines over the number of keys: energy explained, both kinds of noise, and stability; "
+        f"{summary.best_k} is recommended"
+    )
     return Figure("number-of-keys", data, layout, text)
 
 
@@ -76,7 +85,8 @@ def _trace(
 
 def _hover(point: CurvePoint) -> str:
     return (
-        f"<b>k = {point.k}</b><br>explained {percent(point.explained)}, noise {percent(point.control)}"
+        f"<b>k = {point.k}</b><br>explained {percent(point.explained)}, matched noise "
+        f"{percent(point.matched_noise)}, white {percent(point.white_noise)}"
         f"<br>stability over restarts {number(point.stability_restarts)}, halves {number(point.stability_halves)}"
     )
 

@@ -9,8 +9,9 @@ from scalekeys.report.keys.names import key_label, short_names
 from scalekeys.report.keys.summary import KeysSummary, LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import COLOURS, axis, base_layout, line, place_colour, shares_layout
-from scalekeys.report.words import count, number, percent, plot_text, plural, shortened, size_name
+from scalekeys.report.page.families import COLOURS
+from scalekeys.report.page.plots import axis, base_layout, line, place_colour, shares_layout
+from scalekeys.report.page.words import count, number, percent, plot_text, plural, shortened, size_name
 
 _HOVER_WIDTH = 38
 _LABEL_WIDTH = 24

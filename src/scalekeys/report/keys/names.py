@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scalekeys.report.keys.summary import KeySummary, LayerKeys
-from scalekeys.report.words import distinct_parts
+from scalekeys.report.page.words import distinct_parts
 
 
 def key_name(key: int) -> str:

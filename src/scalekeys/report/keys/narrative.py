@@ -4,7 +4,7 @@ from collections import Counter
 
 from scalekeys.report.keys.names import key_name, short_names
 from scalekeys.report.keys.summary import KeysSummary, LayerKeys
-from scalekeys.report.words import count, listed, number, percent, plural, spelled
+from scalekeys.report.page.words import count, listed, number, percent, plural, spelled
 
 FOUND = 0.9
 """A published filter counts as found again from this correlation on."""
@@ -17,9 +17,10 @@ def lead(summary: KeysSummary) -> str:
     networks = f" of {plural(len(summary.models), 'network')}" if len(summary.models) > 1 else ""
     keys = len(summary.keys)
     parts = [
-        f"{plural(summary.clustered, 'depthwise filter')} in {plural(len(summary.layers), 'layer')}{networks}.",
+        f"{plural(summary.clustered, 'filter')} in {plural(len(summary.layers), 'layer')}{networks}.",
         f"{spelled(keys).capitalize()} {'key explains' if keys == 1 else 'keys explain'} {percent(summary.explained)} "
-        f"of their energy, {_COUNTED[summary.weighting]}; in noise, as many explain {percent(summary.control)}.",
+        f"of their energy, {_COUNTED[summary.weighting]}; as many explain {percent(summary.matched_noise)} of matched "
+        f"noise, and {percent(summary.white_noise)} of white noise.",
         f"{percent(summary.coverage)} of the filters correlate with their key by {number(summary.threshold)} or more.",
         published(summary),
     ]
@@ -29,6 +30,8 @@ def lead(summary: KeysSummary) -> str:
 def published(summary: KeysSummary) -> str:
     """Say which of the eight published filters are among the keys."""
     found = summary.published(FOUND)
+    if not any(key.published for key in summary.keys):
+        return "The eight published master keys have two axes, and are not compared with these."
     if not found:
         best = max(summary.keys, key=lambda key: key.published_correlation or 0)
         return (

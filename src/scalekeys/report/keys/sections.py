@@ -17,12 +17,12 @@ from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth
 from scalekeys.report.keys.names import key_label, key_name
 from scalekeys.report.keys.summary import LayerKeys
 from scalekeys.report.keys.view import KeysView
-from scalekeys.report.page import Section, render
-from scalekeys.report.pictures import common_limit, filter_picture
-from scalekeys.report.plots import place_colour
-from scalekeys.report.sections import Tile
-from scalekeys.report.words import count, listed, number, percent, plural
-from scalekeys.scalespace import FAMILIES
+from scalekeys.report.page import Section, Tile, render
+from scalekeys.report.page.families import words_of
+from scalekeys.report.page.numbers import size_text
+from scalekeys.report.page.pictures import common_limit, filter_picture, pictured
+from scalekeys.report.page.plots import place_colour
+from scalekeys.report.page.words import count, listed, number, percent, plural, taps_in
 
 STEPS = 9
 """Members of a key that are pictured."""
@@ -34,8 +34,8 @@ UNCOVERED = 24
 def header(view: KeysView) -> Markup:
     """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
     return render(
-        "header.html.j2",
-        kicker="Master keys of depthwise filters",
+        "page/header.html.j2",
+        kicker="Master keys of convolution kernels",
         title=listed(view.summary.models),
         lead=narrative.lead(view.summary),
         tiles=_tiles(view),
@@ -47,10 +47,11 @@ def gallery(view: KeysView) -> Section:
     """Show each key as a card: its picture, its model, its published match."""
     summary = view.summary
     body = render(
-        "keys_gallery.html.j2",
+        "keys/gallery.html.j2",
         text=narrative.gallery(summary),
         cards=[_card(view, place) for place in range(len(summary.keys))],
         widest=max(key.share for key in summary.keys) or 1,
+        pictured=pictured([view.filters.ndim - 1]),
     )
     return Section("keys", "The keys", body, short="Keys")
 
@@ -72,13 +73,13 @@ def members(view: KeysView) -> Section:
                 "items": _ranked([_member(view, int(ranked[place])) for place in places]),
             }
         )
-    body = render("keys_members.html.j2", text=narrative.members(view.summary), rows=rows)
+    body = render("keys/members.html.j2", text=narrative.members(view.summary), rows=rows)
     return Section("members", "Members by distance", body, short="Members")
 
 
 def depth(view: KeysView) -> Section:
     """Follow the mix of keys from the input to the output."""
-    body = render("keys_depth.html.j2", text=narrative.mix(view.summary), mix=key_mix(view.summary))
+    body = render("keys/depth.html.j2", text=narrative.mix(view.summary), mix=key_mix(view.summary))
     return Section("depth", "Over depth", body, short="Depth")
 
 
@@ -86,7 +87,7 @@ def coverage(view: KeysView) -> Section:
     """Show how many filters are close to their key, by layer and by threshold."""
     several = len(view.summary.layers) > 1
     body = render(
-        "keys_coverage.html.j2",
+        "keys/coverage.html.j2",
         paragraphs=narrative.coverage(view.summary),
         curve=correlation_curve(view),
         over_depth=coverage_over_depth(view.summary) if several else None,
@@ -98,7 +99,7 @@ def coverage(view: KeysView) -> Section:
 def choice(view: KeysView) -> Section:
     """Compare numbers of keys."""
     body = render(
-        "keys_choice.html.j2",
+        "keys/choice.html.j2",
         paragraphs=narrative.number_of_keys(view.summary),
         figure=number_of_keys(view.summary) if view.summary.curve else None,
         rows=view.summary.curve,
@@ -113,21 +114,21 @@ def uncovered(view: KeysView) -> Section:
     far = np.flatnonzero(view.correlation < view.threshold)
     farthest = far[np.argsort(view.correlation[far], kind="stable")][:UNCOVERED]
     items = [_member(view, int(index)) for index in farthest]
-    body = render("keys_uncovered.html.j2", text=narrative.uncovered(view.summary, len(items), len(far)), items=items)
+    body = render("keys/uncovered.html.j2", text=narrative.uncovered(view.summary, len(items), len(far)), items=items)
     return Section("uncovered", "What stays uncovered", body, short="Uncovered")
 
 
 def layers(view: KeysView) -> Section:
     """List every layer."""
     rows = [_layer_row(layer) for layer in view.summary.layers]
-    body = render("keys_layers.html.j2", rows=rows, several=len(view.summary.models) > 1, threshold=view.threshold)
+    body = render("keys/layers.html.j2", rows=rows, several=len(view.summary.models) > 1, threshold=view.threshold)
     return Section("layers", "Layer by layer", body, short="Layers")
 
 
 def method(view: KeysView) -> Section:
     """Say what every number means."""
     return Section(
-        "method", "How to read this page", render("keys_method.html.j2", summary=view.summary), short="Method"
+        "method", "How to read this page", render("keys/method.html.j2", summary=view.summary), short="Method"
     )
 
 
@@ -156,7 +157,11 @@ def _tiles(view: KeysView) -> list[Tile]:
             f"{count(summary.left_out)} left out" if summary.left_out else "all used",
         ),
         Tile("layers", count(len(summary.layers)), plural(len(summary.models), "network")),
-        Tile("energy explained", percent(summary.explained), f"noise {percent(summary.control)}"),
+        Tile(
+            "energy explained",
+            percent(summary.explained),
+            f"matched noise {percent(summary.matched_noise)}, white {percent(summary.white_noise)}",
+        ),
         Tile("covered", percent(summary.coverage), f"by {number(summary.threshold)} or more"),
         Tile("published keys found", str(found), f"of 8, by {number(narrative.FOUND, 1)} or more"),
     ]
@@ -169,7 +174,7 @@ def _card(view: KeysView, place: int) -> dict[str, Any]:
         "key": key,
         "name": key_name(key.key),
         "colour": place_colour(place),
-        "words": FAMILIES[key.model].words if key.model else "no model beyond what noise has",
+        "words": words_of(key.model, values.ndim) if key.model else "no model beyond what noise has",
         "picture": _picture(values, key_name(key.key)),
         "model": None if model is None else _picture(model, f"model of {key_name(key.key)}"),
         "published": None if key.published is None else _published(view, key.key, key.published),
@@ -191,7 +196,7 @@ def _member(view: KeysView, index: int) -> dict[str, Any]:
         "where": f"{bank.model}, {where}" if len(view.banks) > 1 else where,
         "layer": view.short[int(view.bank[index]), layer.name],
         "channel": view.channel(index),
-        "size": f"{layer.size[0]}x{layer.size[1]}",
+        "size": size_text(layer.size),
         "key": key_name(int(view.assignment[index])),
     }
 
@@ -207,11 +212,10 @@ def _picture(values: np.ndarray, label: str) -> Markup:
 
 
 def _layer_row(layer: LayerKeys) -> dict[str, Any]:
-    rows, cols = map(int, layer.size.split("x"))
     main = layer.main_key
     return {
         "layer": layer,
-        "area": rows * cols,
+        "taps": taps_in(layer.size),
         "key": main,
         "name": key_name(main),
         "colour": place_colour(main),

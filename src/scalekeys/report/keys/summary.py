@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scalekeys.filters import LeftOut
+from scalekeys.report.page.numbers import Scales, without_infinities
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class KeySummary:
         Of the filters that have a key.
     median_correlation : float or None
         Of the members with the key, without signs.
-    family, sigma_x, sigma_y, r2, status
-        The model that won, as in a fit; None where there is none.
+    family, sigma, r2, status
+        The model that won, as in a fit, with its scales by the names of their axes; None where there is none.
     published : int or None
         Number of the published filter, from 1; None where the eight went to other keys.
     published_family : str or None
@@ -33,8 +34,7 @@ class KeySummary:
     share: float
     median_correlation: float | None
     family: str | None
-    sigma_x: float | None
-    sigma_y: float | None
+    sigma: Scales
     r2: float | None
     status: str
     published: int | None
@@ -71,11 +71,12 @@ class LayerKeys:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What one number of keys reaches."""
+    """What one number of keys reaches, and what as many reach in white and in matched noise."""
 
     k: int
     explained: float
-    control: float
+    white_noise: float
+    matched_noise: float
     gap: float
     stability_restarts: float | None
     stability_halves: float | None
@@ -85,7 +86,8 @@ class CurvePoint:
 class KeysSummary:
     """What a search for keys found, in figures.
 
-    ``left_out`` counts the filters without a key, ``not_read`` lists what the sources hold that looks like a kernel.
+    ``white_noise`` and ``matched_noise`` are what as many keys explain of noise. ``left_out`` counts the filters
+    without a key, ``not_read`` lists what the sources hold that looks like a kernel.
     ``curve`` is empty, and ``best_k`` and ``reason`` are None, where the number of keys was not studied.
     """
 
@@ -97,7 +99,8 @@ class KeysSummary:
     left_out: int
     negligible: int
     explained: float
-    control: float
+    white_noise: float
+    matched_noise: float
     threshold: float
     coverage: float
     keys: tuple[KeySummary, ...]
@@ -124,5 +127,6 @@ class KeysSummary:
         return sorted(matched, key=lambda key: key.published or 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts, lists and numbers, ready for JSON."""
-        return asdict(self)
+        """Return plain dicts, lists and numbers, ready for JSON, which has no infinity: it is the word ``inf``."""
+        plain: dict[str, Any] = without_infinities(asdict(self))
+        return plain

@@ -15,6 +15,8 @@ from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.fitting import Fit
 from scalekeys.report.keys.names import short_names
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary, KeySummary, LayerKeys
+from scalekeys.report.page.numbers import size_text
+from scalekeys.report.page.words import AXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class KeysView:
 
     @cached_property
     def filters(self) -> np.ndarray:
-        """The keys as pictures; shape (keys, rows, cols)."""
+        """The keys as pictures; shape (keys, *sides)."""
         return np.asarray(self.keys.filters.cpu().numpy())
 
     @cached_property
@@ -64,7 +66,7 @@ class KeysView:
 
     @cached_property
     def models(self) -> np.ndarray:
-        """The models of the keys as pictures, NaN where there is none; shape (keys, rows, cols)."""
+        """The models of the keys as pictures, NaN where there is none; shape (keys, *sides)."""
         kernels = None if self.fit is None else self.fit.kernels()
         return kernels.cpu().numpy() if isinstance(kernels, torch.Tensor) else np.full_like(self.filters, np.nan)
 
@@ -119,8 +121,9 @@ class KeysView:
         learned = layer.kernels[self.channel(index)].detach().cpu()
         row = unit_rows(learned[None], self.keys.window)[0][0].view(self.keys.window).numpy()
         mirrored, turns = divmod(int(self.keys.transform[index]), 4)
-        back = np.rot90(row, -turns) * (np.sign(float(self.keys.correlation[index])) or 1.0)
-        return np.ascontiguousarray(np.fliplr(back) if mirrored else back)
+        back = np.rot90(row, -turns) if turns else row
+        sign = np.sign(float(self.keys.correlation[index])) or 1.0
+        return np.ascontiguousarray(sign * (np.fliplr(back) if mirrored else back))
 
     def channel(self, index: int) -> int:
         """Return the position of a filter in its layer."""
@@ -133,14 +136,15 @@ def summarize_keys(view: KeysView) -> KeysSummary:
     used = [place for place in range(len(view.layers)) if (view.assignment[view.layer == place] >= 0).any()]
     return KeysSummary(
         models=tuple(bank.model for bank in view.banks),
-        size="x".join(map(str, view.filters.shape[1:])),
+        size=size_text(view.filters.shape[1:]),
         weighting=keys.spec.weighting,
         symmetry=keys.spec.symmetry,
         filters=len(view.assignment),
         left_out=int((view.assignment < 0).sum()),
         negligible=int(keys.negligible.sum()),
         explained=keys.explained,
-        control=keys.white_noise,
+        white_noise=keys.white_noise,
+        matched_noise=keys.matched_noise,
         threshold=view.threshold,
         coverage=keys.coverage(view.threshold),
         keys=tuple(_key(view, key) for key in range(len(view.filters))),
@@ -148,7 +152,7 @@ def summarize_keys(view: KeysView) -> KeysSummary:
         curve=() if choice is None else _curve(choice.table),
         best_k=None if choice is None else choice.best,
         reason=None if choice is None else choice.reason,
-        notes=_notes(view.banks),
+        notes=(*_notes(view.banks), *keys.notes),
         not_read=_not_read(view.banks),
     )
 
@@ -173,15 +177,14 @@ def _key(view: KeysView, key: int) -> KeySummary:
     found = None if match.empty else match.iloc[0]
     fit = view.fit
     fitted = fit is not None and bool(fit.family[key])
-    sigma = [float("nan")] * 2 if fit is None else fit.sigma[key].tolist()
+    sigma = [] if fit is None else fit.sigma[key].tolist()
     return KeySummary(
         key=key,
         members=int(mine.sum()),
         share=float(mine.sum() / max((view.assignment >= 0).sum(), 1)),
         median_correlation=_median(view.correlation[mine]),
         family=str(fit.family[key]) if fit is not None and fitted else None,
-        sigma_x=_number(sigma[0]),
-        sigma_y=_number(sigma[1]),
+        sigma={axis: None if np.isnan(value) else value for axis, value in zip(AXES, sigma, strict=False)},
         r2=None if fit is None else _number(float(fit.r2[key])),
         status="unsupported-size" if fit is None else str(fit.status[key]),
         published=None if found is None else int(found["published"]),
@@ -199,7 +202,7 @@ def _layer(view: KeysView, place: int) -> LayerKeys:
         model=bank.model,
         layer=layer.name,
         depth=layer.depth,
-        size=f"{layer.size[0]}x{layer.size[1]}",
+        size=size_text(layer.size),
         filters=len(mine),
         coverage=float((correlation >= view.threshold).mean()),
         members=tuple(np.bincount(mine, minlength=len(view.filters)).tolist()),
@@ -212,6 +215,7 @@ def _curve(table: pd.DataFrame) -> tuple[CurvePoint, ...]:
             int(row["k"]),
             float(row["explained"]),
             float(row["white_noise"]),
+            float(row["matched_noise"]),
             float(row["gap"]),
             _number(row["stability_restarts"]),
             _number(row["stability_halves"]),

@@ -5,9 +5,9 @@ from math import log10
 from typing import Any
 
 from scalekeys.report.page import Figure
-from scalekeys.report.plots import axis, base_layout, place_colour
+from scalekeys.report.page.plots import axis, base_layout, place_colour
+from scalekeys.report.page.words import SIGMA, count, number, percent, plot_text, plural
 from scalekeys.report.trainings.numbers import with_spread
-from scalekeys.report.words import SIGMA, count, number, percent, plot_text, plural
 from scalekeys.training.comparison import Comparison, Condition, Spread
 
 _HOVER_WIDTH = 38

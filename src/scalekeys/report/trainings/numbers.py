@@ -1,6 +1,6 @@
 """Figures of conditions, as a reader should see them."""
 
-from scalekeys.report.words import number, percent
+from scalekeys.report.page.words import number, percent
 from scalekeys.training.comparison import Spread
 
 

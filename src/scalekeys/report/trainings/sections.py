@@ -11,11 +11,10 @@ from markupsafe import Markup
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
-from scalekeys.report.cautions import Caution
-from scalekeys.report.page import Section, render
-from scalekeys.report.pictures import common_limit, filter_picture
-from scalekeys.report.plots import place_colour
-from scalekeys.report.sections import Tile
+from scalekeys.report.page import Caution, Section, Tile, render
+from scalekeys.report.page.pictures import common_limit, filter_picture
+from scalekeys.report.page.plots import place_colour
+from scalekeys.report.page.words import count, listed, percent, plural
 from scalekeys.report.trainings.figures import (
     accuracy_by_parameters,
     accuracy_over_epochs,
@@ -23,7 +22,6 @@ from scalekeys.report.trainings.figures import (
     scales_over_depth,
 )
 from scalekeys.report.trainings.numbers import duration, with_spread
-from scalekeys.report.words import count, listed, percent, plural
 from scalekeys.training.comparison import Comparison, Condition
 from scalekeys.training.runs import EXPLAINED
 
@@ -34,7 +32,7 @@ LAYERS, CHANNELS = 6, 12
 def header(comparison: Comparison) -> Markup:
     """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
     return render(
-        "header.html.j2",
+        "page/header.html.j2",
         kicker="Trainings beside each other",
         title=plural(len(comparison.conditions), "condition"),
         lead=_lead(comparison),
@@ -46,7 +44,7 @@ def header(comparison: Comparison) -> Markup:
 def conditions(comparison: Comparison) -> Section:
     """List the conditions, and draw accuracy against parameters."""
     body = render(
-        "trainings_conditions.html.j2",
+        "trainings/conditions.html.j2",
         rows=[_condition_row(place, condition) for place, condition in enumerate(comparison.conditions)],
         averaged=comparison.is_averaged,
         figure=accuracy_by_parameters(comparison),
@@ -59,7 +57,7 @@ def epochs(comparison: Comparison) -> Section | None:
     accuracy, r2 = accuracy_over_epochs(comparison), r2_over_epochs(comparison)
     if accuracy is None:
         return None
-    body = render("trainings_epochs.html.j2", accuracy=accuracy, r2=r2, averaged=comparison.is_averaged)
+    body = render("trainings/epochs.html.j2", accuracy=accuracy, r2=r2, averaged=comparison.is_averaged)
     return Section("epochs", "Over epochs", body, short="Epochs")
 
 
@@ -68,7 +66,7 @@ def scales(comparison: Comparison) -> Section | None:
     figure = scales_over_depth(comparison)
     if figure is None:
         return None
-    body = render("trainings_scales.html.j2", figure=figure, explained=EXPLAINED)
+    body = render("trainings/scales.html.j2", figure=figure, explained=EXPLAINED)
     return Section("scales", "Scales over depth", body, short="Scales")
 
 
@@ -89,7 +87,7 @@ def filters(comparison: Comparison) -> Section | None:
             )
     if not rows:
         return None
-    body = render("trainings_filters.html.j2", rows=rows)
+    body = render("trainings/filters.html.j2", rows=rows)
     return Section("filters", "Filters before and after training", body, short="Filters")
 
 
@@ -100,7 +98,7 @@ def runs(comparison: Comparison) -> Section:
         for place, condition in enumerate(comparison.conditions)
         for run in condition.runs
     ]
-    return Section("runs", "Run by run", render("trainings_runs.html.j2", rows=rows), short="Runs")
+    return Section("runs", "Run by run", render("trainings/runs.html.j2", rows=rows), short="Runs")
 
 
 SECTIONS: tuple[Callable[[Comparison], Section | None], ...] = (conditions, epochs, scales, filters, runs)

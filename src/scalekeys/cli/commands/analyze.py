@@ -1,0 +1,60 @@
+"""``scalekeys analyze``: from a trained network to a scale-space report."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalekeys.cli.commands.options import Kinds
+
+EXAMPLE = "Example: scalekeys analyze model.pth -o report/"
+
+
+def analyze(
+    source: Annotated[
+        str,
+        typer.Argument(help="A checkpoint file or folder, timm:NAME, hf:NAME or builtin:NAME.", show_default=False),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for report.html and filters.parquet.", show_default=False)
+    ],
+    weights: Annotated[
+        str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="What to fit: ideal8, second-order, jet1 to jet3, auto (all compete), or families with commas."
+        ),
+    ] = "ideal8",
+    kinds: Kinds = "depthwise",
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Show which receptive fields the filters of a network are, at which scales, and how well theory fits.
+
+    Every figure stands beside those of white noise, which shares only means and norms with the filters, and of matched
+    noise, which shares their smoothness and extent as well.
+    Writes OUTPUT/report.html (one self-contained page) and OUTPUT/filters.parquet (one row a filter).
+    """
+    from scalekeys.cli.show.analyze import print_summary
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.work.analyze import analyze_bank
+    from scalekeys.files import check_new_folder, new_folder
+
+    check_new_folder(output, force=force)
+    with working() as step:
+        from scalekeys.cli.work.reading import read_bank
+
+        step(f"reading {source}")
+        bank = read_bank(source, weights=weights, kinds=kinds)
+        with new_folder(output, force=force) as folder:
+            summary = analyze_bank(
+                bank, folder, model=tuple(model.split(",")) if "," in model else model, seed=seed, step=step
+            )
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+    else:
+        print_summary(summary, output)

@@ -1,0 +1,134 @@
+"""``scalekeys atlas``: many networks in one table, and questions to it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BUILD_EXAMPLE = "Example: scalekeys atlas build 'checkpoints/**/*.pth' models.csv 'timm:convnext*' -o atlas/"
+QUERY_EXAMPLE = 'Example: scalekeys atlas query atlas/ "select family, count(*) from filters group by family"'
+REPORT_EXAMPLE = "Example: scalekeys atlas report atlas/ -o report/"
+
+app = typer.Typer(
+    help="Analyse many networks into one table of filters, and ask it.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Checkpoints, patterns of them, timm: and hf: names with wildcards, and lists: .txt with a source a line, "
+        ".csv with a column 'source' and others of metadata.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Folder of the atlas; an existing one is gone on with.", show_default=False),
+]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes; 0 works in this one. By default one a processor.")]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray", metavar="ADDRESS|local", help="Work on a Ray cluster that shares the folders.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random control.")]
+Recheck = Annotated[bool, typer.Option("--recheck", help="Read files again that were not touched since, and hubs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command("build", epilog=BUILD_EXAMPLE)
+def build(
+    sources: Sources,
+    output: Output,
+    workers: Workers = None,
+    ray: RayAddress = None,
+    seed: Seed = 0,
+    recheck: Recheck = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the filters of many networks, and go on where an earlier run ended.
+
+    Writes OUTPUT/filters/ (one row a filter), networks.parquet and failures.parquet (one row a source), and
+    left_out.parquet (what looks like a kernel and is not read). Sources that cannot be read become rows of
+    failures.parquet and stop nothing. Run again after any interruption: it does only what is missing.
+    """
+    from scalekeys.cli.show.atlas import print_summary
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.work.atlas import check_networks
+
+    processes = (0 if ray else os.cpu_count() or 1) if workers is None else workers
+    with working() as step:
+        from scalekeys.atlas.building import build as build_atlas
+        from scalekeys.atlas.references import expand
+
+        step("looking for sources")
+        references = expand(sources)
+        progress = step("analysing networks", len(references))
+        summary = build_atlas(
+            references, output, workers=processes, ray=ray, seed=seed, recheck=recheck, progress=progress
+        )
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+    else:
+        print_summary(summary, output)
+    check_networks(summary)
+
+
+@app.command("query", epilog=QUERY_EXAMPLE)
+def query(
+    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    question: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUERY",
+            help="SQL over the tables filters, networks, failures and left_out, or a name: scales-by-depth, "
+            "family-mix-by-stride, r2-by-kernel-size, outliers.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all rows into a .csv or .parquet file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an atlas in SQL. A query can read the tables of the atlas, and nothing else, and changes nothing."""
+    from scalekeys.atlas import NAMED
+    from scalekeys.atlas import open as open_atlas
+    from scalekeys.cli.show.atlas import print_rows
+    from scalekeys.cli.work.atlas import to_json, write_rows
+
+    atlas = open_atlas(folder)
+    answer = atlas.named(question) if question in NAMED else atlas.sql(question)
+    if output is not None:
+        write_rows(answer, output, force=force)
+    elif as_json:
+        typer.echo(to_json(answer))
+    else:
+        print_rows(answer)
+
+
+@app.command("report", epilog=REPORT_EXAMPLE)
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+) -> None:
+    """Report on an atlas: scales over depth, families, what is explained, and what goes with the metadata.
+
+    Writes OUTPUT/report.html (one self-contained page) and the tables behind it as CSV.
+    """
+    from scalekeys.atlas import open as open_atlas
+    from scalekeys.cli.show.cells import Terminal
+    from scalekeys.cli.show.progress import working
+    from scalekeys.files import check_new_folder
+    from scalekeys.report.atlas import write_atlas_report
+
+    check_new_folder(output, force=force)
+    with working() as step:
+        step("asking the atlas")
+        summary = write_atlas_report(open_atlas(folder), output, force=force)
+    counts = summary.counts
+    text = f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}"
+    Terminal().print(text, soft_wrap=True)

@@ -1,0 +1,39 @@
+"""``scalekeys compare``: trainings beside each other."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example: scalekeys compare runs/free runs/frozen runs/learned -o comparison/"
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders that scalekeys train wrote.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report and table.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Compare trainings: accuracy, learned parameters, scales, and filters before and after.
+
+    Runs that differ by their seed alone count as one condition. Writes OUTPUT/report.html (one self-contained page) and
+    runs.csv (one row a run).
+    """
+    from scalekeys.cli.show.compare import print_conditions
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.work.compare import read_runs, write_comparison
+    from scalekeys.files import check_new_folder, new_folder
+    from scalekeys.training.comparison import compare as beside
+
+    check_new_folder(output, force=force)
+    with working() as step:
+        comparison = beside(read_runs(runs, step))
+        with new_folder(output, force=force) as folder:
+            write_comparison(comparison, folder, step)
+    if as_json:
+        typer.echo(json.dumps(comparison.table(), indent=2))
+    else:
+        print_conditions(comparison, output)

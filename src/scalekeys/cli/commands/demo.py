@@ -1,0 +1,43 @@
+"""``scalekeys demo``: train a small network here and now, and analyse it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example: scalekeys demo -o my-demo/"
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the reports.")] = Path("scalekeys-demo"),
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Length of the training; the default takes a minute.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the training, and of white and matched noise.")
+    ] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+) -> None:
+    """Train a small depthwise-separable network on handwritten digits, and report on it and on what comes along.
+
+    That is the eight published keys, and a ConvNeXt that was trained on CIFAR-10.
+    Needs no network and no data beyond what is installed.
+    """
+    from scalekeys.cli.show.analyze import print_summary
+    from scalekeys.cli.show.progress import working
+    from scalekeys.files import check_new_folder
+
+    check_new_folder(output, force=force)
+    with working() as step:
+        from scalekeys.cli.work.demo import run_demo
+
+        accuracy, summaries = run_demo(output, epochs=epochs, seed=seed, force=force, step=step)
+    typer.echo(f"Trained on handwritten digits: {100 * accuracy:.1f} % of the test digits are read correctly.\n")
+    for name, summary in summaries.items():
+        print_summary(summary, output / name)
+        typer.echo("")
+    typer.echo(
+        "Open the reports in a browser. Next:\n"
+        f"  scalekeys analyze {output / 'digits.pth'} -o digits-report/    (or any checkpoint of yours)\n"
+        "  scalekeys analyze --help"
+    )

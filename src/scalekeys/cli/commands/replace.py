@@ -1,0 +1,88 @@
+"""``scalekeys replace``: the same checkpoint with idealized depthwise filters."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+EXAMPLE = "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'"
+
+Source = Annotated[
+    str, typer.Argument(help="A checkpoint file or folder, timm:NAME, hf:NAME or builtin:NAME.", show_default=False)
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The file to write, or the folder for a folder. What is no file needs .safetensors, .pth or .pt.",
+        show_default=False,
+    ),
+]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        metavar="MODEL",
+        help="jet1 to jet3, sparse1 to sparse29, ideal8, a family or several with commas, auto; keys (the published "
+        "ones, by the paper's rule), a .npy or .csv file of keys, method:A, B, C1, C2, D1 or D2 (templates with the "
+        "paper's scales); noise.",
+    ),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Replace in the layers of this name, with * for anything; may be repeated."),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Leave the layers of this name as they are; may be repeated."),
+]
+MinR2 = Annotated[
+    float | None,
+    typer.Option("--min-r2", max=1, help="Replace only filters of whose energy the model explains this share."),
+]
+Criterion = Annotated[
+    Literal["l2", "l1", "response", "variance", "variance-continuous"] | None,
+    typer.Option(help="What decides the scales of a model that is fitted.  [default: l2]", show_default=False),
+]
+Scales = Annotated[
+    Literal["per-axis", "common", "shared"] | None,
+    typer.Option(help="Which scales it has.  [default: per-axis]", show_default=False),
+]
+Weights = Annotated[
+    str | None, typer.Option(help="Which entry of a nested checkpoint to change, for example params_ema.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the noise.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+
+
+def replace(
+    source: Source,
+    output: Output,
+    model: ModelName = "jet2",
+    layers: Layers = None,
+    keep: Keep = None,
+    min_r2: MinR2 = None,
+    criterion: Criterion = None,
+    scales: Scales = None,
+    weights: Weights = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a trained network with its depthwise filters replaced by models of them.
+
+    The copy has the format of the source and differs from it in nothing else.
+    """
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.replace import print_outcome
+    from scalekeys.cli.work.replace import Choice, Model, replace_filters
+
+    by, choice = Model(model, criterion, scales, seed), Choice(layers or None, keep or None, min_r2)
+    with working() as step:
+        outcome = replace_filters(source, output, model=by, choice=choice, weights=weights, force=force, step=step)
+    if as_json:
+        typer.echo(json.dumps(outcome.to_dict(), indent=2))
+    else:
+        print_outcome(outcome)

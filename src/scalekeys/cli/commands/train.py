@@ -1,0 +1,41 @@
+"""``scalekeys train``: train a network by a recipe."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example: scalekeys train recipes/cifar_convnext_free.yaml data.source=cifar-10-batches-bin -o runs/free"
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings in the place of those of the recipe.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write into; runs/RECIPE by default.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew, in the place of an earlier training.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures of all epochs as JSON.")] = False,
+) -> None:
+    """Train a network by a recipe, with depthwise filters that are free, frozen, or functions of learned scales.
+
+    Writes OUTPUT/network.safetensors, metrics.csv and what TensorBoard reads, after every epoch. Interrupted, the same
+    command goes on where it stopped, to the same result. For 8 GPUs put 'torchrun --nproc-per-node 8 --no-python'
+    before it.
+    """
+    from scalekeys.cli.show.train import print_rows, watching
+    from scalekeys.training import read_recipe
+    from scalekeys.training import train as run
+
+    settings, folder = read_recipe(recipe, overrides or ()), output or Path("runs") / recipe.stem
+    with watching() as watcher:
+        rows = run(settings, folder, force=force, watcher=watcher)
+    if watcher.is_main:
+        if as_json:
+            typer.echo(json.dumps(rows, indent=2))
+        else:
+            print_rows(rows, folder)

@@ -1,0 +1,75 @@
+"""An analysis on the terminal."""
+
+from pathlib import Path
+
+from rich.table import Table
+
+from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table
+from scalekeys.cli.show.controls import CONTROLS
+from scalekeys.cli.show.notes import print_notes
+from scalekeys.report.analysis.summary import Quality, Summary
+
+_STATUSES = {
+    "polynomial": "an infinite scale: no decay inside the window, a larger kernel may be wanted",
+}
+
+
+def print_summary(summary: Summary, folder: Path) -> None:
+    """Print what was found, and where the report is."""
+    console = Terminal()
+    print_notes(console, summary.notes, summary.left_out, more="in report.html")
+    quality = summary.quality
+    dead = f" ({summary.dead} dead)" if summary.dead else ""
+    layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"
+    console.print(
+        bold(summary.model) + f": {quality.filters} filters{dead} in {layers}, "
+        f"{percentage(quality.share_explained)} of their energy explained "
+        f"(matched noise: {percentage(quality.matched_share_explained)}, "
+        f"white noise: {percentage(quality.white_share_explained)})"
+    )
+    console.print(_size_table(summary))
+    console.print(CONTROLS)
+    console.print(_family_table(summary))
+    others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
+    if others:
+        console.print("status: " + ", ".join(others))
+    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'filters.parquet'}", soft_wrap=True)
+
+
+def _status(word: str, count: int) -> str:
+    return f"{count} {word} ({_STATUSES[word]})" if word in _STATUSES else f"{count} {word}"
+
+
+def _size_table(summary: Summary) -> Table:
+    table = plain_table("kernel", "filters", "median r2", "matched", "white", "explained", "matched", "white")
+    rows = [(row.size, row.quality) for row in summary.sizes]
+    for size, quality in [*rows, ("all", summary.quality)] if len(rows) > 1 else rows:
+        table.add_row(size, str(quality.filters), *_quality_cells(quality))
+    return table
+
+
+def _quality_cells(quality: Quality) -> tuple[str, ...]:
+    return (
+        decimal(quality.median_r2),
+        decimal(quality.matched_median_r2),
+        decimal(quality.white_median_r2),
+        percentage(quality.share_explained),
+        percentage(quality.matched_share_explained),
+        percentage(quality.white_share_explained),
+    )
+
+
+def _family_table(summary: Summary) -> Table:
+    scales = [f"sigma {axis}" for axis in summary.axis_names]
+    table = plain_table("family", "filters", "share", "matched", "white", "median r2", *scales)
+    for row in summary.families:
+        table.add_row(
+            row.family,
+            str(row.filters),
+            percentage(row.share),
+            percentage(row.matched_share),
+            percentage(row.white_share),
+            decimal(row.median_r2),
+            *(decimal(row.median_sigma[axis]) for axis in summary.axis_names),
+        )
+    return table

@@ -1,0 +1,60 @@
+"""What an atlas holds and answers, on the terminal."""
+
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalekeys.atlas import Answer
+from scalekeys.cli.show.cells import Terminal, plain_table
+from scalekeys.cli.work.atlas import rows as rows_of
+from scalekeys.errors import printable
+
+if TYPE_CHECKING:
+    from scalekeys.atlas import Summary
+
+_MOST_ROWS, _MOST_FAILURES = 100, 5
+_PLAIN_WIDTH = 10_000
+
+
+def print_summary(summary: "Summary", folder: Path) -> None:
+    """Print what an atlas holds after a run."""
+    console = Terminal()
+    networks = "1 network" if summary.networks == 1 else f"{summary.networks} networks"
+    duplicates = f" ({summary.duplicates} more under another name)" if summary.duplicates else ""
+    console.print(f"{networks}{duplicates} with {summary.filters} depthwise filters", soft_wrap=True)
+    console.print(
+        f"this run: {summary.analysed} sources looked into, {summary.kept} unchanged since an earlier one",
+        soft_wrap=True,
+    )
+    if summary.failures:
+        console.print(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})", soft_wrap=True)
+        for _, reason in summary.failures[:_MOST_FAILURES]:
+            console.print(f"  {reason}", soft_wrap=True)
+    if summary.left_out:
+        path = folder / "left_out.parquet"
+        console.print(f"left out: {len(summary.left_out)} tensors or layers of networks ({path})", soft_wrap=True)
+        for source, one in summary.left_out[:_MOST_FAILURES]:
+            console.print(f"  {source}: {one.name} ({one.reason})", soft_wrap=True)
+    console.print(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"', soft_wrap=True)
+
+
+def print_rows(answer: Answer) -> None:
+    """Print the first rows of an answer as a table."""
+    console = Terminal(width=_PLAIN_WIDTH)
+    rows = list(islice(rows_of(answer), _MOST_ROWS + 1))
+    words = [index for index, value in enumerate(rows[0] if rows else ()) if isinstance(value, str)]
+    table = plain_table(*answer.columns, left=words)
+    for row in rows[:_MOST_ROWS]:
+        table.add_row(*map(_cell, row))
+    console.print(table)
+    if len(rows) > _MOST_ROWS:
+        console.print("... and more; -o FILE.csv or -o FILE.parquet takes all rows")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float | Decimal):
+        return f"{value:.4g}"
+    return printable(str(value))

@@ -1,0 +1,28 @@
+"""What a source holds and is not read, on the terminal."""
+
+from collections.abc import Sequence
+
+from scalekeys.cli.show.cells import Terminal
+from scalekeys.filters import LeftOut
+
+_MOST = 5
+
+
+def print_notes(console: Terminal, notes: Sequence[str], left_out: Sequence[LeftOut], *, more: str) -> None:
+    """Print notes, and a short list of what is left out.
+
+    Parameters
+    ----------
+    more : str
+        Where all of it is listed.
+    """
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    if not left_out:
+        return
+    console.print(f"left out: {len(left_out)} with the shape of a kernel")
+    for one in left_out[:_MOST]:
+        shape = f" ({'x'.join(map(str, one.shape))})" if one.shape else ""
+        console.print(f"  {one.name}{shape}: {one.reason}", soft_wrap=True)
+    if len(left_out) > _MOST:
+        console.print(f"  and {len(left_out) - _MOST} more, listed {more}")

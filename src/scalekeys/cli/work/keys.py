@@ -1,0 +1,86 @@
+"""What ``scalekeys keys`` does: read options and sources, cluster, write."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scalekeys.checkpoints import write_filters
+from scalekeys.cli.work.reading import DEPTHWISE, read_bank
+from scalekeys.cli.work.step import Step
+from scalekeys.clustering import KChoice, Keys, choose_k, cluster
+from scalekeys.clustering.spec import Sizes, Symmetry, Weighting
+from scalekeys.filters import FilterBank
+from scalekeys.report.keys import KeysSummary, write_keys_report
+
+MOST = 16
+"""The largest number of keys that is compared with others."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How keys are sought; the names are those of :func:`scalekeys.cluster`."""
+
+    seed: int
+    restarts: int
+    weighting: Weighting
+    symmetry: Symmetry
+    sizes: Sizes
+    axes: int | None
+    layers: Sequence[str] | None
+
+    def keys(self, banks: Sequence[FilterBank], k: int, step: Step, *, controls: bool = True) -> Keys:
+        """Find so many keys, and as many of white and of matched noise beside them."""
+        beside = ", and those of noise" if controls else ""
+        progress = step(f"finding {k} key{'' if k == 1 else 's'}{beside}", sum(map(len, banks)))
+        return cluster(banks, k, **vars(self), controls=controls, progress=progress)
+
+    def choice(self, banks: Sequence[FilterBank], ks: Sequence[int], step: Step) -> KChoice | None:
+        """Compare numbers of keys, if there are any to compare."""
+        if not ks:
+            return None
+        return choose_k(banks, ks, **vars(self), progress=step("comparing numbers of keys", len(ks)))
+
+
+def read_banks(sources: Sequence[str], *, weights: str | None, kinds: str = DEPTHWISE, step: Step) -> list[FilterBank]:
+    """Read the filters of every source."""
+    banks = []
+    for source in sources:
+        step(f"reading {source}")
+        banks.append(read_bank(source, weights=weights, kinds=kinds))
+    return banks
+
+
+def find_keys(
+    banks: Sequence[FilterBank],
+    folder: Path,
+    *,
+    k: int | None,
+    search: Search,
+    threshold: float,
+    curve: bool,
+    step: Step,
+) -> KeysSummary:
+    """Find keys, as many as recommended where `k` is None, and write report, keys and members into a folder."""
+    keys = search.keys(banks, k or 1, step, controls=k is not None)
+    most = min(MOST, int(keys.counts.sum()) // 2)  # each half of the filters has as many keys
+    choice = search.choice(banks, range(1, most + 1), step) if curve else None
+    if k is None:
+        keys = search.keys(banks, 1 if choice is None else choice.best, step)
+    write_keys(keys, folder)
+    step("modelling the keys")
+    return write_keys_report(keys, folder / "report.html", choice=choice, threshold=threshold)
+
+
+def write_keys(keys: Keys, folder: Path) -> None:
+    """Write ``keys.npy``, ``keys.csv`` and ``members.parquet`` into a folder; no table for keys of three axes."""
+    filters = keys.filters.cpu()
+    np.save(folder / "keys.npy", filters.numpy())
+    rows = filters[:, None] if filters.ndim == 2 else filters  # a key of one axis is a row
+    if rows.ndim == 3:
+        write_filters(rows, folder / "keys.csv")
+    with (folder / "members.parquet").open("wb") as file:  # as Arrow takes no path that is not in UTF-8
+        pq.write_table(pa.Table.from_pandas(keys.to_pandas(), preserve_index=False), file)

@@ -1,0 +1,94 @@
+"""The two entries to a report: the page as text, and the page as a file."""
+
+from pathlib import Path
+
+import scalekeys
+from scalekeys.files import new_file
+from scalekeys.fitting import Fit
+from scalekeys.report.analysis.summary import Summary
+from scalekeys.report.analysis.view import Analysis
+
+
+def render_report(fit: Fit, white: Fit, matched: Fit) -> str:
+    """Render the report of a fit as one self-contained HTML page.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fit of a bank.
+    white : Fit
+        The fit of :func:`scalekeys.white_noise_like` of the same bank, with the same spec.
+    matched : Fit
+        The fit of :func:`scalekeys.matched_noise_like` of the same bank, with the same spec.
+
+    Returns
+    -------
+    str
+        The page. It loads nothing from elsewhere, and the same fits give the same text.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> keys = sk.FilterBank.from_tensor(sk.master_keys(), model="master keys")
+    >>> page = render_report(sk.fit(keys), sk.fit(sk.white_noise_like(keys)), sk.fit(sk.matched_noise_like(keys)))
+    >>> page.splitlines()[0]
+    '<!DOCTYPE html>'
+    """
+    return _render(Analysis.of(fit, white, matched))
+
+
+def write_report(fit: Fit, white: Fit, matched: Fit, path: Path | str, *, force: bool = False) -> Summary:
+    """Write the report of a fit to a file.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fit of a bank.
+    white : Fit
+        The fit of :func:`scalekeys.white_noise_like` of the same bank, with the same spec.
+    matched : Fit
+        The fit of :func:`scalekeys.matched_noise_like` of the same bank, with the same spec.
+    path : Path or str
+        The file to write; the page is complete in it.
+    force : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    Summary
+        The figures that the page shows.
+
+    Raises
+    ------
+    OutputError
+        If the file exists and `force` is not given, or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import scalekeys as sk
+    >>> keys = sk.FilterBank.from_tensor(sk.master_keys(), model="master keys")
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> controls = sk.fit(sk.white_noise_like(keys)), sk.fit(sk.matched_noise_like(keys))
+    >>> summary = write_report(sk.fit(keys), *controls, folder / "report.html")
+    >>> round(summary.quality.median_r2, 2)
+    0.8...
+    """
+    analysis = Analysis.of(fit, white, matched)
+    with new_file(Path(path), force=force) as temporary:
+        temporary.write_text(_render(analysis), encoding="utf-8", errors="replace", newline="\n")
+    return analysis.summary
+
+
+def _render(analysis: Analysis) -> str:
+    from scalekeys.report.analysis.sections import SECTIONS, WITHOUT_FIT, header
+    from scalekeys.report.page import render_page
+    from scalekeys.report.page.left_out import left_out_section
+
+    sections = SECTIONS if analysis.fitted.any() else WITHOUT_FIT
+    return render_page(
+        f"{analysis.summary.model} · receptive fields",
+        header(analysis),
+        [*(section(analysis) for section in sections), *left_out_section(analysis.summary.left_out)],
+        version=scalekeys.__version__,
+    )

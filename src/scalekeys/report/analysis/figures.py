@@ -1,0 +1,151 @@
+"""The figures of a network report over layers and scales: an analysis in, a figure as data out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from scalekeys.report.analysis.summary import LayerSummary
+from scalekeys.report.analysis.view import Analysis
+from scalekeys.report.page import Figure
+from scalekeys.report.page.families import by_kind, family_colour
+from scalekeys.report.page.plots import (
+    axis,
+    base_layout,
+    key,
+    panel_title,
+    shares_layout,
+)
+from scalekeys.report.page.scale_axis import ScaleAxis
+from scalekeys.report.page.words import (
+    SIGMA,
+    count,
+    distinct_parts,
+    number,
+    percent,
+    plot_text,
+    plural,
+    shortened,
+    size_name,
+)
+
+_HOVER_WIDTH = 38
+_LABEL_WIDTH = 24
+_ALONG = {
+    "x": {"color": "var(--along-x)", "symbol": "diamond-wide"},
+    "y": {"color": "var(--along-y)", "symbol": "diamond-tall"},
+    "z": {"color": "var(--along-z)", "symbol": "diamond"},
+}
+
+
+def family_mix(analysis: Analysis) -> Figure:
+    """Draw which families won in each layer: one stacked bar a layer, the input at the top."""
+    layers = analysis.summary.layers
+    row = min(max(1400 / len(layers), 5), 22)
+    ticks = list(range(0, len(layers), int(-(-13 // row))))  # a label needs 13 pixels
+    names = [shortened(name, _LABEL_WIDTH) for name in distinct_parts([layer.name for layer in layers])]
+    layout = shares_layout(len(layers), row, ticks, [f"{plot_text(names[i])} " for i in ticks])
+    used = by_kind(family.family for family in analysis.summary.families if family.filters)
+    return Figure(
+        "family-mix",
+        [_mix_trace(layers, family) for family in used],
+        layout,
+        f"Stacked bars: the share of each family in {plural(len(layers), 'layer')}, from input to output",
+        narrow={"yaxis.ticktext": [f"{layers[i].depth} " for i in ticks]},
+        legend=True,
+    )
+
+
+def _mix_trace(layers: Sequence[LayerSummary], family: str) -> dict[str, Any]:
+    shares = [layer.families[family] / max(layer.quality.fitted, 1) for layer in layers]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": family,
+        "x": [round(share, 5) for share in shares],
+        "y": list(range(len(layers))),
+        "marker": {"color": family_colour(family), "line": {"width": 0}},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{family}: {count(layer.families[family])} of "
+            f"{plural(layer.quality.fitted, 'filter')}, {percent(share)}"
+            for layer, share in zip(layers, shares, strict=True)
+        ],
+    }
+
+
+def depth_profile(analysis: Analysis) -> Figure:
+    """Draw the median r2 and the median scales of each layer over depth, with both controls."""
+    layers, names = analysis.summary.layers, analysis.summary.axis_names
+    hover = [_layer_hover(layer) for layer in layers]
+    scales = [np.array([layer.median_sigma.get(axis) for layer in layers], dtype=float) for axis in names]
+    spaced = ScaleAxis.of(np.concatenate(scales))
+    ticks = list(range(0, len(layers), max(1, len(layers) // 12)))
+    layout = base_layout(
+        height=400,
+        margin={"l": 44, "r": 12, "t": 30, "b": 44},
+        xaxis=axis("depth", anchor="y2", tickvals=ticks, ticktext=[str(layers[i].depth) for i in ticks]),
+        yaxis=axis(domain=[0.57, 1], range=[0, 1.04], tickvals=[0, 0.5, 1], fixedrange=True),
+        yaxis2=axis(domain=[0, 0.43], range=spaced.range, fixedrange=True, **spaced.ticks(0.2)),
+        annotations=[
+            panel_title(
+                1, key("●", "ink", "median r²") + key("○", "matched", "matched noise") + key("○", "control", "white")
+            ),
+            panel_title(0.43, "".join(key("◆", f"along-{axis}", f"median {SIGMA}<sub>{axis}</sub>") for axis in names)),
+        ],
+    )
+    layout["xaxis"] |= {"range": [-0.6, len(layers) - 0.4], "showgrid": False, "fixedrange": True, "tickangle": 0}
+    r2, matched, white = (
+        [getattr(layer.quality, name) for layer in layers]
+        for name in ("median_r2", "matched_median_r2", "white_median_r2")
+    )
+    data = [
+        _stems([r2, matched], "y"),
+        _markers(white, "y", _hollow("control"), hover),
+        _markers(matched, "y", _hollow("matched"), hover),
+        _markers(r2, "y", {"color": "var(--ink)"}, hover),
+    ]
+    places = [spaced.places(values) for values in scales]
+    data += [_stems(places, "y2")] if len(places) > 1 else []
+    data += [_markers(values, "y2", _ALONG[axis], hover) for axis, values in zip(names, places, strict=True)]
+    return Figure("depth-profile", data, layout, "Dots: median r² and median scales of each layer over depth")
+
+
+def _layer_hover(layer: LayerSummary) -> str:
+    filters, quality = plural(layer.quality.filters, "filter"), layer.quality
+    scales = ", ".join(f"{SIGMA}<sub>{axis}</sub> {number(value)}" for axis, value in layer.median_sigma.items())
+    return (
+        f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{size_name(layer.size)}, {filters}"
+        f"<br>median r² {number(quality.median_r2)}, matched noise {number(quality.matched_median_r2)}, "
+        f"white {number(quality.white_median_r2)}<br>median {scales}"
+    )
+
+
+def _hollow(colour: str) -> dict[str, Any]:
+    return {"color": f"var(--{colour})", "symbol": "circle-open", "line": {"width": 1.5}}
+
+
+def _stems(rows: Sequence[Sequence[float | None]], yaxis: str) -> dict[str, Any]:
+    """Join the lowest and the highest mark of each layer by a line."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for place, values in enumerate(zip(*rows, strict=True)):
+        known = [value for value in values if value is not None]
+        if len(known) > 1:
+            x += [place, place, None]
+            y += [round(min(known), 4), round(max(known), 4), None]
+    style = {"color": "var(--line)", "width": 2}
+    return {"type": "scatter", "yaxis": yaxis, "mode": "lines", "x": x, "y": y, "line": style, "hoverinfo": "skip"}
+
+
+def _markers(values: Sequence[float | None], yaxis: str, marker: dict[str, Any], hover: list[str]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "yaxis": yaxis,
+        "mode": "markers",
+        "x": list(range(len(values))),
+        "y": [None if value is None else round(value, 4) for value in values],
+        "marker": {"size": 8, **marker},
+        "hoverinfo": "text",
+        "hovertext": hover,
+    }

@@ -1,0 +1,253 @@
+"""The sections of a network report: an analysis in, a section out.
+
+A new section is one function here, and one entry in :data:`SECTIONS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from scalekeys.report.analysis import narrative
+from scalekeys.report.analysis.cautions import cautions
+from scalekeys.report.analysis.figures import depth_profile, family_mix
+from scalekeys.report.analysis.histograms import r2_histograms
+from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
+from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality
+from scalekeys.report.analysis.view import Analysis
+from scalekeys.report.page import Section, Tile, render
+from scalekeys.report.page.families import (
+    TEMPLATE_ALPHA,
+    TEMPLATE_SIGMA,
+    family_colour,
+    formula_of,
+    is_mixture,
+    template_example,
+    words_of,
+)
+from scalekeys.report.page.pictures import common_limit, filter_picture, pictured, shown_slices
+from scalekeys.report.page.words import AXES, count, number, percent, plural, taps_in
+
+
+@dataclass(frozen=True)
+class _Row:
+    size: str
+    quality: Quality
+    total: bool = False
+
+    @property
+    def rest(self) -> float | None:
+        return None if self.quality.share_explained is None else 1 - self.quality.share_explained
+
+
+def header(analysis: Analysis) -> Markup:
+    """Render what stands above the first section: the findings in a sentence, key figures, and cautions."""
+    return render(
+        "page/header.html.j2",
+        kicker="Receptive fields of convolution kernels",
+        title=analysis.summary.model,
+        lead=narrative.lead(analysis.summary),
+        tiles=_tiles(analysis),
+        cautions=cautions(analysis),
+    )
+
+
+def sizes(analysis: Analysis) -> Section:
+    """Compare what is explained with both controls, by kernel size."""
+    rows = [_Row(size.size, size.quality) for size in analysis.summary.sizes]
+    if len(rows) > 1:
+        rows.append(_Row("all", analysis.summary.quality, total=True))
+    body = render("analysis/sizes.html.j2", text=narrative.sizes(analysis.summary), rows=rows)
+    return Section("sizes", "By kernel size", body, short="Kernel size")
+
+
+def families(analysis: Analysis) -> Section:
+    """Show each family as a card: its template, and the filters for which it won."""
+    summary = analysis.summary
+    names = [family.family for family in summary.families]
+    shares = [max(f.share, f.white_share, f.matched_share) for f in summary.families]
+    body = render(
+        "analysis/families.html.j2",
+        text=narrative.families(summary, by_evidence=analysis.fit.spec.selects),
+        cards=[_family_card(family, summary.axes) for family in summary.families],
+        widest=max(shares, default=0) or 1,
+        axes=summary.axis_names,
+        sigma=TEMPLATE_SIGMA,
+        alpha=TEMPLATE_ALPHA if "sharpen" in names else None,
+        mixtures=any(map(is_mixture, names)),
+        pictured=pictured([summary.axes]),
+    )
+    return Section("families", "The families", body, short="Families")
+
+
+def depth(analysis: Analysis) -> Section:
+    """Follow families, quality and scales from the input to the output."""
+    several = sum(layer.quality.fitted > 0 for layer in analysis.summary.layers) > 1
+    body = render(
+        "analysis/depth.html.j2",
+        text=narrative.mix(analysis.summary),
+        mix=family_mix(analysis),
+        profile_text=narrative.profile(analysis.summary) if several else None,
+        profile=depth_profile(analysis) if several else None,
+    )
+    return Section("depth", "Over depth", body, short="Depth")
+
+
+def scales(analysis: Analysis) -> Section:
+    """Plot the scales along each pair of axes, and those of kernels with one axis."""
+    plots = []
+    for first, second in combinations(range(analysis.summary.axes), 2):
+        figure, eligible, shown = scale_scatter(analysis, first, second)
+        if shown:
+            plots.append({"figure": figure, "axes": (AXES[first], AXES[second]), "eligible": eligible, "shown": shown})
+    if (analysis.axes == 1).any():
+        figure, shown = scale_histogram(analysis)
+        if shown:
+            plots.append({"figure": figure, "axes": None, "eligible": shown, "shown": shown})
+    body = render("analysis/scales.html.j2", plots=plots, paragraphs=narrative.scales(analysis))
+    return Section("scales", "Scales", body)
+
+
+def distribution(analysis: Analysis) -> Section:
+    """Show how r2 is distributed, against both controls, size by size."""
+    body = render(
+        "analysis/distribution.html.j2", figure=r2_histograms(analysis), paragraphs=narrative.distribution(analysis)
+    )
+    return Section("distribution", "How well single filters are explained", body, short="Distribution of r²")
+
+
+def gallery(analysis: Analysis) -> Section:
+    """Show the best, the median and the worst fit of each family."""
+    rows: list[dict[str, Any]] = []
+    for family in analysis.summary.families:
+        picks = analysis.examples(family.family)
+        pairs = analysis.filters_and_models([index for _, index in picks])
+        if picks:
+            rows.append(
+                {
+                    "family": family.family,
+                    "words": words_of(family.family, analysis.summary.axes),
+                    "colour": family_colour(family.family),
+                    "examples": [
+                        _example(analysis, rank, index, *pair) for (rank, index), pair in zip(picks, pairs, strict=True)
+                    ],
+                }
+            )
+    several = any(len(row["examples"]) > 1 for row in rows)
+    text = narrative.gallery(several=several, axes=set(analysis.axes.tolist()))
+    body = render("analysis/gallery.html.j2", text=text, rows=rows, several=several)
+    return Section("gallery", "Gallery: learned, model, residual", body, short="Gallery")
+
+
+def layers(analysis: Analysis) -> Section:
+    """List every layer."""
+    rows = [_layer_row(layer) for layer in analysis.summary.layers]
+    body = render(
+        "analysis/layers.html.j2",
+        text=narrative.layers(analysis.summary),
+        rows=rows,
+        axes=analysis.summary.axis_names,
+        dead=analysis.summary.dead > 0,
+    )
+    return Section("layers", "Layer by layer", body, short="Layers")
+
+
+def method(analysis: Analysis) -> Section:
+    """Say what every number means."""
+    spec = analysis.fit.spec
+    body = render(
+        "analysis/method.html.j2",
+        fit=str(spec).capitalize(),
+        by_evidence=spec.selects,
+        families=", ".join(spec.labels),
+        axes=analysis.summary.axis_names,
+        sharpen="sharpen" in spec.labels,
+        window=narrative.WINDOWS[spec.window],
+    )
+    return Section("method", "How to read this page", body, short="Method")
+
+
+SECTIONS: tuple[Callable[[Analysis], Section], ...] = (
+    sizes,
+    families,
+    depth,
+    scales,
+    distribution,
+    gallery,
+    layers,
+    method,
+)
+"""The sections of a network report, in the order of the page."""
+
+WITHOUT_FIT: tuple[Callable[[Analysis], Section], ...] = (layers, method)
+"""What is left to show where no filter could be fitted."""
+
+
+def _tiles(analysis: Analysis) -> list[Tile]:
+    summary, quality = analysis.summary, analysis.summary.quality
+    if not quality.fitted:
+        return []
+    used = sum(family.filters > 0 for family in summary.families)
+    rest = None if quality.share_explained is None else 1 - quality.share_explained
+    unfitted = quality.filters - quality.fitted
+    return [
+        Tile("filters", count(quality.filters), f"{count(unfitted)} without a fit" if unfitted else "all fitted"),
+        Tile("layers", count(len(summary.layers)), plural(len(summary.sizes), "kernel size")),
+        Tile(
+            "energy explained",
+            percent(quality.share_explained),
+            f"matched noise {percent(quality.matched_share_explained)}, white {percent(quality.white_share_explained)}",
+        ),
+        Tile("not explained", percent(rest), "of their energy"),
+        Tile(
+            "median r²",
+            number(quality.median_r2),
+            f"matched noise {number(quality.matched_median_r2)}, white {number(quality.white_median_r2)}",
+        ),
+        Tile("families in use", str(used), f"of {len(summary.families)}"),
+    ]
+
+
+def _family_card(family: FamilySummary, axes: int) -> dict[str, object]:
+    picture = template_example(family.family, axes)
+    return {
+        "family": family,
+        "words": words_of(family.family, axes),
+        "formula": formula_of(family.family, axes),
+        "colour": family_colour(family.family),
+        "picture": filter_picture(picture, common_limit(picture), f"template of {family.family}"),
+    }
+
+
+def _example(analysis: Analysis, rank: str, index: int, learned: np.ndarray, model: np.ndarray) -> dict[str, object]:
+    fit, residual = analysis.fit, learned - model
+    limit = common_limit(learned, model, residual)
+    slices = shown_slices(learned) if learned.ndim == 3 else None
+    return {
+        "rank": rank,
+        "limit": limit,
+        "learned": filter_picture(learned, limit, "learned filter", slices=slices),
+        "model": filter_picture(model, limit, "model", slices=slices, behind=learned),
+        "residual": filter_picture(residual, limit, "residual", slices=slices),
+        "layer": analysis.layer_name(index),
+        "channel": int(analysis.channel[index]),
+        "size": str(analysis.size[index]),
+        "sigma": dict(zip(AXES, analysis.sigma[index, : learned.ndim].tolist(), strict=False)),
+        "alpha": None if fit.alpha[index].isnan() else float(fit.alpha[index]),
+        "amplitude": None if fit.amplitude[index].isnan() else float(fit.amplitude[index]),
+        "r2": float(analysis.r2[index]),
+        "status": str(fit.status[index]),
+    }
+
+
+def _layer_row(layer: LayerSummary) -> dict[str, object]:
+    family = layer.main_family
+    return {
+        "layer": layer,
+        "taps": taps_in(layer.size),
+        "colour": family_colour(family) if family else "",
+        "share": layer.families[family] / layer.quality.fitted if family else None,
+    }

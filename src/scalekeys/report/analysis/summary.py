@@ -1,0 +1,216 @@
+"""The figures that the terminal, the page and ``--json`` share, computed once."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from scalekeys.filters import LeftOut
+from scalekeys.fitting import Fit
+from scalekeys.report.page.numbers import Scales, size_text, without_infinities
+from scalekeys.report.page.words import AXES
+
+
+class Fits(NamedTuple):
+    """The fit of a bank beside those of its two controls.
+
+    Parameters
+    ----------
+    real : Fit
+        Of the filters.
+    white : Fit
+        Of :func:`scalekeys.white_noise_like` of the same bank, with the same spec.
+    matched : Fit
+        Of :func:`scalekeys.matched_noise_like` of the same bank, with the same spec.
+    """
+
+    real: Fit
+    white: Fit
+    matched: Fit
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well a group of filters is explained, beside both controls.
+
+    Parameters
+    ----------
+    filters, fitted : int
+        How many there are, and how many of them carry a fit.
+    median_r2, share_explained : float or None
+        Median of r2 over the fitted filters, and the share of their summed energy that is explained.
+    white_median_r2, white_share_explained : float or None
+        The same for white noise of equal means and norms, fitted in the same way.
+    matched_median_r2, matched_share_explained : float or None
+        The same for noise that shares also how the taps of a layer vary together.
+    """
+
+    filters: int
+    fitted: int
+    median_r2: float | None
+    share_explained: float | None
+    white_median_r2: float | None
+    white_share_explained: float | None
+    matched_median_r2: float | None
+    matched_share_explained: float | None
+
+
+@dataclass(frozen=True)
+class FamilySummary:
+    """The filters for which one family won; medians are taken over them."""
+
+    family: str
+    filters: int
+    share: float
+    white_share: float
+    matched_share: float
+    median_r2: float | None
+    median_sigma: Scales
+
+
+@dataclass(frozen=True)
+class SizeSummary:
+    """The filters of one kernel size."""
+
+    size: str
+    quality: Quality
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer; ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.Fit.dead`."""
+
+    name: str
+    depth: int
+    size: str
+    stride: int | None
+    dilation: int | None
+    families: dict[str, int]
+    median_sigma: Scales
+    dead: int
+    quality: Quality
+
+    @property
+    def main_family(self) -> str | None:
+        """The most frequent family, or None where nothing was fitted."""
+        return max(self.families, key=lambda name: self.families[name]) if any(self.families.values()) else None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an analysis found, in figures.
+
+    ``axes`` is the largest number of axes of a kernel, ``statuses`` counts filters by status, ``dead`` those of
+    :attr:`scalekeys.Fit.dead`; ``strongest`` is the share of the energy that one filter holds
+    (:attr:`scalekeys.Fit.strongest`).
+    """
+
+    model: str
+    fit: str
+    axes: int
+    quality: Quality
+    sizes: tuple[SizeSummary, ...]
+    families: tuple[FamilySummary, ...]
+    layers: tuple[LayerSummary, ...]
+    statuses: dict[str, int]
+    dead: int
+    strongest: float | None
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def axis_names(self) -> tuple[str, ...]:
+        """Names of the axes along which there are scales: ``x``, ``y``, ``z``, the first so many of them."""
+        return AXES[: self.axes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts, lists and numbers, ready for JSON, which has no infinity: it is the word ``inf``."""
+        plain: dict[str, Any] = without_infinities(asdict(self))
+        return plain
+
+
+def summarize(fit: Fit, white: Fit, matched: Fit) -> Summary:
+    """Condense a fit and the fits of both controls.
+
+    Parameters
+    ----------
+    fit, white, matched : Fit
+        See :class:`Fits`.
+
+    Returns
+    -------
+    Summary
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> keys = sk.FilterBank.from_tensor(sk.master_keys())
+    >>> summary = summarize(sk.fit(keys), sk.fit(sk.white_noise_like(keys)), sk.fit(sk.matched_noise_like(keys)))
+    >>> summary.quality.filters, summary.statuses
+    (8, {'ok': 8})
+    """
+    fits, bank = Fits(fit, white, matched), fit.bank
+    everything = np.ones(len(fit), dtype=bool)
+    layer_of = np.repeat(np.arange(len(bank.layers)), [len(layer) for layer in bank.layers])
+    size_of = np.array([size_text(layer.size) for layer in bank.layers])[layer_of]
+    words, counts = np.unique(fit.status, return_counts=True)
+    return Summary(
+        model=bank.model,
+        fit=str(fit.spec),
+        axes=max(map(len, bank.sizes), default=0),
+        quality=_quality(fits, everything),
+        sizes=tuple(SizeSummary(size_text(size), _quality(fits, size_of == size_text(size))) for size in bank.sizes),
+        families=tuple(_family(fits, name) for name in fit.spec.labels),
+        layers=tuple(_layer(fits, index, layer_of == index) for index in range(len(bank.layers))),
+        statuses={str(word): int(count) for word, count in zip(words, counts, strict=True)},
+        dead=int(fit.dead.sum()),
+        strongest=_number(fit.strongest),
+        notes=bank.notes,
+        left_out=bank.left_out,
+    )
+
+
+def _median(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def _median_scales(fit: Fit, mask: np.ndarray) -> Scales:
+    sigma = fit.sigma.cpu().numpy()[mask]
+    return {axis: _median(values) for axis, values in zip(AXES, sigma.T, strict=False)}
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _quality(fits: Fits, mask: np.ndarray) -> Quality:
+    chosen = torch.from_numpy(mask)
+    medians = (_median(fit.r2.cpu().numpy()[mask]) for fit in fits)
+    shares = (_number(fit.share_of(chosen)) for fit in fits)
+    pairs = (figure for pair in zip(medians, shares, strict=True) for figure in pair)
+    return Quality(int(mask.sum()), int((mask & (fits.real.family != "")).sum()), *pairs)
+
+
+def _family(fits: Fits, name: str) -> FamilySummary:
+    mine = fits.real.family == name
+    share, white, matched = (float((fit.family == name).sum() / max((fit.family != "").sum(), 1)) for fit in fits)
+    median_r2 = _median(fits.real.r2.cpu().numpy()[mine])
+    return FamilySummary(name, int(mine.sum()), share, white, matched, median_r2, _median_scales(fits.real, mine))
+
+
+def _layer(fits: Fits, index: int, mask: np.ndarray) -> LayerSummary:
+    fit = fits.real
+    layer = fit.bank.layers[index]
+    return LayerSummary(
+        name=layer.name,
+        depth=layer.depth,
+        size=size_text(layer.size),
+        stride=layer.stride,
+        dilation=layer.dilation,
+        families={name: int((mask & (fit.family == name)).sum()) for name in fit.spec.labels},
+        median_sigma=_median_scales(fit, mask),
+        dead=int((mask & fit.dead).sum()),
+        quality=_quality(fits, mask),
+    )

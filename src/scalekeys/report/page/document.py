@@ -1,0 +1,167 @@
+"""A whole page from its sections: base template, stylesheet, figure script.
+
+Nothing is fetched by the finished page: styles, scripts and the plotting library stand inside it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from scalekeys.report.page import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """An interactive figure, as data.
+
+    Parameters
+    ----------
+    name : str
+        Identifier in the page: lower-case letters and hyphens.
+    data, layout : list and dict
+        Traces and layout in the vocabulary of plotly; the layout has a height. A string ``var(--name)`` stands for
+        a value of the stylesheet.
+    label : str
+        Text alternative.
+    narrow : dict
+        Entries of the layout (dotted names) that replace others where the figure is narrow.
+    legend : bool
+        Whether buttons for its traces stand above the figure.
+    """
+
+    name: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    label: str
+    narrow: dict[str, Any] = field(default_factory=dict)
+    legend: bool = False
+
+    @property
+    def json(self) -> Markup:
+        """The figure as JSON that may stand inside a script element."""
+        spec = {"data": self.data, "layout": self.layout, "narrow": self.narrow}
+        text = json.dumps(spec, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A section of a page.
+
+    Parameters
+    ----------
+    name : str
+        Anchor in the page.
+    title : str
+        Heading.
+    body : Markup
+        Content, rendered by :func:`render`.
+    short : str
+        The title in the list of contents; the title itself if empty.
+    """
+
+    name: str
+    title: str
+    body: Markup
+    short: str = ""
+
+
+def render(template: str, **context: Any) -> Markup:
+    """Render a packaged template, ``PAGE/NAME.html.j2``; everything put into it is escaped.
+
+    Examples
+    --------
+    >>> "lead" in render("page/header.html.j2", kicker="a", title="<b>", lead="lead", tiles=[], cautions=[])
+    True
+    """
+    return Markup(_text(template, **context))
+
+
+def render_page(title: str, header: Markup, sections: Sequence[Section], *, version: str) -> str:
+    """Render a whole page.
+
+    Parameters
+    ----------
+    title : str
+        Title of the document.
+    header : Markup
+        What stands above the first section.
+    sections : sequence of Section
+        In the order of the page.
+    version : str
+        Version of the software, for the foot of the page.
+
+    Returns
+    -------
+    str
+        One self-contained HTML document; a function of the arguments alone.
+    """
+    return _text(
+        "page/base.html.j2",
+        title=title,
+        header=header,
+        sections=sections,
+        version=version,
+        style=_asset("style.css"),
+        script=_asset("page.js"),
+        plotly=_plotly() if any("data-figure" in section.body for section in sections) else None,
+    )
+
+
+def _text(template: str, **context: Any) -> str:
+    return _environment().get_template(template).render(**context)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> "Environment":
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+    )
+    filters = (
+        words.number,
+        words.significant,
+        words.percent,
+        words.count,
+        words.plural,
+        words.listed,
+        words.size_name,
+        words.formula,
+        words.prose,
+        words.breakable,
+    )
+    environment.filters.update({function.__name__: function for function in filters})
+    environment.globals.update(none_text=words.NONE)
+    return environment
+
+
+def _template(name: str) -> str:
+    """Return the text of a template, which stands in the folder of its page."""
+    page, _, file = name.partition("/")
+    return resources.files("scalekeys.report").joinpath(page, "templates", file).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=8)
+def _asset(name: str) -> Markup:
+    return Markup(resources.files("scalekeys.report").joinpath("page", "assets", name).read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _plotly() -> Markup:
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
