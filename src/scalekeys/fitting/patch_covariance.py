@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
 
-_SMALLEST_EXTENT = 224
+_SMALLEST_EXTENT, _SMALLEST_VOLUME = 224, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class PatchCovariance:
 
 
 def natural_image_covariance(
-    size: int | tuple[int, int], *, dilation: int = 1, extent: int | None = None, exponent: float = 2.0
+    size: int | tuple[int, ...], *, dilation: int = 1, extent: int | None = None, exponent: float = 2.0
 ) -> Float[Tensor, "taps taps"]:
     r"""Return the covariance of patches of natural images, whose power falls as ``1 / frequency^exponent``.
 
@@ -101,12 +101,13 @@ def natural_image_covariance(
     Parameters
     ----------
     size : int or tuple of int
-        Rows and columns of the kernel.
+        Sides of the kernel in the order of the array, up to three; one number means a square of two axes.
     dilation : int
         Pixels from tap to tap.
     extent : int, optional
         Side of the images in pixels; structure that is wider is left out. By default 224, the usual side of the input
-        of an image network, or twice the reach of a kernel that needs more. It matters little: a logarithm of it
+        of an image network (32 where kernels have three axes), or twice the reach of a kernel that needs more. It
+        matters little: a logarithm of it
         enters, and from 32 on the fits to a network trained on ImageNet hardly change.
     exponent : float
         2 for natural images; 0 gives white noise, for which all directions count alike.
@@ -114,8 +115,8 @@ def natural_image_covariance(
     Returns
     -------
     Tensor, shape (taps, taps), float64
-        Positive semi-definite, with a variance of 1 at each tap. It depends on the distance of two taps in rows and in
-        columns only.
+        Positive semi-definite, with a variance of 1 at each tap. It depends on the distance of two taps along each axis
+        only.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def natural_image_covariance(
 
     Notes
     -----
-    With :math:`f = (u, v)` running over the integer frequencies of a periodic grid of :math:`n \times n` pixels,
+    With f running over the integer frequencies of a periodic grid of n pixels along each axis,
 
     .. math:: C(d) = \frac{\sum_{f \neq 0} |f|^{-a} \cos(2 \pi f \cdot d / n)}{\sum_{f \neq 0} |f|^{-a}} ,
 
@@ -146,28 +147,33 @@ def natural_image_covariance(
     >>> natural_image_covariance((1, 4))[0]
     tensor([1.0000, 0.7910, 0.6469, 0.5747], dtype=torch.float64)
     """
-    rows, cols = (size, size) if isinstance(size, int) else size
-    reach = (max(rows, cols) - 1) * dilation
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    text = "x".join(map(str, sides))
+    reach = (max(sides) - 1) * dilation
     if extent is None:
-        extent = max(_SMALLEST_EXTENT, 2 * reach)
-    if min(rows, cols, dilation) < 1:
-        raise ModelError(f"size and dilation must be at least 1, got size {rows}x{cols} and dilation {dilation}")
+        extent = max(_SMALLEST_VOLUME if len(sides) > 2 else _SMALLEST_EXTENT, 2 * reach)
+    if min(*sides, dilation) < 1:
+        raise ModelError(f"size and dilation must be at least 1, got size {text} and dilation {dilation}")
     if extent < max(2, 2 * reach):
         raise ModelError(
-            f"extent must be at least {max(2, 2 * reach)}, twice the reach of a kernel of {rows}x{cols} with dilation "
+            f"extent must be at least {max(2, 2 * reach)}, twice the reach of a kernel of {text} with dilation "
             f"{dilation}, got {extent}"
         )
     if not 0 <= exponent < math.inf:
         raise ModelError(f"exponent must be finite and at least 0, got {exponent}")
     frequency = torch.fft.fftfreq(extent, 1 / extent, dtype=torch.float64).square()
-    squared = frequency[:, None] + frequency
-    squared[0, 0] = 1.0
+    squared = frequency
+    for _ in sides[1:]:
+        squared = squared[..., None] + frequency
+    origin = (0,) * len(sides)
+    squared[origin] = 1.0
     power = squared.pow(-exponent / 2)
-    power[0, 0] = 0.0
-    by_distance = torch.fft.ifft2(power).real
-    across, along = (_distances(taps, dilation) for taps in (rows, cols))
-    covariance: Tensor = by_distance[across[:, None, :, None], along[None, :, None, :]] / by_distance[0, 0]
-    return covariance.reshape(rows * cols, rows * cols)
+    power[origin] = 0.0
+    by_distance = torch.fft.ifftn(power).real
+    taps = torch.cartesian_prod(*(torch.arange(side) for side in sides)).reshape(-1, len(sides))
+    distances = (taps[:, None] - taps).abs() * dilation
+    covariance: Tensor = by_distance[distances.unbind(-1)] / by_distance[origin]
+    return covariance
 
 
 def shrunk(
@@ -274,8 +280,3 @@ def _intensity(unit: Tensor, target: Tensor, samples: Tensor) -> Tensor:
 def _check_square(covariance: Tensor, what: str) -> None:
     if covariance.ndim != 3 or covariance.shape[1] != covariance.shape[2]:
         raise FilterError(f"{what}: covariances must have shape (channels, taps, taps), got {tuple(covariance.shape)}")
-
-
-def _distances(taps: int, dilation: int) -> Tensor:
-    place = torch.arange(taps) * dilation
-    return (place[:, None] - place).abs()

@@ -267,7 +267,8 @@ def _own(grid: FamilyGrid, parameters: Tensor) -> Tensor:
 def components_of(name: str, parameters: Tensor, spec: FitSpec, size: Size) -> Tensor:
     """Return the components of a family at given parameters, shape (filters, components, *size)."""
     grid = grids_for(size, spec)[name]
-    return components_at(grid, grid.coordinates(_own(grid, parameters))).unflatten(-1, size)
+    components = components_at(grid, grid.coordinates(_own(grid, parameters)))
+    return components.reshape(*components.shape[:2], *size)
 
 
 @one_thread()

@@ -77,7 +77,7 @@ def norm_at(
     first, second = torch.broadcast_tensors(
         torch.as_tensor(horizontal, dtype=torch.float64), torch.as_tensor(vertical, dtype=torch.float64)
     )
-    if FAMILIES[name].has_alpha:
+    if "alpha" in FAMILIES[name].parameters:
         kernels = template(name, torch.stack([first, first], dim=-1), study.size, alpha=second, window=window)
     else:
         kernels = template(name, torch.stack([first, second], dim=-1), study.size, window=window)

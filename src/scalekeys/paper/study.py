@@ -115,7 +115,11 @@ class Study:
         alpha = self.fits["published", "D1"].alpha
         weights = [
             template(
-                name, ones, self.size, alpha=alpha[index] if FAMILIES[name].has_alpha else None, window="published"
+                name,
+                ones,
+                self.size,
+                alpha=alpha[index] if "alpha" in FAMILIES[name].parameters else None,
+                window="published",
             ).abs()
             for index, name in enumerate(self.families)
         ]
@@ -150,8 +154,8 @@ class Study:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures in the published window as plain numbers, in the form that ``--json`` writes."""
-        plain = [index for index, name in enumerate(self.families) if not FAMILIES[name].has_alpha]
-        sharpening = [index for index, name in enumerate(self.families) if FAMILIES[name].has_alpha]
+        plain = [index for index, name in enumerate(self.families) if "alpha" not in FAMILIES[name].parameters]
+        sharpening = [index for index, name in enumerate(self.families) if "alpha" in FAMILIES[name].parameters]
 
         def sigma(method: str) -> list[list[float]]:
             numbers: list[list[float]] = self.fits["published", method].sigma.tolist()
@@ -319,7 +323,7 @@ def _groups(groups: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, 
             raise FilterError(f"a group names filter {number}; the filters are 1 to {len(names)}")
         if number in seen:
             raise FilterError(f"filter {number} stands twice in the groups")
-        if FAMILIES[names[number - 1]].has_alpha:
+        if "alpha" in FAMILIES[names[number - 1]].parameters:
             raise FilterError(
                 f"filter {number} is a {names[number - 1]!r}, which has a scale and a strength of its own"
             )

@@ -74,6 +74,17 @@ class Family:
         return self.parametrization.axes
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters.
+
+        Examples
+        --------
+        >>> family("dx").parameters, family("sharpen").parameters
+        (('tx', 'ty'), ('t', 'alpha'))
+        """
+        return self.parametrization.names
+
+    @property
     def terms(self) -> Component:
         """The terms of all components."""
         return tuple(term for component in self.components for term in component)

@@ -55,7 +55,8 @@ def _limit(plan: "TemplatePlan", parameters: Tensor) -> Tensor:
         centred = order - order.mean()
         norm = torch.linalg.vector_norm(centred)
         if norm > _CONSTANT * torch.linalg.vector_norm(order).clamp(min=1.0):
-            return centred / norm
+            limit: Tensor = centred / norm
+            return limit
     return torch.zeros(plan.size, dtype=torch.float64)
 
 

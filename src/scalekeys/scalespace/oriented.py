@@ -77,7 +77,8 @@ def _fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
     variances, mixed = own.component_variances(parameters)[:, 0], own.mixed_variance(parameters)
     diagonal = mixed.abs()
     narrow = (variances - diagonal[:, None]).clamp(min=0.0)
-    kernel = _upwards(affine_kernel(narrow[:, 0], narrow[:, 1], diagonal, *_window(size)), mixed)
+    radii, halves = _window(size)
+    kernel = _upwards(affine_kernel(narrow[:, 0], narrow[:, 1], diagonal, radii, halves), mixed)
     differences = _differences(kernel, own.order, size)
     weights = own.differences(parameters)
     fields = (differences * weights.T[:, :, None, None]).sum(0)
@@ -98,7 +99,8 @@ def _along(field: Tensor, stencil: Tensor, axis: int) -> Tensor:
     """Apply a stencil of three taps along an axis; what is returned is two taps shorter there."""
     count, a = field.shape[axis] - 2, stencil.tolist()
     low, mid, high = (field.narrow(axis, start, count) for start in range(3))
-    return a[0] * low + a[1] * mid + a[2] * high if a[1] else a[0] * low + a[2] * high
+    out: Tensor = a[0] * low + a[1] * mid + a[2] * high if a[1] else a[0] * low + a[2] * high
+    return out
 
 
 def _cropped(field: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -122,7 +124,8 @@ def _tables(coordinates: Tensor, order: int, size: tuple[int, ...], bend: float)
     x, y, diagonal, mixed = _variances(coordinates, bend)
     arguments = (x, y, diagonal)
     values = [one[0].clamp(min=0.0) for one in arguments]
-    kernel = _upwards(affine_kernel(*values, *_window(size)), mixed)
+    radii, halves = _window(size)
+    kernel = _upwards(affine_kernel(values[0], values[1], values[2], radii, halves), mixed)
     signs = torch.where(mixed < 0, -1.0, 1.0)[:, None, None]
 
     def heat(field: Tensor, number: int) -> Tensor:
@@ -153,10 +156,9 @@ def _framed(inner: Tensor, like: Tensor) -> Tensor:
 
 def _chained(fields: Tensor, arguments: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Turn derivatives in three variances into those in the search coordinates."""
-    rows = [fields[0]]
     place = {pair: 4 + at for at, pair in enumerate(pairs(3))}
-    for i in range(3):
-        rows.append(sum_of([fields[1 + k] * arguments[k][1 + i] for k in range(3)]))
+    slopes = [sum_of([fields[1 + k] * arguments[k][1 + i] for k in range(3)]) for i in range(3)]
+    rows = [fields[0], *slopes]
     for at, (i, j) in enumerate(pairs(3), 4):
         terms = [fields[1 + k] * arguments[k][at] for k in range(3)]
         terms += [

@@ -284,8 +284,8 @@ class Oriented(Parametrization):
 
     Notes
     -----
-    With the covariance :math:`C = R(\phi)\, \mathrm{diag}(t_u, t_v)\, R(\phi)^T` and :math:`Q = |C_{xy}|`, the kernel of
-    semi-discrete affine diffusion is the convolution of three discrete analogues of the Gaussian: along x with variance
+    With the covariance :math:`C = R(\phi)\, \mathrm{diag}(t_u, t_v)\, R(\phi)^T` and :math:`Q = |C_{xy}|`, the kernel
+    of semi-discrete affine diffusion is the convolution of three discrete analogues of the Gaussian: along x with variance
     :math:`C_{xx} - |C_{xy}|`, along y with :math:`C_{yy} - |C_{xy}|`, and along the diagonal, or the other one where
     :math:`C_{xy} < 0`, with :math:`|C_{xy}|`. It is positive where none of these is negative, which bounds the
     eccentricity: with the mean variance m and :math:`t_{u,v} = m (1 \pm e)`,
@@ -336,7 +336,7 @@ class Oriented(Parametrization):
         return (along - across) / 2 * torch.sin(2 * angle)
 
     def differences(self, parameters: Tensor) -> Tensor:
-        """Return the weights of the differences of this order, in the order x^k, x^(k-1) y, ..: shape (n, order + 1)."""
+        """Return the weights of differences of this order, x^k, x^(k-1) y and so on: shape (n, order + 1)."""
         cos, sin = torch.cos(parameters[:, 2]), torch.sin(parameters[:, 2])
         weights = (
             [torch.ones_like(cos)]

@@ -95,7 +95,8 @@ class TemplatePlan:
         rows = torch.tensor(self._rows[axis], dtype=kernel.dtype, device=kernel.device)
         impulse = rows[..., -1]
         kernel = kernel[..., excess : kernel.shape[-1] - excess]
-        return (kernel @ rows[..., :-1].flatten(0, 1).T).unflatten(-1, rows.shape[:2]) + impulse
+        profiles: Tensor = (kernel @ rows[..., :-1].flatten(0, 1).T).unflatten(-1, rows.shape[:2])
+        return profiles + impulse
 
     def expanded(self, operator: str, axis: int, t: Tensor) -> Tensor:
         """Return the profile of an operator at one variance, shape (1, taps), or the terms of its series in 1 / t.
@@ -115,10 +116,8 @@ def profile_rows(name: str, side: int, radius: int, axis: int, window: Window) -
     """
     operator = IDENTITY if name == IMPULSE else DIFFERENCES[name]
     rows = difference_rows(operator, side, radius - side // 2, window)
-    if name == IMPULSE:
-        rows = [[*([0.0] * len(row)), row[radius]] for row in rows]
-    else:
-        rows = [[*row, 0.0] for row in rows]
+    impulse = name == IMPULSE
+    rows = [[*([0.0] * len(row) if impulse else row), row[radius] if impulse else 0.0] for row in rows]
     return rows[::-1] if axis == 1 else rows
 
 

@@ -22,6 +22,8 @@ from scalekeys.training.recipe import Depthwise
 _PLAIN = ("as-is", "noise", "matched-noise", "keys", *INITIALISATIONS)
 _NEVER_NEAREST = ("noise", "matched-noise", *INITIALISATIONS)
 
+_VARIANCES = ("t", "tx", "ty")  # parameters that are the variance of an axis, by the names of a parametrization
+
 
 def prepared(network: nn.Module, wanted: Depthwise, seed: int) -> nn.Module:
     """Return a network with the depthwise filters that a recipe asks for, of which what it says is learned.
@@ -96,10 +98,11 @@ def _is_drawn(wanted: Depthwise) -> bool:
 def _moved(models: Fit, sigma: float) -> Fit:
     """Return a fit at another scale, whose filters have the norms that they had without their means."""
     values = models.values
-    kinds = [FAMILIES[name] for name in models.spec.families]
-    second = torch.tensor([family.has_alpha or family.two_scales for family in kinds])[values.family.cpu().clamp(min=0)]
-    parameters = torch.full_like(values.parameters, sigma**2)
-    parameters[:, 1] = torch.where(second.to(parameters.device), values.parameters[:, 1], parameters[:, 1])
+    parameters = values.parameters.clone()
+    for index, name in enumerate(models.spec.families):
+        variances = [place for place, own in enumerate(FAMILIES[name].parametrization.names) if own in _VARIANCES]
+        rows = (values.family == index).nonzero()[:, 0]
+        parameters[rows[:, None], torch.tensor(variances, device=rows.device)] = sigma**2
     moved = dataclasses.replace(models, values=dataclasses.replace(values, parameters=parameters))
     ratio = (_norms(models) / _norms(moved)).nan_to_num(1.0)
     coefficients = values.coefficients * ratio[:, None].to(values.coefficients)

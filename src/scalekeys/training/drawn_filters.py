@@ -65,7 +65,7 @@ def model_of(filters: str) -> str | Sequence[str]:
 def _of_layer(
     wanted: Depthwise,
     channels: int,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     numbers: np.random.Generator,
     imitated: LayerFilters | None = None,
 ) -> tuple[Float[Tensor, "channels rows cols"], list[str]]:
@@ -123,7 +123,7 @@ def _is_model(name: str) -> bool:
 def _matched(
     wanted: Depthwise,
     channels: int,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     numbers: np.random.Generator,
     imitated: LayerFilters | None,
 ) -> Tensor:
@@ -154,11 +154,11 @@ def _rotated(kernel: np.ndarray, degrees: float) -> np.ndarray:
     return turned
 
 
-def _components(name: str, size: tuple[int, int], sigma: float) -> Float[Tensor, "components rows cols"]:
+def _components(name: str, size: tuple[int, ...], sigma: float) -> Float[Tensor, "components *sides"]:
     """Return the components of a family at a scale, each of norm 1."""
-    second = _ALPHA if FAMILIES[name].has_alpha else sigma**2
-    parameters = torch.tensor([[sigma**2, second]], dtype=torch.float64)
-    return _unit(template_plan(name, size)(parameters)[0, 0])
+    names = FAMILIES[name].parametrization.names
+    parameters = torch.tensor([[_ALPHA if own == "alpha" else sigma**2 for own in names]], dtype=torch.float64)
+    return _unit(template_plan(name, size)(parameters)[0])
 
 
 def _unit(filters: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def _scales_table(study: Study, scales: Scales) -> Table:
         cells = []
         for method in methods:
             fit = study.fits["published", method.name]
-            if FAMILIES[study.families[i]].has_alpha:
+            if "alpha" in FAMILIES[study.families[i]].parameters:
                 cells.append(f"{fit.sigma[i, 0]:.4f}, alpha {fit.alpha[i]:.4f}")
             elif scales == "per-axis":
                 cells.append(f"{fit.sigma[i, 0]:.4f}, {fit.sigma[i, 1]:.4f}")

@@ -93,7 +93,7 @@ class Absolute(Loss):
 
 
 def _kicks(parameters: int) -> Tensor:
-    """Steps from a start, in shares of the range of each coordinate, the zero among them: (kicks, parameters)."""
+    """Return steps from a start, the zero among them, in shares of the range of each coordinate: (kicks, p)."""
     unit = torch.eye(parameters)
     steps = [torch.zeros(parameters)]
     for sign in (1.0, -1.0):

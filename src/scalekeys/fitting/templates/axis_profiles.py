@@ -23,8 +23,8 @@ class AxisProfiles:
     r"""The profiles of some operators along one axis, as functions of the search coordinate ``u = t / (bend + t)``.
 
     A profile has few distinct taps: that of a smoothing is even, that of a centred difference odd, that of a one-sided
-    one odd about half a pixel. It is given by its coordinates in an orthonormal basis of the space of such profiles, its
-    *fold*. In an even fold the first vector is constant, so that a mean and the deviations from it are apart.
+    one odd about half a pixel. It is given by its coordinates in an orthonormal basis of the space of such profiles,
+    its *fold*. In an even fold the first vector is constant, so that a mean and the deviations from it are apart.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ class AxisProfiles:
     Notes
     -----
     With ``w = 1 - u`` every coordinate falls as a known power of w when t grows: a derivative of order r as
-    ``w^(1/2 + ceil(r / 2))``, the deviations from the mean of an even one by a further w. Divided by it, a coordinate is
-    a smooth function of u up to u = 1 and is tabulated as a Chebyshev series. Its length is the shortest of a few for
+    ``w^(1/2 + ceil(r / 2))``, the deviations from the mean of an even one by a further w. Divided by it, a coordinate
+    is a smooth function of u up to u = 1 and is tabulated as a Chebyshev series. Its length is the shortest of a few for
     which the error that is measured between the nodes stays below 4e-13 of the largest value.
     """
 
@@ -91,7 +91,7 @@ class AxisProfiles:
 
     def scaled(self, values: Tensor, u: Tensor) -> Tensor:
         """Give the series of all rows, shape (3 rows, n), their powers of ``1 - u``: shape (3, rows, n)."""
-        table = values.unflatten(0, (3, -1))
+        table: Tensor = values.unflatten(0, (3, -1))
         for exponent, rows in self._odd.items():
             multiply_by_power(table, rows, exponent, 1 - u)
         return table
@@ -237,7 +237,8 @@ def _values(functions: np.ndarray, exponents: np.ndarray, position: np.ndarray, 
     kernel = _kernels(bend * u / w, radius)
     kernel = np.concatenate([kernel, np.ones_like(kernel[:1])])
     values = functions.astype(np.longdouble) @ kernel
-    return (values / w ** exponents[:, None]).astype(float)
+    scaled: np.ndarray = (values / w ** exponents[:, None]).astype(float)
+    return scaled
 
 
 def _kernels(t: np.ndarray, radius: int) -> np.ndarray:

@@ -205,7 +205,8 @@ class FoldedFamily:
             part = product(product(own[a], own[b], count), lifted(table, count), count)
             part = part if a == b else 2 * part
             gram = part if gram is None else gram + part
-        assert filters is not None and gram is not None
+        assert filters is not None
+        assert gram is not None
         return Products([filters], {(0, 0): gram}, count)
 
 
@@ -279,7 +280,7 @@ class OuterProducts:
         return Products([contracted(folded.block, profiles)], {(0, 0): table}, self.parameters)
 
     def _profiles(self, axis: int, u: Tensor, ends: list[int]) -> tuple[Tensor, Tensor]:
-        """Coordinates and mean of each profile, (3, coordinates + 1, n), and 0 where the first coordinate is the mean."""
+        """Coordinates and mean of each profile, (3, coordinates + 1, n), and 0 where the first one is the mean."""
         basis = chebyshev(2 * u - 1, self._lengths[axis])
         side = self._sides[axis] + 1
         rows, apart = basis.new_empty(3 * side, len(u)), basis.new_empty(len(u))
@@ -337,7 +338,7 @@ def contracted(block: Tensor, profiles: Sequence[Tensor]) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _order(count: int) -> tuple[int, ...]:
-    """Where the rows of a table in ``count + 1`` parameters stand among those with 0, 1 and 2 derivatives in the last."""
+    """Where rows of a table in ``count + 1`` parameters stand among those with 0, 1 and 2 derivatives in the last."""
     plain = {pair: 1 + count + place for place, pair in enumerate(pairs(count))}
     start = entries(count)
     mixed = {(i, count): start + 1 + i for i in range(count)} | {(count, count): start + 1 + count}
@@ -394,7 +395,7 @@ def _outer_block(profiles: Sequence[Tensor]) -> Tensor:
 
 
 def _numbered(folds: Sequence[Tensor]) -> list[int]:
-    """Number folds so that equal ones have the same number."""
+    """Return numbers of folds so that equal ones have the same number."""
     numbers: list[int] = []
     for fold in folds:
         same = [

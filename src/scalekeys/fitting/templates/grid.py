@@ -100,7 +100,7 @@ class Nodes:
         return torch.stack(places, dim=-1)
 
     def at(self, position: Tensor) -> Tensor:
-        """Return coordinates at positions between the nodes, which are numbered from 0: shape (positions, parameters)."""
+        """Return coordinates at positions between nodes that are numbered from 0, shape (positions, parameters)."""
         out = []
         for values, place in zip(self.values, position.double().unbind(-1), strict=True):
             place = place.clamp(0, len(values) - 1)

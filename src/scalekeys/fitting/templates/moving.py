@@ -26,7 +26,7 @@ class Moving:
         return self.table[0]
 
     def products(self, weights: Tensor) -> Tensor:
-        """Return the products of columns (taps, n) with the components and their derivatives, (entries, components, n)."""
+        """Return products of columns (taps, n) with the components and their derivatives: (entries, components, n)."""
         return (self.table * weights).sum(2)
 
     def squares(self, weights: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:

@@ -76,7 +76,7 @@ class WholeFamily:
             field = self._field(component, own)
             if places is not None:
                 inner = places[:, number, 0]
-                field = composed(inner, *field, self.parameters)
+                field = composed(inner, field[0], field[1], field[2], self.parameters)
             elif len(field) < entries(self.parameters):
                 field = lifted(field, self.parameters)
             if weights is None:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from scalekeys.filters.bank import LayerFilters
 from scalekeys.filters.scaling import in_powers_of_two, power_of_two
-from scalekeys.fitting.covariance import PatchCovariance
-from scalekeys.fitting.engine import templates
+from scalekeys.fitting.losses.responses import response_share
 from scalekeys.fitting.metric import metric_of
-from scalekeys.fitting.response import response_share
+from scalekeys.fitting.patch_covariance import PatchCovariance
 from scalekeys.fitting.result import Fit
+from scalekeys.fitting.stack import components_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def linear_parts(fit: Fit, rows: slice, layer: LayerFilters) -> LinearParts:
     for index, name in enumerate(fit.spec.families):
         mine = (family == index).nonzero()[:, 0]
         if len(mine):
-            components = templates(name, fit.values.parameters[rows][mine], fit.spec, layer.size)
+            components = components_of(name, fit.values.parameters[rows][mine], fit.spec, layer.size)
             whole[mine, : components.shape[1]] = components
             used[mine, : components.shape[1]] = True
     over_taps = (..., *[None] * len(layer.size))

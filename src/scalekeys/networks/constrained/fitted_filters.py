@@ -1,15 +1,17 @@
 """Some filters of a fit as sums of outer products: all that constraining a network reads of the fit."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from scalekeys.errors import ModelError
 from scalekeys.fitting import Fit
-from scalekeys.networks.constrained.differentiable_profiles import IMPULSE, Size
-from scalekeys.scalespace import FAMILIES, Family, Window
+from scalekeys.fitting.templates.evaluated import infinite_variance
+from scalekeys.scalespace import GAP, ORIENTED, Family, Window
+from scalekeys.scalespace import families as families_of
+from scalekeys.shapes import Size
 
 
 @dataclass(frozen=True)
@@ -115,42 +117,50 @@ def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
     size : tuple of int
         Sides of these filters.
     """
-    families = [FAMILIES[name] for name in fit.spec.families]
-    forms = tuple(map(_form, families))
+    axes = len(size)
     form = fit.values.family[where].cpu().long()
+    names = [fit.spec.families[code] for code in form.unique()]
+    families = [families_of(axes)[name] for name in names]
+    form = torch.searchsorted(form.unique(), form)
+    forms = tuple(map(_form, families))
     parameters, given, offset = (
         numbers[where].detach().cpu().double()
         for numbers in (fit.values.parameters, fit.values.coefficients, fit.values.offset)
     )
     counts = torch.tensor([len(one.components) for one in forms])
     used = torch.arange(int(counts.max())) < counts[form, None]
-    variances, gaps, weights = parameters.new_zeros(len(form), len(size)), torch.zeros_like(offset), used.double()
-    for code in form.unique():
+    variances, gaps, weights = parameters.new_zeros(len(form), axes), torch.zeros_like(offset), used.double()
+    for code, family in enumerate(families):
         rows = (form == code).nonzero()[:, 0]
-        count = int(counts[code])
-        variances[rows], gaps[rows], weights[rows, :count] = _numbers(families[code], parameters[rows], given[rows])
+        own = parameters[rows, : len(family.parametrization.names)]
+        found = family.parametrization.axis_variances(own)
+        variances[rows] = torch.where(found > infinite_variance(size), torch.inf, found)
+        if "t_outer" in family.parametrization.names:
+            gaps[rows] = own[:, 1] - own[:, 0] - GAP
+        fixed = family.parametrization.component_weights(own)
+        weights[rows, : int(counts[code])] = given[rows, : family.coefficients] * (1.0 if fixed is None else fixed)
     if fit.spec.terms:
         used &= weights != 0
     return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, offset)
 
 
 def _form(family: Family) -> ModelForm:
-    """Return what filters of a family are made of."""
-    own = [tuple(OuterProduct((term.x, term.y), term.weight) for term in part) for part in family.components]
-    components = [ModelComponent(products) for products in own]
-    if family.has_alpha:
-        components.insert(0, ModelComponent((OuterProduct((IMPULSE, IMPULSE), family.impulse),)))
-    if family.two_scales:
-        components += [ModelComponent(products, kernel=1) for products in own]
-    return ModelForm(tuple(components), groups=(0, 0) if family.isotropic else (0, 1))
+    """Return what filters of a family are made of.
 
-
-def _numbers(family: Family, parameters: Tensor, given: Tensor) -> Sequence[Tensor]:
-    """Return variances (filters, axes), gaps (filters,) and weights (filters, components) of one family."""
-    first, second = parameters.unbind(1)
-    none = torch.zeros_like(first)
-    if family.has_alpha:
-        return parameters[:, [0, 0]], none, given[:, :1] * torch.stack([none + 1, second], dim=1)
-    if family.two_scales:
-        return parameters[:, [0, 0]], second, given[:, :1] * given.new_tensor([1.0, -1.0])
-    return parameters, none, given[:, : len(family.components)]
+    Raises
+    ------
+    ModelError
+        If the family is no sum of outer products, as an oriented one.
+    """
+    own = family.parametrization
+    if family.name in ORIENTED:
+        raise ModelError(
+            f"filters of the family {family.name!r} cannot be constrained, since an oriented kernel is no sum of outer "
+            "products of profiles along the axes; fit another model"
+        )
+    kernels = (0, 1) if "t_outer" in own.names else (0,) * len(family.components)
+    components = [
+        ModelComponent(tuple(OuterProduct(term.operators, term.weight) for term in part), kernel=kernel)
+        for part, kernel in zip(family.components, kernels, strict=True)
+    ]
+    return ModelForm(tuple(components), groups=own.groups or (0,) * family.axes)

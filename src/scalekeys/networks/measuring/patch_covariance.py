@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
-from scalekeys.fitting.covariance import PatchCovariance, shrunk
+from scalekeys.fitting.patch_covariance import PatchCovariance, shrunk
 from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, not_finite
 from scalekeys.networks.running.functional_calls import CONVOLVE, functional_calls
@@ -32,7 +32,7 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
         They are brought to the device and the floating-point type of the network.
     shrink : bool
         Whether to pull the covariance of each channel towards what the channels of its layer have in common, as far as
-        the number of patches demands; see :func:`scalekeys.fitting.covariance.shrunk`. Without it the sample
+        the number of patches demands; see :func:`scalekeys.fitting.patch_covariance.shrunk`. Without it the sample
         covariances are given, which may be singular.
 
     Returns

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from scalekeys.fitting.grids import max_sigma
 from scalekeys.paper import RICHER_MODELS, offset_curve
 from scalekeys.paper.curves import norm_at
 from scalekeys.report.article import canvas
@@ -145,7 +144,7 @@ def _surface(material: Material, index: int, norm: int, axes: Axes, marks: Seque
     study = material.study
     strength = index in material.sharpening
     across = [mark.x for mark in marks] + ([] if strength else [mark.y for mark in marks])
-    wide = min(max(1.2, 1.5 * float(np.nanmax(across))), 1.06 * max_sigma(study.size))
+    wide = min(max(1.2, 1.5 * float(np.nanmax(across))), 1.06 * max(study.size))
     high = max(1.2, 1.5 * max(mark.y for mark in marks)) if strength else wide
     x, y = (torch.linspace(0, limit, _POINTS, dtype=torch.float64) for limit in (wide, high))
     values = norm_at(study, index, x, y[:, None], norm).numpy()

@@ -86,7 +86,7 @@ class Material:
     @property
     def sharpening(self) -> list[int]:
         """The filters whose family has a strength."""
-        return [i for i, family in enumerate(self.study.families) if FAMILIES[family].has_alpha]
+        return [i for i, family in enumerate(self.study.families) if "alpha" in FAMILIES[family].parameters]
 
     @property
     def plain(self) -> list[int]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from scalekeys.fitting.grids import max_sigma
 from scalekeys.paper import METHODS, RICHER_MODELS, Comparison
 from scalekeys.paper.curves import norm_at
 from scalekeys.report.article.measures import METHOD, PER_AXIS, Material, Move, members, method_words
@@ -116,7 +115,7 @@ def scales(material: Material) -> list[str]:
             "Sharpening has one scale for both axes and a strength alpha; in methods A and B it takes those of l2, and "
             "it stands in a section of its own."
         )
-    largest = max_sigma(material.study.size) * (1 - _AT_BOUND)
+    largest = max(material.study.size) * (1 - _AT_BOUND)
     zeros, ends = _where(material, lambda sigma: sigma == 0), _where(material, lambda sigma: sigma >= largest)
     if zeros:
         paragraphs.append(f"Exactly 0 {'is' if len(zeros) == 1 else 'are'} {listed(zeros)}: no smoothing there.")
@@ -346,9 +345,9 @@ def _one_sided(material: Material, mean: torch.Tensor) -> dict[str, float]:
     """Distance of the mean of each one-sided difference from the centre, along its axis."""
     found = {}
     for i, (name, family) in enumerate(zip(material.study.names, material.study.families, strict=True)):
-        term = FAMILIES[family].terms[0]
-        if term.x in _ONE_SIDED or term.y in _ONE_SIDED:
-            found[name] = abs(float(mean[i, 0 if term.x in _ONE_SIDED else 1]))
+        for axis, operator in enumerate(FAMILIES[family].terms[0].operators):
+            if operator in _ONE_SIDED:
+                found[name] = abs(float(mean[i, axis]))
     return found
 
 

@@ -6,13 +6,11 @@ both of its axes.
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
 
-from scalekeys import scalespace
-from scalekeys.scalespace import WIDE_JET, Family, template, template_plan
+from scalekeys.scalespace import ORIENTED, WIDE_JET, Family, families, template, template_plan
 
 COLOURS = 20
 """How many family colours the stylesheet has; families beyond them share the last one."""
@@ -20,7 +18,7 @@ COLOURS = 20
 TEMPLATE_SIGMA, TEMPLATE_ALPHA = 0.7, 0.5
 """The scale and the sharpening strength at which families are pictured."""
 
-_TEMPLATE_SIDE, _OUTER_SIGMA = 7, 1.0
+_TEMPLATE_SIDE, _OUTER_SIGMA, _ANGLE = 7, 1.0, 0.5
 _COLOURED = (
     *("dy+", "dx-", "dy-", "dx+", "dx", "dy", "sharpen", "smooth"),  # the filters of the paper in their order
     *("jet1", "jet2", "jet3", "dxx", "dyy", "dxy", "laplacian", "dog"),
@@ -62,10 +60,7 @@ def formula_of(name: str, axes: int = 2) -> str:
 
 
 def _family(name: str, axes: int) -> Family:
-    of_axes: Any = scalespace.families
-    by_name = of_axes(axes) if callable(of_axes) else scalespace.FAMILIES
-    found: Family = by_name[WIDE_JET if _is_sparse(name) else name]
-    return found
+    return families(axes)[WIDE_JET if _is_sparse(name) else name]
 
 
 def _is_sparse(name: str) -> bool:
@@ -121,7 +116,7 @@ def family_symbol(name: str) -> str:
     return _SYMBOLS.get(name) or _CENTRED_SYMBOLS.get(along[:1], "circle")
 
 
-def by_kind(families: Iterable[str]) -> list[str]:
+def by_kind(names: Iterable[str]) -> list[str]:
     """Order families so that related ones are neighbours: smoothing, mixtures, then differences in x, in y and in z.
 
     Examples
@@ -136,7 +131,7 @@ def by_kind(families: Iterable[str]) -> list[str]:
             return 0 if name in ("smooth", "dog") else 1
         return 1 if len(along) > 1 else 2 + "xyz".index(along)
 
-    return sorted(families, key=kind)
+    return sorted(names, key=kind)
 
 
 def template_example(name: str, axes: int = 2) -> np.ndarray:
@@ -149,12 +144,15 @@ def template_example(name: str, axes: int = 2) -> np.ndarray:
     >>> template_example("dx").shape
     (7, 7)
     """
-    size: Any = (_TEMPLATE_SIDE,) * axes
+    size = (_TEMPLATE_SIDE,) * axes
     if is_mixture(name):
         variances = torch.full((1, axes), TEMPLATE_SIGMA**2, dtype=torch.float64)
-        components = template_plan(WIDE_JET if _is_sparse(name) else name, size)(variances).reshape(-1, *size)
+        components = template_plan(WIDE_JET if _is_sparse(name) else name, size)(variances)[0]
         norms = components.flatten(1).norm(dim=-1).reshape(-1, *(1 for _ in size))
         return np.asarray((components / norms).sum(0))
+    if name in ORIENTED:
+        along = torch.tensor([[_OUTER_SIGMA**2, TEMPLATE_SIGMA**2, _ANGLE]], dtype=torch.float64)
+        return np.asarray(template_plan(name, size)(along)[0, 0])
     scales = (TEMPLATE_SIGMA, _OUTER_SIGMA) if name == "dog" else (TEMPLATE_SIGMA,) * axes
     alpha = TEMPLATE_ALPHA if name == "sharpen" else None
     return np.asarray(template(name, torch.tensor(scales, dtype=torch.float64), size, alpha=alpha))
