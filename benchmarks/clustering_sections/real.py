@@ -108,7 +108,7 @@ def _published(network: str, keys: Keys, rows: Tensor) -> list[dict[str, Any]]:
 
 
 def _models(network: str, keys: Keys) -> list[dict[str, Any]]:
-    fits = {"ideal8": keys.fit("ideal8"), "auto": keys.fit()}
+    fits = {"ideal8": keys.fit("ideal8"), "auto": keys.fit("auto")}
     return [
         {"network": network, "key": key, "members": int(keys.counts[key])}
         | {name: f"{fit.family[key]} ({float(fit.r2[key]):.2f})" for name, fit in fits.items()}
