@@ -22,8 +22,8 @@ from scalekeys.fitting.losses.base import Solution
 from scalekeys.fitting.prepare import Targets
 from scalekeys.fitting.search.families import Best
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.templates.grid import FamilyGrid, family_grid
-from scalekeys.scalespace import families
+from scalekeys.fitting.templates.grid import FamilyGrid, family_grid, widest
+from scalekeys.scalespace import families, place_of, variance_at
 
 _NODES = 10  # of each scale on the grid
 _STARTS = 2  # nodes of each filter from which scales are refined
@@ -98,22 +98,28 @@ def _atoms(coordinates: Tensor, spec: FitSpec, size: tuple[int, ...]) -> tuple[T
 def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
     """Return scales, and minus the energy explained there: from the best nodes of a grid, by steps that are halved."""
     terms, axes = terms_of(spec), len(targets.size)
-    end = float(_grid(targets.size, spec).bounds()[1][0])
+    bend = _grid(targets.size, spec).bend
+    end = widest(targets.size) / (1 + widest(targets.size))
     values = torch.linspace(0, end, _NODES, dtype=torch.float64).to(targets.taps)
     nodes = torch.cartesian_prod(*[values] * axes).reshape(-1, axes)
-    atoms, _ = _atoms(nodes, spec, targets.size)
+    atoms, _ = _atoms(_coordinates(nodes, bend), spec, targets.size)
     grid = [_chosen(_Products.of(mine[None], targets), terms)[1] for mine in atoms]
     index = torch.stack(grid, dim=-1).topk(_STARTS, dim=-1).indices
     several = targets.select(torch.arange(len(targets), device=index.device).repeat_interleave(_STARTS))
 
     def energy(place: Tensor) -> Tensor:
-        mine, _ = _atoms(place, spec, targets.size)
+        mine, _ = _atoms(_coordinates(place, bend), spec, targets.size)
         return _chosen(_Products.of(mine, several), terms)[1]
 
     place, value = _climbed(nodes[index.flatten()], end, 0.5 * end / (_NODES - 1), energy)
     value, winner = value.view(-1, _STARTS).max(-1)
     rows = torch.arange(len(value), device=value.device)
-    return place.view(-1, _STARTS, axes)[rows, winner], -value
+    return _coordinates(place.view(-1, _STARTS, axes)[rows, winner], bend), -value
+
+
+def _coordinates(place: Tensor, bend: float) -> Tensor:
+    """Return search coordinates from ``t / (1 + t)``, in which even steps change a kernel about evenly."""
+    return place_of(variance_at(place, 1.0), bend)
 
 
 def _climbed(place: Tensor, end: float, step: float, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

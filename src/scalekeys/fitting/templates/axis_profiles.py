@@ -52,8 +52,8 @@ class AxisProfiles:
     -----
     With ``w = 1 - u`` every coordinate falls as a known power of w when t grows: a derivative of order r as
     ``w^(1/2 + ceil(r / 2))``, the deviations from the mean of an even one by a further w. Divided by it, a coordinate
-    is a smooth function of u up to u = 1 and is tabulated as a Chebyshev series. Its length is the shortest of a few for
-    which the error that is measured between the nodes stays below 4e-13 of the largest value.
+    is a smooth function of u up to u = 1 and is tabulated as a Chebyshev series. Its length is the shortest of a few
+    for which the error that is measured between the nodes stays below 4e-13 of the largest value.
     """
 
     def __init__(
