@@ -17,7 +17,13 @@ from itertools import product as pairs_of
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.axis_profiles import AxisProfiles, axis_profiles, chebyshev, operators_along
+from scalekeys.fitting.templates.axis_profiles import (
+    AxisProfiles,
+    axis_profiles,
+    chebyshev,
+    has_limit,
+    operators_along,
+)
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
 from scalekeys.scalespace.second_order import entries, lifted, outer, pairs, product, tied
@@ -51,18 +57,20 @@ class FoldedFamily:
     window : {"exact", "published"}
     bend : float
         Of the search coordinates.
-    base : float, optional
-        The power of ``1 - u`` that profiles are divided by, see :class:`AxisProfiles`; 0 keeps them as they are.
+    plain : bool
+        Whether profiles keep every factor that depends on the scale; always where some other limit than infinity is
+        reached, as for mixtures, for components of several scales, and in the published window.
     """
 
     def __init__(
-        self, family: Family, size: tuple[int, ...], window: Window, bend: float, base: float | None = None
+        self, family: Family, size: tuple[int, ...], window: Window, bend: float, *, plain: bool = False
     ) -> None:
         assert family.parametrization.groups is not None
         self.family, self.size = family, size
         self.groups, self.parameters = family.parametrization.groups, len(family.parametrization.names)
+        plain = plain or not has_limit(family, window)
         self.axes = [
-            axis_profiles(operators_along(family, axis), side, axis, window, bend, base)
+            axis_profiles(operators_along(family, axis), side, axis, window, bend, plain=plain)
             for axis, side in enumerate(size[::-1])
         ]
         self.terms = [
@@ -281,7 +289,7 @@ class OuterProducts:
 
     def _profiles(self, axis: int, u: Tensor, ends: list[int]) -> tuple[Tensor, Tensor]:
         """Coordinates and mean of each profile, (3, coordinates + 1, n), and 0 where the first one is the mean."""
-        basis = chebyshev(2 * u - 1, self._lengths[axis])
+        basis = chebyshev(2 / self._axes[axis][0].end * u - 1, self._lengths[axis])
         side = self._sides[axis] + 1
         rows, apart = basis.new_empty(3 * side, len(u)), basis.new_empty(len(u))
         parts = zip(self._matrices[axis], self._axes[axis], self._apart[axis], [0, *ends[:-1]], ends, strict=True)
