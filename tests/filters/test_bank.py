@@ -71,8 +71,25 @@ def test_a_profile_makes_no_bank():
 
 @pytest.mark.usefixtures("without_shape_checks")
 def test_a_layer_with_another_number_of_axes_is_refused_by_its_name():
-    with pytest.raises(FilterError, match=r"layer 'stem': filters must have shape \(channels, rows, cols\), got \(8,"):
-        LayerFilters("stem", torch.ones(8, 1, 7, 7))
+    for shape in ((8,), (8, 1, 3, 7, 7)):
+        with pytest.raises(
+            FilterError, match=r"layer 'stem': filters must have shape \(channels, \*sides\) with one to"
+        ):
+            LayerFilters("stem", torch.ones(shape))
+
+
+@pytest.mark.parametrize(("axes", "size"), [(1, (5,)), (2, (4, 5)), (3, (3, 4, 5))])
+def test_filters_of_any_axes_make_a_bank(axes, size):
+    bank = FilterBank.from_tensor(torch.ones(2, 3, *size), axes=axes)
+    assert (bank.sizes, len(bank), bank.layers[0].axes) == ((size,), 6, axes)
+    with pytest.raises(FilterError, match=r"filters must have shape \(\.\.\., .*cols\), got \(\)"):
+        FilterBank.from_tensor(torch.ones(()), axes=axes)
+
+
+@pytest.mark.parametrize("axes", [0, 4])
+def test_numbers_of_axes_that_there_are_not(axes):
+    with pytest.raises(FilterError, match=f"kernels have 1, 2 or 3 axes, got {axes}"):
+        FilterBank.from_tensor(torch.ones(8, 3, 3), axes=axes)
 
 
 def test_its_representation_says_what_is_in_it(bank):
