@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from scalekeys.fitting.grids import family_grid
 
 from scalekeys.fitting import grids
-from scalekeys.fitting.grids import family_grid
 from scalekeys.scalespace import FAMILIES
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-
 from scalekeys.fitting.newton import minimize
 
 UPPER = torch.tensor([9.0, 9.0], dtype=torch.float64)

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scalekeys.fitting.covariance import PatchCovariance, natural_image_covariance, shrunk
 
 from scalekeys.errors import FilterError, ModelError
-from scalekeys.fitting.covariance import PatchCovariance, natural_image_covariance, shrunk
 from tolerances import assert_close
 
 
