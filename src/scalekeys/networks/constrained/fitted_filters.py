@@ -65,7 +65,7 @@ class ModelForm:
 
 @dataclass(frozen=True, eq=False)
 class FittedFilters:
-    """Filters of one size as weighted sums of components, and an offset.
+    """Filters of one size as weighted sums of components, each less its mean over the window, and a mean.
 
     Parameters
     ----------
@@ -83,7 +83,8 @@ class FittedFilters:
         Of the components of each form, zero beyond the last.
     used : Tensor of bool, shape (filters, components)
         Which of them are part of the model.
-    offset : Tensor, shape (filters,)
+    models : Tensor, shape (filters, *sides)
+        The modelled filters.
     """
 
     size: Size
@@ -94,7 +95,7 @@ class FittedFilters:
     gaps: Float[Tensor, "filters"]
     weights: Float[Tensor, "filters components"]
     used: Bool[Tensor, "filters components"]
-    offset: Float[Tensor, "filters"]
+    models: Float[Tensor, "filters *sides"]
 
     def __len__(self) -> int:
         return len(self.form)
@@ -104,7 +105,7 @@ class FittedFilters:
         return [(self.forms[code], (self.form == code).nonzero()[:, 0]) for code in self.form.unique()]
 
 
-def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
+def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *sides"]) -> FittedFilters:
     """Read some filters of a fit, on the CPU in float64.
 
     Parameters
@@ -112,26 +113,28 @@ def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
     fit : Fit
     where : Tensor of int64, shape (filters,)
         Where the filters stand in the fit; each has a family.
-    size : tuple of int
-        Sides of these filters.
+    models : Tensor, shape (filters, *sides)
+        These filters as the fit models them.
     """
     families = [FAMILIES[name] for name in fit.spec.families]
     forms = tuple(map(_form, families))
     form = fit.values.family[where].cpu().long()
-    parameters, given, offset = (
-        numbers[where].detach().cpu().double()
-        for numbers in (fit.values.parameters, fit.values.coefficients, fit.values.offset)
+    parameters, given, fields = (
+        numbers.detach().cpu().double()
+        for numbers in (fit.values.parameters[where], fit.values.coefficients[where], models)
     )
+    size = tuple(models.shape[1:])
     counts = torch.tensor([len(one.components) for one in forms])
     used = torch.arange(int(counts.max())) < counts[form, None]
-    variances, gaps, weights = parameters.new_zeros(len(form), len(size)), torch.zeros_like(offset), used.double()
+    variances, gaps = parameters.new_zeros(len(form), len(size)), parameters.new_zeros(len(form))
+    weights = used.to(parameters)
     for code in form.unique():
         rows = (form == code).nonzero()[:, 0]
         count = int(counts[code])
         variances[rows], gaps[rows], weights[rows, :count] = _numbers(families[code], parameters[rows], given[rows])
     if fit.spec.terms:
         used &= weights != 0
-    return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, offset)
+    return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, fields)
 
 
 def _form(family: Family) -> ModelForm:
