@@ -67,7 +67,7 @@ class ModelForm:
 
 @dataclass(frozen=True, eq=False)
 class FittedFilters:
-    """Filters of one size as weighted sums of components, and an offset.
+    """Filters of one size as weighted sums of components, each less its mean over the window, and a mean.
 
     Parameters
     ----------
@@ -85,7 +85,8 @@ class FittedFilters:
         Of the components of each form, zero beyond the last.
     used : Tensor of bool, shape (filters, components)
         Which of them are part of the model.
-    offset : Tensor, shape (filters,)
+    models : Tensor, shape (filters, *sides)
+        The modelled filters.
     """
 
     size: Size
@@ -96,7 +97,7 @@ class FittedFilters:
     gaps: Float[Tensor, "filters"]
     weights: Float[Tensor, "filters components"]
     used: Bool[Tensor, "filters components"]
-    offset: Float[Tensor, "filters"]
+    models: Float[Tensor, "filters *sides"]
 
     def __len__(self) -> int:
         return len(self.form)
@@ -106,7 +107,7 @@ class FittedFilters:
         return [(self.forms[code], (self.form == code).nonzero()[:, 0]) for code in self.form.unique()]
 
 
-def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
+def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *sides"]) -> FittedFilters:
     """Read some filters of a fit, on the CPU in float64.
 
     Parameters
@@ -114,22 +115,21 @@ def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
     fit : Fit
     where : Tensor of int64, shape (filters,)
         Where the filters stand in the fit; each has a family.
-    size : tuple of int
-        Sides of these filters.
+    models : Tensor, shape (filters, *sides)
+        These filters as the fit models them.
     """
-    axes = len(size)
-    form = fit.values.family[where].cpu().long()
-    names = [fit.spec.families[code] for code in form.unique()]
-    families = [families_of(axes)[name] for name in names]
-    form = torch.searchsorted(form.unique(), form)
+    size = tuple(models.shape[1:])
+    codes, form = fit.values.family[where].cpu().long().unique(return_inverse=True)
+    families = [families_of(len(size))[fit.spec.families[code]] for code in codes]
     forms = tuple(map(_form, families))
-    parameters, given, offset = (
-        numbers[where].detach().cpu().double()
-        for numbers in (fit.values.parameters, fit.values.coefficients, fit.values.offset)
+    parameters, given, fields = (
+        numbers.detach().cpu().double()
+        for numbers in (fit.values.parameters[where], fit.values.coefficients[where], models)
     )
     counts = torch.tensor([len(one.components) for one in forms])
     used = torch.arange(int(counts.max())) < counts[form, None]
-    variances, gaps, weights = parameters.new_zeros(len(form), axes), torch.zeros_like(offset), used.double()
+    variances, gaps = parameters.new_zeros(len(form), len(size)), parameters.new_zeros(len(form))
+    weights = used.to(parameters)
     for code, family in enumerate(families):
         rows = (form == code).nonzero()[:, 0]
         own = parameters[rows, : len(family.parametrization.names)]
@@ -141,7 +141,7 @@ def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
         weights[rows, : int(counts[code])] = given[rows, : family.coefficients] * (1.0 if fixed is None else fixed)
     if fit.spec.terms:
         used &= weights != 0
-    return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, offset)
+    return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, fields)
 
 
 def _form(family: Family) -> ModelForm:
