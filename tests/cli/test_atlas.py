@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     (folder / "list.csv").write_text("source,accuracy\nnet0.safetensors,0.5\n")
     result = run("atlas", "build", "list.csv", "*.safetensors", "bad.pth", "-o", "atlas", "--workers", 0, cwd=folder)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("2 networks with 8 depthwise filters\n")
+    assert result.stdout.startswith("2 networks with 8 filters\n")
     assert "not read: 1 (atlas/failures.parquet)\n  bad.pth: is a text file" in result.stdout
     return folder
 
