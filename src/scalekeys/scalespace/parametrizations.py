@@ -286,7 +286,8 @@ class Oriented(Parametrization):
     -----
     With the covariance :math:`C = R(\phi)\, \mathrm{diag}(t_u, t_v)\, R(\phi)^T` and :math:`Q = |C_{xy}|`, the kernel
     of semi-discrete affine diffusion is the convolution of three discrete analogues of the Gaussian: along x with
-    variance :math:`C_{xx} - |C_{xy}|`, along y with :math:`C_{yy} - |C_{xy}|`, and along the diagonal, or the other one where
+    variance
+    :math:`C_{xx} - |C_{xy}|`, along y with :math:`C_{yy} - |C_{xy}|`, and along the diagonal, or the other one where
     :math:`C_{xy} < 0`, with :math:`|C_{xy}|`. It is positive where none of these is negative, which bounds the
     eccentricity: with the mean variance m and :math:`t_{u,v} = m (1 \pm e)`,
     :math:`|e| \le 1 / (|\cos 2 \phi| + |\sin 2 \phi|)`. The search runs in m, in e relative to this bound, and in

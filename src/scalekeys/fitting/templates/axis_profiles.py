@@ -69,9 +69,7 @@ class AxisProfiles:
         folds = [_fold(own) for own in rows]
         self.folds = [torch.from_numpy(fold) for fold in folds]
         self.ones = [fold.sum(1) / math.sqrt(side) for fold in self.folds]
-        powers = [
-            np.zeros(len(fold)) if plain else _powers(name, fold) for name, fold in zip(operators, folds, strict=True)
-        ]
+        powers = [_powers(name, fold, plain=plain) for name, fold in zip(operators, folds, strict=True)]
         self.base = min(float(own.max()) for own in powers)
         self.end = (2 * bend**2 + 1) / (2 * bend**2 + 1 + bend) if plain else 1.0
         # Below the coordinates of a profile stands that of its mean.
