@@ -81,7 +81,8 @@ class Parametrization(ABC):
         return None
 
     def own_weights(self, coordinates: Tensor) -> Tensor | None:  # noqa: ARG002
-        """Return the weights of components as functions of the last parameter alone, where they are: (3, components, n).
+        """Return weights of components that depend on the last parameter alone, if they do: (3, components, n).
+
 
         With two derivatives in its coordinate. The variances then do not depend on that parameter.
         """
