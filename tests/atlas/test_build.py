@@ -319,8 +319,10 @@ def older(folder, count):
     """Turn some files into those of version 2, which knew two axes and white noise alone."""
     later = ("kernel_depth", "kind", "sigma_z", "sigma_z_error", "sigma_z_status", "angle", "r2_matched")
     for path in sorted(Layout(Path(folder)).filters.iterdir())[:count]:
-        table = pq.read_table(path).drop_columns(list(later)).rename_columns({"r2_white": "r2_control"})
-        pq.write_table(table.replace_schema_metadata(table.schema.metadata | {b"scalekeys.schema": b"2"}), path)
+        table = pq.read_table(path)
+        metadata = table.schema.metadata | {b"scalekeys.schema": b"2"}
+        table = table.drop_columns(list(later)).rename_columns({"r2_white": "r2_control"})
+        pq.write_table(table.replace_schema_metadata(metadata), path)
 
 
 def test_files_of_an_older_form_are_made_anew_where_their_source_is_named(nets, analysed):
