@@ -109,7 +109,7 @@ def test_json_has_null_for_what_is_no_number(folder):
 def test_named_queries_are_in_the_help_and_answer(folder):
     help_ = "".join(run("atlas", "query", "--help", cwd=folder).stdout.split())
     assert [name for name in NAMED if name not in help_] == []
-    assert query(folder, "r2-by-kernel-size").stdout.split()[:2] == ["kernel_height", "kernel_width"]
+    assert query(folder, "r2-by-kernel-size").stdout.split()[:2] == ["kernel", "networks"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,6 @@ class Parametrization(ABC):
     def own_weights(self, coordinates: Tensor) -> Tensor | None:  # noqa: ARG002
         """Return weights of components that depend on the last parameter alone, if they do: (3, components, n).
 
-
         With two derivatives in its coordinate. The variances then do not depend on that parameter.
         """
         return None
