@@ -227,7 +227,20 @@ _JET_ORDERS = (1, 2, 3)
 _WIDE_ORDER = len(_CENTRED) - 1
 
 
-@lru_cache(maxsize=8)
+def _all(axes: int) -> Mapping[str, Family]:
+    found = (
+        *_ideal(axes),
+        *(_jet(order, axes) for order in _JET_ORDERS),
+        *_second_order(axes),
+        _difference_of_scales(axes),
+        _jet(_WIDE_ORDER, axes),
+    )
+    return MappingProxyType({family.name: family for family in found})
+
+
+_BY_AXES = {axes: _all(axes) for axes in (1, 2, 3)}  # built beforehand, so that a trace sees through to nothing else
+
+
 def families(axes: int) -> Mapping[str, Family]:
     """Return every family of kernels of D axes by name.
 
@@ -252,16 +265,9 @@ def families(axes: int) -> Mapping[str, Family]:
     >>> print(*ideal(1), "|", *ideal(2), "|", len(ideal(3)))
     dx- dx+ dx sharpen smooth | dy+ dx- dy- dx+ dx dy sharpen smooth | 11
     """
-    if axes not in (1, 2, 3):
+    if axes not in _BY_AXES:
         raise ModelError(f"kernels have 1, 2 or 3 axes, got {axes}")
-    found = (
-        *_ideal(axes),
-        *(_jet(order, axes) for order in _JET_ORDERS),
-        *_second_order(axes),
-        _difference_of_scales(axes),
-        _jet(_WIDE_ORDER, axes),
-    )
-    return MappingProxyType({family.name: family for family in found})
+    return _BY_AXES[axes]
 
 
 def ideal(axes: int) -> tuple[str, ...]:
