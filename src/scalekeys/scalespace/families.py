@@ -227,20 +227,7 @@ _JET_ORDERS = (1, 2, 3)
 _WIDE_ORDER = len(_CENTRED) - 1
 
 
-def _all(axes: int) -> Mapping[str, Family]:
-    found = (
-        *_ideal(axes),
-        *(_jet(order, axes) for order in _JET_ORDERS),
-        *_second_order(axes),
-        _difference_of_scales(axes),
-        _jet(_WIDE_ORDER, axes),
-    )
-    return MappingProxyType({family.name: family for family in found})
-
-
-_BY_AXES = {axes: _all(axes) for axes in (1, 2, 3)}  # built beforehand, so that a trace sees through to nothing else
-
-
+@lru_cache(maxsize=8)
 def families(axes: int) -> Mapping[str, Family]:
     """Return every family of kernels of D axes by name.
 
@@ -265,9 +252,16 @@ def families(axes: int) -> Mapping[str, Family]:
     >>> print(*ideal(1), "|", *ideal(2), "|", len(ideal(3)))
     dx- dx+ dx sharpen smooth | dy+ dx- dy- dx+ dx dy sharpen smooth | 11
     """
-    if axes not in _BY_AXES:
+    if axes not in (1, 2, 3):
         raise ModelError(f"kernels have 1, 2 or 3 axes, got {axes}")
-    return _BY_AXES[axes]
+    found = (
+        *_ideal(axes),
+        *(_jet(order, axes) for order in _JET_ORDERS),
+        *_second_order(axes),
+        _difference_of_scales(axes),
+        _jet(_WIDE_ORDER, axes),
+    )
+    return MappingProxyType({family.name: family for family in found})
 
 
 def ideal(axes: int) -> tuple[str, ...]:
@@ -309,6 +303,8 @@ WIDE_JET: str = f"jet{_WIDE_ORDER}"
 IDEAL8: tuple[str, ...] = ideal(2)
 """Names of the eight idealized receptive fields, in the order of the paper's filters 1 to 8."""
 
+_BY_AXES = {axes: families(axes) for axes in (1, 2, 3)}  # for the compiler, which does not see through a cache
+
 
 def family(name: str, axes: int = 2) -> Family:
     """Look a family up by name.
@@ -323,7 +319,7 @@ def family(name: str, axes: int = 2) -> Family:
     >>> family("dx").formula, family("dx", axes=1).formula
     ('δx T(x; tx) · T(y; ty)', 'δx T(x; tx)')
     """
-    known = families(axes)
+    known = _BY_AXES[axes] if axes in _BY_AXES else families(axes)
     if name not in known:
         of = "" if axes == 2 else f" of kernels with {axes} {'axis' if axes == 1 else 'axes'}"
         raise ModelError(f"no family{of} is called {name!r}; the families are {', '.join(known)}")
