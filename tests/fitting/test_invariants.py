@@ -66,7 +66,7 @@ def test_chunks_do_not_show(monkeypatch):
     filters = _filters(2, count=30)
     whole = sk.fit(filters)
     done = []
-    monkeypatch.setattr("scalekeys.fitting.engine.CHUNK", 7)
+    monkeypatch.setattr("scalekeys.fitting.stack.CHUNK", 7)
     _assert_same(sk.fit(filters, progress=done.append), whole, rtol=1e-9, atol=1e-9)
     assert done == [6, 6, 6, 6, 6]
 

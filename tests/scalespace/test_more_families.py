@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import ive
 
-from scalekeys.scalespace import FAMILIES, GAP, SECOND_ORDER, family, template
+from scalekeys.scalespace import FAMILIES, GAP, ORIENTED, SECOND_ORDER, family, template
 
 SIZES = [(7, 7), (3, 3), (5, 9), (1, 7)]
 
@@ -52,4 +52,4 @@ def test_a_difference_of_two_close_smoothings_is_a_laplacian():
 
 
 def test_the_families_that_stand_beyond_the_eight_and_the_jets():
-    assert list(FAMILIES)[11:] == ["dxx", "dyy", "dxy", "laplacian", "dog", "jet6"]
+    assert list(FAMILIES)[11:] == ["dxx", "dyy", "dxy", "laplacian", "dog", *ORIENTED, "jet6"]
