@@ -8,7 +8,6 @@ weighted freely, into their weights. A search runs in compact coordinates: a var
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -131,7 +130,7 @@ class AxisScales(Parametrization):
         """How many axes the family has."""
         return len(self.groups)
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
         """One variance for each axis, or one for all."""
         return ("t",) if set(self.groups) == {0} and self.axes > 1 else tuple(f"t{axis}" for axis in "xyz"[: self.axes])
