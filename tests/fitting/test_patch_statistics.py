@@ -5,13 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from scalekeys.fitting.covariance import PatchCovariance, natural_image_covariance, shrunk
 
 from scalekeys.errors import FilterError, ModelError
-<<<<<<< HEAD
-=======
 from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance, shrunk
->>>>>>> w-etests
 from tolerances import assert_close
 
 
