@@ -8,7 +8,6 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.fitting import Fit
-from scalekeys.fitting.templates.evaluated import infinite_variance
 from scalekeys.scalespace import GAP, ORIENTED, Family, Window
 from scalekeys.scalespace import families as families_of
 from scalekeys.shapes import Size
@@ -78,7 +77,7 @@ class FittedFilters:
     form : Tensor of int64, shape (filters,)
         Which of the forms each filter has.
     variances : Tensor, shape (filters, axes)
-        Along (x, y, z); infinite where the scale is.
+        Along (x, y, z), however large.
     gaps : Tensor, shape (filters,)
         By how much the variances of a second kernel exceed these by more than the smallest gap; 0 without one.
     weights : Tensor, shape (filters, components)
@@ -133,8 +132,7 @@ def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *side
     for code, family in enumerate(families):
         rows = (form == code).nonzero()[:, 0]
         own = parameters[rows, : len(family.parametrization.names)]
-        found = family.parametrization.axis_variances(own)
-        variances[rows] = torch.where(found > infinite_variance(size), torch.inf, found)
+        variances[rows] = family.parametrization.axis_variances(own)
         if "t_outer" in family.parametrization.names:
             gaps[rows] = own[:, 1] - own[:, 0] - GAP
         fixed = family.parametrization.component_weights(own)
