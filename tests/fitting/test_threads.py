@@ -116,9 +116,10 @@ def test_other_threads_do_not_notice():
         lambda: sk.cluster(sk.master_keys(), 2, restarts=1),
         lambda: sk.assign_keys(sk.master_keys()),
         lambda: sk.white_noise_like(sk.FilterBank.from_tensor(sk.master_keys())),
+        lambda: sk.matched_noise_like(sk.FilterBank.from_tensor(sk.master_keys())),
         lambda: sk.fit(sk.master_keys()).kernels(),
     ],
-    ids=["fit", "shared", "cluster", "assign", "noise", "kernels"],
+    ids=["fit", "shared", "cluster", "assign", "noise", "matched", "kernels"],
 )
 def test_short_operations_are_done_on_one_thread(monkeypatch, call):
     seen = set()

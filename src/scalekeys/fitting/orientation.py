@@ -85,17 +85,17 @@ def orientation(bank: FilterBank) -> Orientation:
     for size in (size for size in bank.sizes if len(size) == 2 and min(size) > 2):
         stack, positions = bank.of_size(size)
         chunks = list(zip(stack.split(_AT_ONCE), positions.split(_AT_ONCE), strict=True))
-        found = in_threads(lambda chunk, size=size: _of_stack(chunk[0], size), chunks)
+        found = in_threads(_of_stack, [filters for filters, _ in chunks])
         for (_, mine), values in zip(chunks, found, strict=True):
             columns[:, mine] = values
     columns[:, bank.negligible] = torch.nan
     return Orientation(*columns)
 
 
-def _of_stack(filters: Tensor, size: Size) -> Tensor:
+def _of_stack(filters: Tensor) -> Tensor:
     """Aligned and free shares and angles, shape (3, filters)."""
     prepared = prepare(filters.cpu())
-    shares = (prepared.targets.rough @ _atoms(size)).square()
+    shares = (prepared.targets.rough @ _atoms(prepared.targets.size)).square()
     by_angle = shares.unflatten(-1, (_ANGLES, -1)).amax(-1)
     aligned = by_angle[:, [0, _ANGLES // 2]].amax(-1)
     free, angle = by_angle.max(-1)
