@@ -1,10 +1,10 @@
 """Whether a scipy search from many starts ever finds a better optimum, on filters of networks and on noise.
 
 For every filter and every family: the best of a bounded search from 20 starts over the whole box, on the share of the
-centred energy that is left (amplitude and offset free, exact window), in which scales go up to 31 sides. Ours is judged by the same independent objective
-at the scales that it returned, for the best of eight and for each family alone; what it claims (r2, residual_l1) is
-compared with that objective too. Relative differences are of that share; shares below a millionth count as one. A part
-of the filters is fitted with jet2 and with l1 as well.
+centred energy that is left (amplitude and offset free, exact window), in which scales go up to 31 sides. Ours is
+judged by the same independent objective at the scales that it returned, for the best of eight and for each family
+alone; what it claims (r2, residual_l1) is compared with that objective too. Relative differences are of that share;
+shares below a millionth count as one. A part of the filters is fitted with jet2 and with l1 as well.
 """
 
 import argparse
@@ -71,6 +71,7 @@ def show(results: dict[str, Any]) -> None:
 
 def _of_sample(label: str, filters: Tensor, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Compare all models on one sample."""
+    filters = filters[~sk.FilterBank.from_tensor(filters).negligible]
     targets = [unit(filter_) for filter_ in filters.numpy()]
     counts: dict[pool.Kind, int] = {"l2": len(targets), "jet2": arguments.jets, "l1": arguments.absolute}
     rows = []
