@@ -5,7 +5,7 @@ Norms are compared as logarithms to base two, so that no magnitude is out of rea
 
 from collections.abc import Sequence
 from math import ceil, inf, log2
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,8 +15,16 @@ from scalekeys.filters.scaling import in_powers_of_two
 from scalekeys.shapes import FilterStack
 from scalekeys.threads import one_thread
 
-if TYPE_CHECKING:
-    from scalekeys.filters.bank import LayerFilters
+
+class _Layer(Protocol):
+    """What is asked of a layer."""
+
+    @property
+    def kernels(self) -> FilterStack: ...
+
+    @property
+    def floor(self) -> float | None: ...
+
 
 NEGLIGIBLE = 1e-4
 """A filter whose norm is below this share of the level of its layer is negligible, and so is a layer in its network."""
@@ -68,7 +76,7 @@ def floors(levels: Sequence[float]) -> list[float]:
 
 
 @one_thread()
-def negligible_filters(layers: Sequence["LayerFilters"]) -> Bool[Tensor, "filters"]:
+def negligible_filters(layers: Sequence[_Layer]) -> Bool[Tensor, "filters"]:
     """Mark the filters of a network that are negligible, though not zero.
 
     Parameters

@@ -172,7 +172,12 @@ class Fit:
 
     @cached_property
     def amplitude(self) -> Tensor:
-        """The a of ``a K + b``, NaN for a jet; shape (filters,)."""
+        """The a of ``a K + b``, NaN for a jet; shape (filters,).
+
+        Where a scale is infinite, K is the limit of the template with mean 0 and norm 1, see
+        :func:`scalekeys.scalespace.template`. Where several scales are, their ratio counts too, which only
+        ``values.parameters`` keeps.
+        """
         return torch.where(self._which(lambda family: family.mixed), torch.nan, self.values.coefficients[:, 0])
 
     @property
@@ -299,7 +304,30 @@ class Fit:
         >>> sk.fit(sk.master_keys()).to_arrow().column_names[:4]
         ['model', 'layer', 'depth', 'channel']
         """
-        return fit_table(self)
+        numbers = {
+            "alpha": self.alpha,
+            "sigma_outer": self.sigma_outer,
+            "angle": self.angle,
+            "amplitude": self.amplitude,
+            "offset": self.offset,
+            "r2": self.r2,
+            "r2_response": self.r2_response,
+            "evidence": self.evidence,
+            "residual_l1": self.residual_l1,
+            "residual_l2": self.residual_l2,
+        }
+        return fit_table(
+            self.bank,
+            labels=self.spec.labels,
+            family=self.values.family,
+            status=self.values.status,
+            sigma=self.sigma,
+            sigma_error=self.sigma_error,
+            sigma_status=self.sigma_status,
+            numbers=numbers,
+            coefficients=self.coefficients,
+            mixed=self._which(lambda family: family.mixed).cpu().numpy(),
+        )
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return :meth:`to_arrow` as a data frame; a missing integer is `<NA>`, a missing family is None or NaN."""

@@ -1,6 +1,6 @@
 """A fit as a table: one row a filter, with the columns of the documentation."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,30 +10,46 @@ from scalekeys.filters import FilterBank
 from scalekeys.fitting.prepare import STATUSES
 from scalekeys.scalespace import AXES
 
-if TYPE_CHECKING:
-    from scalekeys.fitting.result import Fit
 
+def fit_table(
+    bank: FilterBank,
+    *,
+    labels: Sequence[str],
+    family: Tensor,
+    status: Tensor,
+    sigma: Tensor,
+    sigma_error: Tensor,
+    sigma_status: np.ndarray,
+    numbers: Mapping[str, Tensor],
+    coefficients: Tensor,
+    mixed: np.ndarray,
+) -> pa.Table:
+    """Return one row a filter.
 
-def fit_table(fit: "Fit") -> pa.Table:
-    """Return what :meth:`scalekeys.fitting.Fit.to_arrow` documents."""
-    columns = _places(fit.bank)
+    Parameters
+    ----------
+    bank : FilterBank
+    labels : sequence of str
+        Names of the families.
+    family, status : Tensor of int64, shape (filters,)
+        Indices into the labels, and into :data:`scalekeys.fitting.STATUSES`.
+    sigma, sigma_error : Tensor, shape (filters, axes)
+    sigma_status : array of str, shape (filters, axes)
+    numbers : mapping of str to Tensor, shape (filters,)
+        Columns of numbers, which stand between scales and statuses.
+    coefficients : Tensor, shape (filters, components)
+    mixed : array of bool, shape (filters,)
+        Whose coefficients are listed; the others have an amplitude.
+    """
+    columns = _places(bank)
     columns |= {
-        "family": _words(list(fit.spec.labels), fit.values.family.cpu().numpy()),
-        **{f"sigma_{axis}": _along(fit.sigma, place) for place, axis in enumerate(AXES)},
-        "alpha": _numbers(fit.alpha),
-        "sigma_outer": _numbers(fit.sigma_outer),
-        "angle": _numbers(fit.angle),
-        "amplitude": _numbers(fit.amplitude),
-        "offset": _numbers(fit.offset),
-        "r2": _numbers(fit.r2),
-        "r2_response": _numbers(fit.r2_response),
-        "evidence": _numbers(fit.evidence),
-        "residual_l1": _numbers(fit.residual_l1),
-        "residual_l2": _numbers(fit.residual_l2),
-        "status": _words(list(STATUSES), fit.values.status.cpu().numpy()),
-        **{f"sigma_{axis}_error": _along(fit.sigma_error, place) for place, axis in enumerate(AXES)},
-        **{f"sigma_{axis}_status": _words_along(fit.sigma_status, place) for place, axis in enumerate(AXES)},
-        "coefficients": _coefficient_lists(fit),
+        "family": _words(list(labels), family.cpu().numpy()),
+        **{f"sigma_{axis}": _along(sigma, place) for place, axis in enumerate(AXES)},
+        **{name: _numbers(values) for name, values in numbers.items()},
+        "status": _words(list(STATUSES), status.cpu().numpy()),
+        **{f"sigma_{axis}_error": _along(sigma_error, place) for place, axis in enumerate(AXES)},
+        **{f"sigma_{axis}_status": _words_along(sigma_status, place) for place, axis in enumerate(AXES)},
+        "coefficients": _lists(coefficients.cpu().numpy(), mixed),
     }
     return pa.table(columns)
 
@@ -79,9 +95,7 @@ def _words_along(words: np.ndarray, axis: int) -> pa.Array:
     return pa.array(words[:, axis] if axis < words.shape[1] else [""] * len(words)).dictionary_encode()
 
 
-def _coefficient_lists(fit: "Fit") -> pa.Array:
-    """Coefficients of jets, which have no amplitude; null for the other families, whose one coefficient it is."""
-    jet = ((fit.values.family >= 0) & fit.amplitude.isnan()).cpu().numpy()
-    values = fit.coefficients.cpu().numpy()
-    lists = [row if mine else None for row, mine in zip(values, jet, strict=True)] if jet.any() else [None] * len(jet)
-    return pa.array(lists, pa.list_(pa.float64()))
+def _lists(values: np.ndarray, wanted: np.ndarray) -> pa.Array:
+    """Return lists of the rows that are wanted, null for the others."""
+    lists = [row if mine else None for row, mine in zip(values, wanted, strict=True)] if wanted.any() else None
+    return pa.array(lists or [None] * len(wanted), pa.list_(pa.float64()))

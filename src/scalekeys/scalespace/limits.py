@@ -9,21 +9,34 @@ with polynomials in n (Abramowitz and Stegun, 9.7.1). Profiles are stencils on i
 1 / t whose first term that is not constant over the window remains, once the mean is subtracted.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from scalekeys.errors import ModelError
-
-if TYPE_CHECKING:
-    from scalekeys.scalespace.templates import TemplatePlan
+from scalekeys.scalespace.families import Family
 
 _TERMS = 4  # of the expansion; a receptive field of order 2 needs three
 _CONSTANT = 1e-9
 
 
-def limit_template(plan: "TemplatePlan", parameters: Tensor) -> Tensor:
+class Plan(Protocol):
+    """What is asked of a family on a window."""
+
+    family: Family
+    size: tuple[int, ...]
+
+    def __call__(self, parameters: Tensor) -> Tensor:
+        """Return the templates at finite parameters, shape (n, components, *size)."""
+        ...
+
+    def expanded(self, operator: str, axis: int, t: Tensor) -> Tensor:
+        """Return the profile of an operator, or the terms of its series in 1 / t."""
+        ...
+
+
+def limit_template(plan: Plan, parameters: Tensor) -> Tensor:
     """Return centred templates of norm 1 where a variance is infinite, and plain templates elsewhere: (n, *size).
 
     Where several scales are infinite, they are equal: their ratio counts in the limit.
@@ -42,7 +55,7 @@ def limit_template(plan: "TemplatePlan", parameters: Tensor) -> Tensor:
     return fields
 
 
-def _limit(plan: "TemplatePlan", parameters: Tensor) -> Tensor:
+def _limit(plan: Plan, parameters: Tensor) -> Tensor:
     t = plan.family.parametrization.component_variances(parameters[None].detach().double())[0, 0]
     total = torch.zeros(_TERMS, *plan.size, dtype=torch.float64)
     for term in plan.family.terms:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import scalekeys
 from scalekeys.files import new_file
 from scalekeys.fitting import Fit
 from scalekeys.report.analysis.summary import Summary
 from scalekeys.report.analysis.view import Analysis
+from scalekeys.version import __version__
 
 
 def render_report(fit: Fit, white: Fit, matched: Fit) -> str:
@@ -90,5 +90,5 @@ def _render(analysis: Analysis) -> str:
         f"{analysis.summary.model} · receptive fields",
         header(analysis),
         [*(section(analysis) for section in sections), *left_out_section(analysis.summary.left_out)],
-        version=scalekeys.__version__,
+        version=__version__,
     )

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import scalekeys
 from scalekeys.paper import Study
 from scalekeys.report.article.measures import Material
 from scalekeys.report.article.plates import draw_all
@@ -11,6 +10,7 @@ from scalekeys.report.article.sections import SECTIONS, Article, header
 from scalekeys.report.article.table import to_csv, to_tex
 from scalekeys.report.article.tables import all_tables
 from scalekeys.report.page import render_page
+from scalekeys.version import __version__
 
 
 def write_article(study: Study, folder: Path, progress: Callable[[str], None] | None = None) -> None:
@@ -50,7 +50,7 @@ def write_article(study: Study, folder: Path, progress: Callable[[str], None] | 
     article = Article(material, made, plates)
     sections = [section for make in SECTIONS if (section := make(article)) is not None]
     title = f"Scale-space models of {study.source}"
-    _write(folder / "article.html", render_page(title, header(article), sections, version=scalekeys.__version__))
+    _write(folder / "article.html", render_page(title, header(article), sections, version=__version__))
     tell("article")
 
 

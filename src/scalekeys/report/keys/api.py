@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import scalekeys
 from scalekeys.clustering import COVERED, KChoice, Keys
 from scalekeys.files import new_file
 from scalekeys.report.keys.summary import KeysSummary
 from scalekeys.report.keys.view import KeysView
+from scalekeys.version import __version__
 
 
 def render_keys_report(keys: Keys, *, choice: KChoice | None = None, threshold: float = COVERED) -> str:
@@ -91,5 +91,5 @@ def _render(view: KeysView) -> str:
         f"{listed(view.summary.models)} · master keys",
         header(view),
         [*(section(view) for section in SECTIONS), *left_out_section(view.summary.not_read)],
-        version=scalekeys.__version__,
+        version=__version__,
     )

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import scalekeys
 from scalekeys.files import new_file
 from scalekeys.training.comparison import Comparison
+from scalekeys.version import __version__
 
 
 def render_trainings_report(comparison: Comparison) -> str:
@@ -28,7 +28,7 @@ def render_trainings_report(comparison: Comparison) -> str:
         "Trainings beside each other",
         header(comparison),
         [section for section in sections if section is not None],
-        version=scalekeys.__version__,
+        version=__version__,
     )
 
 
