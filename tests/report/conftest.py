@@ -47,7 +47,7 @@ def _network():
 def _nothing():
     layers = (
         LayerFilters("zero", torch.zeros(4, 3, 3)),
-        LayerFilters("even", _noise(0, 3, 4, 4), depth=1),
+        LayerFilters("constant", torch.full((3, 4, 4), 2.0), depth=1),
         LayerFilters("broken", torch.full((3, 5, 5), torch.nan), depth=2),
     )
     return FilterBank(layers, model="nothing")

@@ -12,7 +12,7 @@ from scalekeys.errors import FilterError
 from scalekeys.filters import MASTER_KEY_FAMILIES, Spread, dc_offset, master_keys, spread
 from scalekeys.filters.scaling import norms
 from scalekeys.fitting import Fit, fit, share_scales
-from scalekeys.fitting.shared import paper_group
+from scalekeys.fitting.search.shared_scales import paper_group
 from scalekeys.fitting.spec import Criterion, Scales
 from scalekeys.paper.published import GROUPS
 from scalekeys.scalespace import FAMILIES, WINDOWS, Window, template

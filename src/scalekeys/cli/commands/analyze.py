@@ -25,9 +25,9 @@ def analyze(
     model: Annotated[
         str,
         typer.Option(
-            help="What to fit: ideal8, second-order, jet1 to jet3, auto (all compete), or families with commas."
+            help="What to fit: ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas."
         ),
-    ] = "ideal8",
+    ] = "ideal",
     kinds: Kinds = "depthwise",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,

@@ -12,7 +12,7 @@ from scalekeys.report import Summary, write_report
 
 
 def analyze_bank(
-    bank: FilterBank, folder: Path, *, model: str | Sequence[str] = "ideal8", seed: int = 0, step: Step
+    bank: FilterBank, folder: Path, *, model: str | Sequence[str] = "ideal", seed: int = 0, step: Step
 ) -> Summary:
     """Fit a bank and both its controls, and write ``report.html`` and ``filters.parquet`` into a folder."""
     fitted = fit(bank, model, progress=step(f"fitting {bank.model}", len(bank)))
