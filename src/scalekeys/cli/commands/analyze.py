@@ -25,7 +25,7 @@ def analyze(
     model: Annotated[
         str,
         typer.Option(
-            help="What to fit: ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas."
+            help="ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas: what to fit."
         ),
     ] = "ideal",
     kinds: Kinds = "depthwise",
