@@ -67,6 +67,11 @@ class Loss(ABC):
         self.grid = grid
         self.targets = targets
 
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes of the first grid."""
+        return self.grid.nodes
+
     @abstractmethod
     def coarse(self, rows: Tensor) -> Tensor:
         """Return the loss of the filters `rows` at the nodes of the grid, shape (rows, nodes); rough, float32."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from scalekeys.filters import moment_normalization
 from scalekeys.fitting.losses.base import FLOAT32_SLACK, Loss, Solution
 from scalekeys.fitting.prepare import Targets
-from scalekeys.fitting.templates.grid import Dictionary, FamilyGrid, Norm
+from scalekeys.fitting.templates.grid import Dictionary, FamilyGrid, Nodes, Norm
 
 _SMALLEST_AMPLITUDE = 1e-9
 
@@ -24,6 +24,11 @@ class MomentLoss(Loss):
         self.amplitudes = torch.where(a.abs() < _SMALLEST_AMPLITUDE, _SMALLEST_AMPLITUDE, a)
         self.offsets = normalized.offset
         self.shifted = targets.taps - self.offsets[:, None]
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes of the first grid; none stands near an infinite scale."""
+        return self.grid.inner_nodes
 
     def solution(self, parameters: Tensor, *, curvature: bool) -> Solution:  # noqa: ARG002
         """Return that of the moments."""

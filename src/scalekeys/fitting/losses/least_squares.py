@@ -83,7 +83,7 @@ class Squares(Loss):
 
     def starts(self, rows: Tensor, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the local minima of the grid that are within reach of the best."""
-        problem, position, value = local_minima(coarse, self.grid.nodes, self.limit_by_node(rows, best))
+        problem, position, value = local_minima(coarse, self.nodes, self.limit_by_node(rows, best))
         return rows[problem], position, value
 
     @property

@@ -29,6 +29,7 @@ _STEP = 0.16  # radians between neighbouring nodes
 _PROBES, _OTHERS = 192, 6
 _REFINEMENT = 4
 _MARGIN = 1.1
+_FAR = 1 - 1e-3  # the coordinate of the last node, where a search may go on to infinite scales
 _RANK_TOLERANCE = 1e-9
 _CONSTANT = 1e-12  # norm below which a centred template is none
 
@@ -144,8 +145,8 @@ class FamilyGrid:
 
     Notes
     -----
-    The grid ends at a scale as long as the window. Beyond it the templates hardly turn, so that a refined search finds
-    its way from the last nodes to an infinite scale.
+    The grid ends at a scale as long as the window. Beyond it the templates hardly turn; where a search may go on to
+    infinite scales, one node more stands close to them.
     """
 
     def __init__(self, family: Family, size: Size, window: Window) -> None:
@@ -155,8 +156,9 @@ class FamilyGrid:
         self._edge = widest(size) / (self.bend + widest(size))
         self._ends = family.parametrization.bounds(self.bend, self._edge)
         fine = tuple(self._spaced(axis) for axis in range(len(family.parametrization.names)))
-        self.fine_nodes = Nodes(fine)
-        self.nodes = Nodes(tuple(values[::_REFINEMENT] for values in fine))
+        self._fine_inner_nodes = Nodes(fine)
+        self.inner_nodes = Nodes(tuple(values[::_REFINEMENT] for values in fine))
+        self.fine_nodes, self.nodes = self._with_far(self._fine_inner_nodes), self._with_far(self.inner_nodes)
 
     @property
     def parameters(self) -> int:
@@ -165,7 +167,8 @@ class FamilyGrid:
 
     def in_fine_nodes(self, node: Tensor) -> Tensor:
         """Return the place on the finer grid of places on the coarse one, both in numbers of nodes."""
-        return node * _REFINEMENT
+        ends = torch.tensor(self.fine_nodes.shape, device=node.device) - 1
+        return (node * _REFINEMENT).minimum(ends)
 
     def plan(self, coordinates: Tensor) -> Tensor:
         """Evaluate the family at coordinates of shape (n, parameters): shape (n, components, taps).
@@ -255,7 +258,11 @@ class FamilyGrid:
             for other in range(self.parameters):
                 bends = bends if other == axis else _over_cells(bends, other)
             cells = cells + bends
-        reach = _around_nodes(_MARGIN / 8 * cells, self.nodes.shape)
+        reach = _around_nodes(_MARGIN / 8 * cells, self.inner_nodes.shape).unflatten(0, self.inner_nodes.shape)
+        for axis, (count, inner) in enumerate(zip(self.nodes.shape, self.inner_nodes.shape, strict=True)):
+            last = reach.narrow(axis, inner - 1, 1)
+            reach = torch.cat([reach, last], dim=axis) if count > inner else reach
+        reach = reach.flatten()
         return Dictionary(self.nodes, _atoms(self._bases(self.nodes)), reach)
 
     @cached_property
@@ -272,25 +279,32 @@ class FamilyGrid:
     @cached_property
     def fine_distances(self) -> Dictionary:
         """The same on a finer grid with distances in the l1 norm, for objectives with kinks."""
-        return Dictionary(self.fine_nodes, self._fine_templates.T.float(), torch.tensor(self._fine_distance(1)))
+        return Dictionary(self._fine_inner_nodes, self._fine_templates.T.float(), torch.tensor(self._fine_distance(1)))
 
     @cached_property
     def _distances(self) -> dict[Norm, Dictionary]:
-        atoms = self._templates(self.nodes)
+        atoms = self._templates(self.inner_nodes)
         steps = self._fine_templates[:, None] - atoms[self._corners()]
         norms: tuple[Norm, Norm] = (1, 2)
         covers = {p: steps.norm(p=p, dim=-1).amin(-1).max().float() + self._fine_distance(p) for p in norms}
-        return {p: Dictionary(self.nodes, atoms.T.float(), covers[p]) for p in norms}
+        return {p: Dictionary(self.inner_nodes, atoms.T.float(), covers[p]) for p in norms}
 
     @cached_property
     def _fine_templates(self) -> Tensor:
-        return self._templates(self.fine_nodes)
+        return self._templates(self._fine_inner_nodes)
 
     def _fine_distance(self, norm: Norm) -> float:
         """Largest distance from a template to the nearest node of the finer grid: half a step along each axis."""
-        grid = self._fine_templates.unflatten(0, self.fine_nodes.shape)
+        grid = self._fine_templates.unflatten(0, self._fine_inner_nodes.shape)
         steps = [grid.diff(dim=axis).norm(p=norm, dim=-1) for axis in range(self.parameters)]
         return sum(float(step.max()) / 2 for step in steps if step.numel())
+
+    def _with_far(self, nodes: Nodes) -> Nodes:
+        """Return nodes with one more close to an infinite scale, for parameters that matter."""
+        if not self.is_unbounded:
+            return nodes
+        far = torch.tensor([_FAR], dtype=torch.float64)
+        return Nodes(tuple(torch.cat([own, far]) if len(own) > 1 else own for own in nodes.values))
 
     def _spaced(self, axis: int) -> Tensor:
         """Return values of one parameter from end to end; every fourth is about an angle of one step apart."""
@@ -317,11 +331,11 @@ class FamilyGrid:
 
         Cells along the axis, nodes along the others, in the order of the parameters.
         """
-        coarse = self.nodes.values
-        nodes = Nodes((*coarse[:axis], self.fine_nodes.values[axis], *coarse[axis + 1 :]))
+        coarse = self.inner_nodes.values
+        nodes = Nodes((*coarse[:axis], self._fine_inner_nodes.values[axis], *coarse[axis + 1 :]))
         cells = len(coarse[axis]) - 1
         if cells == 0:
-            return torch.zeros(self.nodes.shape)
+            return torch.zeros(self.inner_nodes.shape)
         bases = self._bases(nodes).unflatten(0, nodes.shape).movedim(axis, 0)
         bends = torch.stack([_second_difference(*bases[i - 1 : i + 2]) for i in range(1, len(bases) - 1)])
         padding = torch.zeros_like(bends[:1])
@@ -351,9 +365,9 @@ class FamilyGrid:
 
     def _corners(self) -> Tensor:
         """Nodes around each point of the finer grid, by number: shape (finer points, 2^parameters)."""
-        sides = [torch.stack(_neighbours(count), dim=-1) for count in self.nodes.shape]
+        sides = [torch.stack(_neighbours(count), dim=-1) for count in self.inner_nodes.shape]
         corners = torch.zeros(1, 1, dtype=torch.long)
-        for side, count in zip(sides, self.nodes.shape, strict=True):
+        for side, count in zip(sides, self.inner_nodes.shape, strict=True):
             corners = corners[:, None, :, None] * count + side[None, :, None, :]
             corners = corners.flatten(2).flatten(0, 1)
         return corners
