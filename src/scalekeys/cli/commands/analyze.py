@@ -24,9 +24,7 @@ def analyze(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(
-            help="ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas: what to fit."
-        ),
+        typer.Option(help="ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas."),
     ] = "ideal",
     kinds: Kinds = "depthwise",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")] = 0,
