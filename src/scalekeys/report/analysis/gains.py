@@ -24,8 +24,8 @@ class Gain:
     gain : array, shape (filters,)
         NaN where a filter has no angle, or no fit.
     angle : array, shape (filters,)
-        Of the best oriented template, in degrees from 0 to 90: a field that is elongated along one angle is one that
-        is narrow across it, so that only the angle to the nearest axis in this sense is certain.
+        Of the best oriented template, in degrees from 0 to 90: a smoothing that is wide along one angle is narrow
+        across it, so that angles are told up to a quarter turn.
     """
 
     gain: np.ndarray

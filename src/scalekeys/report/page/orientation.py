@@ -10,7 +10,7 @@ from scalekeys.report.page.words import kernels_of, listed, percent
 
 @dataclass(frozen=True)
 class Share:
-    """How many of so many filters gain, as a share with Wilson's interval of 95 %, which counts filters as independent."""
+    """The share of filters that gain, with Wilson's interval of 95 %, which counts filters as independent."""
 
     filters: int
     gaining: int
@@ -61,9 +61,9 @@ def meaning(found: Sequence[Orientation]) -> str:
 
     Examples
     --------
-    >>> few, many = share_of(10, 1000), share_of(100, 1000)
+    >>> few, many = share_of(10, 1000), share_of(12, 1000)
     >>> meaning([Orientation("7x7", few, many, many)]).replace(chr(0xA0), " ")
-    'Of 7×7 kernels fewer gain than of matched noise (1.0 % against 10.0 %): the filters are aligned with the axes.'
+    'For 7×7 kernels the intervals of filters and matched noise overlap (1.0 % against 1.2 %), so that ... cannot tell.'
     """
     parts = []
     for verdict, words in _WORDS.items():
@@ -77,9 +77,13 @@ def meaning(found: Sequence[Orientation]) -> str:
 
 
 _WORDS = {
-    Verdict.FEWER: "of {kernels} fewer gain than of matched noise ({shares}): the filters are aligned with the axes",
+    Verdict.FEWER: (
+        "of {kernels} fewer filters gain than of matched noise ({shares}): the filters are aligned with the axes, more "
+        "than their smoothness and extent alone would make them"
+    ),
     Verdict.MORE: (
-        "of {kernels} more gain than of matched noise ({shares}): some filters have receptive fields along other angles"
+        "of {kernels} more filters gain than of matched noise ({shares}): some filters have receptive fields that lie "
+        "along other angles"
     ),
     Verdict.UNCLEAR: (
         "for {kernels} the intervals of filters and matched noise overlap ({shares}), so that the figures cannot tell"
