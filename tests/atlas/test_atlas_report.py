@@ -358,7 +358,10 @@ def test_the_command_writes_page_and_tables(atlas, tmp_path):
     assert "1 networks, 18 filters" in done.output
     names = {
         "report.html",
-        *(f"{n}.csv" for n in ("correlations", "explained", "failures", "left_out", "mix", "networks", "scales")),
+        *(
+            f"{n}.csv"
+            for n in ("correlations", "explained", "failures", "left_out", "mix", "networks", "orientation", "scales")
+        ),
     }
     assert {path.name for path in (tmp_path / "report").iterdir()} == names
 

@@ -318,6 +318,7 @@ def test_a_full_disk_stops_the_run_and_the_next_one_completes_it(nets, monkeypat
 def older(folder, count):
     """Turn some files into those of version 2, which knew two axes and white noise alone."""
     later = ("kernel_depth", "kind", "sigma_z", "sigma_z_error", "sigma_z_status", "angle", "r2_matched")
+    later += ("r2_aligned", "r2_oriented", "angle_oriented", "gain_white", "gain_matched")
     for path in sorted(Layout(Path(folder)).filters.iterdir())[:count]:
         table = pq.read_table(path)
         metadata = table.schema.metadata | {b"scalekeys.schema": b"2"}
@@ -346,6 +347,8 @@ def test_files_of_an_older_form_can_be_asked_beside_others(nets):
     small = {row["kernel"]: row for row in atlas.named("r2-by-kernel-size").to_arrow().to_pylist()}["3x3"]
     assert small["r2_matched"] is None
     assert small["r2_white"] < small["r2"]
+    turned = atlas.named("orientation").to_arrow().to_pylist()
+    assert [(row["source"], row["filters"]) for row in turned] == [("builtin:master-keys", 8)]
 
 
 def test_a_page_of_an_atlas_of_an_older_form_says_what_it_knows(nets):
@@ -356,6 +359,8 @@ def test_a_page_of_an_atlas_of_an_older_form_says_what_it_knows(nets):
     summary = sk.write_atlas_report(sk.atlas.open("atlas"), "report")
     assert summary.total["r2_white"] < summary.total["r2"]
     assert (summary.total["r2_matched"], summary.total["beyond_matched"]) == (None, None)
+    assert summary.rows("orientation") == []
+    assert "No filter has an angle that was measured" in Path("report/report.html").read_text()
 
 
 def test_an_atlas_of_a_newer_form_is_left_alone(nets):

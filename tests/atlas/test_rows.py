@@ -34,7 +34,9 @@ def test_the_form_has_the_columns_of_a_fit_in_their_order():
     names = [field.name for field in plain]
     assert [name for name in FILTERS.names if name in names] == names
     assert [FILTERS.field(name).type for name in names] == [field.type for field in plain]
-    assert FILTERS.names[-6:] == ["r2_jet2", "r2_white", "r2_matched", "source", "content_hash", "software_version"]
+    of_fits = ["r2_jet2", "r2_white", "r2_matched", "r2_aligned", "r2_oriented", "angle_oriented"]
+    others = ["gain_white", "gain_matched", "source", "content_hash", "software_version"]
+    assert FILTERS.names[-11:] == [*of_fits, *others]
     assert SCHEMA_VERSION == 3
 
 
@@ -48,6 +50,12 @@ def test_the_rows_are_those_of_four_fits_of_the_bank():
     assert table["r2_jet2"].to_pylist() == sk.fit(bank, "jet2").r2.tolist()
     assert table["r2_white"].to_pylist() == sk.fit(white_noise_like(bank)).r2.tolist()
     assert table["r2_matched"].to_pylist() == sk.fit(matched_noise_like(bank)).r2.tolist()
+    found = sk.orientation(bank)
+    measured = {"r2_aligned": found.aligned, "r2_oriented": found.free, "angle_oriented": found.angle}
+    for name, noise in (("gain_white", white_noise_like(bank)), ("gain_matched", matched_noise_like(bank))):
+        measured[name] = sk.orientation(noise).gain_beyond(sk.fit(noise).r2)
+    for name, values in measured.items():
+        assert table[name].to_pylist() == values.tolist(), name
     assert set(table["kind"].to_pylist()) == {"depthwise"}
     for name in ("kernel_depth", "sigma_z", "sigma_z_error"):
         assert table[name].null_count == len(table)
@@ -105,7 +113,8 @@ def test_dead_filters_are_those_of_the_whole_network_however_it_is_read(monkeypa
 
 def test_kernels_of_one_axis_alone_have_no_jet():
     (table,) = rows_of({"wide.weight": torch.randn(3, 1, 1, 5)})
-    assert table["r2_jet2"].null_count == 3
+    for name in ("r2_jet2", "r2_aligned", "r2_oriented", "angle_oriented", "gain_white", "gain_matched"):
+        assert table[name].null_count == 3
     assert set(table["status"].to_pylist()) <= {"ok", "at-bound", "polynomial"}
 
 

@@ -14,7 +14,7 @@ from torch import nn
 import scalekeys as sk
 import torchvision_placeholder
 from scalekeys.errors import ModelError
-from scalekeys.networks.measuring.proportions import paired_interval, wilson_interval
+from scalekeys.proportions import paired_interval, wilson_interval
 from tolerances import PUBLISHED_4_DECIMALS
 
 

@@ -12,6 +12,8 @@ from conftest import HOSTILE, fits_of
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
+from scalekeys.report.analysis.api import render_analysis
+from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page.words import count, number, percent, size_name
 from scalekeys.scalespace import template
 
@@ -23,7 +25,8 @@ def plain(text):
 def test_every_kind_of_bank_gives_a_page_with_its_sections(fitted, bank_name):
     page = ParsedPage(render_report(*fitted(bank_name)))
     sections = [attributes["id"] for attributes in page.of("section")]
-    everything = ["sizes", "families", "depth", "scales", "distribution", "gallery", "layers", "method"]
+    turned = [] if bank_name == "rows" else ["orientation"]
+    everything = ["sizes", "families", "depth", "scales", "distribution", *turned, "gallery", "layers", "method"]
     assert sections == (["layers", "method"] if bank_name == "nothing" else everything)
     identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
@@ -65,7 +68,7 @@ def test_the_figures_stand_in_scripts_that_close_where_they_should(fitted, bank_
     source = render_report(*fitted(bank_name))
     for block in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', source, flags=re.DOTALL):
         assert "<" not in block
-    assert ParsedPage(source).figures.keys() <= {"family-mix", "depth-profile", "scales", "r2"}
+    assert ParsedPage(source).figures.keys() <= {"family-mix", "depth-profile", "scales", "r2", "angles"}
 
 
 def test_the_numbers_are_those_of_the_summary(fitted):
@@ -140,10 +143,10 @@ def test_bounds_are_told_apart(fitted):
 
 
 def test_twenty_thousand_filters_take_about_a_second(fitted):
-    fits = fitted("many")
-    render_report(*fits)
+    analysis = Analysis.of(*fitted("many"))
+    render_analysis(analysis)
     start = time.perf_counter()
-    page = render_report(*fits)
+    page = render_analysis(analysis)
     assert time.perf_counter() - start < 2
     assert plain(f"{count(20_000)} filters") in ParsedPage(page).text
     assert len(page) < 8_000_000

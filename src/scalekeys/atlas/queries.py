@@ -14,6 +14,12 @@ SIGMA = """power(
 )"""
 """The scale of a filter: the geometric mean over the axes that have one."""
 
+CLEAR_GAIN = 0.05
+"""A filter gains from a free angle if an oriented template explains so much more of it than all aligned ones."""
+
+GAIN = "(r2_oriented - greatest(r2_aligned, r2))"
+"""By how much a free angle explains more of a filter than aligned templates and the idealized families."""
+
 
 @dataclass(frozen=True)
 class Query:
@@ -86,6 +92,26 @@ NAMED: dict[str, Query] = {
         from filters
         group by kernel
         order by max({TAPS}) desc, kernel
+        """,
+    ),
+    "orientation": Query(
+        "The share of filters that gain more than 0.05 from a free angle, beside both controls, by kernel and network.",
+        f"""
+        with turned as (
+            select *, {KERNEL} as kernel, {TAPS} as taps, {GAIN} as gain
+            from filters
+        )
+        select
+            kernel,
+            source,
+            count(gain) as filters,
+            avg((gain > {CLEAR_GAIN})::int) as gaining,
+            avg((gain_matched > {CLEAR_GAIN})::int) as gaining_matched,
+            avg((gain_white > {CLEAR_GAIN})::int) as gaining_white
+        from turned
+        where gain is not null
+        group by kernel, source
+        order by max(taps) desc, kernel, source
         """,
     ),
     "outliers": Query(

@@ -10,10 +10,10 @@ import torch
 from scalekeys.atlas.identity import ContentHash
 from scalekeys.atlas.schema import FILTERS
 from scalekeys.checkpoints import Checkpoint
-from scalekeys.errors import CheckpointError, ModelError
+from scalekeys.errors import CheckpointError, FilterError, ModelError
 from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like, white_noise_like
 from scalekeys.filters.dead import floors, layer_level
-from scalekeys.fitting import fit
+from scalekeys.fitting import fit, orientation
 from scalekeys.version import __version__
 
 AT_ONCE = 16_384
@@ -73,12 +73,13 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
     for parts in _batches(_beside_noise(_with_floors(checkpoint), again, seed)):
         bank = FilterBank(tuple(part.filters for part in parts), model=checkpoint.model)
         fitted = fit(bank).to_arrow()
-        columns = dict(zip(fitted.column_names, fitted.columns, strict=True)) | _places(bank)
+        columns = dict(zip(fitted.column_names, fitted.columns, strict=True)) | _places(bank) | _angles(bank)
         columns["channel"] = pa.array(np.concatenate([part.start + np.arange(len(part.filters)) for part in parts]))
         columns["r2_jet2"] = _jet2(bank)
         for name in ("white", "matched"):
             noise = bank.with_filters([getattr(part, name).kernels for part in parts])
-            columns[f"r2_{name}"] = _numbers(fit(noise).r2)
+            r2 = fit(noise).r2
+            columns |= {f"r2_{name}": _numbers(r2), f"gain_{name}": _gain(noise, r2)}
         for name, word in (("source", source), ("content_hash", content), ("software_version", __version__)):
             columns[name] = pa.repeat(word, len(bank))
         empty = pa.nulls(len(bank))
@@ -138,6 +139,24 @@ def _jet2(bank: FilterBank) -> pa.Array:
     try:
         return _numbers(fit(bank, "jet2").r2)
     except ModelError:
+        return pa.nulls(len(bank), pa.float64())
+
+
+def _angles(bank: FilterBank) -> dict[str, pa.Array]:
+    """Return what templates along the axes and along any angle explain; nothing where no kernel has two axes."""
+    try:
+        found = orientation(bank)
+    except FilterError:
+        return {}
+    columns = {"r2_aligned": found.aligned, "r2_oriented": found.free, "angle_oriented": found.angle}
+    return {name: _numbers(values) for name, values in columns.items()}
+
+
+def _gain(bank: FilterBank, r2: torch.Tensor) -> pa.Array:
+    """Return what a free angle explains beyond a fit; null where no kernel has two axes."""
+    try:
+        return _numbers(orientation(bank).gain_beyond(r2))
+    except FilterError:
         return pa.nulls(len(bank), pa.float64())
 
 

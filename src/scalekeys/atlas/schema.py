@@ -53,6 +53,11 @@ FILTERS = pa.schema(
         ("r2_jet2", _NUMBER),
         ("r2_white", _NUMBER),
         ("r2_matched", _NUMBER),
+        ("r2_aligned", _NUMBER),
+        ("r2_oriented", _NUMBER),
+        ("angle_oriented", _NUMBER),
+        ("gain_white", _NUMBER),
+        ("gain_matched", _NUMBER),
         ("source", _WORDS),
         ("content_hash", _WORDS),
         ("software_version", _WORDS),
@@ -60,7 +65,8 @@ FILTERS = pa.schema(
 )
 """One row a filter: the columns of a fit, the r2 of the 2-jet, of white and of matched noise, and where it comes from.
 
-Sides and scales along axes that a kernel does not have are empty.
+Sides and scales along axes that a kernel does not have are empty, and so is what
+:func:`scalekeys.fitting.orientation` gives of kernels that have no angle. The gains of noise are beyond its own fit.
 """
 
 FORMERLY = {"r2_white": pa.field("r2_control", _NUMBER)}

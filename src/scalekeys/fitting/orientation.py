@@ -42,6 +42,21 @@ class Orientation:
         """By how much the share explained grows when the angle is free; at least 0."""
         return self.free - self.aligned
 
+    def gain_beyond(self, r2: Float[Tensor, "filters"]) -> Float[Tensor, "filters"]:
+        """By how much the free angle explains more than the best aligned template and than a fit.
+
+        Parameters
+        ----------
+        r2 : Tensor, shape (filters,)
+            What the fit explains of each filter, as of idealized families.
+
+        Returns
+        -------
+        Tensor, shape (filters,)
+            Negative where the fit explains more; NaN where there is no angle, or no fit.
+        """
+        return self.free - torch.maximum(self.aligned, r2.to(self.aligned))
+
 
 def orientation(bank: FilterBank) -> Orientation:
     """Measure what smoothing and its first and second derivative explain along the axes, and along any angle.

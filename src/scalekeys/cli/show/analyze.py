@@ -30,6 +30,8 @@ def print_summary(summary: Summary, folder: Path) -> None:
     console.print(_size_table(summary))
     console.print(CONTROLS)
     console.print(_family_table(summary))
+    if summary.orientation:
+        console.print(_orientation(summary), soft_wrap=True)
     others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
     if others:
         console.print("status: " + ", ".join(others))
@@ -38,6 +40,16 @@ def print_summary(summary: Summary, folder: Path) -> None:
 
 def _status(word: str, count: int) -> str:
     return f"{count} {word} ({_STATUSES[word]})" if word in _STATUSES else f"{count} {word}"
+
+
+def _orientation(summary: Summary) -> str:
+    """Say which share of the filters gains from a free angle, by kernel size, beside both controls."""
+    shares = (
+        f"{one.size} {percentage(one.real.share)} (matched {percentage(one.matched.share)}, "
+        f"white {percentage(one.white.share)}: {one.verdict.value})"
+        for one in summary.orientation
+    )
+    return "better explained at an angle to the axes: " + ", ".join(shares)
 
 
 def _size_table(summary: Summary) -> Table:

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.measuring.proportions import paired_interval, wilson_interval
 from scalekeys.networks.running.batches import Batches, evaluating, labelled_inputs_of, logits_of
+from scalekeys.proportions import paired_interval, wilson_interval
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def render_report(fit: Fit, white: Fit, matched: Fit) -> str:
     >>> page.splitlines()[0]
     '<!DOCTYPE html>'
     """
-    return _render(Analysis.of(fit, white, matched))
+    return render_analysis(Analysis.of(fit, white, matched))
 
 
 def write_report(fit: Fit, white: Fit, matched: Fit, path: Path | str, *, force: bool = False) -> Summary:
@@ -76,19 +76,19 @@ def write_report(fit: Fit, white: Fit, matched: Fit, path: Path | str, *, force:
     """
     analysis = Analysis.of(fit, white, matched)
     with new_file(Path(path), force=force) as temporary:
-        temporary.write_text(_render(analysis), encoding="utf-8", errors="replace", newline="\n")
+        temporary.write_text(render_analysis(analysis), encoding="utf-8", errors="replace", newline="\n")
     return analysis.summary
 
 
-def _render(analysis: Analysis) -> str:
-    from scalekeys.report.analysis.sections import SECTIONS, WITHOUT_FIT, header
+def render_analysis(analysis: Analysis) -> str:
+    """Render the page of an analysis."""
+    from scalekeys.report.analysis.sections import header, sections_of
     from scalekeys.report.page import render_page
     from scalekeys.report.page.left_out import left_out_section
 
-    sections = SECTIONS if analysis.fitted.any() else WITHOUT_FIT
     return render_page(
         f"{analysis.summary.model} · receptive fields",
         header(analysis),
-        [*(section(analysis) for section in sections), *left_out_section(analysis.summary.left_out)],
+        [*sections_of(analysis), *left_out_section(analysis.summary.left_out)],
         version=__version__,
     )

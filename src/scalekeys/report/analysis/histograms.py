@@ -1,9 +1,10 @@
-"""The distribution of r2, filters against both controls, in one panel a kernel size."""
+"""Distributions of filters against controls: r2, in one panel a kernel size, and the angles of those that gain."""
 
 from typing import Any
 
 import numpy as np
 
+from scalekeys.report.analysis.gains import Gain, Gains
 from scalekeys.report.analysis.summary import SizeSummary
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Figure
@@ -12,6 +13,9 @@ from scalekeys.report.page.words import number, percent, plural, size_name
 
 BINS = 40
 """Bins of the histograms of r2 between 0 and 1."""
+
+STEP = 7.5
+"""Degrees between the angles of oriented templates, and so between the bins of their histogram."""
 
 _PANEL, _GAP, _TOP, _BOTTOM = 110, 40, 24, 44  # pixels
 
@@ -99,3 +103,37 @@ def _steps(name: str, colour: str, shares: np.ndarray, edges: np.ndarray) -> dic
         "line": {"shape": "hv", "color": f"var(--{colour})", "width": 2},
         "hoverinfo": "skip",
     }
+
+
+def angle_histogram(gains: Gains) -> Figure:
+    """Draw at which angles the filters that gain from a free angle lie, beside matched noise."""
+    edges = np.arange(STEP / 2, 90, STEP)
+    filters, matched = (np.histogram(one.angle[one.clear], edges)[0] for one in (gains.real, gains.matched))
+    share, of_matched = filters / _measured(gains.real), matched / _measured(gains.matched)
+    places = (edges[:-1] + STEP / 2).tolist()
+    bars = {
+        "type": "bar",
+        "name": "filters",
+        "x": places,
+        "y": share.round(6).tolist(),
+        "width": STEP,
+        "marker": {"color": "var(--ink-soft)", "line": {"color": "var(--surface)", "width": 1}},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"{number(angle, 1)}°<br>{plural(n, 'filter')}, {percent(s, 2)}<br>matched noise {percent(m, 2)}"
+            for angle, n, s, m in zip(places, filters.tolist(), share.tolist(), of_matched.tolist(), strict=True)
+        ],
+    }
+    layout = base_layout(
+        height=300,
+        xaxis=axis("angle to an axis", range=[0, 90], tickvals=[0, 22.5, 45, 67.5, 90], ticksuffix="°"),
+        yaxis=axis("share of filters", rangemode="tozero", tickformat=".1%", nticks=4, fixedrange=True),
+    )
+    layout["xaxis"] |= {"fixedrange": True, "showgrid": False, "ticks": "outside"}
+    text = "Histogram: the angles of filters that gain from a free angle, and of matched noise"
+    return Figure("angles", [bars, _steps("matched noise", "matched", of_matched, edges)], layout, text, legend=True)
+
+
+def _measured(one: Gain) -> int:
+    """How many filters have an angle, at least 1."""
+    return max(int(np.isfinite(one.gain).sum()), 1)

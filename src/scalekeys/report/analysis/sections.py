@@ -14,7 +14,7 @@ from markupsafe import Markup
 from scalekeys.report.analysis import narrative
 from scalekeys.report.analysis.cautions import cautions
 from scalekeys.report.analysis.figures import depth_profile, family_mix
-from scalekeys.report.analysis.histograms import r2_histograms
+from scalekeys.report.analysis.histograms import angle_histogram, r2_histograms
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality
 from scalekeys.report.analysis.view import Analysis
@@ -28,6 +28,7 @@ from scalekeys.report.page.families import (
     template_example,
     words_of,
 )
+from scalekeys.report.page.orientation import meaning
 from scalekeys.report.page.pictures import common_limit, filter_picture, pictured, shown_slices
 from scalekeys.report.page.words import AXES, count, number, percent, plural, taps_in
 
@@ -119,6 +120,19 @@ def distribution(analysis: Analysis) -> Section:
     return Section("distribution", "How well single filters are explained", body, short="Distribution of r²")
 
 
+def orientation(analysis: Analysis) -> Section:
+    """Tabulate which share of the filters gains from a free angle, beside both controls, and draw their angles."""
+    rows = analysis.summary.orientation
+    body = render(
+        "analysis/orientation.html.j2",
+        meaning=meaning(rows),
+        rows=rows,
+        partial=len(rows) < len(analysis.summary.sizes),
+        figure=angle_histogram(analysis.gains) if analysis.gains else None,
+    )
+    return Section("orientation", "Orientation", body)
+
+
 def gallery(analysis: Analysis) -> Section:
     """Show the best, the median and the worst fit of each family."""
     rows: list[dict[str, Any]] = []
@@ -176,14 +190,21 @@ SECTIONS: tuple[Callable[[Analysis], Section], ...] = (
     depth,
     scales,
     distribution,
+    orientation,
     gallery,
     layers,
     method,
 )
-"""The sections of a network report, in the order of the page."""
+"""The sections of a network report, in the order of the page; that of the orientation only where there is an angle."""
 
 WITHOUT_FIT: tuple[Callable[[Analysis], Section], ...] = (layers, method)
 """What is left to show where no filter could be fitted."""
+
+
+def sections_of(analysis: Analysis) -> list[Section]:
+    """Render the sections that an analysis has something for."""
+    chosen = SECTIONS if analysis.fitted.any() else WITHOUT_FIT
+    return [section(analysis) for section in chosen if section is not orientation or analysis.summary.orientation]
 
 
 def _tiles(analysis: Analysis) -> list[Tile]:

@@ -8,7 +8,9 @@ import torch
 
 from scalekeys.filters import LeftOut
 from scalekeys.fitting import Fit
+from scalekeys.report.analysis.gains import Gains, by_size, gains_of
 from scalekeys.report.page.numbers import Scales, size_text, without_infinities
+from scalekeys.report.page.orientation import Orientation
 from scalekeys.report.page.words import AXES
 
 
@@ -106,7 +108,8 @@ class Summary:
 
     ``axes`` is the largest number of axes of a kernel, ``statuses`` counts filters by status, ``dead`` those of
     :attr:`scalekeys.fitting.Fit.dead`; ``strongest`` is the share of the energy that one filter holds
-    (:attr:`scalekeys.fitting.Fit.strongest`).
+    (:attr:`scalekeys.fitting.Fit.strongest`). ``orientation`` says how many filters gain from a free angle, by kernel
+    size; it is empty where nothing has an angle, and where the fit is not that of the idealized families.
     """
 
     model: str
@@ -121,6 +124,7 @@ class Summary:
     strongest: float | None
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    orientation: tuple[Orientation, ...] = ()
 
     @property
     def axis_names(self) -> tuple[str, ...]:
@@ -153,7 +157,13 @@ def summarize(fit: Fit, white: Fit, matched: Fit) -> Summary:
     >>> summary.quality.filters, summary.statuses
     (8, {'ok': 8})
     """
-    fits, bank = Fits(fit, white, matched), fit.bank
+    fits = Fits(fit, white, matched)
+    return summary_of(fits, gains_of(fits))
+
+
+def summary_of(fits: Fits, gains: Gains | None) -> Summary:
+    """Condense fits of which the gains from a free angle are known."""
+    fit, bank = fits.real, fits.real.bank
     everything = np.ones(len(fit), dtype=bool)
     layer_of = np.repeat(np.arange(len(bank.layers)), [len(layer) for layer in bank.layers])
     size_of = np.array([size_text(layer.size) for layer in bank.layers])[layer_of]
@@ -171,6 +181,7 @@ def summarize(fit: Fit, white: Fit, matched: Fit) -> Summary:
         strongest=_number(fit.strongest),
         notes=bank.notes,
         left_out=bank.left_out,
+        orientation=by_size(gains, fit),
     )
 
 

@@ -9,7 +9,8 @@ import torch
 
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import Fit
-from scalekeys.report.analysis.summary import Fits, Summary, summarize
+from scalekeys.report.analysis.gains import Gains, gains_of
+from scalekeys.report.analysis.summary import Fits, Summary, summary_of
 
 AT_BOUND, POLYNOMIAL, INFINITE = "at-bound", "polynomial", "infinite"
 """Statuses of a filter, and the last one of a scale, that say that a search ended at an end of its range."""
@@ -25,15 +26,20 @@ class Analysis:
         See :func:`scalekeys.report.summarize`.
     summary : Summary
         Their figures.
+    gains : Gains, optional
+        What a free angle explains of the filters, where it was measured.
     """
 
     fits: Fits
     summary: Summary
+    gains: Gains | None = None
 
     @classmethod
     def of(cls, fit: Fit, white: Fit, matched: Fit) -> "Analysis":
         """Summarize a fit and its controls."""
-        return cls(Fits(fit, white, matched), summarize(fit, white, matched))
+        fits = Fits(fit, white, matched)
+        gains = gains_of(fits)
+        return cls(fits, summary_of(fits, gains), gains)
 
     @property
     def fit(self) -> Fit:

@@ -6,7 +6,7 @@ noise hardly does.
 
 from collections.abc import Mapping
 
-from scalekeys.atlas.queries import KERNEL, SIGMA, TAPS
+from scalekeys.atlas.queries import CLEAR_GAIN, GAIN, KERNEL, SIGMA, TAPS
 from scalekeys.scalespace import IDEAL8
 
 NOISE_QUANTILE = 0.95
@@ -127,6 +127,25 @@ SCALES = f"""
     from described
     order by family, tenth
 """
+
+ORIENTATION = f"""
+    with turned as (select *, {KERNEL} as kernel, {TAPS} as taps, {GAIN} as gain from filters)
+    select
+        kernel,
+        if(grouping(source) = 1, null, source) as source,
+        count(*) as filters,
+        count(*) filter (where gain > {CLEAR_GAIN}) as gaining,
+        count(gain_matched) as matched_filters,
+        count(*) filter (where gain_matched > {CLEAR_GAIN}) as matched_gaining,
+        count(gain_white) as white_filters,
+        count(*) filter (where gain_white > {CLEAR_GAIN}) as white_gaining
+    from turned
+    where gain is not null
+    group by grouping sets ((kernel, source), (kernel))
+    having count(gain_matched) > 0 and count(gain_white) > 0
+    order by max(taps) desc, kernel, source nulls first
+"""
+"""Filters that gain from a free angle by kernel, and by kernel and network; all networks have no source."""
 
 
 def mix(by_column: bool) -> str:

@@ -9,8 +9,10 @@ from itertools import groupby
 from markupsafe import Markup
 
 from scalekeys.report.atlas import figures, narrative
+from scalekeys.report.atlas.orientation import by_kernel
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
 from scalekeys.report.page import Section, Tile, render
+from scalekeys.report.page.orientation import Verdict, meaning
 from scalekeys.report.page.words import count, percent, plural
 
 MOST_FAILURES = 50
@@ -49,6 +51,15 @@ def mix(summary: AtlasSummary) -> Section:
     drawn = figures.family_mix(summary) if summary.tables["mix"].num_rows else None
     body = render("atlas/mix.html.j2", figure=drawn, text=narrative.strides(summary) if drawn else "")
     return Section("mix", "Which families", body, short="Families")
+
+
+def orientation(summary: AtlasSummary) -> Section:
+    """Tabulate which share of the filters gains from a free angle by kernel, beside both controls."""
+    rows = by_kernel(summary.rows("orientation"))
+    body = render(
+        "atlas/orientation.html.j2", rows=rows, meaning=meaning([row.found for row in rows]), verdicts=list(Verdict)
+    )
+    return Section("orientation", "Orientation", body)
 
 
 def correlations(summary: AtlasSummary) -> Section:
@@ -91,7 +102,15 @@ def left_out(summary: AtlasSummary) -> Section:
     return Section("left-out", "What is left out", body, short="Left out")
 
 
-SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (explained, scales, mix, correlations, failures, left_out)
+SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (
+    explained,
+    scales,
+    mix,
+    orientation,
+    correlations,
+    failures,
+    left_out,
+)
 """The sections of a report on an atlas, in the order of the page."""
 
 

@@ -12,6 +12,7 @@ from scalekeys.atlas import Atlas
 from scalekeys.atlas.schema import NETWORKS
 from scalekeys.report.atlas import questions
 from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
+from scalekeys.report.atlas.orientation import orientation_table
 from scalekeys.report.page.families import by_kind
 from scalekeys.report.page.words import SIGMA
 from scalekeys.scalespace import IDEAL8
@@ -50,7 +51,7 @@ class AtlasSummary:
     Parameters
     ----------
     tables : mapping of str to pyarrow.Table
-        ``explained``, ``scales``, ``mix``, ``networks``, ``failures`` and ``left_out``.
+        ``explained``, ``scales``, ``mix``, ``orientation``, ``networks``, ``failures`` and ``left_out``.
     counts : dict
         Networks, duplicates, failures, filters, and filters that could be fitted.
     metadata : tuple of str
@@ -115,11 +116,13 @@ def summarize_atlas(atlas: Atlas) -> AtlasSummary:
         "explained": questions.EXPLAINED,
         "scales": questions.SCALES,
         "mix": questions.mix(architecture),
+        "orientation": questions.ORIENTATION,
         "networks": questions.by_network(metadata, architecture),
         "failures": questions.FAILURES,
         "left_out": questions.LEFT_OUT,
     }
     tables = {name: atlas.sql(query).to_arrow() for name, query in asked.items()}
+    tables["orientation"] = orientation_table(tables["orientation"])
     (counts,) = atlas.sql(questions.COUNTS).to_arrow().to_pylist()
     not_numbers = tuple(name for name in others if name.lower() != "architecture")
     return AtlasSummary(tables, counts, tuple(metadata), not_numbers)
