@@ -29,7 +29,7 @@ def model_filters(
     ----------
     bank : FilterBank
     model : str
-        What :func:`scalekeys.fit` takes: ``"ideal8"``, ``"jet2"``, ``"sparse6"``, a family, or families with commas.
+        What :func:`scalekeys.fit` takes: ``"ideal"``, ``"jet2"``, ``"sparse6"``, a family, or families with commas.
         ``"keys"``: the published filter that is most like each, by the paper's rule (:func:`scalekeys.assign_keys`);
         ``"method:C2"``: the same with the eight templates of one of the paper's methods instead, A, B, C1, C2, D1 or
         D2; the name of a ``.npy`` or ``.csv`` file: with the filters in it. ``"noise"``: noise of the same mean and

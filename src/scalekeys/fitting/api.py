@@ -61,7 +61,7 @@ def fit(
         filter along each axis, both weighted with the template at scale 1. `variance-continuous`: the same width,
         turned into a scale by the formula for continuous Gaussians.
     scales : {"per-axis", "common", "shared"}
-        A scale for each axis, one for both, or one for a group of filters. (`sharpen` always has one for both, and a
+        A scale for each axis, one for all axes, or one for a group of filters. (`sharpen` has one for all axes, and a
         strength alpha.)
     normalization : {"affine", "moment"}
         How amplitude and offset come about in ``h ~ a K + b``. `affine`: free, with the best values in the sense of

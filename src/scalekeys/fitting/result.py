@@ -61,7 +61,7 @@ class Fit:
 
     @cached_property
     def status(self) -> np.ndarray:
-        """A short word for each filter (`ok`, `at-bound`, `zero-filter`, `negligible`, ...); shape (filters,)."""
+        """A short word for each filter (`ok`, `polynomial`, `at-bound`, `zero-filter`, ...); shape (filters,)."""
         return np.take(STATUSES, self.values.status.cpu().numpy())
 
     @cached_property
@@ -166,7 +166,7 @@ class Fit:
         """Coefficients of the components of each family, zero beyond the last; shape (filters, components).
 
         One for an idealized receptive field, its amplitude. For a jet one for each derivative, in the order of the
-        components of :data:`scalekeys.FAMILIES`: 1, x, y, xx, xy, yy, ...
+        components of :data:`scalekeys.scalespace.FAMILIES`: 1, x, y, xx, xy, yy, ...
         """
         return self.values.coefficients
 
