@@ -25,7 +25,12 @@ VECTORS = 1008
 TAPS = 49
 _BLOCK = 1024
 _WARM_UP = 256  # filters: dictionaries are built once, which is reported by itself
-_LARGEST_RATIO = {"ideal8": ("product", 8.0), "jet2": ("ideal8", 3.0), "l1": ("ideal8", 20.0)}
+_LARGEST_RATIO = {
+    "ideal8": ("product", 8.0),
+    "jet2": ("ideal8", 2.0),
+    "oriented": ("ideal8", 10.0),
+    "l1": ("ideal8", 20.0),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="*", help="checkpoints whose filters are fitted, tiled with slight noise")
     parser.add_argument("--filters", type=int, default=200_000)
     parser.add_argument("--l1-filters", type=int, default=5_000)
+    parser.add_argument("--oriented-filters", type=int, default=2_000)
     parser.add_argument("--jet3-filters", type=int, default=50_000)
     parser.add_argument("--response-filters", type=int, default=5_000, help="with a covariance each")
     parser.add_argument("--repeats", type=int, default=3)
@@ -106,7 +112,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     found, notes = _cases(arguments)
     first_calls = {case: case.first() for case in found}
     product = Product(arguments.filters, TAPS)
-    own = {taps: Product(arguments.filters, taps) for taps in (9, 25)}
+    own = {taps: Product(arguments.filters, taps) for taps in (7, 9, 25, 27)}
     times: dict[Case, list[float]] = {case: [] for case in found}
     progress = Progress("fits", arguments.repeats * len(found))
     for _ in range(arguments.repeats):
@@ -151,9 +157,15 @@ def _cases(arguments: argparse.Namespace) -> tuple[list[Case], dict[str, str]]:
             if side == 7:
                 cases.append(Case("jet1", sample, filters, "jet1"))
                 cases.append(Case("jet3", sample, filters[: arguments.jet3_filters], "jet3"))
+                cases.append(Case("second-order", sample, filters, "second-order"))
+                cases.append(Case("oriented", sample, filters[: arguments.oriented_filters], "oriented"))
                 cases.append(Case("l1", sample, filters[: arguments.l1_filters], options={"criterion": "l1"}))
                 responses, notes["covariances"] = _by_response(sample, filters, arguments.response_filters)
                 cases += responses
+    for size in ((7,), (3, 3, 3)):
+        drawn = torch.randn(arguments.filters, *size, generator=samples.generator(arguments.seed))
+        for model in ("ideal", "jet2"):
+            cases.append(Case(model, "noise", drawn, model, {"axes": len(size)}))
     return cases, notes
 
 
@@ -183,13 +195,13 @@ def _by_response(sample: str, filters: Tensor, few: int) -> tuple[list[Case], st
 
 def _row(case: Case, times: list[float], first: float, product: Product, own: dict[int, Product]) -> dict[str, Any]:
     seconds, count = statistics.median(times), len(case.filters)
-    side, taps = case.filters.shape[-1], case.filters[0].numel()
+    taps = case.filters[0].numel()
     ratios = product.ratios(seconds, count)
     mine = own.get(taps, product).ratios(seconds, count)
     return {
         "fit": case.name,
         "filters": case.sample,
-        "size": f"{side}x{side}",
+        "size": "x".join(map(str, case.filters.shape[1:])),
         "count": count,
         "s": seconds,
         "range_s": [min(times), max(times)],
