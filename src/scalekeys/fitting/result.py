@@ -16,7 +16,7 @@ from scalekeys.fitting.prepare import DEAD, STATUSES
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.stack import StackFit, mixture
 from scalekeys.fitting.table import fit_table
-from scalekeys.fitting.templates.evaluated import infinite_variance
+from scalekeys.fitting.templates.grid import infinite_variance
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
 from scalekeys.scalespace import Family
 

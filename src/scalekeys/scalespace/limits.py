@@ -67,7 +67,7 @@ def _limit(plan: Plan, parameters: Tensor) -> Tensor:
     for order in total:
         centred = order - order.mean()
         norm = torch.linalg.vector_norm(centred)
-        if norm > _CONSTANT * torch.linalg.vector_norm(order).clamp(min=1.0):
+        if norm > _CONSTANT * torch.linalg.vector_norm(order):
             limit: Tensor = centred / norm
             return limit
     return torch.zeros(plan.size, dtype=torch.float64)

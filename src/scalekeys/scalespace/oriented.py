@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scalekeys.scalespace.gaussian import discrete_gaussian
 from scalekeys.scalespace.parametrizations import Oriented, variance_at
-from scalekeys.scalespace.second_order import composed, entries, pairs, product
+from scalekeys.scalespace.second_order import chained, composed, entries, pairs, product
 
 _MARGIN = 3  # taps beyond the window: two derivatives in scale, and a difference of second order
 _REACH, _TERMS = 7.0, 5  # in standard deviations along the diagonal: beyond, the weights are below 1e-11
@@ -142,7 +142,7 @@ def _tables(coordinates: Tensor, order: int, size: tuple[int, ...], bend: float)
     stacked = [kernel, *first, *second.values()]
     fields = torch.stack([_differences(one, order, size) for one in stacked])  # (10, order + 1, n, rows, cols)
     fields = fields.flip(-2).flatten(3).movedim(2, -1)  # (10, order + 1, taps, n)
-    table = _chained(fields, arguments)
+    table = chained(fields, arguments, 3)
     weights = _angular(coordinates[2], order)
     parts = [product(own[:, None], table[:, number], 3) for number, own in enumerate(weights)]
     return torch.stack(parts).sum(0)
@@ -152,30 +152,6 @@ def _framed(inner: Tensor, like: Tensor) -> Tensor:
     """Surround with zeros up to the shape of another field; what stands there is cut off in the end."""
     rows, cols = like.shape[-2] - inner.shape[-2], like.shape[-1] - inner.shape[-1]
     return torch.nn.functional.pad(inner, (cols // 2, cols - cols // 2, rows // 2, rows - rows // 2))
-
-
-def _chained(fields: Tensor, arguments: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Turn derivatives in three variances into those in the search coordinates."""
-    place = {pair: 4 + at for at, pair in enumerate(pairs(3))}
-    slopes = [sum_of([fields[1 + k] * arguments[k][1 + i] for k in range(3)]) for i in range(3)]
-    rows = [fields[0], *slopes]
-    for at, (i, j) in enumerate(pairs(3), 4):
-        terms = [fields[1 + k] * arguments[k][at] for k in range(3)]
-        terms += [
-            fields[place[min(k, m), max(k, m)]] * (arguments[k][1 + i] * arguments[m][1 + j])
-            for k in range(3)
-            for m in range(3)
-        ]
-        rows.append(sum_of(terms))
-    return torch.stack(rows)
-
-
-def sum_of(terms: list[Tensor]) -> Tensor:
-    """Return the sum of some tensors."""
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
 
 
 def _coordinate(values: Tensor, number: int) -> Tensor:

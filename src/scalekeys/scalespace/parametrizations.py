@@ -133,7 +133,12 @@ class AxisScales(Parametrization):
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
         """One variance for each axis, or one for all."""
-        return ("t",) if set(self.groups) == {0} and self.axes > 1 else tuple(f"t{axis}" for axis in "xyz"[: self.axes])
+        if self.axes > 1 and set(self.groups) == {0}:
+            return ("t",)
+        letters = [
+            "".join(a for a, group in zip("xyz", self.groups, strict=False) if group == k) for k in set(self.groups)
+        ]
+        return tuple(f"t{own}" for own in letters)
 
     def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
         """Return the ends of the search."""

@@ -54,6 +54,23 @@ def composed(inner: Tensor, value: Tensor, slope: Tensor, bend: Tensor, paramete
     return torch.stack(rows)
 
 
+def chained(table: Tensor, arguments: Sequence[Tensor], parameters: int) -> Tensor:
+    """Return the table of ``f(g1, .., gk)``, given that of f in k arguments, and that of each argument."""
+    count = len(arguments)
+    numbers = range(count)
+    place = {pair: number for number, pair in enumerate(pairs(count), count + 1)}
+    rows = [table[0], *(_total([table[1 + k] * arguments[k][1 + i] for k in numbers]) for i in range(parameters))]
+    for number, (i, j) in enumerate(pairs(parameters), parameters + 1):
+        terms = [table[1 + k] * arguments[k][number] for k in numbers]
+        terms += [
+            table[place[min(k, m), max(k, m)]] * (arguments[k][1 + i] * arguments[m][1 + j])
+            for k in numbers
+            for m in numbers
+        ]
+        rows.append(_total(terms))
+    return torch.stack(rows)
+
+
 def outer(functions: Sequence[Tensor]) -> Tensor:
     """Return the table of the product of functions of one parameter each, given with two derivatives: (3, ...)."""
     if len(functions) == 1:

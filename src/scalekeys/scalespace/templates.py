@@ -212,7 +212,7 @@ def template(
     scales = as_float_tensor(sigma)
     if isinstance(plan.family.parametrization, Oriented):
         raise ModelError(f"{name!r} has an angle beside its scales: use oriented_template")
-    count = 2 if name == "dog" else plan.family.axes
+    count = 2 if "t_outer" in plan.family.parameters else plan.family.axes
     if scales.ndim == 0 or scales.shape[-1] != count:
         words = {1: "(sigma_x)", 2: "(sigma_x, sigma_y)", 3: "(sigma_x, sigma_y, sigma_z)"}[count]
         raise ModelError(f"sigma must end in an axis {words} of length {count}, got shape {tuple(scales.shape)}")

@@ -3,11 +3,8 @@
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.grid import FamilyGrid, Size
+from scalekeys.fitting.templates.grid import FamilyGrid, infinite_variance
 from scalekeys.scalespace import place_of
-
-INFINITE_SIDES = 8.0
-"""A scale above so many sides of the kernel is called infinite: the window shows no difference to a larger one."""
 
 
 def is_infinite(grid: FamilyGrid, coordinates: Tensor) -> Tensor:
@@ -15,11 +12,6 @@ def is_infinite(grid: FamilyGrid, coordinates: Tensor) -> Tensor:
     if not grid.is_unbounded:
         return torch.zeros_like(coordinates, dtype=torch.bool)
     return coordinates > place_of(coordinates.new_tensor(infinite_variance(grid.size)), grid.bend)
-
-
-def infinite_variance(size: Size) -> float:
-    """Return the variance above which a scale is called infinite."""
-    return (INFINITE_SIDES * max(size)) ** 2
 
 
 def components_at(grid: FamilyGrid, coordinates: Tensor) -> Tensor:

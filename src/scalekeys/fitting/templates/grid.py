@@ -25,6 +25,9 @@ from scalekeys.scalespace import (
 Norm: TypeAlias = Literal[1, 2]
 Size: TypeAlias = tuple[int, ...]
 
+INFINITE_SIDES = 8.0
+"""A scale above so many sides of the kernel is called infinite."""
+
 _STEP = 0.16  # radians between neighbouring nodes
 _PROBES, _OTHERS = 192, 6
 _REFINEMENT = 4
@@ -42,6 +45,11 @@ def bend_of(size: Size) -> float:
 def widest(size: Size) -> float:
     """Return the variance of the widest Gaussian on the grid: its scale is the longest side of the window."""
     return float(max(size)) ** 2
+
+
+def infinite_variance(size: Size) -> float:
+    """Return the variance above which a scale is called infinite: the window shows no difference to a larger one."""
+    return (INFINITE_SIDES * max(size)) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +249,10 @@ class FamilyGrid:
 
     def bounds(self, limit: float = INFINITE) -> tuple[Tensor, Tensor]:
         """Return the ends of a refined search in its coordinates, which goes up to `limit` where it is unbounded."""
-        end = max(limit, self._edge) if self.is_unbounded else self._edge
+        end = self._edge
+        if self.is_unbounded and limit > self._edge:
+            infinite = 2 * infinite_variance(self.size)
+            end = max(limit, infinite / (self.bend + infinite))
         low, high = self.family.parametrization.bounds(self.bend, end)
         return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 

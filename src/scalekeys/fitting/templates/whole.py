@@ -11,7 +11,7 @@ from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
 from scalekeys.scalespace.oriented import oriented_tables
 from scalekeys.scalespace.parametrizations import Oriented
-from scalekeys.scalespace.second_order import composed, entries, lifted, outer, pairs, product, tied
+from scalekeys.scalespace.second_order import chained, entries, lifted, outer, pairs, product, tied
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +75,7 @@ class WholeFamily:
             assert own is not None
             field = self._field(component, own)
             if places is not None:
-                inner = places[:, number, 0]
-                field = composed(inner, field[0], field[1], field[2], self.parameters)
+                field = chained(field, places[:, number].unbind(1), self.parameters)
             elif len(field) < entries(self.parameters):
                 field = lifted(field, self.parameters)
             if weights is None:
@@ -147,7 +146,7 @@ class WholeFamily:
             table = table if term.weight == 1.0 else term.weight * table
             total = table if total is None else total + table
         assert total is not None
-        return tied(total, self.parametrization.groups or (0,) * len(self.axes))
+        return total if self.parametrization.groups is None else tied(total, self.parametrization.groups)
 
 
 def orthogonal_to_constants(rows: Tensor, metric: Tensor | None) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.fitting import Fit
-from scalekeys.scalespace import GAP, ORIENTED, Family, Window
+from scalekeys.scalespace import GAP, AxisScales, Family, Window
 from scalekeys.scalespace import families as families_of
+from scalekeys.scalespace.parametrizations import Strengthened, TwoScales
 from scalekeys.shapes import Size
 
 
@@ -148,13 +149,13 @@ def _form(family: Family) -> ModelForm:
     Raises
     ------
     ModelError
-        If the family is no sum of outer products, as an oriented one.
+        If the parameters of the family are no scales of outer products, as those of an oriented one.
     """
     own = family.parametrization
-    if family.name in ORIENTED:
+    if not isinstance(own, AxisScales | Strengthened | TwoScales):
         raise ModelError(
-            f"filters of the family {family.name!r} cannot be constrained, since an oriented kernel is no sum of outer "
-            "products of profiles along the axes; fit another model"
+            f"filters of the family {family.name!r} cannot be constrained, since {', '.join(own.names)} are not the "
+            "scales of outer products of profiles along the axes; fit another model"
         )
     kernels = (0, 1) if "t_outer" in own.names else (0,) * len(family.components)
     components = [
