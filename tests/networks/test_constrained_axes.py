@@ -81,20 +81,20 @@ def some_filters(size, form=(0, 1, 2, 3, 2, 0), seed=0):
         gaps=torch.tensor([float(kinds[code].has_gap) * 0.7 for code in form], dtype=torch.float64),
         weights=random_filters(*used.shape, seed=seed + 1) * used,
         used=used,
-        offset=random_filters(len(form), seed=seed + 2),
+        models=random_filters(len(form), *size, seed=seed + 2),
     )
 
 
 def expected(filters):
-    """The kernels, term by term."""
+    """The kernels, term by term, with the means of the models."""
     found = []
     for row, code in enumerate(filters.form.tolist()):
-        total = filters.offset[row].expand(filters.size).clone()
+        total = torch.zeros(filters.size, dtype=torch.float64)
         for number, component in enumerate(filters.forms[code].components):
             t = filters.variances[row] + component.kernel * (0.05 + filters.gaps[row])
             for one in component.products:
                 total += filters.weights[row, number] * one.weight * outer(one.operators, t, filters.size)
-        found.append(total)
+        found.append(total - total.mean() + filters.models[row].mean())
     return torch.stack(found)
 
 
@@ -177,54 +177,85 @@ def polynomial(size, axes):
     return torch.from_numpy(-sum(place.astype(float) ** 2 for place in places))
 
 
+def smoothings(size, variances, models):
+    """Smoothings of these scales."""
+    axes, count = len(size), len(variances)
+    return FittedFilters(
+        size=size,
+        window="exact",
+        forms=(ModelForm((ModelComponent((OuterProduct(("identity",) * axes, 1.0),)),), tuple(range(axes))),),
+        form=torch.zeros(count, dtype=torch.long),
+        variances=variances,
+        gaps=torch.zeros(count, dtype=torch.float64),
+        weights=torch.ones(count, 1, dtype=torch.float64),
+        used=torch.ones(count, 1, dtype=torch.bool),
+        models=models,
+    )
+
+
+def centred_norms(kernels):
+    flat = kernels.flatten(1)
+    return (flat - flat.mean(1, keepdim=True)).norm(dim=1)
+
+
 @pytest.mark.parametrize("size", [(7,), (3,), (7, 7), (5, 5, 5), (3, 5, 7)], ids=str)
 def test_an_infinite_scale_starts_at_the_largest_one_close_to_what_it_tends_to(size):
     axes = len(size)
     subsets = [set(some) for count in range(axes + 1) for some in itertools.combinations(range(axes), count)]
-    filters = some_filters(size, [0] * len(subsets))
-    smooth = ModelForm((ModelComponent((OuterProduct(("identity",) * axes, 1.0),)),), tuple(range(axes)))
     variances = torch.ones(len(subsets), axes, dtype=torch.float64)
     for row, infinite in enumerate(subsets):
         variances[row, list(infinite)] = torch.inf
-    filters = FittedFilters(
-        **(vars(filters) | {"forms": (smooth,), "form": torch.zeros(len(subsets), dtype=torch.long)})
-        | {"variances": variances, "weights": filters.weights[:, :1] * 0 + 1, "used": filters.used[:, :1]}
-        | {"offset": filters.offset * 0}
-    )
     models = torch.stack([polynomial(size, infinite) for infinite in subsets])
-    finite = with_finite_scales(filters, models)
-    largest = largest_variance(size)
-    assert torch.equal(finite.variances, variances.clamp(max=largest))
-    assert largest**0.5 == pytest.approx(2 * max(size), rel=1e-2)
+    filters = smoothings(size, variances, models)
+    finite = with_finite_scales(filters)
+    assert torch.equal(finite.variances, variances.clamp(max=largest_variance(size)))
+    assert largest_variance(size) ** 0.5 == pytest.approx(8 * max(size), rel=1e-3)
     found = kernel_of(finite).filters().detach()
     assert_close(found[0], models[0], absolute=1e-12)  # nothing is infinite
-    centred = models - models.flatten(1).mean(1).view(-1, *[1] * axes)
-    error = (found - models).flatten(1).norm(dim=1) / centred.flatten(1).norm(dim=1)
-    assert (error[1:] > 1e-6).all()
-    assert (error < 0.013).all()
-    rough = kernel_of(FittedFilters(**vars(filters) | {"variances": finite.variances})).filters().detach()
-    assert ((rough - models)[1:].flatten(1).norm(dim=1) > 10 * (found - models)[1:].flatten(1).norm(dim=1)).all()
+    assert_close(found.flatten(1).mean(1), models.flatten(1).mean(1))
+    error = centred_norms(found - models) / centred_norms(models)
+    assert (error[1:] > 1e-9).all() or size == (3,)  # an even kernel of three taps, less its mean, has one form
+    assert (error < 0.004).all()
+
+
+@pytest.mark.parametrize(("ratio", "bound"), [(1.0, 1e-3), (4.0, 1e-3), (40.0, 0.02), (1e4, 0.05), (1e9, 0.05)])
+def test_the_ratio_of_large_scales_counts_and_is_kept(ratio, bound):
+    rows, cols = torch.meshgrid(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0), indexing="ij")
+    model = (-(cols.square() / ratio + rows.square()).double())[None]
+    t = torch.tensor([[1e7 * ratio, 1e7]], dtype=torch.float64)
+    finite = with_finite_scales(smoothings((7, 7), t, model))
+    assert 49 <= float(finite.variances[0, 1]) <= float(finite.variances[0, 0])
+    assert float(centred_norms(kernel_of(finite).filters().detach() - model) / centred_norms(model)) < bound
 
 
 def test_coefficients_of_all_components_are_solved_for_again():
     """Of a jet and of a difference of smoothings whose scales are too large to be learned."""
-    filters = some_filters((5, 7), (2, 3, 3))
-    filters.variances[:2] = 1e4
-    models = random_filters(3, 5, 7)
-    finite = with_finite_scales(filters, models)
+    filters = some_filters((5, 7), (2, 3, 3, 0))
+    filters.variances[:2] = 1e5
+    finite = with_finite_scales(filters)
     assert_close(finite.variances[0], torch.full((2,), ceiling((5, 7)), dtype=torch.float64))
-    assert torch.equal(finite.weights[2], filters.weights[2])
+    assert torch.equal(finite.weights[2:], filters.weights[2:])
     assert (finite.weights[0, 2:] == 0).all()
     assert (finite.weights[1] != 0).all()
-    left = (kernel_of(finite).filters().detach() - models).flatten(1).norm(dim=1)
+    left = centred_norms(kernel_of(finite).filters().detach() - filters.models)
     for step in random_filters(20, *finite.weights.shape, seed=5):
         moved = finite.weights * (1 + 1e-3 * step)
-        other = kernel_of(FittedFilters(**vars(finite) | {"weights": moved})).filters().detach() - models
-        assert (other.flatten(1).norm(dim=1) >= left - 1e-9)[:2].all()
+        other = kernel_of(FittedFilters(**vars(finite) | {"weights": moved})).filters().detach()
+        assert (centred_norms(other - filters.models) >= left - 1e-9)[:2].all()
+
+
+def test_a_small_step_of_a_large_scale_is_a_small_step_of_the_filter():
+    """Its mean stays, though the kernel of a large scale is nearly constant."""
+    size = (7, 7)
+    model = polynomial(size, {0, 1})[None]
+    kernel = kernel_of(with_finite_scales(smoothings(size, torch.full((1, 2), torch.inf, dtype=torch.float64), model)))
+    before = kernel.filters().detach()
+    with torch.no_grad():
+        kernel.scales.theta.sub_(1e-3)
+    step = (kernel.filters().detach() - before).norm() / centred_norms(before)
+    assert 1e-3 < float(step) < 3e-3
 
 
 def test_scales_that_can_be_learned_stay_as_they_are():
     filters = some_filters((5, 7))
-    same = with_finite_scales(filters, torch.zeros(6, 5, 7))
-    for name in ("variances", "gaps", "weights", "offset"):
-        assert torch.equal(getattr(same, name), getattr(filters, name))
+    assert with_finite_scales(filters) is filters

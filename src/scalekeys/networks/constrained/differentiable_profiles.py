@@ -28,11 +28,11 @@ _MARGIN = 1.0  # by how much a series reaches beyond what it serves, so that rou
 
 def ceiling(size: Size) -> float:
     """Return the largest value of the smaller of two variances, and of the gap between them, in a window."""
-    return 2.0 * max(size) ** 2
+    return 32.0 * max(size) ** 2
 
 
 def largest_variance(size: Size) -> float:
-    """Return the largest variance in a window: its scale is twice the longest side, where a kernel looks flat."""
+    """Return the largest variance in a window: its scale is eight times the longest side, where a kernel looks flat."""
     return 2 * ceiling(size) + GAP
 
 

@@ -19,44 +19,56 @@ from scalekeys.scalespace import GAP
 _ROUNDING = 1e-9
 
 
-def with_finite_scales(filters: FittedFilters, models: Float[Tensor, "filters *sides"]) -> FittedFilters:
-    r"""Bring scales down to the largest that a window has, and solve for weights and offsets again.
+def with_finite_scales(filters: FittedFilters) -> FittedFilters:
+    r"""Bring scales down to the largest that a window has, and solve for the weights of components again.
 
     Parameters
     ----------
     filters : FittedFilters
-    models : Tensor, shape (filters, *sides)
-        What these filters are.
 
     Returns
     -------
     FittedFilters
-        The same where all scales are small enough. Elsewhere the weights of all components and the offset are those of
-        least squares at the largest scales.
+        The same where all scales are small enough. Elsewhere the weights are those of least squares.
 
     Notes
     -----
-    A model of an infinite scale is a polynomial along that axis, and a kernel of a large scale differs from it by terms
-    that are smaller by a factor of about :math:`n^2 / 2 t`. At the largest scale, twice the longest side, the norm of
-    the difference is at most 1.3 % of the norm of the centred model for the idealized families of one to three axes (so
-    :math:`r^2` is lower by less than 0.0002), and up to 6 % for a second derivative along an axis of infinite scale.
+    Along an axis of large scale a model is a polynomial, in which the ratio of the scales of several such axes counts.
+    So all variances of a filter above the square of the longest side are divided by the same number, which brings the
+    largest one to the end of the range, and none below that square.
+
+    The largest scale is eight times the longest side. There a kernel differs from that of an infinite scale by at most
+    0.4 % of the norm of the deviations from the mean, if the other scales are at most a third of the longest side. For
+    a ratio of scales above eight, which the range cannot hold, the difference may reach 6 %. Of the filters of MCUNet,
+    fitted by the idealized families, 99 % start within 0.1 % of their models, and all of them within 2 %.
     """
-    largest = ceiling(filters.size)
+    largest, flat = ceiling(filters.size), float(max(filters.size)) ** 2
     ends = [largest if form.has_gap else largest_variance(filters.size) for form in filters.forms]
     most = torch.tensor(ends, dtype=torch.float64)[filters.form]
-    beyond = (filters.variances > most[:, None] * (1 + _ROUNDING)).any(1) | (filters.gaps > largest * (1 + _ROUNDING))
-    finite = replace(filters, variances=filters.variances.minimum(most[:, None]), gaps=filters.gaps.clamp(max=largest))
+    top = filters.variances.amax(1)
+    beyond = (top > most * (1 + _ROUNDING)) | (filters.gaps > largest * (1 + _ROUNDING))
     if not bool(beyond.any()):
-        return finite
-    rows = beyond.nonzero()[:, 0]
-    parts = torch.where(finite.used[rows, :, None], _components(finite, rows), 0.0)
-    columns = torch.cat([parts, torch.ones_like(parts[:, :1])], dim=1).mT
-    wanted = models[rows.to(models.device)].detach().cpu().double().flatten(1)
-    scale = torch.linalg.vector_norm(columns, dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-    found = torch.linalg.lstsq(columns / scale, wanted[..., None], driver="gelsd").solution / scale.mT
-    weights, offset = finite.weights.clone(), finite.offset.clone()
-    weights[rows], offset[rows] = found[:, :-1, 0], found[:, -1, 0]
-    return replace(finite, weights=weights, offset=offset)
+        return filters
+    ratio = torch.where(top.isinf()[:, None], filters.variances.isinf().double(), filters.variances / top[:, None])
+    scaled = (most[:, None] * ratio).clamp(min=flat)
+    finite = replace(
+        filters,
+        variances=torch.where((top > most)[:, None] & (filters.variances > flat), scaled, filters.variances),
+        gaps=filters.gaps.clamp(max=largest),
+    )
+    return _solved(finite, beyond.nonzero()[:, 0])
+
+
+def _solved(filters: FittedFilters, rows: Tensor) -> FittedFilters:
+    """Solve for the weights of some filters by least squares; the mean of each filter stays."""
+    parts = torch.where(filters.used[rows, :, None], _components(filters, rows), 0.0)
+    parts = parts - parts.mean(-1, keepdim=True)
+    wanted = filters.models[rows].flatten(1)
+    wanted = wanted - wanted.mean(-1, keepdim=True)
+    norm = torch.linalg.vector_norm(parts, dim=-1, keepdim=True)
+    scale = torch.where(norm > 0, norm, 1.0)
+    found = torch.linalg.lstsq((parts / scale).mT, wanted[..., None], driver="gelsd").solution / scale
+    return replace(filters, weights=filters.weights.index_copy(0, rows, found[..., 0]))
 
 
 def _components(filters: FittedFilters, rows: Tensor) -> Float[Tensor, "filters components taps"]:
@@ -65,6 +77,8 @@ def _components(filters: FittedFilters, rows: Tensor) -> Float[Tensor, "filters 
     out = filters.weights.new_zeros(len(rows), filters.weights.shape[1], taps)
     for form, members in filters.members():
         mine = torch.isin(rows, members).nonzero()[:, 0]
+        if not len(mine):
+            continue
         t = filters.variances[rows[mine]]
         kernels = torch.stack([t, t + GAP + filters.gaps[rows[mine], None]]) if form.has_gap else t[None]
         for number, component in enumerate(_fields(form, kernels, filters)):

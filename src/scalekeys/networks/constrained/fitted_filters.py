@@ -8,7 +8,6 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.fitting import Fit
-from scalekeys.fitting.templates.evaluated import infinite_variance
 from scalekeys.scalespace import GAP, ORIENTED, Family, Window
 from scalekeys.scalespace import families as families_of
 from scalekeys.shapes import Size
@@ -67,7 +66,7 @@ class ModelForm:
 
 @dataclass(frozen=True, eq=False)
 class FittedFilters:
-    """Filters of one size as weighted sums of components, and an offset.
+    """Filters of one size as weighted sums of components, each less its mean over the window, and a mean.
 
     Parameters
     ----------
@@ -78,14 +77,15 @@ class FittedFilters:
     form : Tensor of int64, shape (filters,)
         Which of the forms each filter has.
     variances : Tensor, shape (filters, axes)
-        Along (x, y, z); infinite where the scale is.
+        Along (x, y, z). An infinite scale may stand there as a large number: the ratio of such scales counts.
     gaps : Tensor, shape (filters,)
         By how much the variances of a second kernel exceed these by more than the smallest gap; 0 without one.
     weights : Tensor, shape (filters, components)
         Of the components of each form, zero beyond the last.
     used : Tensor of bool, shape (filters, components)
         Which of them are part of the model.
-    offset : Tensor, shape (filters,)
+    models : Tensor, shape (filters, *sides)
+        The modelled filters.
     """
 
     size: Size
@@ -96,7 +96,7 @@ class FittedFilters:
     gaps: Float[Tensor, "filters"]
     weights: Float[Tensor, "filters components"]
     used: Bool[Tensor, "filters components"]
-    offset: Float[Tensor, "filters"]
+    models: Float[Tensor, "filters *sides"]
 
     def __len__(self) -> int:
         return len(self.form)
@@ -106,7 +106,7 @@ class FittedFilters:
         return [(self.forms[code], (self.form == code).nonzero()[:, 0]) for code in self.form.unique()]
 
 
-def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
+def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *sides"]) -> FittedFilters:
     """Read some filters of a fit, on the CPU in float64.
 
     Parameters
@@ -114,34 +114,40 @@ def fitted_filters(fit: Fit, where: Tensor, size: Size) -> FittedFilters:
     fit : Fit
     where : Tensor of int64, shape (filters,)
         Where the filters stand in the fit; each has a family.
-    size : tuple of int
-        Sides of these filters.
+    models : Tensor, shape (filters, *sides)
+        These filters as the fit models them.
+
+    Raises
+    ------
+    ModelError
+        If a filter has a family that is no sum of outer products.
     """
+    size = tuple(models.shape[1:])
     axes = len(size)
     form = fit.values.family[where].cpu().long()
     names = [fit.spec.families[code] for code in form.unique()]
     families = [families_of(axes)[name] for name in names]
     form = torch.searchsorted(form.unique(), form)
     forms = tuple(map(_form, families))
-    parameters, given, offset = (
-        numbers[where].detach().cpu().double()
-        for numbers in (fit.values.parameters, fit.values.coefficients, fit.values.offset)
+    parameters, given, fields = (
+        numbers.detach().cpu().double()
+        for numbers in (fit.values.parameters[where], fit.values.coefficients[where], models)
     )
     counts = torch.tensor([len(one.components) for one in forms])
     used = torch.arange(int(counts.max())) < counts[form, None]
-    variances, gaps, weights = parameters.new_zeros(len(form), axes), torch.zeros_like(offset), used.double()
+    variances, gaps = parameters.new_zeros(len(form), axes), parameters.new_zeros(len(form))
+    weights = used.to(parameters)
     for code, family in enumerate(families):
         rows = (form == code).nonzero()[:, 0]
         own = parameters[rows, : len(family.parametrization.names)]
-        found = family.parametrization.axis_variances(own)
-        variances[rows] = torch.where(found > infinite_variance(size), torch.inf, found)
+        variances[rows] = family.parametrization.axis_variances(own)
         if "t_outer" in family.parametrization.names:
             gaps[rows] = own[:, 1] - own[:, 0] - GAP
         fixed = family.parametrization.component_weights(own)
         weights[rows, : int(counts[code])] = given[rows, : family.coefficients] * (1.0 if fixed is None else fixed)
     if fit.spec.terms:
         used &= weights != 0
-    return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, offset)
+    return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, fields)
 
 
 def _form(family: Family) -> ModelForm:

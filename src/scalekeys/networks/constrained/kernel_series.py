@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalekeys.scalespace import discrete_gaussian
 
-_LENGTHS = (17, 33, 65, 129)
+_LENGTHS = (17, 33, 49, 65, 97, 129, 193, 257)
 _ROUNDING = 2e-14
 _PROBES = 257
 

@@ -79,6 +79,7 @@ class ParameterLayout:
     owner : Tensor of int64, shape (coefficients,)
         The filter of each coefficient.
     offset : Tensor, shape (filters,)
+        The mean of each filter.
     """
 
     size: Size
@@ -127,7 +128,7 @@ def layout_of(filters: FittedFilters, rows: Tensor, tie: Tie) -> ParameterLayout
         terms=terms,
         coefficients=filters.weights[filters.used],
         owner=filters.used.nonzero()[:, 0],
-        offset=filters.offset,
+        offset=filters.models.flatten(1).mean(1),
     )
 
 

@@ -62,11 +62,14 @@ class Tables(NamedTuple):
 class ScaleSpaceKernel(nn.Module):
     r"""The depthwise weight of a layer, as a parametrization: modelled filters are computed, the others are kept.
 
-    A filter of any family is :math:`a \sum_k c_k w_k \, p_k(y) \, q_k(x) + b`, or the same with a profile for each of
-    one or three axes, with a factor a, an offset b, coefficients c, constants w, and profiles p and q, each a
-    difference operator of the discrete analogue of the Gaussian at a scale. The filters of a layer are computed
-    together, whatever their families: terms with the same profile along x are added up along the other axes first, and
-    each filter is a product of two small matrices.
+    A filter of any family is :math:`a (K - \bar K) + b` with :math:`K = \sum_k c_k w_k \, p_k(y) \, q_k(x)`, or the
+    same with a profile for each of one or three axes, with a factor a, an offset b, coefficients c, constants w, and
+    profiles p and q, each a difference operator of the discrete analogue of the Gaussian at a scale. :math:`\bar K` is
+    the mean of K over the window: b is the mean of the filter, and a scale changes the form of a filter and not its
+    mean. (Otherwise a small change of a large scale, at which K is nearly constant, would move the mean of a filter by
+    many times the norm of its deviations.) The filters of a layer are computed together, whatever their families: terms
+    with the same profile along x are added up along the other axes first, and each filter is a product of two small
+    matrices.
 
     Parameters
     ----------
@@ -87,6 +90,7 @@ class ScaleSpaceKernel(nn.Module):
     amplitude : Parameter, shape (filters,)
         The common factor of the coefficients of each filter; 1 unless it is learned.
     offset : Parameter, shape (filters,)
+        The mean of each filter.
 
     Notes
     -----
@@ -169,7 +173,8 @@ class ScaleSpaceKernel(nn.Module):
             terms = (profile[:, :taps, None] * terms[:, None]).flatten(1)
         sums = terms.new_zeros(len(x), terms.shape[1]).index_add(0, tables.product, terms)
         products = torch.bmm(sums.view(filters, -1, terms.shape[1]).mT, x[:, :cols].view(filters, -1, cols))
-        return products.view(filters, *self.size) + _over_taps(self.offset, len(self.size))
+        shift = self.offset - products.mean((1, 2))
+        return products.view(filters, *self.size) + _over_taps(shift, len(self.size))
 
     @property
     def sigma(self) -> Float[Tensor, "filters axes"]:
