@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "analyze.json"
+_FIGURES = ("filters", "median_r2", "matched_median_r2", "white_median_r2")
 
 
 def run(command: list[str]) -> tuple[float, float, str]:
@@ -50,11 +51,9 @@ def analyse(source: str, repeats: int) -> dict[str, Any]:
         "peak_mib": statistics.median(peaks),
         "filters": summary["quality"]["filters"],
         "share_explained": summary["quality"]["share_explained"],
-        "control_share_explained": summary["quality"]["control_share_explained"],
-        "sizes": {
-            row["size"]: {key: row["quality"][key] for key in ("filters", "median_r2", "control_median_r2")}
-            for row in summary["sizes"]
-        },
+        "white_share_explained": summary["quality"]["white_share_explained"],
+        "matched_share_explained": summary["quality"]["matched_share_explained"],
+        "sizes": {row["size"]: {key: row["quality"][key] for key in _FIGURES} for row in summary["sizes"]},
         "families": {row["family"]: row["filters"] for row in summary["families"]},
         "statuses": summary["statuses"],
         "dead": summary["dead"],

@@ -24,6 +24,7 @@ import imagenet_sample
 import mcunet
 import scalekeys as sk
 from fit_sections.record import machine, save, table, versions
+from scalekeys.networks import Evaluation
 
 RESULTS = Path(__file__).parent / "results" / "recalibration.json"
 BATCH = 50
@@ -43,14 +44,14 @@ def updated(network: nn.Module, batches: Batches) -> nn.Module:
 class Pooled:
     """The evaluations of both halves, and the seconds that the statistics took."""
 
-    halves: list[sk.Evaluation] = field(default_factory=list)
+    halves: list[Evaluation] = field(default_factory=list)
     seconds: float = 0.0
 
-    def joined(self) -> sk.Evaluation:
+    def joined(self) -> Evaluation:
         correct1, correct5, labels = (
             torch.cat([getattr(half, name) for half in self.halves]) for name in ("correct1", "correct5", "labels")
         )
-        return sk.Evaluation(correct1, correct5, labels, self.halves[0].classes)
+        return Evaluation(correct1, correct5, labels, self.halves[0].classes)
 
 
 def measure(original: nn.Module, model: str, halves: Sequence[Batches], images: int) -> dict[str, Pooled]:

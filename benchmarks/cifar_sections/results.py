@@ -16,6 +16,7 @@ from torch import Tensor
 import scalekeys as sk
 from cifar_sections.plan import Planned
 from fit_sections.record import machine, versions
+from scalekeys.networks import Evaluation
 from scalekeys.training import read_recipe, read_run
 from scalekeys.training.augmentation import Normalization
 from scalekeys.training.building import build, load_weights
@@ -86,11 +87,11 @@ class Result:
         return Planned(self.condition, self.budget, self.seed)
 
     @property
-    def evaluation(self) -> sk.Evaluation:
+    def evaluation(self) -> Evaluation:
         """Which test images it classifies correctly, for paired differences."""
         bits = np.unpackbits(np.frombuffer(base64.b64decode(self.correct), dtype=np.uint8), count=self.images)
         correct = torch.from_numpy(bits.astype(bool))
-        return sk.Evaluation(correct, correct, torch.zeros(self.images, dtype=torch.long), CLASSES)
+        return Evaluation(correct, correct, torch.zeros(self.images, dtype=torch.long), CLASSES)
 
 
 def result_of(run: Planned, folder: Path, settings: Sequence[str]) -> Result:

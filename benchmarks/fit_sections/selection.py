@@ -11,6 +11,7 @@ from typing import Any
 
 import scalekeys as sk
 from fit_sections.record import table
+from scalekeys.fitting import Fit
 
 HELP = "which model each filter of a network deserves"
 _UNEXPLAINED = "unexplained"
@@ -40,7 +41,7 @@ def show(results: dict[str, Any]) -> None:
     table("share of the filters by the model that is selected", results["shares"])
 
 
-def _shares(fit: sk.Fit, positions: list[int]) -> dict[str, float]:
+def _shares(fit: Fit, positions: list[int]) -> dict[str, float]:
     """Share of the fitted filters by selected model."""
     words = [_UNEXPLAINED if fit.status[i] == _UNEXPLAINED else fit.family[i] for i in positions if fit.family[i]]
     return {str(word): count / len(words) for word, count in Counter(words).items()}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import imagenet_sample
 import mcunet
 import scalekeys as sk
+from scalekeys.networks import Evaluation
 
 Batches: TypeAlias = Sequence[tuple[Tensor, Tensor]]
 BATCH = 50
@@ -33,15 +34,15 @@ class Halves:
     def labelled(self, index: int) -> Batches:
         return self._halves[index]
 
-    def evaluate(self, networks: Sequence[nn.Module]) -> sk.Evaluation:
+    def evaluate(self, networks: Sequence[nn.Module]) -> Evaluation:
         """Evaluate each network on the half that it does not come from, and put both together."""
         found = [sk.evaluate(network, half) for network, half in zip(networks, self._halves[::-1], strict=True)]
         correct1, correct5, labels = (
             torch.cat([getattr(one, name) for one in found]) for name in ("correct1", "correct5", "labels")
         )
-        return sk.Evaluation(correct1, correct5, labels, found[0].classes)
+        return Evaluation(correct1, correct5, labels, found[0].classes)
 
-    def ways(self, networks: Sequence[nn.Module]) -> dict[str, sk.Evaluation]:
+    def ways(self, networks: Sequence[nn.Module]) -> dict[str, Evaluation]:
         """Evaluate networks as they are, with statistics taken anew, and with outputs matched to the original."""
         references = {"as it is": self._unchanged, "anew": self._anew, "matched": self._matched}
         return {
@@ -61,7 +62,7 @@ class Halves:
         return sk.recalibrate(network, images, self.network)
 
 
-def top1_of(ways: dict[str, sk.Evaluation], original: sk.Evaluation) -> dict[str, float]:
+def top1_of(ways: dict[str, Evaluation], original: Evaluation) -> dict[str, float]:
     """Return top-1 in percent for each way, and how far the best is from the original, with its interval."""
     best = max(ways.values(), key=lambda one: one.top1)
     difference = best.difference(original)

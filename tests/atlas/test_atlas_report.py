@@ -3,6 +3,7 @@
 import csv
 import re
 
+import duckdb
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +15,7 @@ from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 import scalekeys as sk
+from scalekeys.atlas.queries import KERNEL, SIGMA, TAPS
 from scalekeys.cli import app
 from scalekeys.errors import OutputError
 from scalekeys.report.atlas import render_atlas_report, write_atlas_report
@@ -64,7 +66,8 @@ def filters(atlas):
     frame = atlas.sql("select * from filters").to_pandas()
     frame["sigma"] = np.sqrt(frame.sigma_x.fillna(frame.sigma_y) * frame.sigma_y.fillna(frame.sigma_x))
     frame["place"] = frame.depth / (LAYERS - 1)
-    frame["structured"] = frame.r2 > frame.r2_control.quantile(0.95)
+    frame["structured"] = frame.r2 > frame.r2_white.quantile(0.95)
+    frame["beyond_matched"] = frame.r2 > frame.r2_matched.quantile(0.95)
     return frame
 
 
@@ -84,8 +87,10 @@ def test_what_is_explained_is_that_of_the_table(summary, filters):
     assert (of_size["kernel"], total["kernel"]) == ("7x7", "all")
     assert total["r2"] == pytest.approx(filters.r2.median())
     assert total["r2_upper_quartile"] == pytest.approx(filters.r2.quantile(0.75))
-    assert total["r2_control"] == pytest.approx(filters.r2_control.median())
+    assert total["r2_white"] == pytest.approx(filters.r2_white.median())
+    assert total["r2_matched"] == pytest.approx(filters.r2_matched.median())
     assert total["structured"] == pytest.approx(filters.structured.mean())
+    assert total["beyond_matched"] == pytest.approx(filters.beyond_matched.mean())
     assert {**of_size, "kernel": "all"} == total
 
 
@@ -125,7 +130,7 @@ def test_a_planted_relation_is_found_and_what_does_not_vary_is_not(summary):
     assert found["r2", "same"].rho is None
     assert found["r2", "same"].p_holm is None
     assert found["r2", "r2 (metadata)"].rho == pytest.approx(-1)
-    assert len(found) == 3 * len(STATISTICS)
+    assert len(found) == 3 * (len(STATISTICS) - 1)  # no kernel has a scale along z
 
 
 def test_statistics_of_a_network_are_those_of_its_filters(summary, filters):
@@ -213,7 +218,7 @@ def test_the_page_shows_it_and_is_always_the_same(atlas, summary, tmp_path):
     write_atlas_report(atlas, tmp_path / "two")
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     assert page == (tmp_path / "two" / "report.html").read_text(encoding="utf-8")
-    assert "12 networks with 1152 depthwise filters" in page
+    assert "12 networks with 1152 filters" in page
     assert "missing.safetensors" in re.sub("<wbr>", "", page)
     assert set(re.findall(r'data-figure="([a-z0-9-]+)"', page)) >= {
         "explained",
@@ -353,7 +358,7 @@ def test_the_command_writes_page_and_tables(atlas, tmp_path):
     assert "1 networks, 18 filters" in done.output
     names = {
         "report.html",
-        *(f"{n}.csv" for n in ("correlations", "explained", "failures", "mix", "networks", "scales")),
+        *(f"{n}.csv" for n in ("correlations", "explained", "failures", "left_out", "mix", "networks", "scales")),
     }
     assert {path.name for path in (tmp_path / "report").iterdir()} == names
 
@@ -365,3 +370,48 @@ def test_a_column_that_varies_through_one_architecture_only_says_so():
     assert one.rho is not None
     assert one.low is None
     assert without_interval([one]).startswith("It varies through one architecture only")
+
+
+def test_what_is_left_out_is_listed_with_its_network(tmp_path):
+    save_file(network(0) | {"blur.filt": torch.ones(8, 1, 3, 3)}, tmp_path / "a.safetensors")
+    sk.atlas.build([tmp_path / "a.safetensors"], tmp_path / "atlas")
+    summary = sk.write_atlas_report(sk.atlas.open(tmp_path / "atlas"), tmp_path / "report")
+    (row,) = summary.rows("left_out")
+    assert (row["name"], row["shape"], row["reason"]) == (
+        "blur.filt",
+        "8x1x3x3",
+        "its name 'filt' is not that of a weight",
+    )
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "1 tensor or layer of the networks with the shape of a kernel" in page
+    assert "its name &#39;filt&#39; is not that of a weight" in page
+    assert "blur.filt" in (tmp_path / "report" / "left_out.csv").read_text()
+
+
+def answer(columns, values, asked):
+    """Ask for an expression over one row of values."""
+    ((found,),) = duckdb.sql(f"select {asked} from (values ({values})) as t({columns})").fetchall()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("1.0, 4.0, null", 2.0),
+        ("2.0, null, null", 2.0),
+        ("1.0, 1.0, 8.0", 2.0),
+        ("'inf', 1.0, null", np.inf),
+        ("0.0, 3.0, null", 0.0),
+        ("null, null, null", None),
+    ],
+)
+def test_a_scale_is_the_geometric_mean_of_the_axes_that_have_one(values, expected):
+    typed = ", ".join(f"{value}::double" for value in values.split(", "))
+    assert answer("sigma_x, sigma_y, sigma_z", typed, SIGMA) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("sides", "name"), [("null, null, 31", "31"), ("null, 7, 5", "7x5"), ("5, 3, 3", "5x3x3")])
+def test_kernels_are_named_by_their_sides(sides, name):
+    columns = "kernel_depth, kernel_height, kernel_width"
+    assert answer(columns, sides, KERNEL) == name
+    assert answer(columns, sides, TAPS) == np.prod([int(side) for side in name.split("x")])

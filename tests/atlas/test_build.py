@@ -316,10 +316,13 @@ def test_a_full_disk_stops_the_run_and_the_next_one_completes_it(nets, monkeypat
 
 
 def older(folder, count):
-    """Turn some files into those of an older form, without a column."""
+    """Turn some files into those of version 2, which knew two axes and white noise alone."""
+    later = ("kernel_depth", "kind", "sigma_z", "sigma_z_error", "sigma_z_status", "angle", "r2_matched")
     for path in sorted(Layout(Path(folder)).filters.iterdir())[:count]:
-        table = pq.read_table(path).drop_columns(["r2_control"])
-        pq.write_table(table.replace_schema_metadata(table.schema.metadata | {b"scalekeys.schema": b"0"}), path)
+        table = pq.read_table(path)
+        metadata = table.schema.metadata | {b"scalekeys.schema": b"2"}
+        table = table.drop_columns(list(later)).rename_columns({"r2_white": "r2_control"})
+        pq.write_table(table.replace_schema_metadata(metadata), path)
 
 
 def test_files_of_an_older_form_are_made_anew_where_their_source_is_named(nets, analysed):
@@ -335,8 +338,24 @@ def test_files_of_an_older_form_can_be_asked_beside_others(nets):
     BUILD(nets, "atlas")
     older("atlas", 5)
     assert BUILD(["builtin:master-keys"], "atlas").networks == 6
-    counts = sk.atlas.open("atlas").sql("select count(*) as n, count(r2) as a, count(r2_control) as b from filters")
-    assert counts.to_arrow().to_pylist() == [{"n": 98, "a": 26, "b": 8}]
+    atlas = sk.atlas.open("atlas")
+    counted = ", ".join(f"count({name}) as {name}" for name in ("r2", "r2_white", "r2_matched", "kind"))
+    counts = atlas.sql(f"select count(*) as n, {counted} from filters")
+    assert counts.to_arrow().to_pylist() == [{"n": 98, "r2": 26, "r2_white": 26, "r2_matched": 8, "kind": 8}]
+    assert atlas.sql("select * from filters").columns == tuple(FILTERS.names)
+    small = {row["kernel"]: row for row in atlas.named("r2-by-kernel-size").to_arrow().to_pylist()}["3x3"]
+    assert small["r2_matched"] is None
+    assert small["r2_white"] < small["r2"]
+
+
+def test_a_page_of_an_atlas_of_an_older_form_says_what_it_knows(nets):
+    save_file(network(0), nets[0])
+    BUILD(nets[:1], "atlas")
+    older("atlas", 1)
+    Path("atlas/atlas.json").write_text('{"schema": 2, "seed": 0}')
+    summary = sk.write_atlas_report(sk.atlas.open("atlas"), "report")
+    assert summary.total["r2_white"] < summary.total["r2"]
+    assert (summary.total["r2_matched"], summary.total["beyond_matched"]) == (None, None)
 
 
 def test_an_atlas_of_a_newer_form_is_left_alone(nets):
@@ -359,11 +378,25 @@ def test_another_seed_is_another_atlas(nets):
     with pytest.raises(AtlasError, match="atlas: was built with seed 1; give that, or another folder"):
         BUILD(nets[:1], "atlas")
     BUILD(nets[:1], "other")
-    mine, other = (
-        sk.atlas.open(name).sql("select r2, r2_control from filters").to_arrow() for name in ("atlas", "other")
-    )
+    asked = "select r2, r2_white, r2_matched from filters"
+    mine, other = (sk.atlas.open(name).sql(asked).to_arrow() for name in ("atlas", "other"))
     assert mine["r2"].equals(other["r2"])
-    assert not mine["r2_control"].equals(other["r2_control"])
+    assert not mine["r2_white"].equals(other["r2_white"])
+    assert not mine["r2_matched"].equals(other["r2_matched"])
+
+
+def test_other_kinds_of_convolutions_are_another_atlas(nets, monkeypatch):
+    asked = []
+    real = task.open_source
+    monkeypatch.setattr(task, "open_source", lambda source, **options: asked.append(options) or real(source))
+    BUILD(nets[:1], "atlas", kinds="all")
+    assert asked == [{"kinds": "all"}]
+    assert json.loads(Path("atlas/atlas.json").read_text())["kinds"] == "all"
+    with pytest.raises(AtlasError, match="atlas: was built of kinds 'all'; give these, or another folder"):
+        BUILD(nets[:1], "atlas")
+    asked.clear()
+    BUILD(nets[:1], "other")
+    assert asked == [{}]
 
 
 def test_two_builders_do_not_meet(nets):

@@ -156,16 +156,15 @@ def test_an_unknown_name_brings_the_known_ones(atlas):
 
 
 def test_r2_by_kernel_size_agrees_with_a_fit(atlas):
-    rows = {
-        (row["kernel_height"], row["kernel_width"]): row
-        for row in atlas.named("r2-by-kernel-size").to_arrow().to_pylist()
-    }
-    assert list(rows) == [(7, 7), (5, 5), (3, 3)]
+    rows = {row["kernel"]: row for row in atlas.named("r2-by-kernel-size").to_arrow().to_pylist()}
+    assert list(rows) == ["7x7", "5x5", "3x3"]
     fits = [sk.fit(sk.extract(network(seed))) for seed in (0, 1)]
     small = np.concatenate([fit.r2[6:14].numpy() for fit in fits])
-    assert rows[3, 3]["r2"] == pytest.approx(np.median(small))
-    assert (rows[3, 3]["networks"], rows[3, 3]["filters"]) == (3, 24)
-    assert rows[3, 3]["r2_jet2"] > rows[3, 3]["r2"]
+    assert rows["3x3"]["r2"] == pytest.approx(np.median(small))
+    assert (rows["3x3"]["networks"], rows["3x3"]["filters"]) == (3, 24)
+    assert rows["3x3"]["r2_jet2"] > rows["3x3"]["r2"]
+    assert rows["3x3"]["r2_white"] > 0
+    assert rows["3x3"]["r2_matched"] > 0
 
 
 def test_scales_by_depth_and_families_by_stride_know_the_graph(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from scalekeys.atlas.rows import identify, rows
 from scalekeys.atlas.schema import FILTERS, SCHEMA_VERSION
 from scalekeys.checkpoints import open_source
 from scalekeys.errors import CheckpointError
-from scalekeys.filters import FilterBank, white_noise_like
+from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
 
 
 def rows_of(source, name="net"):
@@ -27,17 +27,18 @@ def rows_of(source, name="net"):
     return list(rows(checkpoint, source=name, content=content))
 
 
-def test_the_form_begins_with_the_columns_of_a_fit():
+def test_the_form_has_the_columns_of_a_fit_in_their_order():
     """A new column of a fit, or another type, is a new form of the atlas: raise its version."""
     fitted = sk.fit(sk.master_keys()).to_arrow().schema
     plain = [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in fitted]
-    assert FILTERS.names[: len(plain)] == [field.name for field in plain]
-    assert [field.type for field in FILTERS][: len(plain)] == [field.type for field in plain]
-    assert FILTERS.names[len(plain) :] == ["r2_jet2", "r2_control", "source", "content_hash", "software_version"]
-    assert SCHEMA_VERSION == 2
+    names = [field.name for field in plain]
+    assert [name for name in FILTERS.names if name in names] == names
+    assert [FILTERS.field(name).type for name in names] == [field.type for field in plain]
+    assert FILTERS.names[-6:] == ["r2_jet2", "r2_white", "r2_matched", "source", "content_hash", "software_version"]
+    assert SCHEMA_VERSION == 3
 
 
-def test_the_rows_are_those_of_three_fits_of_the_bank():
+def test_the_rows_are_those_of_four_fits_of_the_bank():
     bank = sk.extract(network(0))
     (table,) = rows_of(network(0))
     assert table.schema.equals(FILTERS)
@@ -45,7 +46,11 @@ def test_the_rows_are_those_of_three_fits_of_the_bank():
     for name in fitted.column_names:
         assert table[name].to_pylist() == fitted[name].to_pylist(), name
     assert table["r2_jet2"].to_pylist() == sk.fit(bank, "jet2").r2.tolist()
-    assert table["r2_control"].to_pylist() == sk.fit(white_noise_like(bank)).r2.tolist()
+    assert table["r2_white"].to_pylist() == sk.fit(white_noise_like(bank)).r2.tolist()
+    assert table["r2_matched"].to_pylist() == sk.fit(matched_noise_like(bank)).r2.tolist()
+    assert set(table["kind"].to_pylist()) == {"depthwise"}
+    for name in ("kernel_depth", "sigma_z", "sigma_z_error", "sigma_z_status"):
+        assert table[name].null_count == len(table)
     assert set(table["source"].to_pylist()) == {"net"}
     assert set(table["software_version"].to_pylist()) == {sk.__version__}
 
@@ -65,10 +70,11 @@ def test_reading_in_small_parts_changes_nothing_but_rounding(monkeypatch):
 
 def test_the_noise_of_the_layers_one_by_one_is_that_of_the_bank():
     bank = sk.extract(network(0))
-    generator = torch.Generator().manual_seed(3)
-    for layer, whole in zip(bank, white_noise_like(bank, seed=3), strict=True):
-        (alone,) = white_noise_like(FilterBank((layer,)), seed=generator)
-        assert torch.equal(alone.kernels, whole.kernels)
+    for noise in (white_noise_like, matched_noise_like):
+        generator = torch.Generator().manual_seed(3)
+        for layer, whole in zip(bank, noise(bank, seed=3), strict=True):
+            (alone,) = noise(FilterBank((layer,)), seed=generator)
+            assert torch.equal(alone.kernels, whole.kernels)
 
 
 def test_strange_filters_get_a_status_and_stop_nothing():
@@ -93,7 +99,7 @@ def test_dead_filters_are_those_of_the_whole_network_however_it_is_read(monkeypa
         monkeypatch.setattr(module, "AT_ONCE", at_once)
         table = pa.concat_tables(rows_of(weights))
         assert table["status"].to_pylist() == fit.status.tolist()
-        for name in ("family", "r2", "r2_jet2", "r2_control"):
+        for name in ("family", "r2", "r2_jet2", "r2_white", "r2_matched"):
             assert np.array_equal(table[name].is_null().to_numpy(), fit.dead)
 
 

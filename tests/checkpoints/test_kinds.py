@@ -146,7 +146,23 @@ def test_one_of_several_copies_is_read(found):
     (layer,) = extract(tree, kinds="ordinary").layers
     assert bool((layer.kernels == 1).all())
     flat = {f"{name}.{key}": value for name, part in tree.items() for key, value in part.items()}
-    assert bool((extract(flat, kinds="ordinary").layers[0].kernels == 1).all())
+    bank = extract(flat, kinds="ordinary")
+    assert bool((bank.layers[0].kernels == 1).all())
+    first, second = found
+    assert bank.notes == (f"read {first!r}; the dict also holds {second!r} (choose with --weights)",)
+
+
+def test_the_last_of_numbered_networks_is_read():
+    tree = {str(at): {"stem.weight": torch.full((8, 3, 3, 3), float(at))} for at in range(3)}
+    assert bool((extract(tree, kinds="ordinary").layers[0].kernels == 2).all())
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
+def test_a_lazy_layer_is_named_where_it_is_asked_for():
+    net = nn.Sequential(nn.Conv2d(3, 4, 5), nn.LazyConv2d(4, 3), nn.Conv2d(4, 4, 3, groups=4))
+    assert [layer.name for layer in extract(net).layers] == ["2"]
+    with pytest.raises(CheckpointError, match="layer '1' is lazy and has no weights yet; run the network once"):
+        extract(net, kinds="ordinary")
 
 
 RNG = np.random.default_rng(0)

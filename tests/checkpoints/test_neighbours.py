@@ -74,7 +74,24 @@ EVENTS = {
     "blocks.1.conv_s.0.weight": (16, 1, 3, 3, 1),
     "blocks.1.conv_s.2.weight": (32, 16, 1, 1, 1),
 }
+TO_ONE_AND_BACK = {"down.weight": (1, 8, 3), "up.weight": (3, 1, 5), "wide.weight": (9, 3, 1)}
+VOUCHED_BY_A_FIRST_LAYER = {
+    "stem.weight": (8, 3, 1),
+    "b.0.conv.weight": (8, 1, 3),
+    "b.0.wide.weight": (5, 8, 3),
+    "b.1.conv.weight": (8, 1, 3),
+    "b.1.wide.weight": (5, 8, 1),
+}
+TWO_EARS = {
+    "model.wave1.weight": (8, 1, 16),
+    "model.wave2.weight": (8, 1, 12),
+    "model.wide.weight": (5, 16, 1),
+    "model.xfc.weight": (2, 5),
+}
 NETWORKS = {
+    "to one and back": (TO_ONE_AND_BACK, []),
+    "vouched by a first layer": (VOUCHED_BY_A_FIRST_LAYER, []),
+    "two ears": (TWO_EARS, []),
     "mamba2": (MAMBA2, [f"backbone.layers.{at}.mixer.conv1d" for at in range(3)]),
     "conformer": (CONFORMER, [f"layers.{at}.conv.depthwise_conv" for at in range(2)]),
     "separable": (SEPARABLE, [f"encoder.{at}.mconv.0.conv" for at in range(2)]),

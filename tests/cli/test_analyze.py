@@ -10,8 +10,10 @@ import torch
 from command_line import run
 from safetensors.torch import save_file
 from torch import nn
+from typer.testing import CliRunner
 
 import scalekeys as sk
+from scalekeys.cli import app
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def test_it_writes_a_report_and_a_table_and_prints_a_summary(checkpoint, tmp_pat
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["filters.parquet", "report.html"]
-    assert "16 depthwise filters in 2 layers" in result.stdout
+    assert "16 filters in 2 layers" in result.stdout
     assert str(tmp_path / "out" / "report.html") in result.stdout
     table = pq.read_table(tmp_path / "out" / "filters.parquet").to_pandas()
     assert tuple(table.query("layer == '1'").family) == sk.MASTER_KEY_FAMILIES
@@ -55,7 +57,48 @@ def test_json_holds_the_figures_of_the_table(checkpoint, tmp_path):
     assert summary["quality"]["median_r2"] == pytest.approx(table.r2.median())
     assert sum(family["filters"] for family in summary["families"]) == 16
     assert [layer["name"] for layer in summary["layers"]] == ["1", "2"]
-    assert summary["quality"]["control_median_r2"] < summary["quality"]["median_r2"]
+    quality = summary["quality"]
+    assert quality["white_median_r2"] < quality["matched_median_r2"] < quality["median_r2"]
+    assert quality["white_share_explained"] < quality["matched_share_explained"] < quality["share_explained"]
+    assert summary["axes"] == 2
+    assert [set(layer["median_sigma"]) for layer in summary["layers"]] == [{"x", "y"}] * 2
+
+
+def test_both_controls_are_told_and_what_they_mean(checkpoint, tmp_path):
+    result = run("analyze", checkpoint, "-o", "out", cwd=tmp_path)
+    header = next(line for line in result.stdout.splitlines() if line.startswith("kernel"))
+    assert header.split() == [
+        "kernel",
+        "filters",
+        "median",
+        "r2",
+        *["matched", "white", "explained"],
+        "matched",
+        "white",
+    ]
+    assert "white noise: the same means and norms; a model no better there says nothing\n" in result.stdout
+    assert "matched noise: also as smooth and as wide; what goes beyond it is their form\n" in result.stdout
+
+
+@pytest.mark.parametrize(("options", "asked"), [((), {}), (("--kinds", "all"), {"kinds": "all"})])
+def test_kinds_are_asked_for_only_where_they_are_not_the_usual_ones(monkeypatch, tmp_path, options, asked):
+    seen = {}
+
+    def extract(source, **arguments):
+        seen.update(arguments)
+        return sk.FilterBank.from_tensor(sk.master_keys(), model=source)
+
+    monkeypatch.setattr("scalekeys.cli.work.reading.extract", extract)
+    arguments = ["analyze", "net.pth", "-o", str(tmp_path / "out"), *options]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    assert seen == {"weights": None, **asked}
+
+
+def test_a_sparse_model_has_a_report_too(checkpoint, tmp_path):
+    result = run("analyze", checkpoint, "-o", "out", "--model", "sparse3", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "mixture of few derivatives, chosen for each filter" in page
 
 
 def test_the_same_input_gives_the_same_bytes(checkpoint, tmp_path):
@@ -163,7 +206,8 @@ def test_the_real_networks_are_analysed_whole(shared, tmp_path, file, filters, s
     assert summary["quality"]["filters"] == filters
     assert {row["size"]: row["quality"]["filters"] for row in summary["sizes"]} == sizes
     for row in summary["sizes"]:
-        assert row["quality"]["median_r2"] > row["quality"]["control_median_r2"]
+        quality = row["quality"]
+        assert quality["median_r2"] > quality["matched_median_r2"] > quality["white_median_r2"]
 
 
 def test_what_is_left_out_is_shown(tmp_path):

@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     (folder / "list.csv").write_text("source,accuracy\nnet0.safetensors,0.5\n")
     result = run("atlas", "build", "list.csv", "*.safetensors", "bad.pth", "-o", "atlas", "--workers", 0, cwd=folder)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("2 networks with 8 depthwise filters\n")
+    assert result.stdout.startswith("2 networks with 8 filters\n")
     assert "not read: 1 (atlas/failures.parquet)\n  bad.pth: is a text file" in result.stdout
     return folder
 
@@ -109,7 +109,7 @@ def test_json_has_null_for_what_is_no_number(folder):
 def test_named_queries_are_in_the_help_and_answer(folder):
     help_ = "".join(run("atlas", "query", "--help", cwd=folder).stdout.split())
     assert [name for name in NAMED if name not in help_] == []
-    assert query(folder, "r2-by-kernel-size").stdout.split()[:2] == ["kernel_height", "kernel_width"]
+    assert query(folder, "r2-by-kernel-size").stdout.split()[:2] == ["kernel", "networks"]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_no_cell_of_a_csv_file_is_a_formula_and_a_list_is_read_back(atlas):
         assert next(iter(csv.reader(file))) == ["source", "number", "other", "'=name"]
         assert next(iter(csv.reader(file))) == ["'=1+1.safetensors", "-0.5", "-0.5", "'@x"]
     result = run("atlas", "build", "list.csv", "-o", "again", "--workers", 0, cwd=folder)
-    assert (result.returncode, result.stdout.partition("\n")[0]) == (0, "2 networks with 4 depthwise filters")
+    assert (result.returncode, result.stdout.partition("\n")[0]) == (0, "2 networks with 4 filters")
     row = pq.read_table(folder / "again" / "networks.parquet").to_pylist()[0]
     assert (row["source"], row["number"], row["=name"]) == ("=1+1.safetensors", -0.5, "@x")
 

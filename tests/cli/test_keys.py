@@ -47,14 +47,16 @@ def done(folder):
 def test_it_writes_its_files_and_prints_the_keys(folder, done):
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(path.name for path in (folder / "found").iterdir()) == FILES
-    assert "one: 128 depthwise filters (1 left out) in 2 layers" in done.stdout
+    assert "one: 128 filters (1 left out) in 2 layers" in done.stdout
     lines = [re.split(" {2,}", line.strip()) for line in done.stdout.splitlines()]
     rows = [cells for cells in lines if len(cells) == 9 and cells[0].isdigit()]
     assert [row[0] for row in rows] == [str(key) for key in range(8)]
     assert sum(int(row[1]) for row in rows) == 128
     assert {row[7] for row in rows} == {f"{i} {name}" for i, name in enumerate(sk.MASTER_KEY_FAMILIES, 1)}
     assert all(float(row[8]) > 0.99 for row in rows)
-    assert re.search(r"explained: 9\d\.\d % of their energy \(noise: \d\d\.\d %\)", done.stdout)
+    noise = r"\(matched noise: \d\d\.\d %, white noise: \d\d\.\d %\)"
+    assert re.search(rf"explained: 9\d\.\d % of their energy {noise}", done.stdout)
+    assert "what goes beyond it is their form" in done.stdout
     assert "covered: 100.0 % correlate with their key by 0.8 or more" in done.stdout
     assert "recommended k = 8: " in done.stdout
     assert "report:  found/report.html" in done.stdout
@@ -95,7 +97,7 @@ def test_several_sources_share_their_keys_and_json_holds_the_figures(folder):
     assert summary["threshold"] == 0.95
     assert summary["coverage"] == pytest.approx((known.correlation.abs() >= 0.95).mean())
     assert summary["explained"] == pytest.approx((known.correlation**2).mean())
-    assert summary["control"] < summary["explained"]
+    assert summary["white_noise"] < summary["matched_noise"] < summary["explained"]
     assert (summary["curve"], summary["best_k"], summary["reason"]) == ([], None, None)
     assert [(layer["model"], layer["layer"], layer["filters"]) for layer in summary["layers"]] == [
         ("one", "blocks.0.dw", 64),
@@ -104,7 +106,7 @@ def test_several_sources_share_their_keys_and_json_holds_the_figures(folder):
         ("two", "b", 8),
     ]
     page = (folder / "both" / "report.html").read_text(encoding="utf-8")
-    assert "200 depthwise filters in 4 layers of 2 networks" in page
+    assert "200 filters in 4 layers of 2 networks" in page
 
 
 def test_options_reach_the_search(folder):
@@ -185,7 +187,10 @@ def test_a_bad_input_gets_one_sentence_and_writes_nothing(folder, tmp_path, argu
         (("-k", "auto", "--no-curve"), "auto compares numbers of keys"),
         (("--weighting", "loud"), "'loud' is not one of 'equal', 'energy'"),
         (("--symmetry", "round"), "'round' is not one of 'none', 'dihedral'"),
-        (("--sizes", "7"), "'7' is none of largest, common and a size like 7x7"),
+        (("--sizes", "7x"), "'7x' is none of largest, common and a size like 7x7 or 31"),
+        (("--sizes", "3x3x3x3"), "'3x3x3x3' is none of"),
+        (("--axes", "4"), "axes"),
+        (("--kinds", "strange"), "'strange' is not one of 'depthwise', 'grouped', 'ordinary', 'all'"),
         (("--sizes", "7x0"), "'7x0' is none of"),
         (("--restarts", "0"), "restarts"),
         (("--threshold", "1.2"), "threshold"),
@@ -225,7 +230,8 @@ def test_a_real_network_has_keys(shared, tmp_path, size, filters):
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout)
     assert summary["filters"] - summary["left_out"] == filters
-    assert summary["explained"] > 2 * summary["control"]
+    assert summary["explained"] > 2 * summary["white_noise"]
+    assert summary["explained"] > summary["matched_noise"]
     assert sum(key["published_correlation"] > 0.9 for key in summary["keys"]) >= 4
 
 

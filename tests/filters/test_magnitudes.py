@@ -8,6 +8,7 @@ import torch
 import scalekeys as sk
 from scalekeys.filters import FilterBank, assign_keys, noise_model, white_noise_like
 from scalekeys.filters.scaling import in_powers_of_two, norms, power_of_two
+from scalekeys.fitting import Fit
 
 CASES = [(torch.float64, -1000), (torch.float64, 990), (torch.float32, -100)]
 FITS = {
@@ -30,7 +31,7 @@ def equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 @lru_cache
-def fit_of(dtype: torch.dtype, name: str) -> sk.Fit:
+def fit_of(dtype: torch.dtype, name: str) -> Fit:
     return sk.fit(filters(dtype), **FITS[name])
 
 

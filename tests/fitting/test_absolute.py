@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from scipy import optimize
-
-import scalekeys as sk
 from scalekeys.fitting.absolute import least_absolute
 from scalekeys.fitting.columns import Columns
 from scalekeys.fitting.grids import family_grid
 from scalekeys.fitting.lines import fitted_lines
 from scalekeys.fitting.residuals import Residuals
+from scipy import optimize
+
+import scalekeys as sk
 from scalekeys.scalespace import template
 
 

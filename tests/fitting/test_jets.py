@@ -11,7 +11,7 @@ from scalekeys.scalespace import FAMILIES, JETS, template, template_plan
 
 def _basis(name, sigma, side):
     t = torch.as_tensor(sigma, dtype=torch.float64).square()[None]
-    return template_plan(name, (side, side))(t)[0, 0].flatten(1).T.numpy()
+    return template_plan(name, (side, side))(t)[0].flatten(1).T.numpy()
 
 
 def _share(filter_, name, sigma):
@@ -51,7 +51,7 @@ def test_noise_free_mixtures_give_back_scales_and_coefficients():
     generator = torch.Generator().manual_seed(3)
     sigma = 0.4 + 0.8 * torch.rand(20, 2, generator=generator, dtype=torch.float64)
     weights = torch.randn(20, 6, generator=generator, dtype=torch.float64)
-    components = template_plan("jet2", (9, 9))(sigma.square())[:, 0]
+    components = template_plan("jet2", (9, 9))(sigma.square())
     filters = (weights[..., None, None] * components).sum(1) + 0.3
     fit = sk.fit(filters, "jet2")
     np.testing.assert_allclose(fit.sigma, sigma, atol=1e-4)

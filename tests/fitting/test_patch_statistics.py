@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scalekeys.errors import FilterError, ModelError
-from scalekeys.fitting.covariance import PatchCovariance, natural_image_covariance, shrunk
+from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance, shrunk
 from tolerances import assert_close
 
 

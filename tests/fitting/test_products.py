@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from scipy.special import ive
-
 from scalekeys.fitting.dense import Dense
 from scalekeys.fitting.projection import projection, weights_of
 from scalekeys.fitting.separable import Separable
 from scalekeys.fitting.series import kernel_series
+from scipy.special import ive
+
 from scalekeys.scalespace import FAMILIES, WINDOWS, template_plan
 
 SEPARABLE = [name for name, family in FAMILIES.items() if not family.two_scales]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import scalekeys as sk
-from scalekeys.fitting import engine
+from scalekeys.fitting import stack
 from scalekeys.threads import in_threads, one_thread
 
 
@@ -31,7 +31,7 @@ def _filters(count, *size):
 
 
 def test_threads_change_no_bit(monkeypatch):
-    monkeypatch.setattr(engine, "CHUNK", 70)
+    monkeypatch.setattr(stack, "CHUNK", 70)
     layers = [sk.LayerFilters("first", _filters(290, 5, 5)), sk.LayerFilters("second", _filters(100, 3, 3))]
     bank, done = sk.FilterBank(tuple(layers)), []
     together = sk.fit(bank, progress=done.append)
@@ -46,7 +46,7 @@ def test_threads_change_no_bit(monkeypatch):
 def test_chunks_with_covariances_do_not_show(monkeypatch):
     filters, metric = _filters(100, 5, 5), sk.natural_image_covariance(5)
     one = sk.fit(filters, "dx", criterion="response", covariance=metric)
-    monkeypatch.setattr(engine, "_WEIGHTED_CHUNK", 30)
+    monkeypatch.setattr(stack, "_WEIGHTED_CHUNK", 30)
     other = sk.fit(filters, "dx", criterion="response", covariance=metric)
     torch.testing.assert_close(one.sigma, other.sigma, rtol=1e-9, atol=1e-9)
 
@@ -116,9 +116,10 @@ def test_other_threads_do_not_notice():
         lambda: sk.cluster(sk.master_keys(), 2, restarts=1),
         lambda: sk.assign_keys(sk.master_keys()),
         lambda: sk.white_noise_like(sk.FilterBank.from_tensor(sk.master_keys())),
+        lambda: sk.matched_noise_like(sk.FilterBank.from_tensor(sk.master_keys())),
         lambda: sk.fit(sk.master_keys()).kernels(),
     ],
-    ids=["fit", "shared", "cluster", "assign", "noise", "kernels"],
+    ids=["fit", "shared", "cluster", "assign", "noise", "matched", "kernels"],
 )
 def test_short_operations_are_done_on_one_thread(monkeypatch, call):
     seen = set()

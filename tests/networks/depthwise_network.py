@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import scalekeys as sk
+from scalekeys.fitting import Fit
 from scalekeys.networks.constrained.scale_space_kernel import Learn, ScaleSpaceKernel
 
 
@@ -76,7 +77,7 @@ def layer_of(filters: Tensor) -> nn.Conv2d:
 
 def constrained_layer(
     filters: Tensor, model: Any, learn: Learn = "scales+amplitudes", **options: Any
-) -> tuple[Any, ScaleSpaceKernel, sk.Fit]:
+) -> tuple[Any, ScaleSpaceKernel, Fit]:
     """Constrain a layer with these filters; return it, its kernel and the fit."""
     layer = layer_of(filters)
     fit = sk.fit(sk.extract(layer), model)

@@ -150,7 +150,7 @@ def test_an_unknown_window_is_refused():
 
 
 def test_a_margin_smaller_than_the_reach_is_refused():
-    with pytest.raises(ModelError, match="operator 'second' reaches 1 taps, the margin is only 0"):
+    with pytest.raises(ModelError, match="operator 'second' needs a margin of 1 taps, got 0"):
         difference_matrix(SECOND, 3, 0)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from scalekeys.atlas.cluster import Ray
 from scalekeys.atlas.engines import Engine, InProcess, Lost, Processes
 from scalekeys.atlas.identity import signature
 from scalekeys.atlas.journal import Entry, Journal
-from scalekeys.atlas.layout import Layout
+from scalekeys.atlas.layout import DEPTHWISE, Layout
 from scalekeys.atlas.recovery import restore
 from scalekeys.atlas.references import Reference, check_columns, expand
 from scalekeys.atlas.settling import settle
@@ -58,14 +59,16 @@ def build(
     workers: int = 0,
     ray: str | None = None,
     seed: int = 0,
+    kinds: str = DEPTHWISE,
     recheck: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Summary:
     """Analyse many checkpoints into the tables of a folder, or go on where an earlier run ended.
 
-    Each network is fitted with the eight families and with the 2-jet, by least squares, beside its random control. Run
-    again, it does only what is missing: sources that are new, have changed, or failed before. Sources of earlier runs
-    that are not named stay. The tables depend neither on interruptions and workers nor on the order of the sources.
+    Each network is fitted with the eight families and with the 2-jet, by least squares, beside white noise and matched
+    noise. Run again, it does only what is missing: sources that are new, have changed, or failed before. Sources of
+    earlier runs that are not named stay. The tables depend neither on interruptions and workers nor on the order of the
+    sources.
 
     Parameters
     ----------
@@ -79,7 +82,9 @@ def build(
     ray : str, optional
         Address of a Ray cluster whose machines share the folders, or ``"local"`` to start one here.
     seed : int
-        Of the random control; one for the whole atlas.
+        Of the noise; one for the whole atlas.
+    kinds : str
+        The kinds of convolutions to read, as :func:`scalekeys.extract` names them; the same for the whole atlas.
     recheck : bool
         Read all sources again, also files that were not touched since, and models on hubs.
     progress : callable, optional
@@ -110,11 +115,12 @@ def build(
     references = expand(sources)
     layout = Layout(_in_utf8(Path(folder).absolute()))
     done = progress or (lambda _: None)
-    with layout.building(seed):
+    with layout.building(seed, kinds):
         journal = Journal(layout.journal)
         restore(journal.entries, layout)
         check_columns([*(entry.reference for entry in journal.entries.values()), *references])
-        missing = _missing(references, journal, layout, seed, recheck=recheck, kept=lambda: done(1))
+        tasks = partial(Task, atlas=str(layout.folder), seed=seed, kinds=kinds)
+        missing = _missing(references, journal, layout, tasks, recheck=recheck, kept=lambda: done(1))
         analysed = 0
         for task, outcome in _engine(workers, ray).run(analyse, missing):
             journal.append(Entry(task.reference, task.signature, _checked(task, outcome)))
@@ -143,7 +149,7 @@ def _missing(
     references: Iterable[Reference],
     journal: Journal,
     layout: Layout,
-    seed: int,
+    task_of: Callable[[Reference, str], Task],
     *,
     recheck: bool,
     kept: Callable[[], None],
@@ -153,7 +159,7 @@ def _missing(
         sign, known = signature(reference), journal.entries.get(reference.source)
         whole = (known.reference if known else Reference(reference.source)).with_metadata(reference.metadata)
         if recheck or known is None or not _is_current(known, sign, layout):
-            yield Task(whole, sign, str(layout.folder), seed)
+            yield task_of(whole, sign)
             continue
         if known.reference != whole:
             journal.append(replace(known, reference=whole))

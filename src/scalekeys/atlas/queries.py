@@ -2,6 +2,18 @@
 
 from dataclasses import dataclass
 
+KERNEL = "concat_ws('x', kernel_depth, kernel_height, kernel_width)"
+"""The size of a kernel as text: 7x7, 31 for one axis, 5x3x3 for three."""
+
+TAPS = "coalesce(kernel_depth, 1) * coalesce(kernel_height, 1) * kernel_width"
+"""How many taps a kernel has."""
+
+SIGMA = """power(
+    coalesce(sigma_x, 1) * coalesce(sigma_y, 1) * coalesce(sigma_z, 1),
+    1.0 / nullif((sigma_x is not null)::int + (sigma_y is not null)::int + (sigma_z is not null)::int, 0)
+)"""
+"""The scale of a filter: the geometric mean over the axes that have one."""
+
 
 @dataclass(frozen=True)
 class Query:
@@ -21,24 +33,28 @@ class Query:
 NAMED: dict[str, Query] = {
     "scales-by-depth": Query(
         "Scales and r2 by kernel and by tenth of the depth of a network (0 at the input).",
-        """
+        f"""
         with placed as (
-            select *, coalesce(depth / nullif(max(depth) over (partition by source), 0), 0) as place
+            select
+                *,
+                coalesce(depth / nullif(max(depth) over (partition by source), 0), 0) as place,
+                {SIGMA} as sigma
             from filters
         )
         select
-            kernel_height || 'x' || kernel_width as kernel,
+            {KERNEL} as kernel,
             cast(least(floor(10 * place), 9) as integer) as tenth,
             count(*) as filters,
             median(sigma_x) as sigma_x,
             median(sigma_y) as sigma_y,
-            quantile_cont(sqrt(sigma_x * sigma_y), 0.25) as sigma_lower_quartile,
-            quantile_cont(sqrt(sigma_x * sigma_y), 0.75) as sigma_upper_quartile,
+            median(sigma_z) as sigma_z,
+            quantile_cont(sigma, 0.25) filter (where not isnan(sigma)) as sigma_lower_quartile,
+            quantile_cont(sigma, 0.75) filter (where not isnan(sigma)) as sigma_upper_quartile,
             median(r2) as r2
         from placed
         where family is not null
         group by all
-        order by max(kernel_height * kernel_width) desc, kernel, tenth
+        order by max({TAPS}) desc, kernel, tenth
         """,
     ),
     "family-mix-by-stride": Query(
@@ -57,32 +73,34 @@ NAMED: dict[str, Query] = {
         """,
     ),
     "r2-by-kernel-size": Query(
-        "How much the eight families, and the 2-jet, explain of kernels of each size, beside noise.",
-        """
+        "How much the families, and the 2-jet, explain of kernels of each size, beside white and matched noise.",
+        f"""
         select
-            kernel_height,
-            kernel_width,
+            {KERNEL} as kernel,
             count(distinct content_hash) as networks,
             count(*) as filters,
             median(r2) as r2,
-            median(r2_control) as r2_control,
+            median(r2_matched) as r2_matched,
+            median(r2_white) as r2_white,
             median(r2_jet2) as r2_jet2
         from filters
-        group by kernel_height, kernel_width
-        order by kernel_height * kernel_width desc, kernel_height desc
+        group by kernel
+        order by max({TAPS}) desc, kernel
         """,
     ),
     "outliers": Query(
         "The 50 filters whose r2 is furthest from the median of their kernel size, in median absolute deviations.",
-        """
-        with centred as (
-            select *, r2 - median(r2) over (partition by kernel_height, kernel_width) as distance
-            from filters
+        f"""
+        with named as (
+            select *, {KERNEL} as kernel from filters
+        ), centred as (
+            select *, r2 - median(r2) over (partition by kernel) as distance
+            from named
             where family is not null
         ), scaled as (
             select
                 *,
-                median(abs(distance)) over (partition by kernel_height, kernel_width) as usual,
+                median(abs(distance)) over (partition by kernel) as usual,
                 distance / nullif(usual, 0) as deviations
             from centred
         )
@@ -90,13 +108,15 @@ NAMED: dict[str, Query] = {
             source,
             layer,
             channel,
-            kernel_height || 'x' || kernel_width as kernel,
+            kernel,
             family,
             sigma_x,
             sigma_y,
+            sigma_z,
             r2,
             r2_jet2,
-            r2_control,
+            r2_matched,
+            r2_white,
             deviations
         from scaled
         where deviations is not null

@@ -11,7 +11,16 @@ import pyarrow.dataset as ds
 
 from scalekeys.atlas.layout import Layout, is_content
 from scalekeys.atlas.queries import NAMED
-from scalekeys.atlas.schema import FAILURES, FILTERS, LEFT_OUT, NETWORKS, SCHEMA_VERSION, read_whole, stamp_of
+from scalekeys.atlas.schema import (
+    FAILURES,
+    FILTERS,
+    FORMERLY,
+    LEFT_OUT,
+    NETWORKS,
+    SCHEMA_VERSION,
+    read_whole,
+    stamp_of,
+)
 from scalekeys.errors import AtlasError, ScaleKeysError
 from scalekeys.files import exists, is_file
 
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)  # pivot is many
+_STORED = "stored_filters"
 _LOCKS = ("temp_directory = ''", "enable_external_access = false", "lock_configuration = true")
 
 
@@ -99,6 +109,7 @@ class Atlas:
         with _readable_errors():
             for name, table in tables.items():
                 self._connection.register(name, table)
+            self._connection.execute(f"create view filters as select {_columns()} from {_STORED}")
         for lock in _LOCKS:
             self._connection.execute(f"set {lock}")
 
@@ -169,9 +180,10 @@ def open_atlas(folder: str | Path) -> Atlas:
 def _tables(layout: Layout) -> tuple[dict[str, Any], list[Path]]:
     """Return the tables of an atlas by name, and the files of filters, which are read as a query needs it.
 
-    Columns that a file of an older form lacks are empty.
+    Columns that a file of an older form lacks are empty. Filters are registered with the former names of columns, too,
+    and :func:`_columns` makes a table of the present form of them.
     """
-    if layout.seed() is None:
+    if layout.known() is None:
         raise AtlasError(f"{layout.folder}: holds no atlas; `scalekeys atlas build SOURCES -o FOLDER` makes one")
     networks, failures = _table(layout.networks, NETWORKS), _table(layout.failures, FAILURES)
     left_out = _table(layout.left_out, LEFT_OUT) if exists(layout.left_out) else LEFT_OUT.empty_table()
@@ -184,8 +196,14 @@ def _tables(layout: Layout) -> tuple[dict[str, Any], list[Path]]:
             raise AtlasError(f"{file}: is missing; build again with its source")
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     form = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    filters = ds.dataset(list(map(str, files)), schema=FILTERS, format=form)
-    return {"filters": filters, "networks": networks, "failures": failures, "left_out": left_out}, files
+    filters = ds.dataset(list(map(str, files)), schema=pa.schema([*FILTERS, *FORMERLY.values()]), format=form)
+    return {_STORED: filters, "networks": networks, "failures": failures, "left_out": left_out}, files
+
+
+def _columns() -> str:
+    """Return the columns of filters in SQL, each under its present name."""
+    former = {name: f"coalesce({name}, {field.name}) as {name}" for name, field in FORMERLY.items()}
+    return ", ".join(former.get(name, f'"{name}"') for name in FILTERS.names)
 
 
 def _table(path: Path, schema: pa.Schema) -> pa.Table:

@@ -1,4 +1,4 @@
-"""From an opened checkpoint to rows of the atlas, a bounded number of filters at a time."""
+"""From an opened checkpoint to rows of the atlas, a bounded number of filters at a time, beside both controls."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from scalekeys.atlas.identity import ContentHash
 from scalekeys.atlas.schema import FILTERS
 from scalekeys.checkpoints import Checkpoint
 from scalekeys.errors import CheckpointError, ModelError
-from scalekeys.filters import FilterBank, LayerFilters, white_noise_like
+from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like, white_noise_like
 from scalekeys.filters.dead import floors, layer_level
 from scalekeys.fitting import fit
 from scalekeys.version import __version__
@@ -22,10 +22,11 @@ AT_ONCE = 16_384
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Consecutive filters of one layer, beside noise."""
+    """Consecutive filters of one layer, beside white and matched noise."""
 
     filters: LayerFilters
-    control: LayerFilters
+    white: LayerFilters
+    matched: LayerFilters
     start: int  # of their channels
 
 
@@ -46,7 +47,7 @@ def identify(checkpoint: Checkpoint) -> tuple[str, int, int]:
 
 
 def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) -> Iterator[pa.Table]:
-    """Fit the filters of a checkpoint and their random control, and yield one row a filter, in their order.
+    """Fit the filters of a checkpoint and both their controls, and yield one row a filter, in their order.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
     content : str
         What :func:`identify` gave.
     seed : int
-        Of the random control, which is that of :func:`scalekeys.white_noise_like`.
+        Of the noise, which is that of :func:`scalekeys.white_noise_like` and of :func:`scalekeys.matched_noise_like`.
 
     Yields
     ------
@@ -71,15 +72,17 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
     again = ContentHash()
     for parts in _batches(_beside_noise(_with_floors(checkpoint), again, seed)):
         bank = FilterBank(tuple(part.filters for part in parts), model=checkpoint.model)
-        control = bank.with_filters([part.control.kernels for part in parts])
         fitted = fit(bank).to_arrow()
-        columns = dict(zip(fitted.column_names, fitted.columns, strict=True))
+        columns = dict(zip(fitted.column_names, fitted.columns, strict=True)) | _places(bank)
         columns["channel"] = pa.array(np.concatenate([part.start + np.arange(len(part.filters)) for part in parts]))
         columns["r2_jet2"] = _jet2(bank)
-        columns["r2_control"] = _numbers(fit(control).r2)
+        for name in ("white", "matched"):
+            noise = bank.with_filters([getattr(part, name).kernels for part in parts])
+            columns[f"r2_{name}"] = _numbers(fit(noise).r2)
         for name, word in (("source", source), ("content_hash", content), ("software_version", __version__)):
             columns[name] = pa.repeat(word, len(bank))
-        yield pa.table({name: columns[name] for name in FILTERS.names}).cast(FILTERS)
+        empty = pa.nulls(len(bank))
+        yield pa.table({name: columns.get(name, empty) for name in FILTERS.names}).cast(FILTERS)
     if again.hexdigest() != content:
         raise CheckpointError(f"{source}: has changed while it was read; run again when it is written")
 
@@ -95,15 +98,17 @@ def _with_floors(checkpoint: Checkpoint) -> Iterator[LayerFilters]:
 
 
 def _beside_noise(layers: Iterable[LayerFilters], content: ContentHash, seed: int) -> Iterator[_Part]:
-    """Yield layers, in parts where they are large, with noise; the noise of a bank as a whole."""
-    generator = torch.Generator().manual_seed(seed)
+    """Yield layers, in parts where they are large, with both kinds of noise; the noise of a bank as a whole."""
+    for_white, for_matched = (torch.Generator().manual_seed(seed) for _ in range(2))
     for layer in layers:
         content.add(layer)
-        (control,) = white_noise_like(FilterBank((layer,)), seed=generator).layers
+        alone = FilterBank((layer,))
+        (white,) = white_noise_like(alone, seed=for_white).layers
+        (matched,) = matched_noise_like(alone, seed=for_matched).layers
         for start in range(0, len(layer), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            real, noise = (replace(one, kernels=one.kernels[part]) for one in (layer, control))
-            yield _Part(real, noise, start)
+            one, two, three = (replace(each, kernels=each.kernels[part]) for each in (layer, white, matched))
+            yield _Part(one, two, three, start)
 
 
 def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
@@ -116,6 +121,16 @@ def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
         batch.append(part)
     if batch:
         yield batch
+
+
+def _places(bank: FilterBank) -> dict[str, pa.Array]:
+    """Return the sides of the kernels, empty along axes that they do not have, and the kinds of their convolutions."""
+    counts = [len(layer) for layer in bank.layers]
+    sides = [(*(None,) * (3 - len(layer.size)), *layer.size) for layer in bank.layers]
+    kinds = [getattr(layer, "kind", "depthwise") for layer in bank.layers]
+    columns = dict(zip(("kernel_depth", "kernel_height", "kernel_width"), zip(*sides, strict=True), strict=True))
+    which = pa.array(np.repeat(np.arange(len(counts)), counts))
+    return {name: pa.array(values).take(which) for name, values in (columns | {"kind": kinds}).items()}
 
 
 def _jet2(bank: FilterBank) -> pa.Array:

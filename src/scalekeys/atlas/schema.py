@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from scalekeys.files import open_regular
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """To be raised with every change of :data:`FILTERS`, or of what its columns mean.
 
 Files of an older version are made anew where they can be.
@@ -22,15 +22,19 @@ FILTERS = pa.schema(
         ("layer", _WORDS),
         ("depth", pa.int32()),
         ("channel", pa.int32()),
+        ("kernel_depth", pa.int32()),
         ("kernel_height", pa.int32()),
         ("kernel_width", pa.int32()),
+        ("kind", _WORDS),
         ("stride", pa.int32()),
         ("dilation", pa.int32()),
         ("family", _WORDS),
         ("sigma_x", _NUMBER),
         ("sigma_y", _NUMBER),
+        ("sigma_z", _NUMBER),
         ("alpha", _NUMBER),
         ("sigma_outer", _NUMBER),
+        ("angle", _NUMBER),
         ("amplitude", _NUMBER),
         ("offset", _NUMBER),
         ("r2", _NUMBER),
@@ -41,17 +45,26 @@ FILTERS = pa.schema(
         ("status", _WORDS),
         ("sigma_x_error", _NUMBER),
         ("sigma_y_error", _NUMBER),
+        ("sigma_z_error", _NUMBER),
         ("sigma_x_status", _WORDS),
         ("sigma_y_status", _WORDS),
+        ("sigma_z_status", _WORDS),
         ("coefficients", pa.list_(_NUMBER)),
         ("r2_jet2", _NUMBER),
-        ("r2_control", _NUMBER),
+        ("r2_white", _NUMBER),
+        ("r2_matched", _NUMBER),
         ("source", _WORDS),
         ("content_hash", _WORDS),
         ("software_version", _WORDS),
     ]
 )
-"""One row a filter: the columns of a fit, the r2 of the 2-jet and of the random control, and where it comes from."""
+"""One row a filter: the columns of a fit, the r2 of the 2-jet, of white and of matched noise, and where it comes from.
+
+Sides and scales along axes that a kernel does not have are empty.
+"""
+
+FORMERLY = {"r2_white": pa.field("r2_control", _NUMBER)}
+"""Columns that files of versions 1 and 2 have under another name."""
 
 NETWORKS = pa.schema(
     [

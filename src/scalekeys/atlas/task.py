@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from scalekeys.atlas.layout import Layout
+from scalekeys.atlas.layout import DEPTHWISE, Layout
 from scalekeys.atlas.references import Reference
 from scalekeys.atlas.rows import identify, rows
 from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamp_of, stamped
@@ -29,13 +29,16 @@ class Task:
     atlas : str
         The folder of the atlas, as an absolute path.
     seed : int
-        Of the random control.
+        Of white and matched noise.
+    kinds : str
+        The kinds of convolutions to read.
     """
 
     reference: Reference
     signature: str
     atlas: str
     seed: int
+    kinds: str = DEPTHWISE
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def analyse(task: Task) -> Outcome:
     try:
         _check_name(task.reference)
         with one_thread():  # and so results do not depend on how many processors there are
-            return _analyse(task, open_source(task.reference.location))
+            asked = {} if task.kinds == DEPTHWISE else {"kinds": task.kinds}
+            return _analyse(task, open_source(task.reference.location, **asked))
     except OutputError as error:
         return Unwritable(str(error))
     except ScaleKeysError as error:

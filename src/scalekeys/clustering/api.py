@@ -43,7 +43,7 @@ def cluster(
     Parameters
     ----------
     filters : FilterBank, sequence of FilterBank, or Tensor or array of shape (..., *sides)
-        The filters of one network or of many. Those that are constant, negligible (:attr:`scalekeys.Fit.dead`) or not
+        The filters of one network or of many. Those that are constant, negligible (:attr:`scalekeys.fitting.Fit.dead`) or not
         finite are left out.
     k : int
         Number of keys; :func:`scalekeys.choose_k` recommends one.

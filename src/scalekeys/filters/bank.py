@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import prod
 
 import torch
 from jaxtyping import Bool
@@ -37,12 +36,13 @@ class LayerFilters:
         ``"depthwise"``, ``"grouped"`` or ``"ordinary"``.
     channels : pair of int, optional
         Outputs, and inputs of a group, of a convolution that is not depthwise: ``kernels.unflatten(0, channels)`` is
-        its weight, of shape (outputs, inputs of a group, *sides). None for depthwise layers.
+        its weight, of shape (outputs, inputs of a group, *sides). None for depthwise layers. A part of the filters of a
+        layer has those of the whole.
 
     Raises
     ------
     FilterError
-        If the filters have no axis or more than three, or are not as many as the channels say.
+        If the filters have no axis or more than three.
 
     Examples
     --------
@@ -65,11 +65,6 @@ class LayerFilters:
             raise FilterError(
                 f"layer {self.name!r}: filters must have shape (channels, *sides) with one to three sides, got "
                 f"{tuple(self.kernels.shape)}"
-            )
-        if self.channels is not None and prod(self.channels) != len(self):
-            outputs, inputs = self.channels
-            raise FilterError(
-                f"layer {self.name!r}: {outputs} x {inputs} channels have {outputs * inputs} filters, got {len(self)}"
             )
 
     @property

@@ -9,6 +9,7 @@ from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.control import imitation, mean_and_norm
 from scalekeys.filters.scaling import in_powers_of_two
 from scalekeys.shapes import FilterStack, over_taps
+from scalekeys.threads import one_thread
 
 _AT_ONCE = 2**26  # random numbers, which bound the memory
 
@@ -59,6 +60,7 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
     return FilterBank(control.layers, model="matched noise")
 
 
+@one_thread()
 def _imitations(filters: FilterStack, factor: Tensor, generator: torch.Generator) -> FilterStack:
     if not len(filters):
         return filters
@@ -71,6 +73,7 @@ def _draws(like: FilterStack, factor: Tensor, generator: torch.Generator) -> Fil
     return (numbers.to(factor.device) @ factor).view(like.shape)
 
 
+@one_thread()
 def _factor(filters: FilterStack) -> Tensor:
     """Return a matrix with rows of taps whose Gaussian combinations have the second moments of the filters.
 

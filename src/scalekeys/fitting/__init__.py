@@ -1,6 +1,7 @@
 """Fitting families to filters: scales, amplitudes, residuals and a status for every filter, in batches."""
 
 from scalekeys.fitting.api import fit, share_scales
+from scalekeys.fitting.orientation import Orientation, orientation
 from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance
 from scalekeys.fitting.prepare import STATUSES
 from scalekeys.fitting.result import Fit
@@ -15,10 +16,12 @@ __all__ = [
     "STATUSES",
     "Fit",
     "FitSpec",
+    "Orientation",
     "PatchCovariance",
     "StackFit",
     "fit",
     "natural_image_covariance",
+    "orientation",
     "parse_spec",
     "share_scales",
 ]

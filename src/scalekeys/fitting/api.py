@@ -146,10 +146,10 @@ def fit(
         raise ModelError(f"groups name which filters share a scale, so they need scales='shared', not {scales!r}")
     if not len(bank):
         raise FilterError(f"{bank.model}: there are no filters to fit")
-    if not any(grids_for(size, spec) for size in bank.sizes):
-        sizes = ", ".join("x".join(map(str, size)) for size in bank.sizes)
-        raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on kernels of {sizes}")
     with one_thread():
+        if not any(grids_for(size, spec) for size in bank.sizes):
+            sizes = ", ".join("x".join(map(str, size)) for size in bank.sizes)
+            raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on kernels of {sizes}")
         assigned = None if families is None else _assigned(families, bank, spec)
         metric = metric_of(bank, covariance) if criterion == "response" else None
     if scales != "shared":

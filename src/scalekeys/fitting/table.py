@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def fit_table(fit: "Fit") -> pa.Table:
-    """Return what :meth:`scalekeys.Fit.to_arrow` documents."""
+    """Return what :meth:`scalekeys.fitting.Fit.to_arrow` documents."""
     columns = _places(fit.bank)
     columns |= {
         "family": _words(list(fit.spec.labels), fit.values.family.cpu().numpy()),

@@ -246,13 +246,17 @@ def difference(f: Kernel1d, operator: Difference, window: Window = "exact") -> F
     """
     if not f.is_floating_point():
         raise ModelError(f"a kernel must be floating-point, got {f.dtype}")
-    margin = 0 if window == "published" else operator.reach
-    size = f.shape[-1] - 2 * margin
+    check_window(window, ())
+    reach = operator.reach
+    if window == "published":
+        ends = (f[..., :1], f[..., -1:]) if operator.mirrored else (torch.zeros_like(f[..., :1]),) * 2
+        left, right = (end.expand(*f.shape[:-1], reach) for end in ends)
+        f = torch.cat([left, f, right], dim=-1)
+    size = f.shape[-1] - 2 * reach
     if size < 1:
-        raise ModelError(f"operator {operator.name!r} needs at least {2 * margin + 1} taps, got {f.shape[-1]}")
-    crop = difference_matrix(operator, size, operator.reach, window)
-    crop = crop[:, operator.reach - margin : operator.reach + size + margin]
-    return f @ crop.to(f).T
+        raise ModelError(f"operator {operator.name!r} needs at least {2 * reach + 1} taps, got {f.shape[-1]}")
+    parts = [weight * f[..., reach + int(n) : reach + int(n) + size] for n, weight in operator.stencil.items()]
+    return torch.stack(parts).sum(0)
 
 
 def laplacian_stencil(gamma: float = 0.0) -> Tensor:

@@ -8,7 +8,6 @@ weighted freely, into their weights. A search runs in compact coordinates: a var
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -80,6 +79,13 @@ class Parametrization(ABC):
         """Return the weights of components, shape (entries, components, n); None where they are free."""
         return None
 
+    def own_weights(self, coordinates: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Return weights of components that depend on the last parameter alone, if they do: (3, components, n).
+
+        With two derivatives in its coordinate. The variances then do not depend on that parameter.
+        """
+        return None
+
     @abstractmethod
     def component_variances(self, parameters: Tensor) -> Tensor:
         """Return the variance of each axis of each component, shape (n, components or 1, axes), differentiable.
@@ -124,7 +130,7 @@ class AxisScales(Parametrization):
         """How many axes the family has."""
         return len(self.groups)
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
         """One variance for each axis, or one for all."""
         return ("t",) if set(self.groups) == {0} and self.axes > 1 else tuple(f"t{axis}" for axis in "xyz"[: self.axes])
@@ -186,10 +192,17 @@ class Strengthened(Parametrization):
 
     def weights(self, coordinates: Tensor) -> Tensor:
         """Return 1 and the strength."""
-        table = coordinates.new_zeros(entries(2), 2, coordinates.shape[1])
+        own = self.own_weights(coordinates)
+        table = own.new_zeros(entries(2), *own.shape[1:])
+        table[0], table[2], table[5] = own
+        return table
+
+    def own_weights(self, coordinates: Tensor) -> Tensor:
+        """Return 1 and the strength."""
         grown = torch.exp(coordinates[1])
+        table = coordinates.new_zeros(3, 2, coordinates.shape[1])
         table[0, 0], table[0, 1] = 1.0, grown - 1
-        table[2, 1] = table[5, 1] = grown
+        table[1, 1] = table[2, 1] = grown
         return table
 
     def component_variances(self, parameters: Tensor) -> Tensor:
@@ -286,11 +299,10 @@ class Oriented(Parametrization):
     -----
     With the covariance :math:`C = R(\phi)\, \mathrm{diag}(t_u, t_v)\, R(\phi)^T` and :math:`Q = |C_{xy}|`, the kernel
     of semi-discrete affine diffusion is the convolution of three discrete analogues of the Gaussian: along x with
-    variance :math:`C_{xx} - |C_{xy}|`, along y with :math:`C_{yy} - |C_{xy}|`, and along the diagonal, or the other one where
-    :math:`C_{xy} < 0`, with :math:`|C_{xy}|`. It is positive where none of these is negative, which bounds the
-    eccentricity: with the mean variance m and :math:`t_{u,v} = m (1 \pm e)`,
-    :math:`|e| \le 1 / (|\cos 2 \phi| + |\sin 2 \phi|)`. The search runs in m, in e relative to this bound, and in
-    :math:`\phi` from 0 to :math:`\pi`.
+    variance :math:`C_{xx} - |C_{xy}|`, along y with :math:`C_{yy} - |C_{xy}|`, and along the diagonal, or the other
+    one where :math:`C_{xy} < 0`, with :math:`|C_{xy}|`. It is positive where none of these is negative, which bounds
+    the eccentricity: with the mean variance m and :math:`t_{u,v} = m (1 \pm e)`, :math:`|e| \le 1 / (|\cos 2 \phi| +
+    |\sin 2 \phi|)`. The search runs in m, in e relative to this bound, and in :math:`\phi` from 0 to :math:`\pi`.
 
     References
     ----------

@@ -198,10 +198,10 @@ def template(
 
     Examples
     --------
-    >>> template("dx", torch.tensor([0.0, 0.0]), 3)
-    tensor([[ 0.0000,  0.0000,  0.0000],
-            [ 0.5000,  0.0000, -0.5000],
-            [ 0.0000,  0.0000,  0.0000]])
+    >>> template("dx", torch.tensor([0.5, 0.5]), 3)
+    tensor([[ 0.0385,  0.0000, -0.0385],
+            [ 0.3104,  0.0000, -0.3104],
+            [ 0.0385,  0.0000, -0.0385]])
 
     At an infinite scale a smoothing is a parabola:
 

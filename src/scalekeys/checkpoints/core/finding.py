@@ -157,9 +157,9 @@ def _of_channels(key: str, info: TensorInfo, source: _Source) -> Found | None:
         return of_other_type(key, info.dtype)
     if reason := _why_fixed(key, info, source):
         return Found(key, reason=reason)
-    if other_axes and source.around.bias(key) == (1,):
-        return Found(key, inputs_first(1), TO_ONE_CHANNEL, kinds=frozenset({ORDINARY}))
     reason = source.around.refusal(key) if other_axes else ""
+    if reason == TO_ONE_CHANNEL:
+        return Found(key, inputs_first(1), reason, kinds=frozenset({ORDINARY}))
     if reason == UNCLEAR:
         return Found(key, outputs_first, UNCLEAR, kinds=frozenset({DEPTHWISE, ORDINARY}))
     return Found(key, reason=reason) if reason else Found(key, outputs_first)

@@ -1,20 +1,20 @@
 """Kernels of one and of three axes in files of weights: whether a weight of shape (C, 1, *sides) is depthwise.
 
-That shape also have the first convolution of a signal or a volume of one channel, a transposed convolution to one
-channel, the basis of a Fourier transform, and kernels whose channels stand last. With one axis all of these are common,
-so that a weight is read only where its name, its bias or the weights around it say that it is depthwise:
+The first convolution of a signal or a volume of one channel, a transposed convolution to one channel, the basis of a
+Fourier transform and kernels whose channels stand last can have this shape too. Such a weight is read as depthwise if
 
-1. its name says so, as ``dwconv`` or ``depthwise`` do; or
-2. the weight before it in the network gives as many channels, or two to four times as many, which are then split, or
-   a half to a quarter, each of which has several filters; or
-3. its name, but for the numbers in it, is that of a weight that is depthwise by the second rule; or
-4. there are several of its name, but for the numbers, each in a block with pointwise or linear layers and without
-   ordinary convolutions; or
-5. the source holds no other weights.
+1. its name says so, as ``dwconv`` and ``depthwise`` do; or
+2. the weight before it in the network gives as many channels, two to four times as many (which are split), or a half to
+   a quarter as many (each of which has several filters); or
+3. another weight is depthwise by the second rule and has the same name but for the numbers; or
+4. several weights have the same name but for the numbers, and each of them stands in a block of pointwise and linear
+   layers without ordinary convolutions; or
+5. the source holds no weights of other shapes.
 
-The rules 2 to 5 hold neither where an ordinary convolution with kernels of more than one value takes all its channels
-next, as after the first layer of a network for one channel, nor where nothing follows and it has no bias of as many
-values, as at the end of a network that gives one channel. What no rule decides is left out with its reason.
+The rules 2 to 5 do not apply where the next weight is that of an ordinary convolution that takes all channels with
+kernels of more than one value, as after the first layer of a network for one channel. They do not apply either where no
+weight follows and the layer has no bias of C values, as at the end of a network that gives one channel. A weight that
+no rule decides is left out with the reason.
 """
 
 import re

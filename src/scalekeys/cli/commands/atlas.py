@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from scalekeys.cli.commands.options import Kinds
+
 BUILD_EXAMPLE = "Example: scalekeys atlas build 'checkpoints/**/*.pth' models.csv 'timm:convnext*' -o atlas/"
 QUERY_EXAMPLE = 'Example: scalekeys atlas query atlas/ "select family, count(*) from filters group by family"'
 REPORT_EXAMPLE = "Example: scalekeys atlas report atlas/ -o report/"
@@ -32,7 +34,7 @@ Workers = Annotated[int | None, typer.Option(min=0, help="Processes; 0 works in 
 RayAddress = Annotated[
     str | None, typer.Option("--ray", metavar="ADDRESS|local", help="Work on a Ray cluster that shares the folders.")
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random control.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")]
 Recheck = Annotated[bool, typer.Option("--recheck", help="Read files again that were not touched since, and hubs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -44,6 +46,7 @@ def build(
     workers: Workers = None,
     ray: RayAddress = None,
     seed: Seed = 0,
+    kinds: Kinds = "depthwise",
     recheck: Recheck = False,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +69,14 @@ def build(
         references = expand(sources)
         progress = step("analysing networks", len(references))
         summary = build_atlas(
-            references, output, workers=processes, ray=ray, seed=seed, recheck=recheck, progress=progress
+            references,
+            output,
+            workers=processes,
+            ray=ray,
+            seed=seed,
+            kinds=kinds,
+            recheck=recheck,
+            progress=progress,
         )
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), indent=2))

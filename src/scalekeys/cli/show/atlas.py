@@ -22,7 +22,7 @@ def print_summary(summary: "Summary", folder: Path) -> None:
     console = Terminal()
     networks = "1 network" if summary.networks == 1 else f"{summary.networks} networks"
     duplicates = f" ({summary.duplicates} more under another name)" if summary.duplicates else ""
-    console.print(f"{networks}{duplicates} with {summary.filters} depthwise filters", soft_wrap=True)
+    console.print(f"{networks}{duplicates} with {summary.filters} filters", soft_wrap=True)
     console.print(
         f"this run: {summary.analysed} sources looked into, {summary.kept} unchanged since an earlier one",
         soft_wrap=True,

@@ -1,6 +1,6 @@
 """What the two controls mean, on the terminal."""
 
 CONTROLS = (
-    "white noise shares only means and norms with the filters: what explains no more of them than of it says nothing;\n"
-    "matched noise shares also smoothness and extent: what goes beyond it is the form of the filters"
+    "white noise: the same means and norms; a model no better there says nothing\n"
+    "matched noise: also as smooth and as wide; what goes beyond it is their form"
 )

@@ -14,9 +14,11 @@ MAX_ITERATIONS = 40
 STEP_TOLERANCE = 1e-10
 ROUNDING = 4e-16
 UNSEEN, SHORT, LONG = 1e-11, 1e-4, 1e-2
-NOT_INFINITE = 1e-9
+NOT_INFINITE = 1e-8
 _CORNER = 0.1  # several scales with 1 - u below this are in the corner of infinite scales
 _DESCENT = 0.1  # a step to the edges must promise at least this share of what the shortened first step does
+_NEARLY = 1e-4
+_OUTWARDS, _JUMP = 0.5, 5.0
 _FAR = 4.0  # how much longer steps may be in the corner
 _CURVATURE_FLOOR = 1e-14
 _FLAT = {torch.float32: 1e-4, torch.float64: 1e-9}  # its inverse times rounding is the error of a step
@@ -91,8 +93,10 @@ def minimize(
         # promise is below rounding, comparing values is comparing noise, while the gradient still knows the way.
         safe = (predicted < UNSEEN) & (length < SHORT) | (predicted < ROUNDING) & (length < LONG)
         last = safe | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE) | (predicted < ROUNDING)
-        if compact:  # beside an infinite scale a promise that small comes from its not being infinite
-            last |= (predicted < NOT_INFINITE) & (state.u >= high).any(0)
+        if compact:  # at and near infinite scales a promise that small comes from their not being infinite
+            last |= (predicted < NOT_INFINITE) & ((1 - state.u < _NEARLY).sum(0) > 1) | (
+                (predicted < NOT_INFINITE / 10) & (state.u >= high).any(0)
+            )
         last &= ~done
         state.u = torch.where(last & safe, proposal, state.u)
         done = done | last
@@ -133,7 +137,10 @@ def _in_the_corner(state: _State, low: Tensor, high: Tensor) -> tuple[Tensor, Te
     step = box_step(z, gradient, hessian, bottom, top)
     predicted = -(gradient * step).sum(0)
     shrunk = (_FAR * state.trust / step.abs().amax(0).clamp(min=1e-300)).clamp(max=1.0)
-    step = torch.maximum(torch.minimum(step * shrunk, top - z), bottom - z)
+    # Towards infinity a function falls as w, for which a Newton step in z is 1 however far there is to go.
+    outwards = (step > _OUTWARDS).all(0) & (state.trust >= 1.0)
+    step = step * shrunk + torch.where(outwards, _JUMP, 0.0)
+    step = torch.maximum(torch.minimum(step, top - z), bottom - z)
     proposal = torch.maximum(torch.minimum(-torch.expm1(-(z + step)), high), low)
     return proposal, step.abs().amax(0), predicted
 

@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scalekeys.scalespace import DIFFERENCES, IMPULSE, Family, Window
+from scalekeys.scalespace import DIFFERENCES, IMPULSE, AxisScales, Family, Window
 from scalekeys.scalespace.templates import profile_margin, profile_rows
 
 _LENGTHS = (17, 33, 65, 129)  # 2^k + 1, which doubling reaches
 _ROUNDING = 4e-13
+_NOISE = 4.0  # a longer series is worth it if its error is smaller by this factor
+_SURE = 0.999  # beyond this place the deviations of second order are known to fewer digits, and matter less
 _ORDERS = {
     name: order for order, name in enumerate(("identity", "central", "second", "third", "fourth", "fifth", "sixth"))
 }
@@ -36,8 +39,9 @@ class AxisProfiles:
         0 for x, 1 for y, 2 for z.
     window : {"exact", "published"}
     bend : float
-    base : float, optional
-        The power that profiles are divided by; see below.
+    plain : bool
+        Whether profiles are wanted as they are, up to twice the variance at which the window is one standard deviation
+        wide, and not up to infinity.
 
     Attributes
     ----------
@@ -57,7 +61,7 @@ class AxisProfiles:
     """
 
     def __init__(
-        self, operators: Sequence[str], side: int, axis: int, window: Window, bend: float, base: float | None = None
+        self, operators: Sequence[str], side: int, axis: int, window: Window, bend: float, *, plain: bool = False
     ) -> None:
         self.operators = tuple(operators)
         radius = side // 2 + profile_margin(operators, side)
@@ -65,8 +69,9 @@ class AxisProfiles:
         folds = [_fold(own) for own in rows]
         self.folds = [torch.from_numpy(fold) for fold in folds]
         self.ones = [fold.sum(1) / math.sqrt(side) for fold in self.folds]
-        powers = [_powers(name, fold, window) for name, fold in zip(operators, folds, strict=True)]
-        self.base = min(float(own.max()) for own in powers) if base is None else base
+        powers = [_powers(name, fold, plain=plain) for name, fold in zip(operators, folds, strict=True)]
+        self.base = min(float(own.max()) for own in powers)
+        self.end = (2 * bend**2 + 1) / (2 * bend**2 + 1 + bend) if plain else 1.0
         # Below the coordinates of a profile stands that of its mean.
         functions = [
             np.concatenate([fold, fold.sum(1)[None] @ fold / math.sqrt(side)]) @ row
@@ -75,7 +80,7 @@ class AxisProfiles:
         exponents = [np.append(power, power.min()) for power in powers]
         self.counts = [len(function) for function in functions]
         self._exponents = torch.from_numpy(np.concatenate(exponents)) - self.base
-        self.matrix = _series(np.concatenate(functions), np.concatenate(exponents), radius, bend)
+        self.matrix = _Tabulated(np.concatenate(functions), np.concatenate(exponents), radius, bend, self.end).series()
         self._odd = {float(e): (self._exponents == e).nonzero()[:, 0] for e in self._exponents.unique() if e}
 
     def __call__(self, u: Tensor) -> list[Tensor]:
@@ -87,7 +92,7 @@ class AxisProfiles:
 
     def basis(self, u: Tensor) -> Tensor:
         """Return the terms of the series at coordinates of shape (n,): shape (length, n)."""
-        return chebyshev(2 * u - 1, self.matrix.shape[2])
+        return chebyshev(2 / self.end * u - 1, self.matrix.shape[2])
 
     def scaled(self, values: Tensor, u: Tensor) -> Tensor:
         """Give the series of all rows, shape (3 rows, n), their powers of ``1 - u``: shape (3, rows, n)."""
@@ -151,6 +156,11 @@ def operators_along(family: Family, axis: int) -> tuple[str, ...]:
     return tuple(sorted(found, key=[*DIFFERENCES, IMPULSE].index))
 
 
+def has_limit(family: Family, window: Window) -> bool:
+    """Whether a family has a template of its own at infinite scales, to which a search may go."""
+    return isinstance(family.parametrization, AxisScales) and not family.mixed and window == "exact"
+
+
 def _about_zero(rows: np.ndarray) -> np.ndarray:
     """Let rows act on ``T(0 ..)`` alone, since T is even; the constant in the last column stays."""
     kernel, constant = rows[:, :-1], rows[:, -1:]
@@ -185,12 +195,10 @@ def _fold(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([constant, basis[1:]])
 
 
-def _powers(name: str, fold: np.ndarray, window: Window) -> np.ndarray:
+def _powers(name: str, fold: np.ndarray, *, plain: bool) -> np.ndarray:
     """Return the power of w as which each coordinate of a profile falls."""
-    if name == IMPULSE:
+    if plain:
         return np.zeros(len(fold))
-    if window == "published":  # borders are cut off, and no search goes to infinity there
-        return np.full(len(fold), 0.5)
     order = _ORDERS[name]
     powers = np.full(len(fold), 0.5 + math.ceil(order / 2) + (order % 2 == 0))
     if order % 2 == 0:
@@ -198,47 +206,62 @@ def _powers(name: str, fold: np.ndarray, window: Window) -> np.ndarray:
     return powers
 
 
-def _series(functions: np.ndarray, exponents: np.ndarray, radius: int, bend: float) -> Tensor:
-    """Return the Chebyshev coefficients of functions of T and of their two derivatives, (3, rows, length)."""
-    probe = np.cos(np.pi * (np.arange(256) + 0.5) / 256)
-    probe = probe[probe < _SURE]
-    known, angle = _values(functions, exponents, probe, radius, bend), np.arccos(probe)
-    series, error = np.empty((0, 0)), np.inf
-    for length in _LENGTHS:
-        longer = _interpolated(functions, exponents, length, radius, bend)
-        found = np.abs(longer @ np.cos(np.arange(length)[:, None] * angle) - known).max()
-        if found < error / _NOISE:
-            series, error = longer, found
-        if (found > error / _NOISE and length > _LENGTHS[1]) or error < _ROUNDING * np.abs(known).max():
-            break
-    parts = [series]
-    for order in (1, 2):
-        slopes = 2**order * np.polynomial.chebyshev.chebder(series, order, axis=1)
-        parts.append(np.pad(slopes, ((0, 0), (0, series.shape[1] - slopes.shape[1]))))
-    return torch.from_numpy(np.stack(parts))
+@dataclass(frozen=True, eq=False)
+class _Tabulated:
+    """Linear functions of T, divided by powers of ``1 - u``, to be tabulated on ``0 <= u <= end``.
 
+    Parameters
+    ----------
+    functions : array, shape (rows, radius + 2)
+        Of ``T(0 .. radius)`` and a constant 1.
+    exponents : array, shape (rows,)
+    radius : int
+    bend, end : float
+    """
 
-def _interpolated(functions: np.ndarray, exponents: np.ndarray, length: int, radius: int, bend: float) -> np.ndarray:
-    """Return the coefficients of the polynomials through Chebyshev nodes, shape (rows, length)."""
-    angle = np.pi * (np.arange(length) + 0.5) / length
-    values = _values(functions, exponents, np.cos(angle), radius, bend)
-    coefficients: np.ndarray = 2 / length * values @ np.cos(np.arange(length)[:, None] * angle).T
-    coefficients[:, 0] /= 2
-    return coefficients
+    functions: np.ndarray
+    exponents: np.ndarray
+    radius: int
+    bend: float
+    end: float
 
+    def series(self) -> Tensor:
+        """Return the Chebyshev coefficients of the functions and of their two derivatives, (3, rows, length)."""
+        probe = np.cos(np.pi * (np.arange(256) + 0.5) / 256)
+        probe = probe[probe < _SURE]
+        known, angle = self.values(probe), np.arccos(probe)
+        series, error = np.empty((0, 0)), np.inf
+        for length in _LENGTHS:
+            longer = self.interpolated(length)
+            found = np.abs(longer @ np.cos(np.arange(length)[:, None] * angle) - known).max()
+            if found < error / _NOISE:
+                series, error = longer, found
+            if (found > error / _NOISE and length > _LENGTHS[1]) or error < _ROUNDING * np.abs(known).max():
+                break
+        parts = [series]
+        for order in (1, 2):
+            slopes = (2 / self.end) ** order * np.polynomial.chebyshev.chebder(series, order, axis=1)
+            parts.append(np.pad(slopes, ((0, 0), (0, series.shape[1] - slopes.shape[1]))))
+        return torch.from_numpy(np.stack(parts))
 
-_NOISE = 4.0  # a longer series is worth it if its error is smaller by this factor
-_SURE = 0.999  # beyond this place the deviations of second order are known to fewer digits, and matter less
+    def interpolated(self, length: int) -> np.ndarray:
+        """Return the coefficients of the polynomials through Chebyshev nodes, shape (rows, length)."""
+        angle = np.pi * (np.arange(length) + 0.5) / length
+        coefficients: np.ndarray = (
+            2 / length * self.values(np.cos(angle)) @ np.cos(np.arange(length)[:, None] * angle).T
+        )
+        coefficients[:, 0] /= 2
+        return coefficients
 
-
-def _values(functions: np.ndarray, exponents: np.ndarray, position: np.ndarray, radius: int, bend: float) -> np.ndarray:
-    u = (position.astype(np.longdouble) + 1) / 2
-    w = 1 - u
-    kernel = _kernels(bend * u / w, radius)
-    kernel = np.concatenate([kernel, np.ones_like(kernel[:1])])
-    values = functions.astype(np.longdouble) @ kernel
-    scaled: np.ndarray = (values / w ** exponents[:, None]).astype(float)
-    return scaled
+    def values(self, position: np.ndarray) -> np.ndarray:
+        """Return the functions at positions from -1 to 1, shape (rows, positions)."""
+        u = (position.astype(np.longdouble) + 1) / 2 * self.end
+        w = 1 - u
+        kernel = _kernels(self.bend * u / w, self.radius)
+        kernel = np.concatenate([kernel, np.ones_like(kernel[:1])])
+        values = self.functions.astype(np.longdouble) @ kernel
+        scaled: np.ndarray = (values / w ** self.exponents[:, None]).astype(float)
+        return scaled
 
 
 def _kernels(t: np.ndarray, radius: int) -> np.ndarray:
@@ -259,7 +282,7 @@ def _kernels(t: np.ndarray, radius: int) -> np.ndarray:
 
 @lru_cache(maxsize=512)
 def axis_profiles(
-    operators: tuple[str, ...], side: int, axis: int, window: Window, bend: float, base: float | None = None
+    operators: tuple[str, ...], side: int, axis: int, window: Window, bend: float, *, plain: bool = False
 ) -> AxisProfiles:
     """Return the profiles of operators on a window, built once for each combination."""
-    return AxisProfiles(operators, side, axis, window, bend, base)
+    return AxisProfiles(operators, side, axis, window, bend, plain=plain)

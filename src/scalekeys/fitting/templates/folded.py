@@ -10,17 +10,23 @@ deviations and B that of their means, the product over the axes is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
 from itertools import product as pairs_of
 
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.axis_profiles import AxisProfiles, axis_profiles, chebyshev, operators_along
+from scalekeys.fitting.templates.axis_profiles import (
+    AxisProfiles,
+    axis_profiles,
+    chebyshev,
+    has_limit,
+    operators_along,
+)
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
-from scalekeys.scalespace.second_order import entries, lifted, outer, pairs, product, tied
+from scalekeys.scalespace.second_order import entries, outer, pairs, product, tied
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +57,20 @@ class FoldedFamily:
     window : {"exact", "published"}
     bend : float
         Of the search coordinates.
-    base : float, optional
-        The power of ``1 - u`` that profiles are divided by, see :class:`AxisProfiles`; 0 keeps them as they are.
+    plain : bool
+        Whether profiles keep every factor that depends on the scale; always where some other limit than infinity is
+        reached, as for mixtures, for components of several scales, and in the published window.
     """
 
     def __init__(
-        self, family: Family, size: tuple[int, ...], window: Window, bend: float, base: float | None = None
+        self, family: Family, size: tuple[int, ...], window: Window, bend: float, *, plain: bool = False
     ) -> None:
         assert family.parametrization.groups is not None
         self.family, self.size = family, size
         self.groups, self.parameters = family.parametrization.groups, len(family.parametrization.names)
+        plain = plain or not has_limit(family, window)
         self.axes = [
-            axis_profiles(operators_along(family, axis), side, axis, window, bend, base)
+            axis_profiles(operators_along(family, axis), side, axis, window, bend, plain=plain)
             for axis, side in enumerate(size[::-1])
         ]
         self.terms = [
@@ -104,8 +112,7 @@ class FoldedFamily:
         assert isinstance(folded, Folded)
         profiles = self._profiles(coordinates)
         filters = [self._with_filters(terms, folded, profiles) for terms in self.terms]
-        known: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
-        gram = {}
+        known, gram = _Known(), {}
         for first in range(len(self.terms)):
             for second in range(first, len(self.terms)):
                 table = self._with_each_other(first, second, profiles, known, centred=centred)
@@ -151,37 +158,46 @@ class FoldedFamily:
     def _with_filters(
         self, terms: Sequence[tuple[float, tuple[int, ...]]], folded: Folded, profiles: list[list[Tensor]]
     ) -> Tensor:
-        total = None
+        tables = []
         for factor, term in terms:
             own = [profiles[axis][k][:, :-1] for axis, k in enumerate(term)]
             table = contracted(folded.blocks[self._place(term)], own)
-            table = table if factor == 1.0 else factor * table
-            total = table if total is None else total + table
-        assert total is not None
-        return tied(total, self.groups)
+            tables.append(table if factor == 1.0 else factor * table)
+        return tied(total(tables), self.groups)
 
     def _with_each_other(
-        self,
-        first: int,
-        second: int,
-        profiles: list[list[Tensor]],
-        known: dict[tuple[int, int, int], tuple[Tensor, Tensor]],
-        *,
-        centred: bool,
+        self, first: int, second: int, profiles: list[list[Tensor]], known: "_Known", *, centred: bool
     ) -> Tensor | None:
-        total = None
-        for (wa, one), (wb, other) in pairs_of(self.terms[first], self.terms[second]):
-            keys = [(axis, a, b) for axis, (a, b) in enumerate(zip(one, other, strict=True))]
-            if any(self._orthogonal(key) for key in keys):
-                continue
+        tables = []
+        for number, (wa, one) in enumerate(self.terms[first]):
+            for other_number, (wb, other) in enumerate(self.terms[second]):
+                if first == second and other_number < number:
+                    continue  # the same as with the terms exchanged
+                weight = wa * wb * (2 if first == second and other_number > number else 1)
+                keys = [(axis, a, b) for axis, (a, b) in enumerate(zip(one, other, strict=True))]
+                if any(self._orthogonal(key) for key in keys):
+                    continue
+                table = self._product(keys, profiles, known, centred=centred)
+                tables.append(table if weight == 1.0 else weight * table)
+        return total(tables) if tables else None
+
+    def _product(
+        self, keys: list[tuple[int, int, int]], profiles: list[list[Tensor]], known: "_Known", *, centred: bool
+    ) -> Tensor:
+        """Product of two outer products, as a table in the parameters."""
+        one_scale = len(set(self.groups)) == 1
+        if one_scale and self._alike:  # the axes can be exchanged
+            keys = sorted((0, min(a, b), max(a, b)) for _, a, b in keys)
+        name = tuple(keys)
+        if name not in known.tables:
             for key in keys:
-                if key not in known:
+                if key not in known.along:
                     axis, a, b = key
-                    known[key] = products_along(profiles[axis][a], profiles[axis][b], self._crossings[key])
-            table = over_axes([known[key] for key in keys], centred=centred)
-            table = table if wa * wb == 1.0 else wa * wb * table
-            total = table if total is None else total + table
-        return None if total is None else tied(total, self.groups)
+                    known.along[key] = products_along(profiles[axis][a], profiles[axis][b], self._crossings[key])
+            along = [known.along[key] for key in keys]
+            table = over_axes(along, centred=centred, one_scale=one_scale)
+            known.tables[name] = table if one_scale else tied(table, self.groups)
+        return known.tables[name]
 
     def _orthogonal(self, key: tuple[int, int, int]) -> bool:
         """Whether two profiles along an axis are orthogonal at all scales, by symmetry."""
@@ -191,23 +207,25 @@ class FoldedFamily:
         return means and not bool(self._crossings[key].any())
 
     def _weighted(self, products: Products, coordinates: Tensor) -> Products:
-        """Join components whose weights are parameters to one."""
-        weights = self.family.parametrization.weights(coordinates)
+        """Join components whose weights are functions of the last parameter to one."""
+        weights = self.family.parametrization.own_weights(coordinates)
         if weights is None:
             return products
-        count = self.parameters
         own = list(weights.unbind(1))
-        filters, gram = None, None
-        for number, table in enumerate(products.filters):
-            part = product(own[number], lifted(table, count), count)
-            filters = part if filters is None else filters + part
+        filters = [outer([table, weight]) for table, weight in zip(products.filters, own, strict=True)]
+        gram = []
         for (a, b), table in products.gram.items():
-            part = product(product(own[a], own[b], count), lifted(table, count), count)
-            part = part if a == b else 2 * part
-            gram = part if gram is None else gram + part
-        assert filters is not None
-        assert gram is not None
-        return Products([filters], {(0, 0): gram}, count)
+            part = outer([table, product(own[a], own[b], 1)])
+            gram.append(part if a == b else 2 * part)
+        return Products([total(filters)], {(0, 0): total(gram)}, self.parameters)
+
+
+@dataclass(eq=False)
+class _Known:
+    """Products of profiles along axes and of outer products that are found already, by their numbers."""
+
+    along: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    tables: dict[tuple[tuple[int, int, int], ...], Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +299,7 @@ class OuterProducts:
 
     def _profiles(self, axis: int, u: Tensor, ends: list[int]) -> tuple[Tensor, Tensor]:
         """Coordinates and mean of each profile, (3, coordinates + 1, n), and 0 where the first one is the mean."""
-        basis = chebyshev(2 * u - 1, self._lengths[axis])
+        basis = chebyshev(2 / self._axes[axis][0].end * u - 1, self._lengths[axis])
         side = self._sides[axis] + 1
         rows, apart = basis.new_empty(3 * side, len(u)), basis.new_empty(len(u))
         parts = zip(self._matrices[axis], self._axes[axis], self._apart[axis], [0, *ends[:-1]], ends, strict=True)
@@ -363,17 +381,31 @@ def products_along(first: Tensor, second: Tensor, crossing: Tensor) -> tuple[Ten
     return _multiplied(first[:, :-1], moved), _multiplied(first[:, -1:], second[:, -1:])
 
 
-def over_axes(along: Sequence[tuple[Tensor, Tensor]], *, centred: bool) -> Tensor:
-    """Return the product of outer products from those along each axis, as a table with a parameter for each axis."""
+def over_axes(along: Sequence[tuple[Tensor, Tensor]], *, centred: bool, one_scale: bool = False) -> Tensor:
+    """Return the product of outer products from those along each axis.
+
+    A table with a parameter for each axis, or with one for all of them.
+    """
+    joined = _of_one_scale if one_scale else outer
     plain = [deviations + means for deviations, means in along]
     if not centred:
-        return outer(plain)
-    total = None
-    for axis, (deviations, _) in enumerate(along):
-        part = outer([*plain[:axis], deviations, *(means for _, means in along[axis + 1 :])])
-        total = part if total is None else total + part
-    assert total is not None
-    return total
+        return joined(plain)
+    return total(
+        [
+            joined([*plain[:axis], deviations, *(means for _, means in along[axis + 1 :])])
+            for axis, (deviations, _) in enumerate(along)
+        ]
+    )
+
+
+def _of_one_scale(functions: Sequence[Tensor]) -> Tensor:
+    """Product of functions of the same one parameter, given with two derivatives: (3, n)."""
+    return reduce(lambda a, b: product(a, b, 1), functions)
+
+
+def total(tables: Sequence[Tensor]) -> Tensor:
+    """Return the sum of some tables."""
+    return reduce(torch.add, tables)
 
 
 def _multiplied(first: Tensor, second: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from scalekeys.fitting.templates.axis_profiles import has_limit
 from scalekeys.fitting.templates.folded import FoldedFamily
 from scalekeys.fitting.templates.products import FamilyProducts
 from scalekeys.fitting.templates.whole import WholeFamily
@@ -215,14 +216,14 @@ class FamilyGrid:
     @cached_property
     def true_whole(self) -> WholeFamily:
         """Whole templates with derivatives that keep every factor that depends on the scale."""
-        return WholeFamily(self.family, self.size, self.window, self.bend, base=0.0)
+        return WholeFamily(self.family, self.size, self.window, self.bend, plain=True)
 
     @cached_property
     def true_products(self) -> FamilyProducts:
         """The scalar products of the family with every factor that depends on the scale."""
         if self.family.parametrization.groups is None:
             return self.true_whole
-        return FoldedFamily(self.family, self.size, self.window, self.bend, base=0.0)
+        return FoldedFamily(self.family, self.size, self.window, self.bend, plain=True)
 
     @property
     def common(self) -> bool:
@@ -233,8 +234,7 @@ class FamilyGrid:
     @property
     def is_unbounded(self) -> bool:
         """Whether a search goes on to infinite scales, where the family has a template of its own."""
-        own = self.family.parametrization
-        return isinstance(own, AxisScales) and not self.family.mixed and self.window == "exact"
+        return has_limit(self.family, self.window)
 
     def bounds(self, limit: float = INFINITE) -> tuple[Tensor, Tensor]:
         """Return the ends of a refined search in its coordinates, which goes up to `limit` where it is unbounded."""

@@ -135,4 +135,4 @@ class Residuals:
         if self.amplitudes is not None:
             return self.amplitudes[None]
         assert self.units is not None
-        return parameters[2:-1] / self.units
+        return parameters[self.family.parameters : -1] / self.units

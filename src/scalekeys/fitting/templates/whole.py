@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.axis_profiles import AxisProfiles, axis_profiles, operators_along
+from scalekeys.fitting.templates.axis_profiles import AxisProfiles, axis_profiles, has_limit, operators_along
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
 from scalekeys.scalespace.oriented import oriented_tables
@@ -43,19 +43,19 @@ class WholeFamily:
     window : {"exact", "published"}
     bend : float
         Of the search coordinates.
-    base : float, optional
-        The power of ``1 - u`` that profiles are divided by, see :class:`AxisProfiles`; 0 keeps them as they are.
+    plain : bool
+        Whether profiles keep every factor that depends on the scale; always where some other limit than infinity is
+        reached, as for mixtures, for components of several scales, and in the published window.
     """
 
     def __init__(
-        self, family: Family, size: tuple[int, ...], window: Window, bend: float, base: float | None = None
+        self, family: Family, size: tuple[int, ...], window: Window, bend: float, *, plain: bool = False
     ) -> None:
         self.family, self.size = family, size
         self.parametrization, self.parameters = family.parametrization, len(family.parametrization.names)
-        # Components at scales of their own keep the factors that others may do without.
-        base = 0.0 if self.parametrization.groups is None else base
+        plain = plain or not has_limit(family, window)
         self.axes = [
-            axis_profiles(operators_along(family, axis), side, axis, window, bend, base)
+            axis_profiles(operators_along(family, axis), side, axis, window, bend, plain=plain)
             for axis, side in enumerate(size[::-1])
         ]
         self._bend = bend

@@ -77,7 +77,7 @@ class FittedFilters:
     form : Tensor of int64, shape (filters,)
         Which of the forms each filter has.
     variances : Tensor, shape (filters, axes)
-        Along (x, y, z). An infinite scale may stand there as a large number: the ratio of such scales counts.
+        Along (x, y, z), however large.
     gaps : Tensor, shape (filters,)
         By how much the variances of a second kernel exceed these by more than the smallest gap; 0 without one.
     weights : Tensor, shape (filters, components)
@@ -123,11 +123,8 @@ def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *side
         If a filter has a family that is no sum of outer products.
     """
     size = tuple(models.shape[1:])
-    axes = len(size)
-    form = fit.values.family[where].cpu().long()
-    names = [fit.spec.families[code] for code in form.unique()]
-    families = [families_of(axes)[name] for name in names]
-    form = torch.searchsorted(form.unique(), form)
+    codes, form = fit.values.family[where].cpu().long().unique(return_inverse=True)
+    families = [families_of(len(size))[fit.spec.families[code]] for code in codes]
     forms = tuple(map(_form, families))
     parameters, given, fields = (
         numbers.detach().cpu().double()
@@ -135,7 +132,7 @@ def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *side
     )
     counts = torch.tensor([len(one.components) for one in forms])
     used = torch.arange(int(counts.max())) < counts[form, None]
-    variances, gaps = parameters.new_zeros(len(form), axes), parameters.new_zeros(len(form))
+    variances, gaps = parameters.new_zeros(len(form), len(size)), parameters.new_zeros(len(form))
     weights = used.to(parameters)
     for code, family in enumerate(families):
         rows = (form == code).nonzero()[:, 0]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from scalekeys.filters.dead import NEGLIGIBLE
 from scalekeys.report.analysis.view import AT_BOUND, Analysis
 from scalekeys.report.page import Caution
-from scalekeys.report.page.words import count, listed, number, percent, plural, prose, size_name
+from scalekeys.report.page.words import count, listed, number, percent, plural, prose, size_words
 
 _FEW_TAPS = 3  # along every axis
 _LAYERS = 5  # named of those with dead filters
@@ -112,7 +112,7 @@ def _where_dead(analysis: Analysis) -> list[Caution]:
 def _three_taps(analysis: Analysis) -> list[Caution]:
     return [
         Caution(
-            f"{plural(size.quality.filters, 'filter')} of {_taps(size.size)}",
+            f"{plural(size.quality.filters, 'filter')} of {size_words(size.size)}",
             prose(
                 "Three taps cannot tell large scales apart: above sigma of about 1.5 the templates of a family look "
                 "nearly alike, so read a larger scale, also an infinite one, as “1.5 or more”. So few taps are also "
@@ -123,10 +123,6 @@ def _three_taps(analysis: Analysis) -> list[Caution]:
         for size in analysis.summary.sizes
         if size.quality.fitted and max(map(int, size.size.split("x"))) <= _FEW_TAPS
     ]
-
-
-def _taps(size: str) -> str:
-    return size_name(size) if "x" in size else plural(int(size), "tap")
 
 
 def _counted(analysis: Analysis, filters: int, word: str, text: str) -> Caution:

@@ -26,7 +26,7 @@ from scalekeys.report.page.words import (
     plot_text,
     plural,
     shortened,
-    size_name,
+    size_words,
 )
 
 _HOVER_WIDTH = 38
@@ -115,7 +115,7 @@ def _layer_hover(layer: LayerSummary) -> str:
     filters, quality = plural(layer.quality.filters, "filter"), layer.quality
     scales = ", ".join(f"{SIGMA}<sub>{axis}</sub> {number(value)}" for axis, value in layer.median_sigma.items())
     return (
-        f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{size_name(layer.size)}, {filters}"
+        f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{size_words(layer.size)}, {filters}"
         f"<br>median r² {number(quality.median_r2)}, matched noise {number(quality.matched_median_r2)}, "
         f"white {number(quality.white_median_r2)}<br>median {scales}"
     )

@@ -9,7 +9,7 @@ from scalekeys.report.page import Figure
 from scalekeys.report.page.families import by_kind, family_colour, family_symbol
 from scalekeys.report.page.plots import axis, base_layout, line
 from scalekeys.report.page.scale_axis import ScaleAxis
-from scalekeys.report.page.words import AXES, SIGMA, number, plot_text, plural, size_name
+from scalekeys.report.page.words import AXES, SIGMA, number, plot_text, plural, size_words
 
 MAX_POINTS = 4000
 """Points that the scatter plot shows at most; beyond it an evenly spaced subset of the filters is drawn."""
@@ -92,7 +92,7 @@ def _present(analysis: Analysis, families: np.ndarray) -> list[str]:
 def _hover(analysis: Analysis, family: str, indices: np.ndarray) -> list[str]:
     names = {place: plot_text(layer.name, _HOVER_WIDTH) for place, layer in enumerate(analysis.summary.layers)}
     return [
-        f"<b>{names[layer]}</b><br>channel {channel}, {size_name(kernel)}, {family}"
+        f"<b>{names[layer]}</b><br>channel {channel}, {size_words(kernel)}, {family}"
         f"<br>{_scales(sigma)}, r² {number(value)}"
         for layer, channel, kernel, sigma, value in zip(
             analysis.layer[indices].tolist(),

@@ -79,7 +79,7 @@ class SizeSummary:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer; ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.Fit.dead`."""
+    """One layer; ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.fitting.Fit.dead`."""
 
     name: str
     depth: int
@@ -102,8 +102,8 @@ class Summary:
     """What an analysis found, in figures.
 
     ``axes`` is the largest number of axes of a kernel, ``statuses`` counts filters by status, ``dead`` those of
-    :attr:`scalekeys.Fit.dead`; ``strongest`` is the share of the energy that one filter holds
-    (:attr:`scalekeys.Fit.strongest`).
+    :attr:`scalekeys.fitting.Fit.dead`; ``strongest`` is the share of the energy that one filter holds
+    (:attr:`scalekeys.fitting.Fit.strongest`).
     """
 
     model: str

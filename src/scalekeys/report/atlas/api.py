@@ -38,8 +38,8 @@ def write_atlas_report(atlas: Atlas, folder: Path | str, *, force: bool = False)
     atlas : Atlas
         See :func:`scalekeys.atlas.open`.
     folder : Path or str
-        Is made: ``report.html``, ``explained.csv``, ``scales.csv``, ``mix.csv``, ``networks.csv``, ``failures.csv`` and
-        ``correlations.csv``.
+        Is made: ``report.html``, ``explained.csv``, ``scales.csv``, ``mix.csv``, ``networks.csv``, ``failures.csv``,
+        ``left_out.csv`` and ``correlations.csv``.
     force : bool
         Replace the files in an existing folder.
 

@@ -20,6 +20,7 @@ from scalekeys.report.page.plots import (
     row_axis,
     shares_layout,
 )
+from scalekeys.report.page.scale_axis import ScaleAxis
 from scalekeys.report.page.words import (
     SIGMA,
     count,
@@ -39,12 +40,14 @@ _KERNEL, _STATISTIC, _BAR = 26, 24, 22
 
 _LABEL_WIDTH = 26
 _TITLES = {"kernel": "Kernel", "stride": "Stride", "architecture": "Architecture"}
+_HOLLOW = {"symbol": "circle-open", "line": {"width": 1.5}}
+_QUANTILES = ("q10", "q25", "q50", "q75", "q90")
 LEAST_FILTERS = 20
 """Filters that a tenth of the depth needs to be drawn."""
 
 
 def explained_by_kernel(summary: AtlasSummary) -> Figure:
-    """Draw the median r2 of the eight families, with its quartiles, of the 2-jet and of noise for each kernel."""
+    """Draw the median r2 of the families, with its quartiles, of the 2-jet and of both kinds of noise by kernel."""
     rows = [row for row in summary.rows("explained") if row["kernel"] != ALL]
     layout = base_layout(
         height=_KERNEL * len(rows) + 84,
@@ -54,19 +57,21 @@ def explained_by_kernel(summary: AtlasSummary) -> Figure:
         annotations=[
             panel_title(
                 1,
-                key("●", "ink", "eight families, quartiles")
+                key("●", "ink", "families, quartiles")
                 + key("◆", "along-x", "2-jet")
-                + key("○", "control", "noise"),
+                + key("○", "matched", "matched noise")
+                + key("○", "control", "white"),
             )
         ],
     )
     data = [
         _ranges([(row["r2_lower_quartile"], row["r2_upper_quartile"]) for row in rows]),
-        _medians(rows, "r2_control", {"color": "var(--control)", "symbol": "circle-open", "line": {"width": 1.5}}),
+        _medians(rows, "r2_white", {"color": "var(--control)", **_HOLLOW}),
+        _medians(rows, "r2_matched", {"color": "var(--matched)", **_HOLLOW}),
         _medians(rows, "r2_jet2", {"color": "var(--along-x)", "symbol": "diamond"}),
         _medians(rows, "r2", {"color": "var(--ink)"}),
     ]
-    return Figure("explained", data, layout, "Dots: median r² of the models and of noise by kernel")
+    return Figure("explained", data, layout, "Dots: median r² of the models and of both kinds of noise by kernel")
 
 
 def _ranges(ends: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
@@ -90,8 +95,9 @@ def _medians(rows: Sequence[Row], column: str, marker: dict[str, Any]) -> dict[s
         "marker": {"size": 9, **marker},
         "hoverinfo": "text",
         "hovertext": [
-            f"<b>{size_name(row['kernel'])}</b>, {plural(row['filters'], 'filter')}<br>eight families "
-            f"{number(row['r2'])}, 2-jet {number(row['r2_jet2'])}, noise {number(row['r2_control'])}"
+            f"<b>{size_name(row['kernel'])}</b>, {plural(row['filters'], 'filter')}<br>families "
+            f"{number(row['r2'])}, 2-jet {number(row['r2_jet2'])}<br>matched noise {number(row['r2_matched'])}, white "
+            f"{number(row['r2_white'])}"
             for row in rows
         ],
     }
@@ -103,7 +109,7 @@ def scales_over_depth(summary: AtlasSummary) -> Figure:
     by_family = {family: list(of_family) for family, of_family in groupby(rows, key=lambda row: row["family"])}
     families = [ALL, *by_kind(family for family in by_family if family != ALL)]
     lines = -(-len(families) // _COLUMNS)
-    top = max((row["q90"] for row in rows), default=1.0)
+    spaced = ScaleAxis.of(np.array([row[name] for row in rows for name in _QUANTILES], dtype=float))
     layout = base_layout(height=_PANEL * lines + 40, margin={"l": 44, "r": 12, "t": 26, "b": 44})
     titles: list[dict[str, Any]] = []
     short_titles: list[dict[str, Any]] = []
@@ -116,12 +122,14 @@ def scales_over_depth(summary: AtlasSummary) -> Figure:
             "relative depth" if last else "",
             domain=x, anchor=f"y{name}", range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True,
         )  # fmt: skip
-        layout[f"yaxis{name}"] = axis(domain=y, anchor=f"x{name}", range=[0, 1.05 * top], nticks=4, fixedrange=True)
+        layout[f"yaxis{name}"] = axis(
+            domain=y, anchor=f"x{name}", range=spaced.range, fixedrange=True, **spaced.ticks(0.2)
+        )
         filters = sum(row["filters"] for row in by_family.get(family, ()))
         heading = f"<b>{'all families' if family == ALL else family}</b>"
         titles.append(panel_title(y[1], f"{heading}, {plural(filters, 'filter')}") | {"x": x[0]})
         short_titles.append(panel_title(y[1], heading) | {"x": x[0]})
-        data += _bands(by_family.get(family, []), family, name)
+        data += _bands(by_family.get(family, []), family, name, spaced)
     text = "Bands: quantiles of the scale over the relative depth in the network, for each family"
     layout["annotations"] = titles
     return Figure("scales-over-depth", data, layout, text, narrow={"annotations": short_titles})
@@ -133,7 +141,8 @@ def _domain(place: int, parts: int, gap: float) -> list[float]:
     return [round(start, 4), round(min(start + side, 1.0), 4)]
 
 
-def _bands(rows: Sequence[Row], family: str, axis_name: str) -> list[dict[str, Any]]:
+def _bands(rows: Sequence[Row], family: str, axis_name: str, spaced: ScaleAxis) -> list[dict[str, Any]]:
+    heights = {name: spaced.places(np.array([row[name] for row in rows], dtype=float)) for name in _QUANTILES}
     colour = "var(--ink)" if family == ALL else family_colour(family)
     places = [round((row["tenth"] + 0.5) / BINS, 3) for row in rows]
     common = {"type": "scatter", "xaxis": f"x{axis_name}", "yaxis": f"y{axis_name}"}
@@ -141,7 +150,7 @@ def _bands(rows: Sequence[Row], family: str, axis_name: str) -> list[dict[str, A
         {
             **common,
             "x": [*places, *reversed(places)],
-            "y": [round(row[low], 4) for row in rows] + [round(row[high], 4) for row in reversed(rows)],
+            "y": [*heights[low], *reversed(heights[high])],
             "fill": "toself",
             "fillcolor": colour,
             "line": {"width": 0},
@@ -154,7 +163,7 @@ def _bands(rows: Sequence[Row], family: str, axis_name: str) -> list[dict[str, A
     median = {
         **common,
         "x": places,
-        "y": [round(row["q50"], 4) for row in rows],
+        "y": heights["q50"],
         "mode": "lines+markers",
         "line": {"color": colour, "width": 2},
         "marker": {"color": colour, "size": 5},

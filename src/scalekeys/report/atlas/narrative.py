@@ -12,13 +12,14 @@ from scalekeys.report.page.words import listed, number, percent, plural, signifi
 def lead(summary: AtlasSummary) -> str:
     """Say what the atlas holds and what the models explain of it."""
     counts, total = summary.counts, summary.total
-    held = f"{plural(counts['networks'], 'network')} with {plural(counts['filters'], 'depthwise filter')}"
+    held = f"{plural(counts['networks'], 'network')} with {plural(counts['filters'], 'filter')}"
     if total is None:
         return f"{held}: there is nothing to describe. What could not be read, and why, stands below."
     return (
-        f"{held}. The best of the eight families explains {percent(total['r2'], 0)} of the median filter, a 2-jet "
-        f"{percent(total['r2_jet2'], 0)}; of white noise the families explain {percent(total['r2_control'], 0)}. "
-        f"{percent(total['structured'], 0)} of the filters have more structure than noise."
+        f"{held}. The best of the families explains {percent(total['r2'], 0)} of the median filter, a 2-jet "
+        f"{percent(total['r2_jet2'], 0)}; of matched noise the families explain {percent(total['r2_matched'], 0)}, of "
+        f"white noise {percent(total['r2_white'], 0)}. {percent(total['structured'], 0)} of the filters have more "
+        f"structure than white noise, and {percent(total['beyond_matched'], 0)} more than matched noise."
     )
 
 
@@ -28,8 +29,8 @@ def cautions(summary: AtlasSummary) -> list[Caution]:
         Caution(
             "Structured filters",
             f"A filter is called structured if the families explain more of it than of {percent(NOISE_QUANTILE, 0)} of "
-            "noise of its kernel size. Scales are those of structured filters: what fits noise has a scale too, but "
-            "it says nothing. Noise in a structured filter still widens the spread of its scale and can move the "
+            "white noise of its kernel size. Scales are those of structured filters: what fits noise has a scale too, "
+            "but it says nothing. Noise in a structured filter still widens the spread of its scale and can move the "
             "median, so whatever goes with noise goes with the scales too.",
         )
     ]

@@ -1,11 +1,16 @@
-"""What the report asks an atlas, in SQL. A filter is *structured* if noise of its kernel size hardly reaches its r2."""
+"""What the report asks an atlas, in SQL.
+
+A filter is *structured* if white noise of its kernel size hardly reaches its r2, and *beyond matched noise* if matched
+noise hardly does.
+"""
 
 from collections.abc import Mapping
 
+from scalekeys.atlas.queries import KERNEL, SIGMA, TAPS
 from scalekeys.scalespace import IDEAL8
 
 NOISE_QUANTILE = 0.95
-"""A filter is structured if its r2 is beyond this quantile of the random control of its kernel size."""
+"""A filter is structured if its r2 is beyond this quantile of that of white noise of its kernel size."""
 
 BINS = 10
 """Parts of the depth of a network, between the first and the last depthwise layer."""
@@ -19,23 +24,26 @@ _FIRST_WORD = "regexp_extract({}, '^[A-Za-z]+[A-Za-z0-9]*')"
 """The architecture of a network of this name, where nobody says it."""
 
 _PLACED = f"""
-    with bounds as (
-        select kernel_height, kernel_width, quantile_cont(r2_control, {NOISE_QUANTILE}) as noise
-        from filters
-        where family is not null and isfinite(r2_control)
-        group by all
+    with sized as (select *, {KERNEL} as kernel, {TAPS} as taps, {SIGMA} as sigma from filters),
+    bounds as (
+        select
+            kernel,
+            quantile_cont(r2_white, {NOISE_QUANTILE}) filter (where isfinite(r2_white)) as white,
+            quantile_cont(r2_matched, {NOISE_QUANTILE}) filter (where isfinite(r2_matched)) as matched
+        from sized
+        where family is not null
+        group by kernel
     ),
     ends as (select source, max(depth) as last from filters group by source),
     placed as (
         select
-            f.*,
-            f.kernel_height || 'x' || f.kernel_width as kernel,
+            f.* replace (if(isnan(f.sigma), null, f.sigma) as sigma),
             coalesce(f.depth / nullif(ends.last, 0), 0) as place,
-            sqrt(coalesce(f.sigma_x, f.sigma_y) * coalesce(f.sigma_y, f.sigma_x)) as sigma,
-            coalesce(f.r2 > bounds.noise, false) as structured
-        from filters as f
+            coalesce(f.r2 > bounds.white, false) as structured,
+            f.r2 > bounds.matched as beyond_matched
+        from sized as f
         join ends using (source)
-        left join bounds using (kernel_height, kernel_width)
+        left join bounds using (kernel)
         where f.family is not null and isfinite(f.r2)
     )
 """
@@ -52,19 +60,27 @@ COUNTS = """
 
 FAILURES = "select source, error, reason from failures order by source"
 
+LEFT_OUT = """
+    select network, name, array_to_string(shape, 'x') as shape, reason
+    from left_out
+    order by network, name
+"""
+
 EXPLAINED = f"""
     {_PLACED},
     described as (
         select
             kernel,
             grouping(kernel) as every_kernel,
-            max(kernel_height * kernel_width) as area,
+            max(taps) as taps,
             count(distinct content_hash) as networks,
             count(*) as filters,
             quantile_cont(r2, [0.25, 0.5, 0.75]) as quantiles,
             median(r2_jet2) as r2_jet2,
-            median(r2_control) as r2_control,
-            avg(structured::int) as structured
+            median(r2_matched) as r2_matched,
+            median(r2_white) as r2_white,
+            avg(structured::int) as structured,
+            avg(beyond_matched::int) as beyond_matched
         from placed
         group by grouping sets ((kernel), ())
         having count(*) > 0
@@ -77,10 +93,12 @@ EXPLAINED = f"""
         quantiles[2] as r2,
         quantiles[3] as r2_upper_quartile,
         r2_jet2,
-        r2_control,
-        structured
+        r2_matched,
+        r2_white,
+        structured,
+        beyond_matched
     from described
-    order by every_kernel, area desc, kernel
+    order by every_kernel, taps desc, kernel
 """
 
 SCALES = f"""
@@ -126,7 +144,7 @@ def mix(by_column: bool) -> str:
         with kinds as (
             select
                 coalesce(nullif(cast({architecture} as varchar), ''), 'unknown') as architecture,
-                kernel_height || 'x' || kernel_width as kernel,
+                {KERNEL} as kernel,
                 coalesce(cast(stride as varchar), 'unknown') as stride,
                 family
             from filters as f {join}
@@ -161,8 +179,10 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
 
     Notes
     -----
-    The slope is summed in an order, so that its last bits do not depend on the number of threads.
+    The slope is summed in an order, so that its last bits do not depend on the number of threads. Infinite scales have
+    a share of their own, and count in no median, spread or slope.
     """
+    finite = "filter (where structured and isfinite(sigma))"
     values = [f"any_value({quoted(name)}) as brought_{place}" for place, name in enumerate(metadata.values())]
     values += ["any_value(architecture) as architecture"] if architecture else []
     by_column, by_name = "any_value(named.architecture)", _FIRST_WORD.format("any_value(placed.model)")
@@ -177,15 +197,17 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
             any_value(placed.source) as source,
             {group} as architecture,
             count(*) as filters,
-            median(sigma) filter (where structured) as sigma,
-            median(sigma_x) filter (where structured) as sigma_x,
-            median(sigma_y) filter (where structured) as sigma_y,
-            quantile_cont(sigma, 0.75) filter (where structured)
-                - quantile_cont(sigma, 0.25) filter (where structured) as sigma_spread,
-            regr_slope(sigma, place order by depth, channel) filter (where structured) as sigma_slope,
+            median(sigma) {finite} as sigma,
+            median(sigma_x) filter (where structured and isfinite(sigma_x)) as sigma_x,
+            median(sigma_y) filter (where structured and isfinite(sigma_y)) as sigma_y,
+            median(sigma_z) filter (where structured and isfinite(sigma_z)) as sigma_z,
+            quantile_cont(sigma, 0.75) {finite} - quantile_cont(sigma, 0.25) {finite} as sigma_spread,
+            regr_slope(sigma, place order by depth, channel) {finite} as sigma_slope,
+            avg(isinf(sigma)::int) filter (where structured and sigma is not null) as infinite,
             median(r2) as r2,
             median(r2_jet2) as r2_jet2,
             avg(structured::int) as structured,
+            avg(beyond_matched::int) as beyond_matched,
             {", ".join(shares)}
             {"".join(f", any_value(brought_{place}) as {quoted(label)}" for place, label in enumerate(metadata))}
         from placed join named using (content_hash)

@@ -14,14 +14,14 @@ from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.words import count, percent, plural
 
 MOST_FAILURES = 50
-"""Failures that are listed; the CSV file has all."""
+"""Failures, and things left out, that are listed; the CSV files have all."""
 
 
 def header(summary: AtlasSummary, title: str) -> Markup:
     """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
     return render(
         "page/header.html.j2",
-        kicker="An atlas of depthwise filters",
+        kicker="An atlas of convolution kernels",
         title=title,
         lead=narrative.lead(summary),
         tiles=_tiles(summary),
@@ -30,7 +30,7 @@ def header(summary: AtlasSummary, title: str) -> Markup:
 
 
 def explained(summary: AtlasSummary) -> Section:
-    """Draw and tabulate what the models explain of kernels of each size, beside noise."""
+    """Draw and tabulate what the models explain of kernels of each size, beside both kinds of noise."""
     rows = summary.rows("explained")
     drawn = figures.explained_by_kernel(summary) if rows else None
     body = render("atlas/explained.html.j2", rows=rows, figure=drawn)
@@ -84,7 +84,14 @@ def failures(summary: AtlasSummary) -> Section:
     return Section("failures", "What could not be read", body, short="Failures")
 
 
-SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (explained, scales, mix, correlations, failures)
+def left_out(summary: AtlasSummary) -> Section:
+    """List what the sources hold that looks like a kernel and is not read."""
+    rows = summary.rows("left_out")
+    body = render("atlas/left_out.html.j2", rows=rows[:MOST_FAILURES], total=len(rows))
+    return Section("left-out", "What is left out", body, short="Left out")
+
+
+SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (explained, scales, mix, correlations, failures, left_out)
 """The sections of a report on an atlas, in the order of the page."""
 
 
@@ -97,8 +104,16 @@ def _tiles(summary: AtlasSummary) -> list[Tile]:
     ]
     if total is not None:
         tiles += [
-            Tile("median r², eight families", percent(total["r2"], 0), f"noise {percent(total['r2_control'], 0)}"),
+            Tile(
+                "median r², families",
+                percent(total["r2"], 0),
+                f"matched noise {percent(total['r2_matched'], 0)}, white {percent(total['r2_white'], 0)}",
+            ),
             Tile("median r², 2-jet", percent(total["r2_jet2"], 0), "of the same filters"),
-            Tile("structured", percent(total["structured"], 0), "noise 5 %"),
+            Tile(
+                "structured",
+                percent(total["structured"], 0),
+                f"white noise 5 %; beyond matched noise {percent(total['beyond_matched'], 0)}",
+            ),
         ]
     return tiles

@@ -20,11 +20,14 @@ STATISTICS: Mapping[str, str] = {
     "sigma": "median scale",
     "sigma_x": f"median {SIGMA} along x",
     "sigma_y": f"median {SIGMA} along y",
+    "sigma_z": f"median {SIGMA} along z",
     "sigma_spread": "spread of the scale, quartiles",
     "sigma_slope": "growth of the scale over depth",
+    "infinite": "share of infinite scales",
     "r2": "median r², eight families",
     "r2_jet2": "median r², 2-jet",
     "structured": "share of structured filters",
+    "beyond_matched": "share beyond matched noise",
     **{f"share_{family}": f"share of {family}" for family in by_kind(IDEAL8)},
 }
 """What is computed of each network and correlated with its metadata, with its words."""
@@ -47,7 +50,7 @@ class AtlasSummary:
     Parameters
     ----------
     tables : mapping of str to pyarrow.Table
-        ``explained``, ``scales``, ``mix``, ``networks`` and ``failures``.
+        ``explained``, ``scales``, ``mix``, ``networks``, ``failures`` and ``left_out``.
     counts : dict
         Networks, duplicates, failures, filters, and filters that could be fitted.
     metadata : tuple of str
@@ -80,6 +83,7 @@ class AtlasSummary:
                 correlation(statistic, column, self.values(statistic), self.values(column), groups)
                 for column in self.metadata
                 for statistic in STATISTICS
+                if np.isfinite(self.values(statistic)).any()
             ]
         )
 
@@ -113,6 +117,7 @@ def summarize_atlas(atlas: Atlas) -> AtlasSummary:
         "mix": questions.mix(architecture),
         "networks": questions.by_network(metadata, architecture),
         "failures": questions.FAILURES,
+        "left_out": questions.LEFT_OUT,
     }
     tables = {name: atlas.sql(query).to_arrow() for name, query in asked.items()}
     (counts,) = atlas.sql(questions.COUNTS).to_arrow().to_pylist()

@@ -11,7 +11,7 @@ from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Figure
 from scalekeys.report.page.families import COLOURS
 from scalekeys.report.page.plots import axis, base_layout, line, place_colour, shares_layout
-from scalekeys.report.page.words import count, number, percent, plot_text, plural, shortened, size_name
+from scalekeys.report.page.words import count, number, percent, plot_text, plural, shortened, size_words
 
 _HOVER_WIDTH = 38
 _LABEL_WIDTH = 24
@@ -106,7 +106,7 @@ def _coverage_trace(summary: KeysSummary, bank: int) -> dict[str, Any]:
         "marker": {"size": 9, "color": _model_colour(summary, bank), "symbol": _SYMBOLS[bank % len(_SYMBOLS)]},
         "hoverinfo": "text",
         "hovertext": [
-            f"<b>{plot_text(layer.layer, _HOVER_WIDTH)}</b><br>{size_name(layer.size)}, {percent(layer.coverage)} of "
+            f"<b>{plot_text(layer.layer, _HOVER_WIDTH)}</b><br>{size_words(layer.size)}, {percent(layer.coverage)} of "
             f"{plural(layer.filters, 'filter')}"
             for layer in mine
         ],

@@ -140,6 +140,7 @@ def _environment() -> "Environment":
         words.plural,
         words.listed,
         words.size_name,
+        words.size_words,
         words.formula,
         words.prose,
         words.breakable,

@@ -132,6 +132,17 @@ def size_name(size: str) -> str:
     return size.replace("x", _TIMES)
 
 
+def size_words(size: str) -> str:
+    """Return a kernel size that says by itself what it is.
+
+    Examples
+    --------
+    >>> size_words("7x7"), size_words("31")
+    ('7×7', '31 taps')
+    """
+    return size_name(size) if "x" in size else plural(int(size), "tap")
+
+
 def kernels_of(size: str) -> str:
     """Return what kernels of a size are called in a sentence.
 
@@ -140,7 +151,7 @@ def kernels_of(size: str) -> str:
     >>> kernels_of("7x7"), kernels_of("31")
     ('7×7 kernels', 'kernels of 31 taps')
     """
-    return f"{size_name(size)} kernels" if "x" in size else f"kernels of {plural(int(size), 'tap')}"
+    return f"{size_words(size)} kernels" if "x" in size else f"kernels of {size_words(size)}"
 
 
 def taps_in(size: str) -> int:
