@@ -20,6 +20,9 @@ Objective: TypeAlias = Callable[[Array], tuple[float, Array]]
 """From log1p of the parameters to the loss and its gradient."""
 
 MAX_ALPHA = 10.0
+FLAT = 1e3
+"""Variances in squared sides up to which a template can be told from a constant in double precision."""
+
 _VALUE_TOLERANCE = 1e-13
 _GRADIENT_TOLERANCE = 1e-9
 
@@ -76,8 +79,14 @@ def unit(filter_: NDArray[np.floating]) -> Array:
 
 
 def upper(name: str, side: int) -> Array:
-    """Return the largest parameters: (t_x, t_y), or (t, alpha)."""
-    return np.array([side**2, MAX_ALPHA if name == "sharpen" else side**2])
+    """Return the largest parameters: (t_x, t_y), or (t, alpha).
+
+    Without a bound of its own a variance may be as large as double precision can tell from an infinite one here, where
+    a template is hardly more than a constant: a scale of 31 sides.
+    """
+    if name == "sharpen" or name not in FAMILIES:
+        return np.array([side**2, MAX_ALPHA if name == "sharpen" else side**2])
+    return np.array([FLAT * side**2, FLAT * side**2])
 
 
 def template(name: str, parameters: Array, side: int) -> Array:

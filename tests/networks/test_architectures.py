@@ -101,7 +101,8 @@ def test_architecture(name, dynamo, tmp_path):
     assert list(kernels_of(constrained)) == [layer.name for layer in bank]
     outputs = replaced(images(2, SIDE)).detach()
     assert not torch.allclose(outputs, network(images(2, SIDE)), rtol=1e-3)
-    assert_same_outputs(constrained(images(2, SIDE)).detach(), outputs)
+    started = constrained(images(2, SIDE)).detach()  # infinite scales start at the largest finite one
+    torch.testing.assert_close(started, outputs, rtol=0, atol=2e-2 * float(outputs.abs().max()))
 
     constrained.train()(images(2, SIDE)).square().sum().backward()
     for kernel in kernels_of(constrained).values():

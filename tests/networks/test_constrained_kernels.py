@@ -98,8 +98,9 @@ def test_first_and_second_derivatives_are_exact(model, size, tie, kind):
         return functional_call(kernel, dict(zip(names, given[:-1], strict=True)), given[-1:])
 
     inputs = tuple(value.detach().clone().requires_grad_() for value in values)
-    for name in {"scales.theta", "scales.gap"} & {*names}:
-        inputs[names.index(name)].data.clamp_(min=0.3, max=5.0)  # at an end there is a derivative to one side only
+    for name in ("scales.theta", "scales.gap"):
+        if name in names:
+            inputs[names.index(name)].data.clamp_(min=0.3)  # at 0 there is a derivative to one side only
     torch.autograd.gradcheck(weight, inputs)
     torch.autograd.gradgradcheck(weight, inputs)
 

@@ -43,8 +43,8 @@ def cluster(
     Parameters
     ----------
     filters : FilterBank, sequence of FilterBank, or Tensor or array of shape (..., *sides)
-        The filters of one network or of many. Those that are constant, negligible (:attr:`scalekeys.fitting.Fit.dead`) or not
-        finite are left out.
+        The filters of one network or of many. Those that are constant, negligible (:attr:`scalekeys.fitting.Fit.dead`)
+        or not finite are left out.
     k : int
         Number of keys; :func:`scalekeys.choose_k` recommends one.
     seed, restarts : int

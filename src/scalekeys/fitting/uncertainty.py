@@ -92,8 +92,8 @@ def _inverse(hessian: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
     """Inverse of the Hessian in the free parameters, zero elsewhere, and whether it curves upwards there."""
     both = free[:, :, None] & free[:, None]
     masked = torch.where(both, hessian, 0.0) + torch.diag_embed((~free).to(hessian))
-    _, info = torch.linalg.cholesky_ex(masked)
-    curved = info == 0
+    factor, info = torch.linalg.cholesky_ex(masked)
+    curved = (info == 0) & factor.flatten(1).isfinite().all(-1)
     identity = torch.eye(hessian.shape[-1]).to(hessian).expand_as(hessian)
-    inverse = torch.linalg.inv(torch.where(curved[:, None, None], masked, identity))
+    inverse = torch.cholesky_inverse(torch.where(curved[:, None, None], factor, identity))
     return torch.where(both & curved[:, None, None], inverse, 0.0), curved

@@ -139,7 +139,7 @@ def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *side
         own = parameters[rows, : len(family.parametrization.names)]
         variances[rows] = family.parametrization.axis_variances(own)
         if "t_outer" in family.parametrization.names:
-            gaps[rows] = own[:, 1] - own[:, 0] - GAP
+            gaps[rows] = (own[:, 1] - own[:, 0] - GAP).clamp(min=0.0)
         fixed = family.parametrization.component_weights(own)
         weights[rows, : int(counts[code])] = given[rows, : family.coefficients] * (1.0 if fixed is None else fixed)
     if fit.spec.terms:

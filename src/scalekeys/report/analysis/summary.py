@@ -79,7 +79,10 @@ class SizeSummary:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer; ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.fitting.Fit.dead`."""
+    """One layer.
+
+    ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.fitting.Fit.dead`.
+    """
 
     name: str
     depth: int
