@@ -23,7 +23,7 @@ from scalekeys.networks.running.batches import Batches, inputs_of, labelled_inpu
 KEYS = "keys"
 CANDIDATES = (
     KEYS,
-    "ideal8",
+    "ideal",
     "jet1",
     "jet2",
     "jet3",
@@ -164,7 +164,7 @@ class Compressor:
         self._say("measuring what depends on them")
         weights = sensitivity(module, self._inputs, seed=seed)
         self._candidates, self._losses = [], []
-        for name in _candidates_for(bank) if models is None else models:
+        for name in candidates_for(bank) if models is None else models:
             self._say(f"modelling by {name}")
             self._candidates.append(_candidate(bank, name, covariance, layers))
             self._losses.append(_loss(self._candidates[-1], covariance, weights))
@@ -194,7 +194,7 @@ def _check(budget: float | None, tolerance: float | None) -> None:
         raise ModelError(f"tolerance is in points of top-1 accuracy and not negative, got {tolerance}")
 
 
-def _candidates_for(bank: FilterBank) -> Sequence[str]:
+def candidates_for(bank: FilterBank) -> Sequence[str]:
     """Return the models that compete for filters with any number of axes."""
     planar = all(len(layer.size) == 2 for layer in bank)
     return CANDIDATES if planar else [name for name in CANDIDATES if name != KEYS]

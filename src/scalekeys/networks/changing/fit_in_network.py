@@ -223,7 +223,7 @@ def _improved(
 def _groups(parts: LinearParts) -> list[Tensor]:
     """Split the modelled filters so that the unknowns of each group can be solved for together."""
     modelled = parts.parts.flatten(1).ne(0).any(1).nonzero()[:, 0]
-    return list(modelled.split(max(1, _LARGEST // parts.parts.shape[1])))
+    return list(modelled.split(max(1, _LARGEST // parts.parts.shape[1]))) if len(modelled) else []
 
 
 def _normal_equations(

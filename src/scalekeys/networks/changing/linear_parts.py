@@ -97,7 +97,7 @@ def _measured(fit: Fit, covariance: PatchCovariance) -> Fit:
     assert not isinstance(models, Tensor)
     left, sums, responses = [], [], []
     for (layer, part), model in zip(fit.bank.parts(), models, strict=True):
-        scaled, exponent = in_powers_of_two(layer.kernels)
+        scaled, exponent = in_powers_of_two(layer.kernels, axes=layer.axes)
         magnitude = power_of_two(exponent)
         filters = scaled.flatten(1)
         residual = filters - model.kernels.double().flatten(1) / magnitude[:, None]

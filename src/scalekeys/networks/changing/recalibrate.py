@@ -72,7 +72,7 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     --------
     >>> import torch
     >>> generator = torch.Generator().manual_seed(0)
-    >>> network = nn.Sequential(Convolution(3, 4, 1), nn.BatchNorm2d(4))
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     >>> found = recalibrate(network, [torch.randn(8, 3, 16, 16, generator=generator) for _ in range(4)])
     >>> outputs = found.eval()(torch.randn(8, 3, 16, 16, generator=generator))
     >>> bool(outputs.std((0, 2, 3)).sub(1).abs().max() < 0.05)

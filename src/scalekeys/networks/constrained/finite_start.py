@@ -37,10 +37,10 @@ def with_finite_scales(filters: FittedFilters) -> FittedFilters:
     So all variances of a filter above the square of the longest side are divided by the same number, which brings the
     largest one to the end of the range, and none below that square.
 
-    The largest scale is eight times the longest side. There a kernel differs from that of an infinite scale by at most
-    0.4 % of the norm of the deviations from the mean, if the other scales are at most a third of the longest side. For
-    a ratio of scales above eight, which the range cannot hold, the difference may reach 6 %. Of the filters of MCUNet,
-    fitted by the idealized families, 99 % start within 0.1 % of their models, and all of them within 2 %.
+    The largest scale is eight times the longest side. There a kernel differs from that of an infinite scale by less
+    than 1 % of the norm of the deviations from the mean, if the other scales are at most a third of the longest side.
+    For a ratio of scales above eight, which the range cannot hold, the difference may reach 10 %. Of the filters of
+    MCUNet, fitted by the idealized families, 99 % start within 0.1 % of their models, and all of them within 2 %.
     """
     largest, flat = ceiling(filters.size), float(max(filters.size)) ** 2
     ends = [largest if form.has_gap else largest_variance(filters.size) for form in filters.forms]

@@ -117,6 +117,11 @@ def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *side
         Where the filters stand in the fit; each has a family.
     models : Tensor, shape (filters, *sides)
         These filters as the fit models them.
+
+    Raises
+    ------
+    ModelError
+        If a filter has a family that is no sum of outer products.
     """
     size = tuple(models.shape[1:])
     codes, form = fit.values.family[where].cpu().long().unique(return_inverse=True)

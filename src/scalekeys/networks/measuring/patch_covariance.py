@@ -65,7 +65,7 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
     --------
     >>> generator = torch.Generator().manual_seed(0)
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 5, padding=2, groups=8))
-    >>> patch_covariance(network, [torch.randn(4, 3, 32, 32, generator=generator)])
+    >>> patch_covariance(network, [torch.randn(4, 3, 32, 32, generator=generator).cumsum(-1)])
     PatchCovariance(8 channels in 1 layer, 4096 patches each, mean shrinkage 0...)
     """
     opened = open_module(module)
