@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from derivative_tables import profile_table
 
 from scalekeys.fitting.templates.axis_profiles import AxisProfiles, chebyshev
 from scalekeys.fitting.templates.grid import bend_of
@@ -14,9 +15,6 @@ from scalekeys.scalespace import (
     Family,
     TemplatePlan,
     Term,
-    Window,
-    difference_matrix,
-    discrete_gaussian,
     per_axis,
     variance_at,
 )
@@ -24,20 +22,6 @@ from scalekeys.scalespace.limits import expansion
 
 SIDES = [2, 3, 4, 7, 8, 15, 31]
 WITH_LIMITS = ("identity", "central", "forward", "backward", "second")  # operators of families that have limits
-
-
-def expected_of(name: str, side: int, window: Window, axis: int, u: torch.Tensor, bend: float) -> torch.Tensor:
-    """A profile with two derivatives in u, by the heat equation: shape (3, taps, n)."""
-    own = DIFFERENCES["identity" if name == IMPULSE else name]
-    matrix = difference_matrix(own, side, own.margin(side), window)
-    t = variance_at(u, bend) * (name != IMPULSE)
-    wide = discrete_gaussian(t, side // 2 + own.margin(side) + 2)
-    heat = (wide[:, :-2] - 2 * wide[:, 1:-1] + wide[:, 2:]) / 2
-    twice = (heat[:, :-2] - 2 * heat[:, 1:-1] + heat[:, 2:]) / 2
-    value, first, second = (kernel @ matrix.T for kernel in (wide[:, 2:-2], heat[:, 1:-1], twice))
-    slope, turn = ((power * bend / (1 - u) ** (power + 1))[:, None] * (name != IMPULSE) for power in (1, 2))
-    table = torch.stack([value, first * slope, second * slope**2 + first * turn]).mT
-    return table.flip(1) if axis == 1 else table
 
 
 def taps_of(profiles: AxisProfiles, number: int, table: torch.Tensor) -> torch.Tensor:
@@ -60,7 +44,7 @@ def test_plain_profiles_are_those_of_templates_with_two_derivatives(side, window
     profiles = AxisProfiles(names, side, axis, window, bend, plain=True)
     u = torch.tensor([0.0, 0.02, 0.3, 0.6, side / (1 + side)], dtype=torch.float64)
     for number, (name, table) in enumerate(zip(names, profiles(u), strict=True)):
-        expected = expected_of(name, side, window, axis, u, bend)
+        expected = profile_table(name, side, window, axis, u, bend)
         value, first, second = worst(taps_of(profiles, number, table), expected)
         assert value < 1e-11
         assert first < 1e-6  # a series loses digits with each derivative; a search needs few of them
@@ -75,7 +59,7 @@ def test_profiles_up_to_infinity_differ_from_templates_by_a_factor_alone(side):
     for name in WITH_LIMITS:
         profiles = AxisProfiles([name], side, 0, "exact", bend)
         (table,) = profiles(u)
-        expected = expected_of(name, side, "exact", 0, u, bend)[0]
+        expected = profile_table(name, side, "exact", 0, u, bend)[0]
         found = taps_of(profiles, 0, table)[0] * (1 - u) ** profiles.base
         np.testing.assert_allclose(found / expected.abs().amax(0), expected / expected.abs().amax(0), atol=1e-9)
 
