@@ -8,9 +8,10 @@ import scalekeys as sk
 from scalekeys.filters import FilterBank, LayerFilters
 
 _COLUMNS = [
-    "model", "layer", "depth", "channel", "kernel_height", "kernel_width", "stride", "dilation", "family", "sigma_x",
-    "sigma_y", "alpha", "sigma_outer", "amplitude", "offset", "r2", "r2_response", "evidence", "residual_l1",
-    "residual_l2", "status", "sigma_x_error", "sigma_y_error", "sigma_x_status", "sigma_y_status", "coefficients",
+    "model", "layer", "depth", "channel", "kernel_depth", "kernel_height", "kernel_width", "stride", "dilation",
+    "family", "sigma_x", "sigma_y", "sigma_z", "alpha", "sigma_outer", "angle", "amplitude", "offset", "r2",
+    "r2_response", "evidence", "residual_l1", "residual_l2", "status", "sigma_x_error", "sigma_y_error",
+    "sigma_z_error", "sigma_x_status", "sigma_y_status", "sigma_z_status", "coefficients",
 ]  # fmt: skip
 
 
@@ -47,10 +48,13 @@ def test_a_bad_filter_gets_a_status_and_does_not_disturb_the_others():
     assert torch.isnan(kernels[4]).all()
 
 
-def test_even_kernels_are_named_as_unsupported():
-    fit = sk.fit(torch.randn(2, 4, 4))
-    assert list(fit.status) == ["unsupported-size"] * 2
-    assert torch.isnan(fit.r2).all()
+def test_kernels_without_a_form_are_named_as_unsupported():
+    bank = FilterBank((LayerFilters("one", torch.randn(2, 1, 1)), LayerFilters("keys", sk.master_keys().float())))
+    fit = sk.fit(bank)
+    assert list(fit.status[:2]) == ["constant-filter"] * 2
+    fit = sk.fit(FilterBank((LayerFilters("rows", torch.randn(2, 1, 3)), *bank.layers[1:])), "dy")
+    assert list(fit.status[:2]) == ["unsupported-size"] * 2
+    assert torch.isnan(fit.r2[:2]).all()
 
 
 def test_a_layer_that_no_family_fits_does_not_stop_the_others():
@@ -64,13 +68,16 @@ def test_a_layer_that_no_family_fits_does_not_stop_the_others():
     assert (given.family.tolist(), given.status.tolist()[0]) == (["", "dx"], "unsupported-size")
 
 
-def test_a_filter_flatter_than_any_scale_searched_is_at_the_bound():
+def test_a_parabola_is_a_smoothing_of_infinite_scale():
     x = torch.arange(-3.0, 4.0, dtype=torch.float64)
     bowl = 1 - 1e-3 * (x[:, None] ** 2 + x**2)
     fit = sk.fit(bowl[None])
     assert fit.family[0] == "smooth"
-    assert fit.status[0] == "at-bound"
-    np.testing.assert_allclose(fit.sigma[0], 7.0)
+    assert fit.status[0] == "polynomial"
+    assert fit.sigma[0].tolist() == [np.inf, np.inf]
+    assert fit.sigma_status[0].tolist() == ["infinite", "infinite"]
+    assert fit.r2[0] == pytest.approx(1.0, abs=1e-9)
+    assert fit.to_arrow()["sigma_x"].to_pylist() == [np.inf]
 
 
 def test_an_axis_of_one_tap_has_no_scale_and_no_difference():
@@ -79,7 +86,7 @@ def test_an_axis_of_one_tap_has_no_scale_and_no_difference():
     assert wide.sigma_y.isna().all()
     assert wide.sigma_x.notna().all()
     assert set(wide.family) <= {"dx-", "dx+", "dx", "smooth"}
-    assert set(wide.status) == {"ok"} or set(wide.status) <= {"ok", "at-bound"}
+    assert set(wide.status) == {"ok"} or set(wide.status) <= {"ok", "at-bound", "polynomial"}
 
 
 def test_the_table_has_a_row_a_filter_in_the_order_of_the_bank():
@@ -133,8 +140,8 @@ def test_the_share_explained_is_weighted_by_energy():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "ideal9"}, r"no model is called 'ideal9'; use one of ideal8, second-order, auto, dy\+, dx-"),
-        ({"model": ("dx", "dz")}, "no family is called 'dz'"),
+        ({"model": "ideal9"}, r"no model is called 'ideal9'; use one of ideal, ideal8, second-order, oriented, auto, dy\+"),
+        ({"model": ("dx", "dz")}, "family 'dz' is not defined for kernels of 2 axes"),
         ({"model": ()}, "name at least one family"),
         (
             {"criterion": "l3"},

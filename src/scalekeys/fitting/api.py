@@ -138,14 +138,14 @@ def fit(
     tensor([[0.6122, 0.6122]], dtype=torch.float64)
     """
     bank, shape = _as_bank(filters, axes)
+    if not len(bank):
+        raise FilterError(f"{bank.model}: there are no filters to fit")
     counts = dict.fromkeys(layer.axes for layer in bank)
     spec = parse_spec(model, counts, criterion=criterion, scales=scales, normalization=normalization, window=window)
     if covariance is not None and criterion != "response":
         raise ModelError(f"covariance is what filters see, for criterion='response', not for {criterion!r}")
     if groups is not None and scales != "shared":
         raise ModelError(f"groups name which filters share a scale, so they need scales='shared', not {scales!r}")
-    if not len(bank):
-        raise FilterError(f"{bank.model}: there are no filters to fit")
     with one_thread():
         if not any(grids_for(size, spec) for size in bank.sizes):
             sizes = ", ".join("x".join(map(str, size)) for size in bank.sizes)

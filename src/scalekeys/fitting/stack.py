@@ -218,7 +218,8 @@ def _solved(prepared: Prepared, family: Tensor, coordinates: Tensor, spec: FitSp
         if targets.metric is not None:
             out.responses[rows] = response_share(targets.taps, residual, targets.metric)
         weights, offset = _in_components(grid, mine, solution.coefficients, solution.model)
-        out.coefficients[rows, : weights.shape[-1]], out.offset[rows] = weights, offset
+        out.coefficients[rows, : weights.shape[-1]] = weights
+        out.offset[rows] = offset if solution.offset is None else solution.offset
         physical = grid.physical(mine)
         out.parameters[rows, : physical.shape[-1]] = physical
         out.bound[rows], out.infinite[rows] = _at_bound(grid, mine), is_infinite(grid, mine).any(-1)

@@ -32,6 +32,8 @@ class Solution:
         The modelled filters.
     hessian : Tensor, shape (parameters, parameters, filters), optional
         Of a sum of squares, with respect to the search coordinates.
+    offset : Tensor, shape (filters,), optional
+        The constant, where it is not what the means of model and components make it.
     gradient_by_tap : Tensor, shape (filters, parameters, taps), optional
         How its gradient changes with each tap of the filter. None where coefficients and offset are those of least
         squares; the Hessian then tells all.
@@ -40,6 +42,7 @@ class Solution:
     coefficients: Tensor
     model: Tensor
     hessian: Tensor | None = None
+    offset: Tensor | None = None
     gradient_by_tap: Tensor | None = None
 
 

@@ -53,8 +53,8 @@ def sparse_search(targets: Targets, spec: FitSpec) -> Best:
 def sparse_solution(targets: Targets, coordinates: Float[Tensor, "filters parameters"], spec: FitSpec) -> Solution:
     """Choose the atoms of each filter at given scales, and solve for their coefficients."""
     parts = [_solved(targets.select(rows), coordinates[rows], spec) for rows in _rows(targets)]
-    coefficients, model = (torch.cat(values) for values in zip(*parts, strict=True))
-    return Solution(coefficients, model)
+    coefficients, offset, model = (torch.cat(values) for values in zip(*parts, strict=True))
+    return Solution(coefficients, model, offset=offset)
 
 
 def _rows(targets: Targets) -> list[Tensor]:
@@ -218,14 +218,15 @@ def _of_atoms(products: _Products, atoms: Int[Tensor, "filters terms"]) -> _Prod
     return _Products(products.gram[rows[..., None], atoms[:, :, None], atoms[:, None]], products.aims[rows, atoms])
 
 
-def _solved(targets: Targets, coordinates: Tensor, spec: FitSpec) -> tuple[Tensor, Tensor]:
-    """Return coefficients of the derivatives, and the model of each filter with its offset."""
+def _solved(targets: Targets, coordinates: Tensor, spec: FitSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Return coefficients of the derivatives, the constant, and the model of each filter."""
     atoms, norms = _atoms(coordinates, spec, targets.size)
     products = _Products.of(atoms, targets)
     best = _best_atoms(products, spec)
     weights = torch.zeros_like(products.aims).scatter_add_(1, best, _least_squares(_of_atoms(products, best)))
     model = (weights[:, None] @ atoms)[:, 0]
-    return (weights / norms)[:, :-1], model
+    weights = weights / norms
+    return weights[:, :-1], weights[:, -1], model
 
 
 def _least_squares(products: _Products) -> Tensor:
