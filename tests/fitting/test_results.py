@@ -140,7 +140,7 @@ def test_the_share_explained_is_weighted_by_energy():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "ideal9"}, r"no model is called 'ideal9'; use one of ideal, ideal8, second-order, oriented, auto, dy\+"),
+        ({"model": "ideal9"}, r"no model is called 'ideal9'; use one of ideal, ideal8, second-order, oriented, auto"),
         ({"model": ("dx", "dz")}, "family 'dz' is not defined for kernels of 2 axes"),
         ({"model": ()}, "name at least one family"),
         (

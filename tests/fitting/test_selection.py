@@ -33,7 +33,9 @@ def test_the_best_of_all_models_has_the_most_evidence():
     fit = sk.fit(filters, "auto")
     alone = torch.stack([sk.fit(filters, name).evidence for name in MODELS["auto"](2)])
     np.testing.assert_allclose(fit.evidence, alone.amax(0), atol=1e-6)
-    assert [MODELS["auto"](2)[i] for i in alone.argmax(0)] == list(fit.family)
+    # At infinite scales some families are the same polynomials: any of those that tie may win.
+    chosen = alone[[MODELS["auto"](2).index(name) for name in fit.family], torch.arange(len(fit))]
+    np.testing.assert_allclose(chosen, alone.amax(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", PLAIN)
