@@ -78,8 +78,8 @@ def test_the_page_shows_shares_with_intervals_beside_both_controls(atlas, filter
 
 def test_the_page_says_in_how_many_networks_it_is_so(atlas):
     table = summarize_atlas(atlas).tables["orientation"].to_pylist()
-    of_network = {row["source"].split("/")[-1]: row["beside_matched"] for row in table if row["source"]}
-    assert of_network["turned.safetensors"] == "more"
+    of_network = {row["source"].split("/")[-1]: row["beside_noise"] for row in table if row["source"]}
+    assert of_network["turned.safetensors"] == "more"  # than white noise: matched noise has the angles of its layer
     (row,) = by_kernel(table)
     assert sum(row.networks.values()) == len(ANGLES)
     assert row.networks[Verdict.MORE] == 1
@@ -91,7 +91,7 @@ def test_the_table_stands_beside_the_page(atlas, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 1 + len(ANGLES)
     assert rows[0]["source"] == ""
-    assert {"share", "low", "high", "matched_share", "white_high", "beside_matched"} <= set(rows[0])
+    assert {"share", "low", "high", "matched_share", "white_high", "beside_noise"} <= set(rows[0])
 
 
 def test_an_atlas_without_an_angle_says_so(tmp_path):

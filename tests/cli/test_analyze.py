@@ -60,6 +60,8 @@ def test_json_holds_the_figures_of_the_table(checkpoint, tmp_path):
     quality = summary["quality"]
     assert quality["white_median_r2"] < quality["matched_median_r2"] < quality["median_r2"]
     assert quality["white_share_explained"] < quality["matched_share_explained"] < quality["share_explained"]
+    assert [row["size"] for row in summary["orientation"]] == ["7x7", "3x3"]
+    assert [row[name]["filters"] for row in summary["orientation"] for name in ("real", "matched", "white")] == [8] * 6
     assert summary["axes"] == 2
     assert [set(layer["median_sigma"]) for layer in summary["layers"]] == [{"x", "y"}] * 2
 
@@ -78,6 +80,8 @@ def test_both_controls_are_told_and_what_they_mean(checkpoint, tmp_path):
     ]
     assert "white noise: the same means and norms; a model no better there says nothing\n" in result.stdout
     assert "matched noise: also as smooth and as wide; what goes beyond it is their form\n" in result.stdout
+    (turned,) = [line for line in result.stdout.splitlines() if line.startswith("better explained at an angle")]
+    assert [turned.count(word) for word in ("7x7", "3x3", "matched", "white")] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(("options", "asked"), [((), {}), (("--kinds", "all"), {"kinds": "all"})])
@@ -208,6 +212,8 @@ def test_the_real_networks_are_analysed_whole(shared, tmp_path, file, filters, s
     for row in summary["sizes"]:
         quality = row["quality"]
         assert quality["median_r2"] > quality["matched_median_r2"] > quality["white_median_r2"]
+    for row in summary["orientation"] if "mcunet" in file else ():
+        assert row["real"]["high"] < row["matched"]["low"] < row["matched"]["high"] < row["white"]["low"]
 
 
 def test_what_is_left_out_is_shown(tmp_path):

@@ -70,28 +70,39 @@ def test_a_gain_is_beyond_the_better_of_aligned_templates_and_the_fit(turned):
 
 
 @pytest.mark.parametrize(
-    ("real", "matched", "verdict", "words"),
+    ("real", "matched", "white", "verdict", "words"),
     [
-        (10, 100, Verdict.FEWER, "aligned with the axes"),
-        (100, 10, Verdict.MORE, "lie along other angles"),
-        (10, 12, Verdict.UNCLEAR, "cannot tell"),
+        (10, 100, 200, Verdict.FEWER, "aligned with the axes"),
+        (100, 10, 10, Verdict.MORE, "lie along other angles"),
+        (900, 905, 200, Verdict.MORE, "lie along other angles"),
+        (100, 10, 105, Verdict.MORE, "lie along other angles"),
+        (10, 12, 200, Verdict.UNCLEAR, "cannot tell"),
+        (10, 100, 12, Verdict.UNCLEAR, "cannot tell"),
+        (800, 950, 200, Verdict.UNCLEAR, "cannot tell"),
     ],
 )
-def test_what_the_shares_mean_depends_on_the_intervals(real, matched, verdict, words):
-    found = Orientation("5x5", share_of(real, 1000), share_of(500, 1000), share_of(matched, 1000))
+def test_what_the_shares_mean_depends_on_the_intervals_of_both_controls(real, matched, white, verdict, words):
+    found = Orientation("5x5", share_of(real, 1000), share_of(white, 1000), share_of(matched, 1000))
     assert found.verdict is verdict
     text = meaning([found])
-    assert words in text
-    assert text.count(".") == 3  # two shares, and the end of the one sentence
-    assert plain(f"{percent(real / 1000)} against {percent(matched / 1000)}") in plain(text)
-    assert sum(one in text for one in ("aligned with the axes", "lie along other angles", "cannot tell")) == 1
+    told = f"{percent(real / 1000)} against {percent(matched / 1000)} and {percent(white / 1000)}"
+    assert plain(told) in plain(text)
+    assert text.count(".") == told.count(".") + 1  # one sentence
+    endings = ("aligned with the axes", "lie along other angles", "cannot tell")
+    assert [one for one in endings if one in text] == [words]
 
 
 def test_sizes_of_different_verdicts_share_a_sentence():
     few, many = share_of(10, 1000), share_of(100, 1000)
     text = meaning([Orientation("7x7", few, many, many), Orientation("3x3", few, many, few)])
     assert text.startswith(f"Of {size_name('7x7')} kernels fewer filters gain")
-    assert f"; for {size_name('3x3')} kernels the intervals" in text
+    assert f"; of {size_name('3x3')} kernels the figures cannot tell" in text
+
+
+def test_where_all_filters_lie_at_an_angle_the_noise_that_shares_it_does_not_hide_it(turned):
+    (found,) = summarize(*turned).orientation
+    assert found.real.gaining == 80
+    assert found.verdict is Verdict.MORE
 
 
 def test_the_page_shows_both_controls_with_intervals_and_the_angles(turned):

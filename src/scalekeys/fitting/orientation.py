@@ -90,8 +90,8 @@ def orientation(bank: FilterBank) -> Orientation:
     Examples
     --------
     >>> import scalekeys as sk
-    >>> found = orientation(sk.FilterBank.from_tensor(sk.master_keys()))
-    >>> bool((found.gain[4:] < 0.01).all())
+    >>> keys = sk.FilterBank.from_tensor(sk.master_keys())
+    >>> bool((orientation(keys).gain_beyond(sk.fit(keys).r2) < 0.05).all())
     True
     """
     if not any(layer.axes == 2 for layer in bank):

@@ -21,7 +21,7 @@ _FORM = pa.schema(
                 *((f"{kind}{name}", pa.float64()) for name in ("share", "low", "high")),
             )
         ),
-        ("beside_matched", pa.string()),
+        ("beside_noise", pa.string()),
     ]
 )
 
@@ -41,13 +41,13 @@ def orientation_table(counts: pa.Table) -> pa.Table:
         found = _orientation(row)
         for kind, share in zip(_KINDS, (found.real, found.matched, found.white), strict=True):
             row |= {f"{kind}{name}": getattr(share, name) for name in ("share", "low", "high")}
-        rows.append(row | {"beside_matched": found.verdict.value})
+        rows.append(row | {"beside_noise": found.verdict.value})
     return pa.Table.from_pylist(rows, schema=_FORM)
 
 
 def by_kernel(rows: Sequence[Mapping[str, Any]]) -> list[KernelOrientation]:
     """Return what the rows of :func:`orientation_table` say of each kernel size, largest first."""
-    verdicts = [(row["kernel"], Verdict(row["beside_matched"])) for row in rows if row["source"] is not None]
+    verdicts = [(row["kernel"], Verdict(row["beside_noise"])) for row in rows if row["source"] is not None]
     return [
         KernelOrientation(_orientation(row), {one: verdicts.count((row["kernel"], one)) for one in Verdict})
         for row in rows

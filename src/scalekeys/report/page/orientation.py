@@ -20,7 +20,7 @@ class Share:
 
 
 class Verdict(Enum):
-    """How the filters compare with matched noise."""
+    """How the filters compare with both kinds of noise."""
 
     FEWER = "fewer"
     MORE = "more"
@@ -38,10 +38,15 @@ class Orientation:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether fewer or more filters gain than of matched noise; it cannot be told where the intervals overlap."""
-        if self.real.high < self.matched.low:
+        """Whether fewer filters gain than of both kinds of noise, or more than of one and not fewer than of the other.
+
+        Otherwise it cannot be told. White noise counts because matched noise shares the angles that a layer prefers.
+        """
+        below = [self.real.high < noise.low for noise in (self.matched, self.white)]
+        above = [self.real.low > noise.high for noise in (self.matched, self.white)]
+        if all(below):
             return Verdict.FEWER
-        return Verdict.MORE if self.real.low > self.matched.high else Verdict.UNCLEAR
+        return Verdict.MORE if any(above) and not any(below) else Verdict.UNCLEAR
 
 
 def share_of(gaining: int, filters: int) -> Share:
@@ -61,31 +66,35 @@ def meaning(found: Sequence[Orientation]) -> str:
 
     Examples
     --------
-    >>> few, many = share_of(10, 1000), share_of(12, 1000)
+    >>> few, many = share_of(10, 1000), share_of(100, 1000)
     >>> meaning([Orientation("7x7", few, many, many)]).replace(chr(0xA0), " ")
-    'For 7×7 kernels the intervals of filters and matched noise overlap (1.0 % against 1.2 %), so that ... cannot tell.'
+    'Of 7×7 kernels fewer filters gain than of matched and of white noise (1.0 % against 10.0 % and 10.0 %): ...
     """
     parts = []
     for verdict, words in _WORDS.items():
         mine = [one for one in found if one.verdict is verdict]
         if mine:
             kernels = listed([kernels_of(one.size) for one in mine])
-            shares = listed([f"{percent(one.real.share)} against {percent(one.matched.share)}" for one in mine])
-            parts.append(words.format(kernels=kernels, shares=shares))
+            parts.append(words.format(kernels=kernels, shares=", ".join(map(_shares, mine))))
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
+def _shares(one: Orientation) -> str:
+    return f"{percent(one.real.share)} against {percent(one.matched.share)} and {percent(one.white.share)}"
+
+
 _WORDS = {
     Verdict.FEWER: (
-        "of {kernels} fewer filters gain than of matched noise ({shares}): the filters are aligned with the axes, more "
-        "than their smoothness and extent alone would make them"
+        "of {kernels} fewer filters gain than of matched and of white noise ({shares}): the filters are aligned with "
+        "the axes, more than their smoothness and extent alone would make them"
     ),
     Verdict.MORE: (
-        "of {kernels} more filters gain than of matched noise ({shares}): some filters have receptive fields that lie "
-        "along other angles"
+        "of {kernels} more filters gain than noise would make, matched or white ({shares}): some filters have "
+        "receptive fields that lie along other angles"
     ),
     Verdict.UNCLEAR: (
-        "for {kernels} the intervals of filters and matched noise overlap ({shares}), so that the figures cannot tell"
+        "of {kernels} the figures cannot tell, because the intervals of filters and of matched or white noise overlap "
+        "or the two kinds of noise disagree ({shares})"
     ),
 }
