@@ -34,6 +34,7 @@ _REFINEMENT = 4
 _MARGIN = 1.1
 _FAR = 1 - 1e-3  # the coordinate of the last node, where a search may go on to infinite scales
 _RANK_TOLERANCE = 1e-9
+_NO_TURN = 1e-4  # radians along the whole range of a parameter, which rounding stays below
 _CONSTANT = 1e-12  # norm below which a centred template is none
 
 
@@ -326,7 +327,7 @@ class FamilyGrid:
         bases = self._bases(nodes).unflatten(0, nodes.shape).movedim(axis, 0)
         steps = torch.stack([_angles(a, b).max() for a, b in pairwise(bases)])
         length = torch.nn.functional.pad(steps.cumsum(0), (1, 0))
-        if float(length[-1]) < _RANK_TOLERANCE:  # this parameter changes nothing
+        if float(length[-1]) < _NO_TURN:  # this parameter changes nothing
             return torch.full((1,), low, dtype=torch.float64)
         step = _STEP * self.family.parametrization.coarseness * self.family.coefficients**0.5
         cells = max(1, round(float(length[-1]) / step))
