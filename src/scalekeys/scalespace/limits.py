@@ -16,6 +16,7 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.scalespace.families import Family
+from scalekeys.scalespace.parametrizations import AxisScales
 
 _TERMS = 4  # of the expansion; a receptive field of order 2 needs three
 _CONSTANT = 1e-9
@@ -46,7 +47,7 @@ def limit_template(plan: Plan, parameters: Tensor) -> Tensor:
     ModelError
         If the family has no limit of its own, as those of two scales and of a strength.
     """
-    if plan.family.parametrization.names[-1][0] != "t" or plan.family.parametrization.groups is None:
+    if not isinstance(plan.family.parametrization, AxisScales):
         raise ModelError(f"family {plan.family.name!r} has no template at an infinite scale of its own")
     infinite = torch.isinf(parameters)
     fields = plan(torch.where(infinite, 0.0, parameters))[:, 0]
