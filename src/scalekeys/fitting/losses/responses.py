@@ -44,9 +44,11 @@ class ResponseSquares(AffineSquares):
 
     def coarse(self, rows: Tensor) -> Tensor:
         """Return minus the share of the energy that the components of each node explain."""
-        templates = self.grid.plan(self.grid.nodes.points.T).to(self._metric)  # (nodes, components, taps)
+        # Centred and orthonormal templates: few digits are lost where products with constants are subtracted.
+        atoms = self.grid.angles.atoms.to(self._metric.device).unflatten(1, (self.grid.family.coefficients, -1))
+        templates = atoms.permute(2, 1, 0).contiguous()  # (nodes, components, taps)
         at_once = max(1, _BYTES // (4 * templates.numel()))
-        parts = [self._coarse(some, templates.float()) for some in rows.split(at_once)]
+        parts = [self._coarse(some, templates) for some in rows.split(at_once)]
         return torch.cat(parts) if parts else self._metric.new_empty(0, len(templates))
 
     def _coarse(self, rows: Tensor, templates: Tensor) -> Tensor:
