@@ -73,6 +73,17 @@ def created(name):
     return network.eval()
 
 
+def assert_close_start(constrained, replaced, fit):
+    """Kernels start at their models, those with infinite scales at the largest finite one, close to theirs."""
+    for layer, part in fit.bank.parts():
+        found, wanted = (one.get_submodule(layer.name).weight[:, 0].detach() for one in (constrained, replaced))
+        varying = (wanted - wanted.mean((-2, -1), keepdim=True)).flatten(1).norm(dim=1)
+        error = (found - wanted).flatten(1).norm(dim=1)
+        finite = ~fit.sigma[part].isinf().any(-1)
+        assert (error[finite] <= 1e-4 * varying[finite] + 1e-6).all()
+        assert (error <= 0.12 * varying + 1e-6).all()
+
+
 def assert_same_outputs(found, expected):
     assert expected.isfinite().all()
     assert expected.std() > 0
@@ -101,8 +112,8 @@ def test_architecture(name, dynamo, tmp_path):
     assert list(kernels_of(constrained)) == [layer.name for layer in bank]
     outputs = replaced(images(2, SIDE)).detach()
     assert not torch.allclose(outputs, network(images(2, SIDE)), rtol=1e-3)
-    started = constrained(images(2, SIDE)).detach()  # infinite scales start at the largest finite one
-    torch.testing.assert_close(started, outputs, rtol=0, atol=2e-2 * float(outputs.abs().max()))
+    assert_close_start(constrained, replaced, fit)
+    assert constrained(images(2, SIDE)).isfinite().all()
 
     constrained.train()(images(2, SIDE)).square().sum().backward()
     for kernel in kernels_of(constrained).values():
