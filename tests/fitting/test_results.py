@@ -8,9 +8,10 @@ import scalekeys as sk
 from scalekeys.filters import FilterBank, LayerFilters
 
 _COLUMNS = [
-    "model", "layer", "depth", "channel", "kernel_height", "kernel_width", "stride", "dilation", "family", "sigma_x",
-    "sigma_y", "alpha", "sigma_outer", "amplitude", "offset", "r2", "r2_response", "evidence", "residual_l1",
-    "residual_l2", "status", "sigma_x_error", "sigma_y_error", "sigma_x_status", "sigma_y_status", "coefficients",
+    "model", "layer", "depth", "channel", "kernel_depth", "kernel_height", "kernel_width", "stride", "dilation",
+    "family", "sigma_x", "sigma_y", "sigma_z", "alpha", "sigma_outer", "angle", "amplitude", "offset", "r2",
+    "r2_response", "evidence", "residual_l1", "residual_l2", "status", "sigma_x_error", "sigma_y_error",
+    "sigma_z_error", "sigma_x_status", "sigma_y_status", "sigma_z_status", "coefficients",
 ]  # fmt: skip
 
 
@@ -47,10 +48,14 @@ def test_a_bad_filter_gets_a_status_and_does_not_disturb_the_others():
     assert torch.isnan(kernels[4]).all()
 
 
-def test_even_kernels_are_named_as_unsupported():
-    fit = sk.fit(torch.randn(2, 4, 4))
-    assert list(fit.status) == ["unsupported-size"] * 2
-    assert torch.isnan(fit.r2).all()
+def test_kernels_that_show_no_family_are_named_as_unsupported():
+    bank = FilterBank((LayerFilters("dots", torch.randn(2, 1, 1)), LayerFilters("keys", sk.master_keys().float())))
+    fit = sk.fit(bank)
+    assert list(fit.status[:2]) == ["constant-filter"] * 2
+    assert set(fit.status[2:]) == {"ok"}
+    for fit in (sk.fit(torch.randn(3, 1, 2), ("dy", "dx")), sk.fit(torch.randn(3, 2, 1), ("dy", "dx"))):
+        assert set(fit.status) == {"ok"}
+        assert len(set(fit.family)) == 1
 
 
 def test_a_layer_that_no_family_fits_does_not_stop_the_others():
@@ -64,13 +69,20 @@ def test_a_layer_that_no_family_fits_does_not_stop_the_others():
     assert (given.family.tolist(), given.status.tolist()[0]) == (["", "dx"], "unsupported-size")
 
 
-def test_a_filter_flatter_than_any_scale_searched_is_at_the_bound():
+def test_a_filter_that_shows_no_decay_is_a_polynomial():
     x = torch.arange(-3.0, 4.0, dtype=torch.float64)
     bowl = 1 - 1e-3 * (x[:, None] ** 2 + x**2)
     fit = sk.fit(bowl[None])
     assert fit.family[0] == "smooth"
-    assert fit.status[0] == "at-bound"
-    np.testing.assert_allclose(fit.sigma[0], 7.0)
+    assert fit.status[0] == "polynomial"
+    assert fit.sigma_status.tolist() == [["infinite", "infinite"]]
+    assert fit.sigma.isinf().all()
+    assert fit.r2[0] == pytest.approx(1.0, abs=1e-7)
+    np.testing.assert_allclose(fit.kernels()[0], bowl, atol=1e-6)
+    row = fit.to_pandas().iloc[0]
+    assert row.sigma_x == row.sigma_y == np.inf
+    assert row.sigma_x_status == "infinite"
+    assert np.isnan(row.sigma_x_error)
 
 
 def test_an_axis_of_one_tap_has_no_scale_and_no_difference():
@@ -79,7 +91,7 @@ def test_an_axis_of_one_tap_has_no_scale_and_no_difference():
     assert wide.sigma_y.isna().all()
     assert wide.sigma_x.notna().all()
     assert set(wide.family) <= {"dx-", "dx+", "dx", "smooth"}
-    assert set(wide.status) == {"ok"} or set(wide.status) <= {"ok", "at-bound"}
+    assert set(wide.status) == {"ok"} or set(wide.status) <= {"ok", "polynomial"}
 
 
 def test_the_table_has_a_row_a_filter_in_the_order_of_the_bank():
@@ -133,8 +145,12 @@ def test_the_share_explained_is_weighted_by_energy():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "ideal9"}, r"no model is called 'ideal9'; use one of ideal8, second-order, auto, dy\+, dx-"),
-        ({"model": ("dx", "dz")}, "no family is called 'dz'"),
+        (
+            {"model": "ideal9"},
+            r"no model is called 'ideal9'; use one of ideal, ideal8, second-order, oriented, auto, dy",
+        ),
+        ({"model": ("dx", "dz")}, "family 'dz' is not defined for kernels of 2 axes"),
+        ({"model": ("dx", "dw")}, "no family is called 'dw'"),
         ({"model": ()}, "name at least one family"),
         (
             {"criterion": "l3"},

@@ -6,10 +6,11 @@ import torch
 
 import scalekeys as sk
 from scalekeys.fitting import MODELS
-from scalekeys.fitting.evidence import evidence, numbers_of
+from scalekeys.fitting.evidence import evidence
 from scalekeys.scalespace import FAMILIES, SECOND_ORDER, template, template_plan
 
-PLAIN = [name for name in MODELS["auto"] if not FAMILIES[name].is_jet]
+AUTO = MODELS["auto"](2)
+PLAIN = [name for name in AUTO if not FAMILIES[name].mixed]
 
 
 def _noise(count, side, seed=0):
@@ -25,15 +26,20 @@ def test_evidence_is_a_difference_of_information_criteria():
     constant = taps * torch.log(centred / taps) + np.log(taps)
     model = taps * torch.log(fit.residual_l2.square() / taps) + numbers * np.log(taps)
     np.testing.assert_allclose(fit.evidence, constant - model, rtol=1e-9)
-    assert numbers_of("jet2") == numbers
+    assert FAMILIES["jet2"].numbers == numbers
 
 
 def test_the_best_of_all_models_has_the_most_evidence():
     filters = torch.cat([sk.master_keys(), _noise(20, 7)])
     fit = sk.fit(filters, "auto")
-    alone = torch.stack([sk.fit(filters, name).evidence for name in MODELS["auto"]])
-    np.testing.assert_allclose(fit.evidence, alone.amax(0), atol=1e-6)
-    assert [MODELS["auto"][i] for i in alone.argmax(0)] == list(fit.family)
+    alone = torch.stack([sk.fit(filters, name).evidence for name in AUTO])
+    finite = fit.status != "polynomial"
+    np.testing.assert_allclose(fit.evidence[finite], alone.amax(0)[finite], atol=1e-6)
+    assert [AUTO[i] for i in alone.argmax(0)[finite]] == list(fit.family[finite])
+    # At infinite scales several families have the same template, and a search ends a little before the last digits.
+    np.testing.assert_allclose(fit.evidence, alone.amax(0), atol=1e-3)
+    own = alone[[AUTO.index(name) for name in fit.family], range(len(fit))]
+    np.testing.assert_allclose(own, alone.amax(0), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -50,7 +56,7 @@ def test_a_noisy_receptive_field_is_known_for_what_it_is(name):
 
 
 def test_a_mixture_is_a_jet_and_not_a_single_derivative():
-    components = template_plan("jet2", (7, 7))(torch.full((1, 2), 0.8, dtype=torch.float64))[0, 0]
+    components = template_plan("jet2", (7, 7))(torch.full((1, 2), 0.8, dtype=torch.float64))[0]
     weights = torch.tensor([0.3, 1.0, 0.8, 0.7, 0.9, -0.8], dtype=torch.float64)
     mixture = (weights[:, None, None] * components).sum(0)
     fit = sk.fit(mixture[None] + 1e-4 * _noise(1, 7), "auto")
@@ -109,8 +115,8 @@ def test_selection_says_what_it_needs(options, words):
     ("model", "options", "words"),
     [
         ("laplacian", {"criterion": "variance"}, "a sum of terms has no width of its own"),
-        ("dxx", {"normalization": "moment"}, "the moments of the paper are those of the eight families"),
-        ("dog", {"scales": "shared"}, "has two scales for each filter"),
+        ("dxx", {"normalization": "moment"}, "the moments of the paper are those of the idealized families"),
+        ("dog", {"scales": "shared"}, "whose parameters are t_inner, t_outer for each filter"),
     ],
 )
 def test_what_a_new_family_cannot_do_is_said(model, options, words):
@@ -118,12 +124,13 @@ def test_what_a_new_family_cannot_do_is_said(model, options, words):
         sk.fit(sk.master_keys(), model, **options)
 
 
-def test_filters_of_an_even_side_leave_the_others_of_a_bank_as_they_are():
+def test_filters_of_another_side_leave_the_others_of_a_bank_as_they_are():
     odd = sk.filters.LayerFilters("odd", sk.master_keys().float())
     even = sk.filters.LayerFilters("even", torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0)))
     mixed, alone = sk.fit(sk.FilterBank((odd, even)), "auto"), sk.fit(sk.FilterBank((odd,)), "auto")
     assert mixed.family[:8].tolist() == alone.family.tolist()
-    assert mixed.status[8:].tolist() == ["unsupported-size"] * 2
+    assert mixed.status[8:].tolist() == sk.fit(sk.FilterBank((even,)), "auto").status.tolist()
+    assert set(mixed.family[8:]) <= set(AUTO)
 
 
 def test_evidence_of_a_perfect_fit_is_finite():
