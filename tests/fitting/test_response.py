@@ -33,7 +33,7 @@ def _best_share(filter_, metric, name):
     whole = left(ones[:, None])
 
     def loss(sigma):
-        basis = template_plan(name, (side, side))(torch.tensor(np.abs(sigma))[None] ** 2)[0, 0].flatten(1).numpy()
+        basis = template_plan(name, (side, side))(torch.tensor(np.abs(sigma))[None] ** 2)[0].flatten(1).numpy()
         return left(np.column_stack([root @ basis.T, ones])) / whole
 
     rng = np.random.default_rng(0)
@@ -62,10 +62,15 @@ def test_white_patches_make_response_least_squares_in_the_weights():
     white = torch.eye(49, dtype=torch.float64)
     response, plain = sk.fit(filters, criterion="response", covariance=white), sk.fit(filters)
     assert list(response.family) == list(plain.family)
-    np.testing.assert_allclose(response.sigma, plain.sigma, atol=1e-6)
-    np.testing.assert_allclose(response.coefficients, plain.coefficients, atol=1e-6)
-    np.testing.assert_allclose(response.offset, plain.offset, atol=1e-8)
-    np.testing.assert_allclose(response.r2, plain.r2, atol=1e-10)
+    finite = plain.status != "polynomial"
+    assert 0 < finite.sum() < len(finite)
+    np.testing.assert_allclose(response.sigma[finite], plain.sigma[finite], atol=1e-6)
+    np.testing.assert_allclose(response.coefficients[finite], plain.coefficients[finite], atol=1e-6)
+    np.testing.assert_allclose(response.offset[finite], plain.offset[finite], atol=1e-8)
+    np.testing.assert_allclose(response.r2[finite], plain.r2[finite], atol=1e-10)
+    # Weighted errors are those of whole templates, whose digits end a search a little before infinity.
+    np.testing.assert_allclose(response.sigma, plain.sigma, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(response.r2, plain.r2, atol=1e-5)
 
 
 def test_the_share_of_response_is_that_of_a_network_that_runs():

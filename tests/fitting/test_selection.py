@@ -9,7 +9,8 @@ from scalekeys.fitting import MODELS
 from scalekeys.fitting.evidence import evidence
 from scalekeys.scalespace import FAMILIES, SECOND_ORDER, template, template_plan
 
-PLAIN = [name for name in MODELS["auto"](2) if not FAMILIES[name].mixed]
+AUTO = MODELS["auto"](2)
+PLAIN = [name for name in AUTO if not FAMILIES[name].mixed]
 
 
 def _noise(count, side, seed=0):
@@ -31,11 +32,14 @@ def test_evidence_is_a_difference_of_information_criteria():
 def test_the_best_of_all_models_has_the_most_evidence():
     filters = torch.cat([sk.master_keys(), _noise(20, 7)])
     fit = sk.fit(filters, "auto")
-    alone = torch.stack([sk.fit(filters, name).evidence for name in MODELS["auto"](2)])
-    np.testing.assert_allclose(fit.evidence, alone.amax(0), atol=1e-6)
-    # At infinite scales some families are the same polynomials: any of those that tie may win.
-    chosen = alone[[MODELS["auto"](2).index(name) for name in fit.family], torch.arange(len(fit))]
-    np.testing.assert_allclose(chosen, alone.amax(0), atol=1e-6)
+    alone = torch.stack([sk.fit(filters, name).evidence for name in AUTO])
+    finite = ~fit.sigma.isinf().any(-1).numpy()
+    np.testing.assert_allclose(fit.evidence[finite], alone.amax(0)[finite], atol=1e-6)
+    assert [AUTO[i] for i in alone.argmax(0)[finite]] == list(fit.family[finite])
+    # At infinite scales several families have the same template, and a search ends a little before the last digits.
+    np.testing.assert_allclose(fit.evidence, alone.amax(0), atol=1e-3)
+    own = alone[[AUTO.index(name) for name in fit.family], range(len(fit))]
+    np.testing.assert_allclose(own, alone.amax(0), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -120,13 +124,13 @@ def test_what_a_new_family_cannot_do_is_said(model, options, words):
         sk.fit(sk.master_keys(), model, **options)
 
 
-def test_filters_of_few_taps_leave_the_others_of_a_bank_as_they_are():
-    """Of four taps half is less than any model takes, so that none can be judged."""
+def test_filters_of_another_side_leave_the_others_of_a_bank_as_they_are():
     odd = sk.filters.LayerFilters("odd", sk.master_keys().float())
-    few = sk.filters.LayerFilters("few", torch.rand(2, 2, 2, generator=torch.Generator().manual_seed(0)))
-    mixed, alone = sk.fit(sk.FilterBank((odd, few)), "auto"), sk.fit(sk.FilterBank((odd,)), "auto")
+    even = sk.filters.LayerFilters("even", torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0)))
+    mixed, alone = sk.fit(sk.FilterBank((odd, even)), "auto"), sk.fit(sk.FilterBank((odd,)), "auto")
     assert mixed.family[:8].tolist() == alone.family.tolist()
-    assert mixed.status[8:].tolist() == ["unsupported-size"] * 2
+    assert mixed.status[8:].tolist() == sk.fit(sk.FilterBank((even,)), "auto").status.tolist()
+    assert set(mixed.family[8:]) <= set(AUTO)
 
 
 def test_evidence_of_a_perfect_fit_is_finite():

@@ -38,11 +38,15 @@ def test_ends_of_the_range_and_flat_objectives_are_named():
     assert sk.fit(impulse, "smooth").sigma_status.tolist() == [["at-zero", "at-zero"]]
     x = torch.arange(-3.0, 4.0, dtype=torch.float64)
     bowl = 1 - 1e-3 * (x[:, None] ** 2 + x**2)
-    assert sk.fit(bowl, "smooth").sigma_status.tolist() == [["at-bound", "at-bound"]]
+    assert sk.fit(bowl, "smooth").sigma_status.tolist() == [["infinite", "infinite"]]
     # On three taps a centred difference has the same shape at every scale along its axis.
     noise = torch.randn(400, 3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    words = sk.fit(noise, "dx").sigma_status[:, 0]
-    assert set(words) <= {"flat", "at-zero", "at-bound"}
+    fit = sk.fit(noise, "dx")
+    assert set(fit.sigma_status[:, 0]) == {"flat"}
+    assert (fit.sigma[:, 0] == 0).all()
+    assert fit.sigma_error[:, 0].isnan().all()
+    assert set(fit.sigma_status[:, 1]) <= {"ok", "flat", "at-zero", "infinite"}
+    assert ((fit.status == "polynomial") == (fit.sigma_status[:, 1] == "infinite")).all()
 
 
 def test_only_least_squares_of_single_filters_have_errors():
