@@ -14,9 +14,9 @@ SINGLE = [name for name, own in FAMILIES.items() if not own.mixed and name not i
 
 
 def _between(grid, count, seed):
-    """Coordinates at random places of the grid, and the numbers of the nodes around each."""
+    """Coordinates at random places of the grid, up to the far node, and the numbers of the nodes around each."""
     draw = torch.Generator().manual_seed(seed)
-    ends = torch.tensor(grid.nodes.shape) - 1
+    ends = torch.tensor(grid.inner_nodes.shape) - 1
     position = torch.rand(count, len(ends), generator=draw, dtype=torch.float64) * ends
     low = position.floor().long()
     high = torch.minimum(low + 1, ends)
@@ -77,12 +77,16 @@ def test_the_energy_of_a_jet_between_nodes_is_bounded_too(name, size):
 def test_nodes_are_steps_of_an_angle_apart_and_span_the_search(name, size):
     grid = family_grid(family(name, len(size)), size, "exact")
     edge = widest(size) / (bend_of(size) + widest(size))
-    for values in grid.nodes.values:
-        assert values[0] == 0
-        assert len(values) == 1 or float(values[-1]) == edge
+    for values, inner in zip(grid.nodes.values, grid.inner_nodes.values, strict=True):
+        assert inner[0] == 0
+        assert len(inner) == 1 or float(inner[-1]) == edge
+        assert torch.equal(values[: len(inner)], inner)
+        assert values[len(inner) :].tolist() == ([] if len(inner) == 1 else [grids._FAR])
     atoms = grid.angles.atoms.T.reshape(*grid.nodes.shape, -1)
     for axis in range(len(size)):
-        count = grid.nodes.shape[axis] - 1
+        atoms = atoms.narrow(axis, 0, grid.inner_nodes.shape[axis])
+    for axis in range(len(size)):
+        count = grid.inner_nodes.shape[axis] - 1
         before, after = atoms.narrow(axis, 0, count), atoms.narrow(axis, 1, count)
         angles = torch.arccos((before * after).sum(-1).abs().clamp(max=1))
         assert count == 0 or float(angles.max()) < 1.3 * grids._STEP
