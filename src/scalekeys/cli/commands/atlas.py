@@ -93,7 +93,7 @@ def query(
         typer.Argument(
             metavar="QUERY",
             help="SQL over the tables filters, networks, failures and left_out, or a name: scales-by-depth, "
-            "family-mix-by-stride, r2-by-kernel-size, outliers.",
+            "family-mix-by-stride, r2-by-kernel-size, orientation, outliers.",
             show_default=False,
         ),
     ],
