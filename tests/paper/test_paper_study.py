@@ -166,7 +166,7 @@ DIAGONAL = torch.eye(5)[None]
         (torch.eye(5), {}, sk.FilterError, r"filters must have shape \(filters, rows, cols\), got \(5, 5\)"),
         (torch.eye(65)[None], {}, sk.FilterError, "the paper's analysis needs odd sides from 3 to 63"),
         (torch.full((1, 3, 3), torch.nan), {}, sk.FilterError, "filter 1 holds a value that is not finite"),
-        (DIAGONAL, {"families": ["dz"]}, sk.ModelError, "family 'dz' is not defined for kernels of 2 axes"),
+        (DIAGONAL, {"families": ["dz"]}, sk.ModelError, "no family is called 'dz'"),
         (DIAGONAL, {"families": ["dx", "dy"]}, sk.ModelError, "families must name one family for each of the 1"),
         (DIAGONAL, {"families": ["dx"], "groups": [[1, 2]]}, sk.FilterError, "a group names filter 2; the filters"),
         (DIAGONAL, {"families": ["dx"], "groups": [[1], [1]]}, sk.FilterError, "filter 1 stands twice in the groups"),

@@ -72,6 +72,9 @@ def scale_errors(
     for ends, word in ((at_high & matters, "at-bound"), (is_infinite(grid, coordinates), "infinite")):
         words = torch.where((moved & ends[:, None]).any(-1), SCALE_STATUSES.index(word), words)
     words = torch.where(sigma <= _AT_END**0.5, SCALE_STATUSES.index("at-zero"), words)
+    own = grid.family.parametrization.groups
+    if own is not None:  # a scale that changes nothing, as that along a centred difference of three taps
+        words = torch.where(matters[list(own)], words, SCALE_STATUSES.index("flat"))
     known = (moved & free[:, None]).any(-1) & curved[:, None] & error.isfinite()
     return torch.where(known & (words < SCALE_STATUSES.index("at-zero")), error, torch.nan), words
 

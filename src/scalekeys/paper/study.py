@@ -15,7 +15,7 @@ from scalekeys.fitting import Fit, fit, share_scales
 from scalekeys.fitting.search.shared_scales import paper_group
 from scalekeys.fitting.spec import Criterion, Scales
 from scalekeys.paper.published import GROUPS
-from scalekeys.scalespace import FAMILIES, WINDOWS, Window, template
+from scalekeys.scalespace import FAMILIES, WINDOWS, Window, family, template
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 
@@ -264,6 +264,8 @@ def study(
     _check(values)
     best = fit(values)
     names = MASTER_KEY_FAMILIES if published else tuple(map(str, best.family if families is None else families))
+    for name in names:
+        family(name)  # refuses names that are unknown for kernels of two axes
     members = _groups(groups, names) if groups is not None else GROUPS if published else _paper_groups(names)
     labels = [next((group for group, inside in members.items() if i in inside), None) for i in range(len(values))]
 

@@ -255,6 +255,7 @@ class FamilyGrid:
             infinite = 2 * infinite_variance(self.size)
             end = max(limit, infinite / (self.bend + infinite))
         low, high = self.family.parametrization.bounds(self.bend, end)
+        high = [b if count > 1 else a for a, b, count in zip(low, high, self.inner_nodes.shape, strict=True)]
         return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
     @cached_property
