@@ -232,9 +232,7 @@ def test_a_constrained_network_starts_at_its_models(axes, model):
 def test_oriented_filters_cannot_be_constrained():
     network = nn.Sequential(nn.Conv2d(4, 4, 5, groups=4))
     fit = sk.fit(sk.extract(network), "oriented")
-    with pytest.raises(
-        sk.ModelError, match="cannot be constrained, since t_along, t_across, angle are not the scales"
-    ):
+    with pytest.raises(sk.ModelError, match="cannot be constrained, since t_along, t_across, angle are not the scales"):
         sk.constrain(network, fit)
 
 
