@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scalekeys.fitting.covariance import shrunk
+from scalekeys.fitting.patch_covariance import shrunk
 from torch import nn
 from torch.nn import functional as F
 
