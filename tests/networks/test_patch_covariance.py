@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from scalekeys.fitting.patch_covariance import shrunk
 from torch import nn
 from torch.nn import functional as F
 
 from scalekeys import networks
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError, FilterError, ModelError
+from scalekeys.fitting.patch_covariance import shrunk
 from scalekeys.networks import patch_covariance
 from scalekeys.networks.running import running_moments
 from tolerances import DEVICES, assert_close
