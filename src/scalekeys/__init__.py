@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         spread,
         white_noise_like,
     )
-    from scalekeys.fitting import fit, natural_image_covariance, orientation
+    from scalekeys.fitting import fit, formation, natural_image_covariance, orientation
     from scalekeys.modelling import model_filters
     from scalekeys.networks import (
         bake,
@@ -78,7 +78,7 @@ _HOMES = {
         "replacement",
         "spread",
     ),
-    "scalekeys.fitting": ("fit", "natural_image_covariance", "orientation"),
+    "scalekeys.fitting": ("fit", "formation", "natural_image_covariance", "orientation"),
     "scalekeys.modelling": ("model_filters",),
     "scalekeys.networks": (
         "bake",
@@ -124,6 +124,7 @@ __all__ = [
     "extract",
     "fit",
     "fit_in_network",
+    "formation",
     "master_keys",
     "matched_noise_like",
     "model_filters",

@@ -1,6 +1,7 @@
 """Fitting families to filters: scales, amplitudes, residuals and a status for every filter, in batches."""
 
 from scalekeys.fitting.api import fit, share_scales
+from scalekeys.fitting.formation import Formation, Group, Standing, formation
 from scalekeys.fitting.orientation import Orientation, orientation
 from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance
 from scalekeys.fitting.prepare import STATUSES
@@ -16,10 +17,14 @@ __all__ = [
     "STATUSES",
     "Fit",
     "FitSpec",
+    "Formation",
+    "Group",
     "Orientation",
     "PatchCovariance",
     "StackFit",
+    "Standing",
     "fit",
+    "formation",
     "natural_image_covariance",
     "orientation",
     "parse_spec",

@@ -88,6 +88,11 @@ class FitSpec:
         )
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the fit is by least squares, with free amplitude and offset."""
+        return self.criterion == "l2" and self.normalization == "affine"
+
+    @property
     def by_variance(self) -> bool:
         """Whether scales are found by comparing widths, not values."""
         return self.criterion in VARIANCE_CRITERIA

@@ -7,6 +7,8 @@ from rich.table import Table
 from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table
 from scalekeys.cli.show.controls import CONTROLS
 from scalekeys.cli.show.notes import print_notes
+from scalekeys.fitting import Standing
+from scalekeys.fitting.formation import LIKE_NOISE
 from scalekeys.report.analysis.summary import Quality, Summary
 
 _STATUSES = {
@@ -30,6 +32,8 @@ def print_summary(summary: Summary, folder: Path) -> None:
     console.print(_size_table(summary))
     console.print(CONTROLS)
     console.print(_family_table(summary))
+    if summary.formation and summary.formation.white:
+        console.print(_formation(summary.formation.white, summary), soft_wrap=True)
     if summary.orientation:
         console.print(_orientation(summary), soft_wrap=True)
     others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
@@ -40,6 +44,16 @@ def print_summary(summary: Summary, folder: Path) -> None:
 
 def _status(word: str, count: int) -> str:
     return f"{count} {word} ({_STATUSES[word]})" if word in _STATUSES else f"{count} {word}"
+
+
+def _formation(standing: Standing, summary: Summary) -> str:
+    """Say how far the network has formed, and how many of its layers are like noise."""
+    told = [layer.formation.white for layer in summary.layers if layer.formation and layer.formation.white]
+    unformed = sum(layer.word == LIKE_NOISE for layer in told)
+    return (
+        f"formation: {standing.value:.2f} ({standing.low:.2f} to {standing.high:.2f}; 0 is white noise), "
+        f"{standing.word}; {unformed} of {len(told)} layers like noise"
+    )
 
 
 def _orientation(summary: Summary) -> str:

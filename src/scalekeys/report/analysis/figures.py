@@ -13,6 +13,7 @@ from scalekeys.report.page.plots import (
     axis,
     base_layout,
     key,
+    line,
     panel_title,
     shares_layout,
 )
@@ -22,6 +23,7 @@ from scalekeys.report.page.words import (
     count,
     distinct_parts,
     number,
+    number_in,
     percent,
     plot_text,
     plural,
@@ -109,6 +111,40 @@ def depth_profile(analysis: Analysis) -> Figure:
     data += [_stems(places, "y2")] if len(places) > 1 else []
     data += [_markers(values, "y2", _ALONG[axis], hover) for axis, values in zip(names, places, strict=True)]
     return Figure("depth-profile", data, layout, "Dots: median r² and median scales of each layer over depth")
+
+
+def formation_profile(analysis: Analysis) -> Figure:
+    """Draw the formation of each layer over depth, with its interval, and where it stands beside matched noise."""
+    layers = analysis.summary.layers
+    ticks = list(range(0, len(layers), max(1, len(layers) // 12)))
+    layout = base_layout(
+        height=260,
+        margin={"l": 44, "r": 12, "t": 30, "b": 44},
+        xaxis=axis("depth", tickvals=ticks, ticktext=[str(layers[i].depth) for i in ticks]),
+        yaxis=axis(range=[-1.04, 1.04], tickvals=[-1, -0.5, 0, 0.5, 1], fixedrange=True),
+        annotations=[
+            panel_title(1, key("●", "ink", "formation, with 95 %") + key("○", "matched", "beside matched noise"))
+        ],
+        shapes=[line((-0.6, len(layers) - 0.4), (0, 0), line={"color": "var(--muted)", "width": 1})],
+    )
+    layout["xaxis"] |= {"range": [-0.6, len(layers) - 0.4], "showgrid": False, "fixedrange": True, "tickangle": 0}
+    hover = [_formation_hover(layer) for layer in layers]
+    white, matched = ([getattr(layer.formation, name, None) for layer in layers] for name in ("white", "matched"))
+    ends = [[getattr(standing, end, None) for standing in white] for end in ("low", "high")]
+    data = [
+        _stems(ends, "y"),
+        _markers([getattr(standing, "value", None) for standing in matched], "y", _hollow("matched"), hover),
+        _markers([getattr(standing, "value", None) for standing in white], "y", {"color": "var(--ink)"}, hover),
+    ]
+    return Figure("formation-profile", data, layout, "Dots with intervals: how far each layer has formed, over depth")
+
+
+def _formation_hover(layer: LayerSummary) -> str:
+    standing = layer.formation and layer.formation.white
+    text = "no filter counts"
+    if standing:
+        text = f"{standing.word}: {number_in(standing.value, standing.low, standing.high)}"
+    return f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{size_words(layer.size)}<br>{text}"
 
 
 def _layer_hover(layer: LayerSummary) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Collection
 
 import numpy as np
 
+from scalekeys.fitting.formation import LIKE_NOISE, WORDS, Standing
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality, Summary
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page.pictures import pictured
-from scalekeys.report.page.words import AXES, count, kernels_of, listed, number, percent, plural, spelled
+from scalekeys.report.page.words import AXES, count, kernels_of, listed, number, number_in, percent, plural, spelled
 
 WINDOWS = {
     "exact": "Templates are differences of the full kernel, cropped to the window.",
@@ -18,6 +19,9 @@ WINDOWS = {
 
 CLOSE = 0.2
 """Scales along the axes are called alike where they differ by less than this share of the largest one."""
+
+MANY = 6
+"""So many layers are named in a sentence."""
 
 FEW = 20
 """Below so many filters of noise, their maximum stands for their 95th percentile."""
@@ -87,6 +91,27 @@ def families(summary: Summary, *, by_evidence: bool = False) -> str:
     told = listed([_times(f) for f in sorted(more, key=lambda f: -f.share)])
     text += f" More frequent than in both kinds of noise: {told}." if more else ""
     return text + (f" Rarer than in both: {listed([f.family for f in less])}." if less else "")
+
+
+def formation(summary: Summary) -> list[str]:
+    """Say whether the filters of the network have formed, and which layers have not."""
+    group = summary.formation
+    if group is None or group.white is None:
+        return ["Kernels this small cannot tell structure from noise: the families explain noise as well as anything."]
+    beside = "" if group.matched is None else f"; beside matched noise, {_interval(group.matched)}"
+    text = f"The network as a whole is {group.white.word}: {_interval(group.white)}{beside}."
+    if group.counted < group.filters:
+        text += f" {plural(group.filters - group.counted, 'filter')} do not count: dead, constant or of too few taps."
+    words = {layer.name: _word(layer) for layer in summary.layers}
+    counts = Counter(word for word in words.values() if word)
+    told = listed([f"{plural(counts[word], 'layer')} {word}" for word in WORDS if counts[word]])
+    noise = [f"“{name}”" for name, word in words.items() if word == LIKE_NOISE]
+    which = f" Like noise: {listed(noise[:MANY])}{' and others' if len(noise) > MANY else ''}." if noise else ""
+    return [text, f"Of the layers that can tell, {told}.{which}"]
+
+
+def _word(layer: LayerSummary) -> str | None:
+    return layer.formation.white.word if layer.formation and layer.formation.white else None
 
 
 def mix(summary: Summary) -> str:
@@ -239,6 +264,10 @@ def layers(summary: Summary) -> str:
     if any(layer.stride is None or layer.dilation is None for layer in summary.layers):
         text += " A dash under stride or dilation means that the source holds weights alone and does not say."
     return text
+
+
+def _interval(standing: Standing) -> str:
+    return number_in(standing.value, standing.low, standing.high)
 
 
 def _in_noise(family: FamilySummary) -> tuple[float, float]:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from scalekeys.fitting import Group
 from scalekeys.report.analysis import narrative
 from scalekeys.report.analysis.cautions import cautions
-from scalekeys.report.analysis.figures import depth_profile, family_mix
+from scalekeys.report.analysis.figures import depth_profile, family_mix, formation_profile
 from scalekeys.report.analysis.histograms import angle_histogram, r2_histograms
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality
@@ -82,6 +83,16 @@ def families(analysis: Analysis) -> Section:
         pictured=pictured([summary.axes]),
     )
     return Section("families", "The families", body, short="Families")
+
+
+def formation(analysis: Analysis) -> Section:
+    """Tell whether the filters have formed: where they stand beside both kinds of noise, layer by layer."""
+    body = render(
+        "analysis/formation.html.j2",
+        paragraphs=narrative.formation(analysis.summary),
+        figure=formation_profile(analysis),
+    )
+    return Section("formation", "Formed or not", body, short="Formation")
 
 
 def depth(analysis: Analysis) -> Section:
@@ -165,6 +176,7 @@ def layers(analysis: Analysis) -> Section:
         rows=rows,
         axes=analysis.summary.axis_names,
         dead=analysis.summary.dead > 0,
+        formation=analysis.summary.formation is not None,
     )
     return Section("layers", "Layer by layer", body, short="Layers")
 
@@ -187,6 +199,7 @@ def method(analysis: Analysis) -> Section:
 SECTIONS: tuple[Callable[[Analysis], Section], ...] = (
     sizes,
     families,
+    formation,
     depth,
     scales,
     distribution,
@@ -195,7 +208,10 @@ SECTIONS: tuple[Callable[[Analysis], Section], ...] = (
     layers,
     method,
 )
-"""The sections of a network report, in the order of the page; that of the orientation only where there is an angle."""
+"""The sections of a network report, in the order of the page."""
+
+_NEEDS = {"orientation": "orientation", "formation": "formation"}
+"""Sections that stand on a page only where the summary has what they show, and its field."""
 
 WITHOUT_FIT: tuple[Callable[[Analysis], Section], ...] = (layers, method)
 """What is left to show where no filter could be fitted."""
@@ -204,7 +220,12 @@ WITHOUT_FIT: tuple[Callable[[Analysis], Section], ...] = (layers, method)
 def sections_of(analysis: Analysis) -> list[Section]:
     """Render the sections that an analysis has something for."""
     chosen = SECTIONS if analysis.fitted.any() else WITHOUT_FIT
-    return [section(analysis) for section in chosen if section is not orientation or analysis.summary.orientation]
+    needs = [_NEEDS.get(section.__name__) for section in chosen]
+    return [
+        section(analysis)
+        for section, field in zip(chosen, needs, strict=True)
+        if field is None or getattr(analysis.summary, field)
+    ]
 
 
 def _tiles(analysis: Analysis) -> list[Tile]:
@@ -229,7 +250,14 @@ def _tiles(analysis: Analysis) -> list[Tile]:
             f"matched noise {number(quality.matched_median_r2)}, white {number(quality.white_median_r2)}",
         ),
         Tile("families in use", str(used), f"of {len(summary.families)}"),
+        *_formation_tile(summary.formation),
     ]
+
+
+def _formation_tile(group: Group | None) -> list[Tile]:
+    if group is None or group.white is None:
+        return []
+    return [Tile("formation", number(group.white.value), group.white.word)]
 
 
 def _family_card(family: FamilySummary, axes: int) -> dict[str, object]:
@@ -271,4 +299,5 @@ def _layer_row(layer: LayerSummary) -> dict[str, object]:
         "taps": taps_in(layer.size),
         "colour": family_colour(family) if family else "",
         "share": layer.families[family] / layer.quality.fitted if family else None,
+        "formed": layer.formation.white.value if layer.formation and layer.formation.white else None,
     }

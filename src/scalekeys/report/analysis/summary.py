@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from scalekeys.filters import LeftOut
-from scalekeys.fitting import Fit
+from scalekeys.fitting import Fit, Group, formation
 from scalekeys.report.analysis.gains import Gains, by_size, gains_of
 from scalekeys.report.page.numbers import Scales, size_text, without_infinities
 from scalekeys.report.page.orientation import Orientation
@@ -83,7 +83,8 @@ class SizeSummary:
 class LayerSummary:
     """One layer.
 
-    ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.fitting.Fit.dead`.
+    ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.fitting.Fit.dead`;
+    ``formation`` says where its filters stand beside noise, where that was measured.
     """
 
     name: str
@@ -95,6 +96,7 @@ class LayerSummary:
     median_sigma: Scales
     dead: int
     quality: Quality
+    formation: Group | None
 
     @property
     def main_family(self) -> str | None:
@@ -110,6 +112,7 @@ class Summary:
     :attr:`scalekeys.fitting.Fit.dead`; ``strongest`` is the share of the energy that one filter holds
     (:attr:`scalekeys.fitting.Fit.strongest`). ``orientation`` says how many filters gain from a free angle, by kernel
     size; it is empty where nothing has an angle, and where the fit is not that of the idealized families.
+    ``formation`` joins the layers; it is measured where the fit is by least squares.
     """
 
     model: str
@@ -125,6 +128,7 @@ class Summary:
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     orientation: tuple[Orientation, ...] = ()
+    formation: Group | None = None
 
     @property
     def axis_names(self) -> tuple[str, ...]:
@@ -168,6 +172,8 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
     layer_of = np.repeat(np.arange(len(bank.layers)), [len(layer) for layer in bank.layers])
     size_of = np.array([size_text(layer.size) for layer in bank.layers])[layer_of]
     words, counts = np.unique(fit.status, return_counts=True)
+    formed = formation(fit, fits.matched) if fit.spec.is_plain else None
+    groups = [None] * len(bank.layers) if formed is None else formed.layers
     return Summary(
         model=bank.model,
         fit=str(fit.spec),
@@ -175,13 +181,14 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
         quality=_quality(fits, everything),
         sizes=tuple(SizeSummary(size_text(size), _quality(fits, size_of == size_text(size))) for size in bank.sizes),
         families=tuple(_family(fits, name) for name in fit.spec.labels),
-        layers=tuple(_layer(fits, index, layer_of == index) for index in range(len(bank.layers))),
+        layers=tuple(_layer(fits, index, layer_of == index, group) for index, group in enumerate(groups)),
         statuses={str(word): int(count) for word, count in zip(words, counts, strict=True)},
         dead=int(fit.dead.sum()),
         strongest=_number(fit.strongest),
         notes=bank.notes,
         left_out=bank.left_out,
         orientation=by_size(gains, fit),
+        formation=None if formed is None else formed.network,
     )
 
 
@@ -214,7 +221,7 @@ def _family(fits: Fits, name: str) -> FamilySummary:
     return FamilySummary(name, int(mine.sum()), share, white, matched, median_r2, _median_scales(fits.real, mine))
 
 
-def _layer(fits: Fits, index: int, mask: np.ndarray) -> LayerSummary:
+def _layer(fits: Fits, index: int, mask: np.ndarray, formed: Group | None) -> LayerSummary:
     fit = fits.real
     layer = fit.bank.layers[index]
     return LayerSummary(
@@ -227,4 +234,5 @@ def _layer(fits: Fits, index: int, mask: np.ndarray) -> LayerSummary:
         median_sigma=_median_scales(fit, mask),
         dead=int((mask & fit.dead).sum()),
         quality=_quality(fits, mask),
+        formation=formed,
     )

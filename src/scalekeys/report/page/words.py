@@ -50,6 +50,17 @@ def number(value: float | None, digits: int = 2) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", _MINUS)
 
 
+def number_in(value: float, low: float, high: float) -> str:
+    """Format a number with its interval.
+
+    Examples
+    --------
+    >>> number_in(0.5, -0.1, 0.9)
+    '0.50 (−0.10 to 0.90)'
+    """
+    return f"{number(value)} ({number(low)} to {number(high)})"
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """Format a number with significant digits, for quantities without a natural range.
 

@@ -1,0 +1,246 @@
+"""Whether receptive fields have formed: where the filters of a layer stand beside both kinds of noise."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import torch
+
+from scalekeys.errors import FilterError
+from scalekeys.fitting.api import fit as fit_filters
+from scalekeys.fitting.result import Fit
+from scalekeys.fitting.spec import MODELS
+from scalekeys.proportions import superiority_interval
+from scalekeys.shapes import Size, size_text
+
+_REFERENCE = 4_096
+"""How many filters of white noise stand for a kernel size."""
+
+_SAME = 1e-9
+"""Shares explained that differ by less are ties."""
+
+_SATURATED = 0.99
+"""Where the families explain more than this of half of the white noise, they explain anything, and tell nothing."""
+
+
+LIKE_NOISE, PARTLY_FORMED, FORMED = WORDS = ("like noise", "partly formed", "formed")
+"""What is said of the filters of a group, in the order of their formation."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the filters of a group stand beside noise.
+
+    Parameters
+    ----------
+    value : float
+        The probability that the model explains more of a filter than of the noise, less the probability that it
+        explains less: 0 where the filters are explained as well as noise, 1 where every filter is explained better
+        than all noise, negative where noise is explained better.
+    low, high : float
+        The 95 % interval, which takes the filters as independent.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, ranks: np.ndarray, reference: int) -> "Standing":
+        """Summarize the shares of a reference, of so many values, that each filter exceeds.
+
+        Examples
+        --------
+        >>> Standing.of(np.array([0.5, 0.9, 1.0, 1.0]), 4096)
+        Standing(value=0.7, low=0.117, high=0.9381)
+        """
+        share = float(ranks.mean())
+        larger = max(share, 1 - share)
+        expected = share * (1 - share) * larger / (1 + larger)
+        inflation = max(1.0, float(ranks.var()) / expected) if expected > 0 else 1.0
+        low, high = superiority_interval(share, len(ranks), reference, inflation=inflation)
+        return cls(*(round(2 * probability - 1, 4) for probability in (share, low, high)))
+
+    @property
+    def word(self) -> str:
+        """One of :data:`WORDS`: like noise where the interval does not exclude 0, formed from a value of 0.5."""
+        if self.low <= 0:
+            return LIKE_NOISE
+        return FORMED if self.value >= 0.5 else PARTLY_FORMED
+
+
+@dataclass(frozen=True)
+class Group:
+    """The formation of the filters of one layer, or of a network.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer, or of the network.
+    size : str
+        Of its kernels, as in ``"7x7"``; several sizes are separated by commas.
+    filters, counted : int
+        How many filters there are, and how many of them count: dead, constant and unreadable filters do not, nor do
+        filters whose kernels are too small to tell structure from noise.
+    white : Standing, optional
+        The formation: where the filters stand beside white noise. None where no filter counts.
+    matched : Standing, optional
+        Where they stand beside matched noise of their layer. None where no filter counts, or it was not given.
+    """
+
+    name: str
+    size: str
+    filters: int
+    counted: int
+    white: Standing | None
+    matched: Standing | None = None
+
+
+@dataclass(frozen=True)
+class Formation:
+    """How far the receptive fields of a network have formed.
+
+    Parameters
+    ----------
+    network : Group
+        All filters together.
+    layers : tuple of Group
+        In the order of the bank.
+    """
+
+    network: Group
+    layers: tuple[Group, ...]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a layer, with the ends of the intervals in columns of their own."""
+        return pd.DataFrame([_row(group) for group in self.layers])
+
+
+def formation(fit: Fit, matched: Fit | None = None) -> Formation:
+    """Measure how far receptive fields have formed: whether a model explains more of them than of noise.
+
+    Parameters
+    ----------
+    fit : Fit
+        By least squares, with free amplitude and offset.
+    matched : Fit, optional
+        The same fit of :func:`scalekeys.matched_noise_like` of the same bank.
+
+    Returns
+    -------
+    Formation
+
+    Raises
+    ------
+    FilterError
+        If the fit is by another criterion, or that of the matched noise is of other filters.
+
+    Notes
+    -----
+    The share of a filter that a model explains is ranked among those of 4,096 filters of white noise of the same kernel
+    size. Ranks of filters that are white noise, as most initialisations are, are uniform whatever the size of the
+    kernel, so that layers of different kernels can be compared, and joined. Where noise is explained as well as
+    anything, as with kernels of three taps, filters do not count.
+
+    The figure tells whether kernels have left a random start. It does not rank architectures by their accuracy, it says
+    nothing of structured starts (impulses, orthogonal polynomials), and it is low for networks that are meant to keep
+    random kernels.
+
+    Examples
+    --------
+    >>> import torch, scalekeys as sk
+    >>> formation(sk.fit(sk.master_keys())).network.white.word
+    'formed'
+    >>> noise = torch.randn(64, 7, 7, generator=torch.Generator().manual_seed(0))
+    >>> formation(sk.fit(noise)).network.white.word
+    'like noise'
+    """
+    spec = fit.spec
+    if not spec.is_plain:
+        raise FilterError(
+            f"the formation of filters is told from a fit by least squares with free amplitude and offset, got "
+            f"criterion {spec.criterion!r} and normalization {spec.normalization!r}"
+        )
+    if matched is not None and [len(layer) for layer in matched.bank] != [len(layer) for layer in fit.bank]:
+        raise FilterError("the matched noise is not that of the filters: its layers hold other numbers of filters")
+    model = spec.model if spec.model in MODELS or spec.terms else spec.families
+    found = [_ranks(layer.size, fit, matched, rows, model) for layer, rows in fit.bank.parts()]
+    layers = [
+        _group(layer.name, size_text(layer.size), len(layer), *ranks)
+        for layer, ranks in zip(fit.bank, found, strict=True)
+    ]
+    sizes = ", ".join(size_text(size) for size in fit.bank.sizes)
+    white, beside = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    return Formation(_group(fit.bank.model, sizes, len(fit.bank), white, beside), tuple(layers))
+
+
+def ranks(shares: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return which share of the noise is explained less than each filter; ties count half.
+
+    Parameters
+    ----------
+    shares : array, shape (filters,)
+        What a model explains of each filter.
+    noise : array, shape (reference,)
+        What it explains of noise.
+
+    Examples
+    --------
+    >>> ranks(np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.5])).tolist()
+    [0.0, 0.75, 1.0]
+    """
+    noise = np.sort(noise)
+    below, up_to = (np.searchsorted(noise, shares + end) for end in (-_SAME, _SAME))
+    return np.asarray((below + up_to) / (2 * max(1, len(noise))))
+
+
+def _ranks(
+    size: Size, fit: Fit, matched: Fit | None, rows: slice, model: str | tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ranks of the filters of a layer that count, among white noise and among matched noise."""
+    shares, white = _shares(fit, rows), _white(size, model)
+    if np.median(white) > _SATURATED:
+        shares = shares[:0]
+    beside = shares[:0] if matched is None else ranks(shares, _shares(matched, rows))
+    return ranks(shares, white), beside
+
+
+def _shares(fit: Fit, rows: slice) -> np.ndarray:
+    """Return what the model explains of the filters of a layer that carry a fit and are not dead."""
+    shares: np.ndarray = fit.r2[rows].cpu().numpy()
+    return np.asarray(shares[np.isfinite(shares) & ~fit.dead[rows]])
+
+
+@lru_cache(maxsize=256)
+def _white(size: Size, model: str | tuple[str, ...]) -> np.ndarray:
+    """Return what a model explains of white noise of a kernel size."""
+    noise = torch.randn(_REFERENCE, *size, generator=torch.Generator().manual_seed(0))
+    shares: np.ndarray = fit_filters(noise, model, axes=len(size)).r2.numpy()
+    return shares
+
+
+def _group(name: str, size: str, filters: int, white: np.ndarray, matched: np.ndarray) -> Group:
+    counted = len(white)
+    return Group(
+        name,
+        size,
+        filters,
+        counted,
+        Standing.of(white, _REFERENCE) if counted else None,
+        Standing.of(matched, counted) if len(matched) else None,
+    )
+
+
+def _row(group: Group) -> dict[str, object]:
+    """Return a group as a row of a table."""
+    row: dict[str, object] = {
+        "layer": group.name,
+        "kernel_size": group.size,
+        "filters": group.filters,
+        "counted": group.counted,
+    }
+    for name, standing in (("formation", group.white), ("beyond_matched", group.matched)):
+        value, low, high = (np.nan,) * 3 if standing is None else (standing.value, standing.low, standing.high)
+        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return row
