@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import scalekeys as sk
 from fit_sections.record import table
 from scalekeys.fitting import formation
+from scalekeys.fitting.formation import FORMED, PARTLY_FORMED, UNDECIDED
 from scalekeys.proportions import wilson_interval
 
 HELP = "depthwise layers at their initialisation"
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(results: dict[str, Any]) -> None:
-    table("layers at their initialisation that are not called 'like noise' (nominal: 2.5 %)", results["layers"])
+    table("layers at their initialisation that are called partly or wholly formed (nominal: 2.5 %)", results["layers"])
 
 
 @torch.no_grad()
@@ -87,7 +88,7 @@ def _row(name: str, start: Callable[[Tensor], Any], layers: int) -> dict[str, An
             groups = [g.white for g in formation(sk.fit(sk.extract(network))).layers if g.white is not None]
             words.update(group.word for group in groups)
             values += [group.value for group in groups]
-    alarms, count = len(values) - words["like noise"], len(values)
+    alarms, count = words[PARTLY_FORMED] + words[FORMED], len(values)
     low, high = wilson_interval(alarms, count) if count else (math.nan, math.nan)
     return {
         "initialiser": name,
@@ -96,5 +97,6 @@ def _row(name: str, start: Callable[[Tensor], Any], layers: int) -> dict[str, An
         "alarms %": round(100 * alarms / max(1, count), 2),
         "from": round(100 * low, 2) if count else None,
         "to": round(100 * high, 2) if count else None,
-        "called formed": words["formed"],
+        "undecided": words[UNDECIDED],
+        "formed": words[FORMED],
     }

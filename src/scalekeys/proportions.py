@@ -7,6 +7,8 @@ from scipy.optimize import brentq
 Z_95 = 1.959963984540054
 """The quantile of the normal distribution that leaves 2.5 % above it."""
 
+_SMALLEST = 1e-9
+
 
 def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float, float]:
     """Return the score interval of a share, from `successes` out of `count`; 95 % by default.
@@ -126,6 +128,7 @@ def superiority_interval(
         variance = probability * (1 - probability) * spread / (count * reference)
         return (share - probability) ** 2 - z * z * inflation * variance
 
-    low = brentq(beyond, 0.0, share) if beyond(0.0) > 0 else 0.0
-    high = brentq(beyond, share, 1.0) if beyond(1.0) > 0 else 1.0
+    inside = min(max(share, _SMALLEST), 1 - _SMALLEST)  # at 0 and 1 the variance is 0
+    low = brentq(beyond, 0.0, inside) if beyond(0.0) > 0 else 0.0
+    high = brentq(beyond, inside, 1.0) if beyond(1.0) > 0 else 1.0
     return low, high

@@ -23,9 +23,11 @@ _SAME = 1e-9
 _SATURATED = 0.99
 """Where the families explain more than this of half of the white noise, they explain anything, and tell nothing."""
 
+LIKE_NOISE, UNDECIDED, PARTLY_FORMED, FORMED = WORDS = ("like noise", "undecided", "partly formed", "formed")
+"""What is said of the filters of a group; *undecided* where they are too few to tell noise from formed filters."""
 
-LIKE_NOISE, PARTLY_FORMED, FORMED = WORDS = ("like noise", "partly formed", "formed")
-"""What is said of the filters of a group, in the order of their formation."""
+_MOST = 0.5
+"""The standing from which filters are called formed."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ class Standing:
 
     @property
     def word(self) -> str:
-        """One of :data:`WORDS`: like noise where the interval does not exclude 0, formed from a value of 0.5."""
+        """One of :data:`WORDS`: undecided where the interval holds 0 and 0.5, like noise where it holds 0 alone."""
         if self.low <= 0:
-            return LIKE_NOISE
-        return FORMED if self.value >= 0.5 else PARTLY_FORMED
+            return LIKE_NOISE if self.high < _MOST else UNDECIDED
+        return FORMED if self.value >= _MOST else PARTLY_FORMED
 
 
 @dataclass(frozen=True)

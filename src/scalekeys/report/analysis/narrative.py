@@ -104,10 +104,10 @@ def formation(summary: Summary) -> list[str]:
         text += f" {plural(group.filters - group.counted, 'filter')} do not count: dead, constant or of too few taps."
     words = {layer.name: _word(layer) for layer in summary.layers}
     counts = Counter(word for word in words.values() if word)
-    told = listed([f"{plural(counts[word], 'layer')} {word}" for word in WORDS if counts[word]])
+    told = listed([f"{spelled(n)} {'is' if n == 1 else 'are'} {word}" for word in WORDS if (n := counts[word])])
     noise = [f"“{name}”" for name, word in words.items() if word == LIKE_NOISE]
     which = f" Like noise: {listed(noise[:MANY])}{' and others' if len(noise) > MANY else ''}." if noise else ""
-    return [text, f"Of the layers that can tell, {told}.{which}"]
+    return [text, f"Of the {plural(counts.total(), 'layer')} that can tell, {told}.{which}"]
 
 
 def _word(layer: LayerSummary) -> str | None:
