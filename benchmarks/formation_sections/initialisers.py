@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.layers import lecun_normal_, trunc_normal_, trunc_normal_tf_, variance_scaling_
 from torch import Tensor, nn
 
 import scalekeys as sk
@@ -22,6 +21,12 @@ from scalekeys.proportions import wilson_interval
 HELP = "depthwise layers at their initialisation"
 
 SIDES, CHANNELS = (3, 5, 7, 11), (16, 64, 256)
+
+
+def _timm(name: str) -> Callable[..., Any]:
+    from timm import layers
+
+    return getattr(layers, name)  # type: ignore[no-any-return]
 
 
 def _efficientnet(weight: Tensor) -> Tensor:
@@ -51,10 +56,10 @@ INITIALISERS: dict[str, Callable[[Tensor], Any]] = {
     "torch orthogonal_": nn.init.orthogonal_,
     "torch sparse_, half": lambda w: w.copy_(nn.init.sparse_(w.flatten(1).clone(), 0.5).view_as(w)),
     "torch dirac_": lambda w: nn.init.dirac_(w, groups=len(w)),
-    "timm trunc_normal_, 0.02 (ConvNeXt)": lambda w: trunc_normal_(w, std=0.02),
-    "timm trunc_normal_tf_, 0.02": lambda w: trunc_normal_tf_(w, std=0.02),
-    "timm lecun_normal_": lecun_normal_,
-    "timm variance_scaling_, uniform": lambda w: variance_scaling_(w, distribution="uniform"),
+    "timm trunc_normal_, 0.02 (ConvNeXt)": lambda w: _timm("trunc_normal_")(w, std=0.02),
+    "timm trunc_normal_tf_, 0.02": lambda w: _timm("trunc_normal_tf_")(w, std=0.02),
+    "timm lecun_normal_": lambda w: _timm("lecun_normal_")(w),
+    "timm variance_scaling_, uniform": lambda w: _timm("variance_scaling_")(w, distribution="uniform"),
     "timm EfficientNet": _efficientnet,
     "Keras glorot_uniform": _keras_glorot,
     "Keras he_normal": _keras_he_normal,
