@@ -11,6 +11,7 @@ from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.fitting import Fit, StackFit
 from scalekeys.scalespace import template
 
+SECTIONS = ["sizes", "families", "formation", "depth", "scales", "distribution", "gallery", "layers", "method"]
 HOSTILE = "<script>alert(1)</script>\"'&amp;é漢</script>"
 
 

@@ -123,7 +123,7 @@ def test_keys_that_other_halves_do_not_have_are_warned_of():
     assert "None of the eight published master keys is among them by a correlation of 0.9" in text
 
 
-def test_a_size_without_families_has_no_models():
+def test_keys_that_are_noise_have_no_models():
     text = ParsedPage(source("even")).text
     assert "No key has such a model." in text
     assert "no model" in text

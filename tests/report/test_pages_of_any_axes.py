@@ -10,6 +10,7 @@ from axes_banks import BANKS, bank_of
 from parsed_page import ParsedPage
 
 import scalekeys as sk
+from conftest import SECTIONS
 from scalekeys.report import render_report, summarize
 from scalekeys.report.analysis.figures import depth_profile
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
@@ -60,7 +61,7 @@ def test_medians_are_those_of_the_fit():
 def test_every_page_has_all_its_sections(name):
     sections = [attributes["id"] for attributes in page(name).of("section")]
     turned = ["orientation"] if name == "mixed" else []
-    everything = ["sizes", "families", "depth", "scales", "distribution", *turned, "gallery", "layers", "method"]
+    everything = SECTIONS[:6] + turned + SECTIONS[6:]
     assert sections == everything
     assert "nan" not in page(name).text.split()
 

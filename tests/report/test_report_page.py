@@ -8,7 +8,7 @@ import pytest
 import torch
 from parsed_page import ParsedPage
 
-from conftest import HOSTILE, fits_of
+from conftest import HOSTILE, SECTIONS, fits_of
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
@@ -26,7 +26,7 @@ def test_every_kind_of_bank_gives_a_page_with_its_sections(fitted, bank_name):
     page = ParsedPage(render_report(*fitted(bank_name)))
     sections = [attributes["id"] for attributes in page.of("section")]
     turned = [] if bank_name == "rows" else ["orientation"]
-    everything = ["sizes", "families", "depth", "scales", "distribution", *turned, "gallery", "layers", "method"]
+    everything = SECTIONS[:6] + turned + SECTIONS[6:]
     assert sections == (["layers", "method"] if bank_name == "nothing" else everything)
     identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
@@ -68,7 +68,34 @@ def test_the_figures_stand_in_scripts_that_close_where_they_should(fitted, bank_
     source = render_report(*fitted(bank_name))
     for block in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', source, flags=re.DOTALL):
         assert "<" not in block
-    assert ParsedPage(source).figures.keys() <= {"family-mix", "depth-profile", "scales", "r2", "angles"}
+    assert ParsedPage(source).figures.keys() <= {
+        "family-mix",
+        "formation-profile",
+        "depth-profile",
+        "scales",
+        "r2",
+        "angles",
+    }
+
+
+def test_the_page_says_which_layers_have_formed(fitted):
+    summary = summarize(*fitted("network"))
+    text = plain(ParsedPage(render_report(*fitted("network"))).text)
+    network = summary.formation.white
+    assert f"formation {number(network.value)} {network.word}" in text
+    assert [layer.formation.white.word for layer in summary.layers] == ["formed", "formed", "formed", "like noise"]
+    assert (
+        "Of the 4 layers that can tell, one is like noise and three are formed. Like noise: “net.blocks.3.dw”." in text
+    )
+    assert "4 filters do not count: dead, constant or of too few taps." in text
+    assert "Kernels this small cannot tell" not in text
+
+
+def test_kernels_of_three_taps_are_not_called_formed():
+    rows = FilterBank((LayerFilters("row", torch.randn(9, 1, 3, generator=torch.Generator().manual_seed(0))),))
+    page = ParsedPage(render_report(*fits_of(rows)))
+    assert "Kernels this small cannot tell structure from noise" in page.text
+    assert summarize(*fits_of(rows)).formation.white is None
 
 
 def test_the_numbers_are_those_of_the_summary(fitted):

@@ -28,7 +28,8 @@ def run(name, depthwise, *, seed=0, epochs=EPOCHS, parameters=0, accuracy=0.5, a
     recipe = Recipe(Data("images"), depthwise=depthwise, loop=Loop(epochs=EPOCHS), seed=seed)
     rows = []
     for epoch in range(1, epochs + 1):
-        row = {"epoch": epoch, "top1": accuracy - 0.01, "top5": 0.9, "r2": 0.1 * epoch, "seconds": 60.0}
+        row = {"epoch": epoch, "top1": accuracy - 0.01, "top5": 0.9, "seconds": 60.0}
+        row |= {"r2": 0.1 * epoch, "formation": 0.2 * epoch}
         rows.append(row | ({"average_top1": accuracy, "average_top5": 0.9} if averaged else {}))
     notes = () if epochs == EPOCHS else (f"only {epochs} of {EPOCHS} epochs are done",)
     if not epochs:
@@ -91,6 +92,8 @@ def test_the_figures_are_those_of_the_runs(page):
     assert [len(curve["x"]) for curve in curves] == [3, 3, 1]
     assert curves[0]["y"] == pytest.approx([0.85] * 3)
     assert [len(curve["x"]) for curve in parsed.figures["r2-over-epochs"]["data"]] == [3, 3, 1]
+    formation = parsed.figures["formation-over-epochs"]["data"]
+    assert formation[0]["y"] == pytest.approx([0.2, 0.4, 0.6])
 
 
 def test_learned_scales_are_solid_and_fitted_ones_dashed(page):

@@ -166,8 +166,7 @@ def formation(fit: Fit, matched: Fit | None = None) -> Formation:
         )
     if matched is not None and [len(layer) for layer in matched.bank] != [len(layer) for layer in fit.bank]:
         raise FilterError("the matched noise is not that of the filters: its layers hold other numbers of filters")
-    model = spec.model if spec.model in MODELS or spec.terms else spec.families
-    found = [_ranks(layer.size, fit, matched, rows, model) for layer, rows in fit.bank.parts()]
+    found = [_ranks(layer.size, fit, matched, rows) for layer, rows in fit.bank.parts()]
     layers = [
         _group(layer.name, size_text(layer.size), len(layer), *ranks)
         for layer, ranks in zip(fit.bank, found, strict=True)
@@ -175,6 +174,32 @@ def formation(fit: Fit, matched: Fit | None = None) -> Formation:
     sizes = ", ".join(size_text(size) for size in fit.bank.sizes)
     white, beside = (np.concatenate(columns) for columns in zip(*found, strict=True))
     return Formation(_group(fit.bank.model, sizes, len(fit.bank), white, beside), tuple(layers))
+
+
+def beyond_white_noise(fit: Fit) -> np.ndarray:
+    """Tell of which filters the model explains more than of 95 in 100 filters of white noise of their size.
+
+    Parameters
+    ----------
+    fit : Fit
+        By least squares, with free amplitude and offset.
+
+    Returns
+    -------
+    array of bool, shape (filters,)
+        False where a filter carries no fit.
+
+    Examples
+    --------
+    >>> import torch, scalekeys as sk
+    >>> beyond_white_noise(sk.fit(sk.master_keys())).all()
+    np.True_
+    """
+    found = np.zeros(len(fit.bank), dtype=bool)
+    for layer, rows in fit.bank.parts():
+        shares: np.ndarray = fit.r2[rows].cpu().numpy()
+        found[rows] = shares > np.quantile(_white(layer.size, _model(fit)), 0.95)
+    return found
 
 
 def ranks(shares: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -197,11 +222,14 @@ def ranks(shares: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.asarray((below + up_to) / (2 * max(1, len(noise))))
 
 
-def _ranks(
-    size: Size, fit: Fit, matched: Fit | None, rows: slice, model: str | tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+def _model(fit: Fit) -> str | tuple[str, ...]:
+    """Return what a fit was asked for, to ask it again."""
+    return fit.spec.model if fit.spec.model in MODELS or fit.spec.terms else fit.spec.families
+
+
+def _ranks(size: Size, fit: Fit, matched: Fit | None, rows: slice) -> tuple[np.ndarray, np.ndarray]:
     """Return the ranks of the filters of a layer that count, among white noise and among matched noise."""
-    shares, white = _shares(fit, rows), _white(size, model)
+    shares, white = _shares(fit, rows), _white(size, _model(fit))
     if np.median(white) > _SATURATED:
         shares = shares[:0]
     beside = shares[:0] if matched is None else ranks(shares, _shares(matched, rows))

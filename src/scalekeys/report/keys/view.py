@@ -13,6 +13,7 @@ from scalekeys.clustering.windows import unit_rows
 from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.fitting import Fit
+from scalekeys.fitting.formation import beyond_white_noise
 from scalekeys.report.keys.names import short_names
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary, KeySummary, LayerKeys
 from scalekeys.report.page.numbers import size_text
@@ -63,6 +64,14 @@ class KeysView:
             return self.keys.fit()
         except ModelError:
             return None
+
+    @cached_property
+    def status(self) -> list[str]:
+        """How the fit of each key ended; a key that is explained no better than noise is unexplained."""
+        if self.fit is None:
+            return ["unsupported-size"] * len(self.keys)
+        known = np.isnan(self.fit.r2.cpu().numpy()) | beyond_white_noise(self.fit)
+        return [str(word) for word in np.where(known, self.fit.status, "unexplained")]
 
     @cached_property
     def models(self) -> np.ndarray:
@@ -186,7 +195,7 @@ def _key(view: KeysView, key: int) -> KeySummary:
         family=str(fit.family[key]) if fit is not None and fitted else None,
         sigma={axis: None if np.isnan(value) else value for axis, value in zip(AXES, sigma, strict=False)},
         r2=None if fit is None else _number(float(fit.r2[key])),
-        status="unsupported-size" if fit is None else str(fit.status[key]),
+        status=view.status[key],
         published=None if found is None else int(found["published"]),
         published_family=None if found is None else str(found["family"]),
         published_correlation=None if found is None else abs(float(found["correlation"])),

@@ -86,6 +86,11 @@ def r2_over_epochs(comparison: Comparison) -> Figure | None:
     return _over_epochs(comparison, "r2", "r2-over-epochs", "median r²", shares=False)
 
 
+def formation_over_epochs(comparison: Comparison) -> Figure | None:
+    """Draw over epochs how far the depthwise filters have formed."""
+    return _over_epochs(comparison, "formation", "formation-over-epochs", "formation", shares=False)
+
+
 def _over_epochs(comparison: Comparison, column: str, name: str, title: str, *, shares: bool) -> Figure | None:
     curves = [(place, condition, condition.curve(column)) for place, condition in enumerate(comparison.conditions)]
     curves = [curve for curve in curves if curve[2]]

@@ -18,6 +18,7 @@ from scalekeys.report.page.words import count, listed, percent, plural
 from scalekeys.report.trainings.figures import (
     accuracy_by_parameters,
     accuracy_over_epochs,
+    formation_over_epochs,
     r2_over_epochs,
     scales_over_depth,
 )
@@ -54,10 +55,16 @@ def conditions(comparison: Comparison) -> Section:
 
 def epochs(comparison: Comparison) -> Section | None:
     """Follow accuracy, and how well the filters are explained, over epochs."""
-    accuracy, r2 = accuracy_over_epochs(comparison), r2_over_epochs(comparison)
+    accuracy = accuracy_over_epochs(comparison)
     if accuracy is None:
         return None
-    body = render("trainings/epochs.html.j2", accuracy=accuracy, r2=r2, averaged=comparison.is_averaged)
+    body = render(
+        "trainings/epochs.html.j2",
+        accuracy=accuracy,
+        r2=r2_over_epochs(comparison),
+        formation=formation_over_epochs(comparison),
+        averaged=comparison.is_averaged,
+    )
     return Section("epochs", "Over epochs", body, short="Epochs")
 
 
