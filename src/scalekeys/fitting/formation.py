@@ -20,7 +20,7 @@ _REFERENCE = 4_096
 _SAME = 1e-9
 """Shares explained that differ by less are ties."""
 
-_SATURATED = 0.99
+SATURATED = 0.99
 """Where the families explain more than this of half of the white noise, they explain anything, and tell nothing."""
 
 LIKE_NOISE, UNDECIDED, PARTLY_FORMED, FORMED = WORDS = ("like noise", "undecided", "partly formed", "formed")
@@ -57,11 +57,15 @@ class Standing:
         >>> Standing.of(np.array([0.5, 0.9, 1.0, 1.0]), 4096)
         Standing(value=0.7, low=0.117, high=0.9381)
         """
-        share = float(ranks.mean())
+        return cls.of_share(float(ranks.mean()), float(ranks.var()), len(ranks), reference)
+
+    @classmethod
+    def of_share(cls, share: float, variance: float, count: int, reference: int) -> "Standing":
+        """Summarize the mean and the variance of so many shares of a reference."""
         larger = max(share, 1 - share)
         expected = share * (1 - share) * larger / (1 + larger)
-        inflation = max(1.0, float(ranks.var()) / expected) if expected > 0 else 1.0
-        low, high = superiority_interval(share, len(ranks), reference, inflation=inflation)
+        inflation = max(1.0, variance / expected) if expected > 0 else 1.0
+        low, high = superiority_interval(share, count, reference, inflation=inflation)
         return cls(*(round(2 * probability - 1, 4) for probability in (share, low, high)))
 
     @property
@@ -230,7 +234,7 @@ def _model(fit: Fit) -> str | tuple[str, ...]:
 def _ranks(size: Size, fit: Fit, matched: Fit | None, rows: slice) -> tuple[np.ndarray, np.ndarray]:
     """Return the ranks of the filters of a layer that count, among white noise and among matched noise."""
     shares, white = _shares(fit, rows), _white(size, _model(fit))
-    if np.median(white) > _SATURATED:
+    if np.median(white) > SATURATED:
         shares = shares[:0]
     beside = shares[:0] if matched is None else ranks(shares, _shares(matched, rows))
     return ranks(shares, white), beside

@@ -1,12 +1,48 @@
 """What a report on an atlas says in sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from scalekeys.report.atlas.correlation import LEAST_NETWORKS, Correlation
 from scalekeys.report.atlas.questions import NOISE_QUANTILE
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
 from scalekeys.report.page import Caution
-from scalekeys.report.page.words import listed, number, percent, plural, significant, spelled
+from scalekeys.report.page.words import listed, number, percent, plural, significant, size_name, spelled
+
+SHORT = 32
+"""Metadata with longer texts have no column in the table of networks, and stand with each network."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of metadata that is short enough for a table."""
+
+    name: str
+    is_number: bool
+
+
+def short_columns(about: Mapping[str, Mapping[str, Any]]) -> list[Column]:
+    """Return which metadata of networks have a column of their own in a table: numbers, and texts of a few words."""
+    names = dict.fromkeys(name for row in about.values() for name in row)
+    columns = {name: [row[name] for row in about.values() if row[name] is not None] for name in names}
+    return [
+        Column(name, not any(isinstance(value, str) for value in values))
+        for name, values in columns.items()
+        if values and max(len(str(value)) for value in values) <= SHORT
+    ]
+
+
+def small_kernels(summary: AtlasSummary) -> str:
+    """Say of which kernels the families explain anything, so that they can tell nothing.
+
+    An atlas of other kernels has no such sentence.
+    """
+    sizes = dict.fromkeys(row["kernel"] for row in summary.rows("kernels") if row["formation_word"] is None)
+    if not sizes:
+        return ""
+    names = listed([size_name(size) for size in sizes])
+    return f"Of kernels of {names} the families explain noise as well as anything: they cannot tell, and do not count."
 
 
 def lead(summary: AtlasSummary) -> str:

@@ -7,6 +7,7 @@ noise hardly does.
 from collections.abc import Mapping
 
 from scalekeys.atlas.queries import CLEAR_GAIN, GAIN, KERNEL, SIGMA, TAPS
+from scalekeys.fitting.formation import SATURATED
 from scalekeys.scalespace import IDEAL8
 
 NOISE_QUANTILE = 0.95
@@ -19,6 +20,9 @@ MOST_ARCHITECTURES = 24
 """Architectures with bars of their own; the others share one."""
 
 OTHERS = "all others"
+
+RANKED = ("ranked", "share", "square", "reference")
+"""Moments of ranks: how many, their mean, the mean of their squares, and the number of values of noise."""
 
 _FIRST_WORD = "regexp_extract({}, '^[A-Za-z]+[A-Za-z0-9]*')"
 """The architecture of a network of this name, where nobody says it."""
@@ -100,6 +104,69 @@ EXPLAINED = f"""
     from described
     order by every_kernel, taps desc, kernel
 """
+
+
+def _ranks(noise: str, among: str) -> str:
+    """Rank the r2 of filters among that of noise, in the groups of some columns; ties count half."""
+    frame = f"over (partition by {among} order by value groups between unbounded preceding and {{}})"
+    return f"""
+        select content_hash, kernel, (below + up_to) / (2 * total) as rank, total
+        from (
+            select
+                *,
+                coalesce(sum(is_noise) {frame.format("1 preceding")}, 0) as below,
+                sum(is_noise) {frame.format("current row")} as up_to,
+                sum(is_noise) over (partition by {among}) as total
+            from (
+                select content_hash, layer, kernel, round(r2, 9) as value, 0 as is_noise from fitted
+                union all
+                select content_hash, layer, kernel, round({noise}, 9), 1 from fitted where isfinite({noise})
+            )
+        )
+        where is_noise = 0 and total > 0
+    """
+
+
+def _ranked(control: str, reference: str) -> str:
+    """Sum ranks up by network and kernel, where the kernel can tell structure from noise."""
+    return f"""
+        select
+            content_hash,
+            kernel,
+            count(*) as {control}_ranked,
+            avg(rank) as {control}_share,
+            avg(rank * rank) as {control}_square,
+            ({reference})::bigint as {control}_reference
+        from ({_ranks(f"r2_{control}", "kernel" if control == "white" else "content_hash, layer, kernel")})
+        where kernel in (select kernel from telling)
+        group by content_hash, kernel
+    """
+
+
+KERNELS = f"""
+    with sized as (select *, {KERNEL} as kernel, {TAPS} as taps from filters),
+    fitted as (select * from sized where family is not null and isfinite(r2)),
+    telling as (select kernel from fitted group by kernel having median(r2_white) <= {SATURATED}),
+    white as ({_ranked("white", "any_value(total)")}),
+    matched as ({_ranked("matched", "count(*)")})
+    select
+        any_value(source) as source,
+        kernel,
+        count(*) as filters,
+        count(*) filter (where status in ('zero-filter', 'negligible')) as dead,
+        median(r2) filter (where family is not null) as r2,
+        median(r2_matched) filter (where family is not null) as r2_matched,
+        median(r2_white) filter (where family is not null) as r2_white,
+        {", ".join(f"any_value({c}_{n}) as {c}_{n}" for c in ("white", "matched") for n in RANKED)}
+    from sized
+    left join white using (content_hash, kernel)
+    left join matched using (content_hash, kernel)
+    group by content_hash, kernel
+    having count(r2) > 0
+    order by source, max(taps) desc, kernel
+"""
+"""Filters by network and kernel, with the moments of their ranks among white noise of the atlas of the same kernel, and
+among matched noise of their layer; no ranks where a kernel cannot tell structure from noise."""
 
 SCALES = f"""
     {_PLACED},
@@ -224,6 +291,8 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
             regr_slope(sigma, place order by depth, channel) {finite} as sigma_slope,
             avg(isinf(sigma)::int) filter (where structured and sigma is not null) as infinite,
             median(r2) as r2,
+            median(r2_matched) as r2_matched,
+            median(r2_white) as r2_white,
             median(r2_jet2) as r2_jet2,
             avg(structured::int) as structured,
             avg(beyond_matched::int) as beyond_matched,

@@ -5,6 +5,7 @@ A new section is one function here, and one entry in :data:`SECTIONS`.
 
 from collections.abc import Callable
 from itertools import groupby
+from operator import itemgetter
 
 from markupsafe import Markup
 
@@ -29,6 +30,29 @@ def header(summary: AtlasSummary, title: str) -> Markup:
         tiles=_tiles(summary),
         cautions=narrative.cautions(summary),
     )
+
+
+def networks(summary: AtlasSummary) -> Section:
+    """List the networks: how far each has formed, beside both kinds of noise, and what is known of it."""
+    by_kernel = {source: list(rows) for source, rows in groupby(summary.rows("kernels"), itemgetter("source"))}
+    rows = [
+        row
+        | {
+            "name": row["source"].rpartition("/")[2] or row["source"],
+            "all": sum(kernel["filters"] for kernel in by_kernel[row["source"]]),
+            "about": summary.about[row["source"]],
+            "by_kernel": by_kernel[row["source"]],
+        }
+        for row in summary.rows("networks")
+    ]
+    body = render(
+        "atlas/networks.html.j2",
+        rows=rows,
+        columns=narrative.short_columns(summary.about),
+        count=plural(len(rows), "network"),
+        small=narrative.small_kernels(summary),
+    )
+    return Section("networks", "The networks", body, short="Networks")
 
 
 def explained(summary: AtlasSummary) -> Section:
@@ -103,6 +127,7 @@ def left_out(summary: AtlasSummary) -> Section:
 
 
 SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (
+    networks,
     explained,
     scales,
     mix,

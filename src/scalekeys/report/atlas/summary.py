@@ -12,6 +12,7 @@ from scalekeys.atlas import Atlas
 from scalekeys.atlas.schema import NETWORKS
 from scalekeys.report.atlas import questions
 from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
+from scalekeys.report.atlas.formation import kernels_table, with_formation
 from scalekeys.report.atlas.orientation import orientation_table
 from scalekeys.report.page.families import by_kind
 from scalekeys.report.page.words import SIGMA
@@ -28,6 +29,7 @@ STATISTICS: Mapping[str, str] = {
     "r2": "median r², eight families",
     "r2_jet2": "median r², 2-jet",
     "structured": "share of structured filters",
+    "formation": "formation",
     "beyond_matched": "share beyond matched noise",
     **{f"share_{family}": f"share of {family}" for family in by_kind(IDEAL8)},
 }
@@ -51,9 +53,11 @@ class AtlasSummary:
     Parameters
     ----------
     tables : mapping of str to pyarrow.Table
-        ``explained``, ``scales``, ``mix``, ``orientation``, ``networks``, ``failures`` and ``left_out``.
+        ``explained``, ``scales``, ``mix``, ``orientation``, ``networks``, ``kernels``, ``failures`` and ``left_out``.
     counts : dict
         Networks, duplicates, failures, filters, and filters that could be fitted.
+    about : mapping of str to mapping of str to value
+        The metadata of each network, by its source.
     metadata : tuple of str
         Columns of numbers that the user brought.
     not_numbers : tuple of str
@@ -62,6 +66,7 @@ class AtlasSummary:
 
     tables: Mapping[str, pa.Table]
     counts: Mapping[str, int]
+    about: Mapping[str, Row]
     metadata: tuple[str, ...]
     not_numbers: tuple[str, ...]
 
@@ -118,14 +123,19 @@ def summarize_atlas(atlas: Atlas) -> AtlasSummary:
         "mix": questions.mix(architecture),
         "orientation": questions.ORIENTATION,
         "networks": questions.by_network(metadata, architecture),
+        "kernels": questions.KERNELS,
         "failures": questions.FAILURES,
         "left_out": questions.LEFT_OUT,
     }
     tables = {name: atlas.sql(query).to_arrow() for name, query in asked.items()}
     tables["orientation"] = orientation_table(tables["orientation"])
+    tables["networks"] = with_formation(tables["networks"], tables["kernels"])
+    tables["kernels"] = kernels_table(tables["kernels"])
     (counts,) = atlas.sql(questions.COUNTS).to_arrow().to_pylist()
     not_numbers = tuple(name for name in others if name.lower() != "architecture")
-    return AtlasSummary(tables, counts, tuple(metadata), not_numbers)
+    about = {row["source"]: row for row in atlas.sql("select * from networks").to_arrow().to_pylist()}
+    known = {source: {field.name: about[source][field.name] for field in brought} for source in about}
+    return AtlasSummary(tables, counts, known, tuple(metadata), not_numbers)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -134,7 +134,26 @@
     });
   }
 
+  /* Show only the rows of a table that have all the words of a field. */
+  function filtering(field) {
+    const rows = [...document.getElementById(field.dataset.filter).tBodies[0].rows];
+    const texts = rows.map((row) => row.textContent.toLowerCase());
+    field.addEventListener("input", () => {
+      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      rows.forEach((row, i) => (row.hidden = !words.every((word) => texts[i].includes(word))));
+    });
+  }
+
+  /* What a link points to is opened. */
+  function open() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target?.tagName === "DETAILS") target.open = true;
+  }
+
   document.querySelectorAll("table.sortable").forEach(sortable);
+  document.querySelectorAll("input[data-filter]").forEach(filtering);
+  window.addEventListener("hashchange", open);
+  open();
   const plots = [...document.querySelectorAll("script[data-figure]")].map((script) => new Plot(script));
   for (const plot of plots) plot.legend();
   Promise.all(plots.map((plot) => plot.draw())).then(() => root.setAttribute("data-drawn", "true"));
