@@ -18,10 +18,13 @@ import scalekeys as sk
 from scalekeys.atlas.queries import KERNEL, SIGMA, TAPS
 from scalekeys.cli import app
 from scalekeys.errors import OutputError
+from scalekeys.fitting import Standing
+from scalekeys.fitting.formation import ranks
 from scalekeys.report.atlas import render_atlas_report, write_atlas_report
 from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
 from scalekeys.report.atlas.narrative import without_interval
 from scalekeys.report.atlas.summary import STATISTICS, summarize_atlas
+from scalekeys.report.page import words
 
 LAYERS, CHANNELS, NETWORKS = 4, 24, 12
 FAMILIES = ("dx", "dy", "smooth")
@@ -237,6 +240,48 @@ def test_the_page_shows_it_and_is_always_the_same(atlas, summary, tmp_path):
     assert float(rows[0]["rho"]) == pytest.approx(summary.correlations[0].rho)
 
 
+def test_the_formation_of_a_network_is_that_of_its_fit(summary, filters):
+    for row in summary.rows("networks")[::4]:
+        mine = filters[filters.source == row["source"]]
+        found = Standing.of(ranks(mine.r2.to_numpy(), filters.r2_white.to_numpy()), len(filters))
+        assert row["formation"] == pytest.approx(found.value, abs=1e-4)
+        assert (row["formation_low"], row["formation_high"]) == pytest.approx((found.low, found.high), abs=1e-4)
+        layers = [ranks(one.r2.to_numpy(), one.r2_matched.to_numpy()) for _, one in mine.groupby("layer")]
+        beside = Standing.of(np.concatenate(layers), len(mine))
+        assert row["beyond_matched_noise"] == pytest.approx(beside.value, abs=1e-4)
+        assert row["formation_word"] == found.word
+    assert (summary.values("formation") > 0.9).all()
+
+
+def test_the_table_of_networks_leads_to_each(atlas, summary):
+    page = render_atlas_report(summary, "planted")
+    first = summary.rows("networks")[0]
+    assert page.index('id="networks"') < page.index('id="explained"')
+    assert '<a href="#network-1"' in page
+    assert '<details id="network-1">' in page
+    assert page.count("<details id=") == NETWORKS
+    value, low, high = (words.number(first[f"formation{end}"]) for end in ("", "_low", "_high"))
+    assert f"{value} ({low} to {high})" in page
+    assert summary.about[first["source"]]["accuracy"] == 90
+
+
+def test_kernels_of_three_taps_are_said_to_tell_nothing(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    save_file({"dw.weight": torch.randn(40, 1, 1, 3, generator=draw)}, tmp_path / "a.safetensors")
+    weights = {"dw.weight": torch.zeros(40, 1, 5, 5), "row.weight": torch.randn(40, 1, 1, 3, generator=draw)}
+    weights["dw.weight"][4:] = torch.randn(36, 1, 5, 5, generator=draw)
+    save_file(weights, tmp_path / "b.safetensors")
+    sk.atlas.build([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], tmp_path / "atlas")
+    summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
+    small, mixed = summary.rows("networks")
+    assert (small["formation_word"], small["r2"], small["structured"]) == (None, None, None)
+    assert (mixed["formation_word"], mixed["dead"], mixed["kernels"]) == ("like noise", 4, "5x5, 1x3")
+    assert [row["r2"] is None for row in summary.rows("explained")] == [False, True, False]
+    page = render_atlas_report(summary, "small")
+    assert "Of kernels of 1\N{MULTIPLICATION SIGN}3 the families explain noise as well as anything" in page
+    assert "cannot tell structure from noise" in page
+
+
 def test_an_atlas_without_metadata_says_so(tmp_path):
     save_file(network(0), tmp_path / "a.safetensors")
     sk.atlas.build([tmp_path / "a.safetensors"], tmp_path / "atlas")
@@ -358,9 +403,10 @@ def test_the_command_writes_page_and_tables(atlas, tmp_path):
     assert "1 networks, 18 filters" in done.output
     names = {
         "report.html",
+        "scales.csv",
         *(
             f"{n}.csv"
-            for n in ("correlations", "explained", "failures", "left_out", "mix", "networks", "orientation", "scales")
+            for n in ("correlations", "explained", "failures", "kernels", "left_out", "mix", "networks", "orientation")
         ),
     }
     assert {path.name for path in (tmp_path / "report").iterdir()} == names

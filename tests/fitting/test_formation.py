@@ -67,6 +67,7 @@ def test_few_filters_decide_little():
     [
         (-0.1, 0.0, 0.1, LIKE_NOISE),
         (-0.9, -0.5, 0.0, LIKE_NOISE),
+        (0.01, 0.04, 0.07, LIKE_NOISE),
         (-0.1, 0.3, 0.6, UNDECIDED),
         (0.1, 0.3, 0.6, PARTLY_FORMED),
         (0.1, 0.5, 0.6, FORMED),

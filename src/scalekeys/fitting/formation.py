@@ -26,8 +26,8 @@ SATURATED = 0.99
 LIKE_NOISE, UNDECIDED, PARTLY_FORMED, FORMED = WORDS = ("like noise", "undecided", "partly formed", "formed")
 """What is said of the filters of a group; *undecided* where they are too few to tell noise from formed filters."""
 
-_MOST = 0.5
-"""The standing from which filters are called formed."""
+_HARDLY, _MOST = 0.1, 0.5
+"""The standings up to which filters are like noise, and from which they are called formed."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,11 @@ class Standing:
 
     @property
     def word(self) -> str:
-        """One of :data:`WORDS`: undecided where the interval holds 0 and 0.5, like noise where it holds 0 alone."""
-        if self.low <= 0:
+        """One of :data:`WORDS`.
+
+        Like noise where the interval holds 0 and not 0.5, or stays below 0.1; undecided where it holds both 0 and 0.5.
+        """
+        if self.low <= 0 or self.high < _HARDLY:
             return LIKE_NOISE if self.high < _MOST else UNDECIDED
         return FORMED if self.value >= _MOST else PARTLY_FORMED
 

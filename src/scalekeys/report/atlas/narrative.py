@@ -38,7 +38,7 @@ def small_kernels(summary: AtlasSummary) -> str:
 
     An atlas of other kernels has no such sentence.
     """
-    sizes = dict.fromkeys(row["kernel"] for row in summary.rows("kernels") if row["formation_word"] is None)
+    sizes = [row["kernel"] for row in summary.rows("explained") if row["r2"] is None and row["kernel"] != "all"]
     if not sizes:
         return ""
     names = listed([size_name(size) for size in sizes])

@@ -1,7 +1,8 @@
 """What the report asks an atlas, in SQL.
 
 A filter is *structured* if white noise of its kernel size hardly reaches its r2, and *beyond matched noise* if matched
-noise hardly does.
+noise hardly does. Kernels *tell* structure from noise unless the families explain nearly all of half of the white noise
+of their size, as they do of three taps; only kernels that tell enter what is said of r2.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,8 @@ _PLACED = f"""
         select
             kernel,
             quantile_cont(r2_white, {NOISE_QUANTILE}) filter (where isfinite(r2_white)) as white,
-            quantile_cont(r2_matched, {NOISE_QUANTILE}) filter (where isfinite(r2_matched)) as matched
+            quantile_cont(r2_matched, {NOISE_QUANTILE}) filter (where isfinite(r2_matched)) as matched,
+            median(r2_white) <= {SATURATED} as telling
         from sized
         where family is not null
         group by kernel
@@ -44,12 +46,21 @@ _PLACED = f"""
             f.* replace (if(isnan(f.sigma), null, f.sigma) as sigma),
             coalesce(f.depth / nullif(ends.last, 0), 0) as place,
             coalesce(f.r2 > bounds.white, false) as structured,
-            f.r2 > bounds.matched as beyond_matched
+            f.r2 > bounds.matched as beyond_matched,
+            coalesce(bounds.telling, false) as telling
         from sized as f
         join ends using (source)
         left join bounds using (kernel)
         where f.family is not null and isfinite(f.r2)
     )
+"""
+
+_EXPLAINED = """
+    median(r2_jet2) filter (where telling) as r2_jet2,
+    median(r2_matched) filter (where telling) as r2_matched,
+    median(r2_white) filter (where telling) as r2_white,
+    avg(structured::int) filter (where telling) as structured,
+    avg(beyond_matched::int) filter (where telling) as beyond_matched
 """
 
 COUNTS = """
@@ -79,12 +90,8 @@ EXPLAINED = f"""
             max(taps) as taps,
             count(distinct content_hash) as networks,
             count(*) as filters,
-            quantile_cont(r2, [0.25, 0.5, 0.75]) as quantiles,
-            median(r2_jet2) as r2_jet2,
-            median(r2_matched) as r2_matched,
-            median(r2_white) as r2_white,
-            avg(structured::int) as structured,
-            avg(beyond_matched::int) as beyond_matched
+            quantile_cont(r2, [0.25, 0.5, 0.75]) filter (where telling) as quantiles,
+            {_EXPLAINED}
         from placed
         group by grouping sets ((kernel), ())
         having count(*) > 0
@@ -290,12 +297,8 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
             quantile_cont(sigma, 0.75) {finite} - quantile_cont(sigma, 0.25) {finite} as sigma_spread,
             regr_slope(sigma, place order by depth, channel) {finite} as sigma_slope,
             avg(isinf(sigma)::int) filter (where structured and sigma is not null) as infinite,
-            median(r2) as r2,
-            median(r2_matched) as r2_matched,
-            median(r2_white) as r2_white,
-            median(r2_jet2) as r2_jet2,
-            avg(structured::int) as structured,
-            avg(beyond_matched::int) as beyond_matched,
+            median(r2) filter (where telling) as r2,
+            {_EXPLAINED},
             {", ".join(shares)}
             {"".join(f", any_value(brought_{place}) as {quoted(label)}" for place, label in enumerate(metadata))}
         from placed join named using (content_hash)
