@@ -1,0 +1,170 @@
+"""What stands in the place of each filter: models of the package and their controls, plain or rounded to a budget."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+import scalekeys as sk
+from surgery_sections.approximations import (
+    HEADER,
+    Approximation,
+    Basis,
+    best,
+    coded,
+    cosines,
+    first,
+    in_halves,
+    low_rank,
+    low_rank_coded,
+    most_like,
+    principal_components,
+    rounded_by_largest,
+)
+from surgery_sections.scale_space import family_basis, jet_basis, sparse_basis
+from surgery_sections.wide_filters import Group
+
+SPARSE = (2, 4, 6, 8, 10, 12, 15, 20)
+"""Terms of the sparse models that compete within a budget."""
+
+_COUNTS = (3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 20, 25)
+
+
+def _library(model: str, group: Group) -> Approximation:
+    fit = group.learned.fit(model)
+    return Approximation(group.of(fit.kernels()), int(fit.numbers[group.rows].max()), torch.nan)  # type: ignore[arg-type]
+
+
+def _noise(make: Callable[..., sk.FilterBank], group: Group) -> Approximation:
+    return Approximation(group.of(make(group.learned.bank, seed=0)), 2, torch.nan)
+
+
+def _random_signs(group: Group) -> Approximation:
+    atoms = cosines(group.side)
+    found = group.filters @ atoms
+    signs = torch.randint(0, 2, found.shape, generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    signs[:, 0] = 1
+    return Approximation((found * signs) @ atoms.T, found.shape[1], torch.nan)
+
+
+def _keys(group: Group) -> Approximation:
+    return Approximation(group.of(sk.assign_keys(group.learned.bank).kernels()), 3, torch.nan)
+
+
+def _atoms(name: str, group: Group, learned: slice) -> Tensor:
+    if name == "taps":
+        return torch.eye(group.side**2, dtype=torch.float64)
+    return cosines(group.side) if name == "cosines" else principal_components(group.filters[learned])
+
+
+def _first(name: str, count: int, group: Group) -> Approximation | None:
+    """Take the constant and the atoms that are strongest in the other half of the filters."""
+
+    def make(learned: slice, own: slice) -> Approximation:
+        basis = first(_atoms(name, group, learned), count, group.filters[learned])
+        metric = None if group.metric is None else group.metric[own]
+        found = basis.coefficients(group.filters[own], metric)
+        return Approximation(basis.filters(found), count, torch.nan)
+
+    return in_halves(group.filters, make)
+
+
+def _best(name: str, count: int, group: Group) -> Approximation | None:
+    """Take the constant and the atoms that are strongest in each filter."""
+
+    def make(learned: slice, own: slice) -> Approximation:
+        basis = best(_atoms(name, group, learned), count, group.filters[own])
+        return Approximation(basis.filters(basis.coefficients(group.filters[own])), count + 1, torch.nan)
+
+    return in_halves(group.filters, make)
+
+
+def _low_rank(rank: int, group: Group) -> Approximation:
+    return low_rank(group.filters, rank)
+
+
+PLAIN: Mapping[str, Callable[[Group], Approximation | None]] = {
+    "white noise": partial(_noise, sk.white_noise_like),
+    "matched noise": partial(_noise, sk.matched_noise_like),
+    "cosines, random signs": _random_signs,
+    "published keys": _keys,
+    **{name: partial(_library, name) for name in ("ideal8", "jet2", "jet3", "sparse6", "sparse10")},
+    **{f"first {count} components": partial(_first, "components", count) for count in (5, 9, 13)},
+    "first 9 cosines": partial(_first, "cosines", 9),
+    "best 8 components": partial(_best, "components", 8),
+    **{f"best {count} cosines": partial(_best, "cosines", count) for count in (4, 8, 12)},
+    **{f"rank {rank}": partial(_low_rank, rank) for rank in (1, 2, 3)},
+}
+"""Not rounded. The constant is one of the cosines and components; of the best ones, which ones is a number more."""
+
+
+def _ranked(basis_of: Callable[[Group, slice], Basis], group: Group, budget: int) -> Approximation | None:
+    """Round coefficients whose widths follow their variance in the other half."""
+
+    def make(learned: slice, own: slice) -> Approximation | None:
+        basis = basis_of(group, learned)
+        others = basis.of(learned).coefficients(group.filters[learned])
+        return coded(basis.of(own), group.filters[own], others, budget)
+
+    return in_halves(group.filters, make)
+
+
+def _fixed(name: str, group: Group, learned: slice) -> Basis:
+    return Basis(_atoms(name, group, learned)[None])
+
+
+def _jet(name: str, group: Group, learned: slice) -> Basis:  # noqa: ARG001
+    return jet_basis(group.learned.fit("jet2" if name == "jet2" else "jet3"), group.rows, group.side, name)
+
+
+def _equal_taps(group: Group, budget: int) -> Approximation | None:
+    taps = torch.eye(group.side**2, dtype=torch.float64)
+    return coded(Basis(taps[None], ranked=False), group.filters, None, budget)
+
+
+def _by_largest(group: Group, budget: int) -> Approximation | None:
+    bits = (budget - HEADER) // group.side**2
+    if bits < 2:
+        return None
+    return Approximation(rounded_by_largest(group.filters, bits), group.side**2, budget, f"{bits} bits a tap")
+
+
+def _best_rounded(name: str, group: Group, budget: int) -> Approximation | None:
+    """Round the atoms that are strongest in each filter, as many as explain most."""
+
+    def make(count: int, learned: slice, own: slice) -> Approximation | None:
+        return coded(best(_atoms(name, group, learned), count, group.filters[own]), group.filters[own], None, budget)
+
+    return most_like(group.filters, [in_halves(group.filters, partial(make, count)) for count in _COUNTS])
+
+
+def _sparse(group: Group, budget: int) -> Approximation | None:
+    bases = [sparse_basis(group.learned.fit(f"sparse{terms}"), group.rows, group.side) for terms in SPARSE]
+    return most_like(group.filters, [coded(basis, group.filters, None, budget) for basis in bases])
+
+
+def _families(group: Group, budget: int) -> Approximation | None:
+    return coded(family_basis(group.learned.fit("ideal8"), group.rows, group.side), group.filters, None, budget)
+
+
+ROUNDED: Mapping[str, Callable[[Group, int], Approximation | None]] = {
+    "sparse": _sparse,
+    "jet2": partial(_ranked, partial(_jet, "jet2")),
+    "jet6": partial(_ranked, partial(_jet, "jet6")),
+    "ideal8": _families,
+    "components": partial(_ranked, partial(_fixed, "components")),
+    "best components": partial(_best_rounded, "components"),
+    "cosines": partial(_ranked, partial(_fixed, "cosines")),
+    "best cosines": partial(_best_rounded, "cosines"),
+    "low rank": lambda group, budget: low_rank_coded(group.filters, budget),
+    "taps, by variance": partial(_ranked, partial(_fixed, "taps")),
+    "taps": _equal_taps,
+    "taps, largest sets the step": _by_largest,
+}
+"""Rounded to as many bits a filter as a budget allows."""
+
+
+def budget_of(side: int, bits: int) -> int:
+    """Return the bits of a filter whose taps have so many bits each, with one step."""
+    return side**2 * bits + HEADER
