@@ -133,7 +133,7 @@ def rounded(values: Tensor, widths: Tensor) -> Tensor:
 
 def rounded_by_largest(filters: Tensor, bits: int) -> Tensor:
     """Round to symmetric levels, the outermost of which is the largest weight of a filter."""
-    most = 2 ** (bits - 1) - 1
+    most: int = 2 ** (bits - 1) - 1
     step = filters.abs().amax(-1, keepdim=True).clamp(min=1e-300) / most
     return (filters / step).round() * step
 
@@ -215,14 +215,12 @@ def most_like(filters: Tensor, found: Sequence[Approximation | None]) -> Approxi
 def in_halves(filters: Tensor, make: Callable[[slice, slice], Approximation | None]) -> Approximation | None:
     """Approximate every other filter by what is learned from the rest, and the reverse: ``make(learned, own)``."""
     halves = (slice(0, None, 2), slice(1, None, 2))
-    found = [make(learned, own) for own, learned in (halves, halves[::-1])]
-    if found[0] is None or found[1] is None:
+    one, other = (make(learned, own) for own, learned in (halves, halves[::-1]))
+    if one is None or other is None:
         return None
     made = torch.empty_like(filters)
-    for rows, one in zip(halves, found, strict=True):
-        made[rows] = one.filters
-    bits = (found[0].bits + found[1].bits) / 2
-    return Approximation(made, max(one.numbers for one in found), bits, found[0].what)
+    made[halves[0]], made[halves[1]] = one.filters, other.filters
+    return Approximation(made, max(one.numbers, other.numbers), (one.bits + other.bits) / 2, one.what)
 
 
 def _square(filters: Tensor) -> Tensor:

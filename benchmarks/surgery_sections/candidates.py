@@ -40,21 +40,11 @@ def _noise(make: Callable[..., sk.FilterBank], group: Group) -> Approximation:
     return Approximation(group.of(make(group.learned.bank, seed=0)), 2, torch.nan)
 
 
-def _random_signs(group: Group) -> Approximation:
-    atoms = cosines(group.side)
-    found = group.filters @ atoms
-    signs = torch.randint(0, 2, found.shape, generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    signs[:, 0] = 1
-    return Approximation((found * signs) @ atoms.T, found.shape[1], torch.nan)
-
-
 def _keys(group: Group) -> Approximation:
     return Approximation(group.of(sk.assign_keys(group.learned.bank).kernels()), 3, torch.nan)
 
 
 def _atoms(name: str, group: Group, learned: slice) -> Tensor:
-    if name == "taps":
-        return torch.eye(group.side**2, dtype=torch.float64)
     return cosines(group.side) if name == "cosines" else principal_components(group.filters[learned])
 
 
@@ -87,16 +77,15 @@ def _low_rank(rank: int, group: Group) -> Approximation:
 PLAIN: Mapping[str, Callable[[Group], Approximation | None]] = {
     "white noise": partial(_noise, sk.white_noise_like),
     "matched noise": partial(_noise, sk.matched_noise_like),
-    "cosines, random signs": _random_signs,
     "published keys": _keys,
-    **{name: partial(_library, name) for name in ("ideal8", "jet2", "jet3", "sparse6", "sparse10")},
+    **{name: partial(_library, name) for name in ("ideal8", "jet2", "sparse6", "sparse10")},
     **{f"first {count} components": partial(_first, "components", count) for count in (5, 9, 13)},
     "first 9 cosines": partial(_first, "cosines", 9),
     "best 8 components": partial(_best, "components", 8),
     **{f"best {count} cosines": partial(_best, "cosines", count) for count in (4, 8, 12)},
-    **{f"rank {rank}": partial(_low_rank, rank) for rank in (1, 2, 3)},
+    "rank 1": partial(_low_rank, 1),
 }
-"""Not rounded. The constant is one of the cosines and components; of the best ones, which ones is a number more."""
+"""Not rounded. The constant is one of the cosines and components; which atoms are the best counts as one number."""
 
 
 def _ranked(basis_of: Callable[[Group, slice], Basis], group: Group, budget: int) -> Approximation | None:
@@ -114,8 +103,8 @@ def _fixed(name: str, group: Group, learned: slice) -> Basis:
     return Basis(_atoms(name, group, learned)[None])
 
 
-def _jet(name: str, group: Group, learned: slice) -> Basis:  # noqa: ARG001
-    return jet_basis(group.learned.fit("jet2" if name == "jet2" else "jet3"), group.rows, group.side, name)
+def _jet2(group: Group, learned: slice) -> Basis:  # noqa: ARG001
+    return jet_basis(group.learned.fit("jet2"), group.rows, group.side, "jet2")
 
 
 def _equal_taps(group: Group, budget: int) -> Approximation | None:
@@ -130,13 +119,10 @@ def _by_largest(group: Group, budget: int) -> Approximation | None:
     return Approximation(rounded_by_largest(group.filters, bits), group.side**2, budget, f"{bits} bits a tap")
 
 
-def _best_rounded(name: str, group: Group, budget: int) -> Approximation | None:
-    """Round the atoms that are strongest in each filter, as many as explain most."""
-
-    def make(count: int, learned: slice, own: slice) -> Approximation | None:
-        return coded(best(_atoms(name, group, learned), count, group.filters[own]), group.filters[own], None, budget)
-
-    return most_like(group.filters, [in_halves(group.filters, partial(make, count)) for count in _COUNTS])
+def _best_cosines(group: Group, budget: int) -> Approximation | None:
+    """Round the cosines that are strongest in each filter, as many as explain most."""
+    bases = [best(cosines(group.side), count, group.filters) for count in _COUNTS]
+    return most_like(group.filters, [coded(basis, group.filters, None, budget) for basis in bases])
 
 
 def _sparse(group: Group, budget: int) -> Approximation | None:
@@ -150,15 +136,12 @@ def _families(group: Group, budget: int) -> Approximation | None:
 
 ROUNDED: Mapping[str, Callable[[Group, int], Approximation | None]] = {
     "sparse": _sparse,
-    "jet2": partial(_ranked, partial(_jet, "jet2")),
-    "jet6": partial(_ranked, partial(_jet, "jet6")),
+    "jet2": partial(_ranked, _jet2),
     "ideal8": _families,
     "components": partial(_ranked, partial(_fixed, "components")),
-    "best components": partial(_best_rounded, "components"),
     "cosines": partial(_ranked, partial(_fixed, "cosines")),
-    "best cosines": partial(_best_rounded, "cosines"),
+    "best cosines": _best_cosines,
     "low rank": lambda group, budget: low_rank_coded(group.filters, budget),
-    "taps, by variance": partial(_ranked, partial(_fixed, "taps")),
     "taps": _equal_taps,
     "taps, largest sets the step": _by_largest,
 }

@@ -33,8 +33,10 @@ class Halves:
 
     @classmethod
     def of_mcunet(cls) -> "Halves":
-        """Take MCUNet, and the 500 images of ``imagenet_sample``."""
-        return cls(mcunet.build(checkpoint=mcunet.CHECKPOINT), *imagenet_sample.read())
+        """Take MCUNet, and the 500 images of ``imagenet_sample``; channels last, which takes half the time."""
+        network = mcunet.build(checkpoint=mcunet.CHECKPOINT).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images, labels = imagenet_sample.read()
+        return cls(network, images.contiguous(memory_format=torch.channels_last), labels)
 
     @classmethod
     def of_cifar_convnext(cls) -> "Halves":

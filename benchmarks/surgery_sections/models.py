@@ -5,11 +5,12 @@ the images, without labels, and accuracy is measured on the other half; and the 
 reported. What is fitted to responses, or inside the network, is fitted on the same half as the statistics. Filters of
 3x3 stay: nine numbers for nine taps replace nothing.
 
-Rows are kept beside the results until all are there, so that an interrupted run goes on where it stopped.
+Rows are kept in a folder for temporary files, so that an interrupted run goes on where it stopped.
 """
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +29,16 @@ from surgery_sections.comparisons import MARGIN, compared
 from surgery_sections.halves import Halves
 from surgery_sections.wide_filters import Aim, Group, Learned, replacement
 
-_SATURATED = ("jet2", "ideal8")  # have so few numbers that more than one bit a tap is never used
-_BY_LARGEST = "taps, largest sets the step"
+_WITHIN = {
+    1: ("sparse", "jet2", "ideal8", "components", "cosines"),
+    2: ("sparse", "components", "cosines", "best cosines", "low rank", "taps"),
+    3: ("sparse", "components", "cosines", "taps", "taps, largest sets the step"),
+    4: ("taps", "taps, largest sets the step"),
+}
+"""Rounded models by bits a tap."""
+
+_TO_RESPONSES = ("sparse6", "first 9 components")
+_IN_NETWORK = ("sparse6",)
 
 
 @dataclass(frozen=True)
@@ -49,13 +58,12 @@ def cases() -> Iterator[Case]:
     """Give all rows."""
     for model in PLAIN:
         yield Case(model)
-    for bits in (2, 3, 1, 4):
-        for model in ROUNDED:
-            if not (model in _SATURATED and bits > 1) and not (model == _BY_LARGEST and bits < 3):
-                yield Case(model, bits=bits)
-    for model in ("sparse6", "first 9 components", "first 9 cosines", "jet2", "ideal8"):
+    for bits, models in _WITHIN.items():
+        for model in models:
+            yield Case(model, bits=bits)
+    for model in _TO_RESPONSES:
         yield Case(model, "responses")
-    for model in ("sparse6", "sparse10"):
+    for model in _IN_NETWORK:
         yield Case(model, "network")
 
 
@@ -71,31 +79,39 @@ class Models:
         self._halves = halves
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--cases", nargs="+", metavar="MODEL/AIM[/BITS]", help="only these")
+        parser.add_argument("--cases", nargs="+", metavar="MODEL/AIM[/BITS]", help="measure only these now")
+        folder = Path(tempfile.gettempdir()) / "scalekeys-surgery"
+        parser.add_argument("--keep", type=Path, default=folder, help="folder of the rows that are measured")
 
     def run(self, arguments: argparse.Namespace) -> dict[str, Any]:
         halves = self._halves()
-        wanted = [case for case in cases() if arguments.cases is None or case.name in arguments.cases]
-        kept = arguments.output.with_name(f"{arguments.output.stem}.{arguments.section}.part.json")
+        kept = arguments.keep / f"{arguments.section}.json"
+        kept.parent.mkdir(parents=True, exist_ok=True)
         rows: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-        progress = Progress(arguments.section, len(wanted))
-        progress.skip(len(rows))
+        asked = [case for case in cases() if arguments.cases is None or case.name in arguments.cases]
+        missing = [case for case in asked if case.name not in rows]
+        progress = Progress(arguments.section, len(missing))
         weights = Learned(halves.network, [])
-        for case in wanted:
-            if case.name not in rows:
-                rows[case.name] = measured(halves, case, weights)
-                _write(rows, kept)
-                progress.advance(1)
-        kept.unlink(missing_ok=True)
-        return summary(halves, [rows[case.name] for case in wanted if case.name in rows])
+        for case in missing:
+            rows[case.name] = measured(halves, case, weights)
+            _write(rows, kept)
+            progress.advance(1)
+        if any(case.name not in rows for case in cases()):
+            return {}
+        return summary(halves, [rows[case.name] for case in cases()])
 
     def show(self, results: dict[str, Any]) -> None:
+        if not results:
+            print("some rows are still missing: run the command again without --cases")
+            return
+        named = ("model", "fitted_to", "bits_a_tap", "numbers", "median_r2", "top1")
         rows = [
-            {key: value for key, value in row.items() if key not in ("correct", "what", "to_original", "to_reference")}
-            | {"verdict": row["to_original"]["verdict"], "to_original": row["to_original"]["points"]}
+            {key: row[key] for key in named} | {key: _words(row[key]) for key in ("to_original", "to_sparse")}
             for row in results["rows"]
         ]
-        table(f"top-1 in percent; the original has {results['original_top1']}", rows)
+        title = f"top-1 in percent; the original has {results['original_top1']}; margin of {MARGIN:g} points"
+        counts = f"{results['comparisons_to_original']} and {results['comparisons_to_sparse']} comparisons"
+        table(f"{title}; {counts}", rows)
 
 
 def measured(halves: Halves, case: Case, weights: Learned) -> dict[str, Any]:
@@ -125,7 +141,7 @@ def measured(halves: Halves, case: Case, weights: Learned) -> dict[str, Any]:
 
 
 def summary(halves: Halves, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Compare each row with the original, and with the package's own model of the same size."""
+    """Compare each row with the original, and with the sparse model of the same size."""
 
     def evaluation(row: dict[str, Any]) -> Evaluation:
         labels = halves.original.labels
@@ -134,27 +150,30 @@ def summary(halves: Halves, rows: list[dict[str, Any]]) -> dict[str, Any]:
         return Evaluation(correct, correct, labels, halves.original.classes)
 
     found = [evaluation(row) for row in rows]
-    own = {_size_of(row): one for row, one in zip(rows, found, strict=True) if _is_own(row)}
-    to_original = compared([(one, halves.original) for one in found])
-    against = [None if _is_own(row) else own.get(_size_of(row)) for row in rows]
+    sparse = {_size_of(row): one for row, one in zip(rows, found, strict=True) if _is_sparse(row)}
+    against = [None if _is_sparse(row) else sparse.get(_size_of(row)) for row in rows]
     pairs = [(one, other) for one, other in zip(found, against, strict=True) if other is not None]
-    to_own = iter(compared(pairs))
-    for row, one, other in zip(rows, to_original, against, strict=True):
+    to_sparse = iter(compared(pairs))
+    for row, one, other in zip(rows, compared([(one, halves.original) for one in found]), against, strict=True):
         row["to_original"] = one
-        row["to_reference"] = None if other is None else next(to_own)
+        row["to_sparse"] = None if other is None else next(to_sparse)
     return {
         "original_top1": round(100 * halves.original.top1, 2),
         "images": halves.original.count,
         "margin": MARGIN,
         "comparisons_to_original": len(rows),
-        "comparisons_to_reference": len(pairs),
+        "comparisons_to_sparse": len(pairs),
         "rows": rows,
     }
 
 
-def _is_own(row: dict[str, Any]) -> bool:
+def _is_sparse(row: dict[str, Any]) -> bool:
     """Tell whether a row is that of the sparse model of its size, with which all others are compared."""
-    return row["model"] in ("sparse", "sparse6", "sparse10") and row["fitted_to"] != "network"
+    return row["model"].startswith("sparse") and row["fitted_to"] != "network"
+
+
+def _words(comparison: dict[str, Any] | None) -> str | None:
+    return comparison and "{points:+.1f} ({from:+.1f} to {to:+.1f}) {verdict}".format(**comparison)
 
 
 def _size_of(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -51,7 +51,8 @@ def family_basis(fit: Fit, rows: Tensor, side: int) -> Basis:
             scales = parameters[mine, :2].clone()
             if name == "sharpen":
                 scales[:, :1] = _rounded_scales(scales[:, :1], side)
-                scales[:, 1] = _nearest(scales[:, 1:], torch.linspace(0, log1p(STRENGTH_MAX), 2**SCALE_BITS).expm1())[:, 0]
+                strengths = torch.linspace(0, log1p(STRENGTH_MAX), 2**SCALE_BITS).expm1()
+                scales[:, 1] = _nearest(scales[:, 1], strengths)
             else:
                 scales = _rounded_scales(scales, side)
             atoms[mine] = _with_constant(template_plan(name, (side, side))(scales))

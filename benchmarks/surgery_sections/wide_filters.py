@@ -98,9 +98,7 @@ class Group:
     def of(self, bank: FilterBank) -> Tensor:
         """Return these rows of a bank with the same layers: (filters, taps), float64."""
         flat = [layer.kernels.flatten(1).double() for layer in bank.layers if layer.size[0] == self.side]
-        own = [
-            torch.arange(part.start, part.stop) for layer, part in bank.parts() if layer.size[0] == self.side
-        ]
+        own = [torch.arange(part.start, part.stop) for layer, part in bank.parts() if layer.size[0] == self.side]
         return torch.cat(flat)[torch.isin(torch.cat(own), self.rows)]
 
 
