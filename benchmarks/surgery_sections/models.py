@@ -169,11 +169,11 @@ def summary(halves: Halves, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _is_sparse(row: dict[str, Any]) -> bool:
     """Tell whether a row is that of the sparse model of its size, with which all others are compared."""
-    return row["model"].startswith("sparse") and row["fitted_to"] != "network"
+    return row["model"] in ("sparse", "sparse6", "sparse10") and row["fitted_to"] != "network"
 
 
 def _words(comparison: dict[str, Any] | None) -> str | None:
-    return comparison and "{points:+.1f} ({from:+.1f} to {to:+.1f}) {verdict}".format(**comparison)
+    return "{points:+.1f} ({from:+.1f} to {to:+.1f}) {verdict}".format(**comparison) if comparison else None
 
 
 def _size_of(row: dict[str, Any]) -> tuple[Any, ...]:
