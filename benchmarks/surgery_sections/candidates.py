@@ -22,10 +22,10 @@ from surgery_sections.approximations import (
     principal_components,
     rounded_by_largest,
 )
-from surgery_sections.scale_space import family_basis, jet_basis, sparse_basis
+from surgery_sections.scale_space import sparse_basis
 from surgery_sections.wide_filters import Group
 
-SPARSE = (2, 4, 6, 8, 10, 12, 15, 20)
+SPARSE = (6, 10, 15, 20)
 """Terms of the sparse models that compete within a budget."""
 
 _COUNTS = (3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 20, 25)
@@ -82,7 +82,7 @@ PLAIN: Mapping[str, Callable[[Group], Approximation | None]] = {
     **{f"first {count} components": partial(_first, "components", count) for count in (5, 9, 13)},
     "first 9 cosines": partial(_first, "cosines", 9),
     "best 8 components": partial(_best, "components", 8),
-    **{f"best {count} cosines": partial(_best, "cosines", count) for count in (4, 8, 12)},
+    "best 8 cosines": partial(_best, "cosines", 8),
     "rank 1": partial(_low_rank, 1),
 }
 """Not rounded. The constant is one of the cosines and components; which atoms are the best counts as one number."""
@@ -101,10 +101,6 @@ def _ranked(basis_of: Callable[[Group, slice], Basis], group: Group, budget: int
 
 def _fixed(name: str, group: Group, learned: slice) -> Basis:
     return Basis(_atoms(name, group, learned)[None])
-
-
-def _jet2(group: Group, learned: slice) -> Basis:  # noqa: ARG001
-    return jet_basis(group.learned.fit("jet2"), group.rows, group.side, "jet2")
 
 
 def _equal_taps(group: Group, budget: int) -> Approximation | None:
@@ -130,14 +126,8 @@ def _sparse(group: Group, budget: int) -> Approximation | None:
     return most_like(group.filters, [coded(basis, group.filters, None, budget) for basis in bases])
 
 
-def _families(group: Group, budget: int) -> Approximation | None:
-    return coded(family_basis(group.learned.fit("ideal8"), group.rows, group.side), group.filters, None, budget)
-
-
 ROUNDED: Mapping[str, Callable[[Group, int], Approximation | None]] = {
     "sparse": _sparse,
-    "jet2": partial(_ranked, _jet2),
-    "ideal8": _families,
     "components": partial(_ranked, partial(_fixed, "components")),
     "cosines": partial(_ranked, partial(_fixed, "cosines")),
     "best cosines": _best_cosines,

@@ -30,10 +30,9 @@ from surgery_sections.halves import Halves
 from surgery_sections.wide_filters import Aim, Group, Learned, replacement
 
 _WITHIN = {
-    1: ("sparse", "jet2", "ideal8", "components", "cosines"),
     2: ("sparse", "components", "cosines", "best cosines", "low rank", "taps"),
     3: ("sparse", "components", "cosines", "taps", "taps, largest sets the step"),
-    4: ("taps", "taps, largest sets the step"),
+    4: ("taps",),
 }
 """Rounded models by bits a tap."""
 

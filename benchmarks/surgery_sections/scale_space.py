@@ -1,16 +1,16 @@
-"""The models of the package as bases of each filter, at scales that are rounded to a few bits."""
+"""The derivatives of a sparse model as a basis for each filter, at scales that are rounded to a few bits."""
 
-from math import comb, log1p, log2
+from math import comb, log2
 
 import torch
 from torch import Tensor
 
 from scalekeys.fitting import Fit
-from scalekeys.scalespace import STRENGTH_MAX, template_plan
+from scalekeys.scalespace import template_plan
 from surgery_sections.approximations import Basis, orthonormal
 
 SCALE_BITS = 5
-"""Of each scale, and of the strength of `sharpen`."""
+"""Of each scale."""
 
 _FAR = 8.0  # sides of a kernel: a scale that stands for infinity
 
@@ -20,13 +20,6 @@ def scale_nodes(side: int) -> Tensor:
     last = side**2 / (1 + side**2)
     even = torch.linspace(0, last, 2**SCALE_BITS - 1, dtype=torch.float64)
     return torch.cat([even / (1 - even), torch.tensor([(_FAR * side) ** 2], dtype=torch.float64)])
-
-
-def jet_basis(fit: Fit, rows: Tensor, side: int, name: str) -> Basis:
-    """Return all derivatives of a jet and the constant, at the scales of a fit."""
-    scales = _rounded_scales(fit.values.parameters[rows, :2], side)
-    atoms = _with_constant(template_plan(name, (side, side))(scales))
-    return Basis(orthonormal(atoms), side=2 * SCALE_BITS, numbers=2)
 
 
 def sparse_basis(fit: Fit, rows: Tensor, side: int) -> Basis:
@@ -39,25 +32,6 @@ def sparse_basis(fit: Fit, rows: Tensor, side: int) -> Basis:
     mine = atoms.mT.gather(1, chosen[..., None].expand(-1, -1, atoms.shape[1])).mT
     side_bits = 2 * SCALE_BITS + log2(comb(atoms.shape[-1], terms))
     return Basis(orthonormal(mine), side=side_bits, numbers=3, ranked=False)
-
-
-def family_basis(fit: Fit, rows: Tensor, side: int) -> Basis:
-    """Return the constant and the family of each filter, at its scales."""
-    parameters, family = fit.values.parameters[rows], fit.values.family[rows]
-    atoms = parameters.new_zeros(len(rows), side**2, 2)
-    for index, name in enumerate(fit.spec.families):
-        mine = (family == index).nonzero()[:, 0]
-        if len(mine):
-            scales = parameters[mine, :2].clone()
-            if name == "sharpen":
-                scales[:, :1] = _rounded_scales(scales[:, :1], side)
-                strengths = torch.linspace(0, log1p(STRENGTH_MAX), 2**SCALE_BITS).expm1()
-                scales[:, 1] = _nearest(scales[:, 1], strengths)
-            else:
-                scales = _rounded_scales(scales, side)
-            atoms[mine] = _with_constant(template_plan(name, (side, side))(scales))
-    bits = log2(len(fit.spec.families)) + 2 * SCALE_BITS
-    return Basis(orthonormal(atoms), side=bits, numbers=3, ranked=False)
 
 
 def _rounded_scales(variances: Tensor, side: int) -> Tensor:
