@@ -6,7 +6,7 @@ variance of the coefficients (reverse water-filling); elsewhere all are equal.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from math import comb, log2
 
@@ -31,18 +31,11 @@ class Basis:
         Bits that say which basis it is: scales, indices.
     numbers : int
         Beside the coefficients: scales, and which atoms.
-    ranked : bool
-        Whether a place means the same in every filter.
     """
 
     atoms: Tensor
     side: float = 0.0
     numbers: int = 0
-    ranked: bool = True
-
-    def of(self, rows: slice) -> "Basis":
-        """Return the bases of some filters."""
-        return self if len(self.atoms) == 1 else replace(self, atoms=self.atoms[rows])
 
     def coefficients(self, filters: Tensor, metric: Tensor | None = None) -> Tensor:
         """Return those of least squares, in the norm of a metric (filters, taps, taps) if there is one."""
@@ -110,7 +103,7 @@ def best(atoms: Tensor, count: int, filters: Tensor) -> Basis:
     strength[:, 0] = torch.inf
     chosen = strength.topk(count, dim=-1).indices.sort(-1).values
     side = log2(comb(atoms.shape[-1] - 1, count - 1))
-    return Basis(atoms.T[chosen].mT, side=side, numbers=1, ranked=False)
+    return Basis(atoms.T[chosen].mT, side=side, numbers=1)
 
 
 def rounded(values: Tensor, widths: Tensor) -> Tensor:
@@ -158,14 +151,15 @@ def coded(basis: Basis, filters: Tensor, learning: Tensor | None, budget: int) -
     basis : Basis
     filters : Tensor, shape (filters, taps)
     learning : Tensor or None
-        Coefficients of other filters, whose variance says how wide each is; of a basis that is not ranked, None.
+        Coefficients of other filters, whose variance says how wide each is; None where a place in the basis does not
+        mean the same in every filter.
     budget : int
         Bits for each filter.
     """
     values = basis.coefficients(filters)
     available = int(budget - basis.side - HEADER)
     count = values.shape[-1]
-    if basis.ranked and learning is not None:
+    if learning is not None:
         if available < 1:
             return None
         widths = widths_by_variance(learning, available)

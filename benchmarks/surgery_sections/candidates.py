@@ -88,24 +88,19 @@ PLAIN: Mapping[str, Callable[[Group], Approximation | None]] = {
 """Not rounded. The constant is one of the cosines and components; which atoms are the best counts as one number."""
 
 
-def _ranked(basis_of: Callable[[Group, slice], Basis], group: Group, budget: int) -> Approximation | None:
-    """Round coefficients whose widths follow their variance in the other half."""
+def _all(name: str, group: Group, budget: int) -> Approximation | None:
+    """Round the coefficients of all atoms, whose widths follow their variance in the other half of the filters."""
 
     def make(learned: slice, own: slice) -> Approximation | None:
-        basis = basis_of(group, learned)
-        others = basis.of(learned).coefficients(group.filters[learned])
-        return coded(basis.of(own), group.filters[own], others, budget)
+        basis = Basis(_atoms(name, group, learned)[None])
+        return coded(basis, group.filters[own], basis.coefficients(group.filters[learned]), budget)
 
     return in_halves(group.filters, make)
 
 
-def _fixed(name: str, group: Group, learned: slice) -> Basis:
-    return Basis(_atoms(name, group, learned)[None])
-
-
 def _equal_taps(group: Group, budget: int) -> Approximation | None:
     taps = torch.eye(group.side**2, dtype=torch.float64)
-    return coded(Basis(taps[None], ranked=False), group.filters, None, budget)
+    return coded(Basis(taps[None]), group.filters, None, budget)
 
 
 def _by_largest(group: Group, budget: int) -> Approximation | None:
@@ -128,8 +123,8 @@ def _sparse(group: Group, budget: int) -> Approximation | None:
 
 ROUNDED: Mapping[str, Callable[[Group, int], Approximation | None]] = {
     "sparse": _sparse,
-    "components": partial(_ranked, partial(_fixed, "components")),
-    "cosines": partial(_ranked, partial(_fixed, "cosines")),
+    "components": partial(_all, "components"),
+    "cosines": partial(_all, "cosines"),
     "best cosines": _best_cosines,
     "low rank": lambda group, budget: low_rank_coded(group.filters, budget),
     "taps": _equal_taps,

@@ -31,7 +31,7 @@ def sparse_basis(fit: Fit, rows: Tensor, side: int) -> Basis:
     chosen = (weights > 0).double().topk(terms, dim=-1).indices.sort(-1).values
     mine = atoms.mT.gather(1, chosen[..., None].expand(-1, -1, atoms.shape[1])).mT
     side_bits = 2 * SCALE_BITS + log2(comb(atoms.shape[-1], terms))
-    return Basis(orthonormal(mine), side=side_bits, numbers=3, ranked=False)
+    return Basis(orthonormal(mine), side=side_bits, numbers=3)
 
 
 def _rounded_scales(variances: Tensor, side: int) -> Tensor:
