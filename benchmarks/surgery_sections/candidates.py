@@ -25,7 +25,7 @@ from surgery_sections.approximations import (
 from surgery_sections.scale_space import sparse_basis
 from surgery_sections.wide_filters import Group
 
-SPARSE = (6, 15, 20)
+SPARSE = (6, 15)
 """Terms of the sparse models that compete within a budget."""
 
 _COUNTS = (3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 20, 25)
