@@ -37,13 +37,8 @@ class Basis:
     side: float = 0.0
     numbers: int = 0
 
-    def coefficients(self, filters: Tensor, metric: Tensor | None = None) -> Tensor:
-        """Return those of least squares, in the norm of a metric (filters, taps, taps) if there is one."""
-        if metric is None:
-            return (self.atoms.mT @ filters[..., None])[..., 0]
-        seen = metric @ self.atoms
-        found: Tensor = torch.linalg.lstsq(seen.mT @ self.atoms, seen.mT @ filters[..., None], driver="gelsd").solution
-        return found[..., 0]
+    def coefficients(self, filters: Tensor) -> Tensor:
+        return (self.atoms.mT @ filters[..., None])[..., 0]
 
     def filters(self, coefficients: Tensor) -> Tensor:
         return (self.atoms @ coefficients[..., None])[..., 0]

@@ -53,9 +53,7 @@ def _first(name: str, count: int, group: Group) -> Approximation | None:
 
     def make(learned: slice, own: slice) -> Approximation:
         basis = first(_atoms(name, group, learned), count, group.filters[learned])
-        metric = None if group.metric is None else group.metric[own]
-        found = basis.coefficients(group.filters[own], metric)
-        return Approximation(basis.filters(found), count, torch.nan)
+        return Approximation(basis.filters(basis.coefficients(group.filters[own])), count, torch.nan)
 
     return in_halves(group.filters, make)
 

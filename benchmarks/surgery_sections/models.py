@@ -2,8 +2,7 @@
 
 One protocol for every row: the statistics of the changed network are matched to those of the original on one half of
 the images, without labels, and accuracy is measured on the other half; and the reverse; both halves together are
-reported. What is fitted to responses, or inside the network, is fitted on the same half as the statistics. Filters of
-3x3 stay: nine numbers for nine taps replace nothing.
+reported. Filters of 3x3 stay: nine numbers for nine taps replace nothing.
 
 Rows are kept in a folder for temporary files, so that an interrupted run goes on where it stopped.
 """
@@ -27,7 +26,7 @@ from surgery_sections.approximations import Approximation, r2_of
 from surgery_sections.candidates import PLAIN, ROUNDED, budget_of
 from surgery_sections.comparisons import MARGIN, compared
 from surgery_sections.halves import Halves
-from surgery_sections.wide_filters import Aim, Group, Learned, replacement
+from surgery_sections.wide_filters import Group, Learned, replacement
 
 _WITHIN = {
     2: ("sparse", "components", "cosines", "best cosines", "low rank", "taps"),
@@ -36,21 +35,17 @@ _WITHIN = {
 }
 """Rounded models by bits a tap."""
 
-_TO_RESPONSES = ("sparse6", "first 9 components")
-_IN_NETWORK = ("sparse6",)
-
 
 @dataclass(frozen=True)
 class Case:
-    """A row: a model, what is fitted, and bits a tap, if it is rounded."""
+    """A row: a model, and bits a tap, if it is rounded."""
 
     model: str
-    aim: Aim = "weights"
     bits: int | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.model}/{self.aim}" + ("" if self.bits is None else f"/{self.bits}")
+        return self.model if self.bits is None else f"{self.model}/{self.bits}"
 
 
 def cases() -> Iterator[Case]:
@@ -59,11 +54,7 @@ def cases() -> Iterator[Case]:
         yield Case(model)
     for bits, models in _WITHIN.items():
         for model in models:
-            yield Case(model, bits=bits)
-    for model in _TO_RESPONSES:
-        yield Case(model, "responses")
-    for model in _IN_NETWORK:
-        yield Case(model, "network")
+            yield Case(model, bits)
 
 
 class Models:
@@ -78,7 +69,7 @@ class Models:
         self._halves = halves
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--cases", nargs="+", metavar="MODEL/AIM[/BITS]", help="measure only these now")
+        parser.add_argument("--cases", nargs="+", metavar="MODEL[/BITS]", help="only these rows")
         folder = Path(tempfile.gettempdir()) / "scalekeys-surgery"
         parser.add_argument("--keep", type=Path, default=folder, help="folder of the rows that are measured")
 
@@ -90,20 +81,15 @@ class Models:
         asked = [case for case in cases() if arguments.cases is None or case.name in arguments.cases]
         missing = [case for case in asked if case.name not in rows]
         progress = Progress(arguments.section, len(missing))
-        weights = Learned(halves.network, [])
+        learned = Learned(halves.network)
         for case in missing:
-            rows[case.name] = measured(halves, case, weights)
+            rows[case.name] = measured(halves, case, learned)
             _write(rows, kept)
             progress.advance(1)
-        if any(case.name not in rows for case in cases()):
-            return {}
-        return summary(halves, [rows[case.name] for case in cases()])
+        return summary(halves, [rows[case.name] for case in asked])
 
     def show(self, results: dict[str, Any]) -> None:
-        if not results:
-            print("some rows are still missing: run the command again without --cases")
-            return
-        named = ("model", "fitted_to", "bits_a_tap", "numbers", "median_r2", "top1")
+        named = ("model", "bits_a_tap", "numbers", "median_r2", "top1")
         rows = [
             {key: row[key] for key in named} | {key: _words(row[key]) for key in ("to_original", "to_sparse")}
             for row in results["rows"]
@@ -113,26 +99,19 @@ class Models:
         table(f"{title}; {counts}", rows)
 
 
-def measured(halves: Halves, case: Case, weights: Learned) -> dict[str, Any]:
+def measured(halves: Halves, case: Case, learned: Learned) -> dict[str, Any]:
     """Replace, match, evaluate."""
-    learned = [weights]
-    if case.aim != "weights":
-        learned = [Learned(halves.network, images, case.aim) for images in halves.each()]
-    made = [{group.side: _made(case, group) for group in one.groups} for one in learned]
-    networks = [
-        sk.replace(halves.network, replacement(one, mine, case.model)) for one, mine in zip(learned, made, strict=True)
-    ]
-    result = halves.matched(networks * (2 // len(networks)))
+    made = {group.side: _made(case, group) for group in learned.groups}
+    result = halves.matched([sk.replace(halves.network, replacement(learned, made, case.model))] * 2)
     return {
         "model": case.model,
-        "fitted_to": case.aim,
         "bits_a_tap": case.bits,
-        "numbers": {side: one.numbers for side, one in made[0].items()},
-        "bits": {side: round(one.bits, 1) for side, one in made[0].items()} if case.bits else None,
-        "what": {side: one.what for side, one in made[0].items()} if case.bits else None,
+        "numbers": {side: one.numbers for side, one in made.items()},
+        "bits": {side: round(one.bits, 1) for side, one in made.items()} if case.bits else None,
+        "what": {side: one.what for side, one in made.items()} if case.bits else None,
         "median_r2": {
-            group.side: round(float(r2_of(group.filters, made[0][group.side].filters).median()), 3)
-            for group in learned[0].groups
+            group.side: round(float(r2_of(group.filters, made[group.side].filters).median()), 3)
+            for group in learned.groups
         },
         "top1": round(100 * result.top1, 2),
         "correct": np.packbits(result.correct1.numpy()).tobytes().hex(),
@@ -168,7 +147,7 @@ def summary(halves: Halves, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _is_sparse(row: dict[str, Any]) -> bool:
     """Tell whether a row is that of the sparse model of its size, with which all others are compared."""
-    return row["model"] in ("sparse", "sparse6", "sparse10") and row["fitted_to"] != "network"
+    return row["model"] in ("sparse", "sparse6", "sparse10")
 
 
 def _words(comparison: dict[str, Any] | None) -> str | None:
@@ -178,7 +157,7 @@ def _words(comparison: dict[str, Any] | None) -> str | None:
 def _size_of(row: dict[str, Any]) -> tuple[Any, ...]:
     """Return what rows have to share to be compared: bits a tap, or numbers of the widest filters."""
     numbers = None if row["bits_a_tap"] else list(row["numbers"].values())[-1]
-    return row["fitted_to"], row["bits_a_tap"], numbers
+    return row["bits_a_tap"], numbers
 
 
 def _made(case: Case, group: Group) -> Approximation:

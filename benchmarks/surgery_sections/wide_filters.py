@@ -1,9 +1,8 @@
 """The filters of a network that are larger than 3x3, what models give in their place, and the network with these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -11,52 +10,25 @@ from torch import Tensor, nn
 
 import scalekeys as sk
 from scalekeys.filters import KEEP, FilterBank, Replacement
-from scalekeys.fitting import Fit, PatchCovariance
+from scalekeys.fitting import Fit
 from surgery_sections.approximations import Approximation, r2_of
-
-Aim: TypeAlias = Literal["weights", "responses", "network"]
 
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What models may know of a network: its filters, and images of one half; fits are kept.
-
-    Parameters
-    ----------
-    network : nn.Module
-    images : sequence of Tensor
-    aim : {"weights", "responses", "network"}
-        What is fitted.
-    """
+    """The filters of a network, and the fits to them, which are kept."""
 
     network: nn.Module
-    images: Sequence[Tensor]
-    aim: Aim = "weights"
     _fits: dict[str, Fit] = field(default_factory=dict)
 
     @cached_property
     def bank(self) -> FilterBank:
         return sk.extract(self.network)
 
-    @cached_property
-    def wide(self) -> list[str]:
-        return [layer.name for layer in self.bank.layers if max(layer.size) > 3]
-
-    @cached_property
-    def covariance(self) -> PatchCovariance:
-        return sk.patch_covariance(self.network, self.images)
-
     def fit(self, model: str) -> Fit:
         if model not in self._fits:
-            self._fits[model] = self._fitted(model)
+            self._fits[model] = sk.fit(self.bank, model)
         return self._fits[model]
-
-    def _fitted(self, model: str) -> Fit:
-        if self.aim == "weights":
-            return sk.fit(self.bank, model)
-        if self.aim == "responses":
-            return sk.fit(self.bank, model, criterion="response", covariance=self.covariance)
-        return sk.fit_in_network(self.network, self.images, model, layers=self.wide)
 
     @cached_property
     def groups(self) -> list["Group"]:
@@ -81,19 +53,6 @@ class Group:
     @cached_property
     def filters(self) -> Tensor:
         return self.of(self.learned.bank)
-
-    @cached_property
-    def metric(self) -> Tensor | None:
-        """The covariance of the patches of each filter, where responses are fitted; shape (filters, taps, taps)."""
-        if self.learned.aim == "weights":
-            return None
-        mine = [layer for layer in self.learned.bank.layers if layer.size[0] == self.side]
-        first = {layer.name: part.start for layer, part in self.learned.bank.parts()}
-        found = []
-        for layer in mine:
-            rows = self.rows[(self.rows >= first[layer.name]) & (self.rows < first[layer.name] + len(layer))]
-            found.append(self.learned.covariance.layers[layer.name][rows - first[layer.name]])
-        return torch.cat(found)
 
     def of(self, bank: FilterBank) -> Tensor:
         """Return these rows of a bank with the same layers: (filters, taps), float64."""
