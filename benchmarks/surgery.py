@@ -2,7 +2,6 @@
 
     python benchmarks/surgery.py step --threads 1
     python benchmarks/surgery.py mcunet --threads 1
-    python benchmarks/surgery.py cifar-convnext --threads 1
     python benchmarks/surgery.py budget --threads 1
 
 Each section prints its tables, and replaces its own part of ``results/surgery.json``, with the machine, the versions
@@ -18,7 +17,6 @@ from surgery_sections.models import Models
 SECTIONS: dict[str, Section] = {
     "step": step,
     "mcunet": Models("MCUNet", Halves.of_mcunet),
-    "cifar-convnext": Models("the ConvNeXt that comes with the package", Halves.of_cifar_convnext),
     "budget": budget,
 }
 """A new section is one module and one row here."""

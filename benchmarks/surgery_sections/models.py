@@ -71,7 +71,9 @@ class Models:
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--cases", nargs="+", metavar="MODEL[/BITS]", help="only these rows")
         folder = Path(tempfile.gettempdir()) / "scalekeys-surgery"
-        parser.add_argument("--keep", type=Path, default=folder, help="folder of the rows that are measured")
+        parser.add_argument(
+            "--keep", type=Path, default=folder, help="folder of measured rows; empty it after changes of the code"
+        )
 
     def run(self, arguments: argparse.Namespace) -> dict[str, Any]:
         halves = self._halves()
