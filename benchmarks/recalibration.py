@@ -4,9 +4,10 @@
 
 The 500 images of ``../shared/data`` are cut into two halves, every other image: statistics are taken on images of one
 half, filters are fitted to responses on 100 of them, and the network is evaluated on the other half; and the other way
-round; figures are of all 500 images, none of which the network that is evaluated on it has seen. Beside
-``sk.recalibrate`` stands ``torch.optim.swa_utils.update_bn``. Results are printed and replace those of the same
-models in ``results/recalibration.json``.
+round; figures are of all 500 images, each evaluated with statistics and fits of the half that does not hold it. Some of
+the images may be training images of the network, so that differences count and levels do not. Beside
+``sk.recalibrate`` stands ``torch.optim.swa_utils.update_bn``. Results are printed and replace those of the same models
+in ``results/recalibration.json``.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """What it costs to replace, constrain and compress the depthwise filters of networks.
 
     python benchmarks/surgery.py step --threads 1
-    python benchmarks/surgery.py models --threads 2
-    python benchmarks/surgery.py budget --threads 2
+    python benchmarks/surgery.py mcunet --threads 1
+    python benchmarks/surgery.py budget --threads 1
 
 Each section prints its tables, and replaces its own part of ``results/surgery.json``, with the machine, the versions
 and the options of its run beside the figures. Every section explains itself with ``--help``.
@@ -10,11 +10,13 @@ and the options of its run beside the figures. Every section explains itself wit
 
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS
-from surgery_sections import budget, models, step
+from surgery_sections import budget, step
+from surgery_sections.halves import Halves
+from surgery_sections.models import Models
 
 SECTIONS: dict[str, Section] = {
     "step": step,
-    "models": models,
+    "mcunet": Models("MCUNet", Halves.of_mcunet),
     "budget": budget,
 }
 """A new section is one module and one row here."""

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    halves, rows = Halves(), []
+    halves, rows = Halves.of_mcunet(), []
     wide = [layer.name for layer in sk.extract(halves.network).layers if layer.size[0] > 3]
     start = time.perf_counter()
     compressors = [Compressor(halves.network, images, layers=wide) for images in halves.each()]

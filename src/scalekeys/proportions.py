@@ -1,5 +1,6 @@
-"""Shares, differences of shares, and ranks beside a control, with confidence intervals that hold near 0 and 1 too."""
+"""Shares, differences of shares, and ranks beside a control, with intervals that hold near 0 and 1; p of many tests."""
 
+from collections.abc import Sequence
 from math import sqrt
 
 from scipy.optimize import brentq
@@ -70,6 +71,26 @@ def paired_interval(both: int, first: int, second: int, neither: int, z: float =
     down = sqrt(max(0.0, below**2 - 2 * phi * below * other_above + other_above**2))
     up = sqrt(max(0.0, above**2 - 2 * phi * above * other_below + other_below**2))
     return one - other - down, one - other + up
+
+
+def holm_adjusted(p: Sequence[float]) -> list[float]:
+    """Adjust the p of several tests for their number, so that all of them together err as seldom as one.
+
+    References
+    ----------
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2):65-70,
+    1979.
+
+    Examples
+    --------
+    >>> holm_adjusted([0.03, 0.01, 0.6])
+    [0.06, 0.03, 0.6]
+    """
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
+        adjusted[place] = largest
+    return adjusted
 
 
 def _correlation(both: int, first: int, second: int, neither: int) -> float:

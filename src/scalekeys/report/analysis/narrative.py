@@ -140,8 +140,8 @@ def profile(summary: Summary) -> str:
     most, least = max(known, key=lambda pair: pair[0])[1], min(known, key=lambda pair: pair[0])[1]
     longest, shortest = (f"depth {layer.depth} ({_against(layer.quality)})" for layer in (most, least))
     return (
-        "The line between a layer and its matched noise is what the models explain beyond smoothness and extent: the "
-        f"form of the filters. The filters exceed their matched noise most at {longest} and least at {shortest}."
+        "The line between a layer and its matched noise is what the models explain beyond smoothness and extent. "
+        f"The filters exceed their matched noise most at {longest} and least at {shortest}."
     )
 
 
@@ -211,7 +211,7 @@ def distribution(analysis: Analysis) -> list[str]:
     paragraphs = [
         "If the models fitted anything, the filled bars would lie where the line of white noise lies; if the filters "
         "were smooth and wide and nothing else, where that of matched noise lies. The further right they stand of "
-        "both, the more of their form is real."
+        "both, the less of the fit is due to flexibility, smoothness and extent."
     ]
     for size in analysis.summary.sizes:
         mine = analysis.size == size.size

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
+from scalekeys.proportions import holm_adjusted
+
 LEAST_NETWORKS = 8
 """Networks that a correlation needs, and architectures that its interval needs."""
 
@@ -114,13 +116,8 @@ def with_holm(found: Sequence[Correlation]) -> tuple[Correlation, ...]:
     >>> [each.p_holm for each in with_holm([replace(one, p=0.03), one, replace(one, p=0.01)])]
     [0.03, None, 0.02]
     """
-    ranked = sorted((one.p, place) for place, one in enumerate(found) if one.p is not None)
-    adjusted: dict[int, float] = {}
-    largest = 0.0
-    for rank, (p, place) in enumerate(ranked):
-        largest = max(largest, min(1.0, (len(ranked) - rank) * p))
-        adjusted[place] = largest
-    return tuple(replace(one, p_holm=adjusted.get(place)) for place, one in enumerate(found))
+    adjusted = iter(holm_adjusted([one.p for one in found if one.p is not None]))
+    return tuple(replace(one, p_holm=None if one.p is None else next(adjusted)) for one in found)
 
 
 def _fisher(rho: NDArray[np.float64] | float, networks: int) -> NDArray[np.float64]:

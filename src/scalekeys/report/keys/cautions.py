@@ -21,7 +21,8 @@ def _controls(summary: KeysSummary) -> list[tuple[str, str]]:
         f"The same search explains {percent(summary.matched_noise)} of matched noise and "
         f"{percent(summary.white_noise)} of white noise of the same sizes. White noise shares only the means and norms "
         "with the filters: keys that explain no more of the filters say nothing. Matched noise shares also how the "
-        "taps of a layer vary together: what the keys explain beyond it is the form of the filters. Noise is explained "
+        "taps of a layer vary together, and so their smoothness and extent: what the keys explain beyond it is not due "
+        "to these alone. Noise is explained "
         "the better, the smaller the kernels and the more the keys."
     )
     return [("The controls", text)]
