@@ -74,8 +74,8 @@ def test_the_nearest_filters_are_those_of_a_replacement(network):
 
 
 def test_what_makes_no_sense_is_refused(network):
-    with pytest.raises(RecipeError, match=r"depthwise\.learn: scales needs filters with a model.*not 'keys'"):
-        prepared(network, Depthwise("keys", learn="scales"), seed=0)
+    with pytest.raises(RecipeError, match=r"depthwise\.learn: scales needs filters with a model.*not 'noise'"):
+        prepared(network, Depthwise("noise", learn="scales"), seed=0)
     with pytest.raises(ModelError, match="ideal9"):
         prepared(network, Depthwise("ideal9"), seed=0)
 
