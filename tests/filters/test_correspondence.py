@@ -71,3 +71,12 @@ def test_layers_without_a_counterpart_are_refused_by_name(other, missing):
     assigned = sk.assign_keys(bank("chooser", a=random(6, 7, 7)))
     with pytest.raises(sk.FilterError, match=f"^chooser: has no depthwise layer {missing}, as other has; keep that"):
         sk.replacement(assigned, into=bank("other", **other))
+
+
+def test_other_parts_of_a_network_stay_unless_they_are_named():
+    source = bank(a=random(6, 7, 7))
+    other = bank("other", encoder_a=random(6, 7, 7, seed=2), decoder_0=random(4, 7, 7, seed=3))
+    chosen = sk.replacement(sk.assign_keys(source), into=other)
+    assert chosen.replaced.tolist() == [True] * 6 + [False] * 4
+    with pytest.raises(sk.FilterError, match=r"has no depthwise layer 'decoder\.0' of 4 filters"):
+        sk.replacement(sk.assign_keys(source), into=other, layers=["decoder*"])

@@ -1,6 +1,6 @@
 """Which layers of two networks are the same layer, by name and shape."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from scalekeys.errors import FilterError
 from scalekeys.filters.bank import FilterBank
@@ -17,16 +17,32 @@ def corresponding_names(names: Sequence[str], others: Sequence[str]) -> dict[str
     >>> corresponding_names(["encoder.stages.0.dw", "decoder.0.dw"], ["stages.0.dw", "stages.1.dw"])
     {'encoder.stages.0.dw': 'stages.0.dw'}
     """
+    return _matched(names, set(others), *_prefixes(names, others))
+
+
+def corresponding_part(names: Sequence[str], others: Sequence[str]) -> str:
+    """Return the prefix of the part of a network that another network is, with its dot; empty for the whole.
+
+    Examples
+    --------
+    >>> corresponding_part(["encoder.stages.0.dw", "decoder.0.dw"], ["stages.0.dw", "stages.1.dw"])
+    'encoder.'
+    """
+    return _prefixes(names, others)[0]
+
+
+def _prefixes(names: Sequence[str], others: Sequence[str]) -> tuple[str, str]:
+    """Return the prefix of the names and that of the others without which most of them are equal."""
     pairs = [(name, other) for name in names for other in others]
     prefixes = [(name.removesuffix(other), "") for name, other in pairs if name.endswith(f".{other}")]
     prefixes += [("", other.removesuffix(name)) for name, other in pairs if other.endswith(f".{name}")]
     known = set(others)
+    return max(dict.fromkeys([("", ""), *prefixes]), key=lambda pair: len(_matched(names, known, *pair)))
 
-    def matched(mine: str, theirs: str) -> dict[str, str]:
-        same = {name: theirs + name.removeprefix(mine) for name in names if name.startswith(mine)}
-        return {name: other for name, other in same.items() if other in known}
 
-    return max((matched(*pair) for pair in dict.fromkeys([("", ""), *prefixes])), key=len)
+def _matched(names: Sequence[str], known: Collection[str], mine: str, theirs: str) -> dict[str, str]:
+    same = {name: theirs + name.removeprefix(mine) for name in names if name.startswith(mine)}
+    return {name: other for name, other in same.items() if other in known}
 
 
 def corresponding_parts(bank: FilterBank, source: FilterBank, wanted: Sequence[bool]) -> list[slice | None]:

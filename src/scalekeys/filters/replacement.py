@@ -13,7 +13,7 @@ from torch import Tensor
 from scalekeys.errors import FilterError
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.choice import matching_layers, several
-from scalekeys.filters.correspondence import corresponding_parts
+from scalekeys.filters.correspondence import corresponding_part, corresponding_parts
 from scalekeys.shapes import FilterStack, over_taps
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ def replacement(
     into : FilterBank, optional
         The filters of another network, in whose place the models of these filters stand: layer by layer by name, and
         channel by channel. `layers` and `keep` then name its layers. One prefix may stand before all names of either
-        network. A filter keeps what it is where its counterpart has no model.
+        network; where it marks a part of this network, as the encoder of an autoencoder, the layers of other parts stay
+        as they are unless `layers` names them. A filter keeps what it is where its counterpart has no model.
 
     Returns
     -------
@@ -169,7 +170,10 @@ def replacement(
     if min_r2 is not None and not min_r2 <= 1:
         raise FilterError(f"min_r2 is a share of energy and at most 1, got {min_r2}")
     if into is not None:
-        return _transferred(replacement(modelled, min_r2=min_r2), into, _wanted(into, layers, keep))
+        wanted = _wanted(into, layers, keep)
+        if layers is None:
+            wanted = [one and here for one, here in zip(wanted, _in_common(into, modelled.bank), strict=True)]
+        return _transferred(replacement(modelled, min_r2=min_r2), into, wanted)
     bank, models = modelled.bank, modelled.kernels()
     if isinstance(models, Tensor):
         models = bank.with_filters([models.reshape(bank.layers[0].kernels.shape)])
@@ -212,6 +216,13 @@ def _transferred(chosen: Replacement, bank: FilterBank, wanted: Sequence[bool]) 
             numbers[mine] = torch.where(rows, chosen.numbers[theirs], taps[mine])
             r2[mine] = chosen.r2[theirs].to(r2)
     return Replacement(bank, bank.with_filters(stacks), model.astype(str), numbers, r2)
+
+
+def _in_common(bank: FilterBank, other: FilterBank) -> list[bool]:
+    """Return for each layer whether it is in the part of the network that another network is."""
+    names = [layer.name for layer in bank]
+    part = corresponding_part(names, [layer.name for layer in other])
+    return [name.startswith(part) for name in names]
 
 
 def _wanted(bank: FilterBank, layers: Sequence[str] | None, keep: Sequence[str] | None) -> list[bool]:
