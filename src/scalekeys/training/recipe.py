@@ -232,7 +232,8 @@ class Loop:
     test_batch : int
         Images that a process tests at once.
     precision : {"fp32", "bf16", "fp16", "auto"}
-        ``auto``: of fp32 and bf16 the one in which a step takes less time where the training begins; it keeps to it.
+        ``auto``: of fp32 and bf16 the one in which a step takes less time where the training begins; it keeps to it,
+        and says which one it is.
     average : float
         Decay of the exponential moving average of the weights, from step to step; 0 for none.
     test_every : int
@@ -245,7 +246,7 @@ class Loop:
     batch: int = 256
     accumulate: int = 1
     test_batch: int = 500
-    precision: Literal["fp32", "bf16", "fp16", "auto"] = "bf16"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
     average: float = 0.0
     test_every: int = 1
     fit_every: int = 1
