@@ -14,6 +14,7 @@ def print_outcome(outcome: Outcome) -> None:
     console.print(
         bold(chosen.bank.model) + f": {int(chosen.replaced.sum())} of {len(chosen.bank)} depthwise filters "
         f"in {layers} are replaced{chosen_from}",
+        soft_wrap=True,
     )
     table = plain_table("model", "filters", "median r2", "numbers", "before")
     for row in chosen.to_pandas().to_dict("records"):
