@@ -16,6 +16,7 @@ from scalekeys.fitting.spec import parse_spec
 from scalekeys.modelling import METHOD, model_filters
 from scalekeys.networks import constrain, replace
 from scalekeys.networks.constrained.learned_offsets import learn_offsets
+from scalekeys.networks.constrained.scale_space_kernel import KernelNorm
 from scalekeys.networks.running.depthwise_layers import depthwise_layers
 from scalekeys.paper import TEMPLATE_METHODS
 from scalekeys.scalespace import FAMILIES
@@ -59,7 +60,7 @@ def prepared(network: nn.Module, wanted: Depthwise, seed: int) -> nn.Module:
     models = fit(extract(ready), model_of(wanted.filters))
     if wanted.start is not None or wanted.alpha is not None:
         models = _moved(models, wanted)
-    norm = "unit" if wanted.norm == "unit" else "free"
+    norm: KernelNorm = "unit" if wanted.norm == "unit" else "free"
     return constrain(ready, models, wanted.learn, tie=wanted.tie, scale=wanted.scale, norm=norm)
 
 

@@ -26,7 +26,7 @@ class AddedConstant(nn.Module):
 
     def __init__(self, like: Float[Tensor, "channels 1 *sides"]) -> None:
         super().__init__()
-        self.offset = nn.Parameter(torch.zeros_like(like[(..., *[0] * (like.ndim - 1))]))
+        self.offset = nn.Parameter(like.new_zeros(len(like)))
 
     def forward(self, weight: Float[Tensor, "channels 1 *sides"]) -> Float[Tensor, "channels 1 *sides"]:
         """Return the weight with the constants added."""
