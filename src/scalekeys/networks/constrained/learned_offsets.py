@@ -1,6 +1,5 @@
 """Depthwise weights that are fixed but for one additive constant for each filter."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
