@@ -16,6 +16,7 @@ from scalekeys.cli import main
 from scalekeys.cli.commands.replace import replace as verb
 from scalekeys.fitting import CRITERIA
 from scalekeys.fitting.spec import Scales
+from scalekeys.paper import method_templates
 
 
 @pytest.fixture
@@ -106,6 +107,58 @@ def test_keys_that_were_found_can_be_used(folder, call):
         assert torch.equal(layer.kernels, other.kernels.to(torch.float16 if "blocks" in layer.name else None).float())
 
 
+def by_rule(filters, candidates):
+    """What stands for each filter by the paper's rule, in the plainest way."""
+    units = candidates.flatten(1) - candidates.flatten(1).mean(1, keepdim=True)
+    units = units / units.norm(dim=1, keepdim=True)
+    found = []
+    for y in filters.double().flatten(1):
+        estimates = (units @ y)[:, None] * units + y.mean()
+        found.append(estimates[(y - estimates).norm(dim=1).argmin()])
+    return torch.stack(found).view_as(filters)
+
+
+def test_filters_of_a_supervised_network_choose_those_of_a_masked_autoencoder(folder, call):
+    """Sparse convolutions of an encoder hold a kernel as (49, channels), by columns; its decoder is ordinary."""
+    generator = torch.Generator().manual_seed(3)
+    sizes = {"stages.0.0": 8, "stages.1.0": 16}
+    encoder = {
+        f"encoder.{name}.dwconv.{part}": torch.randn(shape, generator=generator)
+        for name, width in sizes.items()
+        for part, shape in (("kernel", (49, width)), ("bias", (1, width)))
+    }
+    others = {
+        "encoder.stages.0.0.pwconv1.linear.weight": torch.randn(32, 8, generator=generator),
+        "encoder.stages.0.0.grn.gamma": torch.randn(1, 32, generator=generator),
+        "encoder.downsample_layers.1.1.kernel": torch.randn(4, 8, 16, generator=generator),
+        "mask_token": torch.randn(1, 16, 1, 1, generator=generator),
+        "decoder.0.dwconv.weight": torch.randn(16, 1, 7, 7, generator=generator),
+    }
+    torch.save({"model": encoder | others}, folder / "fcmae.pt")
+    supervised = {
+        f"{name}.dwconv.weight": torch.randn(width, 1, 7, 7, generator=generator) for name, width in sizes.items()
+    }
+    torch.save({"model": supervised, "args": None}, folder / "supervised.pt")
+    options = ["--chosen-from", "supervised.pt", "--model", "method:B", "-o", "out.pt"]
+    code, text = call("fcmae.pt", *options)
+    assert code == 0
+    assert "24 of 40 depthwise filters in 3 layers are replaced, chosen by those of supervised.pt" in text
+    after = torch.load(folder / "out.pt", weights_only=True)["model"]
+    for name in sizes:
+        expected = by_rule(supervised[f"{name}.dwconv.weight"][:, 0], method_templates("B"))
+        stored = after.pop(f"encoder.{name}.dwconv.kernel")
+        for column in range(7):
+            for row in range(7):
+                torch.testing.assert_close(stored[7 * column + row].double(), expected[:, row, column].double())
+    unchanged = {key: value for key, value in (encoder | others).items() if not key.endswith("dwconv.kernel")}
+    assert sorted(after) == sorted(unchanged)
+    assert all(torch.equal(after[key], value) for key, value in unchanged.items())
+    found = json.loads(call("fcmae.pt", *options, "--force", "--json")[1])
+    assert (found["chosen_from"], found["replaced"]) == ("supervised.pt", 24)
+    code, text = call("fcmae.pt", *options, "--force", "--layers", "decoder*")
+    assert code.startswith("scalekeys: supervised: has no depthwise layer 'decoder.0.dwconv' of 16 filters of 7x7, as")
+
+
 def test_noise_is_a_control_with_a_seed(folder, call):
     found = []
     for seed in (1, 1, 2):
@@ -128,6 +181,10 @@ def test_noise_is_a_control_with_a_seed(folder, call):
         ),
         (["net.pth", "-o", "new.pth", "--model", "keys", "--scales", "common"], "nothing is fitted with model 'keys'"),
         (["net.pth", "-o", "new.pth", "--layers", "head"], "no layer is called 'head'; the layers are stem.dw, "),
+        (
+            ["net.pth", "-o", "new.pth", "--chosen-from", "builtin:master-keys"],
+            "builtin:master-keys: has no depthwise layer 'stem.dw' of 16 filters of 3x3, as net has; keep that layer",
+        ),
         (["net.pth", "-o", "new.pth", "--keep", "*"], "every layer in question is kept ('*')"),
         (["builtin:master-keys", "-o", "new.bin"], "new.bin: ends in '.bin'; the weights of builtin:master-keys are"),
     ],

@@ -51,6 +51,12 @@ def test_it_trains_prints_the_last_figures_and_goes_on_after_a_kill(folder):
     assert all(one[name].equal(other[name]) for name in one)
 
 
+def test_it_says_which_precision_it_took(folder):
+    done = run("train", "tiny.yaml", "loop.precision=auto", "loop.epochs=1", "-o", "auto", cwd=folder)
+    taken = json.loads((folder / "auto" / "precision.json").read_text())["precision"]
+    assert done.stdout.startswith(f"note: loop.precision: auto took {taken} (a step: fp32 ")
+
+
 def test_a_mistake_is_one_line(folder):
     done = run("train", "tiny.yaml", "loop.epoch=3", cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")

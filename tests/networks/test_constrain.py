@@ -328,7 +328,9 @@ def test_along_one_tap_there_is_no_scale():
     [
         ({"learn": "scale"}, r"learn must be one of 'none', 'scales', .*, got 'scale'"),
         ({"tie": "axis"}, "tie must be one of 'none', 'filter', 'layer', 'network', got 'axis'"),
-        ({"scale": "exp"}, "scale must be one of 'log', 'softplus', got 'exp'"),
+        ({"scale": "exp"}, "scale must be one of 'log', 'softplus', 'softplus-sigma', got 'exp'"),
+        ({"norm": "l2"}, "norm must be one of 'free', 'unit', got 'l2'"),
+        ({"norm": "unit", "learn": "amplitudes"}, "norm='unit' leaves out amplitudes, and learn='amplitudes' asks"),
         (
             {"min_r2": 1},
             r"none of the filters in question has a model .*the largest r2 of all is 0.99\d\); lower min_r2",

@@ -74,8 +74,8 @@ def test_the_nearest_filters_are_those_of_a_replacement(network):
 
 
 def test_what_makes_no_sense_is_refused(network):
-    with pytest.raises(RecipeError, match=r"depthwise\.learn: scales needs filters with a model.*not 'keys'"):
-        prepared(network, Depthwise("keys", learn="scales"), seed=0)
+    with pytest.raises(RecipeError, match=r"depthwise\.learn: scales needs filters with a model.*not 'noise'"):
+        prepared(network, Depthwise("noise", learn="scales"), seed=0)
     with pytest.raises(ModelError, match="ideal9"):
         prepared(network, Depthwise("ideal9"), seed=0)
 
@@ -183,7 +183,7 @@ def test_matched_noise_imitates_a_trained_network_layer_by_layer(network, tmp_pa
 def test_matched_noise_of_another_network_is_refused(network, tmp_path):
     torch.save(CifarConvNeXt(10, widths=(8, 16), depths=(1, 1)).state_dict(), tmp_path / "other.pt")
     wanted = Depthwise("matched-noise", covariance_from=str(tmp_path / "other.pt"))
-    with pytest.raises(RecipeError, match=r"other\.pt has no depthwise layer 'stages\.0\.0\.depthwise' of 16 filters"):
+    with pytest.raises(RecipeError, match=r"other: has no depthwise layer 'stages\.0\.0\.depthwise' of 16 filters"):
         prepared(network, wanted, seed=0)
     with pytest.raises(sk.CheckpointError, match="ideal9"):
         prepared(network, Depthwise("matched-noise", covariance_from="ideal9"), seed=0)

@@ -13,6 +13,7 @@ from torch import Tensor
 from scalekeys.errors import FilterError
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.choice import matching_layers, several
+from scalekeys.filters.correspondence import corresponding_part, corresponding_parts
 from scalekeys.shapes import FilterStack, over_taps
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def replacement(
     layers: Sequence[str] | None = None,
     keep: Sequence[str] | None = None,
     min_r2: float | None = None,
+    into: FilterBank | None = None,
 ) -> Replacement:
     """Decide which filters are replaced by their models.
 
@@ -135,6 +137,11 @@ def replacement(
         Not in the layers of these names.
     min_r2 : float, optional
         Only filters of whose energy the model explains at least this share; by default all that have a model.
+    into : FilterBank, optional
+        The filters of another network, in whose place the models of these filters stand: layer by layer by name, and
+        channel by channel. `layers` and `keep` then name its layers. One prefix may stand before all names of either
+        network; where it marks a part of this network, as the encoder of an autoencoder, the layers of other parts stay
+        as they are unless `layers` names them. A filter keeps what it is where its counterpart has no model.
 
     Returns
     -------
@@ -143,16 +150,30 @@ def replacement(
     Raises
     ------
     FilterError
-        If no layer has such a name, or all that have are kept, or the threshold is no number up to 1.
+        If no layer has such a name, or all that have are kept, or the threshold is no number up to 1, or a layer of the
+        other network has no counterpart of the same shape.
+
+    References
+    ----------
+    In the experiments of Lindeberg, Babaiee, Kiasari, JMIV 68(3):22, 2026, the filters of a supervised network choose
+    what stands in a self-supervised one.
 
     Examples
     --------
     >>> import scalekeys as sk
     >>> replacement(sk.assign_keys(sk.master_keys()), min_r2=0.9)
     Replacement(8 of 8 filters, 24 numbers for 392 taps)
+    >>> other = FilterBank.from_tensor(torch.randn(8, 7, 7))
+    >>> replacement(sk.assign_keys(sk.master_keys()), into=other).bank is other
+    True
     """
     if min_r2 is not None and not min_r2 <= 1:
         raise FilterError(f"min_r2 is a share of energy and at most 1, got {min_r2}")
+    if into is not None:
+        wanted = _wanted(into, layers, keep)
+        if layers is None:
+            wanted = [one and here for one, here in zip(wanted, _in_common(into, modelled.bank), strict=True)]
+        return _transferred(replacement(modelled, min_r2=min_r2), into, wanted)
     bank, models = modelled.bank, modelled.kernels()
     if isinstance(models, Tensor):
         models = bank.with_filters([models.reshape(bank.layers[0].kernels.shape)])
@@ -178,6 +199,30 @@ def replacement(
         numbers=torch.where(taken, numbers, taps_of(bank)),
         r2=torch.where(taken & ~flat, r2, 1.0),
     )
+
+
+def _transferred(chosen: Replacement, bank: FilterBank, wanted: Sequence[bool]) -> Replacement:
+    """Put what takes the place of the filters of one network in the place of those of another."""
+    taps = taps_of(bank)
+    stacks = [layer.kernels.clone() for layer in bank]
+    model, numbers, r2 = np.full(len(bank), KEEP, dtype=object), taps.clone(), torch.ones(len(bank)).double()
+    start = {part.start: layer.kernels for layer, part in chosen.filters.parts()}
+    parts = corresponding_parts(bank, chosen.bank, wanted)
+    for (_, mine), theirs, stack in zip(bank.parts(), parts, stacks, strict=True):
+        if theirs is not None:
+            rows = chosen.replaced[theirs]
+            stack[rows.to(stack.device)] = start[theirs.start][rows].to(stack)
+            model[mine] = chosen.model[theirs]
+            numbers[mine] = torch.where(rows, chosen.numbers[theirs], taps[mine])
+            r2[mine] = chosen.r2[theirs].to(r2)
+    return Replacement(bank, bank.with_filters(stacks), model.astype(str), numbers, r2)
+
+
+def _in_common(bank: FilterBank, other: FilterBank) -> list[bool]:
+    """Return for each layer whether it is in the part of the network that another network is."""
+    names = [layer.name for layer in bank]
+    part = corresponding_part(names, [layer.name for layer in other])
+    return [name.startswith(part) for name in names]
 
 
 def _wanted(bank: FilterBank, layers: Sequence[str] | None, keep: Sequence[str] | None) -> list[bool]:

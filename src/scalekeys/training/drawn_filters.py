@@ -11,11 +11,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from scalekeys.checkpoints import extract
-from scalekeys.errors import ModelError, RecipeError
+from scalekeys.errors import FilterError, ModelError, RecipeError
 from scalekeys.filters import FilterBank, LayerFilters, Replacement, master_keys, matched_noise_like
+from scalekeys.filters.correspondence import corresponding_parts
 from scalekeys.filters.replacement import taps_of
 from scalekeys.filters.window import in_window
 from scalekeys.fitting.spec import parse_spec
+from scalekeys.modelling import KEYS, METHOD
+from scalekeys.paper import method_templates
 from scalekeys.scalespace import FAMILIES, template_plan
 from scalekeys.training.building import TRAINED
 from scalekeys.training.recipe import Depthwise
@@ -50,7 +53,7 @@ def drawn(bank: FilterBank, wanted: Depthwise, numbers: np.random.Generator) -> 
         filters, kinds = _of_layer(wanted, len(layer), layer.size, numbers, other)
         filters = _changed(filters, wanted, numbers)
         if wanted.filters not in INITIALISATIONS:
-            filters = wanted.norm * _unit(filters)
+            filters = _unit(filters) * (1.0 if wanted.norm == "unit" else wanted.norm)
         stacks.append(filters.to(layer.kernels))
         names += kinds
     shares = torch.ones(len(bank), dtype=torch.float64)
@@ -58,8 +61,27 @@ def drawn(bank: FilterBank, wanted: Depthwise, numbers: np.random.Generator) -> 
 
 
 def model_of(filters: str) -> str | Sequence[str]:
-    """Return the model that `filters` names, for :func:`scalekeys.fit`."""
+    """Return the model that `filters` names, for :func:`scalekeys.fit`: of keys and templates their families.
+
+    Examples
+    --------
+    >>> model_of("jet2"), model_of("dx,dy"), model_of("method:B")
+    ('jet2', ('dx', 'dy'), 'ideal8')
+    """
+    if is_candidates(filters):
+        return "ideal8"
     return tuple(filters.split(",")) if "," in filters else filters
+
+
+def is_candidates(filters: str) -> bool:
+    """Tell whether `filters` names eight given filters: the published keys, or the templates of a method."""
+    return filters == KEYS or filters.startswith(METHOD)
+
+
+def trained_filters(source: str) -> FilterBank:
+    """Read the depthwise filters of a trained network: of a file, the folder of a training, or another source."""
+    trained = Path(source) / TRAINED
+    return extract(trained if trained.is_file() else source)
 
 
 def _of_layer(
@@ -76,9 +98,9 @@ def _of_layer(
         return _initialised(kind, (channels, *size), numbers), [kind] * channels
     if kind == "matched-noise":
         return _matched(wanted, channels, size, numbers, imitated), [kind] * channels
-    if kind == "keys":
+    if is_candidates(kind):
         kinds = [f"key {number}" for number in range(1, 9)]
-        candidates = in_window(master_keys(), size)
+        candidates = in_window(master_keys() if kind == KEYS else method_templates(kind.removeprefix(METHOD)), size)
         chosen = numbers.permutation(np.arange(channels) % len(kinds))
         return candidates[chosen], [kinds[index] for index in chosen]
     kinds = list(parse_spec(model_of(kind)).families)
@@ -101,15 +123,13 @@ def _imitated(bank: FilterBank, wanted: Depthwise) -> Sequence[LayerFilters | No
     source = wanted.covariance_from
     if _is_model(source):
         return [None] * len(bank.layers)
-    trained = Path(source) / TRAINED
-    layers = {layer.name: layer for layer in extract(trained if trained.is_file() else source)}
-    for layer in bank:
-        if layer.name not in layers or layers[layer.name].kernels.shape != layer.kernels.shape:
-            raise RecipeError(
-                f"depthwise.covariance_from: {source} has no depthwise layer {layer.name!r} of {len(layer)} filters of "
-                f"{layer.size[0]}x{layer.size[1]}, as the network to train has; name a network of the same kind"
-            )
-    return [layers[layer.name] for layer in bank]
+    imitated = trained_filters(source)
+    try:
+        parts = corresponding_parts(bank, imitated, [True] * len(bank.layers))
+    except FilterError as error:
+        raise RecipeError(f"depthwise.covariance_from: {error}") from error
+    at = {part.start: layer for layer, part in imitated.parts()}
+    return [at[part.start] for part in parts if part is not None]
 
 
 def _is_model(name: str) -> bool:

@@ -212,7 +212,7 @@ def _prepared(recipe: Recipe, folder: Path, accelerator: Any, snapshot: Snapshot
     if recipe.loop.precision == "auto":
         accelerator = _accelerator(recipe, _measured(recipe, folder, accelerator, network))
     average = averaged(network, recipe.loop.average) if recipe.loop.average else None
-    optimizer = optimizer_of(network, recipe.optimizer, recipe.depthwise.weight_decay)
+    optimizer = optimizer_of(network, recipe.optimizer, recipe.depthwise)
     network, optimizer = accelerator.prepare(network, optimizer)
     training = Training(recipe, data, accelerator, network, optimizer, average, [])
     if snapshot is not None:

@@ -10,44 +10,52 @@ from torch.optim.swa_utils import AveragedModel
 
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.training.blocks import HEAD, block_names
-from scalekeys.training.recipe import Optimizer
+from scalekeys.training.recipe import Depthwise, Optimizer
+
+_FUNCTION = ".parametrizations.weight.0."
+"""Stands in the names of what a depthwise weight is a function of."""
 
 
-def optimizer_of(network: nn.Module, wanted: Optimizer, depthwise_decay: float | None) -> torch.optim.AdamW:
+def optimizer_of(network: nn.Module, wanted: Optimizer, depthwise: Depthwise) -> torch.optim.AdamW:
     """Make the optimiser of the parameters that take gradients.
 
     Parameters
     ----------
     network : nn.Module
     wanted : Optimizer
-    depthwise_decay : float, optional
-        Weight decay of depthwise weights; that of the others by default.
+    depthwise : Depthwise
+        Says the weight decay of depthwise weights, and of what these are functions of.
     """
-    groups = parameter_groups(network, wanted, wanted.weight_decay if depthwise_decay is None else depthwise_decay)
+    groups = parameter_groups(network, wanted, depthwise)
     return torch.optim.AdamW(groups, lr=wanted.learning_rate, betas=wanted.betas, fused=True)
 
 
-def parameter_groups(network: nn.Module, wanted: Optimizer, depthwise_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(network: nn.Module, wanted: Optimizer, depthwise: Depthwise) -> list[dict[str, Any]]:
     """Group parameters by weight decay and by block; `rate` is the factor of the learning rate.
 
-    Biases, factors of normalisations and scales have one axis and no weight decay.
+    Biases and factors of normalisations have one axis and no weight decay.
 
     Examples
     --------
     >>> from scalekeys.training.cifar_convnext import CifarConvNeXt
-    >>> groups = parameter_groups(CifarConvNeXt(10, (8,), (1,)), Optimizer(layer_decay=0.5), 1.0)
+    >>> network, depthwise = CifarConvNeXt(10, (8,), (1,)), Depthwise(weight_decay=1.0)
+    >>> groups = parameter_groups(network, Optimizer(layer_decay=0.5), depthwise)
     >>> [(group["rate"], group["weight_decay"], len(group["params"])) for group in groups]
     [(0.25, 0.05, 1), (0.25, 0.0, 3), (0.5, 1.0, 1), (0.5, 0.0, 5), (0.5, 0.05, 2), (1.0, 0.0, 3), (1.0, 0.05, 1)]
     """
-    blocks, depthwise = block_names(network), {layer.key for layer in open_module(network).layers}
+    blocks, weights = block_names(network), {layer.key for layer in open_module(network).layers}
     last = max(blocks.values(), default=0) + 1
+    free = wanted.weight_decay if depthwise.weight_decay is None else depthwise.weight_decay
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
         block = last if blocks[name] == HEAD else blocks[name]
         rate = wanted.layer_decay ** (last - block)
-        decay = 0.0 if parameter.ndim < 2 else depthwise_decay if name in depthwise else wanted.weight_decay
+        if _FUNCTION in name:
+            decay = depthwise.parameter_decay
+        else:
+            decay = 0.0 if parameter.ndim < 2 else free if name in weights else wanted.weight_decay
         groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": found, "weight_decay": decay, "rate": rate} for (rate, decay), found in groups.items()]
 

@@ -44,6 +44,21 @@ def taken_precision(folder: Path) -> tuple[str, Mapping[str, float]] | None:
     return taken, seconds
 
 
+def said_of_precision(folder: Path) -> list[str]:
+    """Say which precision the training in a folder took, where it took one, and how long a step was in each.
+
+    Raises
+    ------
+    RecipeError
+        If the file that holds it is damaged.
+    """
+    taken = taken_precision(folder)
+    if taken is None:
+        return []
+    others = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in taken[1].items())
+    return [f"loop.precision: auto took {taken[0]} (a step: {others})"]
+
+
 def fastest_precision(network: nn.Module, images: Tensor, folder: Path) -> str:
     """Measure a few steps of a copy of a network in each precision, write what was found, and return the fastest.
 

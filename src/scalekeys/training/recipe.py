@@ -13,6 +13,7 @@ from scalekeys.networks.constrained.learned_scales import ScaleKind
 from scalekeys.networks.constrained.parameter_layout import Tie
 from scalekeys.networks.constrained.scale_space_kernel import Learn
 from scalekeys.optional import require
+from scalekeys.scalespace import STRENGTH_MAX
 from scalekeys.training.settings import merged, plain, settings_of, shown, with_override
 from scalekeys.training.yaml_text import parse_yaml
 
@@ -99,24 +100,33 @@ class Depthwise:
     filters : str
         ``as-is``: as the network has them. ``torch-default``: uniform numbers, as ``torch.nn.Conv2d`` initialises its
         weights. ``truncated-normal``: as timm does, with standard deviation 0.02. ``noise``: white noise.
-        ``matched-noise``: see `covariance_from`. ``keys``: the eight published keys. Otherwise a model of
-        :func:`scalekeys.fit`: ``ideal8``, a jet, or families with commas between them.
+        ``matched-noise``: see `covariance_from`. ``keys``: the eight published keys. ``method:A``, ``B``, ``C1``,
+        ``C2``, ``D1`` or ``D2``: the eight templates with the scales of one of the paper's methods
+        (:func:`scalekeys.paper.method_templates`). Otherwise a model of :func:`scalekeys.fit`: ``ideal8``, a jet, or
+        families with commas between them.
     assignment : {"random", "nearest"}
         Whether each channel gets one of the filters by the seed, or the one that is nearest to what it has, as
         :func:`scalekeys.assign_keys` and :func:`scalekeys.fit` find it.
     learn : str
-        ``all``: the weights, each by itself. ``none``: nothing. Otherwise what :func:`scalekeys.constrain` learns:
-        ``scales``, ``amplitudes``, ``scales+amplitudes``, ``coefficients``, ``scales+coefficients``.
+        ``all``: the weights, each by itself. ``none``: nothing. ``offsets``: one additive constant for each filter.
+        Otherwise what :func:`scalekeys.constrain` learns: ``scales``, ``amplitudes``, ``scales+amplitudes``,
+        ``coefficients``, ``scales+coefficients``; there a key, and a template of a method, stands for its family.
     tie, scale
         Of :func:`scalekeys.constrain`.
     sigma : float
         The scale that randomly assigned filters start at, in pixels.
     start : float, optional
         The scale that learned scales start at, in pixels; by default where they are. The filters keep their norms.
-    norm : float
-        The l2 norm that noise and randomly assigned filters start with; those of an initialisation keep their own.
+    alpha : float, optional
+        The strength of `sharpen` where scales are learned; by default the one that fits. The filters keep their norms.
+    norm : float or "unit"
+        A number: the l2 norm that noise and randomly assigned filters start with; those of an initialisation keep their
+        own. ``unit``: with learned scales each filter is the template of its family itself, brought to norm 1 at every
+        scale, without amplitude and offset; see :func:`scalekeys.constrain`.
     weight_decay : float, optional
         Of depthwise weights; that of the other weights by default.
+    parameter_decay : float
+        Weight decay of what weights are functions of: parameters of scales, amplitudes, coefficients, offsets.
     covariance_from : str
         What matched noise imitates, as :func:`scalekeys.matched_noise_like` does: filters of such a model that are
         drawn at random; or a trained network, whose depthwise layers are as large: a file, the folder of a training, or
@@ -124,19 +134,26 @@ class Depthwise:
     change : {"none", "rotated", "shuffled"}
         What is done to each filter that is drawn: it is turned by a random angle, or its taps are put in a random
         order.
+    chosen_from : str, optional
+        A trained network whose filters take the nearest ones in the place of the filters of this network: a file, the
+        folder of a training, or another source of :func:`scalekeys.extract`. What a filter there takes, with its
+        factor and its offset, stands in the same channel of the layer with the same name here.
     """
 
     filters: str = "as-is"
     assignment: Literal["random", "nearest"] = "random"
-    learn: Literal["all", Learn] = "all"
+    learn: Literal["all", "offsets", Learn] = "all"
     tie: Tie = "none"
     scale: ScaleKind = "log"
     sigma: float = 1.0
     start: float | None = None
-    norm: float = 1.0
+    alpha: float | None = None
+    norm: float | Literal["unit"] = 1.0
     weight_decay: float | None = None
+    parameter_decay: float = 0.0
     covariance_from: str = "ideal8"
     change: Literal["none", "rotated", "shuffled"] = "none"
+    chosen_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -215,7 +232,8 @@ class Loop:
     test_batch : int
         Images that a process tests at once.
     precision : {"fp32", "bf16", "fp16", "auto"}
-        ``auto``: of fp32 and bf16 the one in which a step takes less time where the training begins; it keeps to it.
+        ``auto``: of fp32 and bf16 the one in which a step takes less time where the training begins; it keeps to it,
+        and says which one it is.
     average : float
         Decay of the exponential moving average of the weights, from step to step; 0 for none.
     test_every : int
@@ -228,7 +246,7 @@ class Loop:
     batch: int = 256
     accumulate: int = 1
     test_batch: int = 500
-    precision: Literal["fp32", "bf16", "fp16", "auto"] = "bf16"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
     average: float = 0.0
     test_every: int = 1
     fit_every: int = 1
@@ -263,7 +281,9 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "data.std": (_TINY, _LARGE),
     **dict.fromkeys(("augmentation.mixup", "augmentation.cutmix", "depthwise.sigma", "depthwise.norm"), (0, _LARGE)),
     **dict.fromkeys(("optimizer.learning_rate", "optimizer.warmup_epochs", "optimizer.weight_decay"), (0, _LARGE)),
-    **dict.fromkeys(("depthwise.weight_decay", "depthwise.start", "optimizer.clip"), (0, _LARGE)),
+    **dict.fromkeys(("depthwise.weight_decay", "depthwise.parameter_decay", "optimizer.clip"), (0, _LARGE)),
+    "depthwise.start": (0, _LARGE),
+    "depthwise.alpha": (0, STRENGTH_MAX),
     **dict.fromkeys(("augmentation.least_area", "augmentation.flip", "augmentation.erasing"), (0, 1)),
     **dict.fromkeys(("augmentation.label_smoothing", "network.drop_path", "loop.average"), (0, 1)),
     **dict.fromkeys(("optimizer.layer_decay", "optimizer.final_learning_rate"), (0, 1)),
@@ -317,9 +337,11 @@ def _checked(recipe: Recipe) -> Recipe:
     values = flat_settings(recipe)
     for name, (least, most) in _RANGES.items():
         for value in values[name] if isinstance(values[name], list) else [values[name]]:
-            if value is not None and value < least:
+            if value is None or isinstance(value, str):
+                continue
+            if value < least:
                 raise RecipeError(f"{name} must be at least {least:.16g}, got {shown(value)}")
-            if value is not None and value > most:
+            if value > most:
                 raise RecipeError(f"{name} must be at most {most:.16g}, got {shown(value)}")
     if recipe.data.in_memory and recipe.augmentation.crop == "resized":
         raise RecipeError("augmentation.crop: resized needs the images at their own sizes; set data.in_memory: false")

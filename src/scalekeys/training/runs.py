@@ -18,7 +18,7 @@ from scalekeys.networks.running.depthwise_layers import depthwise_layers
 from scalekeys.training.building import TRAINED, build
 from scalekeys.training.depthwise import has_model
 from scalekeys.training.drawn_filters import model_of
-from scalekeys.training.precision import taken_precision
+from scalekeys.training.precision import said_of_precision
 from scalekeys.training.recipe import WRITTEN, Recipe, read_recipe
 from scalekeys.training.records import METRICS
 from scalekeys.training.snapshots import Row
@@ -125,7 +125,7 @@ def read_run(folder: Path) -> Run:
     recipe = read_recipe(folder / WRITTEN)
     rows = _read_rows(folder / METRICS)
     notes = [] if len(rows) >= recipe.loop.epochs else [f"only {len(rows)} of {recipe.loop.epochs} epochs are done"]
-    notes += _precision_note(folder)
+    notes += said_of_precision(folder)
     if not (folder / TRAINED).is_file():
         return Run(str(folder), recipe, rows, None, None, None, tuple(notes))
     start, learned = None, None
@@ -134,14 +134,6 @@ def read_run(folder: Path) -> Run:
     except (CheckpointError, RecipeError, MissingExtraError) as error:
         notes.append(f"what it started from cannot be made again ({error})")
     return Run(str(folder), recipe, rows, extract(folder / TRAINED), start, learned, tuple(notes))
-
-
-def _precision_note(folder: Path) -> list[str]:
-    taken = taken_precision(folder)
-    if taken is None:
-        return []
-    others = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in taken[1].items())
-    return [f"loop.precision: auto took {taken[0]} (a step: {others})"]
 
 
 def _read_rows(path: Path) -> tuple[Row, ...]:

@@ -125,7 +125,7 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     if is_dataclass(kind):
         return settings_of(kind, {} if value is None else value, name)  # type: ignore[arg-type]
     if origin in (Union, UnionType):
-        return None if value is None else _value(next(one for one in arguments if one is not NoneType), value, name)
+        return None if value is None and NoneType in arguments else _of_several_kinds(arguments, value, name)
     if origin is Literal:
         if not isinstance(value, str) or value not in arguments:
             raise RecipeError(f"{name} must be one of {', '.join(map(str, arguments))}, got {shown(value)}")
@@ -133,6 +133,17 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     if origin is tuple:
         return _several(arguments, value, name)
     return _one(kind, value, name)
+
+
+def _of_several_kinds(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
+    """Check a value that may be of one type, or one of a few words, or None."""
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    if isinstance(value, str) and value in words:
+        return value
+    try:
+        return _value(next(kind for kind in kinds if kind is not NoneType), value, name)
+    except RecipeError as error:
+        raise RecipeError(f"{error}; {' or '.join(words)} is allowed too" if words else str(error)) from None
 
 
 def _several(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:

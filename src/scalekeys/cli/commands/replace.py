@@ -29,6 +29,14 @@ ModelName = Annotated[
         "paper's scales); noise.",
     ),
 ]
+ChosenFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NETWORK",
+        help="Let the filters of this network be modelled instead: their models stand in the same layers and channels "
+        "of the copy.",
+    ),
+]
 Layers = Annotated[
     list[str] | None,
     typer.Option(metavar="PATTERN", help="Replace in the layers of this name, with * for anything; may be repeated."),
@@ -61,6 +69,7 @@ def replace(
     source: Source,
     output: Output,
     model: ModelName = "jet2",
+    chosen_from: ChosenFrom = None,
     layers: Layers = None,
     keep: Keep = None,
     min_r2: MinR2 = None,
@@ -77,11 +86,12 @@ def replace(
     """
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.replace import print_outcome
-    from scalekeys.cli.work.replace import Choice, Model, replace_filters
+    from scalekeys.cli.work.replace import Choice, Model, Names, replace_filters
 
     by, choice = Model(model, criterion, scales, seed), Choice(layers or None, keep or None, min_r2)
+    names = Names(source, output, chosen_from, weights)
     with working() as step:
-        outcome = replace_filters(source, output, model=by, choice=choice, weights=weights, force=force, step=step)
+        outcome = replace_filters(names, model=by, choice=choice, force=force, step=step)
     if as_json:
         typer.echo(json.dumps(outcome.to_dict(), indent=2))
     else:

@@ -10,9 +10,11 @@ def print_outcome(outcome: Outcome) -> None:
     console, chosen = Terminal(), outcome.chosen
     print_notes(console, outcome.notes, chosen.bank.left_out, more="by --json")
     layers = "1 layer" if len(chosen.bank.layers) == 1 else f"{len(chosen.bank.layers)} layers"
+    chosen_from = f", chosen by those of {outcome.names.chosen_from}" if outcome.names.chosen_from else ""
     console.print(
         bold(chosen.bank.model) + f": {int(chosen.replaced.sum())} of {len(chosen.bank)} depthwise filters "
-        f"in {layers} are replaced",
+        f"in {layers} are replaced{chosen_from}",
+        soft_wrap=True,
     )
     table = plain_table("model", "filters", "median r2", "numbers", "before")
     for row in chosen.to_pandas().to_dict("records"):
@@ -22,4 +24,4 @@ def print_outcome(outcome: Outcome) -> None:
     console.print(table)
     share = percentage(outcome.numbers / outcome.taps)
     console.print(f"depthwise parameters: {outcome.taps} before, {outcome.numbers} now ({share})")
-    console.print(f"written: {outcome.output}", soft_wrap=True)
+    console.print(f"written: {outcome.names.output}", soft_wrap=True)

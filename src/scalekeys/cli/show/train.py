@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scalekeys.cli.show.cells import Terminal, decimal, percentage, plain_table
+from scalekeys.cli.show.notes import print_notes
+from scalekeys.training.precision import said_of_precision
 
 
 class Bars:
@@ -74,5 +76,6 @@ def print_rows(rows: Sequence[dict[str, float]], folder: Path) -> None:
             f"{row['images_per_second']:.0f}",
         )
     console = Terminal()
+    print_notes(console, said_of_precision(folder), (), more="")
     console.print(table)
     console.print(f"weights: {folder / 'network.safetensors'}\nmetrics: {folder / 'metrics.csv'}", soft_wrap=True)

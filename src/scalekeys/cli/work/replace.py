@@ -12,6 +12,28 @@ from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting.spec import Criterion, Scales
 from scalekeys.modelling import model_filters
 
+_CHOICE = " (choose with --weights)"  # which is for the source alone
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is read and written.
+
+    Parameters
+    ----------
+    source : str
+    output : Path
+    chosen_from : str or None
+        Another network, whose filters are modelled in the place of those of the source.
+    weights : str or None
+        Which entry of a nested source is changed.
+    """
+
+    source: str
+    output: Path
+    chosen_from: str | None
+    weights: str | None
+
 
 @dataclass(frozen=True)
 class Model:
@@ -36,8 +58,7 @@ class Choice:
 class Outcome:
     """What was written where, by which model."""
 
-    source: str
-    output: Path
+    names: Names
     model: Model
     chosen: Replacement
     notes: tuple[str, ...]
@@ -55,8 +76,9 @@ class Outcome:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures that ``--json`` writes."""
         return {
-            "source": self.source,
-            "output": str(self.output),
+            "source": self.names.source,
+            "output": str(self.names.output),
+            "chosen_from": self.names.chosen_from,
             **asdict(self.model),
             "filters": len(self.chosen.bank),
             "replaced": int(self.chosen.replaced.sum()),
@@ -68,16 +90,20 @@ class Outcome:
         }
 
 
-def replace_filters(
-    source: str, output: Path, *, model: Model, choice: Choice, weights: str | None, force: bool, step: Step
-) -> Outcome:
-    """Write a copy of a source whose depthwise filters are replaced by their models."""
-    step(f"reading {source}")
-    opened = open_source(source, weights=weights)
-    check_copy(opened, output, force=force)
-    bank = opened.bank()
-    modelled = model_filters(bank, **vars(model), progress=step(f"modelling {bank.model} by {model.model}", len(bank)))
-    chosen = replacement(modelled, **vars(choice))
-    step(f"writing {output}")
-    notes = write_copy(opened, chosen, output, weights=weights, force=force)
-    return Outcome(source, output, model, chosen, (*bank.notes, *notes))
+def replace_filters(names: Names, *, model: Model, choice: Choice, force: bool, step: Step) -> Outcome:
+    """Write a copy of a source whose depthwise filters are replaced by their models, or those of another network."""
+    step(f"reading {names.source}")
+    opened = open_source(names.source, weights=names.weights)
+    check_copy(opened, names.output, force=force)
+    bank = chooser = opened.bank()
+    notes = bank.notes
+    if names.chosen_from is not None:
+        step(f"reading {names.chosen_from}")
+        chooser = open_source(names.chosen_from).bank()
+        notes += tuple(f"{names.chosen_from}: {note.removesuffix(_CHOICE)}" for note in chooser.notes)
+    progress = step(f"modelling {chooser.model} by {model.model}", len(chooser))
+    modelled = model_filters(chooser, **vars(model), progress=progress)
+    chosen = replacement(modelled, **vars(choice), into=None if names.chosen_from is None else bank)
+    step(f"writing {names.output}")
+    written = write_copy(opened, chosen, names.output, weights=names.weights, force=force)
+    return Outcome(names, model, chosen, (*notes, *written))

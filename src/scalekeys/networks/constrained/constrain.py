@@ -1,6 +1,7 @@
 """Networks whose depthwise weights are functions of scales, and back."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -11,10 +12,12 @@ from scalekeys.filters.replacement import Replacement, replacement
 from scalekeys.fitting import Fit
 from scalekeys.networks.constrained.finite_start import with_finite_scales
 from scalekeys.networks.constrained.fitted_filters import fitted_filters
+from scalekeys.networks.constrained.learned_offsets import AddedConstant
 from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, ScaleKind, Scales
 from scalekeys.networks.constrained.parameter_layout import TIES, ParameterLayout, Tie, geometric_mean, layout_of
-from scalekeys.networks.constrained.scale_space_kernel import LEARN, Learn, ScaleSpaceKernel
+from scalekeys.networks.constrained.scale_space_kernel import LEARN, NORMS, KernelNorm, Learn, ScaleSpaceKernel
 from scalekeys.networks.running.depthwise_layers import Convolution, copied, copy_of, make_plain
+from scalekeys.scalespace import families
 
 
 def constrain(
@@ -24,6 +27,7 @@ def constrain(
     *,
     tie: Tie = "none",
     scale: ScaleKind = "log",
+    norm: KernelNorm = "free",
     layers: Sequence[str] | None = None,
     keep: Sequence[str] | None = None,
     min_r2: float | None = None,
@@ -44,9 +48,13 @@ def constrain(
         Which scales are one parameter: none but those that a family has in common; all axes of each filter; all of a
         layer; all of the network. A tied scale starts at the geometric mean (of the variances plus 0.05). The gap
         between both scales of `dog` is tied in the same way, by itself.
-    scale : {"log", "softplus"}
+    scale : {"log", "softplus", "softplus-sigma"}
         What a scale is a function of: :math:`t = \sigma^2 = 0.05 \, (e^\theta - 1)`, or
-        :math:`t = \log(1 + e^\theta) - \log 2`.
+        :math:`t = \log(1 + e^\theta) - \log 2`, or :math:`\sigma = \log(1 + e^\theta) + 0.001`.
+    norm : {"free", "unit"}
+        ``"unit"``: each modelled filter is the template of its family itself, brought to l2 norm 1 at every scale, with
+        neither the amplitude (and its sign) nor the offset of the fit. It is for idealized receptive fields with
+        learned or fixed scales.
     layers : sequence of str, optional
         Only in the layers of these names, in which ``*`` stands for anything; by default in all.
     keep : sequence of str, optional
@@ -57,7 +65,8 @@ def constrain(
     Returns
     -------
     nn.Module
-        With the outputs of ``sk.replace(module, fit, ...)`` at first, unless scales are tied that differ. Each layer
+        With the outputs of ``sk.replace(module, fit, ...)`` at first, unless scales are tied that differ, or `norm` is
+        ``"unit"``, or a scale starts below the floor of ``"softplus-sigma"``. Each layer
         with modelled filters has a parametrization of its ``weight``, a
         :class:`~scalekeys.networks.constrained.scale_space_kernel.ScaleSpaceKernel`; the other filters of such a layer
         are free weights, as are constant filters.
@@ -73,9 +82,10 @@ def constrain(
 
     Notes
     -----
-    Both functions of a scale are 0 with a slope of their own at :math:`\theta = 0`, so a fit with t = 0 starts there
-    exactly and can leave it. A negative parameter stands for t = 0, and a scale ends at eight times the longest side of
-    the window, where a kernel looks flat; beyond both ends only gradients that lead back inwards are passed on.
+    The first two functions of a scale are 0 with a slope of their own at :math:`\theta = 0`, so a fit with t = 0 starts
+    there exactly and can leave it, and a negative parameter stands for t = 0. The third is that of the published
+    experiment; a scale below 0.002 starts there, where its gradient is small. A scale ends at eight times the longest
+    side of the window, where a kernel looks flat; beyond both ends only gradients that lead back inwards are passed on.
 
     The mean of a filter over the window is a number of its own, so a scale changes the form of a filter and not its
     mean.
@@ -106,7 +116,9 @@ def constrain(
     >>> constrained[1].parametrizations.weight[0].sigma[7]
     tensor([0.6272, 0.6200], dtype=torch.float64)
     """
-    _check_options(fit, learn=learn, tie=tie, scale=scale)
+    _check_options(fit, learn=learn, tie=tie, scale=scale, norm=norm)
+    if norm == "unit":
+        fit = _without_amplitudes(fit, learn)
     network, found = copied(module, fit.bank)
     layouts = _layouts(fit, replacement(fit, layers=layers, keep=keep, min_r2=min_r2), tie)
     learned = "scales" in learn.split("+")
@@ -115,7 +127,7 @@ def constrain(
         layer = found[name]
         weight = make_plain(layer, name)
         scales = shared or Scales(layout.variances, layout.gaps, scale, learned=learned)
-        kernel = ScaleSpaceKernel(layout, layer.out_channels, scales, learn, weight.device)
+        kernel = ScaleSpaceKernel(layout, layer.out_channels, scales, learn, weight.device, norm)
         parametrize.register_parametrization(layer, "weight", kernel, unsafe=True)
         if kernel.is_whole:
             layer.get_parameter("parametrizations.weight.original").requires_grad_(False)  # there is nothing in it
@@ -123,7 +135,10 @@ def constrain(
 
 
 def bake(module: nn.Module) -> nn.Module:
-    """Return a copy of a network with plain weights in the place of those that :func:`constrain` made functions.
+    """Return a copy of a network with plain weights in the place of those that are functions of learned numbers.
+
+    The weights in question are those that :func:`constrain`, or
+    :func:`scalekeys.networks.constrained.learned_offsets.learn_offsets`, made functions.
 
     Parameters
     ----------
@@ -154,7 +169,8 @@ def bake(module: nn.Module) -> nn.Module:
 def _is_constrained(layer: Convolution) -> bool:
     if not parametrize.is_parametrized(layer, "weight"):
         return False
-    return any(isinstance(part, ScaleSpaceKernel) for part in layer.get_submodule("parametrizations.weight").children())
+    parts = layer.get_submodule("parametrizations.weight").children()
+    return any(isinstance(part, ScaleSpaceKernel | AddedConstant) for part in parts)
 
 
 def constraint_of(layer: Convolution) -> ScaleSpaceKernel | None:
@@ -166,7 +182,7 @@ def constraint_of(layer: Convolution) -> ScaleSpaceKernel | None:
 
 
 def _check_options(fit: Fit, **options: str) -> None:
-    allowed: Mapping[str, tuple[str, ...]] = {"learn": LEARN, "tie": TIES, "scale": SCALE_KINDS}
+    allowed: Mapping[str, tuple[str, ...]] = {"learn": LEARN, "tie": TIES, "scale": SCALE_KINDS, "norm": NORMS}
     for name, value in options.items():
         if value not in allowed[name]:
             raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, got {value!r}")
@@ -175,6 +191,24 @@ def _check_options(fit: Fit, **options: str) -> None:
             f"constrain needs the scales of a fit, sk.fit(sk.extract(module)), got {type(fit).__name__}; "
             "sk.replace takes any models"
         )
+
+
+def _without_amplitudes(fit: Fit, learn: Learn) -> Fit:
+    """Return a fit whose models are the templates themselves.
+
+    Raises
+    ------
+    ModelError
+        If a family has no single amplitude, or amplitudes are to be learned.
+    """
+    forms = [families(axes).get(name) for axes in {layer.axes for layer in fit.bank} for name in fit.spec.families]
+    mixed = fit.spec.terms or any(form is not None and form.coefficients > 1 for form in forms)
+    if mixed or learn not in ("none", "scales"):
+        fault = f"filters of the model {fit.spec.model!r} have several" if mixed else f"learn={learn!r} asks for some"
+        raise ModelError(
+            f"norm='unit' leaves out amplitudes, and {fault}; take idealized receptive fields and learn='scales'"
+        )
+    return replace(fit, values=replace(fit.values, coefficients=fit.coefficients.sign().abs()))
 
 
 def _layouts(fit: Fit, chosen: Replacement, tie: Tie) -> dict[str, ParameterLayout]:

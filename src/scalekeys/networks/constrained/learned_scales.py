@@ -7,11 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ScaleKind: TypeAlias = Literal["log", "softplus"]
+ScaleKind: TypeAlias = Literal["log", "softplus", "softplus-sigma"]
 SCALE_KINDS: tuple[ScaleKind, ...] = get_args(ScaleKind)
 
 UNIT = 0.05
 """The variance below which the logarithmic parameter turns linear; a kernel of it has 0.95 in its central pixel."""
+
+FLOOR = 1e-3
+"""The standard deviation that `softplus-sigma` never falls below, as in the published scripts."""
 
 _LOG_2 = 0.6931471805599453
 
@@ -25,23 +28,36 @@ def _from_log(theta: Tensor) -> Tensor:
     return UNIT * torch.expm1(theta)
 
 
+def _inverse_softplus(value: Tensor) -> Tensor:
+    return value + torch.log(-torch.expm1(-value))
+
+
 def _softplus_parameter(t: Tensor) -> Tensor:
-    above = t + _LOG_2
-    return above + torch.log(-torch.expm1(-above))
+    return _inverse_softplus(t + _LOG_2)
 
 
 def _from_softplus(theta: Tensor) -> Tensor:
     return F.softplus(theta) - _LOG_2
 
 
+def _sigma_parameter(t: Tensor) -> Tensor:
+    """Return the parameter of a standard deviation; one below twice the floor starts there, where it still moves."""
+    return _inverse_softplus((t.sqrt() - FLOOR).clamp(min=FLOOR))
+
+
+def _from_sigma(theta: Tensor) -> Tensor:
+    return (F.softplus(theta) + FLOOR).square()
+
+
 _KINDS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "log": (log_parameter, _from_log),
     "softplus": (_softplus_parameter, _from_softplus),
+    "softplus-sigma": (_sigma_parameter, _from_sigma),
 }
 
 
 class Scales(nn.Module):
-    r"""Variances as functions of unbounded parameters, which are 0 at t = 0 in either kind.
+    r"""Variances as functions of unbounded parameters.
 
     Parameters
     ----------
@@ -49,9 +65,10 @@ class Scales(nn.Module):
         Where they start.
     gaps : Tensor, shape (gaps,)
         By how much the larger of two variances exceeds the smaller.
-    kind : {"log", "softplus"}
+    kind : {"log", "softplus", "softplus-sigma"}
         :math:`t = u (e^\theta - 1)` with u = 0.05: logarithmic from there on and linear below. Or
-        :math:`t = \log(1 + e^\theta) - \log 2`: linear from about 1 on. A negative parameter stands for t = 0.
+        :math:`t = \log(1 + e^\theta) - \log 2`: linear from about 1 on. In both, a parameter of 0 stands for t = 0, and
+        so does a negative one. Or :math:`\sqrt t = \log(1 + e^\theta) + 0.001`, which never is 0.
     learned : bool
         Whether they take gradients.
     """

@@ -15,6 +15,8 @@ from scalekeys.scalespace import GAP
 
 Learn: TypeAlias = Literal["none", "scales", "amplitudes", "scales+amplitudes", "coefficients", "scales+coefficients"]
 LEARN: tuple[Learn, ...] = get_args(Learn)
+KernelNorm: TypeAlias = Literal["free", "unit"]
+NORMS: tuple[KernelNorm, ...] = get_args(KernelNorm)
 
 _Numbers = TypeVar("_Numbers", "Tables", Constants)
 
@@ -82,6 +84,9 @@ class ScaleSpaceKernel(nn.Module):
         See :func:`scalekeys.constrain`.
     device : torch.device
         Of all that it holds.
+    norm : {"free", "unit"}
+        ``"unit"``: a filter is :math:`a K / |K|` with the l2 norm of K over the window and a = 1. It has no offset, and
+        its mean is that of K.
 
     Attributes
     ----------
@@ -106,10 +111,16 @@ class ScaleSpaceKernel(nn.Module):
     """
 
     def __init__(
-        self, layout: ParameterLayout, channels: int, scales: Scales, learn: Learn, device: torch.device
+        self,
+        layout: ParameterLayout,
+        channels: int,
+        scales: Scales,
+        learn: Learn,
+        device: torch.device,
+        norm: KernelNorm = "free",
     ) -> None:
         super().__init__()
-        self.size, self.learn = layout.size, learn
+        self.size, self.learn, self.norm = layout.size, learn, norm
         self.scales = scales.to(device, precision(device))
         learned = learn.split("+")
         amplitude = _norms(layout) if "amplitudes" in learned else torch.ones_like(layout.offset)
@@ -166,15 +177,18 @@ class ScaleSpaceKernel(nn.Module):
         filters, tables = len(self.offset), self._here()
         known = profiles(self._variances(), tables.constants).view(-1, max(self.size))
         factors = self.coefficients.index_select(0, tables.coefficient) * tables.weight
-        factors = factors * self.amplitude.index_select(0, tables.filter)
         *others, x = known.index_select(0, tables.profile).split([len(factors)] * len(sides) + [tables.products])
         terms = factors[:, None]
         for profile, taps in zip(others, reversed(sides), strict=True):
             terms = (profile[:, :taps, None] * terms[:, None]).flatten(1)
         sums = terms.new_zeros(len(x), terms.shape[1]).index_add(0, tables.product, terms)
         products = torch.bmm(sums.view(filters, -1, terms.shape[1]).mT, x[:, :cols].view(filters, -1, cols))
-        shift = self.offset - products.mean((1, 2))
-        return products.view(filters, *self.size) + _over_taps(shift, len(self.size))
+        fields, amplitude = products.view(filters, *self.size), _over_taps(self.amplitude, len(self.size))
+        if self.norm == "unit":
+            return amplitude * fields / _over_taps(torch.linalg.vector_norm(products, dim=(1, 2)), len(self.size))
+        return amplitude * (fields - _over_taps(products.mean((1, 2)), len(self.size))) + _over_taps(
+            self.offset, len(self.size)
+        )
 
     @property
     def sigma(self) -> Float[Tensor, "filters axes"]:
@@ -222,7 +236,8 @@ class ScaleSpaceKernel(nn.Module):
     def extra_repr(self) -> str:
         """Say how many filters are modelled, and what is learned."""
         size = "x".join(map(str, self.size))
-        return f"{len(self.offset)} of {len(self._tables.order)} filters, {size}, learn={self.learn!r}"
+        norm = ", norm='unit'" if self.norm == "unit" else ""
+        return f"{len(self.offset)} of {len(self._tables.order)} filters, {size}, learn={self.learn!r}{norm}"
 
 
 def precision(device: torch.device) -> torch.dtype:
