@@ -34,7 +34,7 @@ def _status_of_main():
         main()
     except SystemExit as left:
         if isinstance(left.code, str):  # which the interpreter prints
-            print(left.code, file=sys.stderr)
+            sys.stderr.write(f"{left.code}\n")
             return 1
         return left.code or 0
     return 0
