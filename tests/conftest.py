@@ -11,10 +11,11 @@ import hypothesis
 import jaxtyping
 import pytest
 
-PACKAGE = "scalekeys"
-CHECKS = "shape_checks.check_shapes"
+import shape_checks
 
-hook = jaxtyping.install_import_hook(PACKAGE, CHECKS)
+PACKAGE = "scalekeys"
+
+hook = shape_checks.install(PACKAGE)
 
 collect_ignore_glob = ["*conftest.py"]  # --doctest-modules would import each of them under the one name of conftest
 
@@ -54,7 +55,7 @@ def _unchecked(name: str) -> Iterator[ModuleType]:
     finally:
         _take_out()
         sys.modules.update(checked)
-        globals()["hook"] = jaxtyping.install_import_hook(PACKAGE, CHECKS)
+        globals()["hook"] = shape_checks.install(PACKAGE)
 
 
 def _take_out() -> dict[str, ModuleType]:

@@ -73,3 +73,12 @@ def receptive_field(name: str, size: Sequence[int], parameters: Sequence[float],
 
 def _at(identity: str, differences: dict[int, str]) -> str:
     return "".join(differences.get(axis, own) for axis, own in enumerate(identity))
+
+
+def least_absolute(values: np.ndarray, kernel: np.ndarray) -> float:
+    """Return the least sum of ``|values - a kernel - b|``, over the lines through two points, of which one is best."""
+    first, second = np.triu_indices(len(values), 1)
+    run, rise = kernel[second] - kernel[first], values[second] - values[first]
+    steep = np.abs(run) > 1e-12 * np.abs(run).max()
+    left = values - np.r_[0, rise[steep] / run[steep]][:, None] * kernel
+    return float(np.abs(left - np.median(left, axis=1, keepdims=True)).sum(1).min())

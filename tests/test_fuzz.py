@@ -15,7 +15,7 @@ from fuzz.verdict import judge
 
 from scalekeys.errors import CheckpointError
 
-CASES = 60
+CASES = 30
 OF_THEIR_OWN = ("torch-old", "torchscript", "pt2", "dcp", "nemo", "atlas")
 """Targets whose writers put times, or addresses in memory, into the samples."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from command_line import assert_one_sentence, run
+from command_line import assert_one_sentence, run, run_process
 from safetensors.torch import save_file
 
 SAFE = {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C"}
@@ -23,7 +23,7 @@ def atlas(tmp_path_factory):
     for name in (b"caf\xe9.safetensors", b"two\nlines.safetensors", b"\x1b[31mred.safetensors"):
         (folder / os.fsdecode(name)).write_text("not weights")
     os.mkfifo(folder / "pipe.safetensors")
-    result = run("atlas", "build", "*.safetensors", "-o", "atlas", "--workers", 0, cwd=folder, **SAFE)
+    result = run_process("atlas", "build", "*.safetensors", "-o", "atlas", "--workers", 0, cwd=folder, **SAFE)
     return folder, result
 
 
@@ -39,13 +39,13 @@ def test_names_that_are_no_text_are_rows_of_failures_and_shown_safely(atlas):
         "two\\nlines.safetensors",
     ]
     assert "caf\\udce9.safetensors: a name must consist of printable characters in UTF-8; rename it" in result.stdout
-    again = run("atlas", "build", "*.safetensors", "-o", "atlas", "--workers", 0, "--json", cwd=folder, **SAFE)
+    again = run_process("atlas", "build", "*.safetensors", "-o", "atlas", "--workers", 0, "--json", cwd=folder, **SAFE)
     assert (again.returncode, again.stdout.count('"source"')) == (0, 4)
 
 
 def test_a_terminal_without_unicode_shows_an_answer(atlas):
     query = "select source from networks union select source from failures order by all"
-    result = run("atlas", "query", "atlas", query, cwd=atlas[0], **SAFE)
+    result = run_process("atlas", "query", "atlas", query, cwd=atlas[0], **SAFE)
     assert (result.returncode, result.stderr) == (0, "")
     lines = [line.strip() for line in result.stdout.splitlines()[1:3]]
     assert lines == ["=1+1.safetensors", "[bold]:smile:\\xe9.safetensors"]
@@ -67,7 +67,7 @@ def test_no_cell_of_a_csv_file_is_a_formula_and_a_list_is_read_back(atlas):
 def test_an_output_that_takes_nothing_is_one_sentence(atlas):
     with Path("/dev/full").open("w") as full:
         for arguments in (("atlas", "query", "atlas", "select 1"), ("--version",)):
-            result = run(*arguments, cwd=atlas[0], stdout=full)
+            result = run_process(*arguments, cwd=atlas[0], stdout=full)
             assert_one_sentence(result, "the standard output cannot be written (No space left on device)")
 
 
@@ -124,11 +124,11 @@ def test_a_recipe_of_any_origin_is_one_sentence(tmp_path, text, part):
 def test_files_whose_names_are_no_text_are_read_and_outputs_of_such_names_refused(tmp_path):
     torch.save({"dw.weight": torch.rand(8, 1, 3, 3)}, tmp_path / "net.pth")
     (tmp_path / "net.pth").rename(tmp_path / os.fsdecode(b"caf\xe9.pth"))
-    result = run("analyze", b"caf\xe9.pth", "-o", "out", cwd=tmp_path, **SAFE)
+    result = run_process("analyze", b"caf\xe9.pth", "-o", "out", cwd=tmp_path, **SAFE)
     assert (result.returncode, result.stderr) == (0, "")
     table = pq.read_table(tmp_path / "out" / "filters.parquet")
     assert set(table["model"].to_pylist()) == {"caf\\udce9"}
-    refused = run("analyze", b"caf\xe9.pth", "-o", b"out\xff", cwd=tmp_path, **SAFE)
+    refused = run_process("analyze", b"caf\xe9.pth", "-o", b"out\xff", cwd=tmp_path, **SAFE)
     assert_one_sentence(refused, "name another output")
-    refused = run("atlas", "build", b"caf\xe9.pth", "-o", b"atlas\xff", "--workers", 0, cwd=tmp_path, **SAFE)
+    refused = run_process("atlas", "build", b"caf\xe9.pth", "-o", b"atlas\xff", "--workers", 0, cwd=tmp_path, **SAFE)
     assert_one_sentence(refused, "the name of an atlas must be text in UTF-8")

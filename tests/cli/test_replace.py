@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from inspect import signature
 from typing import get_args, get_type_hints
 
@@ -12,7 +13,6 @@ from command_line import run
 from safetensors.torch import load_file, save_file
 
 import scalekeys as sk
-from scalekeys.cli import main
 from scalekeys.cli.commands.replace import replace as verb
 from scalekeys.fitting import CRITERIA
 from scalekeys.fitting.spec import Scales
@@ -33,17 +33,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def call(folder, monkeypatch, capsys):
-    """Run the verb in this process, which spares its start, and return what it leaves with and what it printed."""
-
-    def called(*arguments):
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr("sys.argv", ["scalekeys", "replace", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, capsys.readouterr().out
-
-    return called
+def call(folder):
+    """Run the verb in this folder."""
+    return partial(run, "replace", cwd=folder)
 
 
 def rows(text):
@@ -52,8 +44,8 @@ def rows(text):
     return {cells[0]: cells[1:] for cells in lines if len(cells) == 5}
 
 
-def test_it_writes_a_copy_and_says_what_is_in_it(folder):
-    done = run("replace", "net.safetensors", "-o", "new.safetensors", cwd=folder)
+def test_it_writes_a_copy_and_says_what_is_in_it(folder, call):
+    done = call("net.safetensors", "-o", "new.safetensors")
     assert (done.returncode, done.stderr) == (0, "")
     assert "net: 48 of 48 depthwise filters in 2 layers are replaced" in done.stdout
     chosen = sk.replacement(sk.fit(sk.extract(folder / "net.safetensors"), "jet2"))
@@ -71,12 +63,12 @@ def test_it_writes_a_copy_and_says_what_is_in_it(folder):
 
 def test_layers_filters_and_criteria_can_be_chosen(folder, call):
     options = ["--model", "ideal8", "--criterion", "l1", "--scales", "common", "--min-r2", "0.3", "--json"]
-    code, text = call("net.safetensors", "-o", "new.weights", *options, "--keep", "stem*", "--layers", "*")
-    assert code == 0
+    done = call("net.safetensors", "-o", "new.weights", *options, "--keep", "stem*", "--layers", "*")
+    assert (done.returncode, done.stderr) == (0, "")
     fit = sk.fit(sk.extract(folder / "net.safetensors"), criterion="l1", scales="common")
     chosen = sk.replacement(fit, keep=["stem*"], min_r2=0.3)
     assert 0 < chosen.replaced.sum() < 32
-    found = json.loads(text)
+    found = json.loads(done.stdout)
     assert found["models"] == json.loads(json.dumps(chosen.to_pandas().to_dict("records")))
     assert (found["filters"], found["replaced"]) == (48, int(chosen.replaced.sum()))
     assert (found["taps"], found["numbers"]) == (944, int(chosen.numbers.sum()))
@@ -85,11 +77,11 @@ def test_layers_filters_and_criteria_can_be_chosen(folder, call):
 
 
 def test_one_of_nested_weights_is_changed_and_named(folder, call):
-    code, text = call("net.pth", "-o", "new.pth", "--model", "keys", "--weights", "params")
-    assert code == 0
-    assert "note: read 'params'; the file also holds 'params_ema' (choose with --weights)" in text
-    assert "note: only 'params' is changed, not 'params_ema'" in text
-    assert set(rows(text)) - {"model"} <= set(sk.MASTER_KEY_FAMILIES)
+    done = call("net.pth", "-o", "new.pth", "--model", "keys", "--weights", "params")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "note: read 'params'; the file also holds 'params_ema' (choose with --weights)" in done.stdout
+    assert "note: only 'params' is changed, not 'params_ema'" in done.stdout
+    assert set(rows(done.stdout)) - {"model"} <= set(sk.MASTER_KEY_FAMILIES)
     before, after = (torch.load(folder / name, weights_only=True) for name in ("net.pth", "new.pth"))
     assert all(torch.equal(before["params_ema"][key], after["params_ema"][key]) for key in before["params_ema"])
     assert not torch.equal(before["params"]["stem.dw.weight"], after["params"]["stem.dw.weight"])
@@ -98,9 +90,9 @@ def test_one_of_nested_weights_is_changed_and_named(folder, call):
 def test_keys_that_were_found_can_be_used(folder, call):
     assert run("keys", "net.pth", "-o", "keys", "-k", 3, "--restarts", 1, "--no-curve", cwd=folder).returncode == 0
     for name in ("keys/keys.npy", "keys/keys.csv"):
-        code, text = call("net.pth", "-o", "new.pth", "--model", name, "--force")
-        assert code == 0
-        assert set(rows(text)) - {"model"} <= {"key 0", "key 1", "key 2"}
+        done = call("net.pth", "-o", "new.pth", "--model", name, "--force")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert set(rows(done.stdout)) - {"model"} <= {"key 0", "key 1", "key 2"}
     keys = torch.from_numpy(np.load(folder / "keys" / "keys.npy"))
     expected = sk.replacement(sk.assign_keys(sk.extract(folder / "net.pth"), keys)).filters
     for layer, other in zip(sk.extract(folder / "new.pth"), expected, strict=True):
@@ -162,7 +154,7 @@ def test_filters_of_a_supervised_network_choose_those_of_a_masked_autoencoder(fo
 def test_noise_is_a_control_with_a_seed(folder, call):
     found = []
     for seed in (1, 1, 2):
-        assert call("net.pth", "-o", "new.pth", "--model", "noise", "--seed", seed, "--force")[0] == 0
+        assert call("net.pth", "-o", "new.pth", "--model", "noise", "--seed", seed, "--force").returncode == 0
         found.append((folder / "new.pth").read_bytes())
     assert found[0] == found[1] != found[2]
 
@@ -192,28 +184,23 @@ def test_noise_is_a_control_with_a_seed(folder, call):
 def test_a_fault_of_the_input_is_one_line(folder, call, arguments, message):
     (folder / "taken.pth").write_bytes(b"")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    said, text = call(*arguments)
-    assert text == ""
-    assert said.startswith(f"scalekeys: {message}")  # which the interpreter prints, and leaves with status 1
-    assert "\n" not in said
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_a_fault_of_the_input_leaves_with_status_1(folder):
-    done = run("replace", "net.pth", "-o", "net.pth", cwd=folder)
+    done = call(*arguments)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("scalekeys: net.pth: is the source itself")
+    assert done.stderr.startswith(f"scalekeys: {message}")
+    assert done.stderr.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("arguments", [["net.pth"], ["net.pth", "-o", "x", "--min-r2", "2"], ["-o", "new.pth"]])
 def test_wrong_usage(call, arguments):
-    assert call(*arguments) == (2, "")
+    done = call(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_help_shows_an_example(call):
-    code, text = call("--help")
-    assert code == 0
-    assert "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'" in text
+    done = call("--help")
+    assert done.returncode == 0
+    assert "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'" in done.stdout
 
 
 def test_the_choices_are_those_of_the_library():
@@ -228,8 +215,8 @@ def test_the_choices_are_those_of_the_library():
 def test_what_is_left_out_is_shown(folder, call):
     state = load_file(folder / "net.safetensors") | {"blur.filt": torch.ones(8, 1, 3, 3)}
     save_file(state, folder / "more.safetensors")
-    code, printed = call("more.safetensors", "-o", "a.safetensors")
-    assert code == 0
-    assert "  blur.filt (8x1x3x3): its name 'filt' is not that of a weight\n" in printed
-    code, printed = call("more.safetensors", "-o", "b.safetensors", "--json")
-    assert json.loads(printed)["left_out"][0]["name"] == "blur.filt"
+    done = call("more.safetensors", "-o", "a.safetensors")
+    assert done.returncode == 0
+    assert "  blur.filt (8x1x3x3): its name 'filt' is not that of a weight\n" in done.stdout
+    done = call("more.safetensors", "-o", "b.safetensors", "--json")
+    assert json.loads(done.stdout)["left_out"][0]["name"] == "blur.filt"

@@ -3,11 +3,10 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-from command_line import run
+from command_line import COMMAND, run, run_process
 from safetensors.torch import load_file
 
 SETTINGS = """
@@ -33,12 +32,11 @@ def folder(tmp_path):
 
 
 def test_it_trains_prints_the_last_figures_and_goes_on_after_a_kill(folder):
-    whole = run("train", "tiny.yaml", "-o", "whole", cwd=folder)
+    whole = run_process("train", "tiny.yaml", "-o", "whole", cwd=folder)
     assert (whole.returncode, whole.stderr) == (0, "")
     assert "top-1" in whole.stdout
     assert "weights: whole/network.safetensors" in whole.stdout
-    command = [sys.executable, "-c", "from scalekeys.cli import main; main()", "train", "tiny.yaml", "-o", "parts"]
-    process = subprocess.Popen(command, cwd=folder)
+    process = subprocess.Popen([*COMMAND, "train", "tiny.yaml", "-o", "parts"], cwd=folder)
     deadline = time.monotonic() + 120
     while not (folder / "parts" / "metrics.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.01)

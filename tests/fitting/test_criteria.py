@@ -8,6 +8,7 @@ import torch
 from scipy import optimize
 
 import scalekeys as sk
+from independent import least_absolute
 from scalekeys.fitting import CRITERIA
 from scalekeys.scalespace import IDEAL8, WINDOWS, template
 
@@ -84,13 +85,12 @@ def test_no_point_of_a_dense_grid_has_a_lower_l1_for_noise(name, side, normaliza
             left = (filter_ - normal.offset).flatten() - normal.amplitude * templates
             lowest = float(left.abs().sum(-1).min())
         else:
-            lowest = min(
-                _least_absolute(filter_.flatten(), kernel) for kernel in templates[:: 1 + len(templates) // 60]
-            )
+            some = templates[:: 1 + len(templates) // 60].numpy()
+            lowest = min(least_absolute(filter_.flatten().numpy(), kernel) for kernel in some)
         assert float(fit.residual_l1[index]) <= lowest * (1 + 1e-9)
 
 
-def _least_absolute(target, kernel):
+def _linear_programme(target, kernel):
     """min over a, b of sum |h - a K - b|, as a linear programme."""
     target, columns = target.numpy(), np.stack([kernel.numpy(), np.ones(len(kernel))], 1)
     count = len(target)
@@ -105,24 +105,24 @@ def test_coefficients_of_l1_are_those_of_the_linear_programme():
     fit = sk.fit(filters, "dx", criterion="l1")
     kernels = template("dx", fit.values.parameters.sqrt(), 5)  # a scale that is called infinite is very large
     for filter_, kernel, residual in zip(filters, kernels, fit.residual_l1, strict=True):
-        assert float(residual) == pytest.approx(_least_absolute(filter_.flatten(), kernel.flatten()), rel=1e-8)
+        assert float(residual) == pytest.approx(_linear_programme(filter_.flatten(), kernel.flatten()), rel=1e-8)
     infinite = fit.sigma.isinf().any(-1)
     assert infinite.any()
     for filter_, kernel, residual in zip(filters, template("dx", fit.sigma, 5), fit.residual_l1, strict=True):
-        assert float(residual) == pytest.approx(_least_absolute(filter_.flatten(), kernel.flatten()), rel=1e-4)
+        assert float(residual) == pytest.approx(_linear_programme(filter_.flatten(), kernel.flatten()), rel=1e-4)
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("name", ["dx-", "dy+", "dx", "smooth"])
 def test_noise_free_filters_give_back_their_scales(criterion, name):
-    sigma = 0.35 + 0.6 * torch.rand(12, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    sigma = 0.35 + 0.6 * torch.rand(6, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     kernels = 3.0 * template(name, sigma, 15)
     fit = sk.fit(kernels, name, criterion=criterion, normalization=NORMALIZATIONS[criterion][-1])
     if criterion == "variance-continuous":  # exact for continuous Gaussians only
         assert float((fit.sigma - sigma).abs().max()) < 0.5
     else:
         np.testing.assert_allclose(fit.sigma, sigma, atol=2e-4)
-        np.testing.assert_allclose(fit.amplitude, np.full(12, 3.0), atol=2e-3)
+        np.testing.assert_allclose(fit.amplitude, np.full(6, 3.0), atol=2e-3)
 
 
 @pytest.mark.parametrize("name", [name for name in IDEAL8 if name != "sharpen"])  # its scale is that of l2
@@ -149,20 +149,20 @@ def test_widths_are_those_of_the_template(name):
 )
 def test_every_combination_works_on_a_bank_of_several_sizes(criterion, normalization, window, scales):
     layers = [
-        sk.LayerFilters("a", KEYS.float()),
-        sk.LayerFilters("b", _noise(4, 3).float()),
-        sk.LayerFilters("c", torch.cat([_noise(2, 3), torch.zeros(1, 3, 3)]).float()),
-        sk.LayerFilters("d", _noise(2, 5)[:, :1]),
+        sk.LayerFilters("a", KEYS[::3].float()),
+        sk.LayerFilters("b", _noise(2, 3).float()),
+        sk.LayerFilters("c", torch.cat([_noise(1, 3), torch.zeros(1, 3, 3)]).float()),
+        sk.LayerFilters("d", _noise(1, 5)[:, :1]),
     ]
     bank = sk.FilterBank(tuple(layers), model="net")
     options = {"criterion": criterion, "normalization": normalization, "window": window, "scales": scales}
     fit = sk.fit(bank, ("dx", "smooth", "sharpen"), **options)
     fitted = fit.family != ""
-    assert fitted.tolist() == [True] * 14 + [False] + [True] * 2
+    assert fitted.tolist() == [True] * 6 + [False, True]
     assert fit.residual_l2.isfinite().all()
     assert (fit.r2[fitted] <= 1).all()
     if scales != "per-axis":
-        np.testing.assert_allclose(fit.sigma[:14, 0], fit.sigma[:14, 1])
+        np.testing.assert_allclose(fit.sigma[:6, 0], fit.sigma[:6, 1])
     model = torch.cat([layer.kernels.flatten(1).norm(dim=-1) for layer in fit.kernels()])
     assert model.isfinite().all()
     if normalization == "affine" and criterion not in ("l1", "response"):

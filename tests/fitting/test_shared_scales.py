@@ -6,6 +6,7 @@ import torch
 from scipy import optimize
 
 import scalekeys as sk
+from independent import least_absolute
 from scalekeys.scalespace import template
 
 KEYS, OWN = sk.master_keys(), sk.MASTER_KEY_FAMILIES
@@ -97,15 +98,11 @@ def _left(filter_, kernel, criterion, normalization):
         normal = sk.moment_normalization(filter_, "sharpen")
         left = filter_ - normal.offset - normal.amplitude * kernel
         return float(left.abs().sum() if criterion == "l1" else left.square().sum())
-    columns = np.stack([kernel.flatten().numpy(), np.ones(kernel.numel())], 1)
     target = filter_.flatten().numpy()
     if criterion == "l2":
+        columns = np.stack([kernel.flatten().numpy(), np.ones(kernel.numel())], 1)
         return float(np.linalg.lstsq(columns, target, rcond=None)[1][0])
-    count = len(target)
-    upper = np.block([[columns, -np.eye(count)], [-columns, -np.eye(count)]])
-    bounds = [(None, None)] * 2 + [(0, None)] * count
-    cost = np.r_[0, 0, np.ones(count)]
-    return float(optimize.linprog(cost, A_ub=upper, b_ub=np.r_[target, -target], bounds=bounds).fun)
+    return least_absolute(target, kernel.flatten().numpy())
 
 
 def test_labels_may_be_a_tensor_or_an_array():

@@ -11,7 +11,7 @@ def network():
     return depthwise_network()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fit():
     return sk.fit(sk.extract(depthwise_network()))
 

@@ -5,10 +5,12 @@ from functools import lru_cache
 
 import pytest
 import torch
+from parsed_page import ParsedPage
 
 import scalekeys as sk
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.fitting import Fit, StackFit
+from scalekeys.report import render_report
 from scalekeys.scalespace import template
 
 SECTIONS = ["sizes", "families", "formation", "depth", "scales", "distribution", "gallery", "layers", "method"]
@@ -109,6 +111,18 @@ def _fitted(name):
 def fitted():
     """Return the fit of a bank and those of its two controls, by its name."""
     return _fitted
+
+
+@lru_cache
+def rendered(name):
+    """Return the source of the report of a bank, by its name."""
+    return render_report(*_fitted(name))
+
+
+@lru_cache
+def page_of(name):
+    """Return the report of a bank, taken apart."""
+    return ParsedPage(rendered(name))
 
 
 @pytest.fixture(params=BANK_NAMES)

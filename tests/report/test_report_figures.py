@@ -5,11 +5,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from parsed_page import ParsedPage
 
 import scalekeys as sk
-from conftest import fits_of
-from scalekeys.report import render_report
+from conftest import fits_of, page_of
 from scalekeys.report.analysis.figures import depth_profile, family_mix
 from scalekeys.report.analysis.histograms import BINS, r2_histograms
 from scalekeys.report.analysis.scale_figures import MAX_POINTS, scale_scatter
@@ -91,13 +89,13 @@ def test_many_points_are_thinned_evenly_and_the_page_says_so(fitted):
     layers = [text.split("</b>")[0] for trace in figure.data for text in trace["hovertext"]]
     assert set(np.unique(layers, return_counts=True)[1]) <= set(range(399, 402))
     assert scale_scatter(analysis)[0].data == figure.data
-    assert "Shown are 4000 of 20 000 filters" in ParsedPage(render_report(*fitted("many"))).text
+    assert "Shown are 4000 of 20 000 filters" in page_of("many").text
 
 
 def test_one_tap_has_no_scale_and_the_page_says_so(fitted):
     _, eligible, shown = scale_scatter(Analysis.of(*fitted("rows")))
     assert eligible == shown == 0
-    page = ParsedPage(render_report(*fitted("rows")))
+    page = page_of("rows")
     assert "scales" not in page.figures
     assert "Left out: 18 filters with a single tap along an axis" in page.text
 
@@ -164,8 +162,8 @@ def test_a_picture_has_one_square_a_tap_and_says_what_it_shows():
     assert 'role="img"' in picture
 
 
-def test_learned_model_and_residual_share_one_range(fitted):
-    page = ParsedPage(render_report(*fitted("keys")))
+def test_learned_model_and_residual_share_one_range():
+    page = page_of("keys")
     ranges = [a["aria-label"] for a in page.of("div") if a.get("class") == "range"]
     assert len(ranges) == 8
     pictures = [a["aria-label"] for a in page.of("svg")]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from parsed_page import ParsedPage
 
-from conftest import HOSTILE, SECTIONS, fits_of
+from conftest import HOSTILE, SECTIONS, fits_of, page_of, rendered
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
@@ -22,8 +22,8 @@ def plain(text):
     return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_every_kind_of_bank_gives_a_page_with_its_sections(fitted, bank_name):
-    page = ParsedPage(render_report(*fitted(bank_name)))
+def test_every_kind_of_bank_gives_a_page_with_its_sections(bank_name):
+    page = page_of(bank_name)
     sections = [attributes["id"] for attributes in page.of("section")]
     turned = [] if bank_name == "rows" else ["orientation"]
     everything = SECTIONS[:6] + turned + SECTIONS[6:]
@@ -34,13 +34,13 @@ def test_every_kind_of_bank_gives_a_page_with_its_sections(fitted, bank_name):
     assert links <= set(identifiers)
 
 
-def test_the_page_loads_nothing(fitted, bank_name):
-    page = ParsedPage(render_report(*fitted(bank_name)))
+def test_the_page_loads_nothing(bank_name):
+    page = page_of(bank_name)
     for tag, attributes in page.elements:
         assert "src" not in attributes, tag
         if tag != "a":
             assert attributes.get("href", "data:").startswith("data:"), tag
-    source = render_report(*fitted(bank_name))
+    source = rendered(bank_name)
     style = source[source.index("<style>") : source.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
@@ -50,25 +50,25 @@ def test_the_page_loads_nothing(fitted, bank_name):
 
 def test_the_same_fits_give_the_same_bytes(fitted):
     bank = fitted("network")[0].bank
-    assert render_report(*fitted("network")) == render_report(*fits_of(bank))
+    assert rendered("network") == render_report(*fits_of(bank))
 
 
-def test_names_cannot_break_out(fitted):
-    source = render_report(*fitted("hostile"))
+def test_names_cannot_break_out():
+    source = rendered("hostile")
     assert "<script>alert" not in source
-    page = ParsedPage(source)
-    assert len(page.of("script")) == len(ParsedPage(render_report(*fitted("network"))).of("script"))
+    page = page_of("hostile")
+    assert len(page.of("script")) == len(page_of("network").of("script"))
     assert page.text.count(HOSTILE) >= 3  # the heading, the note, the table of layers
     hover = page.figures["scales"]["data"][0]["hovertext"][0]
     assert "&lt;" in hover
     assert "<script" not in hover
 
 
-def test_the_figures_stand_in_scripts_that_close_where_they_should(fitted, bank_name):
-    source = render_report(*fitted(bank_name))
+def test_the_figures_stand_in_scripts_that_close_where_they_should(bank_name):
+    source = rendered(bank_name)
     for block in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', source, flags=re.DOTALL):
         assert "<" not in block
-    assert ParsedPage(source).figures.keys() <= {
+    assert page_of(bank_name).figures.keys() <= {
         "family-mix",
         "formation-profile",
         "depth-profile",
@@ -80,7 +80,7 @@ def test_the_figures_stand_in_scripts_that_close_where_they_should(fitted, bank_
 
 def test_the_page_says_which_layers_have_formed(fitted):
     summary = summarize(*fitted("network"))
-    text = plain(ParsedPage(render_report(*fitted("network"))).text)
+    text = plain(page_of("network").text)
     network = summary.formation.white
     assert f"formation {number(network.value)} {network.word}" in text
     assert [layer.formation.white.word for layer in summary.layers] == ["formed", "formed", "formed", "like noise"]
@@ -100,7 +100,7 @@ def test_kernels_of_three_taps_are_not_called_formed():
 
 def test_the_numbers_are_those_of_the_summary(fitted):
     summary = summarize(*fitted("network"))
-    page = ParsedPage(render_report(*fitted("network")))
+    page = page_of("network")
     quality = summary.quality
     assert (
         f"{quality.filters} filters in 4 layers. Eight idealized receptive fields explain "
@@ -129,8 +129,8 @@ def test_the_numbers_are_those_of_the_summary(fitted):
         assert plain(f"{row} {layer.main_family} {share}") in page.text
 
 
-def test_notes_and_statuses_are_told_in_words(fitted):
-    text = ParsedPage(render_report(*fitted("network"))).text
+def test_notes_and_statuses_are_told_in_words():
+    text = page_of("network").text
     assert "Note read params_ema of sigma/net.pth" in text
     assert "1 filter zero-filter" in text
     assert "1 filter constant-filter" in text
@@ -139,11 +139,11 @@ def test_notes_and_statuses_are_told_in_words(fitted):
     assert f"24 filters of {size_name('3x3')}" in text
 
 
-def test_what_cannot_be_fitted_is_said_plainly(fitted):
-    page = ParsedPage(render_report(*fitted("nothing")))
+def test_what_cannot_be_fitted_is_said_plainly():
+    page = page_of("nothing")
     assert "Nothing could be fitted" in page.text
     assert not page.figures
-    assert len(render_report(*fitted("nothing"))) < 100_000  # no plotting library without figures
+    assert len(rendered("nothing")) < 100_000  # no plotting library without figures
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_family_that_leads_over_depth_is_named(families, sentence):
 
 def test_bounds_are_told_apart(fitted):
     fit, *_ = fitted("many")
-    text = ParsedPage(render_report(*fitted("many"))).text
+    text = page_of("many").text
     told = [int(n.replace(" ", "")) for n in re.findall(r"([\d ]*\d) filters? at-bound in (?:scale|strength)", text)]
     assert told
     assert sum(told) == (fit.status == "at-bound").sum()
@@ -183,7 +183,7 @@ def test_the_file_holds_the_page_and_is_not_overwritten(fitted, tmp_path):
     path = tmp_path / "report.html"
     summary = write_report(*fitted("keys"), path)
     assert summary == summarize(*fitted("keys"))
-    assert path.read_text(encoding="utf-8") == render_report(*fitted("keys"))
+    assert path.read_text(encoding="utf-8") == rendered("keys")
     with pytest.raises(OutputError, match="exists"):
         write_report(*fitted("keys"), path)
     write_report(*fitted("keys"), path, force=True)
@@ -195,7 +195,7 @@ def test_dead_filters_are_counted_and_located(fitted):
     summary = summarize(*fitted("network"))
     assert summary.dead == fit.dead.sum() == 2
     assert [layer.dead for layer in summary.layers] == [0, 0, 2, 0]
-    text = ParsedPage(render_report(*fitted("network"))).text
+    text = page_of("network").text
     where = "in 1 of 4 layers: net.blocks.2.dw (2 of 24)."
     assert plain(f"Zero or negligible: 2 filters ({percent(2 / 104)}), {where}") in text
 
