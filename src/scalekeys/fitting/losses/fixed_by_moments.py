@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.filters import moment_normalization
-from scalekeys.fitting.losses.base import FLOAT32_SLACK, Loss, Solution
+from scalekeys.fitting.losses.base import FLOAT32_SLACK, Loss, Solution, local_minima
 from scalekeys.fitting.prepare import Targets
 from scalekeys.fitting.templates.grid import Dictionary, FamilyGrid, Nodes, Norm
 
@@ -34,6 +34,26 @@ class MomentLoss(Loss):
         """Return that of the moments."""
         model = self.amplitudes[:, None] * self.grid.plan(parameters)[:, 0] + self.offsets[:, None]
         return Solution(self.amplitudes[:, None], model)
+
+    def coarse(self, rows: Tensor) -> Tensor:
+        """Return the distances to the nodes."""
+        return self._distances(self.grid.distances(self.norm), rows)
+
+    def limit(self, rows: Tensor, best: Tensor) -> Tensor:
+        """Bound the distance by the triangle inequality."""
+        return best + self._reach(self.grid.distances(self.norm), rows)
+
+    def starts(self, rows: Tensor, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002
+        """Return the local minima of a finer grid that are within reach of its best node, as distances."""
+        fine = self.grid.fine_distances(self.norm)
+        values = self._distances(fine, rows)
+        limit = values.amin(-1) + self._reach(fine, rows)
+        problem, position, value = local_minima(values, fine.nodes, limit[:, None])
+        return rows[problem], position, value
+
+    def begin(self, problem: Tensor, position: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the coordinates at positions on the finer grid."""
+        return self.grid.fine_nodes.at(position)
 
     def _distances(self, dictionary: Dictionary, rows: Tensor) -> Tensor:
         """Distances of filters to templates, in the units of the filters."""

@@ -248,22 +248,6 @@ class MomentAbsolute(MomentLoss, Absolute):
         """The templates with every factor that depends on the scale."""
         return self.grid.true_whole
 
-    def coarse(self, rows: Tensor) -> Tensor:
-        """Return the distances to the nodes."""
-        return self._distances(self.grid.distances(1), rows)
-
-    def limit(self, rows: Tensor, best: Tensor) -> Tensor:
-        """Bound the distance by the triangle inequality."""
-        return best + self._reach(self.grid.distances(1), rows)
-
-    def starts(self, rows: Tensor, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002
-        """Return the local minima of a finer grid that are within reach of its best node."""
-        fine = self.grid.fine_distances
-        values = self._distances(fine, rows)
-        limit = values.amin(-1) + self._reach(fine, rows)
-        problem, position, value = local_minima(values, fine.nodes, limit[:, None])
-        return rows[problem], position, value
-
     def problem(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return filters less their offsets, and amplitudes."""
         return self.shifted[rows], None, self.amplitudes[rows]

@@ -203,11 +203,11 @@ class MomentSquares(MomentLoss, Squares):
 
     def coarse(self, rows: Tensor) -> Tensor:
         """Return squared distances to the nodes, less 1."""
-        return self._distances(self.grid.distances(2), rows).square() - 1
+        return super().coarse(rows).square() - 1
 
     def limit(self, rows: Tensor, best: Tensor) -> Tensor:
         """Bound the distance by the triangle inequality."""
-        return ((best + 1).clamp(min=0.0).sqrt() + self._reach(self.grid.distances(2), rows)).square() - 1
+        return super().limit(rows, (best + 1).clamp(min=0.0).sqrt()).square() - 1
 
     @property
     def fixed_numbers(self) -> int:

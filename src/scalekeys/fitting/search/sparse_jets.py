@@ -23,6 +23,7 @@ from scalekeys.fitting.prepare import Targets
 from scalekeys.fitting.search.families import Best
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.templates.grid import FamilyGrid, family_grid, widest
+from scalekeys.fitting.templates.whole import orthogonal_to_constants
 from scalekeys.scalespace import families, place_of, variance_at
 
 _NODES = 10  # of each scale on the grid
@@ -76,23 +77,28 @@ class _Products:
 
     @classmethod
     def of(cls, atoms: Float[Tensor, "filters atoms taps"], targets: Targets) -> "_Products":
-        """Multiply the atoms of each filter, or of all."""
-        seen = atoms if targets.metric is None else atoms @ targets.metric
-        gram, aims = seen @ atoms.mT, (seen @ targets.taps[..., None])[..., 0]
-        return cls(gram.expand(len(targets), -1, -1), aims)
+        """Multiply the atoms of each filter, or of all, less what a constant holds of them."""
+        if targets.metric is None:
+            gram, aims = atoms @ atoms.mT, (atoms @ targets.centred[..., None])[..., 0]
+            return cls(gram.expand(len(targets), -1, -1), aims)
+        seen = atoms @ targets.metric
+        ones, total = seen.sum(-1), targets.metric.sum((-2, -1))
+        aim = orthogonal_to_constants(targets.centred[:, None], targets.metric)
+        gram = seen @ atoms.mT - ones[..., None] * ones[..., None, :] / total[:, None, None]
+        return cls(gram, (seen @ aim.mT)[..., 0])
 
 
 def _grid(size: tuple[int, ...], spec: FitSpec) -> FamilyGrid:
     return family_grid(families(len(size))[spec.families[0]], size, spec.window)
 
 
-def _atoms(coordinates: Tensor, spec: FitSpec, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return the derivatives and the constant in units of their norms, (scales, atoms, taps), and these norms."""
+def _atoms(coordinates: Tensor, spec: FitSpec, size: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the centred derivatives in units of their norms, (scales, atoms, taps), these norms, and their means."""
     components = _grid(size, spec).plan(coordinates)
-    atoms = torch.cat([components, torch.ones_like(components[:, :1])], dim=1)
-    norm = torch.linalg.vector_norm(atoms, dim=-1, keepdim=True)
+    mean = components.mean(-1, keepdim=True)
+    norm = torch.linalg.vector_norm(components - mean, dim=-1, keepdim=True)
     norm = torch.where(norm > 0, norm, 1.0)
-    return atoms / norm, norm[..., 0]
+    return (components - mean) / norm, norm[..., 0], mean[..., 0]
 
 
 def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
@@ -101,20 +107,21 @@ def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
     bend = _grid(targets.size, spec).bend
     end = widest(targets.size) / (1 + widest(targets.size))
     values = torch.linspace(0, end, _NODES, dtype=torch.float64).to(targets.taps)
-    nodes = torch.cartesian_prod(*[values] * axes).reshape(-1, axes)
-    atoms, _ = _atoms(_coordinates(nodes, bend), spec, targets.size)
+    seen = [values if taps > 1 else values[:1] for taps in reversed(targets.size)]
+    nodes = torch.cartesian_prod(*seen).reshape(-1, axes)
+    atoms = _atoms(_coordinates(nodes, bend), spec, targets.size)[0]
     grid = [_chosen(_Products.of(mine[None], targets), terms)[1] for mine in atoms]
-    index = torch.stack(grid, dim=-1).topk(_STARTS, dim=-1).indices
-    several = targets.select(torch.arange(len(targets), device=index.device).repeat_interleave(_STARTS))
+    index = torch.stack(grid, dim=-1).topk(min(_STARTS, len(nodes)), dim=-1).indices
+    several = targets.select(torch.arange(len(targets), device=index.device).repeat_interleave(index.shape[1]))
 
     def energy(place: Tensor) -> Tensor:
-        mine, _ = _atoms(_coordinates(place, bend), spec, targets.size)
-        return _chosen(_Products.of(mine, several), terms)[1]
+        return _chosen(_Products.of(_atoms(_coordinates(place, bend), spec, targets.size)[0], several), terms)[1]
 
-    place, value = _climbed(nodes[index.flatten()], end, 0.5 * end / (_NODES - 1), energy)
-    value, winner = value.view(-1, _STARTS).max(-1)
+    moves = torch.eye(axes).to(values)[[taps > 1 for taps in reversed(targets.size)]]
+    place, value = _climbed(nodes[index.flatten()], moves, end, 0.5 * end / (_NODES - 1), energy)
+    value, winner = value.view(index.shape).max(-1)
     rows = torch.arange(len(value), device=value.device)
-    return _coordinates(place.view(-1, _STARTS, axes)[rows, winner], bend), -value
+    return _coordinates(place.view(*index.shape, axes)[rows, winner], bend), -value
 
 
 def _coordinates(place: Tensor, bend: float) -> Tensor:
@@ -122,16 +129,30 @@ def _coordinates(place: Tensor, bend: float) -> Tensor:
     return place_of(variance_at(place, 1.0), bend)
 
 
-def _climbed(place: Tensor, end: float, step: float, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Move along each axis as long as that explains more, by steps that are halved; return where to, and what."""
+def _climbed(
+    place: Tensor, axes: Tensor, end: float, step: float, energy: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Move by steps that are halved as long as that explains more; return where to, and what.
+
+    All axes are tried from the same place, and those that gain by themselves also together, so that the order of the
+    axes does not matter.
+    """
     value = energy(place)
-    moves = torch.cat([torch.eye(place.shape[1]), -torch.eye(place.shape[1])]).to(place)
     for halved in range(_STEPS):
-        for move in moves:
-            moved = (place + move * step / 2**halved).clamp(0.0, end)
-            new = energy(moved)
-            better = new > value
-            place, value = torch.where(better[:, None], moved, place), torch.where(better, new, value)
+        length = step / 2**halved
+        best, most, together = place, value, place
+        for axis in axes:
+            own, gain = torch.zeros_like(place), value
+            for move in (axis, -axis):
+                moved = (place + length * move).clamp(0.0, end)
+                new = energy(moved)
+                own, gain = torch.where((new > gain)[:, None], moved - place, own), torch.maximum(new, gain)
+            best, most = torch.where((gain > most)[:, None], place + own, best), torch.maximum(gain, most)
+            together = together + own
+        if len(axes) > 1:
+            new = energy(together)
+            best, most = torch.where((new > most)[:, None], together, best), torch.maximum(new, most)
+        place, value = best, most
     return place, value
 
 
@@ -220,13 +241,17 @@ def _of_atoms(products: _Products, atoms: Int[Tensor, "filters terms"]) -> _Prod
 
 def _solved(targets: Targets, coordinates: Tensor, spec: FitSpec) -> tuple[Tensor, Tensor, Tensor]:
     """Return coefficients of the derivatives, the constant, and the model of each filter."""
-    atoms, norms = _atoms(coordinates, spec, targets.size)
+    atoms, norms, means = _atoms(coordinates, spec, targets.size)
     products = _Products.of(atoms, targets)
     best = _best_atoms(products, spec)
     weights = torch.zeros_like(products.aims).scatter_add_(1, best, _least_squares(_of_atoms(products, best)))
     model = (weights[:, None] @ atoms)[:, 0]
+    constant = targets.means
+    if targets.metric is not None:
+        ones = targets.metric.sum(-1)
+        constant = constant + ((targets.centred - model) * ones).sum(-1) / ones.sum(-1)
     weights = weights / norms
-    return weights[:, :-1], weights[:, -1], model
+    return weights, constant - (weights * means).sum(-1), model + constant[:, None]
 
 
 def _least_squares(products: _Products) -> Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ from scalekeys.scalespace import (
 
 Norm: TypeAlias = Literal[1, 2]
 Size: TypeAlias = tuple[int, ...]
+
+_NORMS: tuple[Norm, ...] = get_args(Norm)
 
 INFINITE_SIDES = 8.0
 """A scale above so many sides of the kernel is called infinite."""
@@ -289,18 +291,21 @@ class FamilyGrid:
         """Return the dictionary for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
         return self._distances[norm]
 
+    def fine_distances(self, norm: Norm) -> Dictionary:
+        """Return the same on a finer grid, which shows basins that lie beside each other in a slanted valley."""
+        return self._fine_distances[norm]
+
     @cached_property
-    def fine_distances(self) -> Dictionary:
-        """The same on a finer grid with distances in the l1 norm, for objectives with kinks."""
-        return Dictionary(self._fine_inner_nodes, self._fine_templates.T.float(), torch.tensor(self._fine_distance(1)))
+    def _fine_distances(self) -> dict[Norm, Dictionary]:
+        atoms = self._fine_templates.T.float()
+        return {p: Dictionary(self._fine_inner_nodes, atoms, torch.tensor(self._fine_distance(p))) for p in _NORMS}
 
     @cached_property
     def _distances(self) -> dict[Norm, Dictionary]:
         atoms = self._templates(self.inner_nodes)
         steps = self._fine_templates[:, None] - atoms[self._corners()]
-        norms: tuple[Norm, Norm] = (1, 2)
-        covers = {p: steps.norm(p=p, dim=-1).amin(-1).max().float() + self._fine_distance(p) for p in norms}
-        return {p: Dictionary(self.inner_nodes, atoms.T.float(), covers[p]) for p in norms}
+        covers = {p: steps.norm(p=p, dim=-1).amin(-1).max().float() + self._fine_distance(p) for p in _NORMS}
+        return {p: Dictionary(self.inner_nodes, atoms.T.float(), covers[p]) for p in _NORMS}
 
     @cached_property
     def _fine_templates(self) -> Tensor:
