@@ -21,7 +21,11 @@ def atoms_at(variances, size):
     return torch.cat([components, torch.ones_like(components[:1])]).flatten(1).numpy()
 
 
-@pytest.mark.parametrize(("size", "terms", "derivatives"), [((11,), 3, 7), ((10,), 3, 7), ((3, 3, 3), 1, 84)], ids=str)
+@pytest.mark.parametrize(
+    ("size", "terms", "derivatives"),
+    [((11,), 3, 7), ((10,), 3, 7), pytest.param((3, 3, 3), 1, 84, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_sparse_models_mix_the_derivatives_of_their_axes(size, terms, derivatives):
     axes, filters = len(size), noise(2, *size, seed=9)
     fit = sk.fit(filters, f"sparse{terms}", axes=axes)
