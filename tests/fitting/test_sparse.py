@@ -29,7 +29,7 @@ def test_a_sum_of_few_derivatives_comes_back_with_its_scales():
     filters = (weights[..., None, None] * template_plan(WIDE_JET, (9, 9))(t)).sum(1)
     fit = sk.fit(filters, "sparse3")
     found = fit.r2 > 1 - 2e-3
-    assert found.sum() >= 2  # atoms are chosen one after another, which misses one of these
+    assert found.sum() >= 2  # scales are moved along the axes, which stops short of one of these
     assert fit.r2.min() > 0.95
     np.testing.assert_allclose(fit.sigma.square()[found], t[found], atol=0.1)
     assert ((fit.coefficients != 0) == (weights != 0))[found].all()
@@ -37,9 +37,9 @@ def test_a_sum_of_few_derivatives_comes_back_with_its_scales():
 
 def test_the_number_of_terms_and_of_numbers_is_what_was_asked_for():
     fit = sk.fit(noise(20, 7), "sparse6")
-    terms = (fit.coefficients != 0).sum(-1) + (fit.offset != 0)
-    assert (terms == 6).all()
-    assert (fit.numbers == 9).all()
+    assert ((fit.coefficients != 0).sum(-1) == 6).all()
+    assert (fit.numbers == 10).all()
+    assert (sk.fit(noise(2, 7)[:, :1], "sparse2").numbers == 5).all()  # an axis of one tap has no scale
     assert set(fit.family) == set(fit.to_pandas().family) == {"sparse6"}
     assert fit.amplitude.isnan().all()
     assert fit.evidence.isnan().all()
@@ -60,7 +60,7 @@ def test_the_terms_are_nearly_those_of_an_exhaustive_search(weighted):
             1
             - np.square(half @ (target - pair.T @ np.linalg.lstsq(half @ pair.T, half @ target, rcond=None)[0])).sum()
             / whole
-            for pair in (atoms[list(two)] for two in combinations(range(29), 2))
+            for pair in (atoms[[*two, 28]] for two in combinations(range(28), 2))
         )
         assert found <= best + 1e-9
         gaps.append(best - float(found))
@@ -77,7 +77,7 @@ def test_another_term_never_explains_less():
 
 def test_six_terms_of_any_order_explain_more_than_the_six_up_to_order_two():
     filters = noise(40, 7, 4)
-    assert (sk.fit(filters, "sparse7").r2 > sk.fit(filters, "jet2").r2 - 1e-3).all()
+    assert (sk.fit(filters, "sparse6").r2 > sk.fit(filters, "jet2").r2 - 1e-3).all()
 
 
 def test_scales_signs_and_sizes_of_filters_do_not_matter():
@@ -106,9 +106,9 @@ def test_bad_filters_get_a_status_and_stop_nothing():
     assert fit.kernels()[1].eq(2.0).all()
 
 
-@pytest.mark.parametrize("name", ["sparse0", "sparse30"])
+@pytest.mark.parametrize("name", ["sparse0", "sparse29"])
 def test_a_number_of_terms_out_of_range_is_refused(name):
-    with pytest.raises(ModelError, match=f"a sparse model has 1 to 29 terms, got '{name}'"):
+    with pytest.raises(ModelError, match=f"a sparse model has 1 to 28 terms, got '{name}'"):
         sk.fit(noise(1, 5), name)
 
 

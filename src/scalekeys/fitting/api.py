@@ -49,8 +49,7 @@ def fit(
         derivatives along any angle, the name of one family (``"dog"`` is the difference of two smoothings), or several
         names.
         ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients;
-        ``"sparse6"`` mixes the six terms that explain most, of all up to order 6 and the constant, and so on for other
-        numbers. With ``"auto"`` all but these compete by evidence, and a filter whose best model has no more of it than
+        ``"sparse6"`` mixes the six that explain most, of all up to order 6, and so on for other numbers. With ``"auto"`` all but these compete by evidence, and a filter whose best model has no more of it than
         white noise reaches in one filter of twenty is `unexplained`.
     axes : int
         How many of the last dimensions of a tensor are the axes of its filters; a bank knows by itself.
@@ -117,8 +116,8 @@ def fit(
     l2: scale and strength of `sharpen`, as in the paper, and the scale along a derivative of three taps. From the
     filters of `smooth` the :func:`scalekeys.dc_offset` is subtracted before they are measured.
 
-    The terms of a sparse model are chosen one after another and then exchanged one by one, at scales from a grid that
-    are refined by halved steps: a good model, not certainly the best.
+    The derivatives of a sparse model are chosen one after another and then exchanged one by one, at scales from a grid
+    that are refined by halved steps: a good model, not certainly the best.
 
     References
     ----------

@@ -218,21 +218,20 @@ class Fit:
     def numbers(self) -> Tensor:
         """How many numbers stand for each filter: scales, coefficients, offset, and which family if several compete.
 
-        Those of a sparse model are two scales, its terms, and which terms they are. Of type int64, shape (filters,);
-        0 where there is no fit.
+        Those of a sparse model are its scales, its coefficients, the offset, and which derivatives they are. Of type
+        int64, shape (filters,); 0 where there is no fit.
         """
         fitted, terms = self.values.family >= 0, self.spec.terms
         if terms:
-            axes = self._per_filter(torch.tensor([layer.axes for layer in self.bank.layers])).to(fitted.device)
-            return torch.where(fitted, terms + axes + 1, 0)
+            return torch.where(fitted, (~self._unseen).sum(-1) + terms + 2, 0)
         return torch.where(fitted, self._numbers + (len(self.spec.families) > 1), 0)
 
     @cached_property
     def _numbers(self) -> Tensor:
         """How many numbers the family of each filter fits; 0 where there is no fit."""
         counts = torch.zeros_like(self.values.family)
-        for _, rows, family in self._groups():
-            counts[rows] = self.spec.numbers(family.name, family.axes)
+        for layer, rows, family in self._groups():
+            counts[rows] = self.spec.numbers(family.name, layer.size)
         return counts
 
     @property

@@ -46,8 +46,8 @@ MODELS: dict[str, Callable[[int], tuple[str, ...]]] = {
 SPARSE = "sparse"
 """Beginning of the name of a sparse model; the number of its terms follows, as in ``sparse6``."""
 
-MOST_TERMS = len(families(2)[WIDE_JET].components) + 1
-"""All derivatives of two axes, and the constant."""
+MOST_TERMS = len(families(2)[WIDE_JET].components)
+"""All derivatives of two axes."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "criterion": CRITERIA,
@@ -70,7 +70,7 @@ class FitSpec:
     criterion, scales, normalization, window : str
         See :func:`scalekeys.fit`.
     terms : int, optional
-        Of a sparse model: how many derivatives of the family, the constant among them, stand for each filter.
+        Of a sparse model: how many derivatives of the family stand for each filter, beside the offset.
     """
 
     model: str
@@ -121,10 +121,17 @@ class FitSpec:
             return found
         return replace(found, parametrization=common(axes))
 
-    def numbers(self, name: str, axes: int) -> int:
-        """Return how many numbers a family fits to a filter, 0 if it has no form on so many axes."""
-        found = self.family(name, axes)
-        return 0 if found is None else found.numbers
+    def numbers(self, name: str, size: tuple[int, ...]) -> int:
+        """Return how many numbers a family fits to a kernel of this size, 0 if it has no form on so many axes.
+
+        Along an axis of one tap there is no scale, so that none is counted.
+        """
+        found = self.family(name, len(size))
+        if found is None:
+            return 0
+        groups = found.parametrization.groups or ()
+        seen = {group for group, taps in zip(groups, reversed(size), strict=False) if taps > 1}
+        return found.numbers - len(set(groups) - seen)
 
 
 def parse_spec(model: str | Sequence[str], axes: Iterable[int] = (2,), **options: str) -> FitSpec:

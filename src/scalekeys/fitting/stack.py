@@ -243,10 +243,8 @@ def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: Size) -> 
     fitted = family >= 0
     if not bool(fitted.any()):  # as those of a size that no family has a template for
         return fitted
-    numbers = torch.tensor([*(spec.numbers(name, len(size)) for name in spec.families), 0], device=family.device)[
-        family
-    ]
-    found = evidence(1 - left, numbers, prod(size))
+    numbers = torch.tensor([*(spec.numbers(name, size) for name in spec.families), 0], device=family.device)
+    found = evidence(1 - left, numbers[family], prod(size))
     return fitted & (found < noise_threshold(size, spec.families, spec.window))
 
 

@@ -21,9 +21,9 @@ def select(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> B
 
     Parameters are those of :func:`search`.
     """
-    taps, axes = targets.taps.shape[1], len(targets.size)
-    best = Best.none(targets.taps, parameters_of(targets.size, spec))
-    for numbers, group in eligible({name: spec.numbers(name, axes) for name in grids_for(targets.size, spec)}, taps):
+    taps, size = targets.taps.shape[1], targets.size
+    best = Best.none(targets.taps, parameters_of(size, spec))
+    for numbers, group in eligible({name: spec.numbers(name, size) for name in grids_for(size, spec)}, taps):
         mine = replace(spec, model=group[0], families=group)
         places = torch.tensor([spec.families.index(name) for name in group], device=best.family.device)
         own = None if assigned is None else _renumbered(assigned, places)

@@ -1,9 +1,10 @@
 r"""Sparse jets: of all derivatives up to an order, the few that explain a filter best.
 
-A filter is modelled by m atoms, :math:`h \sim \sum_k c_k \, \delta_x^{i_k} \delta_y^{j_k} T(\cdot; t_x) T(\cdot; t_y)`,
-each a derivative at the scales of the filter, or the constant. Which of them is a number too, as the family of a filter
-is, so that m atoms are m + 3 numbers. Atoms are chosen one after another, each as the one that explains most of what is
-left (orthogonal least squares), then each is exchanged for the best beside the others.
+A filter is modelled by m atoms and an offset,
+:math:`h \sim b + \sum_k c_k \, \delta_x^{i_k} \delta_y^{j_k} T(\cdot; t_x) T(\cdot; t_y)`, each atom a derivative at the
+scales of the filter. Which of them is a number too, as the family of a filter is, so that m atoms are m + 4 numbers on
+two axes. Atoms are chosen one after another, each as the one that explains most of what is left (orthogonal least
+squares), then single ones are exchanged, each time those two whose exchange gains most.
 
 References
 ----------
@@ -29,7 +30,8 @@ from scalekeys.scalespace import families, place_of, variance_at
 _NODES = 10  # of each scale on the grid
 _STARTS = 2  # nodes of each filter from which scales are refined
 _STEPS = 7  # halvings of the step between scales
-_EXCHANGES = 4  # passes over the atoms at most
+_ON_THE_WAY = 1  # exchanges of atoms while scales are searched
+_EXCHANGES = 30  # exchanges of atoms at the end, at most
 _DEPENDENT = 1e-7  # share of an atom's energy below which the others already hold it
 _SINGULAR = 1e-10
 _AT_ONCE = 512  # filters, each with the products of all atoms
@@ -110,12 +112,13 @@ def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
     seen = [values if taps > 1 else values[:1] for taps in reversed(targets.size)]
     nodes = torch.cartesian_prod(*seen).reshape(-1, axes)
     atoms = _atoms(_coordinates(nodes, bend), spec, targets.size)[0]
-    grid = [_chosen(_Products.of(mine[None], targets), terms)[1] for mine in atoms]
+    grid = [_best_atoms(_Products.of(mine[None], targets), terms, _ON_THE_WAY)[1] for mine in atoms]
     index = torch.stack(grid, dim=-1).topk(min(_STARTS, len(nodes)), dim=-1).indices
     several = targets.select(torch.arange(len(targets), device=index.device).repeat_interleave(index.shape[1]))
 
     def energy(place: Tensor) -> Tensor:
-        return _chosen(_Products.of(_atoms(_coordinates(place, bend), spec, targets.size)[0], several), terms)[1]
+        mine = _atoms(_coordinates(place, bend), spec, targets.size)[0]
+        return _best_atoms(_Products.of(mine, several), terms, _ON_THE_WAY)[1]
 
     moves = torch.eye(axes).to(values)[[taps > 1 for taps in reversed(targets.size)]]
     place, value = _climbed(nodes[index.flatten()], moves, end, 0.5 * end / (_NODES - 1), energy)
@@ -189,48 +192,57 @@ class _Residual:
         self.aims -= weighted * aim[:, None]
         self.gram -= weighted[:, :, None] * column[:, None]
 
+    def where(self, mask: Tensor, other: "_Residual") -> "_Residual":
+        """Return this for the filters of the mask, and the other for the rest."""
+        for name in ("gram", "aims", "energy"):
+            mine, others = getattr(self, name), getattr(other, name)
+            setattr(self, name, torch.where(mask.reshape(-1, *(1,) * (mine.ndim - 1)), mine, others))
+        return self
 
-def _chosen(products: _Products, terms: int) -> tuple[Int[Tensor, "filters terms"], Float[Tensor, " filters"]]:
-    """Choose atoms one after another; return which, and the energy that they explain together."""
+
+def _best_atoms(
+    products: _Products, terms: int, exchanges: int
+) -> tuple[Int[Tensor, "filters terms"], Float[Tensor, " filters"]]:
+    """Choose atoms one after another, then exchange single ones; return which, and the energy they explain together."""
     left = _Residual(products)
-    atoms = []
+    chosen = []
     for _ in range(min(terms, products.aims.shape[1])):
-        atoms.append(left.best())
-        left.take(atoms[-1])
-    return torch.stack(atoms, dim=-1), left.energy
-
-
-def _exchanged(products: _Products, atoms: Int[Tensor, "filters terms"]) -> Int[Tensor, "filters terms"]:
-    """Give up each atom in turn for the one that explains most of what the others leave."""
-    atoms = atoms.clone()
-    for place in range(atoms.shape[1]):
-        left = _Residual(products)
-        for other in range(atoms.shape[1]):
-            if other != place:
-                left.take(atoms[:, other])
-        atoms[:, place] = left.best()
-    return atoms
-
-
-def _best_atoms(products: _Products, spec: FitSpec) -> Int[Tensor, "filters terms"]:
-    """Choose atoms, then exchange them until that explains no more."""
-    atoms, energy = _chosen(products, terms_of(spec))
-    for _ in range(_EXCHANGES):
-        exchanged = _exchanged(products, atoms)
-        new = _energy(products, exchanged)
-        better = new > energy
+        chosen.append(left.best())
+        left.take(chosen[-1])
+    atoms = torch.stack(chosen, dim=-1)
+    for _ in range(exchanges):
+        exchanged = _exchanged(products, atoms, left)
+        new = _Residual(products)
+        for atom in exchanged.unbind(-1):
+            new.take(atom)
+        better = new.energy > left.energy
         if not bool(better.any()):
             break
-        atoms, energy = torch.where(better[:, None], exchanged, atoms), torch.where(better, new, energy)
-    return atoms
+        atoms, left = torch.where(better[:, None], exchanged, atoms), new.where(better, left)
+    return atoms, left.energy
 
 
-def _energy(products: _Products, atoms: Int[Tensor, "filters terms"]) -> Float[Tensor, " filters"]:
-    """Return the energy that some atoms of each filter explain together."""
-    left = _Residual(_of_atoms(products, atoms))
-    for place in range(atoms.shape[1]):
-        left.take(torch.full_like(atoms[:, 0], place))
-    return left.energy
+def _exchanged(
+    products: _Products, atoms: Int[Tensor, "filters terms"], left: _Residual
+) -> Int[Tensor, "filters terms"]:
+    """Exchange the atom whose exchange for another gains most, given what all of them leave.
+
+    With the inverse B of the products of the atoms, atom k adds ``(B aims)_k^2 / B_kk`` to what the others explain, and
+    its part that is orthogonal to them has the products ``(G B)_ik / B_kk`` with atom i.
+    """
+    taken = _of_atoms(products, atoms)
+    ridge = _SINGULAR * torch.eye(atoms.shape[1]).to(taken.gram)
+    inverse = torch.linalg.inv(taken.gram + ridge * taken.gram.diagonal(dim1=1, dim2=2)[:, None])
+    own = inverse.diagonal(dim1=1, dim2=2)[:, None]
+    part = products.gram.gather(2, atoms[:, None].expand(-1, products.gram.shape[1], -1)) @ inverse
+    share = taken.aims[:, None] @ inverse
+    without = left.gram.diagonal(dim1=1, dim2=2)[..., None] + part.square() / own
+    gain = torch.where(
+        without > left.least[..., None], (left.aims[..., None] + part * share / own).square() / without, 0.0
+    )
+    net = (gain - share.square() / own).flatten(1)
+    best = net.argmax(-1, keepdim=True)
+    return atoms.scatter(1, best % atoms.shape[1], best // atoms.shape[1])
 
 
 def _of_atoms(products: _Products, atoms: Int[Tensor, "filters terms"]) -> _Products:
@@ -243,7 +255,7 @@ def _solved(targets: Targets, coordinates: Tensor, spec: FitSpec) -> tuple[Tenso
     """Return coefficients of the derivatives, the constant, and the model of each filter."""
     atoms, norms, means = _atoms(coordinates, spec, targets.size)
     products = _Products.of(atoms, targets)
-    best = _best_atoms(products, spec)
+    best, _ = _best_atoms(products, terms_of(spec), _EXCHANGES)
     weights = torch.zeros_like(products.aims).scatter_add_(1, best, _least_squares(_of_atoms(products, best)))
     model = (weights[:, None] @ atoms)[:, 0]
     constant = targets.means
