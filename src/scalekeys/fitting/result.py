@@ -223,7 +223,8 @@ class Fit:
         """
         fitted, terms = self.values.family >= 0, self.spec.terms
         if terms:
-            return torch.where(fitted, (~self._unseen).sum(-1) + terms + 2, 0)
+            axes = self._per_filter(torch.tensor([layer.axes for layer in self.bank.layers])).to(fitted.device)
+            return torch.where(fitted, terms + axes + 2, 0)
         return torch.where(fitted, self._numbers + (len(self.spec.families) > 1), 0)
 
     @cached_property
@@ -307,6 +308,7 @@ class Fit:
             "alpha": self.alpha,
             "sigma_outer": self.sigma_outer,
             "angle": self.angle,
+            **{name: self._column(name) for name in ("sigma_along", "sigma_across")},
             "amplitude": self.amplitude,
             "offset": self.offset,
             "r2": self.r2,

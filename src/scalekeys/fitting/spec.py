@@ -49,6 +49,32 @@ SPARSE = "sparse"
 MOST_TERMS = len(families(2)[WIDE_JET].components)
 """All derivatives of two axes."""
 
+_GOES_WITH: dict[str, tuple[dict[str, tuple[str, ...]], str]] = {
+    "response": (
+        {"normalization": ("affine",), "scales": ("per-axis", "common")},
+        "criterion 'response' goes with normalization='affine' and scales 'per-axis' or 'common', "
+        "not with normalization={0.normalization!r} and scales={0.scales!r}",
+    ),
+    AUTO: (
+        {"criterion": ("l2",), "normalization": ("affine",), "scales": ("per-axis",)},
+        "'auto' weighs models by the squares that they leave, with free amplitudes and a scale for each axis: "
+        "use it with criterion='l2', normalization='affine' and scales='per-axis'",
+    ),
+    SPARSE: (
+        {"criterion": ("l2", "response"), "scales": ("per-axis",)},
+        "{0.model!r} chooses terms by the squares that they leave, with a scale for each axis: use it with "
+        "criterion 'l2' or 'response' and scales='per-axis'",
+    ),
+    **dict.fromkeys(
+        ORIENTED,
+        (
+            {"criterion": ("l2",), "normalization": ("affine",), "window": ("exact",)},
+            "{1!r} is fitted by criterion 'l2' with normalization='affine' and window='exact'",
+        ),
+    ),
+}
+"""What criteria, models and families go with, of other options, and the sentence that says so."""
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "criterion": CRITERIA,
     "scales": get_args(Scales),
@@ -225,11 +251,8 @@ def _terms(model: str) -> int | None:
 
 def _check_sense(spec: FitSpec, axes: tuple[int, ...]) -> None:
     """Refuse combinations that have no meaning."""
-    if spec.terms and (spec.criterion not in ("l2", "response") or spec.scales != "per-axis"):
-        raise ModelError(
-            f"{spec.model!r} chooses terms by the squares that they leave, with a scale for each axis: use it with "
-            "criterion 'l2' or 'response' and scales='per-axis'"
-        )
+    if spec.terms:
+        _check_goes_with(SPARSE, spec)
     known = {name: families(count)[name] for count in axes for name in spec.families if name in families(count)}
     for name, model in known.items():
         if spec.normalization == "moment" and name not in ideal(model.axes):
@@ -250,15 +273,13 @@ def _check_sense(spec: FitSpec, axes: tuple[int, ...]) -> None:
             raise ModelError(
                 f"scales 'shared' makes no sense for {name!r}, whose parameters are {names} for each filter"
             )
-        if name in ORIENTED and (spec.criterion != "l2" or spec.normalization != "affine" or spec.window != "exact"):
-            raise ModelError(f"{name!r} is fitted by criterion 'l2' with normalization='affine' and window='exact'")
-    if spec.criterion == "response" and (spec.normalization != "affine" or spec.scales == "shared"):
-        raise ModelError(
-            "criterion 'response' goes with normalization='affine' and scales 'per-axis' or 'common', "
-            f"not with normalization={spec.normalization!r} and scales={spec.scales!r}"
-        )
-    if spec.selects and (spec.criterion != "l2" or spec.normalization != "affine" or spec.scales != "per-axis"):
-        raise ModelError(
-            "'auto' weighs models by the squares that they leave, with free amplitudes and a scale for each axis: "
-            "use it with criterion='l2', normalization='affine' and scales='per-axis'"
-        )
+        _check_goes_with(name, spec)
+    _check_goes_with(spec.criterion, spec)
+    _check_goes_with(spec.model, spec)
+
+
+def _check_goes_with(name: str, spec: FitSpec) -> None:
+    """Refuse options that a criterion, a model or a family does not go with."""
+    allowed, sentence = _GOES_WITH.get(name, ({}, ""))
+    if any(getattr(spec, option) not in values for option, values in allowed.items()):
+        raise ModelError(sentence.format(spec, name))

@@ -288,10 +288,6 @@ def mixture(
 
 def _at_bound(grid: FamilyGrid, coordinates: Tensor) -> Tensor:
     """Return which fits ended at the largest scale that is searched, where it is not infinite, or strength."""
-    lower, upper = grid.bounds()
-    ends = upper.to(coordinates)
-    counts = (upper > lower).to(coordinates.device) & torch.tensor([n > 1 for n in grid.nodes.shape]).to(
-        coordinates.device
-    )
-    at_end = (coordinates >= ends - 1e-9 * ends.abs()) & counts
+    ends = grid.bounds()[1].to(coordinates)
+    at_end = (coordinates >= ends - 1e-9 * ends.abs()) & grid.ended.to(coordinates.device)
     return torch.zeros_like(at_end[:, 0]) if grid.is_unbounded else at_end.any(-1)

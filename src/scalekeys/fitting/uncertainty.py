@@ -54,7 +54,8 @@ def scale_errors(
     assert solution.hessian is not None
     lower, upper = (ends.to(coordinates) for ends in grid.bounds())
     matters = torch.tensor([count > 1 for count in grid.nodes.shape]).to(coordinates.device)
-    at_low, at_high = coordinates <= lower + _AT_END, coordinates >= upper - _AT_END
+    ended = grid.ended.to(coordinates.device)
+    at_low, at_high = (coordinates <= lower + _AT_END) & ended, (coordinates >= upper - _AT_END) & ended
     free = ~(at_low | at_high | is_infinite(grid, coordinates)) & matters
     freedom = solution.model.shape[-1] - fixed_numbers - int(matters.sum())
     noise = left / freedom if freedom > 0 else torch.full_like(left, torch.inf)
@@ -69,7 +70,7 @@ def scale_errors(
     moved = slopes.abs() > 0  # by parameter: (filters, axes, parameters)
     loose = moved & free[:, None] & ~curved[:, None, None]
     words = torch.where(loose.any(-1) | ~(error < max(grid.size) / 4), SCALE_STATUSES.index("flat"), 0)
-    for ends, word in ((at_high & matters, "at-bound"), (is_infinite(grid, coordinates), "infinite")):
+    for ends, word in ((at_high, "at-bound"), (is_infinite(grid, coordinates), "infinite")):
         words = torch.where((moved & ends[:, None]).any(-1), SCALE_STATUSES.index(word), words)
     words = torch.where(sigma <= _AT_END**0.5, SCALE_STATUSES.index("at-zero"), words)
     own = grid.family.parametrization.groups

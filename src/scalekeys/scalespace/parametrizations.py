@@ -50,6 +50,9 @@ class Parametrization(ABC):
     groups: tuple[int, ...] | None = None
     """Which parameter is the variance of each axis, where that is one and the same for all components; else None."""
 
+    periodic: tuple[str, ...] = ()
+    """Which parameters mean the same at both ends of their search, which are no bounds."""
+
     coarseness: float = 1.0
     """How much wider than usual the steps of the first grid of a search may be."""
 
@@ -317,6 +320,7 @@ class Oriented(Parametrization):
     order: int
     axes = 2
     names = ("t_along", "t_across", "angle")
+    periodic = ("angle",)
     coarseness = 3.0  # a grid of three parameters as fine as one of two would have a hundred thousand nodes
     experience = 0.01
 

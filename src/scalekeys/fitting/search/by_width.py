@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,9 +15,7 @@ from scalekeys.fitting.search.families import Best, competed_for, grids_for, par
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.templates.grid import FamilyGrid, family_grid, widest
 from scalekeys.scalespace import AxisScales, families, place_of, variance_at
-
-_CONTINUOUS = {0: 2.0, 1: 2 / 3, 2: 6 / 7}
-"""The variance of a continuous Gaussian, or of its derivative of that order, in units of the variance of its square."""
+from scalekeys.shapes import kernel_dims
 
 _NODES = 513
 _NEWTON_STEPS = 12
@@ -84,11 +83,30 @@ def _places(filters: Tensor, grid: FamilyGrid, spec: FitSpec) -> Tensor:
     weight = _widths_weight(grid).to(filters)
     if not any(grid.family.order):
         filters = filters - dc_offset(filters, axes=axes).reshape(-1, *(1,) * axes)
+    elif spec.normalization == "affine":  # the published moments subtract nothing from a derivative
+        filters = filters - filters.mean(kernel_dims(axes), keepdim=True)
     measured = spread(filters, weight=weight, axes=axes).covariance.diagonal(dim1=-2, dim2=-1)
     if spec.criterion == "variance-continuous":
-        ratio = torch.tensor([_CONTINUOUS[order] for order in grid.family.order], dtype=torch.float64).to(measured)
+        ratio = torch.tensor([continuous_ratio(order) for order in grid.family.order]).to(measured)
         return place_of((measured * ratio).clamp(max=widest(size)), grid.bend)
     return torch.stack([_inverse(measured[:, axis], axis, grid) for axis in range(axes)], dim=-1)
+
+
+def continuous_ratio(order: int) -> float:
+    """Return the variance of a Gaussian in units of that of the square of its derivative of an order.
+
+    Such a derivative is a Hermite polynomial times the Gaussian, and the moments of ``exp(-x^2)`` of even orders k are
+    in proportion to ``(k - 1)!! / 2^(k/2)``.
+
+    Examples
+    --------
+    >>> [round(continuous_ratio(order), 4) for order in range(3)]
+    [2.0, 0.6667, 0.8571]
+    """
+    hermite = np.polynomial.hermite_e.herme2poly([0] * order + [1])
+    squared = np.polynomial.polynomial.polymul(hermite, hermite)[::2]
+    moments = np.cumprod([1, *(np.arange(1, 2 * len(squared), 2) / 2)])
+    return float(squared @ moments[:-1] / (squared @ moments[1:]))
 
 
 def _at_one(grid: FamilyGrid, count: int) -> Tensor:

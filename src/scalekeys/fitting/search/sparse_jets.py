@@ -109,22 +109,20 @@ def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
     bend = _grid(targets.size, spec).bend
     end = widest(targets.size) / (1 + widest(targets.size))
     values = torch.linspace(0, end, _NODES, dtype=torch.float64).to(targets.taps)
-    seen = [values if taps > 1 else values[:1] for taps in reversed(targets.size)]
-    nodes = torch.cartesian_prod(*seen).reshape(-1, axes)
+    nodes = torch.cartesian_prod(*[values] * axes).reshape(-1, axes)
     atoms = _atoms(_coordinates(nodes, bend), spec, targets.size)[0]
     grid = [_best_atoms(_Products.of(mine[None], targets), terms, _ON_THE_WAY)[1] for mine in atoms]
-    index = torch.stack(grid, dim=-1).topk(min(_STARTS, len(nodes)), dim=-1).indices
-    several = targets.select(torch.arange(len(targets), device=index.device).repeat_interleave(index.shape[1]))
+    index = torch.stack(grid, dim=-1).topk(_STARTS, dim=-1).indices
+    several = targets.select(torch.arange(len(targets), device=index.device).repeat_interleave(_STARTS))
 
     def energy(place: Tensor) -> Tensor:
         mine = _atoms(_coordinates(place, bend), spec, targets.size)[0]
         return _best_atoms(_Products.of(mine, several), terms, _ON_THE_WAY)[1]
 
-    moves = torch.eye(axes).to(values)[[taps > 1 for taps in reversed(targets.size)]]
-    place, value = _climbed(nodes[index.flatten()], moves, end, 0.5 * end / (_NODES - 1), energy)
-    value, winner = value.view(index.shape).max(-1)
+    place, value = _climbed(nodes[index.flatten()], end, 0.5 * end / (_NODES - 1), energy)
+    value, winner = value.view(-1, _STARTS).max(-1)
     rows = torch.arange(len(value), device=value.device)
-    return _coordinates(place.view(*index.shape, axes)[rows, winner], bend), -value
+    return _coordinates(place.view(-1, _STARTS, axes)[rows, winner], bend), -value
 
 
 def _coordinates(place: Tensor, bend: float) -> Tensor:
@@ -132,15 +130,13 @@ def _coordinates(place: Tensor, bend: float) -> Tensor:
     return place_of(variance_at(place, 1.0), bend)
 
 
-def _climbed(
-    place: Tensor, axes: Tensor, end: float, step: float, energy: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
+def _climbed(place: Tensor, end: float, step: float, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Move by steps that are halved as long as that explains more; return where to, and what.
 
     All axes are tried from the same place, and those that gain by themselves also together, so that the order of the
     axes does not matter.
     """
-    value = energy(place)
+    value, axes = energy(place), torch.eye(place.shape[1]).to(place)
     for halved in range(_STEPS):
         length = step / 2**halved
         best, most, together = place, value, place

@@ -261,6 +261,13 @@ class FamilyGrid:
         return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
     @cached_property
+    def ended(self) -> Tensor:
+        """Which parameters have ends: they change the template, and do not come round to where they began."""
+        own = self.family.parametrization
+        pairs = zip(own.names, self.nodes.shape, strict=True)
+        return torch.tensor([count > 1 and name not in own.periodic for name, count in pairs])
+
+    @cached_property
     def angles(self) -> Dictionary:
         """The dictionary for fits with free amplitude and offset."""
         # A smooth function exceeds its linear interpolation by at most 1/8 of its second derivative in units of cells.
