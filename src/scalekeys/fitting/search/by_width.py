@@ -83,13 +83,14 @@ def _places(filters: Tensor, grid: FamilyGrid, spec: FitSpec) -> Tensor:
     weight = _widths_weight(grid).to(filters)
     if not any(grid.family.order):
         filters = filters - dc_offset(filters, axes=axes).reshape(-1, *(1,) * axes)
-    elif spec.normalization == "affine":  # the published moments subtract nothing from a derivative
+    centred = any(grid.family.order) and spec.normalization == "affine"  # the moments keep the mean of a derivative
+    if centred:
         filters = filters - filters.mean(kernel_dims(axes), keepdim=True)
     measured = spread(filters, weight=weight, axes=axes).covariance.diagonal(dim1=-2, dim2=-1)
     if spec.criterion == "variance-continuous":
         ratio = torch.tensor([continuous_ratio(order) for order in grid.family.order]).to(measured)
         return place_of((measured * ratio).clamp(max=widest(size)), grid.bend)
-    return torch.stack([_inverse(measured[:, axis], axis, grid) for axis in range(axes)], dim=-1)
+    return torch.stack([_inverse(measured[:, axis], axis, grid, centred=centred) for axis in range(axes)], dim=-1)
 
 
 def continuous_ratio(order: int) -> float:
@@ -120,14 +121,14 @@ def _widths_weight(grid: FamilyGrid) -> Tensor:
     return grid.plan(_at_one(grid, 1).T)[0, 0].abs().reshape(grid.size)
 
 
-def _inverse(measured: Tensor, axis: int, grid: FamilyGrid) -> Tensor:
+def _inverse(measured: Tensor, axis: int, grid: FamilyGrid, *, centred: bool) -> Tensor:
     """Coordinate at which the template is as wide along an axis as was measured; the nearest where none is.
 
     NaN where the width does not depend on the scale, as that of a centred difference on three taps. A table brackets
     the first crossing, and Newton's method inside the bracket, safeguarded by bisection, refines it.
     """
     nodes = torch.linspace(0, float(grid.bounds(0.0)[1][axis]), _NODES, dtype=torch.float64).to(measured)
-    width = _width(axis, grid)
+    width = _width(axis, grid, centred=centred)
     table = width(nodes)[0]
     if float(table.max() - table.min()) < _NO_WIDTH:
         return torch.full_like(measured, torch.nan)
@@ -147,10 +148,11 @@ def _inverse(measured: Tensor, axis: int, grid: FamilyGrid) -> Tensor:
     return torch.where(crossing.any(-1), place, nearest)
 
 
-def _width(axis: int, grid: FamilyGrid) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+def _width(axis: int, grid: FamilyGrid, *, centred: bool) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Return the weighted variance of the template along an axis, and its slope, as a function of the coordinate there.
 
-    Templates and weights are separable, so that the scale along the other axes, which is 1, does not matter.
+    The scale along the other axes is 1. It does not matter where templates, and weights, are separable, which one less
+    its mean is not.
     """
     weight = _widths_weight(grid)
     position = positions(*grid.size, like=weight)[axis]
@@ -160,6 +162,7 @@ def _width(axis: int, grid: FamilyGrid) -> Callable[[Tensor], tuple[Tensor, Tens
         coordinates = _at_one(grid, len(place)).to(place)
         coordinates[axis] = place
         templates = grid.true_whole(coordinates)[[0, 1 + axis], 0].movedim(-1, 0)  # (n, 2, taps)
+        templates = templates - templates.mean(-1, keepdim=True) if centred else templates
         signs = templates[:, :1].sign()
         mass, first, second = (signs * templates @ moments.T.to(place)).unbind(-1)  # each with its derivative
         mean, mean_slope = first[:, 0] / mass[:, 0], _ratio_slope(first, mass)
