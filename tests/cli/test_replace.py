@@ -220,3 +220,15 @@ def test_what_is_left_out_is_shown(folder, call):
     assert "  blur.filt (8x1x3x3): its name 'filt' is not that of a weight\n" in done.stdout
     done = call("more.safetensors", "-o", "b.safetensors", "--json")
     assert json.loads(done.stdout)["left_out"][0]["name"] == "blur.filt"
+
+
+def test_selected_models_of_small_and_even_kernels_are_written(folder, call):
+    draw = torch.Generator().manual_seed(1)
+    state = {f"{side}.dw.weight": torch.randn(4, 1, side, side, generator=draw) for side in (2, 3, 4)}
+    save_file(state, folder / "even.safetensors")
+    done = call("even.safetensors", "-o", "new.safetensors", "--model", "auto")
+    assert done.returncode == 0
+    assert "8 of 12 depthwise filters in 3 layers are replaced" in done.stdout
+    written = load_file(folder / "new.safetensors")
+    assert torch.equal(written["2.dw.weight"], state["2.dw.weight"])
+    assert not torch.equal(written["4.dw.weight"], state["4.dw.weight"])

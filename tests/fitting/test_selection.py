@@ -7,6 +7,8 @@ import torch
 import scalekeys as sk
 from scalekeys.fitting import MODELS
 from scalekeys.fitting.evidence import evidence
+from scalekeys.fitting.spec import FitSpec
+from scalekeys.fitting.stack import fit_chunk
 from scalekeys.scalespace import FAMILIES, SECOND_ORDER, template, template_plan
 
 AUTO = MODELS["auto"](2)
@@ -131,6 +133,37 @@ def test_filters_of_another_side_leave_the_others_of_a_bank_as_they_are():
     assert mixed.family[:8].tolist() == alone.family.tolist()
     assert mixed.status[8:].tolist() == sk.fit(sk.FilterBank((even,)), "auto").status.tolist()
     assert set(mixed.family[8:]) <= set(AUTO)
+
+
+@pytest.mark.parametrize(
+    ("size", "flat"), [((1, 7), (7,)), ((7, 1), (7,)), ((1, 3), (3,)), ((3, 1), (3,)), ((1, 5), (5,))], ids=str
+)
+def test_an_axis_of_one_tap_counts_no_number(size, flat):
+    filters = _noise(4, 7)[:, 0, : flat[0]]
+    wide = sk.fit(filters.reshape(-1, *size), ("smooth", "dx" if size[0] == 1 else "dy"))
+    line = sk.fit(filters if size[0] == 1 else filters.flip(-1), ("smooth", "dx"), axes=1)  # y points up
+    assert wide.numbers.tolist() == line.numbers.tolist() == [4] * 4  # a scale, an amplitude, an offset, and which
+    np.testing.assert_allclose(wide.evidence, line.evidence, atol=1e-6)
+
+
+def test_a_row_of_seven_taps_is_judged_as_seven_taps_in_time_are():
+    filters = _noise(20, 7)[:, 0]
+    names = ("dx+", "dx-", "dx", "smooth", "dxx")
+    wide, line = FitSpec("auto", names), FitSpec("auto", names)
+    found, expected = fit_chunk(filters[:, None], wide), fit_chunk(filters, line)
+    np.testing.assert_array_equal(found.family, expected.family)
+    np.testing.assert_allclose(found.r2, expected.r2, atol=1e-7)
+    assert (found.family >= 0).all()
+
+
+def test_small_and_even_kernels_take_no_bank_down():
+    sizes = [(2, 2), (4, 4), (1, 2), (3, 3), (1, 1)]
+    draw = torch.Generator().manual_seed(3)
+    layers = [sk.LayerFilters(str(n), torch.randn(2, *size, generator=draw), depth=n) for n, size in enumerate(sizes)]
+    fit = sk.fit(sk.FilterBank(tuple(layers), model="net"), "auto")
+    assert list(fit.family != "") == [False] * 2 + [True] * 2 + [False] * 2 + [True] * 2 + [False] * 2
+    assert set(fit.status[[0, 1, 4, 5]]) == {"unsupported-size"}
+    assert list(sk.cluster(torch.randn(12, 2, 2, generator=draw), 2).fit("auto").family) == [""] * 2
 
 
 def test_evidence_of_a_perfect_fit_is_finite():

@@ -1,9 +1,9 @@
 r"""Sparse jets: of all derivatives up to an order, the few that explain a filter best.
 
 A filter is modelled by m atoms and an offset,
-:math:`h \sim b + \sum_k c_k \, \delta_x^{i_k} \delta_y^{j_k} T(\cdot; t_x) T(\cdot; t_y)`, each atom a derivative at the
-scales of the filter. Which of them is a number too, as the family of a filter is, so that m atoms are m + 4 numbers on
-two axes. Atoms are chosen one after another, each as the one that explains most of what is left (orthogonal least
+:math:`h \sim b + \sum_k c_k \, \delta_x^{i_k} \delta_y^{j_k} T(\cdot; t_x) T(\cdot; t_y)`, each atom a derivative at
+the scales of the filter. Which of them is a number too, as the family of a filter is, so that m atoms are m + 4 numbers
+on two axes. Atoms are chosen one after another, each as the one that explains most of what is left (orthogonal least
 squares), then single ones are exchanged, each time those two whose exchange gains most.
 
 References
