@@ -49,8 +49,9 @@ def fit(
         derivatives along any angle, the name of one family (``"dog"`` is the difference of two smoothings), or several
         names.
         ``"jet1"``, ``"jet2"`` and ``"jet3"`` mix all derivatives up to an order with free coefficients;
-        ``"sparse6"`` mixes the six that explain most, of all up to order 6, and so on for other numbers. With ``"auto"`` all but these compete by evidence, and a filter whose best model has no more of it than
-        white noise reaches in one filter of twenty is `unexplained`.
+        ``"sparse6"`` mixes the six that explain most, of all up to order 6, and so on for other numbers. With
+        ``"auto"`` all but these compete by evidence, and a filter whose best model has no more of it than white noise
+        reaches in one filter of twenty is `unexplained`.
     axes : int
         How many of the last dimensions of a tensor are the axes of its filters; a bank knows by itself.
     criterion : {"l2", "l1", "response", "variance", "variance-continuous"}
@@ -114,7 +115,8 @@ def fit(
 
     For the criteria that compare widths, families compete by the squares that they leave. What has no width is that of
     l2: scale and strength of `sharpen`, as in the paper, and the scale along a derivative of three taps. From the
-    filters of `smooth` the :func:`scalekeys.dc_offset` is subtracted before they are measured.
+    filters of `smooth` the :func:`scalekeys.dc_offset` is subtracted before they are measured, and where the offset is
+    free, from those of a derivative, and from its templates, their mean.
 
     The derivatives of a sparse model are chosen one after another and then exchanged one by one, at scales from a grid
     that are refined by halved steps: a good model, not certainly the best.
