@@ -12,6 +12,7 @@ from typing import Any
 
 import scalekeys as sk
 from fit_sections.record import table
+from scalekeys.fitting import Fit
 from scalekeys.proportions import wilson_interval
 
 HELP = "which model each filter of a network deserves"
@@ -47,7 +48,7 @@ def show(results: dict[str, Any]) -> None:
     table("share by the model that is selected", results["shares"])
 
 
-def _counts(fit: sk.Fit, positions: list[int]) -> Counter[str]:
+def _counts(fit: Fit, positions: list[int]) -> Counter[str]:
     """Count the fitted filters by selected model."""
     return Counter(
         str(_UNEXPLAINED if fit.status[i] == _UNEXPLAINED else fit.family[i]) for i in positions if fit.family[i]
