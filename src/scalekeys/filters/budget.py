@@ -54,7 +54,7 @@ def within_budget(
     >>> few, many = (sk.replacement(sk.fit(sk.master_keys(), name)) for name in ("sparse2", "jet2"))
     >>> left = [(1 - one.r2) for one in (few, many)]
     >>> within_budget([few, many], left, 60)
-    Replacement(8 of 8 filters, 56 numbers for 392 taps)
+    Replacement(8 of 8 filters, 60 numbers for 392 taps)
     """
     bank = candidates[0].bank
     taps = taps_of(bank)
