@@ -7,6 +7,7 @@ from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.constrained.constrain import bake, constrain
 from scalekeys.networks.measuring.diagnosis import Diagnosis, LayerError, diagnose
 from scalekeys.networks.measuring.evaluation import AccuracyDifference, Evaluation, evaluate
+from scalekeys.networks.measuring.key_elimination import KeyElimination, eliminate_keys, output_error
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.measuring.sensitivity import sensitivity
 
@@ -15,13 +16,16 @@ __all__ = [
     "Compression",
     "Diagnosis",
     "Evaluation",
+    "KeyElimination",
     "LayerError",
     "bake",
     "compress",
     "constrain",
     "diagnose",
+    "eliminate_keys",
     "evaluate",
     "fit_in_network",
+    "output_error",
     "patch_covariance",
     "recalibrate",
     "replace",
