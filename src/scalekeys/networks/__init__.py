@@ -7,7 +7,12 @@ from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.constrained.constrain import bake, constrain
 from scalekeys.networks.measuring.diagnosis import Diagnosis, LayerError, diagnose
 from scalekeys.networks.measuring.evaluation import AccuracyDifference, Evaluation, evaluate
-from scalekeys.networks.measuring.key_elimination import KeyElimination, eliminate_keys, output_error
+from scalekeys.networks.measuring.key_elimination import (
+    KeyElimination,
+    eliminate_keys,
+    output_error,
+    replaced_by_keys,
+)
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.measuring.sensitivity import sensitivity
 
@@ -29,5 +34,6 @@ __all__ = [
     "patch_covariance",
     "recalibrate",
     "replace",
+    "replaced_by_keys",
     "sensitivity",
 ]

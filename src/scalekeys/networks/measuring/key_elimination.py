@@ -172,6 +172,25 @@ def eliminate_keys(
     return KeyElimination(values, by, tuple(rounds), count)
 
 
+def replaced_by_keys(module: nn.Module, keys: Float[Tensor, "keys *sides"], batches: Batches) -> nn.Module:
+    """Return a copy of a network in which its best key stands for each depthwise filter, by the paper's rule.
+
+    The statistics of batch norm, where the network has it, are re-estimated on the first 128 of some inputs.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> network = nn.Sequential(nn.Conv2d(8, 8, 7, padding=3, groups=8), nn.BatchNorm2d(8))
+    >>> replaced = replaced_by_keys(network, sk.master_keys(), torch.randn(4, 8, 16, 16))
+    >>> len(sk.cluster(sk.extract(replaced), k=2, controls=False).counts)
+    2
+    """
+    network = replace(module, assign_keys(open_module(module).bank(), keys, axes=keys.ndim - 1))
+    if not batch_norms(network):
+        return network
+    return recalibrate(network, _Kept(module, batches).first(_STATISTICS_INPUTS))
+
+
 def output_error(module: nn.Module, original: nn.Module, batches: Batches) -> float:
     """Return the squared change of the outputs of a network, as a share of their variance over the inputs.
 
@@ -193,7 +212,6 @@ class _Kept:
         single = isinstance(batches, Tensor | np.ndarray | Mapping)
         self.batches: list[Any] = [batches] if single else list(batches)
         self.inputs = [inputs for inputs in inputs_of(self.batches, self.module) if len(inputs)]
-        self.has_norms = bool(batch_norms(self.module))
 
     def first(self, count: int) -> list[Tensor]:
         """Return batches with so many of the first inputs, or with all of them."""
@@ -204,12 +222,6 @@ class _Kept:
             if taken >= count:
                 break
         return parts
-
-    def with_keys(self, keys: Tensor) -> nn.Module:
-        """Return the network with each filter replaced by its best key, and batch-norm statistics re-estimated."""
-        assigned = assign_keys(open_module(self.module).bank(), keys, axes=keys.ndim - 1)
-        replaced = replace(self.module, assigned)
-        return recalibrate(replaced, self.first(_STATISTICS_INPUTS)) if self.has_norms else replaced
 
 
 class _Measure:
@@ -222,7 +234,7 @@ class _Measure:
             evaluate(kept.module, kept.batches[:1])  # refuses batches without labels before anything is measured
 
     def __call__(self, left: Sequence[int]) -> float:
-        network = self._kept.with_keys(self._candidates[torch.as_tensor(left)])
+        network = replaced_by_keys(self._kept.module, self._candidates[torch.as_tensor(left)], self._kept.inputs)
         if self._original is None:
             loss = 1 - evaluate(network, self._kept.batches).top1
         else:
