@@ -1,6 +1,6 @@
 """Greedy elimination: of many candidate keys, drop again and again the one whose absence costs least."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.filters.assignment import unit_keys
-from scalekeys.fitting import PatchCovariance
 
 Measure: TypeAlias = Callable[[Sequence[int]], float]
 
@@ -61,12 +60,21 @@ class CandidateErrors:
 
     @classmethod
     def of(
-        cls, bank: FilterBank, candidates: Float[Tensor, "candidates *sides"], covariance: PatchCovariance
+        cls,
+        bank: FilterBank,
+        candidates: Float[Tensor, "candidates *sides"],
+        covariances: Mapping[str, Float[Tensor, "channels taps taps"]],
     ) -> "CandidateErrors":
         """Compare the filters of a network with candidates, by the covariance of the patches that each filter sees.
 
-        Filters that are negligible, constant or not finite, have another number of axes than the candidates, or stand
-        in layers that no input reached, are left out.
+        Parameters
+        ----------
+        bank : FilterBank
+        candidates : Tensor, shape (candidates, *sides)
+        covariances : mapping from str to Tensor of shape (channels, taps, taps)
+            By the names of layers, see :attr:`scalekeys.fitting.PatchCovariance.layers`. The filters of other layers
+            are left out, as are filters that are negligible, constant or not finite, or have another number of axes
+            than the candidates.
 
         Raises
         ------
@@ -74,9 +82,9 @@ class CandidateErrors:
             If no filter remains.
         """
         parts = [
-            _compared(layer, ~bank.negligible[mine], candidates.double(), covariance.layers[layer.name])
+            _compared(layer, ~bank.negligible[mine], candidates.double(), covariances[layer.name])
             for layer, mine in bank.parts()
-            if layer.name in covariance.layers and layer.axes == candidates.ndim - 1
+            if layer.name in covariances and layer.axes == candidates.ndim - 1
         ]
         if not sum(len(similarity) for similarity, _ in parts):
             raise ModelError(f"{bank.model}: has no filter that a candidate could replace and that any input reaches")

@@ -7,12 +7,9 @@ from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.constrained.constrain import bake, constrain
 from scalekeys.networks.measuring.diagnosis import Diagnosis, LayerError, diagnose
 from scalekeys.networks.measuring.evaluation import AccuracyDifference, Evaluation, evaluate
-from scalekeys.networks.measuring.key_elimination import (
-    KeyElimination,
-    eliminate_keys,
-    output_error,
-    replaced_by_keys,
-)
+from scalekeys.networks.measuring.key_curve import KeyCurve, key_curve
+from scalekeys.networks.measuring.key_elimination import KeyElimination, eliminate_keys, replaced_by_keys
+from scalekeys.networks.measuring.output_error import OutputError, output_error
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.measuring.sensitivity import sensitivity
 
@@ -21,8 +18,10 @@ __all__ = [
     "Compression",
     "Diagnosis",
     "Evaluation",
+    "KeyCurve",
     "KeyElimination",
     "LayerError",
+    "OutputError",
     "bake",
     "compress",
     "constrain",
@@ -30,6 +29,7 @@ __all__ = [
     "eliminate_keys",
     "evaluate",
     "fit_in_network",
+    "key_curve",
     "output_error",
     "patch_covariance",
     "recalibrate",

@@ -13,18 +13,21 @@ from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.clustering.elimination import CandidateErrors, Round, check_numbers, eliminate, measurements
 from scalekeys.errors import ModelError
 from scalekeys.filters import assign_keys
+from scalekeys.filters.choice import matching_layers
 from scalekeys.networks.changing.match_statistics import batch_norms
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.measuring.evaluation import evaluate
+from scalekeys.networks.measuring.output_error import OutputError, outputs_of
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
-from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, logits_of
+from scalekeys.networks.running.batches import Batches, inputs_of
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 if TYPE_CHECKING:
     import pandas as pd
 
 By: TypeAlias = Literal["accuracy", "outputs", "responses"]
+Progress: TypeAlias = Callable[[int], None] | None
 
 _COVARIANCE_INPUTS, _STATISTICS_INPUTS = 64, 128
 
@@ -88,9 +91,10 @@ def eliminate_keys(
     *,
     keep: int = 8,
     by: By = "accuracy",
+    layers: Sequence[str] | None = None,
     tries: int = 3,
     measured: int = 32,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = None,
 ) -> KeyElimination:
     """Find the few of many candidate keys that a network needs most: drop again and again the one that is missed least.
 
@@ -111,6 +115,8 @@ def eliminate_keys(
         change of the network's outputs, as a share of their variance over the images, for which no labels are needed;
         `responses`, the squared change of the responses of the depthwise filters, in each layer as a share of their
         energy, for which nothing is measured.
+    layers : sequence of str, optional
+        Replace filters only in the layers of these names, in which ``*`` stands for anything; by default in all.
     tries, measured : int
         With `measured` candidates or fewer, `tries` of them are measured for each that is dropped, those with the
         smallest response error. With more the response error decides alone.
@@ -126,7 +132,7 @@ def eliminate_keys(
     ModelError
         If a number or `by` makes no sense, there are no images, or no filter can be replaced.
     FilterError
-        If the candidates are no stack of finite filters, or no kernel has as many axes.
+        If the candidates are no stack of finite filters, no kernel has as many axes, or no layer has such a name.
 
     Notes
     -----
@@ -163,19 +169,39 @@ def eliminate_keys(
     check_numbers(len(values), keep, tries, measured)
     bank = open_module(module).bank()
     assign_keys(bank, values, axes=values.ndim - 1)  # refuses what are no keys for this network
-    kept = _Kept(module, batches)
+    kept = Kept(module, batches)
     covariance = patch_covariance(module, kept.first(_COVARIANCE_INPUTS))
-    compared = CandidateErrors.of(bank, values, covariance)
-    measure = None if by == "responses" else _Measure(kept, values, by, progress)
+    chosen = {layer.name for layer, wanted in zip(bank, matching_layers(bank, layers), strict=True) if wanted}
+    seen = {name: matrices for name, matrices in covariance.layers.items() if name in chosen}
+    compared = CandidateErrors.of(bank, values, seen)
+
+    def change(left: Sequence[int]) -> nn.Module:
+        return replaced_by_keys(kept.module, values[torch.as_tensor(left)], kept.inputs, layers=layers)
+
+    measure = None if by == "responses" else _Measure(kept, by, change, progress)
     rounds = eliminate(compared, keep, measure, tries=tries, measured=measured)
     count = 0 if measure is None else measurements(len(values), keep, tries, measured)
     return KeyElimination(values, by, tuple(rounds), count)
 
 
-def replaced_by_keys(module: nn.Module, keys: Float[Tensor, "keys *sides"], batches: Batches) -> nn.Module:
+def replaced_by_keys(
+    module: nn.Module,
+    keys: Float[Tensor, "keys *sides"],
+    batches: Batches,
+    *,
+    layers: Sequence[str] | None = None,
+) -> nn.Module:
     """Return a copy of a network in which its best key stands for each depthwise filter, by the paper's rule.
 
     The statistics of batch norm, where the network has it, are re-estimated on the first 128 of some inputs.
+
+    Parameters
+    ----------
+    module : nn.Module
+    keys : Tensor, shape (keys, *sides)
+    batches : iterable
+    layers : sequence of str, optional
+        Only in the layers of these names, in which ``*`` stands for anything; by default in all.
 
     Examples
     --------
@@ -185,33 +211,26 @@ def replaced_by_keys(module: nn.Module, keys: Float[Tensor, "keys *sides"], batc
     >>> len(sk.cluster(sk.extract(replaced), k=2, controls=False).counts)
     2
     """
-    network = replace(module, assign_keys(open_module(module).bank(), keys, axes=keys.ndim - 1))
+    assigned = assign_keys(open_module(module).bank(), keys, axes=keys.ndim - 1)
+    network = replace(module, assigned, layers=layers)
     if not batch_norms(network):
         return network
-    return recalibrate(network, _Kept(module, batches).first(_STATISTICS_INPUTS))
+    return recalibrate(network, Kept(module, batches).first(_STATISTICS_INPUTS))
 
 
-def output_error(module: nn.Module, original: nn.Module, batches: Batches) -> float:
-    """Return the squared change of the outputs of a network, as a share of their variance over the inputs.
-
-    Examples
-    --------
-    >>> one, two = nn.Linear(4, 2), nn.Linear(4, 2)
-    >>> output_error(one, one, torch.eye(4)), output_error(two, one, torch.eye(4)) > 0
-    (0.0, True)
-    """
-    listed = list(inputs_of(batches, module))
-    return _relative_error(_outputs(module, listed), _outputs(original, listed))
-
-
-class _Kept:
-    """A network and the batches on which it is measured."""
+class Kept:
+    """A network, unwrapped, and the batches on which it is measured, in memory."""
 
     def __init__(self, module: nn.Module, batches: Batches) -> None:
         self.module = unwrapped(module)
         single = isinstance(batches, Tensor | np.ndarray | Mapping)
         self.batches: list[Any] = [batches] if single else list(batches)
         self.inputs = [inputs for inputs in inputs_of(self.batches, self.module) if len(inputs)]
+
+    @property
+    def count(self) -> int:
+        """How many inputs there are."""
+        return sum(map(len, self.inputs))
 
     def first(self, count: int) -> list[Tensor]:
         """Return batches with so many of the first inputs, or with all of them."""
@@ -227,37 +246,18 @@ class _Kept:
 class _Measure:
     """What a network loses with some of the candidates."""
 
-    def __init__(self, kept: _Kept, candidates: Tensor, by: By, progress: Callable[[int], None] | None) -> None:
-        self._kept, self._candidates, self._by, self._progress = kept, candidates, by, progress
-        self._original = _outputs(kept.module, kept.inputs) if by == "outputs" else None
+    def __init__(self, kept: Kept, by: By, change: Callable[[Sequence[int]], nn.Module], progress: Progress) -> None:
+        self._kept, self._change, self._progress = kept, change, progress
+        self._original = outputs_of(kept.module, kept.inputs) if by == "outputs" else None
         if by == "accuracy":
             evaluate(kept.module, kept.batches[:1])  # refuses batches without labels before anything is measured
 
     def __call__(self, left: Sequence[int]) -> float:
-        network = replaced_by_keys(self._kept.module, self._candidates[torch.as_tensor(left)], self._kept.inputs)
+        network = self._change(left)
         if self._original is None:
             loss = 1 - evaluate(network, self._kept.batches).top1
         else:
-            loss = _relative_error(_outputs(network, self._kept.inputs), self._original)
+            loss = OutputError.of(outputs_of(network, self._kept.inputs), self._original).value
         if self._progress is not None:
             self._progress(1)
         return loss
-
-
-def _outputs(network: nn.Module, inputs: Sequence[Tensor]) -> Float[Tensor, "inputs outputs"]:
-    """Return what a network gives for each input."""
-    parts = []
-    with evaluating(network), torch.no_grad():
-        for number, batch in enumerate(inputs, start=1):
-            found = logits_of(network(batch))
-            if found is None:
-                raise ModelError(f"batch {number}: the network gives no tensor; give one that returns tensors")
-            parts.append(found.flatten(1).double().cpu())
-    return torch.cat(parts)
-
-
-def _relative_error(outputs: Tensor, original: Tensor) -> float:
-    """Return the squared difference as a share of the variance over the inputs; infinite outputs are worst."""
-    error = (outputs - original).square().sum()
-    scale = (original - original.mean(0)).square().sum().clamp_min(torch.finfo(torch.float64).tiny)
-    return float((error / scale).nan_to_num(torch.inf))
