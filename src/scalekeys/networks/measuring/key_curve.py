@@ -112,7 +112,8 @@ def curve_counts(candidates: int, keep: int) -> tuple[int, ...]:
     >>> curve_counts(64, 8), curve_counts(10, 8)
     ((64, 32, 16, 8, 6), (10, 8, 5, 2, 1))
     """
-    return tuple(sorted({candidates, candidates // 2, candidates // 4, max(1, candidates // 10), keep}, reverse=True))
+    shares = {max(1, candidates // part) for part in (1, 2, 4, 10)}
+    return tuple(sorted({*shares, keep}, reverse=True))
 
 
 def key_curve(
