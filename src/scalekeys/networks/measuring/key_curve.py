@@ -140,7 +140,8 @@ def key_curve(
         Batches to measure on, with labels for the accuracy. Give others than those of the elimination: on its own
         batches an elimination looks better than it is.
     statistics : iterable
-        Batches on whose first 128 inputs batch-norm statistics are re-estimated, such as those of the elimination.
+        Batches on whose first 128 inputs the channels behind the depthwise layers are matched to the original network,
+        such as those of the elimination.
     counts : sequence of int, optional
         Numbers of keys; by default how many there were at first, and how many remained.
     measured : {"accuracy", "outputs"}

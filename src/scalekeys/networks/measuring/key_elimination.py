@@ -14,7 +14,6 @@ from scalekeys.clustering.elimination import CandidateErrors, Round, check_numbe
 from scalekeys.errors import ModelError
 from scalekeys.filters import assign_keys
 from scalekeys.filters.choice import matching_layers
-from scalekeys.networks.changing.match_statistics import batch_norms
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.measuring.evaluation import evaluate
@@ -137,8 +136,8 @@ def eliminate_keys(
     Notes
     -----
     To measure candidates, each depthwise filter is replaced by its best candidate by the paper's rule
-    (:func:`scalekeys.assign_keys`), and the statistics of batch norm are re-estimated on some of the images, where the
-    network has batch norm. Nothing is trained. How few measurements suffice says
+    (:func:`scalekeys.assign_keys`), and the mean and the variance of each channel behind the depthwise layers are
+    matched to those of the network on some of the images. Nothing is trained. How few measurements suffice says
     :func:`scalekeys.clustering.elimination.eliminate`.
 
     References
@@ -193,7 +192,9 @@ def replaced_by_keys(
 ) -> nn.Module:
     """Return a copy of a network in which its best key stands for each depthwise filter, by the paper's rule.
 
-    The statistics of batch norm, where the network has it, are re-estimated on the first 128 of some inputs.
+    The mean and the variance of each channel behind the depthwise layers are matched to those of the network on the
+    first 128 of some inputs (:func:`scalekeys.recalibrate` with a reference), so that networks with batch norm and
+    without it are compared alike. Nothing is trained.
 
     Parameters
     ----------
@@ -213,9 +214,7 @@ def replaced_by_keys(
     """
     assigned = assign_keys(open_module(module).bank(), keys, axes=keys.ndim - 1)
     network = replace(module, assigned, layers=layers)
-    if not batch_norms(network):
-        return network
-    return recalibrate(network, Kept(module, batches).first(_STATISTICS_INPUTS))
+    return recalibrate(network, Kept(module, batches).first(_STATISTICS_INPUTS), module)
 
 
 class Kept:
