@@ -85,14 +85,25 @@ class Opened:
     measured: Measured
     notes: tuple[str, ...]
 
-    def eliminate(
-        self, found: Keys, banks: Sequence[FilterBank], search: Search, step: Step
-    ) -> tuple[Keys, EliminationSummary]:
+    def candidates(self, banks: Sequence[FilterBank], search: Search, step: Step) -> Tensor:
+        """Return the candidates, found among some filters."""
+        if self.task.candidates is None:
+            return search.filters(banks)
+        try:
+            return search.keys(banks, self.task.candidates, step, controls=False).filters
+        except FilterError as error:
+            raise FilterError(f"--candidates {self.task.candidates}: {error}") from None
+
+    def eliminate(self, candidates: Tensor, found: Keys, search: Search, step: Step) -> tuple[Keys, EliminationSummary]:
         """Return as many keys as were found, but those that an elimination leaves, and what it was measured to cost."""
+        if len(candidates) <= len(found):
+            raise FilterError(
+                f"an elimination that leaves {len(found)} keys needs more candidates than the {len(candidates)} there "
+                "are; ask for fewer keys with -k"
+            )
         task, module = self.task, self.network.module
-        candidates = _candidates(task, banks, search, len(found), step)
         counts = curve_counts(len(candidates), len(found))
-        layers = _layers(self.bank, search, every=any(bank is not self.bank for bank in banks))
+        layers = _layers(self.bank, search, every=any(bank is not self.bank for bank in found.banks))
         total = 0 if task.by == "responses" else measurements(len(candidates), counts[-1])
         elimination = eliminate_keys(
             module,
@@ -158,21 +169,6 @@ def _images(task: Task, network: NamedNetwork, prepare: Preparation) -> tuple[Im
             raise DataError(f"{error}; without labels give --by outputs or --by responses") from None
         return images, str(error)
     return images, None
-
-
-def _candidates(task: Task, banks: Sequence[FilterBank], search: Search, keep: int, step: Step) -> Tensor:
-    """Return the candidates, of which there have to be more than are kept."""
-    if task.candidates is None:
-        candidates = search.filters(banks)
-        if len(candidates) <= keep:
-            raise FilterError(
-                f"--candidates all: there are {len(candidates)} different filters; for an elimination -k must be less"
-            )
-        return candidates
-    try:
-        return search.keys(banks, task.candidates, step, controls=False).filters
-    except FilterError as error:
-        raise FilterError(f"--candidates {task.candidates}: {error}; give fewer candidates") from None
 
 
 def _layers(bank: FilterBank, search: Search, *, every: bool) -> list[str] | None:

@@ -44,14 +44,15 @@ def find_keys(
 
     With a network that was opened for an elimination the keys are those that the elimination leaves.
     """
+    candidates = None if opened is None else opened.candidates(banks, search, step)
     keys = search.keys(banks, k or 1, step, controls=k is not None)
     most = min(MOST, int(keys.counts.sum()) // 2)  # each half of the filters has as many keys
     choice = search.choice(banks, range(1, most + 1), step) if curve else None
     if k is None:
         keys = search.keys(banks, 1 if choice is None else choice.best, step)
     elimination = None
-    if opened is not None:
-        keys, elimination = opened.eliminate(keys, banks, search, step)
+    if opened is not None and candidates is not None:
+        keys, elimination = opened.eliminate(candidates, keys, search, step)
     write_keys(keys, folder)
     step("modelling the keys")
     return write_keys_report(keys, folder / "report.html", choice=choice, threshold=threshold, elimination=elimination)
