@@ -143,7 +143,8 @@ def eliminate_keys(
     References
     ----------
     Babaiee, Kiasari, Rus, Grosu, "The quest for universal master key filters in DS-CNNs", 2025, arXiv:2509.11711, find
-    eight filters by greedy elimination by accuracy, from 50 candidates that an autoencoder gives.
+    eight filters by an autoencoder with a latent space of one dimension and a greedy elimination by accuracy. Here
+    candidates are keys that minimise a squared error, or filters.
 
     Examples
     --------
