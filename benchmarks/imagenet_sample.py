@@ -1,6 +1,7 @@
 """The 500 images of ``../shared/data`` as tensors for MCUNet, or as a tree of class folders. A regression set only.
 
-``python benchmarks/imagenet_sample.py FOLDER`` writes the tree: ``FOLDER/LABEL/NUMBER.jpg``, the JPEG bytes unchanged.
+``python benchmarks/imagenet_sample.py FOLDER`` writes the tree: ``FOLDER/LABEL/NUMBER.jpg``, the JPEG bytes unchanged;
+with ``../shared/data/cifar10_jpeg.npz`` after it, that of the 10,000 test images of CIFAR-10.
 """
 
 import sys
@@ -46,10 +47,11 @@ def write_tree(folder: Path | str, path: Path | str = SAMPLE) -> None:
 
 def _files(path: Path | str) -> Iterator[tuple[bytes, int]]:
     data = dict(np.load(path))
-    starts, labels, jpeg = data["offs"], data["label"], data["jpeg"]
+    names = ("offs", "label", "jpeg") if "jpeg" in data else ("offs_test", "y_test", "jpeg_test")
+    starts, labels, jpeg = (data[name] for name in names)
     for index, label in enumerate(labels):
         yield jpeg[starts[index] : starts[index + 1]].tobytes(), int(label)
 
 
 if __name__ == "__main__":
-    write_tree(sys.argv[1])
+    write_tree(*sys.argv[1:])

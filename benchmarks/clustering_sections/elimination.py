@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import scalekeys as sk
 from fit_sections.record import Progress, table
 from scalekeys.clustering.elimination import measurements
 from scalekeys.networks import Evaluation
+from scalekeys.networks.measuring.key_elimination import By
 from scalekeys.paper import method_templates
 from scalekeys.training.data.cifar import packed
 from scalekeys.training.network_source import open_network
@@ -120,8 +122,7 @@ def _sets(halves: Halves, candidates: Tensor, arguments: argparse.Namespace, sto
     yield KeySet("candidates", everything, None, [candidates] * 2)
     for by in arguments.by:
         chosen = [
-            store.get(f"elimination {by} {half}", lambda h=half, b=by: _eliminated(halves, candidates, b, h))
-            for half in (0, 1)
+            store.get(f"elimination {by} {half}", partial(_eliminated, halves, candidates, by, half)) for half in (0, 1)
         ]
         for count in COUNTS:
             yield KeySet(f"by {by}", count, None, [candidates[torch.tensor(order[:count])] for order in chosen])
@@ -142,7 +143,7 @@ def _sets(halves: Halves, candidates: Tensor, arguments: argparse.Namespace, sto
             yield KeySet(source, 8, seed, [noise[:8]] * 2)
 
 
-def _eliminated(halves: Halves, candidates: Tensor, by: str, half: int) -> list[int]:
+def _eliminated(halves: Halves, candidates: Tensor, by: By, half: int) -> list[int]:
     """Return the candidates from the one that remains longest, as one half of the images tells."""
     total = measurements(len(candidates), COUNTS[-1])
     progress = Progress(f"elimination by {by}, half {half}", total)
@@ -161,10 +162,8 @@ def _evaluated(halves: Halves, one: KeySet, store: _Store) -> list[Evaluation]:
         return [found.correct1.tolist(), found.correct5.tolist()]
 
     labels, classes = halves.original.labels, halves.original.classes
-    return [
-        Evaluation(*map(torch.tensor, store.get(f"{one.name} {way}", lambda way=way: correct(way))), labels, classes)
-        for way in _WAYS
-    ]
+    kept = (store.get(f"{one.name} {way}", partial(correct, way)) for way in _WAYS)
+    return [Evaluation(torch.tensor(top1), torch.tensor(top5), labels, classes) for top1, top5 in kept]
 
 
 def _row(network: str, halves: Halves, one: KeySet, found: list[Evaluation]) -> dict[str, Any]:
