@@ -179,10 +179,10 @@ def test_the_file_holds_the_page_and_is_not_overwritten(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 
-def _elimination(measured, value):
+def _elimination(measured, value, as_good=1):
     sources = ("eliminated", "random", "white noise", "matched noise")
     points = [
-        EliminationPoint(source, size, value, value / 2, inf if measured == "outputs" else 1.0, 3, 1, None)
+        EliminationPoint(source, size, value, value / 2, inf if measured == "outputs" else 1.0, 3, as_good, None)
         for size in (16, 8)
         for source in sources
         if (source, size) != ("random", 16)
@@ -205,8 +205,9 @@ def test_an_elimination_has_a_section_with_its_curve_and_controls():
 
 def test_an_error_without_an_upper_end_is_drawn_and_written():
     keys, choice = found("network")
-    elimination = _elimination("outputs", 0.5)
+    elimination = _elimination("outputs", 0.5, as_good=0)
     source = render_keys_report(keys, choice=choice, elimination=elimination)
+    assert "none of which is as good" in source
     assert "an error of the outputs of 0.500 (95 % from 0.250 to ∞)" in plain(ParsedPage(source).text)
     figure = elimination_curve(elimination)
     assert {value for trace in figure.data for value in trace["error_y"]["array"]} == {None}

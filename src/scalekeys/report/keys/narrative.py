@@ -154,10 +154,11 @@ def elimination(summary: EliminationSummary, used: int) -> list[str]:
         if summary.measured == "accuracy":
             text += f", and with its own filters {summary.words(summary.original)}"
         if drawn is not None:
-            verb = "is" if drawn.as_good == 1 else "are"
+            many = f"{spelled(drawn.as_good)} of which are"
+            good = {0: "none of which is", 1: "one of which is"}.get(drawn.as_good, many)
             text += (
                 f"; with as many random candidates {summary.words(drawn.value)} in the mean of "
-                f"{plural(drawn.draws, 'draw')}, {spelled(drawn.as_good)} of which {verb} as good"
+                f"{plural(drawn.draws, 'draw')}, {good} as good"
             )
         texts.append(f"{text}.")
     return [*texts, *(_sentence(note) for note in summary.notes)]
