@@ -5,7 +5,7 @@ images, and what remains is evaluated on the other half, then the reverse; nothi
 accuracy stand those by outputs and by responses, random draws of the candidates, keys that ``sk.cluster`` finds for
 fewer keys, the eight published keys, the eight families at their published scales (method B), and noise in the place of
 the candidates. Every filter is replaced by its best key by the paper's rule. The networks are evaluated with the mean
-and the variance of each channel behind the depthwise layers matched to the original on the first half, and as they are.
+and the variance of each channel behind the depthwise layers matched to the original on the first half.
 
 What was done is kept in the folder ``--keep``, from which an interrupted run goes on.
 """
@@ -37,7 +37,6 @@ COUNTS = (32, 16, 8, 6)
 
 CIFAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10_jpeg.npz"
 _NETWORKS = ("mcunet", "cifar")
-_WAYS = ("matched", "as it is")
 _ELIMINATIONS = ("accuracy", "outputs", "responses")
 
 
@@ -77,7 +76,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             progress.advance(1)
         results["original"].append({"network": network} | halves.original.to_dict())
         results["curve"] += [_row(network, halves, one, found[one.name]) for one in sets]
-        results["comparisons"] += _comparisons(network, sets, {name: ways[0] for name, ways in found.items()})
+        results["comparisons"] += _comparisons(network, sets, found)
     return results
 
 
@@ -105,7 +104,7 @@ class _Store:
 
 def _halves(network: str, images: int) -> Halves:
     if network == "mcunet":
-        return Halves()
+        return Halves.of_mcunet()
     opened = open_network("builtin:cifar-convnext")
     assert opened.preprocessing is not None
     found, _ = packed(CIFAR, "test")
@@ -113,7 +112,7 @@ def _halves(network: str, images: int) -> Halves:
         torch.tensor(numbers)[:, None, None] for numbers in (opened.preprocessing.mean, opened.preprocessing.std)
     )
     pixels, labels = found[torch.arange(images)]
-    return Halves(opened.module, ((pixels.float() / 255 - mean) / std, labels))
+    return Halves(opened.module, (pixels.float() / 255 - mean) / std, labels)
 
 
 def _sets(halves: Halves, candidates: Tensor, arguments: argparse.Namespace, store: _Store) -> Iterator[KeySet]:
@@ -153,34 +152,32 @@ def _eliminated(halves: Halves, candidates: Tensor, by: By, half: int) -> list[i
     return found.order.tolist()
 
 
-def _evaluated(halves: Halves, one: KeySet, store: _Store) -> list[Evaluation]:
-    """Evaluate the network with some keys, matched and as it is."""
+def _evaluated(halves: Halves, one: KeySet, store: _Store) -> Evaluation:
+    """Evaluate the network with some keys."""
 
-    def correct(way: str) -> list[list[bool]]:
+    def correct() -> list[list[bool]]:
         bank = sk.extract(halves.network)
-        found = halves.changed([sk.replace(halves.network, sk.assign_keys(bank, keys)) for keys in one.keys], way)
+        found = halves.matched([sk.replace(halves.network, sk.assign_keys(bank, keys)) for keys in one.keys])
         return [found.correct1.tolist(), found.correct5.tolist()]
 
-    labels, classes = halves.original.labels, halves.original.classes
-    kept = (store.get(f"{one.name} {way}", partial(correct, way)) for way in _WAYS)
-    return [Evaluation(torch.tensor(top1), torch.tensor(top5), labels, classes) for top1, top5 in kept]
+    top1, top5 = store.get(one.name, correct)
+    return Evaluation(torch.tensor(top1), torch.tensor(top5), halves.original.labels, halves.original.classes)
 
 
-def _row(network: str, halves: Halves, one: KeySet, found: list[Evaluation]) -> dict[str, Any]:
+def _row(network: str, halves: Halves, one: KeySet, found: Evaluation) -> dict[str, Any]:
     bank = sk.extract(halves.network)
     correlations = torch.cat([sk.assign_keys(bank, keys).r2 for keys in one.keys]).sqrt()
     correlations = correlations[correlations.isfinite()]
-    difference = found[0].difference(halves.original)
+    difference = found.difference(halves.original)
     return {
         "network": network,
         "keys": one.source,
         "count": one.count,
         "seed": one.seed,
-        "top1": _percent(found[0].top1),
+        "top1": _percent(found.top1),
         "less_original": _percent(difference.value),
         "from": _percent(difference.interval[0]),
         "to": _percent(difference.interval[1]),
-        "as_it_is": _percent(found[1].top1),
         **{f"coverage {x} %": _percent(float((correlations >= x).double().mean())) for x in (0.8, 0.9, 0.95)},
     }
 
