@@ -5,12 +5,13 @@
     python benchmarks/clustering.py real ../shared/weights/*.pth
     python benchmarks/clustering.py comparison ../shared/weights/*.pth
     python benchmarks/clustering.py million
+    python benchmarks/clustering.py elimination --keep FOLDER
 
 Each section prints its tables, and replaces its own part of ``results/clustering.json``, with the machine, the versions
 and the options of its run beside the figures. Every section explains itself with ``--help``.
 """
 
-from clustering_sections import choice, comparison, million, planted, real
+from clustering_sections import choice, comparison, elimination, million, planted, real
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS
 
@@ -20,6 +21,7 @@ SECTIONS: dict[str, Section] = {
     "real": real,
     "comparison": comparison,
     "million": million,
+    "elimination": elimination,
 }
 """A new section is one module and one row here."""
 

@@ -1,11 +1,13 @@
 """The 500 images of ``../shared/data`` as tensors for MCUNet, or as a tree of class folders. A regression set only.
 
-``python benchmarks/imagenet_sample.py FOLDER`` writes the tree: ``FOLDER/LABEL/NUMBER.jpg``, the JPEG bytes unchanged.
+``python benchmarks/imagenet_sample.py FOLDER`` writes the tree: ``FOLDER/LABEL/NUMBER.jpg``, the JPEG bytes unchanged;
+with ``../shared/data/cifar10_jpeg.npz 2000`` after it, that of the first 2,000 test images of CIFAR-10.
 """
 
 import sys
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +38,21 @@ def batches(path: Path | str = SAMPLE, *, size: int = 50, limit: int | None = No
     return list(zip(images.split(size), labels.split(size), strict=True))
 
 
-def write_tree(folder: Path | str, path: Path | str = SAMPLE) -> None:
+def write_tree(folder: Path | str, path: Path | str = SAMPLE, limit: str | None = None) -> None:
     """Write the images into one folder for each label, named by its number."""
-    for number, (jpeg, label) in enumerate(_files(path)):
+    for number, (jpeg, label) in enumerate(islice(_files(path), None if limit is None else int(limit))):
         home = Path(folder) / str(label)
         home.mkdir(parents=True, exist_ok=True)
-        (home / f"{number:03d}.jpg").write_bytes(jpeg)
+        (home / f"{number:04d}.jpg").write_bytes(jpeg)
 
 
 def _files(path: Path | str) -> Iterator[tuple[bytes, int]]:
     data = dict(np.load(path))
-    starts, labels, jpeg = data["offs"], data["label"], data["jpeg"]
+    names = ("offs", "label", "jpeg") if "jpeg" in data else ("offs_test", "y_test", "jpeg_test")
+    starts, labels, jpeg = (data[name] for name in names)
     for index, label in enumerate(labels):
         yield jpeg[starts[index] : starts[index + 1]].tobytes(), int(label)
 
 
 if __name__ == "__main__":
-    write_tree(sys.argv[1])
+    write_tree(*sys.argv[1:])

@@ -44,8 +44,9 @@ def planted(truth: Tensor, count: int, seed: int, noise: str) -> Tensor:
 
 
 def largest_kernels(sources: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-    """Yield a name and the filters of the largest kernel size of each network."""
+    """Yield a name and the filters of the largest kernel size of each network, without those that are negligible."""
     for source in sources:
         bank = sk.extract(source)
         rows, cols = bank.sizes[0]
-        yield f"{Path(source).stem} {rows}x{cols}", bank.of_size(bank.sizes[0])[0]
+        filters, places = bank.of_size(bank.sizes[0])
+        yield f"{Path(source).stem} {rows}x{cols}", filters[~bank.negligible[places]]

@@ -1,6 +1,7 @@
 """The page on keys as a document: complete, safe against names, and in agreement with the clustering."""
 
 import re
+from math import inf
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from conftest import HOSTILE
 from scalekeys.clustering.windows import symmetries
 from scalekeys.errors import OutputError
 from scalekeys.report.keys import render_keys_report, write_keys_report
+from scalekeys.report.keys.elimination import EliminationPoint, EliminationSummary, elimination_curve
 from scalekeys.report.keys.sections import STEPS, UNCOVERED
 from scalekeys.report.page.words import SIGMA, count, number, percent, size_name
 
@@ -175,3 +177,39 @@ def test_the_file_holds_the_page_and_is_not_overwritten(tmp_path):
         write_keys_report(keys, path)
     write_keys_report(keys, path, threshold=0.9, force=True)
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def _elimination(measured, value, as_good=1):
+    sources = ("eliminated", "random", "white noise", "matched noise")
+    points = [
+        EliminationPoint(source, size, value, value / 2, inf if measured == "outputs" else 1.0, 3, as_good, None)
+        for size in (16, 8)
+        for source in sources
+        if (source, size) != ("random", 16)
+    ]
+    figures = "responses", measured, 16, 0, 50, 0.75, 0.6, 0.9, tuple(points), ("read 'state_dict'",)
+    return EliminationSummary(HOSTILE, "val/", *figures)
+
+
+def test_an_elimination_has_a_section_with_its_curve_and_controls():
+    keys, _ = found("network")
+    page = ParsedPage(render_keys_report(keys, elimination=_elimination("accuracy", 0.625)))
+    sections = [attributes["id"] for attributes in page.of("section")]
+    assert sections == [*SECTIONS[:5], "elimination", *SECTIONS[5:]]
+    text = plain(page.text)
+    assert "has a top-1 accuracy of 62.5 % (95 % from 31.2 % to 100.0 %), and with its own filters 75.0 %" in text
+    assert "with as many random candidates 62.5 % in the mean of 3 draws, one of which is as good" in text
+    assert "measured on 50 other images" in text
+    assert "Read 'state_dict'." in text
+
+
+def test_an_error_without_an_upper_end_is_drawn_and_written():
+    keys, choice = found("network")
+    elimination = _elimination("outputs", 0.5, as_good=0)
+    source = render_keys_report(keys, choice=choice, elimination=elimination)
+    assert "none of which is as good" in source
+    assert "an error of the outputs of 0.500 (95 % from 0.250 to ∞)" in plain(ParsedPage(source).text)
+    figure = elimination_curve(elimination)
+    assert {value for trace in figure.data for value in trace["error_y"]["array"]} == {None}
+    assert "Infinity" not in figure.json
+    assert "<script>alert" not in source

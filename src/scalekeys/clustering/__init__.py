@@ -1,6 +1,6 @@
 """Clustering: the few filters, the keys, behind the many of one network or more."""
 
-from scalekeys.clustering.api import cluster
+from scalekeys.clustering.api import cluster, distinct_filters, with_other_keys
 from scalekeys.clustering.choice import FOUND_AGAIN, KChoice, choose_k
 from scalekeys.clustering.keys import COVERED, Keys
 from scalekeys.clustering.spec import SYMMETRIES, WEIGHTINGS, ClusterSpec
@@ -15,4 +15,6 @@ __all__ = [
     "Keys",
     "choose_k",
     "cluster",
+    "distinct_filters",
+    "with_other_keys",
 ]

@@ -4,19 +4,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from scalekeys.clustering.controls import noise_of
+from scalekeys.clustering.elimination import distinct
 from scalekeys.clustering.keys import Keys
 from scalekeys.clustering.points import as_banks, points_of, sample
 from scalekeys.clustering.published import in_standard_frame
 from scalekeys.clustering.refinement import assigned, best_of, refined
 from scalekeys.clustering.search import search
 from scalekeys.clustering.spec import ClusterSpec, Sizes, Symmetry, Weighting, parse_spec
+from scalekeys.clustering.windows import unit_rows
+from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
-from scalekeys.shapes import ArrayLike
+from scalekeys.shapes import ArrayLike, size_text
 from scalekeys.threads import one_thread
 
 FINALISTS = 3
 """Solutions of the search that are refined on all filters."""
+_CANDIDATES = 8_192
 _SAMPLE, _SAMPLE_PER_KEY, _SAMPLE_PRODUCTS = 2**14, 2**11, 2**25
 
 Advance: TypeAlias = Callable[[float], None]
@@ -145,6 +153,81 @@ def cluster(
     white = _clustered(noise_of(banks, white_noise_like, spec.seed), spec, work.within(1 / 3, 2 / 3))
     matched = _clustered(noise_of(banks, matched_noise_like, spec.seed), spec, work.within(2 / 3, 1))
     return replace(keys, white_noise=white.explained, matched_noise=matched.explained)
+
+
+@one_thread()
+def with_other_keys(found: Keys, filters: Float[Tensor, "keys *sides"]) -> Keys:
+    """Return the same filters with other keys in the place of those found, and the controls of those found.
+
+    Parameters
+    ----------
+    found : Keys
+    filters : Tensor, shape (keys, *sides)
+        Of the same window.
+
+    Raises
+    ------
+    FilterError
+        If the window is another, or a key is constant.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> found = sk.cluster(sk.master_keys(), k=2, controls=False)
+    >>> with_other_keys(found, sk.master_keys())
+    Keys(8 keys of 7x7 from 8 filters, share explained 1.00)
+    """
+    if tuple(filters.shape[1:]) != found.window:
+        raise FilterError(
+            f"keys of {size_text(filters.shape[1:])} cannot take the place of keys of {size_text(found.window)}"
+        )
+    rows, norms = unit_rows(filters, found.window)
+    if not bool((norms > 0).all()):
+        raise FilterError("a constant filter, or one that is not finite, is no key")
+    points = points_of(found.banks, replace(found.spec, k=len(rows)))
+    rows = in_standard_frame(rows.to(points.device).double(), points.window, found.spec.symmetry)
+    keys = Keys.of(found.banks, points, rows, assigned(points, rows))
+    return replace(keys, white_noise=found.white_noise, matched_noise=found.matched_noise)
+
+
+def distinct_filters(
+    filters: FilterBank | Sequence[FilterBank] | ArrayLike,
+    *,
+    sizes: Sizes = "largest",
+    layers: Sequence[str] | str | None = None,
+    axes: int | None = None,
+) -> Float[Tensor, "filters *sides"]:
+    """Return the filters themselves as candidates for keys, without those that are nearly the same.
+
+    Parameters
+    ----------
+    filters, sizes, layers, axes
+        See :func:`cluster`.
+
+    Returns
+    -------
+    Tensor, shape (filters, *sides), float64
+        Centred, of unit norm, in one window; no two correlate by 0.99 or more.
+
+    Raises
+    ------
+    FilterError
+        If there are more than 8,192 filters, or none.
+
+    Examples
+    --------
+    >>> import scalekeys as sk
+    >>> distinct_filters(sk.master_keys().repeat(3, 1, 1)).shape
+    torch.Size([8, 7, 7])
+    """
+    spec = parse_spec(1, sizes=sizes, layers=layers, axes=axes)
+    points = points_of(as_banks(filters, axes or 2), spec)
+    if len(points) > _CANDIDATES:
+        raise FilterError(
+            f"{len(points)} filters are too many candidates for keys, at most {_CANDIDATES}; cluster them first"
+        )
+    rows = points.take(torch.arange(len(points), device=points.device))
+    return distinct(rows.view(-1, *points.window)).double()
 
 
 @one_thread()

@@ -69,7 +69,7 @@ class KeyAssignment:
         """Return each filter's key with its factor and offset; NaN where it has none, unless it is constant."""
         stacks = []
         for layer, mine in self.bank.parts():
-            keys = torch.cat([_unit_keys(self.keys, layer.size)[0], torch.zeros(1, *layer.size, dtype=torch.float64)])
+            keys = torch.cat([unit_keys(self.keys, layer.size)[0], torch.zeros(1, *layer.size, dtype=torch.float64)])
             amplitude = torch.where(self.index[mine] < 0, 0.0, self.amplitude[mine])
             model = over_taps(amplitude, layer.axes) * keys[self.index[mine]] + over_taps(self.offset[mine], layer.axes)
             stacks.append(model.to(layer.kernels))
@@ -164,7 +164,7 @@ def _assign(filters: FilterStack, keys: Tensor) -> tuple[Tensor, Tensor, Tensor,
     offset = flat.mean(-1)
     centred = flat - offset[:, None]
     energy = centred.square().sum(-1)
-    unit, usable = _unit_keys(keys, tuple(filters.shape[1:]))
+    unit, usable = unit_keys(keys, tuple(filters.shape[1:]))
     products = centred.nan_to_num(0.0, 0.0, 0.0) @ unit.flatten(1).T
     index = products.abs().argmax(-1)
     amplitude = products.gather(1, index[:, None])[:, 0]
@@ -178,7 +178,7 @@ def _assign(filters: FilterStack, keys: Tensor) -> tuple[Tensor, Tensor, Tensor,
     )
 
 
-def _unit_keys(keys: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+def unit_keys(keys: Tensor, size: Size) -> tuple[Tensor, Tensor]:
     """Return keys in a window, centred and of norm 1, and of which anything is left there; the others are zero."""
     if len(size) != keys.ndim - 1:
         return keys.new_zeros(len(keys), *size), torch.zeros(len(keys), dtype=torch.bool)

@@ -7,6 +7,9 @@ from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.constrained.constrain import bake, constrain
 from scalekeys.networks.measuring.diagnosis import Diagnosis, LayerError, diagnose
 from scalekeys.networks.measuring.evaluation import AccuracyDifference, Evaluation, evaluate
+from scalekeys.networks.measuring.key_curve import KeyCurve, key_curve
+from scalekeys.networks.measuring.key_elimination import KeyElimination, eliminate_keys, replaced_by_keys
+from scalekeys.networks.measuring.output_error import OutputError, output_error
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.measuring.sensitivity import sensitivity
 
@@ -15,15 +18,22 @@ __all__ = [
     "Compression",
     "Diagnosis",
     "Evaluation",
+    "KeyCurve",
+    "KeyElimination",
     "LayerError",
+    "OutputError",
     "bake",
     "compress",
     "constrain",
     "diagnose",
+    "eliminate_keys",
     "evaluate",
     "fit_in_network",
+    "key_curve",
+    "output_error",
     "patch_covariance",
     "recalibrate",
     "replace",
+    "replaced_by_keys",
     "sensitivity",
 ]

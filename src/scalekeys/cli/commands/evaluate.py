@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from scalekeys.training.network_source import Figures
+from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Labels, Mean, Size, Std, figures_of
 
 EXAMPLE = "Example: scalekeys evaluate timm:convnextv2_tiny --data imagenet/val/"
 
@@ -28,10 +27,6 @@ Checkpoint = Annotated[
 Weights = Annotated[
     str | None, typer.Option(help="Which entry of a nested checkpoint to load, for example params_ema.")
 ]
-Labels = Annotated[
-    Path | None,
-    typer.Option(help='The number of each class: JSON {"name": number}, or a name on each line in their order.'),
-]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images that go through the network together.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate on so many images, drawn at random.")]
 Recalibrate = Annotated[
@@ -48,13 +43,6 @@ Reference = Annotated[
         help="Checkpoint of the network before it was changed: to compare with, and to match it if recalibrated.",
     ),
 ]
-Size = Annotated[str | None, typer.Option(metavar="PIXELS|ROWSxCOLS", help="Size of images for the network.")]
-CropPct = Annotated[float | None, typer.Option(help="Share of the shorter side that is kept.")]
-Mean = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Subtracted from channels in 0..1; one or three.")]
-Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="What channels are divided by; one or three.")]
-Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
-Interpolate = Annotated[Interpolation | None, typer.Option("--interpolation", help="How images are resized.")]
-Grey = Annotated[bool, typer.Option("--grey", help="Images of one channel.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default cuda where there is one.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -84,7 +72,7 @@ def evaluate(
 
     Images are prepared as the network says itself (timm, transformers); with --size and its like as they say.
     """
-    figures = _figures(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     from scalekeys.cli.show.evaluate import print_outcome
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.work.evaluate import Task, run_evaluation
@@ -100,46 +88,7 @@ def evaluate(
         print_outcome(outcome)
 
 
-def _figures(
-    size: str | None,
-    crop_pct: float | None,
-    mean: str | None,
-    std: str | None,
-    interpolation: Interpolation | None,
-    *,
-    channels: int,
-) -> "Figures":
-    numbers = _size(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels)
-    from scalekeys.training.network_source import Figures
-
-    return Figures(*numbers, interpolation)
-
-
 def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """Read one side of a square, or rows and columns."""
-    if text is None:
-        return None
-    rows, x, cols = text.lower().partition("x")
-    sides = (rows, cols) if x else (rows, rows)
-    if not all(side.isascii() and side.isdigit() and int(side) for side in sides):
-        raise typer.BadParameter(f"{text!r} is no size like 224 or 192x256", param_hint="--size")
-    return int(sides[0]), int(sides[1])
-
-
-def _numbers(text: str | None, option: str, channels: int) -> tuple[float, ...] | None:
-    """Read one number for each channel, or one for all."""
-    if text is None:
-        return None
-    try:
-        values = tuple(float(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        values = ()
-    if len(values) not in (1, channels):
-        raise typer.BadParameter(f"{text!r} is no number, nor {channels} with commas", param_hint=option)
-    return values if len(values) == channels else values * channels

@@ -6,14 +6,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from scalekeys.cli.commands.options import Kinds
+from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Kinds, Labels, Mean, Size, Std, figures_of
 
 EXAMPLE = "Example: scalekeys keys model.pth other.safetensors -k 8 -o keys/"
 
 Sources = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        metavar="SOURCE", help="Checkpoint files or folders, timm:NAME, hf:NAME or builtin:NAME.", show_default=False
+        metavar="SOURCE",
+        help="Checkpoint files or folders, timm:NAME, hf:NAME or builtin:NAME; with --eliminate optional.",
+        show_default=False,
     ),
 ]
 Output = Annotated[
@@ -50,14 +52,64 @@ Threshold = Annotated[float, typer.Option(min=0, max=1, help="Correlation with i
 NoCurve = Annotated[bool, typer.Option("--no-curve", help="Do not compare numbers of keys, which takes a minute.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+Eliminate = Annotated[
+    bool, typer.Option("--eliminate", help="Take the keys that a network misses most, of many candidates.")
+]
+By = Annotated[
+    Literal["accuracy", "outputs", "responses"],
+    typer.Option(
+        help="What a missing candidate costs: accuracy, the change of the outputs (no labels needed), or that of the "
+        "responses of the filters (nothing is measured).",
+    ),
+]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NETWORK", help="To measure: timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION."
+    ),
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Weights of the network to measure; by default those of its name.")
+]
+Data = Annotated[
+    str | None, typer.Option(help="Images to measure on: a folder with a folder for each class, or hf:NAME[:SPLIT].")
+]
+ImageCount = Annotated[
+    int,
+    typer.Option(min=2, help="How many images, drawn at random: one half decides, the other is measured."),
+]
+Candidates = Annotated[
+    str, typer.Option(metavar="NUMBER|all", help="How many keys are candidates; all takes the filters themselves.")
+]
+Draws = Annotated[int, typer.Option(min=1, help="How often random candidates, and noise, are drawn beside.")]
 
 
 _WHOLE: dict[str, Literal["largest", "common"]] = {"largest": "largest", "common": "common"}
 
 
+_ELIMINATION = (
+    "by",
+    "network",
+    "checkpoint",
+    "data",
+    "labels",
+    "images",
+    "candidates",
+    "draws",
+    "size",
+    "crop_pct",
+    "mean",
+    "std",
+    "interpolation",
+    "grey",
+)
+"""Options that only an elimination has."""
+
+
 def keys(
-    sources: Sources,
+    context: typer.Context,
     output: Output,
+    sources: Sources = None,
     number: Number = "8",
     seed: Seed = 0,
     restarts: Restarts = 10,
@@ -72,27 +124,106 @@ def keys(
     no_curve: NoCurve = False,
     force: Force = False,
     as_json: AsJson = False,
+    eliminate: Eliminate = False,
+    by: By = "accuracy",
+    network: Network = None,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    labels: Labels = None,
+    images: ImageCount = 200,
+    candidates: Candidates = "64",
+    draws: Draws = 3,
+    size: Size = None,
+    crop_pct: CropPct = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: Interpolate = None,
+    grey: Grey = False,
 ) -> None:
     """Find the few filters, the keys, of which the filters of networks are copies up to a factor and an offset.
 
     Writes OUTPUT/report.html (one self-contained page), keys.npy and keys.csv, and members.parquet (one row a filter).
+
+    With --eliminate the keys are those that a network misses most: of many candidates one is dropped again and again
+    whose absence costs least, and the accuracy is measured against the number of keys, beside random candidates and
+    noise.
     """
     k, wanted = _number_of_keys(number, compared=not no_curve), _sizes(sizes)
+    given = [name for name in _ELIMINATION if _is_given(context, name)]
+    if not eliminate and given:
+        raise typer.BadParameter("goes with --eliminate only", param_hint=_option(given[0]))
+    if not (sources or eliminate):
+        raise typer.BadParameter("give one source or more, or --eliminate with a network", param_hint="SOURCE")
+    task = None
+    if eliminate:
+        _check_elimination(network, data, symmetry=symmetry, kinds=kinds)
+        count = _candidates(candidates, k)
+        figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+        from scalekeys.cli.work.eliminate import Task
+
+        shown = str(network), checkpoint, weights, str(data), labels
+        task = Task(*shown, images, by, count, draws, figures, seed)
     from scalekeys.cli.show.keys import print_keys
     from scalekeys.cli.show.progress import working
-    from scalekeys.cli.work.keys import Search, find_keys, read_banks
+    from scalekeys.cli.work.eliminate import open_task
+    from scalekeys.cli.work.keys import find_keys, read_banks
+    from scalekeys.cli.work.search import Search
     from scalekeys.files import check_new_folder, new_folder
 
     check_new_folder(output, force=force)
     search = Search(seed, restarts, weighting, symmetry, wanted, axes, layers or None)
     with working() as step:
-        banks = read_banks(sources, weights=weights, kinds=kinds, step=step)
+        opened = None if task is None else open_task(task, step)
+        banks = read_banks(sources or [], weights=weights, kinds=kinds, step=step)
+        if opened is not None and not banks:
+            banks = [opened.bank]
         with new_folder(output, force=force) as folder:
-            summary = find_keys(banks, folder, k=k, search=search, threshold=threshold, curve=not no_curve, step=step)
+            summary = find_keys(
+                banks, folder, k=k, search=search, threshold=threshold, curve=not no_curve, opened=opened, step=step
+            )
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), indent=2))
     else:
         print_keys(summary, output)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_elimination(network: str | None, data: str | None, *, symmetry: str, kinds: str) -> None:
+    """Refuse an elimination that has nothing to measure, or in which no filter could be replaced."""
+    for value, option, what in (
+        (network, "--network", "a network to measure, such as timm:NAME or FILE.py:FUNCTION"),
+        (data, "--data", "images to measure on, such as a folder with a folder of images for each class"),
+    ):
+        if value is None:
+            raise typer.BadParameter(f"--eliminate needs {what}", param_hint=option)
+    if symmetry != "none":
+        raise typer.BadParameter(
+            "in a network keys stand as they are, so that --eliminate goes with none only", param_hint="--symmetry"
+        )
+    if kinds != "depthwise":
+        raise typer.BadParameter("--eliminate replaces depthwise filters only", param_hint="--kinds")
+
+
+def _candidates(text: str, k: int | None) -> int | None:
+    """Read a number of candidates; None stands for all filters."""
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise typer.BadParameter(f"{text!r} is neither a number from 1 nor all", param_hint="--candidates")
+    if k is not None and int(text) <= k:
+        raise typer.BadParameter(
+            f"an elimination that leaves the {k} keys of -k needs more than {k} candidates, not {text}",
+            param_hint="--candidates",
+        )
+    return int(text)
 
 
 def _number_of_keys(text: str, *, compared: bool) -> int | None:

@@ -1,8 +1,12 @@
 """Options that several verbs share."""
 
-from typing import Annotated, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from scalekeys.training.network_source import Figures
 
 Kind: TypeAlias = Literal["depthwise", "grouped", "ordinary", "all"]
 
@@ -13,3 +17,54 @@ Kinds = Annotated[
         help="Which convolutions to read; grouped: of several groups and not depthwise, ordinary: of one group.",
     ),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help='The number of each class: JSON {"name": number}, or a name on each line in their order.'),
+]
+Size = Annotated[str | None, typer.Option(metavar="PIXELS|ROWSxCOLS", help="Size of images for the network.")]
+CropPct = Annotated[float | None, typer.Option(help="Share of the shorter side that is kept.")]
+Mean = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Subtracted from channels in 0..1; one or three.")]
+Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="What channels are divided by; one or three.")]
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Interpolate = Annotated[Interpolation | None, typer.Option("--interpolation", help="How images are resized.")]
+Grey = Annotated[bool, typer.Option("--grey", help="Images of one channel.")]
+
+
+def figures_of(
+    size: str | None,
+    crop_pct: float | None,
+    mean: str | None,
+    std: str | None,
+    interpolation: Interpolation | None,
+    *,
+    channels: int,
+) -> "Figures":
+    """Read how images are prepared, where it is said."""
+    numbers = _size(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels)
+    from scalekeys.training.network_source import Figures
+
+    return Figures(*numbers, interpolation)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Read one side of a square, or rows and columns."""
+    if text is None:
+        return None
+    rows, x, cols = text.lower().partition("x")
+    sides = (rows, cols) if x else (rows, rows)
+    if not all(side.isascii() and side.isdigit() and int(side) for side in sides):
+        raise typer.BadParameter(f"{text!r} is no size like 224 or 192x256", param_hint="--size")
+    return int(sides[0]), int(sides[1])
+
+
+def _numbers(text: str | None, option: str, channels: int) -> tuple[float, ...] | None:
+    """Read one number for each channel, or one for all."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        values = ()
+    if len(values) not in (1, channels):
+        raise typer.BadParameter(f"{text!r} is no number, nor {channels} with commas", param_hint=option)
+    return values if len(values) == channels else values * channels

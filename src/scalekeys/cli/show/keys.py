@@ -8,6 +8,9 @@ from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_
 from scalekeys.cli.show.controls import CONTROLS
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.report.keys import KeysSummary
+from scalekeys.report.keys.elimination import EliminationSummary
+
+_NOISES = ("matched noise", "white noise")
 
 
 def print_keys(summary: KeysSummary, folder: Path) -> None:
@@ -28,6 +31,8 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     )
     if summary.best_k is not None:
         console.print(f"recommended k = {summary.best_k}: {summary.reason}", soft_wrap=True)
+    if summary.elimination is not None:
+        _print_elimination(console, summary.elimination)
     tables = "keys.npy" if summary.size.count("x") == 2 else "keys.npy, keys.csv"  # no table has three axes
     for word, name in (("report", "report.html"), ("keys", tables), ("members", "members.parquet")):
         console.print(f"{word + ':':8} {folder / name}", soft_wrap=True)
@@ -49,3 +54,34 @@ def _key_table(summary: KeysSummary) -> Table:
             decimal(key.published_correlation),
         )
     return table
+
+
+def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
+    """Print what the network loses with fewer keys, beside random candidates and noise."""
+    for note in found.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    accuracy = found.measured == "accuracy"
+    what = "top-1" if accuracy else "error of the outputs, as a share of their variance,"
+    console.print(
+        f"elimination by {found.by} of {found.candidates} candidates, {found.measurements} measurements; {what} on "
+        f"{found.images} other images of {found.data}",
+        soft_wrap=True,
+    )
+    cell = percentage if accuracy else decimal
+    table = plain_table("keys", "elim.", "95 %", "random", "95 %", "as good", "matched", "white")
+    if accuracy:
+        table.add_row("own", cell(found.original), _interval(found, found.low, found.high))
+    for count in found.counts:
+        cells = [str(count)]
+        for source in ("eliminated", "random"):
+            point = found.at(source, count)
+            cells += ["-", "-"] if point is None else [cell(point.value), _interval(found, point.low, point.high)]
+        drawn = found.at("random", count)
+        cells.append("-" if drawn is None else f"{drawn.as_good} of {drawn.draws}")
+        cells += [cell(None if one is None else one.value) for one in (found.at(name, count) for name in _NOISES)]
+        table.add_row(*cells)
+    console.print(table)
+
+
+def _interval(found: EliminationSummary, low: float, high: float) -> str:
+    return f"{100 * low:.1f}-{100 * high:.1f}" if found.measured == "accuracy" else f"{low:.3f}-{high:.3f}"

@@ -113,7 +113,7 @@ def run_evaluation(task: Task, step: Step) -> Outcome:
     prepare = preparation_of(network, task.figures)
     before = _reference(task)
     images = open_images(task.data, labels=task.labels)
-    _check_classes(network, images, prepare)
+    check_classes(network, images, prepare)
     module = _on(task.device, network.module)
     reference = None if before is None else _on(task.device, before.module)
     recalibrated = 0
@@ -140,7 +140,7 @@ def _on(device: str, module: nn.Module) -> nn.Module:
         raise ModelError(f"--device {device}: cannot be used ({str(error).partition(chr(10))[0]})") from None
 
 
-def _check_classes(network: NamedNetwork, images: Images, prepare: Preparation) -> None:
+def check_classes(network: NamedNetwork, images: Images, prepare: Preparation) -> None:
     """Refuse places in a list of classes for the numbers of a network that has more or fewer of them."""
     if images.classes is None:
         return

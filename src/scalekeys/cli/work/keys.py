@@ -1,7 +1,6 @@
 """What ``scalekeys keys`` does: read options and sources, cluster, write."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,40 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scalekeys.checkpoints import write_filters
+from scalekeys.cli.work.eliminate import Opened
 from scalekeys.cli.work.reading import DEPTHWISE, read_bank
+from scalekeys.cli.work.search import Search
 from scalekeys.cli.work.step import Step
-from scalekeys.clustering import KChoice, Keys, choose_k, cluster
-from scalekeys.clustering.spec import Sizes, Symmetry, Weighting
+from scalekeys.clustering import Keys
 from scalekeys.filters import FilterBank
 from scalekeys.report.keys import KeysSummary, write_keys_report
 
 MOST = 16
 """The largest number of keys that is compared with others."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """How keys are sought; the names are those of :func:`scalekeys.cluster`."""
-
-    seed: int
-    restarts: int
-    weighting: Weighting
-    symmetry: Symmetry
-    sizes: Sizes
-    axes: int | None
-    layers: Sequence[str] | None
-
-    def keys(self, banks: Sequence[FilterBank], k: int, step: Step, *, controls: bool = True) -> Keys:
-        """Find so many keys, and as many of white and of matched noise beside them."""
-        beside = ", and those of noise" if controls else ""
-        progress = step(f"finding {k} key{'' if k == 1 else 's'}{beside}", sum(map(len, banks)))
-        return cluster(banks, k, **vars(self), controls=controls, progress=progress)
-
-    def choice(self, banks: Sequence[FilterBank], ks: Sequence[int], step: Step) -> KChoice | None:
-        """Compare numbers of keys, if there are any to compare."""
-        if not ks:
-            return None
-        return choose_k(banks, ks, **vars(self), progress=step("comparing numbers of keys", len(ks)))
 
 
 def read_banks(sources: Sequence[str], *, weights: str | None, kinds: str = DEPTHWISE, step: Step) -> list[FilterBank]:
@@ -62,17 +37,25 @@ def find_keys(
     search: Search,
     threshold: float,
     curve: bool,
+    opened: Opened | None,
     step: Step,
 ) -> KeysSummary:
-    """Find keys, as many as recommended where `k` is None, and write report, keys and members into a folder."""
+    """Find keys, as many as recommended where `k` is None, and write report, keys and members into a folder.
+
+    With a network that was opened for an elimination the keys are those that the elimination leaves.
+    """
+    candidates = None if opened is None else opened.candidates(banks, search, step)
     keys = search.keys(banks, k or 1, step, controls=k is not None)
     most = min(MOST, int(keys.counts.sum()) // 2)  # each half of the filters has as many keys
     choice = search.choice(banks, range(1, most + 1), step) if curve else None
     if k is None:
         keys = search.keys(banks, 1 if choice is None else choice.best, step)
+    elimination = None
+    if opened is not None and candidates is not None:
+        keys, elimination = opened.eliminate(candidates, keys, search, step)
     write_keys(keys, folder)
     step("modelling the keys")
-    return write_keys_report(keys, folder / "report.html", choice=choice, threshold=threshold)
+    return write_keys_report(keys, folder / "report.html", choice=choice, threshold=threshold, elimination=elimination)
 
 
 def write_keys(keys: Keys, folder: Path) -> None:

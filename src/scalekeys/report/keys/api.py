@@ -4,12 +4,19 @@ from pathlib import Path
 
 from scalekeys.clustering import COVERED, KChoice, Keys
 from scalekeys.files import new_file
+from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.summary import KeysSummary
 from scalekeys.report.keys.view import KeysView
 from scalekeys.version import __version__
 
 
-def render_keys_report(keys: Keys, *, choice: KChoice | None = None, threshold: float = COVERED) -> str:
+def render_keys_report(
+    keys: Keys,
+    *,
+    choice: KChoice | None = None,
+    threshold: float = COVERED,
+    elimination: EliminationSummary | None = None,
+) -> str:
     """Render the report of a clustering as one self-contained HTML page.
 
     Parameters
@@ -20,6 +27,9 @@ def render_keys_report(keys: Keys, *, choice: KChoice | None = None, threshold: 
         The study of the number of keys.
     threshold : float
         The correlation with its key from which on a filter counts as covered.
+    elimination : EliminationSummary, optional
+        What was eliminated, if the keys are what remained; see
+        :func:`scalekeys.report.keys.elimination.summarize_elimination`.
 
     Returns
     -------
@@ -34,7 +44,7 @@ def render_keys_report(keys: Keys, *, choice: KChoice | None = None, threshold: 
     >>> page.splitlines()[0]
     '<!DOCTYPE html>'
     """
-    return _render(KeysView(keys, choice, threshold))
+    return _render(KeysView(keys, choice, threshold, elimination))
 
 
 def write_keys_report(
@@ -43,13 +53,14 @@ def write_keys_report(
     *,
     choice: KChoice | None = None,
     threshold: float = COVERED,
+    elimination: EliminationSummary | None = None,
     force: bool = False,
 ) -> KeysSummary:
     """Write the report of a clustering to a file.
 
     Parameters
     ----------
-    keys, choice, threshold
+    keys, choice, threshold, elimination
         See :func:`render_keys_report`.
     path : Path or str
         The file to write; the page is complete in it.
@@ -75,7 +86,7 @@ def write_keys_report(
     >>> sum(key.members for key in summary.keys)
     8
     """
-    view = KeysView(keys, choice, threshold)
+    view = KeysView(keys, choice, threshold, elimination)
     with new_file(Path(path), force=force) as temporary:
         temporary.write_text(_render(view), encoding="utf-8", errors="replace", newline="\n")
     return view.summary
@@ -90,6 +101,6 @@ def _render(view: KeysView) -> str:
     return render_page(
         f"{listed(view.summary.models)} · master keys",
         header(view),
-        [*(section(view) for section in SECTIONS), *left_out_section(view.summary.not_read)],
+        [*filter(None, (section(view) for section in SECTIONS)), *left_out_section(view.summary.not_read)],
         version=__version__,
     )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.names import key_name, short_names
 from scalekeys.report.keys.summary import KeysSummary, LayerKeys
 from scalekeys.report.page.words import count, listed, number, percent, plural, spelled
@@ -9,6 +10,11 @@ from scalekeys.report.page.words import count, listed, number, percent, plural, 
 FOUND = 0.9
 """A published filter counts as found again from this correlation on."""
 
+_COSTS = {
+    "accuracy": "the share of images that are classified wrongly",
+    "outputs": "the squared change of the outputs",
+    "responses": "the squared change of the responses of the filters",
+}
 _COUNTED = {"equal": "each counted alike", "energy": "weighted by their energy"}
 
 
@@ -127,6 +133,35 @@ def number_of_keys(summary: KeysSummary) -> list[str]:
         "keys come back from other starts and from either half of the filters.",
         f"Recommended: {plural(summary.best_k, 'key')}. {_sentence(summary.reason or '')} {same}",
     ]
+
+
+def elimination(summary: EliminationSummary, used: int) -> list[str]:
+    """Say what was eliminated, and what the network loses with the keys of the page."""
+    texts = [
+        f"Of {plural(summary.candidates, 'candidate')} the one whose absence costs least was dropped again and again; "
+        f"the cost is {_COSTS[summary.by]}. Its best key, with a factor and an offset, stands for each "
+        f"depthwise filter; the mean and the variance of each channel behind it are matched to those of the network as "
+        f"it was, and nothing is trained. The curve is measured on "
+        f"{plural(summary.images, 'other image')}."
+    ]
+    mine, drawn = (summary.at(source, used) for source in ("eliminated", "random"))
+    if mine is not None:
+        what = "a top-1 accuracy of" if summary.measured == "accuracy" else "an error of the outputs of"
+        text = (
+            f"With {plural(used, 'key')} {summary.network} has {what} {summary.words(mine.value)} (95 % from "
+            f"{summary.words(mine.low)} to {summary.words(mine.high)})"
+        )
+        if summary.measured == "accuracy":
+            text += f", and with its own filters {summary.words(summary.original)}"
+        if drawn is not None:
+            many = f"{spelled(drawn.as_good)} of which are"
+            good = {0: "none of which is", 1: "one of which is"}.get(drawn.as_good, many)
+            text += (
+                f"; with as many random candidates {summary.words(drawn.value)} in the mean of "
+                f"{plural(drawn.draws, 'draw')}, {good} as good"
+            )
+        texts.append(f"{text}.")
+    return [*texts, *(_sentence(note) for note in summary.notes)]
 
 
 def uncovered(summary: KeysSummary, shown: int, total: int) -> str:

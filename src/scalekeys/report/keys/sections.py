@@ -13,6 +13,7 @@ from scalekeys.filters import master_keys
 from scalekeys.report.keys import narrative
 from scalekeys.report.keys.cautions import cautions
 from scalekeys.report.keys.curve import number_of_keys
+from scalekeys.report.keys.elimination import elimination_curve
 from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
 from scalekeys.report.keys.names import key_label, key_name
 from scalekeys.report.keys.summary import LayerKeys
@@ -109,6 +110,20 @@ def choice(view: KeysView) -> Section:
     return Section("choice", "How many keys", body, short="Number of keys")
 
 
+def elimination(view: KeysView) -> Section | None:
+    """Follow what the network loses with fewer keys, where they are what an elimination left."""
+    summary = view.summary.elimination
+    if summary is None:
+        return None
+    body = render(
+        "keys/elimination.html.j2",
+        paragraphs=narrative.elimination(summary, len(view.summary.keys)),
+        figure=elimination_curve(summary),
+        summary=summary,
+    )
+    return Section("elimination", "What fewer keys cost", body, short="Elimination")
+
+
 def uncovered(view: KeysView) -> Section:
     """Show the filters that are far from every key."""
     far = np.flatnonzero(view.correlation < view.threshold)
@@ -132,17 +147,18 @@ def method(view: KeysView) -> Section:
     )
 
 
-SECTIONS: tuple[Callable[[KeysView], Section], ...] = (
+SECTIONS: tuple[Callable[[KeysView], Section | None], ...] = (
     gallery,
     members,
     depth,
     coverage,
     choice,
+    elimination,
     uncovered,
     layers,
     method,
 )
-"""The sections of a report on keys, in the order of the page."""
+"""The sections of a report on keys, in the order of the page; None where there is nothing to show."""
 
 
 def _tiles(view: KeysView) -> list[Tile]:

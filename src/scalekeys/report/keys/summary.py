@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scalekeys.filters import LeftOut
+from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.page.numbers import Scales, without_infinities
 
 
@@ -89,6 +90,8 @@ class KeysSummary:
     ``white_noise`` and ``matched_noise`` are what as many keys explain of noise. ``left_out`` counts the filters
     without a key, ``not_read`` lists what the sources hold that looks like a kernel.
     ``curve`` is empty, and ``best_k`` and ``reason`` are None, where the number of keys was not studied.
+    ``elimination`` is None where the keys are those of the search. Keys that an elimination leaves explain less than
+    the search finds; the noise beside them is searched.
     """
 
     models: tuple[str, ...]
@@ -110,6 +113,7 @@ class KeysSummary:
     reason: str | None
     notes: tuple[str, ...]
     not_read: tuple[LeftOut, ...] = ()
+    elimination: EliminationSummary | None = None
 
     @property
     def clustered(self) -> int:

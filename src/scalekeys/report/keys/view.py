@@ -14,6 +14,7 @@ from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.fitting import Fit
 from scalekeys.fitting.formation import beyond_white_noise
+from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.names import short_names
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary, KeySummary, LayerKeys
 from scalekeys.report.page.numbers import size_text
@@ -31,11 +32,14 @@ class KeysView:
         The study of the number of keys, if there was one.
     threshold : float
         The correlation from which on a filter counts as covered.
+    elimination : EliminationSummary or None
+        What was eliminated, if the keys are what remained.
     """
 
     keys: Keys
     choice: KChoice | None
     threshold: float
+    elimination: EliminationSummary | None = None
 
     @property
     def banks(self) -> tuple[FilterBank, ...]:
@@ -163,6 +167,7 @@ def summarize_keys(view: KeysView) -> KeysSummary:
         reason=None if choice is None else choice.reason,
         notes=(*_notes(view.banks), *keys.notes),
         not_read=_not_read(view.banks),
+        elimination=view.elimination,
     )
 
 
