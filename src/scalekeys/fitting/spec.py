@@ -6,11 +6,13 @@ from typing import Literal, TypeAlias, get_args
 
 from scalekeys.errors import ModelError
 from scalekeys.scalespace import (
+    DISCRETIZATIONS,
     JETS,
     ORIENTED,
     WIDE_JET,
     WINDOWS,
     AxisScales,
+    Discretization,
     Family,
     Window,
     common,
@@ -54,6 +56,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "scales": get_args(Scales),
     "normalization": get_args(Normalization),
     "window": WINDOWS,
+    "discretization": DISCRETIZATIONS,
 }
 
 
@@ -67,7 +70,7 @@ class FitSpec:
         The name under which the families were asked for.
     families : tuple of str
         The families that compete for each filter, of all numbers of axes that occur.
-    criterion, scales, normalization, window : str
+    criterion, scales, normalization, window, discretization : str
         See :func:`scalekeys.fit`.
     terms : int, optional
         Of a sparse model: how many derivatives of the family, the constant among them, stand for each filter.
@@ -80,11 +83,13 @@ class FitSpec:
     normalization: Normalization = "affine"
     window: Window = "exact"
     terms: int | None = None
+    discretization: Discretization = "discrete"
 
     def __str__(self) -> str:
         return (
             f"model {self.model}, criterion {self.criterion}, scales {self.scales}, "
             f"normalization {self.normalization}, window {self.window}"
+            + (f", discretization {self.discretization}" if self.discretization != "discrete" else "")
         )
 
     @property
@@ -109,14 +114,15 @@ class FitSpec:
 
     def base(self, name: str, axes: int) -> Family | None:
         """Return a family of the spec on kernels of D axes as tables have it, None if it has no form there."""
-        return families(axes).get(name)
+        found = families(axes).get(name)
+        return found and replace(found, discretization=self.discretization)
 
     def family(self, name: str, axes: int) -> Family | None:
         """Return a family of the spec on kernels of D axes, None if it has no form there.
 
         Where scales are common or shared, its axes have one scale.
         """
-        found = families(axes).get(name)
+        found = self.base(name, axes)
         if found is None or self.scales == "per-axis" or not isinstance(found.parametrization, AxisScales):
             return found
         return replace(found, parametrization=common(axes))
@@ -224,6 +230,7 @@ def _check_sense(spec: FitSpec, axes: tuple[int, ...]) -> None:
             "criterion 'l2' or 'response' and scales='per-axis'"
         )
     known = {name: families(count)[name] for count in axes for name in spec.families if name in families(count)}
+    _check_discretization(spec)
     for name, model in known.items():
         if spec.normalization == "moment" and name not in ideal(model.axes):
             why = (
@@ -255,3 +262,17 @@ def _check_sense(spec: FitSpec, axes: tuple[int, ...]) -> None:
             "'auto' weighs models by the squares that they leave, with free amplitudes and a scale for each axis: "
             "use it with criterion='l2', normalization='affine' and scales='per-axis'"
         )
+
+
+def _check_discretization(spec: FitSpec) -> None:
+    """Refuse what goes with the discrete analogue of the Gaussian only."""
+    if spec.discretization == "discrete":
+        return
+    if spec.by_variance or spec.window != "exact":
+        raise ModelError(
+            f"discretization {spec.discretization!r} goes with window='exact' and the criteria 'l2', 'l1' and "
+            f"'response', not with window={spec.window!r} and criterion={spec.criterion!r}"
+        )
+    for name in spec.families:
+        if name in ORIENTED:
+            raise ModelError(f"{name!r} has a form for discretization='discrete' only, got {spec.discretization!r}")

@@ -247,7 +247,7 @@ def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: Size) -> 
         family
     ]
     found = evidence(1 - left, numbers, prod(size))
-    return fitted & (found < noise_threshold(size, spec.families, spec.window))
+    return fitted & (found < noise_threshold(size, spec.families, spec.window, spec.discretization))
 
 
 def coordinates_of(family: Tensor, parameters: Tensor, spec: FitSpec, size: Size) -> Tensor:

@@ -23,7 +23,7 @@ from scalekeys.fitting.prepare import Targets
 from scalekeys.fitting.search.families import Best
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.templates.grid import FamilyGrid, family_grid, widest
-from scalekeys.scalespace import families, place_of, variance_at
+from scalekeys.scalespace import place_of, smallest_variance, variance_at
 
 _NODES = 10  # of each scale on the grid
 _STARTS = 2  # nodes of each filter from which scales are refined
@@ -83,7 +83,9 @@ class _Products:
 
 
 def _grid(size: tuple[int, ...], spec: FitSpec) -> FamilyGrid:
-    return family_grid(families(len(size))[spec.families[0]], size, spec.window)
+    family = spec.base(spec.families[0], len(size))
+    assert family is not None
+    return family_grid(family, size, spec.window)
 
 
 def _atoms(coordinates: Tensor, spec: FitSpec, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -99,8 +101,9 @@ def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
     """Return scales, and minus the energy explained there: from the best nodes of a grid, by steps that are halved."""
     terms, axes = terms_of(spec), len(targets.size)
     bend = _grid(targets.size, spec).bend
-    end = widest(targets.size) / (1 + widest(targets.size))
-    values = torch.linspace(0, end, _NODES, dtype=torch.float64).to(targets.taps)
+    smallest = smallest_variance(spec.discretization)
+    start, end = (t / (1 + t) for t in (smallest, widest(targets.size)))
+    values = torch.linspace(start, end, _NODES, dtype=torch.float64).to(targets.taps)
     nodes = torch.cartesian_prod(*[values] * axes).reshape(-1, axes)
     atoms, _ = _atoms(_coordinates(nodes, bend), spec, targets.size)
     grid = [_chosen(_Products.of(mine[None], targets), terms)[1] for mine in atoms]
@@ -111,7 +114,7 @@ def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
         mine, _ = _atoms(_coordinates(place, bend), spec, targets.size)
         return _chosen(_Products.of(mine, several), terms)[1]
 
-    place, value = _climbed(nodes[index.flatten()], end, 0.5 * end / (_NODES - 1), energy)
+    place, value = _climbed(nodes[index.flatten()], (start, end), energy)
     value, winner = value.view(-1, _STARTS).max(-1)
     rows = torch.arange(len(value), device=value.device)
     return _coordinates(place.view(-1, _STARTS, axes)[rows, winner], bend), -value
@@ -122,13 +125,13 @@ def _coordinates(place: Tensor, bend: float) -> Tensor:
     return place_of(variance_at(place, 1.0), bend)
 
 
-def _climbed(place: Tensor, end: float, step: float, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def _climbed(place: Tensor, ends: tuple[float, float], energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Move along each axis as long as that explains more, by steps that are halved; return where to, and what."""
-    value = energy(place)
+    value, step = energy(place), 0.5 * (ends[1] - ends[0]) / (_NODES - 1)
     moves = torch.cat([torch.eye(place.shape[1]), -torch.eye(place.shape[1])]).to(place)
     for halved in range(_STEPS):
         for move in moves:
-            moved = (place + move * step / 2**halved).clamp(0.0, end)
+            moved = (place + move * step / 2**halved).clamp(*ends)
             new = energy(moved)
             better = new > value
             place, value = torch.where(better[:, None], moved, place), torch.where(better, new, value)
