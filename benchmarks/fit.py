@@ -5,6 +5,7 @@
     python benchmarks/fit.py exactness ../shared/weights/*.pth --processes 2
     python benchmarks/fit.py recovery
     python benchmarks/fit.py selection ../shared/weights/*.pth
+    python benchmarks/fit.py discretizations ../shared/zoo/edgeface_xs_q.pt ../shared/zoo/ntire23_06_hcan.pth
     python benchmarks/fit.py memory
     python benchmarks/fit.py gpu
 
@@ -13,7 +14,7 @@ the options of its run beside the figures. Speed is a ratio within one run; the 
 filters with 1,008 vectors. Every section explains itself with ``--help``.
 """
 
-from fit_sections import baselines, exactness, gpu, memory, recovery, selection, speed
+from fit_sections import baselines, discretizations, exactness, gpu, memory, recovery, selection, speed
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS
 
@@ -23,6 +24,7 @@ SECTIONS: dict[str, Section] = {
     "exactness": exactness,
     "recovery": recovery,
     "selection": selection,
+    "discretizations": discretizations,
     "memory": memory,
     "gpu": gpu,
 }

@@ -9,6 +9,7 @@ from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, Modelled, assign_
 from scalekeys.fitting import fit
 from scalekeys.fitting.spec import Criterion, Scales, is_model, model_names
 from scalekeys.paper import TEMPLATE_METHODS, method_templates
+from scalekeys.scalespace import Discretization
 
 KEYS, NOISE, METHOD = "keys", "noise", "method:"
 FILES = (".npy", ".csv")
@@ -20,6 +21,7 @@ def model_filters(
     *,
     criterion: Criterion | None = None,
     scales: Scales | None = None,
+    discretization: Discretization | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Modelled:
@@ -34,7 +36,7 @@ def model_filters(
         ``"method:C2"``: the same with the eight templates of one of the paper's methods instead, A, B, C1, C2, D1 or
         D2; the name of a ``.npy`` or ``.csv`` file: with the filters in it. ``"noise"``: noise of the same mean and
         norm, as a control.
-    criterion, scales : str, optional
+    criterion, scales, discretization : str, optional
         See :func:`scalekeys.fit`; only where something is fitted.
     seed : int
         Of the noise.
@@ -61,7 +63,8 @@ def model_filters(
     >>> sk.replacement(model_filters(bank, "jet2"))
     Replacement(8 of 8 filters, 72 numbers for 392 taps)
     """
-    options = {name: value for name, value in (("criterion", criterion), ("scales", scales)) if value is not None}
+    given = {"criterion": criterion, "scales": scales, "discretization": discretization}
+    options = {name: value for name, value in given.items() if value is not None}
     is_file = model.lower().endswith(FILES)
     if not (is_file or model in (KEYS, NOISE) or model.startswith(METHOD)):
         return fit(bank, _families(model), progress=progress, **options)  # type: ignore[arg-type]

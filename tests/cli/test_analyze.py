@@ -46,6 +46,20 @@ def test_it_writes_a_report_and_a_table_and_prints_a_summary(apart):
     assert "<html" in (folder / "report.html").read_text()
 
 
+def test_a_discretization_can_be_chosen_and_is_named_on_the_page(checkpoint, tmp_path):
+    result = CliRunner().invoke(
+        app,
+        ["analyze", str(checkpoint), "-o", str(tmp_path / "out"), "--model", "smooth", "--discretization", "sampled"],
+    )
+    assert result.exit_code == 0, result.output
+    table = pq.read_table(tmp_path / "out" / "filters.parquet").to_pandas()
+    expected = sk.fit(sk.extract(checkpoint), "smooth", discretization="sampled")
+    assert table.r2.tolist() == pytest.approx(expected.r2.tolist())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "discretization sampled" in page
+    assert "the derivatives of the continuous Gaussian at the pixels, take the place of the differences of T" in page
+
+
 def test_a_jet_has_a_report_too(checkpoint, tmp_path):
     result = run("analyze", checkpoint, "-o", tmp_path / "out", "--model", "smooth,jet2", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")

@@ -17,6 +17,7 @@ from scalekeys.cli.commands.replace import replace as verb
 from scalekeys.fitting import CRITERIA
 from scalekeys.fitting.spec import Scales
 from scalekeys.paper import method_templates
+from scalekeys.scalespace import DISCRETIZATIONS
 
 
 @pytest.fixture
@@ -74,6 +75,17 @@ def test_layers_filters_and_criteria_can_be_chosen(folder, call):
     assert (found["taps"], found["numbers"]) == (944, int(chosen.numbers.sum()))
     assert (found["source"], found["output"], found["notes"]) == ("net.safetensors", "new.weights", [])
     assert (found["model"], found["criterion"], found["scales"]) == ("ideal8", "l1", "common")
+
+
+def test_a_discretization_can_be_chosen(folder, call):
+    options = ["--model", "smooth", "--discretization", "integrated", "--json"]
+    done = call("net.safetensors", "-o", "new.safetensors", *options)
+    assert (done.returncode, json.loads(done.stdout)["discretization"]) == (0, "integrated")
+    fit = sk.fit(sk.extract(folder / "net.safetensors"), "smooth", discretization="integrated")
+    after = load_file(folder / "new.safetensors")
+    for layer in sk.replacement(fit).filters:
+        weight = after[f"{layer.name}.weight"]
+        assert torch.equal(weight[:, 0], layer.kernels.to(weight.dtype))
 
 
 def test_one_of_nested_weights_is_changed_and_named(folder, call):
@@ -205,7 +217,8 @@ def test_help_shows_an_example(call):
 
 def test_the_choices_are_those_of_the_library():
     hints = get_type_hints(verb)
-    for name, allowed in (("criterion", CRITERIA), ("scales", get_args(Scales))):
+    options = (("criterion", CRITERIA), ("scales", get_args(Scales)), ("discretization", DISCRETIZATIONS))
+    for name, allowed in options:
         (literal, nothing) = get_args(hints[name])
         assert set(get_args(literal)) == set(allowed)
         assert nothing is type(None)

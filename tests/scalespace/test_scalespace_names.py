@@ -5,6 +5,18 @@ from scalekeys import scalespace
 
 def test_no_public_name_vanishes():
     assert set(scalespace.__all__) == {
+        "directional_derivative",
+        "n_jet",
+        "scale_normalization",
+        "continuous_norm",
+        "Profiles",
+        "gaussian_derivative",
+        "derivative_kernel",
+        "central_difference",
+        "smallest_variance",
+        "check_discretization",
+        "Discretization",
+        "DISCRETIZATIONS",
         "AXES",
         "BACKWARD",
         "CENTRAL",

@@ -18,7 +18,7 @@ from scalekeys.fitting.search.shared_scales import group_labels, labels_of, shar
 from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
 from scalekeys.fitting.stack import StackFit, chunks_of, coordinates_of, fit_chunk, measure
-from scalekeys.scalespace import Window
+from scalekeys.scalespace import Discretization, Window
 from scalekeys.shapes import ArrayLike, as_float_tensor
 from scalekeys.threads import in_threads, one_thread
 
@@ -32,6 +32,7 @@ def fit(
     scales: Scales = "per-axis",
     normalization: Normalization = "affine",
     window: Window = "exact",
+    discretization: Discretization = "discrete",
     families: Sequence[str] | np.ndarray | None = None,
     groups: str | Sequence[Hashable] | None = None,
     covariance: PatchCovariance | ArrayLike | None = None,
@@ -70,6 +71,10 @@ def fit(
     window : {"exact", "published"}
         Whether templates are differences of the full kernel, cropped to the window (exact), or differences taken
         inside the window, as in the published scripts.
+    discretization : str
+        How Gaussian derivatives are discretized: ``"discrete"``, differences of the discrete analogue of the Gaussian;
+        ``"sampled"``, ``"normalized-sampled"``, ``"integrated"``, ``"hybrid-sampled"`` or ``"hybrid-integrated"``, see
+        :func:`scalekeys.scalespace.gaussian_derivative`. With all but the first, scales begin at 0.2 pixels.
     families : sequence of str, one a filter, optional
         The family of each filter, where it is known; by default the families of the model compete.
     groups : str or sequence of labels, one a filter, optional
@@ -142,7 +147,15 @@ def fit(
     if not len(bank):
         raise FilterError(f"{bank.model}: there are no filters to fit")
     counts = dict.fromkeys(layer.axes for layer in bank)
-    spec = parse_spec(model, counts, criterion=criterion, scales=scales, normalization=normalization, window=window)
+    spec = parse_spec(
+        model,
+        counts,
+        criterion=criterion,
+        scales=scales,
+        normalization=normalization,
+        window=window,
+        discretization=discretization,
+    )
     if covariance is not None and criterion != "response":
         raise ModelError(f"covariance is what filters see, for criterion='response', not for {criterion!r}")
     if groups is not None and scales != "shared":

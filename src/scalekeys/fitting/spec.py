@@ -6,11 +6,13 @@ from typing import Literal, TypeAlias, get_args
 
 from scalekeys.errors import ModelError
 from scalekeys.scalespace import (
+    DISCRETIZATIONS,
     JETS,
     ORIENTED,
     WIDE_JET,
     WINDOWS,
     AxisScales,
+    Discretization,
     Family,
     Window,
     common,
@@ -80,6 +82,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "scales": get_args(Scales),
     "normalization": get_args(Normalization),
     "window": WINDOWS,
+    "discretization": DISCRETIZATIONS,
 }
 
 
@@ -93,7 +96,7 @@ class FitSpec:
         The name under which the families were asked for.
     families : tuple of str
         The families that compete for each filter, of all numbers of axes that occur.
-    criterion, scales, normalization, window : str
+    criterion, scales, normalization, window, discretization : str
         See :func:`scalekeys.fit`.
     terms : int, optional
         Of a sparse model: how many derivatives of the family stand for each filter, beside the offset.
@@ -106,11 +109,13 @@ class FitSpec:
     normalization: Normalization = "affine"
     window: Window = "exact"
     terms: int | None = None
+    discretization: Discretization = "discrete"
 
     def __str__(self) -> str:
         return (
             f"model {self.model}, criterion {self.criterion}, scales {self.scales}, "
             f"normalization {self.normalization}, window {self.window}"
+            + (f", discretization {self.discretization}" if self.discretization != "discrete" else "")
         )
 
     @property
@@ -135,14 +140,15 @@ class FitSpec:
 
     def base(self, name: str, axes: int) -> Family | None:
         """Return a family of the spec on kernels of D axes as tables have it, None if it has no form there."""
-        return families(axes).get(name)
+        found = families(axes).get(name)
+        return found and replace(found, discretization=self.discretization)
 
     def family(self, name: str, axes: int) -> Family | None:
         """Return a family of the spec on kernels of D axes, None if it has no form there.
 
         Where scales are common or shared, its axes have one scale.
         """
-        found = families(axes).get(name)
+        found = self.base(name, axes)
         if found is None or self.scales == "per-axis" or not isinstance(found.parametrization, AxisScales):
             return found
         return replace(found, parametrization=common(axes))
@@ -254,6 +260,7 @@ def _check_sense(spec: FitSpec, axes: tuple[int, ...]) -> None:
     if spec.terms:
         _check_goes_with(SPARSE, spec)
     known = {name: families(count)[name] for count in axes for name in spec.families if name in families(count)}
+    _check_discretization(spec)
     for name, model in known.items():
         if spec.normalization == "moment" and name not in ideal(model.axes):
             why = (
@@ -283,3 +290,17 @@ def _check_goes_with(name: str, spec: FitSpec) -> None:
     allowed, sentence = _GOES_WITH.get(name, ({}, ""))
     if any(getattr(spec, option) not in values for option, values in allowed.items()):
         raise ModelError(sentence.format(spec, name))
+
+
+def _check_discretization(spec: FitSpec) -> None:
+    """Refuse what goes with the discrete analogue of the Gaussian only."""
+    if spec.discretization == "discrete":
+        return
+    if spec.by_variance or spec.window != "exact":
+        raise ModelError(
+            f"discretization {spec.discretization!r} goes with window='exact' and the criteria 'l2', 'l1' and "
+            f"'response', not with window={spec.window!r} and criterion={spec.criterion!r}"
+        )
+    for name in spec.families:
+        if name in ORIENTED:
+            raise ModelError(f"{name!r} has a form for discretization='discrete' only, got {spec.discretization!r}")

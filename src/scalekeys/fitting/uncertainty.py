@@ -6,6 +6,7 @@ from torch import Tensor
 from scalekeys.fitting.losses.base import Solution
 from scalekeys.fitting.templates.evaluated import is_infinite
 from scalekeys.fitting.templates.grid import FamilyGrid
+from scalekeys.scalespace import smallest_variance
 
 SCALE_STATUSES: tuple[str, ...] = ("ok", "flat", "at-zero", "at-bound", "infinite")
 """The words of the columns of status by axis; only the first carries a standard error that means something.
@@ -72,7 +73,8 @@ def scale_errors(
     words = torch.where(loose.any(-1) | ~(error < max(grid.size) / 4), SCALE_STATUSES.index("flat"), 0)
     for ends, word in ((at_high, "at-bound"), (is_infinite(grid, coordinates), "infinite")):
         words = torch.where((moved & ends[:, None]).any(-1), SCALE_STATUSES.index(word), words)
-    words = torch.where(sigma <= _AT_END**0.5, SCALE_STATUSES.index("at-zero"), words)
+    smallest = smallest_variance(grid.family.discretization)
+    words = torch.where(sigma.square() <= smallest + _AT_END, SCALE_STATUSES.index("at-zero"), words)
     own = grid.family.parametrization.groups
     if own is not None:  # a scale that changes nothing, as that along a centred difference of three taps
         words = torch.where(matters[list(own)], words, SCALE_STATUSES.index("flat"))

@@ -24,11 +24,16 @@ from scalekeys.scalespace.differences import (
     laplacian_stencil,
     mixed_stencil,
 )
-from scalekeys.scalespace.discretisations import (
+from scalekeys.scalespace.directional import directional_derivative
+from scalekeys.scalespace.discretizations import (
+    DISCRETIZATIONS,
+    Discretization,
+    check_discretization,
     integrated_gaussian,
     linearly_integrated_gaussian,
     normalized_sampled_gaussian,
     sampled_gaussian,
+    smallest_variance,
 )
 from scalekeys.scalespace.families import (
     AXES,
@@ -47,6 +52,8 @@ from scalekeys.scalespace.families import (
     second_order,
 )
 from scalekeys.scalespace.gaussian import discrete_gaussian
+from scalekeys.scalespace.gaussian_derivatives import central_difference, derivative_kernel, gaussian_derivative
+from scalekeys.scalespace.jets import n_jet
 from scalekeys.scalespace.parametrizations import (
     GAP,
     INFINITE,
@@ -58,6 +65,8 @@ from scalekeys.scalespace.parametrizations import (
     place_of,
     variance_at,
 )
+from scalekeys.scalespace.profiles import Profiles
+from scalekeys.scalespace.scale_normalization import continuous_norm, scale_normalization
 from scalekeys.scalespace.templates import TemplatePlan, template, template_plan
 
 __all__ = [
@@ -65,6 +74,7 @@ __all__ = [
     "BACKWARD",
     "CENTRAL",
     "DIFFERENCES",
+    "DISCRETIZATIONS",
     "FAMILIES",
     "FIFTH",
     "FORWARD",
@@ -85,29 +95,40 @@ __all__ = [
     "WINDOWS",
     "AxisScales",
     "Difference",
+    "Discretization",
     "Family",
     "Parametrization",
+    "Profiles",
     "TemplatePlan",
     "Term",
     "Window",
+    "central_difference",
+    "check_discretization",
     "check_window",
     "common",
     "compose",
+    "continuous_norm",
+    "derivative_kernel",
     "difference",
     "difference_matrix",
+    "directional_derivative",
     "discrete_gaussian",
     "families",
     "family",
+    "gaussian_derivative",
     "ideal",
     "integrated_gaussian",
     "laplacian_stencil",
     "linearly_integrated_gaussian",
     "mixed_stencil",
+    "n_jet",
     "normalized_sampled_gaussian",
     "per_axis",
     "place_of",
     "sampled_gaussian",
+    "scale_normalization",
     "second_order",
+    "smallest_variance",
     "template",
     "template_plan",
     "variance_at",

@@ -13,6 +13,7 @@ from itertools import combinations, product
 from types import MappingProxyType
 
 from scalekeys.errors import ModelError
+from scalekeys.scalespace.discretizations import Discretization
 from scalekeys.scalespace.parametrizations import Oriented, Parametrization, Strengthened, TwoScales, per_axis
 
 AXES = "xyz"
@@ -59,6 +60,8 @@ class Family:
         What the parameters are, and how the components are weighted: by the parameters, or freely.
     mixed : bool
         Whether the components are weighted freely, as the derivatives of a jet.
+    discretization : str
+        How the derivatives of the Gaussian are discretized, see :func:`scalekeys.scalespace.gaussian_derivative`.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Family:
     components: tuple[Component, ...]
     parametrization: Parametrization
     mixed: bool = False
+    discretization: Discretization = "discrete"
 
     @property
     def axes(self) -> int:
@@ -114,7 +118,7 @@ class Family:
         >>> family("dx+").order, family("smooth").order, family("sharpen").order
         ((1, 0), (0, 0), (0, 0))
         """
-        return tuple(_ORDERS[operator] for operator in self.terms[0].operators)
+        return tuple(ORDERS[operator] for operator in self.terms[0].operators)
 
     @cached_property
     def is_outer_product(self) -> bool:
@@ -130,7 +134,8 @@ class Family:
 
 
 _CENTRED = ("identity", "central", "second", "third", "fourth", "fifth", "sixth")  # by order, in a jet
-_ORDERS = {name: order for order, name in enumerate(_CENTRED)} | {"forward": 1, "backward": 1, IMPULSE: 0}
+ORDERS = {name: order for order, name in enumerate(_CENTRED)} | {"forward": 1, "backward": 1, IMPULSE: 0}
+"""Order of differentiation by operator."""
 
 _NEIGHBOURS = {
     "x+": "difference to the right neighbour",

@@ -18,7 +18,9 @@ from scalekeys.errors import ModelError
 from scalekeys.scalespace.families import Family
 from scalekeys.scalespace.parametrizations import AxisScales
 
-_TERMS = 4  # of the expansion; a receptive field of order 2 needs three
+TERMS = 4
+"""Terms of the expansion; a receptive field of order 2 needs three."""
+
 _CONSTANT = 1e-9
 
 
@@ -58,7 +60,7 @@ def limit_template(plan: Plan, parameters: Tensor) -> Tensor:
 
 def _limit(plan: Plan, parameters: Tensor) -> Tensor:
     t = plan.family.parametrization.component_variances(parameters[None].detach().double())[0, 0]
-    total = torch.zeros(_TERMS, *plan.size, dtype=torch.float64)
+    total = torch.zeros(TERMS, *plan.size, dtype=torch.float64)
     for term in plan.family.terms:
         field = torch.ones(1, dtype=torch.float64)  # a series of one term, of no axes
         for axis, operator in enumerate(term.operators):
@@ -76,7 +78,7 @@ def _limit(plan: Plan, parameters: Tensor) -> Tensor:
 
 def _multiplied(field: Tensor, profile: Tensor) -> Tensor:
     """Product of two series in 1 / t, of shapes (terms, *size) and (terms, taps): shape (terms, taps, *size)."""
-    terms = min(_TERMS, len(field) + len(profile) - 1)
+    terms = min(TERMS, len(field) + len(profile) - 1)
     shape = profile.shape[1:] + field.shape[1:]
     out = torch.zeros(terms, *shape, dtype=torch.float64)
     for a, own in enumerate(profile):
@@ -89,6 +91,6 @@ def expansion(radius: int) -> Tensor:
     """Return the polynomials of the expansion at ``-radius .. radius``, shape (terms, 2 radius + 1), float64."""
     mu = 4 * torch.arange(-radius, radius + 1, dtype=torch.float64).square()
     terms = [torch.ones_like(mu)]
-    for k in range(1, _TERMS):
+    for k in range(1, TERMS):
         terms.append(terms[-1] * -(mu - (2 * k - 1) ** 2) / (8 * k))
     return torch.stack(terms)

@@ -78,7 +78,7 @@ def _fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
     diagonal = mixed.abs()
     narrow = (variances - diagonal[:, None]).clamp(min=0.0)
     radii, halves = _window(size)
-    kernel = _upwards(affine_kernel(narrow[:, 0], narrow[:, 1], diagonal, radii, halves), mixed)
+    kernel = upwards(affine_kernel(narrow[:, 0], narrow[:, 1], diagonal, radii, halves), mixed)
     differences = _differences(kernel, own.order, size)
     weights = own.differences(parameters)
     fields = (differences * weights.T[:, :, None, None]).sum(0)
@@ -90,7 +90,7 @@ def _window(size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[bool, bool]]:
     return (cols // 2 + _MARGIN, rows // 2 + _MARGIN), (cols % 2 == 0, rows % 2 == 0)
 
 
-def _upwards(kernel: Tensor, mixed: Tensor) -> Tensor:
+def upwards(kernel: Tensor, mixed: Tensor) -> Tensor:
     """Turn kernels whose mixed variance is negative to the falling diagonal."""
     return torch.where((mixed < 0)[:, None, None], kernel.flip(1), kernel)
 
@@ -125,7 +125,7 @@ def _tables(coordinates: Tensor, order: int, size: tuple[int, ...], bend: float)
     arguments = (x, y, diagonal)
     values = [one[0].clamp(min=0.0) for one in arguments]
     radii, halves = _window(size)
-    kernel = _upwards(affine_kernel(values[0], values[1], values[2], radii, halves), mixed)
+    kernel = upwards(affine_kernel(values[0], values[1], values[2], radii, halves), mixed)
     signs = torch.where(mixed < 0, -1.0, 1.0)[:, None, None]
 
     def heat(field: Tensor, number: int) -> Tensor:

@@ -60,8 +60,8 @@ class Parametrization(ABC):
     """How far below the best of the first grid a start can be and still win, where it is known by experience alone."""
 
     @abstractmethod
-    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:
-        """Return the ends of the search in its coordinates; `limit` is the largest coordinate of a scale."""
+    def bounds(self, bend: float, limit: float, start: float = 0.0) -> tuple[list[float], list[float]]:
+        """Return the ends of the search in its coordinates; those of a scale are `start` and `limit`."""
 
     def coordinates(self, parameters: Tensor, bend: float) -> Tensor:
         """Return the search coordinates of parameters, both of shape (parameters, n)."""
@@ -143,10 +143,10 @@ class AxisScales(Parametrization):
         ]
         return tuple(f"t{own}" for own in letters)
 
-    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
+    def bounds(self, bend: float, limit: float, start: float = 0.0) -> tuple[list[float], list[float]]:  # noqa: ARG002
         """Return the ends of the search."""
         count = len(self.names)
-        return [0.0] * count, [limit] * count
+        return [start] * count, [limit] * count
 
     def places(self, coordinates: Tensor, bend: float) -> Tensor:  # noqa: ARG002
         """Return the coordinates themselves, one for each axis."""
@@ -179,9 +179,9 @@ class Strengthened(Parametrization):
         """The one variance, for every axis."""
         return (0,) * self.axes
 
-    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
+    def bounds(self, bend: float, limit: float, start: float = 0.0) -> tuple[list[float], list[float]]:  # noqa: ARG002
         """Return the ends of the search."""
-        return [0.0, 0.0], [limit, math.log1p(STRENGTH_MAX)]
+        return [start, 0.0], [limit, math.log1p(STRENGTH_MAX)]
 
     def coordinates(self, parameters: Tensor, bend: float) -> Tensor:
         """Return the coordinate of the variance, and ``log(1 + alpha)``."""
@@ -238,9 +238,9 @@ class TwoScales(Parametrization):
     axes: int
     names = ("t_inner", "t_outer")
 
-    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
+    def bounds(self, bend: float, limit: float, start: float = 0.0) -> tuple[list[float], list[float]]:  # noqa: ARG002
         """Return the ends of the search."""
-        return [0.0, 0.0], [limit, limit]
+        return [start, 0.0], [limit, limit]
 
     def coordinates(self, parameters: Tensor, bend: float) -> Tensor:
         """Return the coordinates of the inner variance and of what the outer one exceeds the smallest gap by."""
@@ -324,7 +324,7 @@ class Oriented(Parametrization):
     coarseness = 3.0  # a grid of three parameters as fine as one of two would have a hundred thousand nodes
     experience = 0.01
 
-    def bounds(self, bend: float, limit: float) -> tuple[list[float], list[float]]:  # noqa: ARG002
+    def bounds(self, bend: float, limit: float, start: float = 0.0) -> tuple[list[float], list[float]]:  # noqa: ARG002
         """Return the ends of the search."""
         # A smoothing is the same along the other axis of its ellipse: there, it is longer along its angle.
         return [0.0, -1.0 if self.order else 0.0, 0.0], [limit, 1.0, math.pi]

@@ -1,6 +1,7 @@
 """Receptive fields of the families on a window, at finite and at infinite scales."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -9,12 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import ModelError
-from scalekeys.scalespace.differences import DIFFERENCES, IDENTITY, Window, check_window, difference_rows
+from scalekeys.scalespace.differences import DIFFERENCES, Window, check_window
+from scalekeys.scalespace.discretizations import Discretization, check_discretization
 from scalekeys.scalespace.families import IMPULSE, Family, family
-from scalekeys.scalespace.gaussian import discrete_gaussian
-from scalekeys.scalespace.limits import expansion, limit_template
+from scalekeys.scalespace.gaussian_derivatives import is_direct
+from scalekeys.scalespace.limits import limit_template
 from scalekeys.scalespace.oriented import oriented_fields
 from scalekeys.scalespace.parametrizations import Oriented
+from scalekeys.scalespace.profiles import Profiles
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 Size = tuple[int, ...]
@@ -38,18 +41,11 @@ class TemplatePlan:
 
     def __init__(self, family: Family, size: Size, window: Window) -> None:
         self.family, self.size, self.window = family, size, window
-        sides = size[::-1]  # in the order of the axes
         self._operators = [
             sorted({term.operators[axis] for term in family.terms}, key=[*DIFFERENCES, IMPULSE].index)
             for axis in range(family.axes)
         ]
-        self._radii = [
-            side // 2 + profile_margin(names, side) for names, side in zip(self._operators, sides, strict=True)
-        ]
-        self._rows = [
-            [profile_rows(name, side, radius, axis, window) for name in names]
-            for axis, (names, side, radius) in enumerate(zip(self._operators, sides, self._radii, strict=True))
-        ]
+        self._along = Profiles(self._operators, size[::-1], window, family.discretization)
 
     def __call__(
         self, parameters: Float[Tensor, "filters parameters"], max_variance: float | None = None
@@ -72,8 +68,8 @@ class TemplatePlan:
             return oriented_fields(parameters, self.family.parametrization, self.size)[:, None]
         variances = self.family.parametrization.component_variances(parameters)
         weights = self.family.parametrization.component_weights(parameters)
-        kernels = discrete_gaussian(variances, max(self._radii), max_variance=max_variance)
-        profiles = [self._profiles(axis, kernels[:, :, axis]) for axis in range(self.family.axes)]
+        atoms = self._along.values(variances, max_variance)
+        profiles = [self._profiles(axis, atoms[:, :, axis]) for axis in range(self.family.axes)]
         components = []
         for number, component in enumerate(self.family.components):
             which = min(number, variances.shape[1] - 1)
@@ -89,13 +85,11 @@ class TemplatePlan:
             return fields
         return (fields * weights.reshape(*weights.shape, *(1 for _ in self.size))).sum(1, keepdim=True)
 
-    def _profiles(self, axis: int, kernel: Tensor) -> Tensor:
+    def _profiles(self, axis: int, atoms: Tensor) -> Tensor:
         """Profiles of all operators along one axis, shape (filters, variances, operators, taps)."""
-        excess = kernel.shape[-1] // 2 - self._radii[axis]
-        rows = torch.tensor(self._rows[axis], dtype=kernel.dtype, device=kernel.device)
-        impulse = rows[..., -1]
-        kernel = kernel[..., excess : kernel.shape[-1] - excess]
-        profiles: Tensor = (kernel @ rows[..., :-1].flatten(0, 1).T).unflatten(-1, rows.shape[:2])
+        rows = torch.tensor(self._along.rows[axis], dtype=atoms.dtype, device=atoms.device)
+        impulse, atoms = rows[..., -1], self._along.along(axis, atoms)
+        profiles: Tensor = (atoms @ rows[..., :-1].flatten(0, 1).T).unflatten(-1, rows.shape[:2])
         return profiles + impulse
 
     def expanded(self, operator: str, axis: int, t: Tensor) -> Tensor:
@@ -103,27 +97,9 @@ class TemplatePlan:
 
         The series, of shape (terms, taps), is that of ``sqrt(2 pi t)`` times the profile at an infinite variance.
         """
-        rows = torch.tensor(self._rows[axis][self._operators[axis].index(operator)], dtype=torch.float64)
-        kernel = expansion(self._radii[axis]) if torch.isinf(t) else discrete_gaussian(t[None], self._radii[axis])
-        return kernel @ rows[:, :-1].T
-
-
-def profile_rows(name: str, side: int, radius: int, axis: int, window: Window) -> list[list[float]]:
-    """Return the rows that make a profile from ``T(-radius .. radius)``, and from a constant 1 after it.
-
-    The unit impulse does not depend on T, and has its numbers in the last column. Along y, which points up, taps run
-    from the largest coordinate to the smallest.
-    """
-    operator = IDENTITY if name == IMPULSE else DIFFERENCES[name]
-    rows = difference_rows(operator, side, radius - side // 2, window)
-    impulse = name == IMPULSE
-    rows = [[*([0.0] * len(row) if impulse else row), row[radius] if impulse else 0.0] for row in rows]
-    return rows[::-1] if axis == 1 else rows
-
-
-def profile_margin(names: Sequence[str], side: int) -> int:
-    """Return how many taps of T the profiles of some operators need beyond the ends of a window."""
-    return max((IDENTITY if name == IMPULSE else DIFFERENCES[name]).margin(side) for name in names)
+        rows = torch.tensor(self._along.rows[axis][self._operators[axis].index(operator)], dtype=torch.float64)
+        atoms = self._along.expansion() if torch.isinf(t) else self._along.values(t[None])
+        return self._along.along(axis, atoms) @ rows[:, :-1].T
 
 
 def _outer(profiles: Sequence[Tensor]) -> Tensor:
@@ -134,13 +110,16 @@ def _outer(profiles: Sequence[Tensor]) -> Tensor:
     return field
 
 
-def template_plan(name: str, size: Sequence[int], window: Window = "exact") -> TemplatePlan:
+def template_plan(
+    name: str, size: Sequence[int], window: Window = "exact", discretization: Discretization = "discrete"
+) -> TemplatePlan:
     """Return the plan of a family on a window, built once for each combination.
 
     Raises
     ------
     ModelError
-        If the family or the window is unknown, a side is less than 1, or an even side has no published window.
+        If the family, the window or the discretization is unknown, a side is less than 1, an even side has no published
+        window, or a window or family goes with the discrete analogue of the Gaussian only.
 
     Examples
     --------
@@ -152,7 +131,13 @@ def template_plan(name: str, size: Sequence[int], window: Window = "exact") -> T
         raise ModelError(f"the sides of a window must be at least 1, got {'x'.join(map(str, sides))}")
     check_window(window, sides)
     build = TemplatePlan if torch.compiler.is_compiling() else _cached_plan  # a trace would see through the cache
-    return build(family(name, len(sides)), sides, window)
+    own = family(name, len(sides))
+    if discretization != "discrete":
+        check_discretization(discretization)
+        if isinstance(own.parametrization, Oriented):
+            raise ModelError(f"{name!r} has a form for discretization='discrete' only, got {discretization!r}")
+        own = replace(own, discretization=discretization)
+    return build(own, sides, window)
 
 
 _cached_plan = lru_cache(maxsize=1024)(TemplatePlan)
@@ -165,6 +150,7 @@ def template(
     *,
     alpha: ArrayLike | float | None = None,
     window: Window = "exact",
+    discretization: Discretization = "discrete",
 ) -> Float[Tensor, "..."]:
     """Evaluate an idealized receptive field, batched over scales.
 
@@ -183,6 +169,9 @@ def template(
         Strength of `sharpen`, one number or one for each scale; required there and refused elsewhere.
     window : {"exact", "published"}
         Whether differences are taken before cropping to the window (exact), or after it (published).
+    discretization : str
+        How the derivatives of the Gaussian are discretized, see :func:`gaussian_derivative`. With sampled and
+        integrated derivatives `sigma` is above 0.
 
     Returns
     -------
@@ -208,7 +197,7 @@ def template(
     >>> template("smooth", torch.tensor([torch.inf]), (5,))
     tensor([-0.5345,  0.2673,  0.5345,  0.2673, -0.5345])
     """
-    plan = template_plan(name, (size, size) if isinstance(size, int) else size, window)
+    plan = template_plan(name, (size, size) if isinstance(size, int) else size, window, discretization)
     scales = as_float_tensor(sigma)
     if isinstance(plan.family.parametrization, Oriented):
         raise ModelError(f"{name!r} has an angle beside its scales: use oriented_template")
@@ -223,6 +212,10 @@ def template(
         raise ModelError(f"family {name!r} {'needs' if alpha is None else 'takes no'} alpha")
     parameters = _parameters(scales[..., :1] if strengthened else scales, alpha)
     flat = parameters.reshape(-1, parameters.shape[-1])
+    if is_direct(discretization) and not torch.compiler.is_compiling() and bool((scales == 0).any()):
+        raise ModelError(
+            f"discretization {discretization!r} has no template at sigma = 0, where its kernels degenerate"
+        )
     if not torch.compiler.is_compiling() and bool(torch.isinf(flat).any()):
         fields = limit_template(plan, flat)
     else:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scalekeys.cli.commands.options import Kinds
+from scalekeys.cli.commands.options import DISCRETIZATION_HELP, DiscretizationName, Kinds
 
 EXAMPLE = "Example: scalekeys analyze model.pth -o report/"
 
@@ -26,6 +26,7 @@ def analyze(
         str,
         typer.Option(help="ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas."),
     ] = "ideal",
+    discretization: Annotated[DiscretizationName, typer.Option(help=DISCRETIZATION_HELP)] = "discrete",
     kinds: Kinds = "depthwise",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
@@ -49,9 +50,8 @@ def analyze(
         step(f"reading {source}")
         bank = read_bank(source, weights=weights, kinds=kinds)
         with new_folder(output, force=force) as folder:
-            summary = analyze_bank(
-                bank, folder, model=tuple(model.split(",")) if "," in model else model, seed=seed, step=step
-            )
+            families = tuple(model.split(",")) if "," in model else model
+            summary = analyze_bank(bank, folder, model=families, discretization=discretization, seed=seed, step=step)
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), indent=2))
     else:

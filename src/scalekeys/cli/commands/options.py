@@ -68,3 +68,13 @@ def _numbers(text: str | None, option: str, channels: int) -> tuple[float, ...] 
     if len(values) not in (1, channels):
         raise typer.BadParameter(f"{text!r} is no number, nor {channels} with commas", param_hint=option)
     return values if len(values) == channels else values * channels
+
+
+DiscretizationName: TypeAlias = Literal[
+    "discrete", "sampled", "normalized-sampled", "integrated", "hybrid-sampled", "hybrid-integrated"
+]
+
+DISCRETIZATION_HELP = (
+    "How Gaussian derivatives are discretized: differences of the discrete analogue of the Gaussian, samples, "
+    "integrals over pixels, or differences of either."
+)

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from scalekeys.cli.commands.options import DISCRETIZATION_HELP, DiscretizationName
+
 EXAMPLE = "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'"
 
 Source = Annotated[
@@ -57,6 +59,9 @@ Scales = Annotated[
     Literal["per-axis", "common", "shared"] | None,
     typer.Option(help="Which scales it has.  [default: per-axis]", show_default=False),
 ]
+Discretization = Annotated[
+    DiscretizationName | None, typer.Option(help=f"{DISCRETIZATION_HELP}  [default: discrete]", show_default=False)
+]
 Weights = Annotated[
     str | None, typer.Option(help="Which entry of a nested checkpoint to change, for example params_ema.")
 ]
@@ -75,6 +80,7 @@ def replace(
     min_r2: MinR2 = None,
     criterion: Criterion = None,
     scales: Scales = None,
+    discretization: Discretization = None,
     weights: Weights = None,
     seed: Seed = 0,
     force: Force = False,
@@ -88,7 +94,8 @@ def replace(
     from scalekeys.cli.show.replace import print_outcome
     from scalekeys.cli.work.replace import Choice, Model, Names, replace_filters
 
-    by, choice = Model(model, criterion, scales, seed), Choice(layers or None, keep or None, min_r2)
+    by = Model(model, criterion, scales, discretization, seed)
+    choice = Choice(layers or None, keep or None, min_r2)
     names = Names(source, output, chosen_from, weights)
     with working() as step:
         outcome = replace_filters(names, model=by, choice=choice, force=force, step=step)

@@ -9,15 +9,27 @@ from scalekeys.cli.work.step import Step
 from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
 from scalekeys.fitting import fit
 from scalekeys.report import Summary, write_report
+from scalekeys.scalespace import Discretization
 
 
 def analyze_bank(
-    bank: FilterBank, folder: Path, *, model: str | Sequence[str] = "ideal", seed: int = 0, step: Step
+    bank: FilterBank,
+    folder: Path,
+    *,
+    model: str | Sequence[str] = "ideal",
+    discretization: Discretization = "discrete",
+    seed: int = 0,
+    step: Step,
 ) -> Summary:
     """Fit a bank and both its controls, and write ``report.html`` and ``filters.parquet`` into a folder."""
-    fitted = fit(bank, model, progress=step(f"fitting {bank.model}", len(bank)))
-    white = fit(white_noise_like(bank, seed=seed), model, progress=step("fitting white noise", len(bank)))
-    matched = fit(matched_noise_like(bank, seed=seed), model, progress=step("fitting matched noise", len(bank)))
+    fitted, white, matched = (
+        fit(filters, model, discretization=discretization, progress=step(f"fitting {name}", len(bank)))
+        for name, filters in (
+            (bank.model, bank),
+            ("white noise", white_noise_like(bank, seed=seed)),
+            ("matched noise", matched_noise_like(bank, seed=seed)),
+        )
+    )
     step("writing the report")
     with (folder / "filters.parquet").open("wb") as file:  # as Arrow takes no path that is not in UTF-8
         pq.write_table(fitted.to_arrow(), file)

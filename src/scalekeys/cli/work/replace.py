@@ -11,6 +11,7 @@ from scalekeys.filters import Replacement, replacement
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting.spec import Criterion, Scales
 from scalekeys.modelling import model_filters
+from scalekeys.scalespace import Discretization
 
 _CHOICE = " (choose with --weights)"  # which is for the source alone
 
@@ -42,6 +43,7 @@ class Model:
     model: str
     criterion: Criterion | None
     scales: Scales | None
+    discretization: Discretization | None
     seed: int
 
 

@@ -25,7 +25,7 @@ from scalekeys.fitting.search.families import Best
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.templates.grid import FamilyGrid, family_grid, widest
 from scalekeys.fitting.templates.whole import orthogonal_to_constants
-from scalekeys.scalespace import families, place_of, variance_at
+from scalekeys.scalespace import place_of, smallest_variance, variance_at
 
 _NODES = 10  # of each scale on the grid
 _STARTS = 2  # nodes of each filter from which scales are refined
@@ -91,7 +91,9 @@ class _Products:
 
 
 def _grid(size: tuple[int, ...], spec: FitSpec) -> FamilyGrid:
-    return family_grid(families(len(size))[spec.families[0]], size, spec.window)
+    family = spec.base(spec.families[0], len(size))
+    assert family is not None
+    return family_grid(family, size, spec.window)
 
 
 def _atoms(coordinates: Tensor, spec: FitSpec, size: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -107,8 +109,9 @@ def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
     """Return scales, and minus the energy explained there: from the best nodes of a grid, by steps that are halved."""
     terms, axes = terms_of(spec), len(targets.size)
     bend = _grid(targets.size, spec).bend
-    end = widest(targets.size) / (1 + widest(targets.size))
-    values = torch.linspace(0, end, _NODES, dtype=torch.float64).to(targets.taps)
+    smallest = smallest_variance(spec.discretization)
+    start, end = (t / (1 + t) for t in (smallest, widest(targets.size)))
+    values = torch.linspace(start, end, _NODES, dtype=torch.float64).to(targets.taps)
     nodes = torch.cartesian_prod(*[values] * axes).reshape(-1, axes)
     atoms = _atoms(_coordinates(nodes, bend), spec, targets.size)[0]
     grid = [_best_atoms(_Products.of(mine[None], targets), terms, _ON_THE_WAY)[1] for mine in atoms]
@@ -119,7 +122,7 @@ def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
         mine = _atoms(_coordinates(place, bend), spec, targets.size)[0]
         return _best_atoms(_Products.of(mine, several), terms, _ON_THE_WAY)[1]
 
-    place, value = _climbed(nodes[index.flatten()], end, 0.5 * end / (_NODES - 1), energy)
+    place, value = _climbed(nodes[index.flatten()], (start, end), energy)
     value, winner = value.view(-1, _STARTS).max(-1)
     rows = torch.arange(len(value), device=value.device)
     return _coordinates(place.view(-1, _STARTS, axes)[rows, winner], bend), -value
@@ -130,20 +133,21 @@ def _coordinates(place: Tensor, bend: float) -> Tensor:
     return place_of(variance_at(place, 1.0), bend)
 
 
-def _climbed(place: Tensor, end: float, step: float, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def _climbed(place: Tensor, ends: tuple[float, float], energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Move by steps that are halved as long as that explains more; return where to, and what.
 
     All axes are tried from the same place, and those that gain by themselves also together, so that the order of the
     axes does not matter.
     """
     value, axes = energy(place), torch.eye(place.shape[1]).to(place)
+    step = 0.5 * (ends[1] - ends[0]) / (_NODES - 1)
     for halved in range(_STEPS):
         length = step / 2**halved
         best, most, together = place, value, place
         for axis in axes:
             own, gain = torch.zeros_like(place), value
             for move in (axis, -axis):
-                moved = (place + length * move).clamp(0.0, end)
+                moved = (place + length * move).clamp(*ends)
                 new = energy(moved)
                 own, gain = torch.where((new > gain)[:, None], moved - place, own), torch.maximum(new, gain)
             best, most = torch.where((gain > most)[:, None], place + own, best), torch.maximum(gain, most)

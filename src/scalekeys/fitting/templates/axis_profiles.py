@@ -9,11 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalekeys.scalespace import DIFFERENCES, IMPULSE, AxisScales, Family, Window
-from scalekeys.scalespace.templates import profile_margin, profile_rows
+from scalekeys.fitting.templates.extended_precision import atoms_at
+from scalekeys.scalespace import (
+    DIFFERENCES,
+    IMPULSE,
+    AxisScales,
+    Discretization,
+    Family,
+    Profiles,
+    Window,
+    place_of,
+    smallest_variance,
+)
 
-_LENGTHS = (17, 33, 65, 129)  # 2^k + 1, which doubling reaches
+_LENGTHS = (17, 33, 65)  # 2^k + 1, which doubling reaches
+_LONGER = (129, 257)  # what the steep derivatives of a sampled Gaussian may need beside, at small scales
 _ROUNDING = 4e-13
+_ENOUGH = 1e-10  # for longer series, since derivatives lose digits with their length
 _NOISE = 4.0  # a longer series is worth it if its error is smaller by this factor
 _SURE = 0.999  # beyond this place the deviations of second order are known to fewer digits, and matter less
 _ORDERS = {
@@ -39,6 +51,7 @@ class AxisProfiles:
         0 for x, 1 for y, 2 for z.
     window : {"exact", "published"}
     bend : float
+    discretization : str
     plain : bool
         Whether profiles are wanted as they are, up to twice the variance at which the window is one standard deviation
         wide, and not up to infinity.
@@ -57,20 +70,30 @@ class AxisProfiles:
     With ``w = 1 - u`` every coordinate falls as a known power of w when t grows: a derivative of order r as
     ``w^(1/2 + ceil(r / 2))``, the deviations from the mean of an even one by a further w. Divided by it, a coordinate
     is a smooth function of u up to u = 1 and is tabulated as a Chebyshev series. Its length is the shortest of a few
-    for which the error that is measured between the nodes stays below 4e-13 of the largest value.
+    for which the error that is measured between the nodes stays below 4e-13 of the largest value: 65 terms at most for
+    the discrete analogue of the Gaussian, and up to 257 for other discretizations, where 1e-10 is enough from 65 on.
     """
 
     def __init__(
-        self, operators: Sequence[str], side: int, axis: int, window: Window, bend: float, *, plain: bool = False
+        self,
+        operators: Sequence[str],
+        side: int,
+        axis: int,
+        window: Window,
+        bend: float,
+        discretization: Discretization = "discrete",
+        *,
+        plain: bool = False,
     ) -> None:
         self.operators = tuple(operators)
-        radius = side // 2 + profile_margin(operators, side)
-        rows = [_about_zero(np.array(profile_rows(name, side, radius, axis, window))) for name in operators]
+        along = Profiles([operators], [side], window, discretization, first=axis, folded=True)
+        rows = [np.array(own) for own in along.rows[0]]
         folds = [_fold(own) for own in rows]
         self.folds = [torch.from_numpy(fold) for fold in folds]
         self.ones = [fold.sum(1) / math.sqrt(side) for fold in self.folds]
         powers = [_powers(name, fold, plain=plain) for name, fold in zip(operators, folds, strict=True)]
         self.base = min(float(own.max()) for own in powers)
+        self.start = float(place_of(torch.tensor(smallest_variance(discretization), dtype=torch.float64), bend))
         self.end = (2 * bend**2 + 1) / (2 * bend**2 + 1 + bend) if plain else 1.0
         # Below the coordinates of a profile stands that of its mean.
         functions = [
@@ -80,7 +103,8 @@ class AxisProfiles:
         exponents = [np.append(power, power.min()) for power in powers]
         self.counts = [len(function) for function in functions]
         self._exponents = torch.from_numpy(np.concatenate(exponents)) - self.base
-        self.matrix = _Tabulated(np.concatenate(functions), np.concatenate(exponents), radius, bend, self.end).series()
+        ends = (self.start, self.end)
+        self.matrix = _Tabulated(np.concatenate(functions), np.concatenate(exponents), along, bend, ends).series()
         self._odd = {float(e): (self._exponents == e).nonzero()[:, 0] for e in self._exponents.unique() if e}
 
     def __call__(self, u: Tensor) -> list[Tensor]:
@@ -92,7 +116,11 @@ class AxisProfiles:
 
     def basis(self, u: Tensor) -> Tensor:
         """Return the terms of the series at coordinates of shape (n,): shape (length, n)."""
-        return chebyshev(2 / self.end * u - 1, self.matrix.shape[2])
+        return chebyshev(self.position(u), self.matrix.shape[2])
+
+    def position(self, u: Tensor) -> Tensor:
+        """Return the argument of the series, which runs from -1 to 1."""
+        return 2 / (self.end - self.start) * (u - self.start) - 1
 
     def scaled(self, values: Tensor, u: Tensor) -> Tensor:
         """Give the series of all rows, shape (3 rows, n), their powers of ``1 - u``: shape (3, rows, n)."""
@@ -161,15 +189,6 @@ def has_limit(family: Family, window: Window) -> bool:
     return isinstance(family.parametrization, AxisScales) and not family.mixed and window == "exact"
 
 
-def _about_zero(rows: np.ndarray) -> np.ndarray:
-    """Let rows act on ``T(0 ..)`` alone, since T is even; the constant in the last column stays."""
-    kernel, constant = rows[:, :-1], rows[:, -1:]
-    centre = kernel.shape[1] // 2
-    half = kernel[:, centre:].copy()
-    half[:, 1:] += kernel[:, centre - 1 :: -1]
-    return np.concatenate([half, constant], axis=1)
-
-
 def _fold(rows: np.ndarray) -> np.ndarray:
     """Return orthonormal rows that span the profiles: taps that are equal, or opposite, at every scale go together."""
     vectors, free = [], list(range(len(rows)))
@@ -208,22 +227,24 @@ def _powers(name: str, fold: np.ndarray, *, plain: bool) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Tabulated:
-    """Linear functions of T, divided by powers of ``1 - u``, to be tabulated on ``0 <= u <= end``.
+    """Linear functions of the atoms of profiles, divided by powers of ``1 - u``, to be tabulated.
 
     Parameters
     ----------
-    functions : array, shape (rows, radius + 2)
-        Of ``T(0 .. radius)`` and a constant 1.
+    functions : array, shape (rows, atoms + 1)
+        Of the atoms and a constant 1.
     exponents : array, shape (rows,)
-    radius : int
-    bend, end : float
+    profiles : Profiles
+    bend : float
+    ends : (float, float)
+        Of u.
     """
 
     functions: np.ndarray
     exponents: np.ndarray
-    radius: int
+    profiles: Profiles
     bend: float
-    end: float
+    ends: tuple[float, float]
 
     def series(self) -> Tensor:
         """Return the Chebyshev coefficients of the functions and of their two derivatives, (3, rows, length)."""
@@ -231,16 +252,20 @@ class _Tabulated:
         probe = probe[probe < _SURE]
         known, angle = self.values(probe), np.arccos(probe)
         series, error = np.empty((0, 0)), np.inf
-        for length in _LENGTHS:
+        lengths = _LENGTHS if self.profiles.discretization == "discrete" else _LENGTHS + _LONGER
+        for length in lengths:
             longer = self.interpolated(length)
             found = np.abs(longer @ np.cos(np.arange(length)[:, None] * angle) - known).max()
-            if found < error / _NOISE:
+            better = found < error / _NOISE
+            if better:
                 series, error = longer, found
-            if (found > error / _NOISE and length > _LENGTHS[1]) or error < _ROUNDING * np.abs(known).max():
+            wanted = _ROUNDING if length < _LENGTHS[-1] else _ENOUGH
+            if (not better and length >= _LENGTHS[-1]) or error < wanted * np.abs(known).max():
                 break
         parts = [series]
+        width = self.ends[1] - self.ends[0]
         for order in (1, 2):
-            slopes = (2 / self.end) ** order * np.polynomial.chebyshev.chebder(series, order, axis=1)
+            slopes = math.pow(2 / width, order) * np.polynomial.chebyshev.chebder(series, order, axis=1)
             parts.append(np.pad(slopes, ((0, 0), (0, series.shape[1] - slopes.shape[1]))))
         return torch.from_numpy(np.stack(parts))
 
@@ -255,34 +280,26 @@ class _Tabulated:
 
     def values(self, position: np.ndarray) -> np.ndarray:
         """Return the functions at positions from -1 to 1, shape (rows, positions)."""
-        u = (position.astype(np.longdouble) + 1) / 2 * self.end
+        start, end = self.ends
+        u = start + (position.astype(np.longdouble) + 1) / 2 * (end - start)
         w = 1 - u
-        kernel = _kernels(self.bend * u / w, self.radius)
+        kernel = atoms_at(self.profiles, self.bend * u / w)
         kernel = np.concatenate([kernel, np.ones_like(kernel[:1])])
         values = self.functions.astype(np.longdouble) @ kernel
         scaled: np.ndarray = (values / w ** self.exponents[:, None]).astype(float)
         return scaled
 
 
-def _kernels(t: np.ndarray, radius: int) -> np.ndarray:
-    """``T(0; t) .. T(radius; t)`` in extended precision, by the recurrence of the discrete analogue of the Gaussian."""
-    length = radius + math.ceil(9 * math.sqrt(float(t.max()))) + 8
-    ratio = t / (length + 1 + np.sqrt((length + 1) ** 2 + t * t))
-    tail, ratios = np.zeros_like(t), []
-    for k in range(length, 0, -1):
-        ratio = t / (2 * k + t * ratio)
-        tail = ratio + ratio * tail
-        if k <= radius:
-            ratios.append(ratio)
-    half = [1 / (1 + 2 * tail)]
-    for ratio in reversed(ratios):
-        half.append(half[-1] * ratio)
-    return np.stack(half)
-
-
 @lru_cache(maxsize=512)
 def axis_profiles(
-    operators: tuple[str, ...], side: int, axis: int, window: Window, bend: float, *, plain: bool = False
+    operators: tuple[str, ...],
+    side: int,
+    axis: int,
+    window: Window,
+    bend: float,
+    discretization: Discretization = "discrete",
+    *,
+    plain: bool = False,
 ) -> AxisProfiles:
     """Return the profiles of operators on a window, built once for each combination."""
-    return AxisProfiles(operators, side, axis, window, bend, plain=plain)
+    return AxisProfiles(operators, side, axis, window, bend, discretization, plain=plain)

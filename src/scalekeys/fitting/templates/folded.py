@@ -70,7 +70,7 @@ class FoldedFamily:
         self.groups, self.parameters = family.parametrization.groups, len(family.parametrization.names)
         plain = plain or not has_limit(family, window)
         self.axes = [
-            axis_profiles(operators_along(family, axis), side, axis, window, bend, plain=plain)
+            axis_profiles(operators_along(family, axis), side, axis, window, bend, family.discretization, plain=plain)
             for axis, side in enumerate(size[::-1])
         ]
         self.terms = [
@@ -299,7 +299,7 @@ class OuterProducts:
 
     def _profiles(self, axis: int, u: Tensor, ends: list[int]) -> tuple[Tensor, Tensor]:
         """Coordinates and mean of each profile, (3, coordinates + 1, n), and 0 where the first one is the mean."""
-        basis = chebyshev(2 / self._axes[axis][0].end * u - 1, self._lengths[axis])
+        basis = chebyshev(self._axes[axis][0].position(u), self._lengths[axis])
         side = self._sides[axis] + 1
         rows, apart = basis.new_empty(3 * side, len(u)), basis.new_empty(len(u))
         parts = zip(self._matrices[axis], self._axes[axis], self._apart[axis], [0, *ends[:-1]], ends, strict=True)

@@ -19,6 +19,8 @@ from scalekeys.scalespace import (
     TemplatePlan,
     Window,
     per_axis,
+    place_of,
+    smallest_variance,
     template_plan,
 )
 
@@ -162,10 +164,11 @@ class FamilyGrid:
 
     def __init__(self, family: Family, size: Size, window: Window) -> None:
         self.family, self.size, self.window = family, size, window
-        self._plan: TemplatePlan = template_plan(family.name, size, window)
+        self._plan: TemplatePlan = template_plan(family.name, size, window, family.discretization)
         self.bend = bend_of(size)
         self._edge = widest(size) / (self.bend + widest(size))
-        self._ends = family.parametrization.bounds(self.bend, self._edge)
+        self._start = float(place_of(torch.tensor(smallest_variance(family.discretization)).double(), self.bend))
+        self._ends = family.parametrization.bounds(self.bend, self._edge, self._start)
         fine = tuple(self._spaced(axis) for axis in range(len(family.parametrization.names)))
         self._fine_inner_nodes = Nodes(fine)
         self.inner_nodes = Nodes(tuple(values[::_REFINEMENT] for values in fine))
@@ -256,7 +259,7 @@ class FamilyGrid:
         if self.is_unbounded and limit > self._edge:
             infinite = 2 * infinite_variance(self.size)
             end = max(limit, infinite / (self.bend + infinite))
-        low, high = self.family.parametrization.bounds(self.bend, end)
+        low, high = self.family.parametrization.bounds(self.bend, end, self._start)
         high = [b if count > 1 else a for a, b, count in zip(low, high, self.inner_nodes.shape, strict=True)]
         return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 

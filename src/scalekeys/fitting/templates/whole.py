@@ -55,7 +55,7 @@ class WholeFamily:
         self.parametrization, self.parameters = family.parametrization, len(family.parametrization.names)
         plain = plain or not has_limit(family, window)
         self.axes = [
-            axis_profiles(operators_along(family, axis), side, axis, window, bend, plain=plain)
+            axis_profiles(operators_along(family, axis), side, axis, window, bend, family.discretization, plain=plain)
             for axis, side in enumerate(size[::-1])
         ]
         self._bend = bend

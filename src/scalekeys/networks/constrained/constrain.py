@@ -10,14 +10,14 @@ from torch.nn.utils import parametrize
 from scalekeys.errors import ModelError
 from scalekeys.filters.replacement import Replacement, replacement
 from scalekeys.fitting import Fit
-from scalekeys.networks.constrained.finite_start import with_finite_scales
+from scalekeys.networks.constrained.finite_start import discretized, with_finite_scales
 from scalekeys.networks.constrained.fitted_filters import fitted_filters
 from scalekeys.networks.constrained.learned_offsets import AddedConstant
 from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, ScaleKind, Scales
 from scalekeys.networks.constrained.parameter_layout import TIES, ParameterLayout, Tie, geometric_mean, layout_of
 from scalekeys.networks.constrained.scale_space_kernel import LEARN, NORMS, KernelNorm, Learn, ScaleSpaceKernel
 from scalekeys.networks.running.depthwise_layers import Convolution, copied, copy_of, make_plain
-from scalekeys.scalespace import families
+from scalekeys.scalespace import Discretization, check_discretization, families
 
 
 def constrain(
@@ -31,6 +31,7 @@ def constrain(
     layers: Sequence[str] | None = None,
     keep: Sequence[str] | None = None,
     min_r2: float | None = None,
+    discretization: Discretization | None = None,
 ) -> nn.Module:
     r"""Return a copy of a network whose depthwise weights are functions of scales, amplitudes and offsets.
 
@@ -61,6 +62,10 @@ def constrain(
         Not in the layers of these names.
     min_r2 : float, optional
         Only filters of whose energy the model explains at least this share; by default all that have a model.
+    discretization : str, optional
+        How the derivatives of the Gaussian are discretized (see :func:`scalekeys.scalespace.gaussian_derivative`); by
+        default as in the fit. With another one the filters keep their scales, and the coefficients are solved for
+        again by least squares.
 
     Returns
     -------
@@ -117,10 +122,13 @@ def constrain(
     tensor([0.6272, 0.6200], dtype=torch.float64)
     """
     _check_options(fit, learn=learn, tie=tie, scale=scale, norm=norm)
+    own = fit.spec.discretization if discretization is None else discretization
+    check_discretization(own)
     if norm == "unit":
-        fit = _without_amplitudes(fit, learn)
+        fit = _without_amplitudes(fit, learn, own)
     network, found = copied(module, fit.bank)
-    layouts = _layouts(fit, replacement(fit, layers=layers, keep=keep, min_r2=min_r2), tie)
+    chosen = replacement(fit, layers=layers, keep=keep, min_r2=min_r2)
+    layouts = _layouts(fit, chosen, tie, own)
     learned = "scales" in learn.split("+")
     shared = _shared_scales(layouts.values(), scale, learned=learned) if tie == "network" else None
     for name, layout in layouts.items():
@@ -193,13 +201,13 @@ def _check_options(fit: Fit, **options: str) -> None:
         )
 
 
-def _without_amplitudes(fit: Fit, learn: Learn) -> Fit:
+def _without_amplitudes(fit: Fit, learn: Learn, discretization: Discretization) -> Fit:
     """Return a fit whose models are the templates themselves.
 
     Raises
     ------
     ModelError
-        If a family has no single amplitude, or amplitudes are to be learned.
+        If a family has no single amplitude, amplitudes are to be learned, or another discretization solves for some.
     """
     forms = [families(axes).get(name) for axes in {layer.axes for layer in fit.bank} for name in fit.spec.families]
     mixed = fit.spec.terms or any(form is not None and form.coefficients > 1 for form in forms)
@@ -208,10 +216,14 @@ def _without_amplitudes(fit: Fit, learn: Learn) -> Fit:
         raise ModelError(
             f"norm='unit' leaves out amplitudes, and {fault}; take idealized receptive fields and learn='scales'"
         )
+    if discretization != fit.spec.discretization:
+        raise ModelError(
+            f"norm='unit' leaves out amplitudes, and discretization={discretization!r} solves for some; fit with it"
+        )
     return replace(fit, values=replace(fit.values, coefficients=fit.coefficients.sign().abs()))
 
 
-def _layouts(fit: Fit, chosen: Replacement, tie: Tie) -> dict[str, ParameterLayout]:
+def _layouts(fit: Fit, chosen: Replacement, tie: Tie, discretization: Discretization) -> dict[str, ParameterLayout]:
     """Describe each layer with modelled filters."""
     modelled = chosen.replaced & (fit.values.family.cpu() >= 0)
     layouts = {}
@@ -219,7 +231,7 @@ def _layouts(fit: Fit, chosen: Replacement, tie: Tie) -> dict[str, ParameterLayo
         rows = modelled[part].nonzero()[:, 0]
         if len(rows):
             filters = fitted_filters(fit, part.start + rows, model.kernels[rows.to(model.kernels.device)])
-            layouts[layer.name] = layout_of(with_finite_scales(filters), rows, tie)
+            layouts[layer.name] = layout_of(discretized(with_finite_scales(filters), discretization), rows, tie)
     if not layouts:
         best = fit.r2.nan_to_num(0.0).max()
         raise ModelError(

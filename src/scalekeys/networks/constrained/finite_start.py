@@ -14,7 +14,7 @@ from scalekeys.networks.constrained.differentiable_profiles import (
     profiles,
 )
 from scalekeys.networks.constrained.fitted_filters import FittedFilters, ModelForm
-from scalekeys.scalespace import GAP
+from scalekeys.scalespace import GAP, Discretization, smallest_variance
 
 _ROUNDING = 1e-9
 
@@ -59,6 +59,18 @@ def with_finite_scales(filters: FittedFilters) -> FittedFilters:
     return _solved(finite, beyond.nonzero()[:, 0])
 
 
+def discretized(filters: FittedFilters, discretization: Discretization) -> FittedFilters:
+    """Let filters be made in another discretization, at the same scales, and solve for the weights of components again.
+
+    Scales below the smallest of the discretization become that.
+    """
+    if discretization == filters.discretization:
+        return filters
+    variances = filters.variances.clamp(min=smallest_variance(discretization))
+    other = replace(filters, discretization=discretization, variances=variances)
+    return _solved(other, torch.arange(len(filters)))
+
+
 def _solved(filters: FittedFilters, rows: Tensor) -> FittedFilters:
     """Solve for the weights of some filters by least squares; the mean of each filter stays."""
     parts = torch.where(filters.used[rows, :, None], _components(filters, rows), 0.0)
@@ -89,7 +101,7 @@ def _components(filters: FittedFilters, rows: Tensor) -> Float[Tensor, "filters 
 def _fields(form: ModelForm, kernels: Float[Tensor, "kernels filters axes"], filters: FittedFilters) -> list[Tensor]:
     """Return each component of a form, shape (filters, taps)."""
     operators = tuple({name: 0 for part in form.components for one in part.products for name in one.operators})
-    constants = constants_of(operators, filters.size, filters.window)
+    constants = constants_of(operators, filters.size, filters.window, filters.discretization)
     known = [_profiles(t, constants, len(operators)) for t in kernels]
     fields = []
     for component in form.components:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.fitting import Fit
-from scalekeys.scalespace import GAP, AxisScales, Family, Window
+from scalekeys.scalespace import GAP, AxisScales, Discretization, Family, Window
 from scalekeys.scalespace import families as families_of
 from scalekeys.scalespace.parametrizations import Strengthened, TwoScales
 from scalekeys.shapes import Size
@@ -74,6 +74,7 @@ class FittedFilters:
     size : tuple of int
         Sides in the order of the array.
     window : {"exact", "published"}
+    discretization : str
     forms : tuple of ModelForm
     form : Tensor of int64, shape (filters,)
         Which of the forms each filter has.
@@ -91,6 +92,7 @@ class FittedFilters:
 
     size: Size
     window: Window
+    discretization: Discretization
     forms: tuple[ModelForm, ...]
     form: Int[Tensor, "filters"]
     variances: Float[Tensor, "filters axes"]
@@ -145,7 +147,8 @@ def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *side
         weights[rows, : int(counts[code])] = given[rows, : family.coefficients] * (1.0 if fixed is None else fixed)
     if fit.spec.terms:
         used &= weights != 0
-    return FittedFilters(size, fit.spec.window, forms, form, variances, gaps, weights, used, fields)
+    window, discretization = fit.spec.window, fit.spec.discretization
+    return FittedFilters(size, window, discretization, forms, form, variances, gaps, weights, used, fields)
 
 
 def _form(family: Family) -> ModelForm:

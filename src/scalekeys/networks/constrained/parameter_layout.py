@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scalekeys.networks.constrained.differentiable_profiles import IMPULSE, Size
+from scalekeys.networks.constrained.differentiable_profiles import Size
 from scalekeys.networks.constrained.fitted_filters import FittedFilters
 from scalekeys.networks.constrained.learned_scales import UNIT, log_parameter
-from scalekeys.scalespace import DIFFERENCES, Window
+from scalekeys.scalespace import DIFFERENCES, IMPULSE, Discretization, Window
 
 Tie: TypeAlias = Literal["none", "filter", "layer", "network"]
 TIES: tuple[Tie, ...] = get_args(Tie)
@@ -60,6 +60,7 @@ class ParameterLayout:
     size : tuple of int
         Sides in the order of the array.
     window : {"exact", "published"}
+    discretization : str
     rows : Tensor of int64, shape (filters,)
         Which filters of the layer these are.
     scale : Tensor of int64, shape (axes, filters)
@@ -84,6 +85,7 @@ class ParameterLayout:
 
     size: Size
     window: Window
+    discretization: Discretization
     rows: Int[Tensor, "filters"]
     scale: Int[Tensor, "axes filters"]
     variances: Float[Tensor, "scales"]
@@ -117,6 +119,7 @@ def layout_of(filters: FittedFilters, rows: Tensor, tie: Tie) -> ParameterLayout
     return ParameterLayout(
         size=filters.size,
         window=filters.window,
+        discretization=filters.discretization,
         rows=rows,
         scale=scale,
         variances=variances,

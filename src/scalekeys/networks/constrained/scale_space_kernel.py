@@ -66,12 +66,12 @@ class ScaleSpaceKernel(nn.Module):
 
     A filter of any family is :math:`a (K - \bar K) + b` with :math:`K = \sum_k c_k w_k \, p_k(y) \, q_k(x)`, or the
     same with a profile for each of one or three axes, with a factor a, an offset b, coefficients c, constants w, and
-    profiles p and q, each a difference operator of the discrete analogue of the Gaussian at a scale. :math:`\bar K` is
-    the mean of K over the window: b is the mean of the filter, and a scale changes the form of a filter and not its
-    mean. (Otherwise a small change of a large scale, at which K is nearly constant, would move the mean of a filter by
-    many times the norm of its deviations.) The filters of a layer are computed together, whatever their families: terms
-    with the same profile along x are added up along the other axes first, and each filter is a product of two small
-    matrices.
+    profiles p and q, each a difference operator of the discrete analogue of the Gaussian at a scale, or a derivative in
+    another discretization. :math:`\bar K` is the mean of K over the window: b is the mean of the filter, and a scale
+    changes the form of a filter and not its mean. (Otherwise a small change of a large scale, at which K is nearly
+    constant, would move the mean of a filter by many times the norm of its deviations.) The filters of a layer are
+    computed together, whatever their families: terms with the same profile along x are added up along the other axes
+    first, and each filter is a product of two small matrices.
 
     Parameters
     ----------
@@ -198,7 +198,8 @@ class ScaleSpaceKernel(nn.Module):
         """
         tables = self._here()
         with torch.no_grad():
-            sigma = self._variances()[:, : len(self.offset)].clamp(0.0, tables.constants.maximum).sqrt()
+            t = self._variances()[:, : len(self.offset)]
+            sigma = t.clamp(tables.constants.minimum, tables.constants.maximum).sqrt()
             return sigma.where(tables.scale.view(len(sigma), -1) < len(self.scales.theta), torch.nan).T
 
     def _variances(self) -> Tensor:
@@ -264,7 +265,7 @@ def _tables(layout: ParameterLayout, channels: int) -> Tables:
     places = [(axis * kernels + terms.kernel) * operators + own for axis, own in enumerate(terms.operators)]
     x, product = _products(places[0], terms.filter, filters)
     return Tables(
-        constants=constants_of(layout.operators, layout.size, layout.window),
+        constants=constants_of(layout.operators, layout.size, layout.window, layout.discretization),
         scale=layout.scale.flatten(),
         fixed=layout.fixed,
         two_scales=layout.two_scales,

@@ -17,6 +17,16 @@ WINDOWS = {
 }
 """What the window conventions of a fit mean."""
 
+DISCRETIZATIONS = {
+    "discrete": "",
+    "sampled": "the derivatives of the continuous Gaussian at the pixels",
+    "normalized-sampled": "the derivatives of the continuous Gaussian at the pixels, over the sum of its samples",
+    "integrated": "the derivatives of the continuous Gaussian, integrated over each pixel",
+    "hybrid-sampled": "central differences of the sampled Gaussian over the sum of its samples",
+    "hybrid-integrated": "central differences of the Gaussian, integrated over each pixel",
+}
+"""What stands in the place of the differences of T in a fit."""
+
 CLOSE = 0.2
 """Scales along the axes are called alike where they differ by less than this share of the largest one."""
 

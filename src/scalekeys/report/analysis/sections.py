@@ -192,6 +192,7 @@ def method(analysis: Analysis) -> Section:
         axes=analysis.summary.axis_names,
         sharpen="sharpen" in spec.labels,
         window=narrative.WINDOWS[spec.window],
+        instead=narrative.DISCRETIZATIONS[spec.discretization],
     )
     return Section("method", "How to read this page", body, short="Method")
 

@@ -1,4 +1,4 @@
-"""The other discretisations of the Gaussian against the package pyscsp, and their limits, sums and variances."""
+"""The other discretizations of the Gaussian against the package pyscsp, and their limits, sums and variances."""
 
 import math
 
@@ -132,13 +132,13 @@ def test_at_fine_scales_the_sampled_gaussian_is_narrow_and_tall():
 
 @others
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
-def test_a_value_that_is_no_variance_is_refused_by_each_discretisation(kernel, bad):
+def test_a_value_that_is_no_variance_is_refused_by_each_discretization(kernel, bad):
     with pytest.raises(ModelError, match="t is a variance and must be finite and at least 0"):
         kernel(torch.tensor([1.0, bad]), 2)
 
 
 @others
-def test_a_negative_radius_is_refused_by_each_discretisation(kernel):
+def test_a_negative_radius_is_refused_by_each_discretization(kernel):
     with pytest.raises(ModelError, match="radius must be at least 0, got -2"):
         kernel(torch.ones(1), -2)
 
@@ -146,6 +146,6 @@ def test_a_negative_radius_is_refused_by_each_discretisation(kernel):
 @pytest.mark.usefixtures("without_shape_checks")
 @others
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float16], ids=str)
-def test_other_types_are_refused_by_each_discretisation(kernel, dtype):
+def test_other_types_are_refused_by_each_discretization(kernel, dtype):
     with pytest.raises(ModelError, match=f"t must be float32 or float64, got {dtype}"):
         kernel(torch.ones(1, dtype=dtype), 2)

@@ -1,4 +1,4 @@
-"""Other discretisations of the Gaussian, for comparison with the discrete analogue.
+"""Other discretizations of the Gaussian, for comparison with the discrete analogue.
 
 All have the signature ``kernel(t, radius)`` and return the taps ``-radius .. radius``. At fine scales their variance
 differs from ``t``: the sampled kernels are too narrow, the integrated ones too wide (by 1/12 and 1/6 at coarse scales).
@@ -12,12 +12,43 @@ T. Lindeberg, "Discrete approximations of Gaussian smoothing and Gaussian deriva
 """
 
 import math
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
+from scalekeys.errors import ModelError
 from scalekeys.scalespace.gaussian import check_arguments, checked_maximum
 from scalekeys.shapes import Kernel1d, Variances
+
+Discretization: TypeAlias = Literal[
+    "discrete", "sampled", "normalized-sampled", "integrated", "hybrid-sampled", "hybrid-integrated"
+]
+DISCRETIZATIONS: tuple[Discretization, ...] = get_args(Discretization)
+"""The discretizations of Gaussian derivatives; see :func:`scalekeys.scalespace.gaussian_derivative`."""
+
+_SMALLEST = 0.04
+
+
+def check_discretization(name: str) -> None:
+    """Refuse a discretization that is not known."""
+    if name not in DISCRETIZATIONS:
+        raise ModelError(f"discretization must be one of {', '.join(map(repr, DISCRETIZATIONS))}, got {name!r}")
+
+
+def smallest_variance(discretization: Discretization) -> float:
+    """Return the variance at which searches for a scale begin.
+
+    Zero for the discrete analogue. 0.04, a sigma of 0.2 pixels, for the discretizations of the continuous Gaussian:
+    below it a sampled Gaussian falls between the pixels, its derivatives vanish faster than any power of the scale, and
+    the form of the kernels changes no more.
+
+    Examples
+    --------
+    >>> smallest_variance("discrete"), smallest_variance("sampled")
+    (0.0, 0.04)
+    """
+    return 0.0 if discretization == "discrete" else _SMALLEST
 
 
 def sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
