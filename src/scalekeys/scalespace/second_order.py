@@ -60,13 +60,12 @@ def chained(table: Tensor, arguments: Sequence[Tensor], parameters: int) -> Tens
     numbers = range(count)
     place = {pair: number for number, pair in enumerate(pairs(count), count + 1)}
     rows = [table[0], *(_total([table[1 + k] * arguments[k][1 + i] for k in numbers]) for i in range(parameters))]
+    bent = [  # by each parameter, of the slope in each argument
+        [_total([table[place[min(k, m), max(k, m)]] * arguments[m][1 + j] for m in numbers]) for k in numbers]
+        for j in range(parameters)
+    ]
     for number, (i, j) in enumerate(pairs(parameters), parameters + 1):
-        terms = [table[1 + k] * arguments[k][number] for k in numbers]
-        terms += [
-            table[place[min(k, m), max(k, m)]] * (arguments[k][1 + i] * arguments[m][1 + j])
-            for k in numbers
-            for m in numbers
-        ]
+        terms = [table[1 + k] * arguments[k][number] + bent[j][k] * arguments[k][1 + i] for k in numbers]
         rows.append(_total(terms))
     return torch.stack(rows)
 
