@@ -15,7 +15,7 @@ from scalekeys.scalespace.oriented import (
     stencilled_along,
 )
 from scalekeys.scalespace.parametrizations import variance_at
-from scalekeys.scalespace.second_order import chained, composed, entries, pairs, product
+from scalekeys.scalespace.second_order import chained, entries, lifted, outer, pairs, product
 
 _SPREAD, _TERMS = 8.6, 8  # in standard deviations: beyond, a kernel is below 1e-16
 _PERIODS = 16  # periods are rounded up to multiples, so that few tables of cosines are made
@@ -170,22 +170,19 @@ def variance_tables(coordinates: Tensor, signs: Tensor, bend: float) -> list[Ten
         Of :func:`signs_of`, which at an edge between two pieces say from which one it is looked at.
     bend : float
     """
-    u, eccentricity, angle = (_coordinate(own, number) for number, own in enumerate(coordinates))
-    rest = 1 - u[0]
-    mean = composed(u, variance_at(u[0], bend), bend / rest**2, 2 * bend / rest**3, 3)
-    cos, sin = torch.cos(2 * angle[0]), torch.sin(2 * angle[0])
-    cosine, sine = composed(angle, cos, -2 * sin, -4 * cos, 3), composed(angle, sin, 2 * cos, -4 * sin, 3)
-    slant = cosine * signs[0] + sine * signs[1]
-    inverse = composed(slant, 1 / slant[0], -1 / slant[0] ** 2, 2 / slant[0] ** 3, 3)
-    half = product(mean, product(eccentricity, inverse, 3), 3)
-    diagonal, uneven = product(half, sine, 3) * (signs[1] * signs[2]), product(half, cosine, 3)
-    return [mean + uneven - diagonal, mean - uneven - diagonal, diagonal]
-
-
-def _coordinate(values: Tensor, number: int) -> Tensor:
-    table = values.new_zeros(entries(3), len(values))
-    table[0], table[1 + number] = values, 1.0
-    return table
+    u, eccentricity, angle = coordinates
+    rest = 1 - u
+    mean = torch.stack([variance_at(u, bend), bend / rest**2, 2 * bend / rest**3])
+    cos, sin = torch.cos(2 * angle), torch.sin(2 * angle)
+    slant = signs[0] * cos + signs[1] * sin
+    slope, bent = 2 / slant**2, 8 * (signs[0] * sin - signs[1] * cos) / slant**3
+    cosine = torch.stack([cos / slant, -signs[1] * slope, -signs[1] * bent])
+    sine = signs[1] * torch.stack([sin / slant, signs[0] * slope, signs[0] * bent])
+    share = torch.stack([eccentricity, torch.ones_like(u), torch.zeros_like(u)])
+    uneven = outer([mean, share, cosine])
+    diagonal = outer([mean, share * signs[2], sine])
+    even = lifted(mean, 3)
+    return [even + uneven - diagonal, even - uneven - diagonal, diagonal]
 
 
 def angular_weights(angle: Tensor, order: int) -> Tensor:

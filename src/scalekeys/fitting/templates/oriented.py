@@ -98,8 +98,7 @@ def _sums(fields: Tensor, weights: Tensor, filters: Tensor) -> Tensor:
         With two derivatives in the angle.
     filters : Tensor, shape (n, coordinates)
     """
-    count, differences = fields.shape[:2]
-    turned = (weights.permute(2, 0, 1) @ fields.flatten(2)).reshape(count, 3, 10, -1)
+    turned = (weights.permute(2, 0, 1) @ fields.flatten(2)).unflatten(2, fields.shape[2:])
     value, first, second = turned.unbind(1)
     # The order of a table of four parameters, of which the angle is the last.
     table = torch.cat(
