@@ -10,8 +10,9 @@ from scalekeys.fitting.solvers.variable_projection import projection
 from scalekeys.fitting.templates.oriented import OrientedFamily, OrientedTargets
 
 _FIRST = 4  # steps from every start, after which those that have met or cannot win leave
-_BEHIND = 0.02  # what a start may gain after its first steps
-_MET = 0.02  # starts that are as near in all coordinates are on their way to the same minimum
+_ALIKE = 0.1  # starts that are as near in all coordinates begin as one, ..
+_MET = 0.02  # .. and go on as one after their first steps
+_BEHIND = 0.002  # what a start may gain after its first steps
 _CROSSINGS = 4
 _GAIN = 1e-12
 
@@ -66,10 +67,10 @@ class PiecewiseSearch:
         """
         pieces = self.family.pieces
         local, piece = pieces.enter(start)
-        everyone = torch.arange(len(problem), device=start.device)
-        local, value = self._within(everyone, local, piece, _FIRST)
-        left = _in_front(problem, pieces.distinctive(local, piece), value)
-        local[:, left], value[left] = self._within(left, local[:, left], piece[left])
+        value = start.new_full(problem.shape, torch.inf)
+        for iterations, apart in ((_FIRST, _ALIKE), (MAX_ITERATIONS, _MET)):
+            left = _in_front(problem, pieces.distinctive(local, piece), value, apart)
+            local[:, left], value[left] = self._within(left, local[:, left], piece[left], iterations)
         for _ in range(_CROSSINGS):
             moved = []
             for at, over, beyond in pieces.neighbours(local[:, left], piece[left]):
@@ -90,13 +91,13 @@ class PiecewiseSearch:
         return minimize(objective, start, lower, upper, iterations=iterations)
 
 
-def _in_front(problem: Tensor, distinctive: Tensor, value: Tensor) -> Tensor:
-    """Return the starts that may still be the lowest of their filters, one of those that have met."""
+def _in_front(problem: Tensor, distinctive: Tensor, value: Tensor, apart: float) -> Tensor:
+    """Return the starts that may still be the lowest of their filters, the best of those that are no further apart."""
     best = value.new_full((int(problem.max()) + 1 if len(problem) else 0,), torch.inf)
     best = best.scatter_reduce(0, problem, value, "amin")
     near = (value <= best[problem] + _BEHIND).nonzero()[:, 0]
-    near = near[value[near].argsort()]
-    cells = torch.cat([problem[None, near], (distinctive[:, near] / _MET).round().long()])
+    near = near[value[near].argsort(stable=True)]
+    cells = torch.cat([problem[None, near], (distinctive[:, near] / apart).round().long()])
     _, which = torch.unique(cells, dim=1, return_inverse=True)
     places = torch.arange(len(near), device=near.device)
     first = places.new_full((int(which.max()) + 1 if len(which) else 0,), len(near))
