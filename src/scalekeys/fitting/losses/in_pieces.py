@@ -12,7 +12,7 @@ from scalekeys.fitting.templates.oriented import OrientedFamily, OrientedTargets
 _FIRST = 4  # steps from every start, after which those that have met or cannot win leave
 _ALIKE = 0.1  # starts that are as near in all coordinates begin as one, ..
 _MET = 0.02  # .. and go on as one after their first steps
-_BEHIND = 0.002  # what a start may gain after its first steps
+_BEHIND = 0.01  # what a start may gain after its first steps, or beyond an edge
 _CROSSINGS = 4
 _GAIN = 1e-12
 
@@ -71,6 +71,7 @@ class PiecewiseSearch:
         for iterations, apart in ((_FIRST, _ALIKE), (MAX_ITERATIONS, _MET)):
             left = _in_front(problem, pieces.distinctive(local, piece), value, apart)
             local[:, left], value[left] = self._within(left, local[:, left], piece[left], iterations)
+        left = _in_front(problem, pieces.distinctive(local, piece), value, _MET)
         for _ in range(_CROSSINGS):
             moved = []
             for at, over, beyond in pieces.neighbours(local[:, left], piece[left]):

@@ -16,9 +16,10 @@ from scalekeys.scalespace.second_order import outer
 
 _SECTORS = 4
 _SECTOR = pi / _SECTORS
+_NEAR = 0.15
 
 Neighbours = list[tuple[Tensor, Tensor, Tensor]]
-"""For each kind of edge: numbers of the problems that stand at one, their coordinates beyond, and the piece there."""
+"""For each kind of edge: numbers of the problems that stand near one, their coordinates beyond, and the piece there."""
 
 
 class Pieces(ABC):
@@ -51,7 +52,7 @@ class Pieces(ABC):
 
     @abstractmethod
     def neighbours(self, local: Tensor, piece: Tensor) -> Neighbours:
-        """Return what stands at edges to other pieces."""
+        """Return what stands near edges to other pieces, reflected at them."""
 
     @abstractmethod
     def distinctive(self, local: Tensor, piece: Tensor) -> Tensor:
@@ -100,8 +101,8 @@ class PiecesOfSmoothing(Pieces):
 
     def neighbours(self, local: Tensor, piece: Tensor) -> Neighbours:
         """See :meth:`Pieces.neighbours`."""
-        at = (local[2] == 0).nonzero()[:, 0]
-        return [(at, local[:, at], 1 - piece[at])]
+        at = torch.arange(len(piece), device=piece.device)
+        return [(at, local, 1 - piece)]
 
     def distinctive(self, local: Tensor, piece: Tensor) -> Tensor:
         """See :meth:`Pieces.distinctive`."""
@@ -142,15 +143,16 @@ class PiecesOfDerivatives(Pieces):
 
     def neighbours(self, local: Tensor, piece: Tensor) -> Neighbours:
         """See :meth:`Pieces.neighbours`."""
-        sector = piece // 2
-        before, after = (local[2] == edge * _SECTOR for edge in (sector, sector + 1))
-        at = (before | after).nonzero()[:, 0]
-        step = after[at].long() - before[at].long()
-        other = (sector[at] + step) % _SECTORS
-        moved = local[:, at].clone()
-        moved[2] = (other + (step < 0)) * _SECTOR
-        round_ = (local[1] == 0).nonzero()[:, 0]
-        return [(at, moved, 2 * other + piece[at] % 2), (round_, local[:, round_], piece[round_] ^ 1)]
+        sector, inside = piece // 2, local[2] - piece // 2 * _SECTOR
+        before = inside < _NEAR
+        at = (before | (inside > _SECTOR - _NEAR)).nonzero()[:, 0]
+        other = (sector[at] + torch.where(before[at], -1, 1)) % _SECTORS
+        turned = local[:, at].clone()
+        turned[2] = other * _SECTOR + (_SECTOR - inside[at])
+        round_ = (local[1].abs() < _NEAR).nonzero()[:, 0]
+        swapped = local[:, round_].clone()
+        swapped[1] = -swapped[1]
+        return [(at, turned, 2 * other + piece[at] % 2), (round_, swapped, piece[round_] ^ 1)]
 
     def distinctive(self, local: Tensor, piece: Tensor) -> Tensor:  # noqa: ARG002
         """See :meth:`Pieces.distinctive`."""
