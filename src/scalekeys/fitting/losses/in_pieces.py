@@ -9,8 +9,8 @@ from scalekeys.fitting.solvers.box_newton import MAX_ITERATIONS, minimize
 from scalekeys.fitting.solvers.variable_projection import projection
 from scalekeys.fitting.templates.oriented import OrientedFamily, OrientedTargets
 
-_FIRST = 4  # steps from every start, after which those that have met or cannot win leave
-_ALIKE = 0.1  # starts that are as near in all coordinates begin as one, ..
+_FIRST = 3  # steps from every start, after which those that have met or cannot win leave
+_ALIKE = 0.05  # starts that are as near in all coordinates begin as one, ..
 _MET = 0.02  # .. and go on as one after their first steps
 _BEHIND = 0.01  # what a start may gain after its first steps, or beyond an edge
 _CROSSINGS = 4
