@@ -83,6 +83,7 @@ def _fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
 
 
 def oriented_window(size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[bool, bool]]:
+    """Return the half widths along x and y in which kernels are made, and where taps stand half-way."""
     rows, cols = size
     return (cols // 2 + _MARGIN, rows // 2 + _MARGIN), (cols % 2 == 0, rows % 2 == 0)
 

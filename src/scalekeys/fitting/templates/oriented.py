@@ -112,14 +112,16 @@ def _along_angle(fields: Tensor, weights: Tensor) -> Tensor:
     turned = (weights.permute(2, 0, 1) @ fields.flatten(2)).unflatten(2, fields.shape[2:])
     value, first, second = turned.unbind(1)
     return torch.cat(
-        [value[:, :4], first[:, :1], value[:, 4:7], first[:, 1:2], value[:, 7:9], first[:, 2:3], value[:, 9:]]
-        + [first[:, 3:4], second[:, :1]],
+        [
+            *(value[:, :4], first[:, :1]),
+            *(value[:, 4:7], first[:, 1:2], value[:, 7:9], first[:, 2:3], value[:, 9:], first[:, 3:4], second[:, :1]),
+        ],
         dim=1,
     )
 
 
 def _sums(rows: Tensor, filters: Tensor, parameters: int) -> Tensor:
-    """Return the products of tables (n, entries, coordinates) with filters, and their squared norms: (2, entries, n)."""
+    """Return the products of tables (n, entries, coordinates) with filters, and their squares: (2, entries, n)."""
     with_filters = (rows @ filters[..., None])[..., 0].T
     products = rows[:, : 1 + parameters] @ rows.mT
     norms = 2 * products[:, 0].T

@@ -10,7 +10,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from scalekeys.scalespace.oriented_derivatives import signs_of, variance_tables
+from scalekeys.scalespace.oriented_derivatives import variance_tables
 from scalekeys.scalespace.parametrizations import variance_at
 from scalekeys.scalespace.second_order import outer
 
