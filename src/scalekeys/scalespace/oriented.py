@@ -47,7 +47,8 @@ def affine_kernel(
     along_x, along_y, diagonal = profile(variances, wide)
     x = _shifted(along_x, radii[0], reach, half=halves[0])
     y = _shifted(along_y, radii[1], reach, half=halves[1])
-    return (y * diagonal[:, None, wide - reach : wide + reach + 1]) @ x.mT
+    kernel: Tensor = (y * diagonal[:, None, wide - reach : wide + reach + 1]) @ x.mT
+    return kernel
 
 
 def _shifted(kernel: Tensor, radius: int, reach: int, *, half: bool) -> Tensor:

@@ -72,7 +72,8 @@ class FieldDerivatives:
         """
         kernel = affine_kernel(variances, *self._window, periodic_gaussian).flatten(1)
         matrix = self._matrix.to(kernel)
-        return (kernel[:, : len(matrix)] @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
+        tables: Tensor = (kernel[:, : len(matrix)] @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
+        return tables
 
 
 @lru_cache(maxsize=32)
