@@ -127,7 +127,7 @@ class PiecesOfDerivatives(Pieces):
 
     def bounds(self, piece: Tensor, largest: float) -> tuple[Tensor, Tensor]:
         """See :meth:`Pieces.bounds`."""
-        sector, long = piece // 2, (piece % 2).double()
+        sector, long = (piece // 2).double(), (piece % 2).double()
         zero = torch.zeros_like(long)
         return (
             torch.stack([zero, long - 1, sector * _SECTOR]),
@@ -143,12 +143,13 @@ class PiecesOfDerivatives(Pieces):
 
     def neighbours(self, local: Tensor, piece: Tensor) -> Neighbours:
         """See :meth:`Pieces.neighbours`."""
-        sector, inside = piece // 2, local[2] - piece // 2 * _SECTOR
+        sector = piece // 2
+        inside = local[2] - sector.to(local) * _SECTOR
         before = inside < _NEAR
         at = (before | (inside > _SECTOR - _NEAR)).nonzero()[:, 0]
         other = (sector[at] + torch.where(before[at], -1, 1)) % _SECTORS
         turned = local[:, at].clone()
-        turned[2] = other * _SECTOR + (_SECTOR - inside[at])
+        turned[2] = (other.to(local) + 1) * _SECTOR - inside[at]
         round_ = (local[1].abs() < _NEAR).nonzero()[:, 0]
         swapped = local[:, round_].clone()
         swapped[1] = -swapped[1]
