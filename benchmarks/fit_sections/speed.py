@@ -104,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--oriented-filters", type=int, default=2_000)
     parser.add_argument("--jet3-filters", type=int, default=50_000)
     parser.add_argument("--response-filters", type=int, default=5_000, help="with a covariance each")
+    parser.add_argument("--fits", nargs="+", help="time these only, such as ideal8 and oriented; by default all")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
 
@@ -166,7 +167,7 @@ def _cases(arguments: argparse.Namespace) -> tuple[list[Case], dict[str, str]]:
         drawn = torch.randn(arguments.filters, *size, generator=samples.generator(arguments.seed))
         for model in ("ideal", "jet2"):
             cases.append(Case(model, "noise", drawn, model, {"axes": len(size)}))
-    return cases, notes
+    return [case for case in cases if arguments.fits is None or case.name in arguments.fits], notes
 
 
 def _by_response(sample: str, filters: Tensor, few: int) -> tuple[list[Case], str]:

@@ -107,8 +107,8 @@ def _differences(covariance: Tensor, angle: Tensor, order: int, radius: int) -> 
     """Return differences of the discrete affine kernel, rows in the order of growing y."""
     mixed = covariance[:, 0, 1]
     diagonal, wide = mixed.abs(), radius + (order + 1) // 2
-    narrow = (covariance[:, 0, 0] - diagonal, covariance[:, 1, 1] - diagonal)
-    kernel = upwards(affine_kernel(*narrow, diagonal, (wide, wide), (False, False)), mixed)
+    variances = torch.stack([covariance[:, 0, 0] - diagonal, covariance[:, 1, 1] - diagonal, diagonal])
+    kernel = upwards(affine_kernel(variances, (wide, wide), (False, False)), mixed)
     total = kernel.new_zeros(len(kernel), 2 * radius + 1, 2 * radius + 1)
     for k in range(order + 1):
         along_x = difference(kernel, central_difference(k))

@@ -1,74 +1,72 @@
 """Oriented receptive fields of two axes: positive discrete affine kernels, and their derivatives along an angle."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from scalekeys.scalespace.gaussian import discrete_gaussian
-from scalekeys.scalespace.parametrizations import Oriented, variance_at
-from scalekeys.scalespace.second_order import chained, composed, entries, pairs, product
+from scalekeys.scalespace.parametrizations import Oriented
 
 _MARGIN = 3  # taps beyond the window: two derivatives in scale, and a difference of second order
 _REACH, _TERMS = 7.0, 5  # in standard deviations along the diagonal: beyond, the weights are below 1e-11
 _NUMBERS = 2**18  # numbers of the kernels that are made at once, which bound the memory
 
-_SECOND = torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64)
+SECOND = torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64)
 _CENTRAL = torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64)
 
 
+Profile = Callable[[Tensor, int], Tensor]
+"""Discrete analogues of the Gaussian from variances (...) and a radius: shape (..., 2 radius + 1)."""
+
+
 def affine_kernel(
-    along_x: Tensor, along_y: Tensor, along_diagonal: Tensor, radii: tuple[int, int], halves: tuple[bool, bool]
+    variances: Tensor, radii: tuple[int, int], halves: tuple[bool, bool], profile: Profile = discrete_gaussian
 ) -> Tensor:
     """Return the convolution of three discrete analogues of the Gaussian: along x, y and the rising diagonal.
 
     Parameters
     ----------
-    along_x, along_y, along_diagonal : Tensor, shape (n,)
-        Their variances.
+    variances : Tensor, shape (3, n)
+        Along x, y and the diagonal.
     radii : (int, int)
         Half widths of the window along x and y.
     halves : (bool, bool)
         Whether the taps along x and y stand half-way between integers, where neighbours are averaged.
+    profile : callable
+        Where the discrete analogues of the Gaussian come from.
 
     Returns
     -------
     Tensor, shape (n, rows, cols)
         Rows in the order of growing y.
     """
-    reach = math.ceil(_REACH * math.sqrt(float(along_diagonal.max()) if len(along_diagonal) else 0.0)) + _TERMS
-    weights = discrete_gaussian(along_diagonal, reach)
+    reach = math.ceil(_REACH * math.sqrt(float(variances[2].max()) if variances.numel() else 0.0)) + _TERMS
+    wide = max(radii) + reach + 1
+    along_x, along_y, diagonal = profile(variances, wide)
     x = _shifted(along_x, radii[0], reach, half=halves[0])
     y = _shifted(along_y, radii[1], reach, half=halves[1])
-    return (y * weights[:, None]) @ x.mT
+    kernel: Tensor = (y * diagonal[:, None, wide - reach : wide + reach + 1]) @ x.mT
+    return kernel
 
 
-def _shifted(t: Tensor, radius: int, reach: int, *, half: bool) -> Tensor:
-    """Return ``T(n - m; t)`` for the taps n of a window and all shifts m up to a reach: shape (n, taps, shifts)."""
-    wide = radius + reach + 1
-    kernel = discrete_gaussian(t, wide)
+def _shifted(kernel: Tensor, radius: int, reach: int, *, half: bool) -> Tensor:
+    """Return ``T(n + m)`` for the taps n of a window and all shifts m up to a reach: shape (n, taps, shifts)."""
     if half:
-        kernel = (kernel[:, 1:] + kernel[:, :-1]) / 2  # at -wide + 1/2 ..
-        taps, first = 2 * radius, wide - radius  # place of the tap -radius + 1/2
-    else:
-        taps, first = 2 * radius + 1, wide - radius
-    place = first + torch.arange(taps, device=t.device)[:, None] - torch.arange(-reach, reach + 1, device=t.device)
-    return kernel[:, place]
-
-
-def oriented_tables(coordinates: Tensor, order: int, size: tuple[int, ...], bend: float) -> Tensor:
-    """Return oriented fields at search coordinates (3, n), as tables with derivatives: (entries, taps, n)."""
-    parts = [_tables(some, order, size, bend) for some in coordinates.split(_at_once(size), dim=1)]
-    return torch.cat(parts, dim=-1) if parts else coordinates.new_zeros(entries(3), math.prod(size), 0)
+        kernel = (kernel[:, 1:] + kernel[:, :-1]) / 2
+    taps = 2 * radius + 1 - half
+    first = (kernel.shape[1] - taps) // 2 - reach
+    return kernel.unfold(-1, 2 * reach + 1, 1)[:, first : first + taps]
 
 
 def oriented_fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
     """Return oriented fields at parameters (n, 3) of a parametrization: shape (n, rows, cols), differentiable."""
-    parts = [_fields(some, own, size) for some in parameters.split(_at_once(size))]
+    parts = [_fields(some, own, size) for some in parameters.split(kernels_at_once(size))]
     return torch.cat(parts) if parts else parameters.new_zeros(0, *size)
 
 
-def _at_once(size: tuple[int, ...]) -> int:
+def kernels_at_once(size: tuple[int, ...]) -> int:
     """How many kernels are made at once, which bounds the memory."""
     return max(1, _NUMBERS // ((size[0] + 2 * _MARGIN) * (size[1] + 2 * _MARGIN)))
 
@@ -77,15 +75,16 @@ def _fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
     variances, mixed = own.component_variances(parameters)[:, 0], own.mixed_variance(parameters)
     diagonal = mixed.abs()
     narrow = (variances - diagonal[:, None]).clamp(min=0.0)
-    radii, halves = _window(size)
-    kernel = upwards(affine_kernel(narrow[:, 0], narrow[:, 1], diagonal, radii, halves), mixed)
-    differences = _differences(kernel, own.order, size)
+    variances = torch.stack([narrow[:, 0], narrow[:, 1], diagonal])
+    kernel = upwards(affine_kernel(variances, *oriented_window(size)), mixed)
+    differences = differences_of(kernel, own.order, size)
     weights = own.differences(parameters)
     fields = (differences * weights.T[:, :, None, None]).sum(0)
     return fields.flip(1)  # rows run down
 
 
-def _window(size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[bool, bool]]:
+def oriented_window(size: tuple[int, ...]) -> tuple[tuple[int, int], tuple[bool, bool]]:
+    """Return the half widths along x and y in which kernels are made, and where taps stand half-way."""
     rows, cols = size
     return (cols // 2 + _MARGIN, rows // 2 + _MARGIN), (cols % 2 == 0, rows % 2 == 0)
 
@@ -95,7 +94,7 @@ def upwards(kernel: Tensor, mixed: Tensor) -> Tensor:
     return torch.where((mixed < 0)[:, None, None], kernel.flip(1), kernel)
 
 
-def _along(field: Tensor, stencil: Tensor, axis: int) -> Tensor:
+def stencilled_along(field: Tensor, stencil: Tensor, axis: int) -> Tensor:
     """Apply a stencil of three taps along an axis; what is returned is two taps shorter there."""
     count, a = field.shape[axis] - 2, stencil.tolist()
     low, mid, high = (field.narrow(axis, start, count) for start in range(3))
@@ -108,81 +107,13 @@ def _cropped(field: Tensor, size: tuple[int, ...]) -> Tensor:
     return field[..., rows : rows + size[0], cols : cols + size[1]]
 
 
-def _differences(kernel: Tensor, order: int, size: tuple[int, ...]) -> Tensor:
+def differences_of(kernel: Tensor, order: int, size: tuple[int, ...]) -> Tensor:
     """Differences of a total order, in the order x^k, x^(k-1) y, ..: shape (order + 1, n, rows, cols)."""
     if order == 0:
         found = [kernel]
     elif order == 1:
-        found = [_along(kernel, _CENTRAL, -1), _along(kernel, _CENTRAL, -2)]
+        found = [stencilled_along(kernel, _CENTRAL, -1), stencilled_along(kernel, _CENTRAL, -2)]
     else:
-        mixed = _along(_along(kernel, _CENTRAL, -1), _CENTRAL, -2)
-        found = [_along(kernel, _SECOND, -1), mixed, _along(kernel, _SECOND, -2)]
+        mixed = stencilled_along(stencilled_along(kernel, _CENTRAL, -1), _CENTRAL, -2)
+        found = [stencilled_along(kernel, SECOND, -1), mixed, stencilled_along(kernel, SECOND, -2)]
     return torch.stack([_cropped(one, size) for one in found])
-
-
-def _tables(coordinates: Tensor, order: int, size: tuple[int, ...], bend: float) -> Tensor:
-    x, y, diagonal, mixed = _variances(coordinates, bend)
-    arguments = (x, y, diagonal)
-    values = [one[0].clamp(min=0.0) for one in arguments]
-    radii, halves = _window(size)
-    kernel = upwards(affine_kernel(values[0], values[1], values[2], radii, halves), mixed)
-    signs = torch.where(mixed < 0, -1.0, 1.0)[:, None, None]
-
-    def heat(field: Tensor, number: int) -> Tensor:
-        """Half the second difference along x, y or the diagonal: the derivative in that variance."""
-        if number < 2:
-            return _framed(_along(field, _SECOND, -1 - number), field) / 2
-        core = field[:, 1:-1, 1:-1]
-        rising = field[:, 2:, 2:] + field[:, :-2, :-2]
-        falling = field[:, 2:, :-2] + field[:, :-2, 2:]
-        return _framed(torch.where(signs > 0, rising, falling) - 2 * core, field) / 2
-
-    first = [heat(kernel, number) for number in range(3)]
-    second = {(i, j): heat(first[i], j) for i, j in pairs(3)}
-    stacked = [kernel, *first, *second.values()]
-    fields = torch.stack([_differences(one, order, size) for one in stacked])  # (10, order + 1, n, rows, cols)
-    fields = fields.flip(-2).flatten(3).movedim(2, -1)  # (10, order + 1, taps, n)
-    table = chained(fields, arguments, 3)
-    weights = _angular(coordinates[2], order)
-    parts = [product(own[:, None], table[:, number], 3) for number, own in enumerate(weights)]
-    return torch.stack(parts).sum(0)
-
-
-def _framed(inner: Tensor, like: Tensor) -> Tensor:
-    """Surround with zeros up to the shape of another field; what stands there is cut off in the end."""
-    rows, cols = like.shape[-2] - inner.shape[-2], like.shape[-1] - inner.shape[-1]
-    return torch.nn.functional.pad(inner, (cols // 2, cols - cols // 2, rows // 2, rows - rows // 2))
-
-
-def _coordinate(values: Tensor, number: int) -> Tensor:
-    table = values.new_zeros(entries(3), len(values))
-    table[0], table[1 + number] = values, 1.0
-    return table
-
-
-def _variances(coordinates: Tensor, bend: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Tables of the variances along x, y and the diagonal, and the sign of the mixed one."""
-    u, eccentricity, angle = (_coordinate(own, number) for number, own in enumerate(coordinates))
-    rest = 1 - u[0]
-    mean = composed(u, variance_at(u[0], bend), bend / rest**2, 2 * bend / rest**3, 3)
-    cos, sin = torch.cos(2 * angle[0]), torch.sin(2 * angle[0])
-    cosine, sine = composed(angle, cos, -2 * sin, -4 * cos, 3), composed(angle, sin, 2 * cos, -4 * sin, 3)
-    slant = cosine * torch.where(cos < 0, -1.0, 1.0) + sine * torch.where(sin < 0, -1.0, 1.0)
-    inverse = composed(slant, 1 / slant[0], -1 / slant[0] ** 2, 2 / slant[0] ** 3, 3)
-    half = product(mean, product(eccentricity, inverse, 3), 3)
-    mixed, uneven = product(half, sine, 3), product(half, cosine, 3)
-    sign = torch.where(mixed[0] < 0, -1.0, 1.0)
-    diagonal = mixed * sign
-    return mean + uneven - diagonal, mean - uneven - diagonal, diagonal, mixed[0]
-
-
-def _angular(angle: Tensor, order: int) -> list[Tensor]:
-    """Tables of the weights of differences, in the order x^k, x^(k-1) y, .. ."""
-    own = _coordinate(angle, 2)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    cosine, sine = composed(own, cos, -sin, -cos, 3), composed(own, sin, cos, -sin, 3)
-    if order == 0:
-        return [_coordinate(torch.ones_like(angle), 0) * torch.tensor([1.0, *[0.0] * 9]).to(angle)[:, None]]
-    if order == 1:
-        return [cosine, sine]
-    return [product(cosine, cosine, 3), 2 * product(cosine, sine, 3), product(sine, sine, 3)]

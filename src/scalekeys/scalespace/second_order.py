@@ -57,18 +57,19 @@ def composed(inner: Tensor, value: Tensor, slope: Tensor, bend: Tensor, paramete
 def chained(table: Tensor, arguments: Sequence[Tensor], parameters: int) -> Tensor:
     """Return the table of ``f(g1, .., gk)``, given that of f in k arguments, and that of each argument."""
     count = len(arguments)
-    numbers = range(count)
-    place = {pair: number for number, pair in enumerate(pairs(count), count + 1)}
-    rows = [table[0], *(_total([table[1 + k] * arguments[k][1 + i] for k in numbers]) for i in range(parameters))]
-    for number, (i, j) in enumerate(pairs(parameters), parameters + 1):
-        terms = [table[1 + k] * arguments[k][number] for k in numbers]
-        terms += [
-            table[place[min(k, m), max(k, m)]] * (arguments[k][1 + i] * arguments[m][1 + j])
-            for k in numbers
-            for m in numbers
+    first, second = (torch.tensor(one, device=table.device) for one in zip(*pairs(parameters), strict=True))
+    blank = (None,) * (table.ndim - arguments[0].ndim)
+    own = torch.stack(list(arguments), dim=1)[(slice(None), slice(None), *blank)]  # (entries, k, ...)
+    slopes = own[1 : parameters + 1]
+    _, gradient, hessian = split(table, count)
+    bent = (hessian * slopes[:, :, None]).sum(1)  # by each parameter, of the slope in each argument
+    return torch.cat(
+        [
+            table[:1],
+            (gradient * slopes).sum(1),
+            (bent[second] * slopes[first]).sum(1) + (gradient * own[parameters + 1 :]).sum(1),
         ]
-        rows.append(_total(terms))
-    return torch.stack(rows)
+    )
 
 
 def outer(functions: Sequence[Tensor]) -> Tensor:

@@ -12,10 +12,12 @@ from scalekeys.filters import coordinates as positions
 from scalekeys.filters import spread
 from scalekeys.fitting.losses.base import FLOAT32_SLACK, Loss, Solution, local_minima
 from scalekeys.fitting.losses.fixed_by_moments import MomentLoss
+from scalekeys.fitting.losses.in_pieces import PiecewiseSearch
 from scalekeys.fitting.solvers.linear_l1 import weighted_least_squares
 from scalekeys.fitting.solvers.variable_projection import projection, weights_of
 from scalekeys.fitting.templates.folded import FoldedFamily, outer_products
 from scalekeys.fitting.templates.grid import joined_atoms
+from scalekeys.fitting.templates.oriented import OrientedFamily
 from scalekeys.fitting.templates.products import FoldedTargets, ScalarProducts
 from scalekeys.scalespace.second_order import split
 
@@ -172,6 +174,15 @@ class AffineSquares(Squares):
             counts = [len(problems[i]) for i in together]
             found |= dict(zip(together, zip(parameters.split(counts), value.split(counts), strict=True), strict=True))
         return [found[i] for i in range(len(losses))]
+
+    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:
+        """Minimise in one round; oriented families in their pieces."""
+        family = self.grid.products
+        if not isinstance(family, OrientedFamily):
+            return super().refine(problem, start, turn)
+        own = PiecewiseSearch(family, family.fold(self.targets.centred[problem]), float(self.grid.bounds()[1][0]))
+        coordinates, value = own(problem, start.T.contiguous())
+        return coordinates.T.contiguous(), value
 
     @property
     def fixed_numbers(self) -> int:

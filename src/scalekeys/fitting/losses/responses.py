@@ -41,6 +41,7 @@ class ResponseSquares(AffineSquares):
         return lambda rows: [loss.coarse(mine) for loss, mine in zip(losses, rows, strict=True)]
 
     refine_all = Squares.refine_all
+    refine = Squares.refine
 
     def coarse(self, rows: Tensor) -> Tensor:
         """Return minus the share of the energy that the components of each node explain."""

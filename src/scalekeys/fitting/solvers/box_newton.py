@@ -56,10 +56,11 @@ class _State:
 def minimize(
     objective: Objective,
     start: Float[Tensor, "p problems"],
-    lower: Float[Tensor, "p"],
-    upper: Float[Tensor, "p"],
+    lower: Float[Tensor, "p *each"],
+    upper: Float[Tensor, "p *each"],
     *,
     compact: bool = False,
+    iterations: int = MAX_ITERATIONS,
 ) -> tuple[Float[Tensor, "p problems"], Float[Tensor, "problems"]]:
     """Minimise smooth functions in a box, each from its own start.
 
@@ -70,10 +71,13 @@ def minimize(
     ----------
     objective : Objective
     start : Tensor, shape (p, problems)
-    lower, upper : Tensor, shape (p,)
+    lower, upper : Tensor, shape (p,) or (p, problems)
+        The ends of the box, or of a box for each problem.
     compact : bool
         Whether the parameters are places ``u = t / (c + t)`` of scales, which all may become infinite. Where several of
         them do, their ratio counts, and steps are taken in ``-log(1 - u)`` there.
+    iterations : int
+        How many steps there are at most.
 
     Returns
     -------
@@ -81,13 +85,13 @@ def minimize(
     value : Tensor, shape (problems,)
     """
     count = start.shape[1]
-    low, high = lower[:, None].to(start), upper[:, None].to(start)
+    low, high = (ends.reshape(len(start), -1).to(start) for ends in (lower, upper))
     u = torch.minimum(torch.maximum(start, low), high)
     state = _State(torch.arange(count, device=start.device), u, *objective(u), trust=torch.ones_like(u[0]))
     final_u, final_value = u.clone(), state.value.clone()
     done = torch.zeros(count, dtype=torch.bool, device=start.device)
     compact = compact and len(start) > 1
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(iterations):
         proposal, length, predicted = _proposed(state, low, high, compact=compact)
         # A short step that promises next to nothing is taken unseen: what is left after it is its square. And where the
         # promise is below rounding, comparing values is comparing noise, while the gradient still knows the way.
@@ -106,6 +110,7 @@ def minimize(
             break
         if len(left) < (1 - _COMPACTION) * len(done):
             state, objective, done = state.select(left), objective.select(left), done[left]
+            low, high = (ends if lower.ndim == 1 else ends[:, left] for ends in (low, high))
             proposal, length = proposal[:, left], length[left]
         _move(state, objective, torch.where(done, state.u, proposal), length, done)
     final_u[:, state.index], final_value[state.index] = state.u, state.value

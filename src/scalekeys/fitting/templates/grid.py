@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scalekeys.fitting.templates.axis_profiles import has_limit
 from scalekeys.fitting.templates.folded import FoldedFamily
+from scalekeys.fitting.templates.oriented import OrientedFamily
 from scalekeys.fitting.templates.products import FamilyProducts
 from scalekeys.fitting.templates.whole import WholeFamily
 from scalekeys.scalespace import (
@@ -23,6 +24,7 @@ from scalekeys.scalespace import (
     smallest_variance,
     template_plan,
 )
+from scalekeys.scalespace.parametrizations import Oriented
 
 Norm: TypeAlias = Literal[1, 2]
 Size: TypeAlias = tuple[int, ...]
@@ -226,6 +228,8 @@ class FamilyGrid:
     @cached_property
     def products(self) -> FamilyProducts:
         """The scalar products of the family."""
+        if isinstance(self.family.parametrization, Oriented):
+            return OrientedFamily(self.family, self.size, self.window, self.bend)
         if self.family.parametrization.groups is None:
             return self.whole
         return FoldedFamily(self.family, self.size, self.window, self.bend)
@@ -238,6 +242,8 @@ class FamilyGrid:
     @cached_property
     def true_products(self) -> FamilyProducts:
         """The scalar products of the family with every factor that depends on the scale."""
+        if isinstance(self.family.parametrization, Oriented):
+            return self.products
         if self.family.parametrization.groups is None:
             return self.true_whole
         return FoldedFamily(self.family, self.size, self.window, self.bend, plain=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from scalekeys.fitting.templates.axis_profiles import AxisProfiles, axis_profiles, has_limit, operators_along
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
-from scalekeys.scalespace.oriented import oriented_tables
+from scalekeys.scalespace.oriented_derivatives import oriented_tables
 from scalekeys.scalespace.parametrizations import Oriented
 from scalekeys.scalespace.second_order import chained, entries, lifted, outer, pairs, product, tied
 
