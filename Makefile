@@ -16,6 +16,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/scalekeys demo --force
 
 test: lint
+	$(BIN)/python -m compileall -q src tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.dev

@@ -25,7 +25,7 @@ from surgery_sections.approximations import (
 from surgery_sections.scale_space import sparse_basis
 from surgery_sections.wide_filters import Group
 
-SPARSE = (6, 15)
+SPARSE = (5, 9, 14, 20)
 """Terms of the sparse models that compete within a budget."""
 
 _COUNTS = (3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 20, 25)
@@ -76,7 +76,7 @@ PLAIN: Mapping[str, Callable[[Group], Approximation | None]] = {
     "white noise": partial(_noise, sk.white_noise_like),
     "matched noise": partial(_noise, sk.matched_noise_like),
     "published keys": _keys,
-    **{name: partial(_library, name) for name in ("ideal8", "jet2", "sparse6", "sparse10")},
+    **{name: partial(_library, name) for name in ("ideal8", "jet2", "sparse5", "sparse9")},
     **{f"first {count} components": partial(_first, "components", count) for count in (5, 9, 13)},
     "first 9 cosines": partial(_first, "cosines", 9),
     "best 8 components": partial(_best, "components", 8),

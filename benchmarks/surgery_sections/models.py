@@ -149,7 +149,7 @@ def summary(halves: Halves, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _is_sparse(row: dict[str, Any]) -> bool:
     """Tell whether a row is that of the sparse model of its size, with which all others are compared."""
-    return row["model"] in ("sparse", "sparse6", "sparse10")
+    return row["model"] in ("sparse", "sparse5", "sparse9")
 
 
 def _words(comparison: dict[str, Any] | None) -> str | None:

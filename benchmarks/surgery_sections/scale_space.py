@@ -23,14 +23,14 @@ def scale_nodes(side: int) -> Tensor:
 
 
 def sparse_basis(fit: Fit, rows: Tensor, side: int) -> Basis:
-    """Return those derivatives that a sparse fit has chosen for each filter, at its scales."""
+    """Return the constant and those derivatives that a sparse fit has chosen for each filter, at its scales."""
     scales = _rounded_scales(fit.values.parameters[rows, :2], side)
-    atoms = _with_constant(template_plan("jet6", (side, side))(scales))
-    weights = torch.cat([fit.offset[rows, None], fit.coefficients[rows]], dim=-1).abs()
+    atoms = template_plan("jet6", (side, side))(scales).flatten(2)
     terms = fit.spec.terms or 0
-    chosen = (weights > 0).double().topk(terms, dim=-1).indices.sort(-1).values
-    mine = atoms.mT.gather(1, chosen[..., None].expand(-1, -1, atoms.shape[1])).mT
-    side_bits = 2 * SCALE_BITS + log2(comb(atoms.shape[-1], terms))
+    chosen = (fit.coefficients[rows] != 0).double().topk(terms, dim=-1).indices.sort(-1).values
+    derivatives = atoms.gather(1, chosen[..., None].expand(-1, -1, atoms.shape[-1]))
+    mine = torch.cat([torch.ones_like(atoms[:, :1]), derivatives], dim=1).mT
+    side_bits = 2 * SCALE_BITS + log2(comb(atoms.shape[1], terms))
     return Basis(orthonormal(mine), side=side_bits, numbers=3)
 
 
@@ -43,9 +43,3 @@ def _rounded_scales(variances: Tensor, side: int) -> Tensor:
 def _nearest(values: Tensor, nodes: Tensor) -> Tensor:
     nodes = nodes.to(values)
     return nodes[(values[..., None] - nodes).abs().argmin(-1)]
-
-
-def _with_constant(components: Tensor) -> Tensor:
-    """Put the constant before components (filters, components, rows, cols): (filters, taps, 1 + components)."""
-    flat = components.flatten(2).mT
-    return torch.cat([torch.ones_like(flat[..., :1]), flat], dim=-1)
