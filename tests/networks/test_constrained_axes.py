@@ -75,6 +75,7 @@ def some_filters(size, form=(0, 1, 2, 3, 2, 0), seed=0):
     return FittedFilters(
         size=size,
         window="exact",
+        discretization="discrete",
         forms=kinds,
         form=form,
         variances=variances,
@@ -183,6 +184,7 @@ def smoothings(size, variances, models):
     return FittedFilters(
         size=size,
         window="exact",
+        discretization="discrete",
         forms=(ModelForm((ModelComponent((OuterProduct(("identity",) * axes, 1.0),)),), tuple(range(axes))),),
         form=torch.zeros(count, dtype=torch.long),
         variances=variances,
