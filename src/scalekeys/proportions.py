@@ -140,7 +140,7 @@ def superiority_interval(
     '0.35 to 0.65'
     >>> low, high = superiority_interval(1.0, 16, 4096)
     >>> f"{low:.2f} to {high:.0f}"
-    '0.88 to 1'
+    '0.90 to 1'
     """
 
     def beyond(probability: float) -> float:

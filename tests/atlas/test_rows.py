@@ -31,6 +31,8 @@ def test_the_form_has_the_columns_of_a_fit_in_their_order():
     """A new column of a fit, or another type, is a new form of the atlas: raise its version."""
     fitted = sk.fit(sk.master_keys()).to_arrow().schema
     plain = [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in fitted]
+    oriented = {"sigma_along", "sigma_across"}  # of families that the atlas does not fit
+    plain = [field for field in plain if field.name not in oriented]
     names = [field.name for field in plain]
     assert [name for name in FILTERS.names if name in names] == names
     assert [FILTERS.field(name).type for name in names] == [field.type for field in plain]
@@ -45,7 +47,7 @@ def test_the_rows_are_those_of_four_fits_of_the_bank():
     (table,) = rows_of(network(0))
     assert table.schema.equals(FILTERS)
     fitted = sk.fit(bank).to_arrow()
-    for name in fitted.column_names:
+    for name in set(fitted.column_names) - {"sigma_along", "sigma_across"}:
         assert table[name].to_pylist() == fitted[name].to_pylist(), name
     assert table["r2_jet2"].to_pylist() == sk.fit(bank, "jet2").r2.tolist()
     assert table["r2_white"].to_pylist() == sk.fit(white_noise_like(bank)).r2.tolist()

@@ -144,9 +144,9 @@ def test_filters_of_a_supervised_network_choose_those_of_a_masked_autoencoder(fo
     }
     torch.save({"model": supervised, "args": None}, folder / "supervised.pt")
     options = ["--chosen-from", "supervised.pt", "--model", "method:B", "-o", "out.pt"]
-    code, text = call("fcmae.pt", *options)
-    assert code == 0
-    assert "24 of 40 depthwise filters in 3 layers are replaced, chosen by those of supervised.pt" in text
+    done = call("fcmae.pt", *options)
+    assert done.returncode == 0, done.stderr
+    assert "24 of 40 depthwise filters in 3 layers are replaced, chosen by those of supervised.pt" in done.stdout
     after = torch.load(folder / "out.pt", weights_only=True)["model"]
     for name in sizes:
         expected = by_rule(supervised[f"{name}.dwconv.weight"][:, 0], method_templates("B"))
@@ -157,10 +157,12 @@ def test_filters_of_a_supervised_network_choose_those_of_a_masked_autoencoder(fo
     unchanged = {key: value for key, value in (encoder | others).items() if not key.endswith("dwconv.kernel")}
     assert sorted(after) == sorted(unchanged)
     assert all(torch.equal(after[key], value) for key, value in unchanged.items())
-    found = json.loads(call("fcmae.pt", *options, "--force", "--json")[1])
+    found = json.loads(call("fcmae.pt", *options, "--force", "--json").stdout)
     assert (found["chosen_from"], found["replaced"]) == ("supervised.pt", 24)
-    code, text = call("fcmae.pt", *options, "--force", "--layers", "decoder*")
-    assert code.startswith("scalekeys: supervised: has no depthwise layer 'decoder.0.dwconv' of 16 filters of 7x7, as")
+    done = call("fcmae.pt", *options, "--force", "--layers", "decoder*")
+    assert done.stderr.startswith(
+        "scalekeys: supervised: has no depthwise layer 'decoder.0.dwconv' of 16 filters of 7x7, as"
+    )
 
 
 def test_noise_is_a_control_with_a_seed(folder, call):

@@ -428,11 +428,15 @@ def test_no_public_name_of_the_networks_vanishes():
             "Diagnosis",
             "AccuracyDifference",
             "Evaluation",
+            "KeyCurve",
+            "KeyElimination",
             "LayerError",
+            "OutputError",
             "bake",
             "compress",
             "constrain",
         ),
+        *("eliminate_keys", "key_curve", "output_error", "replaced_by_keys"),
         *("diagnose", "evaluate", "fit_in_network", "patch_covariance", "recalibrate", "replace", "sensitivity"),
     }
     assert [name for name in networks.__all__ if not hasattr(networks, name)] == []

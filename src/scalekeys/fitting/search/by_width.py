@@ -88,7 +88,7 @@ def _places(filters: Tensor, grid: FamilyGrid, spec: FitSpec) -> Tensor:
         filters = filters - filters.mean(kernel_dims(axes), keepdim=True)
     measured = spread(filters, weight=weight, axes=axes).covariance.diagonal(dim1=-2, dim2=-1)
     if spec.criterion == "variance-continuous":
-        ratio = torch.tensor([continuous_ratio(order) for order in grid.family.order]).to(measured)
+        ratio = measured.new_tensor([continuous_ratio(order) for order in grid.family.order])
         return place_of((measured * ratio).clamp(max=widest(size)), grid.bend)
     return torch.stack([_inverse(measured[:, axis], axis, grid, centred=centred) for axis in range(axes)], dim=-1)
 
