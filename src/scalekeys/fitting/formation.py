@@ -10,7 +10,7 @@ import torch
 from scalekeys.errors import FilterError
 from scalekeys.fitting.api import fit as fit_filters
 from scalekeys.fitting.result import Fit
-from scalekeys.fitting.spec import MODELS
+from scalekeys.fitting.spec import MODELS, FitSpec
 from scalekeys.proportions import superiority_interval
 from scalekeys.shapes import Size, size_text
 
@@ -132,7 +132,7 @@ def formation(fit: Fit, matched: Fit | None = None) -> Formation:
     Parameters
     ----------
     fit : Fit
-        By least squares, with free amplitude and offset.
+        By least squares, with free amplitude and offset and scales of each filter.
     matched : Fit, optional
         The same fit of :func:`scalekeys.matched_noise_like` of the same bank.
 
@@ -143,7 +143,7 @@ def formation(fit: Fit, matched: Fit | None = None) -> Formation:
     Raises
     ------
     FilterError
-        If the fit is by another criterion, or that of the matched noise is of other filters.
+        If the fit is by another criterion, or that of the matched noise has other options, or other filters.
 
     Notes
     -----
@@ -168,9 +168,11 @@ def formation(fit: Fit, matched: Fit | None = None) -> Formation:
     spec = fit.spec
     if not spec.is_plain:
         raise FilterError(
-            f"the formation of filters is told from a fit by least squares with free amplitude and offset, got "
-            f"criterion {spec.criterion!r} and normalization {spec.normalization!r}"
+            "the formation of filters is told from a fit by least squares with free amplitude and offset and scales of "
+            f"each filter, got {spec}"
         )
+    if matched is not None and matched.spec != spec:
+        raise FilterError(f"the matched noise is fitted otherwise than the filters: {matched.spec}, not {spec}")
     if matched is not None and [len(layer) for layer in matched.bank] != [len(layer) for layer in fit.bank]:
         raise FilterError("the matched noise is not that of the filters: its layers hold other numbers of filters")
     found = [_ranks(layer.size, fit, matched, rows) for layer, rows in fit.bank.parts()]
@@ -205,7 +207,7 @@ def beyond_white_noise(fit: Fit) -> np.ndarray:
     found = np.zeros(len(fit.bank), dtype=bool)
     for layer, rows in fit.bank.parts():
         shares: np.ndarray = fit.r2[rows].cpu().numpy()
-        found[rows] = shares > np.quantile(_white(layer.size, _model(fit)), 0.95)
+        found[rows] = shares > np.quantile(_white(layer.size, fit.spec), 0.95)
     return found
 
 
@@ -229,14 +231,9 @@ def ranks(shares: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.asarray((below + up_to) / (2 * max(1, len(noise))))
 
 
-def _model(fit: Fit) -> str | tuple[str, ...]:
-    """Return what a fit was asked for, to ask it again."""
-    return fit.spec.model if fit.spec.model in MODELS or fit.spec.terms else fit.spec.families
-
-
 def _ranks(size: Size, fit: Fit, matched: Fit | None, rows: slice) -> tuple[np.ndarray, np.ndarray]:
     """Return the ranks of the filters of a layer that count, among white noise and among matched noise."""
-    shares, white = _shares(fit, rows), _white(size, _model(fit))
+    shares, white = _shares(fit, rows), _white(size, fit.spec)
     if np.median(white) > SATURATED:
         shares = shares[:0]
     beside = shares[:0] if matched is None else ranks(shares, _shares(matched, rows))
@@ -250,10 +247,20 @@ def _shares(fit: Fit, rows: slice) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _white(size: Size, model: str | tuple[str, ...]) -> np.ndarray:
-    """Return what a model explains of white noise of a kernel size."""
+def _white(size: Size, spec: FitSpec) -> np.ndarray:
+    """Return what a fit explains of white noise of a kernel size."""
     noise = torch.randn(_REFERENCE, *size, generator=torch.Generator().manual_seed(0))
-    shares: np.ndarray = fit_filters(noise, model, axes=len(size)).r2.numpy()
+    known = tuple(name for name in spec.families if spec.base(name, len(size)))
+    model = spec.model if spec.model in MODELS or spec.terms else known
+    fitted = fit_filters(
+        noise,
+        model,
+        axes=len(size),
+        scales=spec.scales,
+        window=spec.window,
+        discretization=spec.discretization,
+    )
+    shares: np.ndarray = fitted.r2.numpy()
     return shares
 
 

@@ -209,7 +209,7 @@ class Fit:
         each axis, where models of any numbers compare, and NaN for sparse models, which choose their terms.
         """
         spec = self.spec
-        if spec.criterion != "l2" or spec.normalization != "affine" or spec.scales != "per-axis" or spec.terms:
+        if not spec.is_plain or spec.scales != "per-axis" or spec.terms:
             return torch.full_like(self.r2, torch.nan)
         taps = self._per_filter(torch.tensor([layer.kernels[0].numel() for layer in self.bank.layers]))
         return evidence(self.r2, self._numbers, taps.to(self._numbers.device))

@@ -120,8 +120,8 @@ class FitSpec:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the fit is by least squares, with free amplitude and offset."""
-        return self.criterion == "l2" and self.normalization == "affine"
+        """Whether the fit is by least squares, with free amplitude and offset, and each filter by itself."""
+        return self.criterion == "l2" and self.normalization == "affine" and self.scales != "shared"
 
     @property
     def by_variance(self) -> bool:

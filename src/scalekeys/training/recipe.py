@@ -239,7 +239,7 @@ class Loop:
     test_every : int
         Every how many epochs the network is tested; it is after the last.
     fit_every : int
-        Every how many epochs the eight families are fitted to the depthwise filters; 0 for never.
+        Every how many epochs the eight families are fitted to the depthwise filters, for r2 and formation; 0 for never.
     """
 
     epochs: int = 14

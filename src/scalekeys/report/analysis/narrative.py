@@ -107,7 +107,9 @@ def formation(summary: Summary) -> list[str]:
     """Say whether the filters of the network have formed, and which layers have not."""
     group = summary.formation
     if group is None or group.white is None:
-        return ["Kernels this small cannot tell structure from noise: the families explain noise as well as anything."]
+        return [
+            "No filter counts: all are dead or constant, or their kernels are too small to tell structure from noise."
+        ]
     beside = "" if group.matched is None else f"; beside matched noise, {_interval(group.matched)}"
     text = f"The network as a whole is {group.white.word}: {_interval(group.white)}{beside}."
     if group.counted < group.filters:
