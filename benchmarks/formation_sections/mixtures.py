@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for source in arguments.sources:
         bank = sk.extract(source)
         for size in bank.sizes:
-            filters = bank.of_size(size)[0]
-            varying = filters[filters.flatten(1).std(1) > 0]
+            filters, places = bank.of_size(size)
+            varying = filters[(filters.flatten(1).std(1) > 0) & ~bank.negligible[places]]
             name = {"network": Path(source).stem, "kernel": size_text(size), "filters": len(varying)}
             one = FilterBank.from_tensor(varying)
             noise = sk.white_noise_like(one, seed=arguments.seed).layers[0].kernels
