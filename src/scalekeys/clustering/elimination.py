@@ -125,7 +125,9 @@ class _Left:
         self.indices.remove(candidate)
         self._similarity[:, candidate] = -1.0
         touched = (self._two == candidate).any(1).nonzero()[:, 0]
-        if len(self.indices) > 1:
+        if len(self.indices) == 1:
+            self._two[:] = self.indices[0]
+        else:
             self._two[touched] = self._similarity[touched].topk(2, dim=1).indices
 
 
