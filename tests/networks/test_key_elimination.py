@@ -127,7 +127,7 @@ def test_the_curve_shows_elimination_and_controls_and_counts_its_measurements(ne
     found = sk.eliminate_keys(network, CANDIDATES, batches[:1], keep=2, by="responses", layers=WIDE)
     counts, done = (6, 3, 2), []
     curve = key_curve(
-        network, found, batches[1:], statistics=batches, counts=counts, layers=WIDE, draws=4, progress=done.append
+        network, found, batches[1:], statistics=iter(batches), counts=counts, layers=WIDE, draws=4, progress=done.append
     )
     assert sum(done) == curve_measurements(counts, 6, 4)
     assert (curve.original, curve.inputs) == (1.0, 12)

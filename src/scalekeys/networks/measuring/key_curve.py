@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
 from scalekeys.networks.measuring.evaluation import AccuracyDifference, Evaluation, evaluate
-from scalekeys.networks.measuring.key_elimination import Kept, KeyElimination, Progress, replaced_by_keys
+from scalekeys.networks.measuring.key_elimination import (
+    STATISTICS_INPUTS,
+    Kept,
+    KeyElimination,
+    Progress,
+    replaced_by_keys,
+)
 from scalekeys.networks.measuring.output_error import OutputError, outputs_of
 from scalekeys.networks.running.batches import Batches
 
@@ -187,11 +193,12 @@ def key_curve(
     stacks = [(count, elimination.keys(count)) for count in wanted]  # refuses numbers before anything is measured
     kept = Kept(module, batches)
     measure = _Accuracy(kept) if measured == "accuracy" else _Outputs(kept)
+    first = Kept(module, statistics).first(STATISTICS_INPUTS)
 
     def point(source: Source, count: int, stacks: Sequence[Tensor]) -> KeyCurvePoint:
         values, single = [], None
         for keys in stacks:
-            single = measure(replaced_by_keys(kept.module, keys, statistics, layers=layers))
+            single = measure(replaced_by_keys(kept.module, keys, first, layers=layers))
             values.append(single.value)
             if progress is not None:
                 progress(1)

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 By: TypeAlias = Literal["accuracy", "outputs", "responses"]
 Progress: TypeAlias = Callable[[int], None] | None
 
-_COVARIANCE_INPUTS, _STATISTICS_INPUTS = 64, 128
+STATISTICS_INPUTS = 128
+"""On so many inputs the channels of changed networks are matched to the original."""
+_COVARIANCE_INPUTS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +217,7 @@ def replaced_by_keys(
     """
     assigned = assign_keys(open_module(module).bank(), keys, axes=keys.ndim - 1)
     network = replace(module, assigned, layers=layers)
-    return recalibrate(network, Kept(module, batches).first(_STATISTICS_INPUTS), module)
+    return recalibrate(network, Kept(module, batches).first(STATISTICS_INPUTS), module)
 
 
 class Kept:
