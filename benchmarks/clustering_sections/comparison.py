@@ -56,7 +56,7 @@ def show(results: dict[str, Any]) -> None:
 
 def _methods(filters: torch.Tensor, k: int, restarts: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     def lines(_: np.ndarray) -> np.ndarray:
-        return sk.cluster(filters, k, restarts=restarts).filters.flatten(1).numpy()
+        return sk.cluster(filters, k, restarts=restarts, controls=False).filters.flatten(1).numpy()
 
     def spherical(vectors: np.ndarray) -> np.ndarray:
         return _unit(KMeans(k, n_init=restarts, random_state=0).fit(vectors).cluster_centers_)
