@@ -3,6 +3,8 @@
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
 
 import scalekeys as sk
 from scalekeys.errors import CheckpointError, RecipeError
@@ -125,9 +127,10 @@ def test_offsets_alone_are_learned(network, chooser):
     assert learned(made) == {"bias", "parametrizations.weight.0.offset"}
 
 
-def test_functions_have_a_weight_decay_of_their_own(network):
+def test_functions_of_depthwise_weights_have_a_weight_decay_of_their_own(network):
     wanted = Depthwise("ideal8", learn="scales", parameter_decay=0.25, weight_decay=0.5)
     made = prepared(network, wanted, seed=0)
+    register_parametrization(made.head, "weight", nn.Linear(16, 16))  # of an ordinary layer
     groups = parameter_groups(made, Optimizer(weight_decay=0.125), wanted)
     decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
     for name, parameter in made.named_parameters():

@@ -12,8 +12,8 @@ from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.training.blocks import HEAD, block_names
 from scalekeys.training.recipe import Depthwise, Optimizer
 
-_FUNCTION = ".parametrizations.weight.0."
-"""Stands in the names of what a depthwise weight is a function of."""
+_FUNCTION = "parametrizations.weight.0."
+"""Stands behind the name of a layer in the names of what its weight is a function of."""
 
 
 def optimizer_of(network: nn.Module, wanted: Optimizer, depthwise: Depthwise) -> torch.optim.AdamW:
@@ -52,7 +52,7 @@ def parameter_groups(network: nn.Module, wanted: Optimizer, depthwise: Depthwise
             continue
         block = last if blocks[name] == HEAD else blocks[name]
         rate = wanted.layer_decay ** (last - block)
-        if _FUNCTION in name:
+        if f"{name.partition(_FUNCTION)[0]}weight" in weights:
             decay = depthwise.parameter_decay
         else:
             decay = 0.0 if parameter.ndim < 2 else free if name in weights else wanted.weight_decay
