@@ -126,7 +126,7 @@ class Depthwise:
     weight_decay : float, optional
         Of depthwise weights; that of the other weights by default.
     parameter_decay : float
-        Weight decay of what depthwise weights are functions of: parameters of scales, amplitudes, coefficients, offsets.
+        Weight decay of what depthwise weights are functions of: of scales, amplitudes, coefficients, offsets.
     covariance_from : str
         What matched noise imitates, as :func:`scalekeys.matched_noise_like` does: filters of such a model that are
         drawn at random; or a trained network, whose depthwise layers are as large: a file, the folder of a training, or
