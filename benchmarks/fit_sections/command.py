@@ -55,7 +55,7 @@ def _parsed(description: str | None, sections: Mapping[str, Section], output: Pa
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the options without folders."""
+    """Return the options, files and folders by their names alone."""
     options = vars(arguments).items()
     return {name: _without_folder(value) for name, value in options if name not in ("section", "output", "keep")}
 
@@ -63,4 +63,5 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 def _without_folder(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_folder(part) for part in value]
-    return Path(value).name if isinstance(value, str | Path) else value
+    is_path = isinstance(value, Path) or (isinstance(value, str) and Path(value).exists())
+    return Path(value).name if is_path else value
