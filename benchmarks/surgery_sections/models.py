@@ -69,7 +69,8 @@ class Models:
         self._halves = halves
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--cases", nargs="+", metavar="MODEL[/BITS]", help="only these rows")
+        names = [case.name for case in cases()]
+        parser.add_argument("--cases", nargs="+", choices=names, metavar="MODEL[/BITS]", help="only these rows")
         folder = Path(tempfile.gettempdir()) / "scalekeys-surgery"
         parser.add_argument(
             "--keep", type=Path, default=folder, help="folder of measured rows; empty it after changes of the code"
