@@ -15,7 +15,7 @@ from scalekeys.filters.assignment import unit_keys
 Measure: TypeAlias = Callable[[Sequence[int]], float]
 
 _AT_ONCE = 2**24  # numbers of the largest intermediate array
-_SHARE = 8  # one candidate of so many is dropped in a measured round
+_SHARE = 8  # a measured round drops one of so many candidates
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def eliminate(
     -----
     This is backward elimination, with the response error as a filter for what is worth measuring. A removal changes
     only the filters of the candidate that goes, whose runner-up is known, so that the response error of all removals
-    takes one pass over the filters. A measured round drops one candidate of eight at once, those that are cheapest
-    each by itself, so that the number of measurements grows with the logarithm of `measured`.
+    takes one pass over the filters. A measured round drops an eighth of the candidates at once, those that are
+    cheapest each by itself, so that the number of measurements grows with the logarithm of `measured`.
     """
     check_numbers(compared.similarity.shape[1], keep, tries, measured)
     left, rounds = _Left(compared), []

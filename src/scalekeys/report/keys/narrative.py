@@ -139,9 +139,9 @@ def elimination(summary: EliminationSummary, used: int) -> list[str]:
     """Say what was eliminated, and what the network loses with the keys of the page."""
     texts = [
         f"Of {plural(summary.candidates, 'candidate')} the one whose absence costs least was dropped again and again; "
-        f"the cost is {_COSTS[summary.by]}. Its best key, with a factor and an offset, stands for each "
-        f"depthwise filter; the mean and the variance of each channel behind it are matched to those of the network as "
-        f"it was, and nothing is trained. The curve is measured on "
+        f"the cost is {_COSTS[summary.by]}. Each depthwise filter is replaced by its best key, with a "
+        f"factor and an offset; the mean and the variance of each channel behind the depthwise layers are matched to "
+        f"those of the network as it was, and nothing is trained. The curve is measured on "
         f"{plural(summary.images, 'other image')}."
     ]
     mine, drawn = (summary.at(source, used) for source in ("eliminated", "random"))
