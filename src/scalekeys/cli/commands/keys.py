@@ -49,7 +49,14 @@ Layers = Annotated[
 ]
 Weights = Annotated[str | None, typer.Option(help="Which entry of nested checkpoints to read, for example params_ema.")]
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="Correlation with its key that makes a filter covered.")]
-NoCurve = Annotated[bool, typer.Option("--no-curve", help="Do not compare numbers of keys, which takes a minute.")]
+NoCurve = Annotated[
+    bool,
+    typer.Option(
+        "--no-curve",
+        help="Do not compare numbers of keys by how well they explain the filters, which takes a minute; the curve of "
+        "--eliminate is measured all the same.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Eliminate = Annotated[
