@@ -189,7 +189,7 @@ def derivative_at(t: Tensor, order: int, x: Tensor, discretization: Discretizati
     t : Tensor, shape (...)
     order : int
     x : Tensor, shape (taps,)
-        Integers, or half-way between integers.
+        Integers and places half-way between integers; samples at either are normalized by their own sum.
     discretization : {"sampled", "normalized-sampled", "integrated"}
 
     Returns
@@ -203,7 +203,8 @@ def derivative_at(t: Tensor, order: int, x: Tensor, discretization: Discretizati
     if discretization == "integrated":
         return torch.where(positive, _integrated(safe, order, x), limit)
     if discretization == "normalized-sampled":
-        weight = torch.exp(-x * x / (2 * safe) - _log_sum(safe, half=bool((x % 1 != 0).any())))
+        log_sum = torch.where(x % 1 == 0, _log_sum(safe, half=False), _log_sum(safe, half=True))
+        weight = torch.exp(-x * x / (2 * safe) - log_sum)
     else:
         weight = torch.exp(-x * x / (2 * safe)) * (2 * math.pi * safe) ** -0.5
     if order % 2 == 0 and (order or discretization == "sampled"):
