@@ -139,9 +139,17 @@ def test_lp_normalized_kernels_have_the_norm_of_the_continuous_derivative(name):
 
 
 def test_a_normalization_that_makes_no_sense_is_refused():
-    for options, message in (({"method": "l2"}, "method must be"), ({"method": "lp", "p": 0.0}, "p must be")):
+    for options, message in (
+        ({"method": "l2"}, "method must be"),
+        ({"method": "lp", "p": 0.0}, "p must be"),
+        ({"method": "lp", "gamma": 2.0}, "gamma=2.0 leaves no p for order 1; give p, or a gamma below 2"),
+        ({"method": "lp", "gamma": 1.5, "order": 2}, "gamma=1.5 leaves no p for order 2; give p, or a gamma below 1.5"),
+        ({"method": "lp", "gamma": 4 / 3, "order": 3}, "leaves no p for order 3; give p, or a gamma below 1.33333"),
+        ({"order": -1}, "the order of a derivative must be at least 0, got -1"),
+    ):
         with pytest.raises(ModelError, match=message):
-            scale_normalization(double(1.0), 1, **options)
+            scale_normalization(double(1.0), **{"order": 1} | options)
+    assert torch.isfinite(scale_normalization(double(1.0), 1, method="lp", gamma=2.0, p=1.0))
     with pytest.raises(ModelError, match="t must be above 0"):
         scale_normalization(double(0.0), 1, method="lp")
 

@@ -19,6 +19,7 @@ from scalekeys.shapes import Variances
 ScaleNormalization: TypeAlias = Literal["variance", "lp"]
 
 _REACH, _TAPS = 12.0, 20  # half width of a support, in standard deviations and in pixels beyond
+_ROUNDING = 1e-9  # below it 1 / p is 0 or negative but for rounding
 
 
 def scale_normalization(
@@ -58,7 +59,8 @@ def scale_normalization(
     Raises
     ------
     ModelError
-        If an option is unknown or `t` is no variance.
+        If an option is unknown, the order negative or `t` no variance; for the method `lp` also if `t` is 0, `p` is not
+        finite and above 0, or `gamma` leaves no `p`, that is ``gamma >= 1 + 1 / order``.
 
     References
     ----------
@@ -75,13 +77,19 @@ def scale_normalization(
     """
     if method not in get_args(ScaleNormalization):
         raise ModelError(f"method must be 'variance' or 'lp', got {method!r}")
+    if order < 0:
+        raise ModelError(f"the order of a derivative must be at least 0, got {order}")
     check_arguments(t, 0)
     largest = checked_maximum(t)
     factor = t ** (gamma * order / 2)
     if method == "variance":
         return factor
     if p is None:
-        p = 1 / (1 + order * (1 - gamma))
+        inverse = 1 + order * (1 - gamma)
+        if inverse < _ROUNDING:
+            limit = 1 + 1 / order
+            raise ModelError(f"gamma={gamma} leaves no p for order {order}; give p, or a gamma below {limit:g}")
+        p = 1 / inverse
     if not (math.isfinite(p) and p > 0):
         raise ModelError(f"p must be finite and above 0, got {p}")
     if bool((t == 0).any()):
