@@ -5,7 +5,8 @@ order m is, by the name of the discretization:
 
 - ``discrete``: central differences :math:`\delta^m T(n; t)`;
 - ``sampled``: the derivative :math:`g^{(m)}(n; t)` at the pixels;
-- ``normalized-sampled``: the same, divided by the sum of :math:`g(n; t)` over all pixels;
+- ``normalized-sampled``: the same, divided by the sum of :math:`g(n; t)` over all integers n; at places half-way
+  between integers, the taps of even sides and the one-sided differences along odd sides, by the sum over these places;
 - ``integrated``: the integral of :math:`g^{(m)}` over each pixel;
 - ``hybrid-sampled``: central differences of the normalized sampled Gaussian;
 - ``hybrid-integrated``: central differences of the integrated Gaussian.
