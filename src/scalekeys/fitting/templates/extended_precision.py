@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scalekeys.scalespace import Discretization, Profiles
+from scalekeys.scalespace import Discretization
 from scalekeys.scalespace.gaussian_derivatives import derivatives_of
+from scalekeys.scalespace.profiles import Profiles
 
 _NODES = 32  # of the quadrature over a pixel, which is at most five standard deviations wide
 _DIRECT = 0.5  # variance up to which the sum over all pixels is taken directly
