@@ -37,8 +37,11 @@ from scalekeys.shapes import Kernel1d, Variances
 
 _Values = TypeVar("_Values", Tensor, np.ndarray)
 
-_DIRECT = 0.5  # variance up to which the sum over all pixels is taken directly; beyond it by its Fourier series
-_REACH = 8  # pixels on either side that matter to the direct sum
+DIRECT = 0.5
+"""Variance up to which the sum over a lattice is taken directly, and beyond which by its Fourier series."""
+
+REACH = 8
+"""Pixels on either side that matter to the direct sum."""
 
 
 def gaussian_derivative(t: Variances, order: int, radius: int, discretization: Discretization = "discrete") -> Kernel1d:
@@ -237,11 +240,11 @@ def _integrated(t: Tensor, order: int, x: Tensor) -> Tensor:
 
 def _log_sum(t: Tensor, *, half: bool) -> Tensor:
     """Logarithm of the sum of ``exp(-x^2 / 2 t)`` over all integers, or all places half-way between them."""
-    n = torch.arange(-_REACH, _REACH + 1 - half, dtype=t.dtype, device=t.device) + 0.5 * half
-    direct = torch.logsumexp(-n * n / (2 * t.clamp(max=_DIRECT)), dim=-1, keepdim=True)
-    wave = 2 * torch.exp(-2 * math.pi**2 * t.clamp(min=_DIRECT))
+    n = torch.arange(-REACH, REACH + 1 - half, dtype=t.dtype, device=t.device) + 0.5 * half
+    direct = torch.logsumexp(-n * n / (2 * t.clamp(max=DIRECT)), dim=-1, keepdim=True)
+    wave = 2 * torch.exp(-2 * math.pi**2 * t.clamp(min=DIRECT))
     series = 0.5 * torch.log(2 * math.pi * t) + torch.log1p(-wave if half else wave)
-    return torch.where(t < _DIRECT, direct, series)
+    return torch.where(t < DIRECT, direct, series)
 
 
 def _integers(radius: int, like: Tensor) -> Tensor:
