@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 
 import scalekeys as sk
 from scalekeys.cli import app
+from scalekeys.cli.commands.analyze import analyze as verb
+from scalekeys.scalespace import DISCRETIZATIONS
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,10 @@ def test_a_discretization_can_be_chosen_and_is_named_on_the_page(checkpoint, tmp
     page = (tmp_path / "out" / "report.html").read_text()
     assert "discretization sampled" in page
     assert "the derivatives of the continuous Gaussian at the pixels, take the place of the differences of T" in page
+
+
+def test_the_discretizations_are_those_of_the_library():
+    assert get_args(get_type_hints(verb)["discretization"]) == DISCRETIZATIONS
 
 
 def test_a_jet_has_a_report_too(checkpoint, tmp_path):

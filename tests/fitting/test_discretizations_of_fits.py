@@ -26,7 +26,16 @@ def filters_of(name, size=(5, 5)):
     return torch.stack([2 * template(family, sigma, size, discretization=name) - 0.3 for family, sigma in known])
 
 
-@pytest.mark.parametrize(("name", "size"), [*((name, (5, 5)) for name in OTHERS), ("integrated", (4, 6))], ids=str)
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *((name, (5, 5)) for name in OTHERS),
+        ("integrated", (4, 6)),
+        ("normalized-sampled", (4, 5)),
+        ("normalized-sampled", (5, 4)),
+    ],
+    ids=str,
+)
 def test_known_scales_are_recovered(name, size):
     fit = sk.fit(filters_of(name, size), ("smooth", "dx+"), discretization=name)
     assert fit.family.tolist() == ["smooth", "dx+"]
@@ -112,9 +121,18 @@ def layer_of(filters):
     return layer
 
 
-@pytest.mark.parametrize("name", ["normalized-sampled", "hybrid-integrated"])
-def test_a_constrained_layer_has_the_discretization_of_its_fit(name):
-    layer = layer_of(filters_of(name))
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("normalized-sampled", (5, 5)),
+        ("normalized-sampled", (4, 5)),
+        ("normalized-sampled", (5, 4)),
+        ("hybrid-integrated", (5, 5)),
+    ],
+    ids=str,
+)
+def test_a_constrained_layer_has_the_discretization_of_its_fit(name, size):
+    layer = layer_of(filters_of(name, size))
     fit = sk.fit(sk.extract(layer), ("smooth", "dx+"), discretization=name)
     constrained = sk.constrain(layer, fit)
     assert_close(constrained.weight, layer.weight, absolute=1e-7)
@@ -147,6 +165,17 @@ def test_profiles_that_are_learned_are_those_of_templates_with_their_derivatives
         ).T
         assert_close(found, wanted, absolute=1e-12)
         assert_close(own, slope, absolute=1e-11)
+
+
+@pytest.mark.parametrize("size", [(4, 5), (5, 4), (3, 2, 3), (2, 3, 4)], ids=str)
+def test_normalized_samples_are_divided_by_the_sum_over_the_lattice_of_their_side(size):
+    sigma = torch.tensor([0.4, 0.3, 0.35][: len(size)], dtype=torch.float64)
+    expected = np.ones(())
+    for side, scale in zip(size, reversed(sigma.tolist()), strict=True):
+        taps, lattice = (np.arange(reach) - (reach - 1) / 2 for reach in (side, side + 100))
+        profile = stats.norm.pdf(taps, scale=scale) / stats.norm.pdf(lattice, scale=scale).sum()
+        expected = np.multiply.outer(expected, profile)
+    assert_close(template("smooth", sigma, size, discretization="normalized-sampled"), expected, absolute=1e-14)
 
 
 def test_samples_are_those_of_scipy():

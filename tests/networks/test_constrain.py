@@ -332,6 +332,10 @@ def test_along_one_tap_there_is_no_scale():
         ({"norm": "l2"}, "norm must be one of 'free', 'unit', got 'l2'"),
         ({"norm": "unit", "learn": "amplitudes"}, "norm='unit' leaves out amplitudes, and learn='amplitudes' asks"),
         (
+            {"norm": "unit", "discretization": "sampled"},
+            "norm='unit' leaves out amplitudes, and discretization='sampled' solves for some; fit with it",
+        ),
+        (
             {"min_r2": 1},
             r"none of the filters in question has a model .*the largest r2 of all is 0.99\d\); lower min_r2",
         ),

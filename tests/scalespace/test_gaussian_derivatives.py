@@ -125,6 +125,18 @@ def test_the_norm_of_the_first_derivative_has_a_closed_form():
         assert math.isclose(continuous_norm(double(t), 1, p), power ** (1 / p), rel_tol=1e-12)
 
 
+@pytest.mark.parametrize("p", [100.0, 1e5])
+def test_norms_of_a_large_p_come_near_the_maximum(p):
+    """The closed form for the first derivative, in logarithms, and the discrete kernel beside its own maximum."""
+    power = -p / 2 * math.log(2 * math.pi) + (p + 1) / 2 * math.log(2 / p) + math.lgamma((p + 1) / 2)
+    assert math.isclose(continuous_norm(double(1.0), 1, p), math.exp(power / p), rel_tol=1e-12)
+    for dtype in (torch.float32, torch.float64):
+        t = torch.tensor(4.0, dtype=dtype)
+        factor = scale_normalization(t, 1, method="lp", p=p)
+        norm = float(factor * gaussian_derivative(t, 1, 30).abs().max())
+        assert math.isclose(norm, 2 * continuous_norm(t, 1, p), rel_tol=2 / p)
+
+
 @discretizations
 def test_lp_normalized_kernels_have_the_norm_of_the_continuous_derivative(name):
     t = double(*SCALES)
@@ -139,9 +151,18 @@ def test_lp_normalized_kernels_have_the_norm_of_the_continuous_derivative(name):
 
 
 def test_a_normalization_that_makes_no_sense_is_refused():
-    for options, message in (({"method": "l2"}, "method must be"), ({"method": "lp", "p": 0.0}, "p must be")):
+    for options, message in (
+        ({"method": "l2"}, "method must be"),
+        ({"method": "lp", "p": 0.0}, "p must be"),
+        ({"method": "lp", "p": math.inf}, "p must be above 0 and at most 100000, got inf"),
+        ({"method": "lp", "gamma": 2.0}, "gamma=2.0 leaves no p for order 1; give p, or a gamma below 2"),
+        ({"method": "lp", "gamma": 1.5, "order": 2}, "gamma=1.5 leaves no p for order 2; give p, or a gamma below 1.5"),
+        ({"method": "lp", "gamma": 4 / 3, "order": 3}, "leaves no p for order 3; give p, or a gamma below 1.33333"),
+        ({"order": -1}, "the order of a derivative must be at least 0, got -1"),
+    ):
         with pytest.raises(ModelError, match=message):
-            scale_normalization(double(1.0), 1, **options)
+            scale_normalization(double(1.0), **{"order": 1} | options)
+    assert torch.isfinite(scale_normalization(double(1.0), 1, method="lp", gamma=2.0, p=1.0))
     with pytest.raises(ModelError, match="t must be above 0"):
         scale_normalization(double(0.0), 1, method="lp")
 

@@ -12,8 +12,9 @@ SCALE_STATUSES: tuple[str, ...] = ("ok", "flat", "at-zero", "at-bound", "infinit
 """The words of the columns of status by axis; only the first carries a standard error that means something.
 
 `flat`: two standard errors either side span the whole range from zero to the side of the kernel, or the objective does
-not curve upwards. `infinite`: so large that the window shows no decay. `at-bound`: the largest scale that is searched
-for a family that has no form of its own at an infinite scale.
+not curve upwards. `at-zero`: the smallest scale that is searched, 0 for the discrete analogue of the Gaussian and 0.2
+pixels for the other discretizations. `at-bound`: the largest scale that is searched for a family that has no form of
+its own at an infinite scale. `infinite`: so large that the window shows no decay.
 """
 
 _AT_END = 1e-9

@@ -28,7 +28,6 @@ from scalekeys.scalespace.directional import directional_derivative
 from scalekeys.scalespace.discretizations import (
     DISCRETIZATIONS,
     Discretization,
-    check_discretization,
     integrated_gaussian,
     linearly_integrated_gaussian,
     normalized_sampled_gaussian,
@@ -65,7 +64,6 @@ from scalekeys.scalespace.parametrizations import (
     place_of,
     variance_at,
 )
-from scalekeys.scalespace.profiles import Profiles
 from scalekeys.scalespace.scale_normalization import continuous_norm, scale_normalization
 from scalekeys.scalespace.templates import TemplatePlan, template, template_plan
 
@@ -98,12 +96,10 @@ __all__ = [
     "Discretization",
     "Family",
     "Parametrization",
-    "Profiles",
     "TemplatePlan",
     "Term",
     "Window",
     "central_difference",
-    "check_discretization",
     "check_window",
     "common",
     "compose",

@@ -5,7 +5,8 @@ order m is, by the name of the discretization:
 
 - ``discrete``: central differences :math:`\delta^m T(n; t)`;
 - ``sampled``: the derivative :math:`g^{(m)}(n; t)` at the pixels;
-- ``normalized-sampled``: the same, divided by the sum of :math:`g(n; t)` over all pixels;
+- ``normalized-sampled``: the same, divided by the sum of :math:`g(n; t)` over all integers n; at places half-way
+  between integers, the taps of even sides and the one-sided differences along odd sides, by the sum over these places;
 - ``integrated``: the integral of :math:`g^{(m)}` over each pixel;
 - ``hybrid-sampled``: central differences of the normalized sampled Gaussian;
 - ``hybrid-integrated``: central differences of the integrated Gaussian.
@@ -36,8 +37,11 @@ from scalekeys.shapes import Kernel1d, Variances
 
 _Values = TypeVar("_Values", Tensor, np.ndarray)
 
-_DIRECT = 0.5  # variance up to which the sum over all pixels is taken directly; beyond it by its Fourier series
-_REACH = 8  # pixels on either side that matter to the direct sum
+DIRECT = 0.5
+"""Variance up to which the sum over a lattice is taken directly, and beyond which by its Fourier series."""
+
+REACH = 8
+"""Pixels on either side that matter to the direct sum."""
 
 
 def gaussian_derivative(t: Variances, order: int, radius: int, discretization: Discretization = "discrete") -> Kernel1d:
@@ -189,7 +193,7 @@ def derivative_at(t: Tensor, order: int, x: Tensor, discretization: Discretizati
     t : Tensor, shape (...)
     order : int
     x : Tensor, shape (taps,)
-        Integers, or half-way between integers.
+        Integers and places half-way between integers; samples at either are normalized by their own sum.
     discretization : {"sampled", "normalized-sampled", "integrated"}
 
     Returns
@@ -203,7 +207,8 @@ def derivative_at(t: Tensor, order: int, x: Tensor, discretization: Discretizati
     if discretization == "integrated":
         return torch.where(positive, _integrated(safe, order, x), limit)
     if discretization == "normalized-sampled":
-        weight = torch.exp(-x * x / (2 * safe) - _log_sum(safe, half=bool((x % 1 != 0).any())))
+        log_sum = torch.where(x % 1 == 0, _log_sum(safe, half=False), _log_sum(safe, half=True))
+        weight = torch.exp(-x * x / (2 * safe) - log_sum)
     else:
         weight = torch.exp(-x * x / (2 * safe)) * (2 * math.pi * safe) ** -0.5
     if order % 2 == 0 and (order or discretization == "sampled"):
@@ -235,11 +240,11 @@ def _integrated(t: Tensor, order: int, x: Tensor) -> Tensor:
 
 def _log_sum(t: Tensor, *, half: bool) -> Tensor:
     """Logarithm of the sum of ``exp(-x^2 / 2 t)`` over all integers, or all places half-way between them."""
-    n = torch.arange(-_REACH, _REACH + 1 - half, dtype=t.dtype, device=t.device) + 0.5 * half
-    direct = torch.logsumexp(-n * n / (2 * t.clamp(max=_DIRECT)), dim=-1, keepdim=True)
-    wave = 2 * torch.exp(-2 * math.pi**2 * t.clamp(min=_DIRECT))
+    n = torch.arange(-REACH, REACH + 1 - half, dtype=t.dtype, device=t.device) + 0.5 * half
+    direct = torch.logsumexp(-n * n / (2 * t.clamp(max=DIRECT)), dim=-1, keepdim=True)
+    wave = 2 * torch.exp(-2 * math.pi**2 * t.clamp(min=DIRECT))
     series = 0.5 * torch.log(2 * math.pi * t) + torch.log1p(-wave if half else wave)
-    return torch.where(t < _DIRECT, direct, series)
+    return torch.where(t < DIRECT, direct, series)
 
 
 def _integers(radius: int, like: Tensor) -> Tensor:

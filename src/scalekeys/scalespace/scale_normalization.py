@@ -19,6 +19,7 @@ from scalekeys.shapes import Variances
 ScaleNormalization: TypeAlias = Literal["variance", "lp"]
 
 _REACH, _TAPS = 12.0, 20  # half width of a support, in standard deviations and in pixels beyond
+_LARGEST_P = 1e5  # for larger ones a norm is the maximum, and quadrature misses it
 
 
 def scale_normalization(
@@ -58,7 +59,8 @@ def scale_normalization(
     Raises
     ------
     ModelError
-        If an option is unknown or `t` is no variance.
+        If an option is unknown, the order negative or `t` no variance; for the method `lp` also if `t` is 0, `p` is not
+        above 0 or is above 1e5, or `gamma` leaves no `p`, that is ``gamma >= 1 + 1 / order``.
 
     References
     ----------
@@ -75,21 +77,31 @@ def scale_normalization(
     """
     if method not in get_args(ScaleNormalization):
         raise ModelError(f"method must be 'variance' or 'lp', got {method!r}")
+    if order < 0:
+        raise ModelError(f"the order of a derivative must be at least 0, got {order}")
     check_arguments(t, 0)
     largest = checked_maximum(t)
     factor = t ** (gamma * order / 2)
     if method == "variance":
         return factor
     if p is None:
-        p = 1 / (1 + order * (1 - gamma))
-    if not (math.isfinite(p) and p > 0):
-        raise ModelError(f"p must be finite and above 0, got {p}")
+        inverse = 1 + order * (1 - gamma)
+        if inverse < 1 / _LARGEST_P:
+            limit = 1 + 1 / order
+            raise ModelError(f"gamma={gamma} leaves no p for order {order}; give p, or a gamma below {limit:g}")
+        p = 1 / inverse
+    if not 0 < p <= _LARGEST_P:
+        raise ModelError(f"p must be above 0 and at most {_LARGEST_P:g}, got {p}")
     if bool((t == 0).any()):
         raise ModelError("t must be above 0: the norm of the continuous Gaussian derivative is infinite at t = 0")
     radius = math.ceil(_REACH * math.sqrt(largest / min(p, 1.0))) + _TAPS + order
     size = gaussian_derivative(t, order, radius, discretization).abs()
-    powers = torch.where(size > 0, size, 1.0) ** p * (size > 0)
-    return factor * continuous_norm(t, order, p) / powers.sum(-1) ** (1 / p)
+    info = torch.finfo(t.dtype)
+    peak = (
+        size.detach().amax(-1, keepdim=True).clamp(info.tiny, info.max)
+    )  # a power of a size may fall below any number
+    powers = torch.where(size > 0, size / peak, 1.0) ** p * (size > 0)
+    return factor * continuous_norm(t, order, p) / (peak[..., 0] * powers.sum(-1) ** (1 / p))
 
 
 def continuous_norm(t: Variances, order: int, p: float = 1.0) -> Tensor:
@@ -119,12 +131,17 @@ def continuous_norm(t: Variances, order: int, p: float = 1.0) -> Tensor:
 
 @lru_cache(maxsize=128)
 def _norm_at_one(order: int, p: float) -> float:
-    """Return the norm at t = 1, by quadrature between the zeros of the derivative."""
-    hermite = np.polynomial.hermite_e.HermiteE.basis(order)
-    ends = [0.0, *(root for root in map(float, np.real(hermite.roots())) if root > 1e-9), 12.0 / math.sqrt(min(p, 1.0))]
+    """Return the norm at t = 1, by quadrature between the zeros and the extrema of the derivative."""
+    hermite, following = (np.polynomial.hermite_e.HermiteE.basis(m) for m in (order, order + 1))
 
-    def power(x: float) -> float:
-        return float(abs(hermite(x) * math.exp(-x * x / 2) / math.sqrt(2 * math.pi)) ** p)
+    def size(x: float) -> float:
+        return float(abs(hermite(x) * math.exp(-x * x / 2) / math.sqrt(2 * math.pi)))
 
-    parts = [integrate.quad(power, low, high, epsabs=1e-15, epsrel=1e-13, limit=200)[0] for low, high in pairwise(ends)]
-    return float((2 * math.fsum(parts)) ** (1 / p))
+    roots = {float(root) for root in np.real([*hermite.roots(), *following.roots()]) if root > 1e-9}
+    ends = sorted({0.0, *roots, 12.0 / math.sqrt(min(p, 1.0))})
+    peak = max(map(size, ends))
+    parts = [
+        integrate.quad(lambda x: (size(x) / peak) ** p, low, high, epsabs=1e-15, epsrel=1e-13, limit=200)[0]
+        for low, high in pairwise(ends)
+    ]
+    return float(peak * (2 * math.fsum(parts)) ** (1 / p))

@@ -16,11 +16,11 @@ from scalekeys.scalespace import (
     AxisScales,
     Discretization,
     Family,
-    Profiles,
     Window,
     place_of,
     smallest_variance,
 )
+from scalekeys.scalespace.profiles import Profiles
 
 _LENGTHS = (17, 33, 65)  # 2^k + 1, which doubling reaches
 _LONGER = (129, 257)  # what the steep derivatives of a sampled Gaussian may need beside, at small scales

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scalekeys.scalespace import Discretization, Profiles
-from scalekeys.scalespace.gaussian_derivatives import derivatives_of
+from scalekeys.scalespace import Discretization
+from scalekeys.scalespace.gaussian_derivatives import DIRECT, REACH, derivatives_of
+from scalekeys.scalespace.profiles import Profiles
 
 _NODES = 32  # of the quadrature over a pixel, which is at most five standard deviations wide
-_DIRECT = 0.5  # variance up to which the sum over all pixels is taken directly
 
 
 def atoms_at(profiles: Profiles, t: np.ndarray) -> np.ndarray:
@@ -54,11 +54,11 @@ def _sampled(order: int, x: np.longdouble, t: np.ndarray) -> np.ndarray:
 def _normalized(order: int, x: np.longdouble, t: np.ndarray) -> np.ndarray:
     """Divide it by the sum of the Gaussian over all integers, or all places half-way between them."""
     half = x % 1 != 0
-    n = np.arange(-8, 9 - half, dtype=np.longdouble)[:, None] + half / 2
-    near, far = np.minimum(t, _DIRECT), np.maximum(t, _DIRECT)
+    n = np.arange(-REACH, REACH + 1 - half, dtype=np.longdouble)[:, None] + half / 2
+    near, far = np.minimum(t, DIRECT), np.maximum(t, DIRECT)
     direct = np.exp(-n * n / (2 * near)).sum(0) / np.sqrt(2 * np.longdouble(math.pi) * near)
     series = 1 + (-2 if half else 2) * np.exp(-2 * np.longdouble(math.pi) ** 2 * far)
-    total: np.ndarray = np.where(t < _DIRECT, direct, series)
+    total: np.ndarray = np.where(t < DIRECT, direct, series)
     return np.asarray(_sampled(order, x, t) / total)
 
 

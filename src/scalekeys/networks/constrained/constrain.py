@@ -17,7 +17,8 @@ from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, ScaleKind
 from scalekeys.networks.constrained.parameter_layout import TIES, ParameterLayout, Tie, geometric_mean, layout_of
 from scalekeys.networks.constrained.scale_space_kernel import LEARN, NORMS, KernelNorm, Learn, ScaleSpaceKernel
 from scalekeys.networks.running.depthwise_layers import Convolution, copied, copy_of, make_plain
-from scalekeys.scalespace import Discretization, check_discretization, families
+from scalekeys.scalespace import Discretization, families
+from scalekeys.scalespace.discretizations import check_discretization
 
 
 def constrain(

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.networks.constrained.kernel_series import series_coefficients
-from scalekeys.scalespace import GAP, Discretization, Profiles, Window, discrete_gaussian, smallest_variance
+from scalekeys.scalespace import GAP, Discretization, Window, discrete_gaussian, smallest_variance
 from scalekeys.scalespace.gaussian_derivatives import derivative_at
+from scalekeys.scalespace.profiles import Profiles
 
 Size: TypeAlias = tuple[int, ...]
 

@@ -23,7 +23,7 @@ DISCRETIZATIONS = {
     "normalized-sampled": "the derivatives of the continuous Gaussian at the pixels, over the sum of its samples",
     "integrated": "the derivatives of the continuous Gaussian, integrated over each pixel",
     "hybrid-sampled": "central differences of the sampled Gaussian over the sum of its samples",
-    "hybrid-integrated": "central differences of the Gaussian, integrated over each pixel",
+    "hybrid-integrated": "central differences of the Gaussian's integrals over each pixel",
 }
 """What stands in the place of the differences of T in a fit."""
 
