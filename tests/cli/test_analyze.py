@@ -60,7 +60,7 @@ def test_a_discretization_can_be_chosen_and_is_named_on_the_page(checkpoint, tmp
     assert table.r2.tolist() == pytest.approx(expected.r2.tolist())
     page = (tmp_path / "out" / "report.html").read_text()
     assert "discretization sampled" in page
-    assert "the derivatives of the continuous Gaussian at the pixels, take the place of the differences of T" in page
+    assert "the derivatives of the continuous Gaussian at the pixels take the place of the differences of T" in page
 
 
 def test_the_discretizations_are_those_of_the_library():
