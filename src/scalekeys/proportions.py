@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from math import sqrt
 
-from scipy.optimize import brentq
-
 Z_95 = 1.959963984540054
 """The quantile of the normal distribution that leaves 2.5 % above it."""
 
@@ -142,6 +140,7 @@ def superiority_interval(
     >>> f"{low:.2f} to {high:.0f}"
     '0.90 to 1'
     """
+    from scipy.optimize import brentq
 
     def beyond(probability: float) -> float:
         larger = max(probability, 1 - probability)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 
 from scalekeys.errors import FilterError
@@ -13,6 +13,9 @@ from scalekeys.fitting.result import Fit
 from scalekeys.fitting.spec import MODELS, FitSpec
 from scalekeys.proportions import superiority_interval
 from scalekeys.shapes import Size, size_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REFERENCE = 4_096
 """How many filters of white noise stand for a kernel size."""
@@ -121,8 +124,10 @@ class Formation:
     network: Group
     layers: tuple[Group, ...]
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> "pd.DataFrame":
         """Return one row a layer, with the ends of the intervals in columns of their own."""
+        import pandas as pd
+
         return pd.DataFrame([_row(group) for group in self.layers])
 
 

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from scipy import integrate
 from torch import Tensor
 
 from scalekeys.errors import ModelError
@@ -132,6 +131,8 @@ def continuous_norm(t: Variances, order: int, p: float = 1.0) -> Tensor:
 @lru_cache(maxsize=128)
 def _norm_at_one(order: int, p: float) -> float:
     """Return the norm at t = 1, by quadrature between the zeros and the extrema of the derivative."""
+    from scipy import integrate
+
     hermite, following = (np.polynomial.hermite_e.HermiteE.basis(m) for m in (order, order + 1))
 
     def size(x: float) -> float:
