@@ -74,8 +74,16 @@ _GOES_WITH: dict[str, tuple[dict[str, tuple[str, ...]], str]] = {
             "{1!r} is fitted by criterion 'l2' with normalization='affine' and window='exact'",
         ),
     ),
+    **dict.fromkeys(
+        DISCRETIZATIONS[1:],
+        (
+            {"window": ("exact",), "criterion": ("l2", "l1", "response")},
+            "discretization {1!r} goes with window='exact' and the criteria 'l2', 'l1' and 'response', not with "
+            "window={0.window!r} and criterion={0.criterion!r}",
+        ),
+    ),
 }
-"""What criteria, models and families go with, of other options, and the sentence that says so."""
+"""What criteria, models, families and discretizations go with, of other options, and the sentence that says so."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "criterion": CRITERIA,
@@ -260,7 +268,6 @@ def _check_sense(spec: FitSpec, axes: tuple[int, ...]) -> None:
     if spec.terms:
         _check_goes_with(SPARSE, spec)
     known = {name: families(count)[name] for count in axes for name in spec.families if name in families(count)}
-    _check_discretization(spec)
     for name, model in known.items():
         if spec.normalization == "moment" and name not in ideal(model.axes):
             why = (
@@ -280,27 +287,16 @@ def _check_sense(spec: FitSpec, axes: tuple[int, ...]) -> None:
             raise ModelError(
                 f"scales 'shared' makes no sense for {name!r}, whose parameters are {names} for each filter"
             )
+        if name in ORIENTED and spec.discretization != "discrete":
+            raise ModelError(f"{name!r} has a form for discretization='discrete' only, got {spec.discretization!r}")
         _check_goes_with(name, spec)
     _check_goes_with(spec.criterion, spec)
     _check_goes_with(spec.model, spec)
+    _check_goes_with(spec.discretization, spec)
 
 
 def _check_goes_with(name: str, spec: FitSpec) -> None:
-    """Refuse options that a criterion, a model or a family does not go with."""
+    """Refuse options that a criterion, a model, a family or a discretization does not go with."""
     allowed, sentence = _GOES_WITH.get(name, ({}, ""))
     if any(getattr(spec, option) not in values for option, values in allowed.items()):
         raise ModelError(sentence.format(spec, name))
-
-
-def _check_discretization(spec: FitSpec) -> None:
-    """Refuse what goes with the discrete analogue of the Gaussian only."""
-    if spec.discretization == "discrete":
-        return
-    if spec.by_variance or spec.window != "exact":
-        raise ModelError(
-            f"discretization {spec.discretization!r} goes with window='exact' and the criteria 'l2', 'l1' and "
-            f"'response', not with window={spec.window!r} and criterion={spec.criterion!r}"
-        )
-    for name in spec.families:
-        if name in ORIENTED:
-            raise ModelError(f"{name!r} has a form for discretization='discrete' only, got {spec.discretization!r}")

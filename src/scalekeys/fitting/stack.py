@@ -245,7 +245,7 @@ def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: Size) -> 
         return fitted
     numbers = torch.tensor([*(spec.numbers(name, size) for name in spec.families), 0], device=family.device)
     found = evidence(1 - left, numbers[family], prod(size))
-    return fitted & (found < noise_threshold(size, spec.families, spec.window, spec.discretization))
+    return fitted & (found < noise_threshold(size, spec))
 
 
 def coordinates_of(family: Tensor, parameters: Tensor, spec: FitSpec, size: Size) -> Tensor:

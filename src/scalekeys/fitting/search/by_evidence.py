@@ -9,9 +9,8 @@ from torch import Tensor
 from scalekeys.fitting.evidence import eligible, evidence
 from scalekeys.fitting.prepare import Targets, prepare
 from scalekeys.fitting.search.families import Best, grids_for, parameters_of, search
-from scalekeys.fitting.spec import AUTO, FitSpec
+from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.templates.grid import Size
-from scalekeys.scalespace import Discretization, Window
 
 _NOISE_FILTERS, _NOISE_SEED, _NOISE_QUANTILE = 2_000, 0, 0.95
 
@@ -44,14 +43,12 @@ def _renumbered(assigned: Tensor, places: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def noise_threshold(
-    size: Size, families: tuple[str, ...], window: Window, discretization: Discretization = "discrete"
-) -> float:
+def noise_threshold(size: Size, spec: FitSpec) -> float:
     """Return the evidence that the best model of white noise stays below in 95 of 100 filters.
 
     From 2,000 filters of seeded noise, fitted in the same way.
     """
     generator = torch.Generator().manual_seed(_NOISE_SEED)
     noise = torch.randn(_NOISE_FILTERS, *size, generator=generator, dtype=torch.float64)
-    best = select(prepare(noise).targets, FitSpec(AUTO, families, window=window, discretization=discretization))
+    best = select(prepare(noise).targets, spec)
     return float(torch.quantile(-best.loss, _NOISE_QUANTILE))

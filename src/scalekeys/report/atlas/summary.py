@@ -112,8 +112,8 @@ def summarize_atlas(atlas: Atlas) -> AtlasSummary:
     AtlasError
         If the tables cannot be read.
     """
-    columns = atlas.sql("select * from networks limit 0").to_arrow().schema
-    brought = [field for field in columns if field.name not in NETWORKS.names]
+    networks = atlas.sql("select * from networks").to_arrow()
+    brought = [field for field in networks.schema if field.name not in NETWORKS.names]
     metadata = {_label(field.name): field.name for field in brought if _is_number(field.type)}
     others = (field.name for field in brought if not _is_number(field.type))
     architecture = any(field.name.lower() == "architecture" for field in brought)
@@ -133,9 +133,8 @@ def summarize_atlas(atlas: Atlas) -> AtlasSummary:
     tables["kernels"] = kernels_table(tables["kernels"])
     (counts,) = atlas.sql(questions.COUNTS).to_arrow().to_pylist()
     not_numbers = tuple(name for name in others if name.lower() != "architecture")
-    about = {row["source"]: row for row in atlas.sql("select * from networks").to_arrow().to_pylist()}
-    known = {source: {field.name: about[source][field.name] for field in brought} for source in about}
-    return AtlasSummary(tables, counts, known, tuple(metadata), not_numbers)
+    about = {row["source"]: {field.name: row[field.name] for field in brought} for row in networks.to_pylist()}
+    return AtlasSummary(tables, counts, about, tuple(metadata), not_numbers)
 
 
 def _is_number(kind: pa.DataType) -> bool:
