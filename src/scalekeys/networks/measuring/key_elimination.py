@@ -177,8 +177,10 @@ def eliminate_keys(
     seen = {name: matrices for name, matrices in covariance.layers.items() if name in chosen}
     compared = CandidateErrors.of(bank, values, seen)
 
+    first = kept.first(STATISTICS_INPUTS)
+
     def change(left: Sequence[int]) -> nn.Module:
-        return replaced_by_keys(kept.module, values[torch.as_tensor(left)], kept.inputs, layers=layers)
+        return replaced_by_keys(kept.module, values[torch.as_tensor(left)], first, layers=layers)
 
     measure = None if by == "responses" else _Measure(kept, by, change, progress)
     rounds = eliminate(compared, keep, measure, tries=tries, measured=measured)

@@ -1,11 +1,12 @@
 """What the figures say, in sentences computed from the data."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from scalekeys.fitting.formation import LIKE_NOISE, WORDS, Standing
+from scalekeys.fitting import Group, Standing
+from scalekeys.fitting.formation import LIKE_NOISE, WORDS
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality, Summary
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page.pictures import pictured
@@ -103,10 +104,9 @@ def families(summary: Summary, *, by_evidence: bool = False) -> str:
     return text + (f" Rarer than in both: {listed([f.family for f in less])}." if less else "")
 
 
-def formation(summary: Summary) -> list[str]:
+def formation(group: Group, layers: Sequence[LayerSummary]) -> list[str]:
     """Say whether the filters of the network have formed, and which layers have not."""
-    group = summary.formation
-    if group is None or group.white is None:
+    if group.white is None:
         return [
             "No filter counts: all are dead or constant, or their kernels are too small to tell structure from noise."
         ]
@@ -114,7 +114,7 @@ def formation(summary: Summary) -> list[str]:
     text = f"The network as a whole is {group.white.word}: {_interval(group.white)}{beside}."
     if group.counted < group.filters:
         text += f" {plural(group.filters - group.counted, 'filter')} do not count: dead, constant or of too few taps."
-    words = {layer.name: _word(layer) for layer in summary.layers}
+    words = {layer.name: _word(layer) for layer in layers}
     counts = Counter(word for word in words.values() if word)
     told = listed([f"{spelled(n)} {'is' if n == 1 else 'are'} {word}" for word in WORDS if (n := counts[word])])
     noise = [f"“{name}”" for name, word in words.items() if word == LIKE_NOISE]

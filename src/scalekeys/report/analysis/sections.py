@@ -85,11 +85,14 @@ def families(analysis: Analysis) -> Section:
     return Section("families", "The families", body, short="Families")
 
 
-def formation(analysis: Analysis) -> Section:
+def formation(analysis: Analysis) -> Section | None:
     """Tell whether the filters have formed: where they stand beside both kinds of noise, layer by layer."""
+    group = analysis.summary.formation
+    if group is None:
+        return None
     body = render(
         "analysis/formation.html.j2",
-        paragraphs=narrative.formation(analysis.summary),
+        paragraphs=narrative.formation(group, analysis.summary.layers),
         figure=formation_profile(analysis),
     )
     return Section("formation", "Formed or not", body, short="Formation")
@@ -131,9 +134,11 @@ def distribution(analysis: Analysis) -> Section:
     return Section("distribution", "How well single filters are explained", body, short="Distribution of r²")
 
 
-def orientation(analysis: Analysis) -> Section:
+def orientation(analysis: Analysis) -> Section | None:
     """Tabulate which share of the filters gains from a free angle, beside both controls, and draw their angles."""
     rows = analysis.summary.orientation
+    if not rows:
+        return None
     body = render(
         "analysis/orientation.html.j2",
         meaning=meaning(rows),
@@ -197,7 +202,7 @@ def method(analysis: Analysis) -> Section:
     return Section("method", "How to read this page", body, short="Method")
 
 
-SECTIONS: tuple[Callable[[Analysis], Section], ...] = (
+SECTIONS: tuple[Callable[[Analysis], Section | None], ...] = (
     sizes,
     families,
     formation,
@@ -209,10 +214,7 @@ SECTIONS: tuple[Callable[[Analysis], Section], ...] = (
     layers,
     method,
 )
-"""The sections of a network report, in the order of the page."""
-
-_NEEDS = {"orientation": "orientation", "formation": "formation"}
-"""Sections that stand on a page only where the summary has what they show, and its field."""
+"""The sections of a network report, in the order of the page; None where there is nothing to show."""
 
 WITHOUT_FIT: tuple[Callable[[Analysis], Section], ...] = (layers, method)
 """What is left to show where no filter could be fitted."""
@@ -221,12 +223,7 @@ WITHOUT_FIT: tuple[Callable[[Analysis], Section], ...] = (layers, method)
 def sections_of(analysis: Analysis) -> list[Section]:
     """Render the sections that an analysis has something for."""
     chosen = SECTIONS if analysis.fitted.any() else WITHOUT_FIT
-    needs = [_NEEDS.get(section.__name__) for section in chosen]
-    return [
-        section(analysis)
-        for section, field in zip(chosen, needs, strict=True)
-        if field is None or getattr(analysis.summary, field)
-    ]
+    return [made for made in (section(analysis) for section in chosen) if made is not None]
 
 
 def _tiles(analysis: Analysis) -> list[Tile]:

@@ -134,6 +134,7 @@ def _environment() -> "Environment":
     )
     filters = (
         words.number,
+        words.number_in,
         words.significant,
         words.percent,
         words.count,
