@@ -95,10 +95,9 @@ def scale_normalization(
         raise ModelError("t must be above 0: the norm of the continuous Gaussian derivative is infinite at t = 0")
     radius = math.ceil(_REACH * math.sqrt(largest / min(p, 1.0))) + _TAPS + order
     size = gaussian_derivative(t, order, radius, discretization).abs()
+    # Sizes are taken in units of the largest, since a power of one may fall below any number.
     info = torch.finfo(t.dtype)
-    peak = (
-        size.detach().amax(-1, keepdim=True).clamp(info.tiny, info.max)
-    )  # a power of a size may fall below any number
+    peak = size.detach().amax(-1, keepdim=True).clamp(info.tiny, info.max)
     powers = torch.where(size > 0, size / peak, 1.0) ** p * (size > 0)
     return factor * continuous_norm(t, order, p) / (peak[..., 0] * powers.sum(-1) ** (1 / p))
 
