@@ -14,10 +14,11 @@ import torch
 from parsed_page import ParsedPage
 
 from scalekeys.paper import METHODS, compare, questionable_conventions, study
-from scalekeys.report.article import canvas, curves, panels, plates, sentences, typeset, write_article
+from scalekeys.report.article import curves, panels, plates, sentences, typeset, write_article
 from scalekeys.report.article.measures import Material
 from scalekeys.report.article.table import Deviation, Table, to_csv, to_html, to_tex
 from scalekeys.report.article.tables import all_tables
+from scalekeys.report.page import canvas
 from scalekeys.report.page.words import number, significant, size_name
 from scalekeys.scalespace import IDEAL8, template
 

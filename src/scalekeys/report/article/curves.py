@@ -12,11 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 from scalekeys.paper import RICHER_MODELS, offset_curve
 from scalekeys.paper.curves import norm_at
-from scalekeys.report.article import canvas
-from scalekeys.report.article.canvas import COLUMN, INK, LINE, PAGE, SOFT, grid, title_of
 from scalekeys.report.article.measures import Material
 from scalekeys.report.article.panels import SHOWN
 from scalekeys.report.article.tables import model_words
+from scalekeys.report.page import canvas
+from scalekeys.report.page.canvas import COLUMN, INK, LINE, PAGE, SOFT, grid, title_of
 from scalekeys.report.page.words import number
 
 MARKED = "published"

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scalekeys.report.article.canvas import COLUMN, PAGE, SMALL, SOFT, TINY, colour_bar, picture, sheet, title_of
 from scalekeys.report.article.measures import METHOD, Material
+from scalekeys.report.page.canvas import COLUMN, PAGE, SMALL, SOFT, TINY, colour_bar, picture, sheet, title_of
 from scalekeys.report.page.pictures import common_limit
 from scalekeys.report.page.words import ALPHA, SIGMA, number, significant
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from scalekeys.report.article import canvas, curves, panels
+from scalekeys.report.article import curves, panels
 from scalekeys.report.article.measures import COMMON, PER_AXIS, SHARED, Material, methods_words
 from scalekeys.report.article.panels import SHOWN
+from scalekeys.report.page import canvas
 from scalekeys.report.page.words import listed, number, plural, size_name
 
 _COMMON_SHARED = (*COMMON, *SHARED)

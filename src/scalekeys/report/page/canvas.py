@@ -1,4 +1,4 @@
-"""What all figures of an article share: style, colours, sheets measured in inches, and writing without dates."""
+"""What figures for print share: style, colours, sheets measured in inches, and writing without dates."""
 
 import io
 import itertools
