@@ -83,14 +83,17 @@ def show(results: dict[str, Any]) -> None:
 @torch.no_grad()
 def _row(name: str, start: Callable[[Tensor], Any], layers: int) -> dict[str, Any]:
     words: Counter[str] = Counter()
-    values = []
+    values, filters, dead = [], 0, 0
     for side in SIDES:
         for channels in CHANNELS:
             convolutions = [nn.Conv2d(channels, channels, side, groups=channels) for _ in range(layers)]
             for layer in convolutions:
                 start(layer.weight)
             network = nn.Sequential(*convolutions)
-            groups = [g.white for g in formation(sk.fit(sk.extract(network))).layers if g.white is not None]
+            fitted = sk.fit(sk.extract(network))
+            filters += len(fitted)
+            dead += sum(status in ("zero-filter", "negligible") for status in fitted.status)
+            groups = [g.white for g in formation(fitted).layers if g.white is not None]
             words.update(group.word for group in groups)
             values += [group.value for group in groups]
     alarms, count = words[PARTLY_FORMED] + words[FORMED], len(values)
@@ -104,4 +107,6 @@ def _row(name: str, start: Callable[[Tensor], Any], layers: int) -> dict[str, An
         "to": round(100 * high, 2) if count else None,
         "undecided": words[UNDECIDED],
         "formed": words[FORMED],
+        "filters": filters,
+        "dead": dead,
     }

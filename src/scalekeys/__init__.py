@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from scalekeys.report import write_report
     from scalekeys.report.atlas import write_atlas_report
+    from scalekeys.report.findings import write_findings
 
 _HOMES = {
     "scalekeys.checkpoints": ("extract", "write_replaced"),
@@ -96,6 +97,7 @@ _HOMES = {
     ),
     "scalekeys.report": ("write_report",),
     "scalekeys.report.atlas": ("write_atlas_report",),
+    "scalekeys.report.findings": ("write_findings",),
 }
 _MODULES = ("atlas", "scalespace")
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -143,6 +145,7 @@ __all__ = [
     "spread",
     "white_noise_like",
     "write_atlas_report",
+    "write_findings",
     "write_replaced",
     "write_report",
 ]

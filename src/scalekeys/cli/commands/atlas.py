@@ -12,6 +12,7 @@ from scalekeys.cli.commands.options import Kinds
 BUILD_EXAMPLE = "Example: scalekeys atlas build 'checkpoints/**/*.pth' models.csv 'timm:convnext*' -o atlas/"
 QUERY_EXAMPLE = 'Example: scalekeys atlas query atlas/ "select family, count(*) from filters group by family"'
 REPORT_EXAMPLE = "Example: scalekeys atlas report atlas/ -o report/"
+FINDINGS_EXAMPLE = "Example: scalekeys atlas findings atlas/ -o findings/"
 
 app = typer.Typer(
     help="Analyse many networks into one table of filters, and ask it.", no_args_is_help=True, rich_markup_mode=None
@@ -142,3 +143,26 @@ def report(
     counts = summary.counts
     text = f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}"
     Terminal().print(text, soft_wrap=True)
+
+
+@app.command("findings", epilog=FINDINGS_EXAMPLE)
+def findings(
+    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+) -> None:
+    """Test the claims of the papers on all networks of an atlas, beside white and matched noise.
+
+    Writes OUTPUT/README.md (the page), networks.md (all networks), figures/, tables/ (CSV) and queries/ (SQL).
+    """
+    from scalekeys.atlas import open as open_atlas
+    from scalekeys.cli.show.atlas import print_findings
+    from scalekeys.cli.show.progress import working
+    from scalekeys.files import check_new_folder
+    from scalekeys.report.findings import write_findings
+
+    check_new_folder(output, force=force)
+    with working() as step:
+        step("testing claims")
+        found = write_findings(open_atlas(folder), output, force=force)
+    print_findings(found, output)

@@ -12,6 +12,7 @@ from scalekeys.errors import printable
 
 if TYPE_CHECKING:
     from scalekeys.atlas import Summary
+    from scalekeys.report.findings import Findings
 
 _MOST_ROWS, _MOST_FAILURES = 100, 5
 _PLAIN_WIDTH = 10_000
@@ -50,6 +51,18 @@ def print_rows(answer: Answer) -> None:
     console.print(table)
     if len(rows) > _MOST_ROWS:
         console.print("... and more; -o FILE.csv or -o FILE.parquet takes all rows")
+
+
+def print_findings(found: "Findings", folder: Path) -> None:
+    """Print the verdict on each claim, with what it rests on."""
+    console = Terminal(width=_PLAIN_WIDTH)
+    table = plain_table("claim", "verdict", "value", "interval", left=(0, 1))
+    for finding in found.findings:
+        test = finding.tests[0]
+        interval = "-" if test.low is None or test.high is None else f"{test.low:.3f} to {test.high:.3f}"
+        table.add_row(finding.title, found.verdict(test), f"{test.value:.3f}", interval)
+    console.print(table)
+    console.print(f"page: {folder / 'README.md'}", soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

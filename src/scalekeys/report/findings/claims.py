@@ -1,0 +1,128 @@
+"""Claims about single filters: the mean of each network beside the same mean of noise in the place of its filters."""
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from scalekeys.atlas import Atlas
+from scalekeys.report.findings import questions
+from scalekeys.report.findings.estimates import Mean, mean_over_designs
+from scalekeys.report.findings.figures import beside_matched
+from scalekeys.report.findings.finding import Finding, Test, interval
+from scalekeys.report.findings.questions import Names
+from scalekeys.report.page.words import number, plural
+
+Row = Mapping[str, Any]
+
+TAPS = (("up to 9 taps", 0, 9), ("10 to 25 taps", 10, 25), ("more taps", 26, 10**9))
+"""Classes of kernels: what a network is called by the median number of taps of its filters."""
+
+QUESTIONS: Mapping[str, Callable[[Names], str]] = {
+    "families": questions.families,
+    "alignment": questions.alignment,
+    "half-pixel": questions.offsets,
+    "separability": questions.separability,
+    "published-keys": questions.published_keys,
+    "flat": questions.flat_scales,
+    "depth": questions.scales_over_depth,
+}
+"""What asks for each claim; its words stand under the same name in ``claims.toml``."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that one mean can test.
+
+    Parameters
+    ----------
+    name, title, origin : str
+    measure : str
+        What the mean of a network is.
+    direction : int
+        1 if the claim is that trained filters have more than matched noise, -1 if less.
+    limit : str
+    from_zero : bool
+        Test the value itself, instead of the difference from matched noise.
+    """
+
+    name: str
+    title: str
+    origin: str
+    measure: str
+    direction: int
+    limit: str
+    from_zero: bool = False
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """Return all claims, in the order of the page."""
+    text = resources.files("scalekeys.report").joinpath("findings", "claims.toml").read_text(encoding="utf-8")
+    return tuple(Claim(name, **entry) for name, entry in tomllib.loads(text).items())
+
+
+def test_claim(claim: Claim, atlas: Atlas, names: Names) -> Finding | None:
+    """Ask one claim; nothing where no network of the atlas can answer."""
+    query = QUESTIONS[claim.name](names)
+    table = atlas.sql(query).to_arrow()
+    rows = table.to_pylist()
+    if not rows:
+        return None
+    tests = tuple(_tests(claim, rows))
+    return Finding(
+        claim.name,
+        claim.title,
+        claim.origin,
+        _sentence(claim, rows, tests[0]),
+        claim.limit,
+        tests,
+        {claim.name: query},
+        {claim.name: table},
+        beside_matched(rows, claim.measure, TAPS),
+    )
+
+
+def _tests(claim: Claim, rows: Sequence[Row]) -> list[Test]:
+    """Compare all networks, and then those of each class of kernels."""
+    classes = [("all networks", rows)]
+    classes += [(name, [row for row in rows if low <= row["taps"] <= high]) for name, low, high in TAPS]
+    return [_test(claim, name, some) for name, some in classes if some]
+
+
+def _test(claim: Claim, name: str, rows: Sequence[Row]) -> Test:
+    against = "beside 0" if claim.from_zero else "beside matched noise"
+    found = _mean(rows, lambda row: _compared(claim, row))
+    return Test.of_mean(f"{claim.name}, {name}, {against}", found, claim.direction)
+
+
+def _compared(claim: Claim, row: Row) -> float:
+    value: float = row["value"] if claim.from_zero else row["value"] - row["matched"]
+    return value
+
+
+def _mean(rows: Sequence[Row], value: Callable[[Row], float]) -> Mean:
+    return mean_over_designs([value(row) for row in rows], [row["design"] for row in rows])
+
+
+def _sentence(claim: Claim, rows: Sequence[Row], test: Test) -> str:
+    real, matched, white = (
+        number(_mean(rows, lambda row, column=column: row[column]).value, 3)  # type: ignore[misc]
+        for column in ("value", "matched", "white")
+    )
+    true_of = sum(_compared(claim, row) * claim.direction > 0 for row in rows)
+    filters = sum(row["filters"] for row in rows)
+    if claim.from_zero:
+        numbers = f"**{real}**{interval(test, 3)} in trained networks, {matched} in matched and {white} in white noise"
+    else:
+        numbers = (
+            f"**{real}** in trained networks, {matched} in matched noise and {white} in white noise; the difference "
+            f"from matched noise is **{number(test.value, 3)}**{interval(test, 3)}"
+        )
+    return (
+        f"{claim.measure} is {numbers}. These are means over {plural(test.designs, 'design')} "
+        f"({plural(test.networks, 'network')}, {plural(filters, 'filter')}); what the claim says is true "
+        f"of {true_of} of {len(rows)} networks by themselves."
+    )

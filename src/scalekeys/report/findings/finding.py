@@ -1,0 +1,144 @@
+"""What a finding is: a claim, its tests, one figure, one sentence, one limit, and the question behind it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from scalekeys.proportions import holm_adjusted
+from scalekeys.report.findings.estimates import LEVEL, Mean
+from scalekeys.report.page.words import number
+
+
+@dataclass(frozen=True)
+class Test:
+    """One comparison.
+
+    Parameters
+    ----------
+    what : str
+        What is compared with what.
+    value : float
+        The difference, or the correlation.
+    low, high : float or None
+        Its interval of 95 %.
+    p : float or None
+        That nothing is there.
+    direction : int
+        1 if the claim says that the value is positive, -1 if negative, 0 where the claim says neither.
+    networks, designs : int
+        How many it rests on.
+    """
+
+    what: str
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    direction: int
+    networks: int
+    designs: int
+
+    @classmethod
+    def of_mean(cls, what: str, found: Mean, direction: int) -> "Test":
+        """Return the comparison of a mean with 0."""
+        return cls(what, found.value, found.low, found.high, found.p, direction, found.networks, found.designs)
+
+    def verdict(self, p_adjusted: float | None) -> str:
+        """Say what the comparison says of the claim, once its p is adjusted for all that are made together.
+
+        Examples
+        --------
+        >>> test = Test("trained less noise", 0.1, 0.05, 0.15, 0.001, 1, 20, 9)
+        >>> test.verdict(0.01), test.verdict(0.2), test.verdict(None)
+        ('supported', 'undecided', 'too few networks')
+        """
+        if p_adjusted is None:
+            return "too few networks"
+        if p_adjusted >= LEVEL:
+            return "undecided"
+        if not self.direction:
+            return "goes with it"
+        return "supported" if self.value * self.direction > 0 else "refuted"
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure as a file, with its text alternative."""
+
+    png: bytes
+    alternative: str
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """A claim and what the atlas says of it.
+
+    Parameters
+    ----------
+    name : str
+        Of its anchor, figure and tables.
+    title : str
+        The claim, as a sentence.
+    origin : str
+        Who made the claim.
+    sentence : str
+        The numbers, each beside its controls.
+    limit : str
+        What the finding does not say.
+    tests : tuple of Test
+        The first one decides about the claim.
+    queries : mapping of str to str
+        The SQL behind the tables, by the name of the table.
+    tables : mapping of str to pyarrow.Table
+        What is written beside the page.
+    plate : Plate or None
+    """
+
+    name: str
+    title: str
+    origin: str
+    sentence: str
+    limit: str
+    tests: tuple[Test, ...]
+    queries: Mapping[str, str]
+    tables: Mapping[str, pa.Table]
+    plate: Plate | None
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What an atlas says of all claims.
+
+    Parameters
+    ----------
+    findings : tuple of Finding
+        In the order of the page.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @cached_property
+    def adjusted(self) -> Mapping[Test, float | None]:
+        """The p of every comparison, adjusted for the number of all of them."""
+        tests = [test for finding in self.findings for test in finding.tests]
+        known = [(test, test.p) for test in tests if test.p is not None]
+        of_known = dict(zip((test for test, _ in known), holm_adjusted([p for _, p in known]), strict=True))
+        return {test: of_known.get(test) for test in tests}
+
+    def verdict(self, test: Test) -> str:
+        """Say what a comparison says of its claim, beside all others."""
+        return test.verdict(self.adjusted[test])
+
+
+def interval(test: Test, digits: int = 2, times: float = 1.0) -> str:
+    """Return the interval of a comparison in brackets, behind a space; nothing where there is none."""
+    if test.low is None or test.high is None:
+        return ""
+    return f" ({number(times * test.low, digits)} to {number(times * test.high, digits)})"
+
+
+def last_part(source: str) -> str:
+    """Return the name of a file without its folder."""
+    return source.rsplit("/", 1)[-1]
