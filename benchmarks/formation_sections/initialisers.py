@@ -92,7 +92,7 @@ def _row(name: str, start: Callable[[Tensor], Any], layers: int) -> dict[str, An
             network = nn.Sequential(*convolutions)
             fitted = sk.fit(sk.extract(network))
             filters += len(fitted)
-            dead += sum(status in ("zero-filter", "negligible") for status in fitted.status)
+            dead += int(fitted.dead.sum())
             groups = [g.white for g in formation(fitted).layers if g.white is not None]
             words.update(group.word for group in groups)
             values += [group.value for group in groups]

@@ -21,8 +21,8 @@ _LEAST = 5
 """Networks that are named as least formed."""
 
 _LIMIT = """0 is noise; 1 means that every filter is explained better than all noise of its kernel size. Impulses \
-count as formed. Formation does not compare architectures: a network can reach a high accuracy with depthwise kernels that \
-are as noise, when other layers do the work. Its false alarms and misses are calibrated in \
+count as formed. Formation does not compare architectures: a network can reach a high accuracy with depthwise kernels \
+that are as noise, when other layers do the work. Its false alarms and misses are calibrated in \
 [the results](../results.md#formation-calibrated)."""
 
 _Row = Mapping[str, Any]
