@@ -38,6 +38,11 @@ class LayerFilters:
         Outputs, and inputs of a group, of a convolution that is not depthwise: ``kernels.unflatten(0, channels)`` is
         its weight, of shape (outputs, inputs of a group, *sides). None for depthwise layers. A part of the filters of a
         layer has those of the whole.
+    pitch : tuple of float, optional
+        How far apart the samples lie that the taps of a kernel without dilation stand on, in samples (pixels) of the
+        input of the network, one number a side: the product of all strides on the way from the input, divided by all
+        upsampling. ``sigma * pitch * dilation`` is a scale in pixels of the input. None where it is not known, as in
+        sources that hold weights only, or not the same wherever the layer is used.
 
     Raises
     ------
@@ -59,6 +64,7 @@ class LayerFilters:
     floor: float | None = None
     kind: str = "depthwise"
     channels: tuple[int, int] | None = None
+    pitch: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.kernels.ndim <= 4:

@@ -6,7 +6,7 @@ Each layer keeps the key of its tensor, which together with `entry` says where i
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
@@ -16,6 +16,7 @@ from scalekeys.checkpoints.core.arrangement import LEADING, Arrangement, channel
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.inventory import TensorInfo, has_kernels, is_floating, what_it_holds
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPS_NOT_KNOWN, ORDINARY, Kinds, nouns_of
+from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.errors import CheckpointError, listed, printable
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
@@ -106,6 +107,8 @@ class Checkpoint:
         What stands before the keys of the network where `tensors` has those of copies of it too.
     kinds : frozenset of str
         The kinds of convolutions that were asked for.
+    pitches : callable
+        Gives the pitch of layers (:mod:`scalekeys.checkpoints.core.pitch`) by their keys, where it is known.
     """
 
     label: str
@@ -121,6 +124,7 @@ class Checkpoint:
     computed: Mapping[str, TensorInfo] = field(default_factory=dict)
     prefix: str = ""
     kinds: Kinds = DEPTHWISE_ONLY
+    pitches: Callable[[], Mapping[str, Pitch | None]] = dict
 
     def bank(self) -> FilterBank:
         """Load the filters of the layers, and nothing else.
@@ -143,8 +147,9 @@ class Checkpoint:
         """
         if not self.layers:
             raise CheckpointError(f"{self.label}: has no {nouns_of(self.kinds)} to read; {self._instead()}")
+        pitches = self.pitches()
         for depth, layer in enumerate(self.layers):
-            yield self._read(layer, depth)
+            yield replace(self._read(layer, depth), pitch=pitches.get(layer.key))
 
     def info(self, layer: ConvolutionLayer) -> TensorInfo:
         """Return shape and type of the weight of a layer."""

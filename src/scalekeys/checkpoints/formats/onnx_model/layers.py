@@ -9,8 +9,10 @@ from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
 from scalekeys.checkpoints.core.checkpoint import ConvolutionLayer, has_sides, layer_of_graph
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds, kind_of, not_asked
+from scalekeys.checkpoints.core.pitch import Pitch, same_everywhere
 from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import type_of
+from scalekeys.checkpoints.formats.onnx_model.onnx_grids import Grids
 from scalekeys.checkpoints.formats.onnx_model.operators import Operator, is_convolution, operator_of
 from scalekeys.checkpoints.formats.onnx_model.parsed import Node, NotReadError, shape_of
 from scalekeys.checkpoints.formats.onnx_model.scopes import Program, Scope, Stored
@@ -39,6 +41,8 @@ class Found:
         Where the weights are used: scope, position of the node, and name of the input.
     names : set
         The names of the layers.
+    places : dict
+        The convolutions that use each weight, by its key.
     left_out : list of LeftOut
     notes : list of str
     """
@@ -51,6 +55,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     uses: set[tuple[int, int, str]] = field(default_factory=set)
+    places: dict[str, list[tuple[Operator, Scope, Node]]] = field(default_factory=dict)
     _keys: dict[object, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
@@ -59,6 +64,15 @@ class Found:
         if identity not in self._keys:
             self._keys[identity] = unique_name(wanted, self._counts)
         return self._keys[identity]
+
+    def pitches(self, program: Program) -> dict[str, Pitch | None]:
+        """Return the pitch of each layer, None where it is not known or not the same wherever its weight is used."""
+        grids = Grids(program)
+        axes = {key: len(weight.info.shape) - 2 for key, weight in self.weights.items()}
+        return {
+            key: same_everywhere(grids.pitch(*place, axes[key]) for place in places)
+            for key, places in self.places.items()
+        }
 
     @property
     def tensors(self) -> dict[str, TensorInfo]:
@@ -140,6 +154,7 @@ class _Use:
 def _add_layer(found: Found, scope: Scope, node: Node, use: _Use, weight: Weight) -> None:
     axes = len(weight.info.shape) - 2
     found.uses.add((id(scope), node.position, node.input(use.operator.weight)))
+    found.places.setdefault(use.key, []).append((use.operator, scope, node))
     if use.key in found.layers:
         return
     name = scope.path + node.label if use.name in found.names else use.name

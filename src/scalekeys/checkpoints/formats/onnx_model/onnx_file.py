@@ -41,7 +41,8 @@ def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
     """
     refuse_choice(str(path), weights)
     model = read_model(path)
-    found = find_layers(Program(model, path), kinds)
+    program = Program(model, path)
+    found = find_layers(program, kinds)
 
     def load(key: str) -> Tensor:
         return found.weights[key].load() if key in found.weights else values_of(found.stored[key].tensor, path)
@@ -57,4 +58,5 @@ def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
         left_out=tuple(found.left_out),
         copying=Copying(partial(write_onnx, path, kinds), files=files),
         kinds=kinds,
+        pitches=partial(found.pitches, program),
     )

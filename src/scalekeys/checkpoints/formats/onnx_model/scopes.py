@@ -18,6 +18,14 @@ _MOST_NODES = 500_000
 _MOST_SCOPES = 20_000
 
 
+class InputError(NotReadError):
+    """A value is an input of the model, called `name` there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(_depends_on(name))
+        self.name = name
+
+
 @dataclass(frozen=True, eq=False)
 class Stored:
     """A tensor that the file holds, dense or sparse; `path` says in which part of the graph, `holder` keeps it."""
@@ -209,7 +217,7 @@ class Scope:
         Raises
         ------
         NotReadError
-            If it is not known before the network runs, or nowhere.
+            If it is not known before the network runs, or nowhere; for inputs of the model an InputError.
         """
         scope, passed = self, set()
         while (id(scope), name) not in passed:
@@ -227,6 +235,8 @@ class Scope:
                 else:
                     return Made(node, scope, output)
             elif name in scope.inputs or not scope.outer:
+                if scope is self.program.main and name in scope.inputs:
+                    raise InputError(name)
                 raise NotReadError(_unknown(scope, name))
             else:
                 scope = scope.outer
@@ -234,9 +244,11 @@ class Scope:
 
 
 def _unknown(scope: Scope, name: str) -> str:
-    if name in scope.inputs:
-        return f"its weight depends on the input {name!r}, which has no value in the file"
-    return "nothing in the file gives its weight"
+    return _depends_on(name) if name in scope.inputs else "nothing in the file gives its weight"
+
+
+def _depends_on(name: str) -> str:
+    return f"its weight depends on the input {name!r}, which has no value in the file"
 
 
 def _output(scope: Scope, index: int) -> str:

@@ -1,0 +1,275 @@
+"""How far apart the samples of the values of an ONNX graph lie: the graph is followed from its inputs, node by node."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from scalekeys.checkpoints.core.pitch import CONSTANT, UNKNOWN, Grid, Pitch, agreed, pitch_of, strided
+from scalekeys.checkpoints.formats.onnx_model.constants import Evaluator
+from scalekeys.checkpoints.formats.onnx_model.operators import Operator
+from scalekeys.checkpoints.formats.onnx_model.parsed import Node, NotReadError, text
+from scalekeys.checkpoints.formats.onnx_model.scopes import InputError, Made, Program, Scope
+from scalekeys.errors import CheckpointError
+
+_LONGEST_RANK = 16
+
+
+class Grids:
+    """The grids of all values of a model; None for a value whose axes are not known.
+
+    The pitch is 1 along each axis of the first input of at least three axes, and of inputs of the same shape. Other
+    inputs, as the states of a stream or a threshold, make no claim.
+
+    Parameters
+    ----------
+    program : Program
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._evaluator = Evaluator(program.path)
+        self._inputs = dict(_input_grids(program))
+        self._made: dict[object, Grid | None] = {}
+        for scope, node in program.scopes():
+            if scope.called(node):
+                continue
+            grid = self._of_node(scope, node)
+            for output in range(len(node.outputs)):
+                self._made[Made(node, scope, output).identity] = grid
+
+    def pitch(self, operator: Operator, scope: Scope, node: Node, axes: int) -> Pitch | None:
+        """Return the pitch that the kernels of a convolution have: of its output if it is transposed, else its input.
+
+        None stands for a pitch that is not known.
+        """
+        grid = self._of_node(scope, node) if operator.transposed else self.of(scope, node.input(0))
+        fits = operator.layout != "ohwi" and grid is not None and len(grid) == axes + 2
+        return pitch_of(grid[2:]) if fits and grid else None
+
+    def of(self, scope: Scope, name: str) -> Grid | None:
+        """Return the grid of a value by its name in some part of the graph; without axes for what makes no claim."""
+        if not name:
+            return ()
+        try:
+            origin = scope.origin(name)
+        except InputError as error:
+            return self._inputs.get(error.name)
+        except NotReadError:
+            return None
+        return self._made.get(origin.identity) if isinstance(origin, Made) else ()
+
+    def _of_node(self, scope: Scope, node: Node) -> Grid | None:
+        grids = [self.of(scope, name) for name in node.inputs]
+        if all(grid == () for grid in grids):
+            return ()
+        follow = _FOLLOWED.get(node.op)
+        if follow is None:
+            return None
+        grid = None
+        with suppress(NotReadError, CheckpointError, IndexError, ValueError, OverflowError):
+            grid = follow(_Step(self._evaluator, scope, node), grids)
+        return grid if grid is None or len(grid) <= _LONGEST_RANK else None
+
+
+class _Step:
+    """A node, with what its constants say."""
+
+    def __init__(self, evaluator: Evaluator, scope: Scope, node: Node) -> None:
+        self.node = node
+        self._evaluator, self._scope = evaluator, scope
+
+    def constant(self, index: int, attribute: str = "") -> np.ndarray | None:
+        """Return an input, or the attribute that older versions have in its place; None where neither is given."""
+        if name := self.node.input(index):
+            return self._evaluator.array(self._scope.origin(name)).reshape(-1)
+        entry = self.node.attributes.get(attribute)
+        if entry is None:
+            return None
+        return np.array(entry.floats or entry.ints or [entry.i], dtype=float)
+
+    def integers(self, index: int, attribute: str = "") -> list[int] | None:
+        """Return a constant as a list of whole numbers."""
+        found = self.constant(index, attribute)
+        return None if found is None else [int(value) for value in found[:_LONGEST_RANK]]
+
+    def number(self, attribute: str, default: int) -> int:
+        """Return an attribute, which may be negative."""
+        entry = self.node.attributes.get(attribute)
+        return default if entry is None else int(entry.i)
+
+
+_Grids: TypeAlias = Sequence[Grid | None]
+_Follow: TypeAlias = Callable[[_Step, _Grids], Grid | None]
+
+
+def _input_grids(program: Program) -> Iterator[tuple[str, Grid | None]]:
+    """Yield the grids of the inputs of the model, by name."""
+    entries = [entry for entry in program.model.graph.input if text(entry.name) not in program.main.stored]
+    shapes = {text(entry.name): _shape(entry) for entry in entries}
+    first = next((shape for shape in shapes.values() if shape is not None and len(shape) > 2), None)
+    for name, shape in shapes.items():
+        if shape is None:
+            yield name, None
+        else:
+            yield name, (1.0 if shape == first else CONSTANT,) * len(shape)
+
+
+def _shape(entry: Any) -> tuple[object, ...] | None:
+    kind = entry.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    return tuple(side.dim_value or text(side.dim_param) for side in kind.shape.dim)
+
+
+def _kept(_: _Step, grids: _Grids) -> Grid | None:
+    return grids[0]
+
+
+def _broadcast(_: _Step, grids: _Grids) -> Grid | None:
+    return agreed(grids)
+
+
+def _convolved(step: _Step, grids: _Grids) -> Grid | None:
+    return _over_sides(grids[0], step.node.integers("strides"))
+
+
+def _transposed(step: _Step, grids: _Grids) -> Grid | None:
+    return _over_sides(grids[0], [1 / stride for stride in step.node.integers("strides")])
+
+
+def _pooled(step: _Step, grids: _Grids) -> Grid | None:
+    return _over_sides(grids[0], step.node.integers("strides"), keeps_channels=True)
+
+
+def _pooled_wholly(_: _Step, grids: _Grids) -> Grid | None:
+    return grids[0] and (*grids[0][:2], *(CONSTANT for _ in grids[0][2:]))
+
+
+def _over_sides(grid: Grid | None, steps: Sequence[float], *, keeps_channels: bool = False) -> Grid | None:
+    """Follow an operator that steps over all axes behind those of batch and channels."""
+    if not grid or len(grid) < 3:
+        return None
+    sides = strided(grid[2:], steps or (1,) * (len(grid) - 2))
+    return (grid[0], grid[1] if keeps_channels else UNKNOWN, *sides)
+
+
+def _resized(step: _Step, grids: _Grids) -> Grid | None:
+    if not grids[0]:
+        return None
+    scales = step.constant(1 if step.node.op == "Upsample" or len(step.node.inputs) < 3 else 2, "scales")
+    axes = step.integers(len(step.node.inputs), "axes") or list(range(len(grids[0])))
+    factors = np.full(len(grids[0]), 1.0)
+    if scales is None or not len(scales):
+        factors[axes] = UNKNOWN
+    else:
+        factors[axes] = 1 / scales.astype(float)
+    return strided(grids[0], factors.tolist())
+
+
+def _to_depth(step: _Step, grids: _Grids) -> Grid | None:
+    return _over_sides(grids[0], [step.node.integer("blocksize", 0)] * 2)
+
+
+def _to_space(step: _Step, grids: _Grids) -> Grid | None:
+    return _over_sides(grids[0], [1 / step.node.integer("blocksize", 1)] * 2)
+
+
+def _sliced(step: _Step, grids: _Grids) -> Grid | None:
+    steps = step.integers(4)
+    if steps is None or not grids[0]:
+        return grids[0]
+    factors = [1.0] * len(grids[0])
+    for axis, stride in zip(step.integers(3) or range(len(steps)), steps, strict=True):
+        factors[axis] = abs(stride)
+    return strided(grids[0], factors)
+
+
+def _permuted(step: _Step, grids: _Grids) -> Grid | None:
+    grid = grids[0]
+    return grid and tuple(grid[axis] for axis in step.node.integers("perm", tuple(range(len(grid)))[::-1]))
+
+
+def _joined(step: _Step, grids: _Grids) -> Grid | None:
+    rank = max(len(grid) if grid else 0 for grid in grids)
+    return agreed(grids) if all(grid is None or len(grid) in (0, rank) for grid in grids) else None
+
+
+def _reduced(step: _Step, grids: _Grids) -> Grid | None:
+    grid = grids[0]
+    if not grid:
+        return None
+    axes = {axis % len(grid) for axis in step.integers(1, "axes") or range(len(grid))}
+    if step.number("keepdims", 1):
+        return tuple(CONSTANT if axis in axes else pitch for axis, pitch in enumerate(grid))
+    return tuple(pitch for axis, pitch in enumerate(grid) if axis not in axes)
+
+
+def _picked(step: _Step, grids: _Grids) -> Grid | None:
+    """Follow one index of an axis, which is left out, or several, which need not be neighbours."""
+    grid = grids[0]
+    if not grid:
+        return None
+    axis = step.number("axis", 0) % len(grid)
+    indices = step._evaluator.array(step._scope.origin(step.node.input(1)))
+    return (*grid[:axis], *(UNKNOWN,) * indices.ndim, *grid[axis + 1 :])
+
+
+def _squeezed(step: _Step, grids: _Grids) -> Grid | None:
+    grid, axes = grids[0], step.integers(1, "axes")
+    if not grid or axes is None:
+        return None
+    gone = {axis % len(grid) for axis in axes}
+    return tuple(pitch for axis, pitch in enumerate(grid) if axis not in gone)
+
+
+def _unsqueezed(step: _Step, grids: _Grids) -> Grid | None:
+    grid, axes = grids[0], step.integers(1, "axes")
+    if grid is None or axes is None:
+        return None
+    rank, old = len(grid) + len(axes), iter(grid)
+    new = {axis % rank for axis in axes}
+    return tuple(CONSTANT if axis in new else next(old) for axis in range(rank))
+
+
+def _reshaped(step: _Step, grids: _Grids) -> Grid | None:
+    """Follow the axes that a new shape names as kept, by a zero; nothing is known of the others."""
+    grid, sides = grids[0], step.integers(1, "shape")
+    if not grid or sides is None:
+        return None
+    return tuple(grid[axis] if side == 0 else UNKNOWN for axis, side in enumerate(sides))
+
+
+def _multiplied(_: _Step, grids: _Grids) -> Grid | None:
+    """Follow a product of matrices of which the second is a constant: along all axes but the last it is elementwise."""
+    return (*grids[0][:-1], UNKNOWN) if grids[0] and grids[1] == () else None
+
+
+def _table() -> Mapping[str, _Follow]:
+    kept = (
+        "Abs BatchNormalization Cast Ceil Celu Clip Dropout DynamicQuantizeLinear QuantizeLinear DequantizeLinear Elu "
+        "Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization "
+        "LayerNormalization LeakyRelu Log LogSoftmax LpNormalization LRN MeanVarianceNormalization Mish Neg Pad QuickGelu "
+        "Reciprocal Relu ReorderInput ReorderOutput Round Selu Sigmoid Sign SimplifiedLayerNormalization Softmax "
+        "Softplus Softsign Split Sqrt Swish Tanh ThresholdedRelu"
+    )
+    broadcast = "Add BiasGelu Div FastGelu Max Mean Min Mod Mul Pow PRelu QLinearAdd QLinearMul Sub Sum Where"
+    convolved = "Conv ConvInteger QLinearConv FusedConv DeformConv"
+    reductions = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".split()
+    table: dict[str, _Follow] = dict.fromkeys(kept.split(), _kept)
+    return (
+        table
+        | dict.fromkeys(broadcast.split(), _broadcast)
+        | dict.fromkeys(convolved.split(), _convolved)
+        | dict.fromkeys(("ConvTranspose", "ConvTransposeWithDynamicPads"), _transposed)
+        | dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pooled)
+        | dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _pooled_wholly)
+        | {f"Reduce{name}": _reduced for name in reductions}
+        | {"Resize": _resized, "Upsample": _resized, "SpaceToDepth": _to_depth, "DepthToSpace": _to_space}
+        | {"Slice": _sliced, "Transpose": _permuted, "Concat": _joined, "Gather": _picked, "MatMul": _multiplied}
+        | {"Squeeze": _squeezed, "Unsqueeze": _unsqueezed, "Reshape": _reshaped}
+    )
+
+
+_FOLLOWED = _table()
+"""What is done with the grid of the inputs of each operator; any other one gives a value that nothing is known of."""
