@@ -1,6 +1,6 @@
 """How far apart the samples of the values of an ONNX graph lie: the graph is followed from its inputs, node by node."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -14,6 +14,9 @@ from scalekeys.checkpoints.formats.onnx_model.scopes import InputError, Made, Pr
 from scalekeys.errors import CheckpointError
 
 _LONGEST_RANK = 16
+_STEPS_BACK = 8
+_MOST_STEPS = 64
+_PUT_TOGETHER = ("Concat", "Slice", "Gather", "Squeeze", "Unsqueeze", "Cast")
 
 
 class Grids:
@@ -28,8 +31,8 @@ class Grids:
     """
 
     def __init__(self, program: Program) -> None:
-        self._evaluator = Evaluator(program.path)
-        self._inputs = dict(_input_grids(program))
+        self.evaluator = Evaluator(program.path)
+        self._inputs, self.shape = _input_grids(program)
         self._made: dict[object, Grid | None] = {}
         for scope, node in program.scopes():
             if scope.called(node):
@@ -57,32 +60,66 @@ class Grids:
             return self._inputs.get(error.name)
         except NotReadError:
             return None
+        if isinstance(origin, Made) and origin.node.op == "If":
+            branches = origin.scope.bodies(origin.node)
+            return agreed(self.of(branch, text(branch.part.output[origin.output].name)) for branch in branches)
         return self._made.get(origin.identity) if isinstance(origin, Made) else ()
+
+    def recent(self, scope: Scope, name: str) -> list[float]:
+        """Return the pitches along a value, or along the last one before it that has any."""
+        for _ in range(_STEPS_BACK):
+            if known := [pitch for pitch in (self.of(scope, name) or ())[1:] if pitch > 0]:
+                return known
+            origin = scope.origin(name)
+            if not isinstance(origin, Made):
+                break
+            scope, name = origin.scope, origin.node.input(0)
+        return []
+
+    def shaped_like(self, scope: Scope, name: str) -> list[Grid | None] | None:
+        """Return the grids of the values whose shapes a shape is put together of; None if it is computed of them."""
+        found, pending = [], [scope.origin(name)]
+        for _ in range(_MOST_STEPS):
+            if not pending:
+                return found
+            step = pending.pop()
+            if not isinstance(step, Made):
+                continue
+            if step.node.op == "Shape":
+                found.append(self.of(step.scope, step.node.input(0)))
+            elif step.node.op in _PUT_TOGETHER:
+                pending += [step.scope.origin(one) for one in step.node.inputs if one]
+            else:
+                break
+        return None
 
     def _of_node(self, scope: Scope, node: Node) -> Grid | None:
         grids = [self.of(scope, name) for name in node.inputs]
-        if all(grid == () for grid in grids):
+        if node.op in ("Shape", "Size") or (all(grid == () for grid in grids) and not any(node.bodies())):
             return ()
         follow = _FOLLOWED.get(node.op)
         if follow is None:
             return None
         grid = None
         with suppress(NotReadError, CheckpointError, IndexError, ValueError, OverflowError):
-            grid = follow(_Step(self._evaluator, scope, node), grids)
+            grid = follow(_Step(self, scope, node), grids)
         return grid if grid is None or len(grid) <= _LONGEST_RANK else None
 
 
 class _Step:
     """A node, with what its constants say."""
 
-    def __init__(self, evaluator: Evaluator, scope: Scope, node: Node) -> None:
-        self.node = node
-        self._evaluator, self._scope = evaluator, scope
+    def __init__(self, walk: Grids, scope: Scope, node: Node) -> None:
+        self.node, self.scope, self.walk = node, scope, walk
+
+    def array(self, index: int) -> np.ndarray:
+        """Return an input that is a constant."""
+        return self.walk.evaluator.array(self.scope.origin(self.node.input(index)))
 
     def constant(self, index: int, attribute: str = "") -> np.ndarray | None:
         """Return an input, or the attribute that older versions have in its place; None where neither is given."""
-        if name := self.node.input(index):
-            return self._evaluator.array(self._scope.origin(name)).reshape(-1)
+        if self.node.input(index):
+            return self.array(index).reshape(-1)
         entry = self.node.attributes.get(attribute)
         if entry is None:
             return None
@@ -99,23 +136,24 @@ class _Step:
         return default if entry is None else int(entry.i)
 
 
+_Shape: TypeAlias = tuple[int | str, ...]
 _Grids: TypeAlias = Sequence[Grid | None]
 _Follow: TypeAlias = Callable[[_Step, _Grids], Grid | None]
 
 
-def _input_grids(program: Program) -> Iterator[tuple[str, Grid | None]]:
-    """Yield the grids of the inputs of the model, by name."""
+def _input_grids(program: Program) -> tuple[dict[str, Grid | None], _Shape]:
+    """Return the grids of the inputs of the model by name, and the shape of those whose samples count."""
     entries = [entry for entry in program.model.graph.input if text(entry.name) not in program.main.stored]
     shapes = {text(entry.name): _shape(entry) for entry in entries}
-    first = next((shape for shape in shapes.values() if shape is not None and len(shape) > 2), None)
-    for name, shape in shapes.items():
-        if shape is None:
-            yield name, None
-        else:
-            yield name, (1.0 if shape == first else CONSTANT,) * len(shape)
+    first = next((shape for shape in shapes.values() if shape is not None and len(shape) > 2), ())
+    grids = {
+        name: None if shape is None else (1.0 if shape == first else CONSTANT,) * len(shape)
+        for name, shape in shapes.items()
+    }
+    return grids, first
 
 
-def _shape(entry: Any) -> tuple[object, ...] | None:
+def _shape(entry: Any) -> _Shape | None:
     kind = entry.type.tensor_type
     if not kind.HasField("shape"):
         return None
@@ -155,16 +193,35 @@ def _over_sides(grid: Grid | None, steps: Sequence[float], *, keeps_channels: bo
 
 
 def _resized(step: _Step, grids: _Grids) -> Grid | None:
-    if not grids[0]:
+    grid, node = grids[0], step.node
+    if not grid:
         return None
-    scales = step.constant(1 if step.node.op == "Upsample" or len(step.node.inputs) < 3 else 2, "scales")
-    axes = step.integers(len(step.node.inputs), "axes") or list(range(len(grids[0])))
-    factors = np.full(len(grids[0]), 1.0)
-    if scales is None or not len(scales):
-        factors[axes] = UNKNOWN
-    else:
-        factors[axes] = 1 / scales.astype(float)
-    return strided(grids[0], factors.tolist())
+    if node.input(3):
+        return _resized_to(step, grid)
+    scales = step.constant(1 if node.op == "Upsample" or len(node.inputs) < 3 else 2, "scales")
+    factors = np.full(len(grid), UNKNOWN if scales is None else 1.0)
+    if scales is not None:
+        factors[_resized_axes(step, grid)] = 1 / scales.astype(float)
+    return strided(grid, factors.tolist())
+
+
+def _resized_axes(step: _Step, grid: Grid) -> list[int]:
+    return step.integers(len(step.node.inputs), "axes") or list(range(len(grid)))
+
+
+def _resized_to(step: _Step, grid: Grid) -> Grid | None:
+    """Follow a resizing to the sides of another value, or to given ones, which divide those of the input."""
+    others = step.walk.shaped_like(step.scope, step.node.input(3))
+    if others:
+        sides = {other[2:] for other in others if other is not None and other != grid and len(other) == len(grid)}
+        return (*grid[:2], *sides.pop()) if len(sides) == 1 else (*grid[:2], *(UNKNOWN for _ in grid[2:]))
+    found = list(grid)
+    for axis, side in zip(_resized_axes(step, grid), step.integers(3) or (), strict=True):
+        whole = step.walk.shape[axis] if len(step.walk.shape) == len(grid) else None
+        divides = isinstance(whole, int) and side > 0 and (whole % side == 0 or side % whole == 0)
+        found[axis] = whole / side if divides and grid[axis] > 0 else grid[axis] and UNKNOWN
+    ratios = [new / old for new, old in zip(found[2:], grid[2:], strict=True) if old > 0]
+    return tuple(found) if all(ratio == ratios[0] for ratio in ratios) else (*grid[:2], *(UNKNOWN for _ in grid[2:]))
 
 
 def _to_depth(step: _Step, grids: _Grids) -> Grid | None:
@@ -211,8 +268,7 @@ def _picked(step: _Step, grids: _Grids) -> Grid | None:
     if not grid:
         return None
     axis = step.number("axis", 0) % len(grid)
-    indices = step._evaluator.array(step._scope.origin(step.node.input(1)))
-    return (*grid[:axis], *(UNKNOWN,) * indices.ndim, *grid[axis + 1 :])
+    return (*grid[:axis], *(UNKNOWN,) * step.array(1).ndim, *grid[axis + 1 :])
 
 
 def _squeezed(step: _Step, grids: _Grids) -> Grid | None:
@@ -233,11 +289,25 @@ def _unsqueezed(step: _Step, grids: _Grids) -> Grid | None:
 
 
 def _reshaped(step: _Step, grids: _Grids) -> Grid | None:
-    """Follow the axes that a new shape names as kept, by a zero; nothing is known of the others."""
-    grid, sides = grids[0], step.integers(1, "shape")
+    """Follow the axes that a new shape keeps: by a zero, or as their side times their pitch is a side of the input.
+
+    What takes the shape of another value is taken to lie on its grid.
+    """
+    grid = grids[0]
+    shape = step.scope.origin(step.node.input(1)) if step.node.input(1) else None
+    if isinstance(shape, Made) and shape.node.op == "Shape":
+        return step.walk.of(shape.scope, shape.node.input(0))
+    sides = step.integers(1, "shape")
     if not grid or sides is None:
         return None
-    return tuple(grid[axis] if side == 0 else UNKNOWN for axis, side in enumerate(sides))
+    if 0 in sides:
+        return tuple(grid[axis] if side == 0 else UNKNOWN for axis, side in enumerate(sides))
+    left, found = step.walk.recent(step.scope, step.node.input(0)), []
+    for side in reversed(sides):
+        place = next((at for at in reversed(range(len(left))) if side > 1 and side * left[at] in step.walk.shape), None)
+        found.append(UNKNOWN if place is None else left[place])
+        left = left if place is None else left[:place]
+    return tuple(reversed(found))
 
 
 def _multiplied(_: _Step, grids: _Grids) -> Grid | None:
