@@ -76,19 +76,25 @@ class Grids:
             scope, name = origin.scope, origin.node.input(0)
         return []
 
-    def shaped_like(self, scope: Scope, name: str) -> list[Grid | None] | None:
-        """Return the grids of the values whose shapes a shape is put together of; None if it is computed of them."""
-        found, pending = [], [scope.origin(name)]
+    def parts_of_shape(self, scope: Scope, name: str) -> tuple[list[Grid | None], list[int]] | None:
+        """Return what a shape is put together of: the grids of values that have parts of it, and sides that are given.
+
+        None stands for a shape that is computed otherwise.
+        """
+        others: list[Grid | None] = []
+        sides: list[int] = []
+        pending = [scope.origin(name)]
         for _ in range(_MOST_STEPS):
             if not pending:
-                return found
+                return others, sides
             step = pending.pop()
             if not isinstance(step, Made):
-                continue
-            if step.node.op == "Shape":
-                found.append(self.of(step.scope, step.node.input(0)))
+                sides = [*_whole_numbers(self.evaluator.array(step)), *sides]
+            elif step.node.op == "Shape":
+                others.append(self.of(step.scope, step.node.input(0)))
             elif step.node.op in _PUT_TOGETHER:
-                pending += [step.scope.origin(one) for one in step.node.inputs if one]
+                parts = step.node.inputs if step.node.op == "Concat" else step.node.inputs[:1]
+                pending += [step.scope.origin(one) for one in parts]
             else:
                 break
         return None
@@ -128,7 +134,7 @@ class _Step:
     def integers(self, index: int, attribute: str = "") -> list[int] | None:
         """Return a constant as a list of whole numbers."""
         found = self.constant(index, attribute)
-        return None if found is None else [int(value) for value in found[:_LONGEST_RANK]]
+        return None if found is None else _whole_numbers(found)
 
     def number(self, attribute: str, default: int) -> int:
         """Return an attribute, which may be negative."""
@@ -158,6 +164,10 @@ def _shape(entry: Any) -> _Shape | None:
     if not kind.HasField("shape"):
         return None
     return tuple(side.dim_value or text(side.dim_param) for side in kind.shape.dim)
+
+
+def _whole_numbers(array: np.ndarray) -> list[int]:
+    return [int(value) for value in array.reshape(-1)[:_LONGEST_RANK]]
 
 
 def _kept(_: _Step, grids: _Grids) -> Grid | None:
@@ -209,19 +219,32 @@ def _resized_axes(step: _Step, grid: Grid) -> list[int]:
     return step.integers(len(step.node.inputs), "axes") or list(range(len(grid)))
 
 
-def _resized_to(step: _Step, grid: Grid) -> Grid | None:
-    """Follow a resizing to the sides of another value, or to given ones, which divide those of the input."""
-    others = step.walk.shaped_like(step.scope, step.node.input(3))
-    if others:
-        sides = {other[2:] for other in others if other is not None and other != grid and len(other) == len(grid)}
-        return (*grid[:2], *sides.pop()) if len(sides) == 1 else (*grid[:2], *(UNKNOWN for _ in grid[2:]))
-    found = list(grid)
-    for axis, side in zip(_resized_axes(step, grid), step.integers(3) or (), strict=True):
-        whole = step.walk.shape[axis] if len(step.walk.shape) == len(grid) else None
-        divides = isinstance(whole, int) and side > 0 and (whole % side == 0 or side % whole == 0)
-        found[axis] = whole / side if divides and grid[axis] > 0 else grid[axis] and UNKNOWN
-    ratios = [new / old for new, old in zip(found[2:], grid[2:], strict=True) if old > 0]
-    return tuple(found) if all(ratio == ratios[0] for ratio in ratios) else (*grid[:2], *(UNKNOWN for _ in grid[2:]))
+def _resized_to(step: _Step, grid: Grid) -> Grid:
+    """Follow a resizing to given sides, which divide those of the input, or to the sides of another value."""
+    unknown = (*grid[:2], *(UNKNOWN for _ in grid[2:]))
+    parts = step.walk.parts_of_shape(step.scope, step.node.input(3))
+    if parts is None:
+        return unknown
+    others, sides = parts
+    if sides:
+        return _divided(step.walk.shape, grid, sides) or unknown
+    found = {other[2:] for other in others if other is not None and len(other) == len(grid)}
+    found = found - {grid[2:]} or found  # as the channels of the shape may be those of the value itself
+    return (*grid[:2], *found.pop()) if len(found) == 1 else unknown
+
+
+def _divided(shape: _Shape, grid: Grid, sides: Sequence[int]) -> Grid | None:
+    """Return the grid of so many samples along the last axes, where they divide an input of the same axes evenly."""
+    axes = len(grid) - 2
+    if len(shape) != len(grid) or len(sides) < axes:
+        return None
+    found = []
+    for whole, side in zip(shape[2:], sides[-axes:], strict=True):
+        if not isinstance(whole, int) or side < 1 or (whole % side and side % whole):
+            return None
+        found.append(whole / side)
+    ratios = [new / old for new, old in zip(found, grid[2:], strict=True)]
+    return (*grid[:2], *found) if all(ratio == ratios[0] for ratio in ratios) else None
 
 
 def _to_depth(step: _Step, grids: _Grids) -> Grid | None:
