@@ -1,6 +1,7 @@
 """``nn.Module``: the convolutions of a network in memory."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain, product
 from math import prod
 
@@ -19,7 +20,9 @@ from scalekeys.checkpoints.core.checkpoint import (
 )
 from scalekeys.checkpoints.core.inventory import info_of
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds, kind_of, not_asked
+from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.sources.module_pitch import pitches_of
 from scalekeys.checkpoints.sources.used_weight import used_weight
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut
@@ -93,6 +96,7 @@ def open_module(
         left_out=(*left_out, *_used_elsewhere(module)),
         copying=state_dict_copying(label, module.state_dict),
         kinds=kinds,
+        pitches=partial(_pitches, module, [layer.key for layer in layers]),
     )
 
 
@@ -135,6 +139,12 @@ def _layer(name: str, layer: nn.modules.conv._ConvNd, kind: str) -> tuple[Convol
         arrangement=inputs_first(layer.groups) if layer.transposed else outputs_first,
         kind=kind,
     )
+
+
+def _pitches(module: nn.Module, keys: Sequence[str]) -> dict[str, Pitch | None]:
+    owners = {key.rpartition(".")[0]: key for key in keys}
+    found = pitches_of(module, {owner: module.get_submodule(owner) for owner in owners})
+    return {key: found[owner] for owner, key in owners.items()}
 
 
 def _is_lazy(layer: nn.Module) -> bool:

@@ -1,11 +1,14 @@
 """The convolutions of TensorFlow Lite graphs: their kinds, their names, and why some are left out."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from scalekeys.checkpoints.core.kinds import GROUPED, ORDINARY, kind_of, not_asked
+from scalekeys.checkpoints.core.pitch import Pitch, same_everywhere
+from scalekeys.checkpoints.formats.tflite_model.tflite_grids import Grids
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Operator, Subgraph
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, constant_integers, weight_of
 
@@ -50,6 +53,8 @@ class Convolution:
         Why it cannot be read at all; empty where it can.
     stride, dilation : tuple of int or None
         Along the axes of its kernels.
+    pitch : tuple of float or None
+        Of the samples that its kernels stand on, in samples of the input of the network, where it is known.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Convolution:
     fault: str = ""
     stride: tuple[int, ...] | None = None
     dilation: tuple[int, ...] | None = None
+    pitch: Pitch | None = None
 
 
 def convolutions(graphs: Sequence[Subgraph]) -> Iterator[Convolution]:
@@ -70,7 +76,7 @@ def convolutions(graphs: Sequence[Subgraph]) -> Iterator[Convolution]:
     """
     shared: set[tuple[object, ...]] = set()
     for graph in graphs:
-        used, own = set(), set()
+        used, own, pitches = set(), set(), _pitches(graph)
         for operator in graph.operators:
             if operator.kind not in TORCH_ORDER:
                 if _OTHERS.fullmatch(operator.kind):
@@ -81,8 +87,17 @@ def convolutions(graphs: Sequence[Subgraph]) -> Iterator[Convolution]:
                 continue
             used.add(number)
             own.add(identity)
-            yield _convolution(graph, operator, number)
+            yield replace(_convolution(graph, operator, number), pitch=pitches[number])
         shared |= own - {()}
+
+
+def _pitches(graph: Subgraph) -> dict[int, Pitch | None]:
+    """Return the pitch of convolutions by the numbers of their weights."""
+    grids, uses = Grids(graph), defaultdict(list)
+    for operator in graph.operators:
+        if operator.kind in TORCH_ORDER and len(operator.inputs) > 1:
+            uses[operator.inputs[1]].append(grids.pitch(operator))
+    return {number: same_everywhere(found) for number, found in uses.items()}
 
 
 def _identity(graph: Subgraph, number: int) -> tuple[object, ...]:

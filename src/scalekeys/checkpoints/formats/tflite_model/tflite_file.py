@@ -18,6 +18,7 @@ from scalekeys.checkpoints.core.checkpoint import (
 )
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Subgraph, read_graph
@@ -71,6 +72,7 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
     layers: list[ConvolutionLayer] = []
     notes: list[str] = []
     left_out: list[LeftOut] = []
+    pitches: dict[str, Pitch | None] = {}
     for name, convolution in _named(convolutions(graphs)):
         asked = convolution.kind in kinds
         if convolution.weight and len(convolution.shape) == len(TORCH_ORDER[convolution.operator]):
@@ -78,6 +80,7 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
         if asked and not convolution.fault:
             layer, said = _layer(name, convolution)
             layers.append(layer)
+            pitches[layer.key] = convolution.pitch
             notes += said
         elif reason := convolution.fault if asked else convolution.reason:
             left_out.append(LeftOut(name, convolution.shape, reason))
@@ -97,6 +100,7 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
         notes=tuple(notes),
         left_out=tuple(left_out),
         kinds=kinds,
+        pitches=lambda: pitches,
     )
 
 

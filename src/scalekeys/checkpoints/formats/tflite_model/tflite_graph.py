@@ -22,6 +22,8 @@ _OPTIONS = {
     "TRANSPOSE_CONV": "TransposeConvOptions",
     "CONV_3D": "Conv3DOptions",
     "CONV_3D_TRANSPOSE": "Conv3DOptions",
+    "MAX_POOL_2D": "Pool2DOptions",
+    "AVERAGE_POOL_2D": "Pool2DOptions",
 }
 
 
@@ -49,7 +51,7 @@ class GraphTensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator of a subgraph, with what a convolution says of itself; None where it says nothing."""
+    """An operator of a subgraph, with what a convolution or a pooling says of itself; None where it says nothing."""
 
     kind: str
     inputs: tuple[int, ...]
@@ -188,7 +190,7 @@ class _Reader:
         return f"{kind} {name.decode('utf-8', errors='replace')}"
 
     def _options(self, kind: str, operator: Any) -> Any:
-        """Return the options of a convolution, None for other operators."""
+        """Return the options of a convolution or a pooling, None for other operators."""
         name = _OPTIONS.get(kind)
         table = operator.BuiltinOptions() if name else None
         if name is None or table is None:
