@@ -14,6 +14,9 @@ SIGMA = """power(
 )"""
 """The scale of a filter: the geometric mean over the axes that have one."""
 
+IN_INPUT = "sigma * pitch * coalesce(dilation, 1)"
+"""The scale of a filter in pixels of the input of its network; null where a source does not tell the pitch."""
+
 CLEAR_GAIN = 0.05
 """A filter gains from a free angle if an oriented template explains so much more of it than all aligned ones."""
 
@@ -56,6 +59,7 @@ NAMED: dict[str, Query] = {
             median(sigma_z) as sigma_z,
             quantile_cont(sigma, 0.25) filter (where not isnan(sigma)) as sigma_lower_quartile,
             quantile_cont(sigma, 0.75) filter (where not isnan(sigma)) as sigma_upper_quartile,
+            median({IN_INPUT}) as sigma_in_input_pixels,
             median(r2) as r2
         from placed
         where family is not null

@@ -28,6 +28,7 @@ FILTERS = pa.schema(
         ("kind", _WORDS),
         ("stride", pa.int32()),
         ("dilation", pa.int32()),
+        ("pitch", _NUMBER),
         ("family", _WORDS),
         ("sigma_x", _NUMBER),
         ("sigma_y", _NUMBER),
@@ -66,6 +67,7 @@ FILTERS = pa.schema(
 """One row a filter: the columns of a fit, the r2 of the 2-jet, of white and of matched noise, and where it comes from.
 
 Of the columns of a fit, `sigma_along` and `sigma_across` of oriented families are left out.
+The pitch is the geometric mean over the axes, empty where a source does not tell it.
 Sides and scales along axes that a kernel does not have are empty, and so is what
 :func:`scalekeys.fitting.orientation` gives of kernels that have no angle. The gains of noise are beyond its own fit.
 """

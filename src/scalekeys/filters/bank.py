@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 
 import torch
 from jaxtyping import Bool
@@ -82,6 +83,17 @@ class LayerFilters:
     def axes(self) -> int:
         """How many axes the kernel has: 1, 2 or 3."""
         return self.kernels.ndim - 1
+
+    @property
+    def mean_pitch(self) -> float | None:
+        """The geometric mean of the pitch over the axes; None where it is not known.
+
+        Examples
+        --------
+        >>> LayerFilters("dw", torch.zeros(6, 3, 3), pitch=(8.0, 2.0)).mean_pitch
+        4.0
+        """
+        return None if self.pitch is None else prod(self.pitch) ** (1 / len(self.pitch))
 
     def __len__(self) -> int:
         return self.kernels.shape[0]

@@ -10,6 +10,8 @@ from scalekeys.filters import FilterBank
 from scalekeys.fitting.prepare import STATUSES
 from scalekeys.scalespace import AXES
 
+INTEGER = pa.int32()
+
 
 def fit_table(
     bank: FilterBank,
@@ -61,8 +63,8 @@ def _places(bank: FilterBank) -> dict[str, pa.Array]:
     which = np.repeat(np.arange(len(layers)), counts)
     channel = np.concatenate([np.arange(n) for n in counts]) if counts else np.arange(0)
 
-    def per_layer(values: list[int | None]) -> pa.Array:
-        return pa.array(values, pa.int32()).take(pa.array(which))
+    def per_layer(values: Sequence[float | None], dtype: pa.DataType = INTEGER) -> pa.Array:
+        return pa.array(values, dtype).take(pa.array(which))
 
     return {
         "model": _words([bank.model], np.zeros_like(which)),
@@ -74,6 +76,7 @@ def _places(bank: FilterBank) -> dict[str, pa.Array]:
         "kernel_width": per_layer([layer.size[-1] for layer in layers]),
         "stride": per_layer([layer.stride for layer in layers]),
         "dilation": per_layer([layer.dilation for layer in layers]),
+        "pitch": per_layer([layer.mean_pitch for layer in layers], pa.float64()),
     }
 
 

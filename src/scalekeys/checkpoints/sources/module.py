@@ -143,7 +143,9 @@ def _layer(name: str, layer: nn.modules.conv._ConvNd, kind: str) -> tuple[Convol
 
 def _pitches(module: nn.Module, keys: Sequence[str]) -> dict[str, Pitch | None]:
     owners = {key.rpartition(".")[0]: key for key in keys}
-    found = pitches_of(module, {owner: module.get_submodule(owner) for owner in owners})
+    modules = dict(module.named_modules())
+    convolutions = {owner: one for owner in owners if isinstance(one := modules[owner], nn.modules.conv._ConvNd)}
+    found = pitches_of(module, convolutions)
     return {key: found[owner] for owner, key in owners.items()}
 
 

@@ -108,14 +108,13 @@ def _sides_along(skeleton: nn.Module, names: Sequence[str], shape: Sequence[int]
     """Run a network on an input of some shape, and note the sides of what comes to some layers."""
     found: _Sides = {}
 
-    def note(name: str, axes: int, given: Sequence[Any]) -> None:
-        found.setdefault(name, []).append(tuple(given[0].shape[-axes:]))
+    def note(name: str, given: Sequence[Any]) -> None:
+        found.setdefault(name, []).append(tuple(given[0].shape[1 - len(shape) :]))
 
-    handles = []
-    for name in names:
-        layer = skeleton.get_submodule(name)
-        axes = len(shape) - 1
-        handles.append(layer.register_forward_pre_hook(lambda _, given, name=name: note(name, axes, given)))
+    handles = [
+        skeleton.get_submodule(name).register_forward_pre_hook(lambda _, given, name=name: note(name, given))
+        for name in names
+    ]
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -113,6 +113,42 @@ def depth_profile(analysis: Analysis) -> Figure:
     return Figure("depth-profile", data, layout, "Dots: median r² and median scales of each layer over depth")
 
 
+def input_scale_profile(analysis: Analysis) -> Figure | None:
+    """Draw the median scales of each layer over depth in pixels of the input; None where no pitch tells more."""
+    layers, names = analysis.summary.layers, analysis.summary.axis_names
+    if not any(
+        layer.pitch and (max(layer.pitch) != 1 or min(layer.pitch) != 1 or layer.dilation != 1) for layer in layers
+    ):
+        return None
+    scales = [np.array([layer.sigma_in_input.get(axis) for layer in layers], dtype=float) for axis in names]
+    spaced = ScaleAxis.of(np.concatenate(scales))
+    ticks = list(range(0, len(layers), max(1, len(layers) // 12)))
+    signs = "".join(key("◆", f"along-{axis}", f"median {SIGMA}<sub>{axis}</sub>, input pixels") for axis in names)
+    layout = base_layout(
+        height=260,
+        margin={"l": 44, "r": 12, "t": 30, "b": 44},
+        xaxis=axis("depth", tickvals=ticks, ticktext=[str(layers[i].depth) for i in ticks]),
+        yaxis=axis(range=spaced.range, fixedrange=True, **spaced.ticks(0.12)),
+        annotations=[panel_title(1, signs)],
+    )
+    layout["xaxis"] |= {"range": [-0.6, len(layers) - 0.4], "showgrid": False, "fixedrange": True, "tickangle": 0}
+    places = [spaced.places(values) for values in scales]
+    hover = [_input_scale_hover(layer) for layer in layers]
+    data = [_stems(places, "y")] if len(places) > 1 else []
+    data += [_markers(values, "y", _ALONG[axis], hover) for axis, values in zip(names, places, strict=True)]
+    return Figure(
+        "scales-in-input", data, layout, "Dots: median scales of each layer in pixels of the input, over depth"
+    )
+
+
+def _input_scale_hover(layer: LayerSummary) -> str:
+    text = "pitch not known"
+    if layer.pitch:
+        scales = ", ".join(f"{SIGMA}<sub>{axis}</sub> {number(value)}" for axis, value in layer.sigma_in_input.items())
+        text = f"pitch {' x '.join(f'{one:g}' for one in layer.pitch)}<br>median {scales} input pixels"
+    return f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{size_words(layer.size)}<br>{text}"
+
+
 def formation_profile(analysis: Analysis) -> Figure:
     """Draw the formation of each layer over depth, with its interval, and where it stands beside matched noise."""
     layers = analysis.summary.layers

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from scalekeys.fitting import Group
 from scalekeys.report.analysis import narrative
 from scalekeys.report.analysis.cautions import cautions
-from scalekeys.report.analysis.figures import depth_profile, family_mix, formation_profile
+from scalekeys.report.analysis.figures import depth_profile, family_mix, formation_profile, input_scale_profile
 from scalekeys.report.analysis.histograms import angle_histogram, r2_histograms
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality
@@ -107,6 +107,7 @@ def depth(analysis: Analysis) -> Section:
         mix=family_mix(analysis),
         profile_text=narrative.profile(analysis.summary) if several else None,
         profile=depth_profile(analysis) if several else None,
+        in_input=input_scale_profile(analysis) if several else None,
     )
     return Section("depth", "Over depth", body, short="Depth")
 

@@ -84,6 +84,7 @@ class LayerSummary:
     """One layer.
 
     ``families`` counts the filters by winning family, ``dead`` those of :attr:`scalekeys.fitting.Fit.dead`;
+    ``pitch`` is along the axes of its kernels, as in :class:`scalekeys.LayerFilters`, None where it is not known;
     ``formation`` says where its filters stand beside noise, where that was measured.
     """
 
@@ -92,11 +93,21 @@ class LayerSummary:
     size: str
     stride: int | None
     dilation: int | None
+    pitch: tuple[float, ...] | None
     families: dict[str, int]
     median_sigma: Scales
     dead: int
     quality: Quality
     formation: Group | None
+
+    @property
+    def sigma_in_input(self) -> Scales:
+        """The median scales in pixels of the input of the network; None where the pitch is not known."""
+        pitches = dict(zip(AXES, reversed(self.pitch or ()), strict=False))
+        return {
+            axis: None if sigma is None or axis not in pitches else sigma * pitches[axis] * (self.dilation or 1)
+            for axis, sigma in self.median_sigma.items()
+        }
 
     @property
     def main_family(self) -> str | None:
@@ -230,6 +241,7 @@ def _layer(fits: Fits, index: int, mask: np.ndarray, formed: Group | None) -> La
         size=size_text(layer.size),
         stride=layer.stride,
         dilation=layer.dilation,
+        pitch=layer.pitch,
         families={name: int((mask & (fit.family == name)).sum()) for name in fit.spec.labels},
         median_sigma=_median_scales(fit, mask),
         dead=int((mask & fit.dead).sum()),

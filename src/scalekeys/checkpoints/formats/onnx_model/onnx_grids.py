@@ -270,7 +270,7 @@ def _permuted(step: _Step, grids: _Grids) -> Grid | None:
     return grid and tuple(grid[axis] for axis in step.node.integers("perm", tuple(range(len(grid)))[::-1]))
 
 
-def _joined(step: _Step, grids: _Grids) -> Grid | None:
+def _joined(_: _Step, grids: _Grids) -> Grid | None:
     rank = max(len(grid) if grid else 0 for grid in grids)
     return agreed(grids) if all(grid is None or len(grid) in (0, rank) for grid in grids) else None
 
@@ -325,12 +325,21 @@ def _reshaped(step: _Step, grids: _Grids) -> Grid | None:
         return None
     if 0 in sides:
         return tuple(grid[axis] if side == 0 else UNKNOWN for axis, side in enumerate(sides))
+    wholes = _without_channels(step.walk.shape)
     left, found = step.walk.recent(step.scope, step.node.input(0)), []
     for side in reversed(sides):
-        place = next((at for at in reversed(range(len(left))) if side > 1 and side * left[at] in step.walk.shape), None)
+        place = next((at for at in reversed(range(len(left))) if side > 1 and side * left[at] in wholes), None)
         found.append(UNKNOWN if place is None else left[place])
         left = left if place is None else left[:place]
     return tuple(reversed(found))
+
+
+def _without_channels(shape: _Shape) -> _Shape:
+    """Leave batch and channels out of the shape of a picture, whichever end the channels stand at."""
+    if len(shape) < 4:
+        return shape
+    last = isinstance(shape[-1], int) and (not isinstance(shape[1], int) or shape[-1] < shape[1])
+    return shape[1:-1] if last else shape[2:]
 
 
 def _multiplied(_: _Step, grids: _Grids) -> Grid | None:
@@ -342,13 +351,13 @@ def _table() -> Mapping[str, _Follow]:
     kept = (
         "Abs BatchNormalization Cast Ceil Celu Clip Dropout DynamicQuantizeLinear QuantizeLinear DequantizeLinear Elu "
         "Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization "
-        "LayerNormalization LeakyRelu Log LogSoftmax LpNormalization LRN MeanVarianceNormalization Mish Neg Pad QuickGelu "
-        "Reciprocal Relu ReorderInput ReorderOutput Round Selu Sigmoid Sign SimplifiedLayerNormalization Softmax "
+        "LayerNormalization LeakyRelu Log LogSoftmax LpNormalization LRN MeanVarianceNormalization Mish Neg Pad "
+        "QuickGelu Reciprocal Relu ReorderInput ReorderOutput Round Selu Sigmoid Sign SimplifiedLayerNormalization Softmax "
         "Softplus Softsign Split Sqrt Swish Tanh ThresholdedRelu"
     )
     broadcast = "Add BiasGelu Div FastGelu Max Mean Min Mod Mul Pow PRelu QLinearAdd QLinearMul Sub Sum Where"
     convolved = "Conv ConvInteger QLinearConv FusedConv DeformConv"
-    reductions = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".split()
+    reductions = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
     table: dict[str, _Follow] = dict.fromkeys(kept.split(), _kept)
     return (
         table

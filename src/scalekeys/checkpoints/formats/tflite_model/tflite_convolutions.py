@@ -8,8 +8,8 @@ from math import prod
 
 from scalekeys.checkpoints.core.kinds import GROUPED, ORDINARY, kind_of, not_asked
 from scalekeys.checkpoints.core.pitch import Pitch, same_everywhere
-from scalekeys.checkpoints.formats.tflite_model.tflite_grids import Grids
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Operator, Subgraph
+from scalekeys.checkpoints.formats.tflite_model.tflite_grids import Grids
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, constant_integers, weight_of
 
 TORCH_ORDER = {
