@@ -352,7 +352,8 @@ def _table() -> Mapping[str, _Follow]:
         "Abs BatchNormalization Cast Ceil Celu Clip Dropout DynamicQuantizeLinear QuantizeLinear DequantizeLinear Elu "
         "Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization "
         "LayerNormalization LeakyRelu Log LogSoftmax LpNormalization LRN MeanVarianceNormalization Mish Neg Pad "
-        "QuickGelu Reciprocal Relu ReorderInput ReorderOutput Round Selu Sigmoid Sign SimplifiedLayerNormalization Softmax "
+        "QuickGelu Reciprocal "
+        "Relu ReorderInput ReorderOutput Round Selu Sigmoid Sign SimplifiedLayerNormalization Softmax "
         "Softplus Softsign Split Sqrt Swish Tanh ThresholdedRelu"
     )
     broadcast = "Add BiasGelu Div FastGelu Max Mean Min Mod Mul Pow PRelu QLinearAdd QLinearMul Sub Sum Where"
