@@ -70,8 +70,7 @@ class Found:
         grids = Grids(program)
         axes = {key: len(weight.info.shape) - 2 for key, weight in self.weights.items()}
         return {
-            key: same_everywhere(grids.pitch(*place, axes[key]) for place in places)
-            for key, places in self.places.items()
+            key: same_everywhere(grids.pitch(*place, axes[key]) for place in self.places[key]) for key in self.layers
         }
 
     @property
