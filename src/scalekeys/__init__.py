@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         matched_noise_like,
         moment_normalization,
         replacement,
+        separability,
         spread,
         white_noise_like,
     )
@@ -78,6 +79,7 @@ _HOMES = {
         "moment_normalization",
         "white_noise_like",
         "replacement",
+        "separability",
         "spread",
     ),
     "scalekeys.fitting": ("fit", "formation", "natural_image_covariance", "orientation"),
@@ -142,6 +144,7 @@ __all__ = [
     "replacement",
     "scalespace",
     "sensitivity",
+    "separability",
     "spread",
     "white_noise_like",
     "write_atlas_report",

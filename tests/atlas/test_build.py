@@ -315,14 +315,18 @@ def test_a_full_disk_stops_the_run_and_the_next_one_completes_it(nets, monkeypat
     assert_same(Path("atlas"), undisturbed(nets, Path("one")))
 
 
-def older(folder, count):
-    """Turn some files into those of version 2, which knew two axes and white noise alone."""
-    later = ("kernel_depth", "kind", "sigma_z", "sigma_z_error", "sigma_z_status", "angle", "r2_matched")
-    later += ("r2_aligned", "r2_oriented", "angle_oriented", "gain_white", "gain_matched")
+SINCE_4 = FILTERS.names[FILTERS.names.index("gain_matched") + 1 : FILTERS.names.index("source")]
+SINCE_3 = ("kernel_depth", "kind", "sigma_z", "sigma_z_error", "sigma_z_status", "angle", "r2_matched")
+SINCE_3 += ("r2_aligned", "r2_oriented", "angle_oriented", "gain_white", "gain_matched")
+
+
+def older(folder, count, version=2):
+    """Turn some files into those of version 3, without shapes, or 2, which knew two axes and white noise alone."""
     for path in sorted(Layout(Path(folder)).filters.iterdir())[:count]:
-        table = pq.read_table(path)
-        metadata = table.schema.metadata | {b"scalekeys.schema": b"2"}
-        table = table.drop_columns(list(later)).rename_columns({"r2_white": "r2_control"})
+        table = pq.read_table(path).drop_columns(SINCE_4)
+        metadata = table.schema.metadata | {b"scalekeys.schema": str(version).encode()}
+        if version == 2:
+            table = table.drop_columns(list(SINCE_3)).rename_columns({"r2_white": "r2_control"})
         pq.write_table(table.replace_schema_metadata(metadata), path)
 
 
@@ -349,6 +353,18 @@ def test_files_of_an_older_form_can_be_asked_beside_others(nets):
     assert small["r2_white"] < small["r2"]
     turned = atlas.named("orientation").to_arrow().to_pylist()
     assert [(row["source"], row["filters"]) for row in turned] == [("builtin:master-keys", 8)]
+
+
+def test_shapes_are_empty_in_files_of_form_3(nets):
+    save_file(network(0), nets[0])
+    BUILD(nets[:1], "atlas")
+    older("atlas", 1, version=3)
+    atlas = sk.atlas.open("atlas")
+    (counts,) = atlas.sql("select count(columns(*)) from filters").to_arrow().to_pylist()
+    assert {name for name in SINCE_4 if counts[name]} == set()
+    assert counts["gain_matched"] == 18
+    for name in ("separability", "offsets", "published-keys"):
+        assert len(atlas.named(name).to_arrow()) == 0
 
 
 def test_a_page_of_an_atlas_of_an_older_form_says_what_it_knows(nets):

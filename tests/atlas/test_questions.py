@@ -19,6 +19,7 @@ from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.cli.show.atlas import print_rows
 from scalekeys.cli.work.atlas import to_json
 from scalekeys.errors import AtlasError
+from scalekeys.scalespace import template
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +191,81 @@ def test_outliers_are_far_from_the_median_of_their_size(atlas):
     assert largest.deviations.to_numpy() == pytest.approx(
         ((largest.r2 - largest.r2.median()) / spread.median()).to_numpy()
     )
+
+
+@pytest.fixture
+def filters(atlas):
+    frame = atlas.sql("select * from filters").to_pandas()
+    sides = frame[["kernel_height", "kernel_width"]].astype(str)
+    return frame.assign(kernel=sides.kernel_height + "x" + sides.kernel_width)
+
+
+CONTROLS = ("", "_matched", "_white")
+
+
+def test_separability_is_the_median_of_each_size_beside_noise(atlas, filters):
+    found = atlas.named("separability").to_pandas().set_index("kernel")
+    assert found.index.tolist() == ["7x7", "5x5", "3x3"]
+    for name in (f"rank{rank}{control}" for rank in (1, 2) for control in CONTROLS):
+        assert found[name].to_dict() == pytest.approx(filters.groupby("kernel")[name].median().to_dict()), name
+    assert found.filters.to_dict() == filters.groupby("kernel").rank1.count().to_dict()
+
+
+def test_offsets_are_along_the_axis_of_each_family_and_towards_its_side(atlas, filters):
+    found = atlas.named("offsets").to_pandas().set_index("kernel")
+    for control in CONTROLS:
+        family = filters[f"family{control}"].fillna("")
+        one_sided = filters[family.str.contains(r"[+-]$")]
+        along = np.where(
+            one_sided[f"family{control}"].str[1] == "x",
+            one_sided[f"centre_x{control}"],
+            one_sided[f"centre_y{control}"],
+        )
+        off = pd.Series(np.where(one_sided[f"family{control}"].str[2] == "+", -along, along), one_sided.index)
+        groups = off.groupby(one_sided.kernel)
+        assert found[f"filters{control}"].to_dict() == groups.count().reindex(found.index, fill_value=0).to_dict()
+        for name, wanted in (
+            ("offset", groups.mean()),
+            ("offset_lower_quartile", groups.quantile(0.25)),
+            ("offset_upper_quartile", groups.quantile(0.75)),
+        ):
+            got = found[f"{name}{control}"].dropna().to_dict()
+            assert got == pytest.approx(wanted.reindex(found.index).dropna().to_dict(), abs=1e-6)
+
+
+def test_one_sided_templates_lie_towards_their_side(tmp_path):
+    names = ("dx-", "dx+", "dy-", "dy+")
+    sigma = torch.full((2,), 0.6, dtype=torch.float64)
+    weights = torch.stack([template(name, sigma, 7) for name in names]).float()
+    save_file({"dw.weight": weights[:, None]}, tmp_path / "a.safetensors")
+    sk.atlas.build([tmp_path / "a.safetensors"], tmp_path / "atlas")
+    (row,) = sk.atlas.open(tmp_path / "atlas").named("offsets").to_arrow().to_pylist()
+    assert row["filters"] == 4
+    for name in ("offset", "offset_lower_quartile", "offset_upper_quartile"):
+        assert row[name] == pytest.approx(0.5, abs=0.01)
+
+
+def test_published_keys_are_counted_by_kernel_and_by_key(atlas, filters):
+    found = atlas.named("published-keys").to_pandas().set_index(["kernel", "key"])
+    for control in CONTROLS:
+        for kernel, mine in filters.groupby("kernel"):
+            nearest = mine[f"key{control}"].dropna()
+            groups = {"all": mine.loc[nearest.index]} | dict(list(mine.groupby(f"key{control}")))
+            for key, group in groups.items():
+                row, correlation = found.loc[(kernel, key)], group[f"key_correlation{control}"]
+                assert row[f"filters{control}"] == len(group)
+                assert row[f"close{control}"] == pytest.approx((correlation > 0.8).sum() / len(nearest))
+                assert row[f"correlation{control}"] == pytest.approx(correlation.median())
+    assert found.xs("all", level="key").filters.to_dict() == filters.groupby("kernel").key.count().to_dict()
+
+
+def test_published_keys_know_the_published_ones(tmp_path):
+    sk.atlas.build(["builtin:master-keys"], tmp_path / "atlas")
+    rows = sk.atlas.open(tmp_path / "atlas").named("published-keys").to_arrow().to_pylist()
+    own = {row["key"]: row["close"] for row in rows if row["filters"]}
+    assert own == {"all": 1.0} | dict.fromkeys(sk.MASTER_KEY_FAMILIES, 1 / 8)
+    assert rows[0]["key"] == "all"
+    assert rows[0]["close_white"] < 1
 
 
 def test_a_folder_without_an_atlas_is_refused(tmp_path):

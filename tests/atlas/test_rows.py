@@ -16,6 +16,7 @@ import scalekeys as sk
 from scalekeys.atlas import rows as module
 from scalekeys.atlas.rows import identify, rows
 from scalekeys.atlas.schema import FILTERS, SCHEMA_VERSION
+from scalekeys.atlas.shape_columns import shape_columns
 from scalekeys.checkpoints import open_source
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
@@ -37,9 +38,13 @@ def test_the_form_has_the_columns_of_a_fit_in_their_order():
     assert [name for name in FILTERS.names if name in names] == names
     assert [FILTERS.field(name).type for name in names] == [field.type for field in plain]
     of_fits = ["r2_jet2", "r2_white", "r2_matched", "r2_aligned", "r2_oriented", "angle_oriented"]
-    others = ["gain_white", "gain_matched", "source", "content_hash", "software_version"]
-    assert FILTERS.names[-11:] == [*of_fits, *others]
-    assert SCHEMA_VERSION == 3
+    shapes = ["centre_x", "centre_y", "centre_z", "rank1", "rank2", "rank3", "key", "key_correlation"]
+    of_shapes = [f"{name}{control}" for name in shapes for control in ("", "_white", "_matched")]
+    of_noise = ["gain_white", "gain_matched", "family_white", "family_matched"]
+    assert FILTERS.names[len(names) + 1 :] == [
+        *of_fits, *of_noise, *of_shapes, "source", "content_hash", "software_version",
+    ]  # fmt: skip
+    assert SCHEMA_VERSION == 4
 
 
 def test_the_rows_are_those_of_four_fits_of_the_bank():
@@ -58,6 +63,11 @@ def test_the_rows_are_those_of_four_fits_of_the_bank():
         measured[name] = sk.orientation(noise).gain_beyond(sk.fit(noise).r2)
     for name, values in measured.items():
         assert table[name].to_pylist() == values.tolist(), name
+    for control, each in (("", bank), ("_white", white_noise_like(bank)), ("_matched", matched_noise_like(bank))):
+        assert table[f"family{control}"].to_pylist() == sk.fit(each).family.tolist()
+        for name, values in shape_columns(each).items():
+            column = table[f"{name}{control}"]
+            assert column.equals(pa.chunked_array([values]).cast(column.type)), name
     assert set(table["kind"].to_pylist()) == {"depthwise"}
     for name in ("kernel_depth", "sigma_z", "sigma_z_error"):
         assert table[name].null_count == len(table)
@@ -109,13 +119,24 @@ def test_dead_filters_are_those_of_the_whole_network_however_it_is_read(monkeypa
         monkeypatch.setattr(module, "AT_ONCE", at_once)
         table = pa.concat_tables(rows_of(weights))
         assert table["status"].to_pylist() == fit.status.tolist()
-        for name in ("family", "r2", "r2_jet2", "r2_white", "r2_matched"):
+        for name in (
+            "family",
+            "r2",
+            "r2_jet2",
+            "r2_white",
+            "r2_matched",
+            "family_white",
+            "rank1",
+            "rank1_matched",
+            "key",
+        ):
             assert np.array_equal(table[name].is_null().to_numpy(), fit.dead)
 
 
 def test_kernels_of_one_axis_alone_have_no_jet():
     (table,) = rows_of({"wide.weight": torch.randn(3, 1, 1, 5)})
-    for name in ("r2_jet2", "r2_aligned", "r2_oriented", "angle_oriented", "gain_white", "gain_matched"):
+    of_two_axes = ("r2_jet2", "r2_aligned", "r2_oriented", "angle_oriented", "gain_white", "gain_matched", "rank1")
+    for name in of_two_axes:
         assert table[name].null_count == 3
     assert set(table["status"].to_pylist()) <= {"ok", "at-bound", "polynomial"}
 

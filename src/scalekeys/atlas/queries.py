@@ -1,5 +1,6 @@
 """Questions with a name. A new one is a row of the table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 KERNEL = "concat_ws('x', kernel_depth, kernel_height, kernel_width)"
@@ -23,6 +24,25 @@ CLEAR_GAIN = 0.05
 GAIN = "(r2_oriented - greatest(r2_aligned, r2))"
 """By how much a free angle explains more of a filter than aligned templates and the idealized families."""
 
+CLOSE = 0.8
+"""A filter is close to a published key if its absolute correlation with the key is larger."""
+
+CONTROLS = ("", "_matched", "_white")
+"""How the columns of filters and of both controls end."""
+
+
+def _beside_controls(expressions: Sequence[str]) -> str:
+    """Write expressions, in which `{0}` stands for the end of a column, for filters and for both controls."""
+    return ",\n".join(expression.format(control) for control in CONTROLS for expression in expressions)
+
+
+OFFSET = """case family{0}
+    when 'dx+' then -centre_x{0} when 'dx-' then centre_x{0}
+    when 'dy+' then -centre_y{0} when 'dy-' then centre_y{0}
+    when 'dz+' then -centre_z{0} when 'dz-' then centre_z{0}
+end"""
+"""How far a filter of a one-sided family lies off the centre, along the axis of the family and towards its side."""
+
 
 @dataclass(frozen=True)
 class Query:
@@ -38,6 +58,28 @@ class Query:
     title: str
     sql: str
 
+
+_RANKS = ("median(rank1{0}) as rank1{0}", "median(rank2{0}) as rank2{0}")
+
+_OFFSETS = (
+    f"count({OFFSET}) as filters{{0}}",
+    f"avg({OFFSET}) as offset{{0}}",
+    f"quantile_cont({OFFSET}, 0.25) as offset_lower_quartile{{0}}",
+    f"quantile_cont({OFFSET}, 0.75) as offset_upper_quartile{{0}}",
+)
+
+_NEAREST = "\nunion all\n".join(
+    f"select {KERNEL} as kernel, {TAPS} as taps, '{control}' as control, key{control} as nearest, "
+    f"key_correlation{control} as correlation from filters where key{control} is not null"
+    for control in CONTROLS
+)
+
+_KEYS = (
+    "count(*) filter (control = '{0}') as filters{0}",
+    f"count(*) filter (control = '{{0}}' and correlation > {CLOSE}) / "
+    "max(count(*) filter (control = '{0}')) over (partition by kernel) as close{0}",
+    "median(correlation) filter (control = '{0}') as correlation{0}",
+)
 
 NAMED: dict[str, Query] = {
     "scales-by-depth": Query(
@@ -116,6 +158,45 @@ NAMED: dict[str, Query] = {
         where gain is not null
         group by kernel, source
         order by max(taps) desc, kernel, source
+        """,
+    ),
+    "separability": Query(
+        "The share of the energy of a kernel that its best approximations of rank 1 and 2 hold, beside noise: medians.",
+        f"""
+        select
+            {KERNEL} as kernel,
+            count(distinct content_hash) as networks,
+            count(rank1) as filters,
+            {_beside_controls(_RANKS)}
+        from filters
+        where rank1 is not null
+        group by kernel
+        order by max({TAPS}) desc, kernel
+        """,
+    ),
+    "offsets": Query(
+        "How far one-sided filters lie off the centre, in pixels along their axis, beside noise of the same families.",
+        f"""
+        select
+            {KERNEL} as kernel,
+            {_beside_controls(_OFFSETS)}
+        from filters
+        group by kernel
+        having count({OFFSET.format("")}) > 0
+        order by max({TAPS}) desc, kernel
+        """,
+    ),
+    "published-keys": Query(
+        "The share of filters whose correlation with a published key is above 0.8, and the medians, beside noise.",
+        f"""
+        with compared as ({_NEAREST})
+        select
+            kernel,
+            coalesce(nearest, 'all') as key,
+            {_beside_controls(_KEYS)}
+        from compared
+        group by grouping sets ((kernel), (kernel, nearest))
+        order by max(taps) desc, kernel, nearest nulls first
         """,
     ),
     "outliers": Query(

@@ -9,11 +9,13 @@ import torch
 
 from scalekeys.atlas.identity import ContentHash
 from scalekeys.atlas.schema import FILTERS
+from scalekeys.atlas.shape_columns import shape_columns
 from scalekeys.checkpoints import Checkpoint
 from scalekeys.errors import CheckpointError, FilterError, ModelError
 from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like, white_noise_like
 from scalekeys.filters.dead import floors, layer_level
-from scalekeys.fitting import fit, orientation
+from scalekeys.fitting import Fit, fit, orientation
+from scalekeys.fitting.table import number_column, word_column
 from scalekeys.version import __version__
 
 AT_ONCE = 16_384
@@ -72,14 +74,14 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
     again = ContentHash()
     for parts in _batches(_beside_noise(_with_floors(checkpoint), again, seed)):
         bank = FilterBank(tuple(part.filters for part in parts), model=checkpoint.model)
-        fitted = fit(bank).to_arrow()
-        columns = dict(zip(fitted.column_names, fitted.columns, strict=True)) | _places(bank) | _angles(bank)
-        columns["channel"] = pa.array(np.concatenate([part.start + np.arange(len(part.filters)) for part in parts]))
-        columns["r2_jet2"] = _jet2(bank)
+        fitted = fit(bank)
+        table = fitted.to_arrow()
+        columns = dict(zip(table.column_names, table.columns, strict=True)) | _places(bank) | _measured(fitted)
         for name in ("white", "matched"):
             noise = bank.with_filters([getattr(part, name).kernels for part in parts])
-            r2 = fit(noise).r2
-            columns |= {f"r2_{name}": _numbers(r2), f"gain_{name}": _gain(noise, r2)}
+            columns |= {f"{column}_{name}": values for column, values in _measured(fit(noise)).items()}
+        columns["r2_jet2"] = _jet2(bank)
+        columns["channel"] = pa.array(np.concatenate([part.start + np.arange(len(part.filters)) for part in parts]))
         for name, word in (("source", source), ("content_hash", content), ("software_version", __version__)):
             columns[name] = pa.repeat(word, len(bank))
         empty = pa.nulls(len(bank))
@@ -137,28 +139,23 @@ def _places(bank: FilterBank) -> dict[str, pa.Array]:
 def _jet2(bank: FilterBank) -> pa.Array:
     """Return the r2 of the 2-jet; null where no kernel has two axes to differentiate along."""
     try:
-        return _numbers(fit(bank, "jet2").r2)
+        return number_column(fit(bank, "jet2").r2)
     except ModelError:
         return pa.nulls(len(bank), pa.float64())
 
 
-def _angles(bank: FilterBank) -> dict[str, pa.Array]:
+def _measured(fitted: Fit) -> dict[str, pa.Array]:
+    """Return what is measured alike of filters and of both controls, more of it than the table has room for."""
+    family = word_column(list(fitted.spec.labels), fitted.values.family.cpu().numpy())
+    columns = {"family": family, "r2": number_column(fitted.r2)}
+    return columns | _angles(fitted) | shape_columns(fitted.bank)
+
+
+def _angles(fitted: Fit) -> dict[str, pa.Array]:
     """Return what templates along the axes and along any angle explain; nothing where no kernel has two axes."""
     try:
-        found = orientation(bank)
+        found = orientation(fitted.bank)
     except FilterError:
         return {}
     columns = {"r2_aligned": found.aligned, "r2_oriented": found.free, "angle_oriented": found.angle}
-    return {name: _numbers(values) for name, values in columns.items()}
-
-
-def _gain(bank: FilterBank, r2: torch.Tensor) -> pa.Array:
-    """Return what a free angle explains beyond a fit; null where no kernel has two axes."""
-    try:
-        return _numbers(orientation(bank).gain_beyond(r2))
-    except FilterError:
-        return pa.nulls(len(bank), pa.float64())
-
-
-def _numbers(values: torch.Tensor) -> pa.Array:
-    return pa.array(values.numpy(), pa.float64(), from_pandas=True)
+    return {name: number_column(values) for name, values in (columns | {"gain": found.gain_beyond(fitted.r2)}).items()}

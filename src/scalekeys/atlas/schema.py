@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from scalekeys.files import open_regular
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """To be raised with every change of :data:`FILTERS`, or of what its columns mean.
 
 Files of an older version are made anew where they can be.
@@ -15,6 +15,16 @@ Files of an older version are made anew where they can be.
 
 _WORDS = pa.string()  # Parquet keeps each word once by itself
 _NUMBER = pa.float64()
+_SINGLE = pa.float32()  # as precise as the weights are as a rule, and half as large on disk
+
+SHAPE_MEASURES = ("centre_x", "centre_y", "centre_z", "rank1", "rank2", "rank3")
+"""Columns of numbers that describe the shape of single filters; each is measured of both controls too."""
+
+
+def _beside_controls(name: str, kind: pa.DataType) -> tuple[tuple[str, pa.DataType], ...]:
+    """Return a column of filters, and those of white and of matched noise in their place."""
+    return tuple((f"{name}{control}", kind) for control in ("", "_white", "_matched"))
+
 
 FILTERS = pa.schema(
     [
@@ -59,6 +69,11 @@ FILTERS = pa.schema(
         ("angle_oriented", _NUMBER),
         ("gain_white", _NUMBER),
         ("gain_matched", _NUMBER),
+        ("family_white", _WORDS),
+        ("family_matched", _WORDS),
+        *(column for name in SHAPE_MEASURES for column in _beside_controls(name, _SINGLE)),
+        *_beside_controls("key", _WORDS),
+        *_beside_controls("key_correlation", _SINGLE),
         ("source", _WORDS),
         ("content_hash", _WORDS),
         ("software_version", _WORDS),
@@ -70,6 +85,8 @@ Of the columns of a fit, `sigma_along` and `sigma_across` of oriented families a
 The pitch is the geometric mean over the axes, empty where a source does not tell it.
 Sides and scales along axes that a kernel does not have are empty, and so is what
 :func:`scalekeys.fitting.orientation` gives of kernels that have no angle. The gains of noise are beyond its own fit.
+Columns that end in `_white` and `_matched` hold what is measured of noise in the place of a filter, in the same way:
+the family of a fit, and what :func:`scalekeys.atlas.shape_columns.shape_columns` gives.
 """
 
 FORMERLY = {"r2_white": pa.field("r2_control", _NUMBER)}

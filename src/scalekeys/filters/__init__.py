@@ -1,4 +1,4 @@
-"""Filters as data: banks of layers, the eight published keys, spread, normalisation and the controls."""
+"""Filters as data: banks of layers, the eight published keys, spread, separability, normalisation and the controls."""
 
 from scalekeys.filters.assignment import KeyAssignment, assign_keys
 from scalekeys.filters.bank import FilterBank, LayerFilters, LeftOut
@@ -7,6 +7,7 @@ from scalekeys.filters.keys import MASTER_KEY_FAMILIES, master_keys
 from scalekeys.filters.matched_noise import matched_noise_like
 from scalekeys.filters.normalization import Normalized, dc_offset, moment_normalization
 from scalekeys.filters.replacement import KEEP, Modelled, Replacement, replacement
+from scalekeys.filters.separability import separability
 from scalekeys.filters.spread import Spread, coordinates, spread
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "moment_normalization",
     "noise_model",
     "replacement",
+    "separability",
     "spread",
     "white_noise_like",
 ]

@@ -45,10 +45,10 @@ def fit_table(
     """
     columns = _places(bank)
     columns |= {
-        "family": _words(list(labels), family.cpu().numpy()),
+        "family": word_column(list(labels), family.cpu().numpy()),
         **{f"sigma_{axis}": _along(sigma, place) for place, axis in enumerate(AXES)},
-        **{name: _numbers(values) for name, values in numbers.items()},
-        "status": _words(list(STATUSES), status.cpu().numpy()),
+        **{name: number_column(values) for name, values in numbers.items()},
+        "status": word_column(list(STATUSES), status.cpu().numpy()),
         **{f"sigma_{axis}_error": _along(sigma_error, place) for place, axis in enumerate(AXES)},
         **{f"sigma_{axis}_status": _words_along(sigma_status, place) for place, axis in enumerate(AXES)},
         "coefficients": _lists(coefficients.cpu().numpy(), mixed),
@@ -67,8 +67,8 @@ def _places(bank: FilterBank) -> dict[str, pa.Array]:
         return pa.array(values, dtype).take(pa.array(which))
 
     return {
-        "model": _words([bank.model], np.zeros_like(which)),
-        "layer": _words([layer.name for layer in layers], which),
+        "model": word_column([bank.model], np.zeros_like(which)),
+        "layer": word_column([layer.name for layer in layers], which),
         "depth": per_layer([layer.depth for layer in layers]),
         "channel": pa.array(channel, pa.int32()),
         "kernel_depth": per_layer([layer.size[-3] if layer.axes > 2 else None for layer in layers]),
@@ -80,17 +80,19 @@ def _places(bank: FilterBank) -> dict[str, pa.Array]:
     }
 
 
-def _words(values: list[str], codes: np.ndarray) -> pa.DictionaryArray:
+def word_column(values: list[str], codes: np.ndarray) -> pa.DictionaryArray:
+    """Return words by their codes; null where a code is negative."""
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=codes < 0), pa.array(values, pa.string()))
 
 
-def _numbers(values: Tensor) -> pa.Array:
+def number_column(values: Tensor) -> pa.Array:
+    """Return numbers; null where one is NaN."""
     return pa.array(values.detach().cpu().numpy(), pa.float64(), from_pandas=True)
 
 
 def _along(values: Tensor, axis: int) -> pa.Array:
     """Numbers of one axis, null for an axis that no filter has."""
-    return _numbers(values[:, axis]) if axis < values.shape[1] else pa.nulls(len(values), pa.float64())
+    return number_column(values[:, axis]) if axis < values.shape[1] else pa.nulls(len(values), pa.float64())
 
 
 def _words_along(words: np.ndarray, axis: int) -> pa.Array:

@@ -94,7 +94,7 @@ def query(
         typer.Argument(
             metavar="QUERY",
             help="SQL over the tables filters, networks, failures and left_out, or a name: scales-by-depth, "
-            "family-mix-by-stride, r2-by-kernel-size, orientation, outliers.",
+            "family-mix-by-stride, r2-by-kernel-size, orientation, separability, offsets, published-keys, outliers.",
             show_default=False,
         ),
     ],
