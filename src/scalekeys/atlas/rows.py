@@ -147,7 +147,8 @@ def _jet2(bank: FilterBank) -> pa.Array:
 def _measured(fitted: Fit) -> dict[str, pa.Array]:
     """Return what is measured alike of filters and of both controls, more of it than the table has room for."""
     family = word_column(list(fitted.spec.labels), fitted.values.family.cpu().numpy())
-    columns = {"family": family, "r2": number_column(fitted.r2)}
+    sigma = fitted.sigma.log().nanmean(-1).exp()
+    columns = {"family": family, "r2": number_column(fitted.r2), "sigma": number_column(sigma)}
     return columns | _angles(fitted) | shape_columns(fitted.bank)
 
 

@@ -71,6 +71,8 @@ FILTERS = pa.schema(
         ("gain_matched", _NUMBER),
         ("family_white", _WORDS),
         ("family_matched", _WORDS),
+        ("sigma_white", _NUMBER),
+        ("sigma_matched", _NUMBER),
         *(column for name in SHAPE_MEASURES for column in _beside_controls(name, _SINGLE)),
         *_beside_controls("key", _WORDS),
         *_beside_controls("key_correlation", _SINGLE),
@@ -86,7 +88,8 @@ The pitch is the geometric mean over the axes, empty where a source does not tel
 Sides and scales along axes that a kernel does not have are empty, and so is what
 :func:`scalekeys.fitting.orientation` gives of kernels that have no angle. The gains of noise are beyond its own fit.
 Columns that end in `_white` and `_matched` hold what is measured of noise in the place of a filter, in the same way:
-the family of a fit, and what :func:`scalekeys.atlas.shape_columns.shape_columns` gives.
+the family and the scale of a fit (the geometric mean over the axes), and what
+:func:`scalekeys.atlas.shape_columns.shape_columns` gives.
 """
 
 FORMERLY = {"r2_white": pa.field("r2_control", _NUMBER)}
@@ -111,8 +114,11 @@ LEFT_OUT = pa.schema([("network", _WORDS), ("name", _WORDS), ("shape", pa.list_(
 FAILURES = pa.schema([("source", _WORDS), ("error", _WORDS), ("reason", _WORDS)])
 """One row a source that was not read; columns of metadata follow."""
 
-WRITING = {"write_page_checksum": True}
-"""How tables are written: so that a flipped bit is noticed."""
+WRITING = {
+    "write_page_checksum": True,
+    "use_dictionary": [field.name for field in FILTERS if not pa.types.is_floating(field.type)],
+}
+"""How tables are written: so that a flipped bit is noticed, and without an index of numbers that never repeat."""
 
 _VERSION, _SOURCE = b"scalekeys.schema", b"scalekeys.source"
 
