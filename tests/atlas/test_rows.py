@@ -38,7 +38,7 @@ def test_the_form_has_the_columns_of_a_fit_in_their_order():
     assert [name for name in FILTERS.names if name in names] == names
     assert [FILTERS.field(name).type for name in names] == [field.type for field in plain]
     of_fits = ["r2_jet2", "r2_white", "r2_matched", "r2_aligned", "r2_oriented", "angle_oriented"]
-    shapes = ["centre_x", "centre_y", "centre_z", "rank1", "rank2", "rank3", "key", "key_correlation"]
+    shapes = ["centre_x", "centre_y", "centre_z", "rank1", "rank2", "rank3", "rank1_centred", "key", "key_correlation"]
     of_shapes = [f"{name}{control}" for name in shapes for control in ("", "_white", "_matched")]
     of_noise = ["gain_white", "gain_matched", "family_white", "family_matched", "sigma_white", "sigma_matched"]
     assert FILTERS.names[len(names) + 1 :] == [

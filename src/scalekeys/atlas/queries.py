@@ -59,7 +59,7 @@ class Query:
     sql: str
 
 
-_RANKS = ("median(rank1{0}) as rank1{0}", "median(rank2{0}) as rank2{0}")
+_RANKS = tuple(f"median({name}{{0}}) as {name}{{0}}" for name in ("rank1", "rank2", "rank1_centred"))
 
 _OFFSETS = (
     f"count({OFFSET}) as filters{{0}}",
@@ -161,7 +161,7 @@ NAMED: dict[str, Query] = {
         """,
     ),
     "separability": Query(
-        "The share of the energy of a kernel that its best approximations of rank 1 and 2 hold, beside noise: medians.",
+        "What rank 1 and 2 hold of the energy of a kernel, and rank 1 of it without its mean, beside noise: medians.",
         f"""
         select
             {KERNEL} as kernel,

@@ -17,7 +17,7 @@ _WORDS = pa.string()  # Parquet keeps each word once by itself
 _NUMBER = pa.float64()
 _SINGLE = pa.float32()  # as precise as the weights are as a rule, and half as large on disk
 
-SHAPE_MEASURES = ("centre_x", "centre_y", "centre_z", "rank1", "rank2", "rank3")
+SHAPE_MEASURES = ("centre_x", "centre_y", "centre_z", "rank1", "rank2", "rank3", "rank1_centred")
 """Columns of numbers that describe the shape of single filters; each is measured of both controls too."""
 
 
