@@ -315,7 +315,7 @@ def test_a_full_disk_stops_the_run_and_the_next_one_completes_it(nets, monkeypat
     assert_same(Path("atlas"), undisturbed(nets, Path("one")))
 
 
-SINCE_4 = FILTERS.names[FILTERS.names.index("gain_matched") + 1 : FILTERS.names.index("source")]
+SINCE_4 = ["pitch", *FILTERS.names[FILTERS.names.index("gain_matched") + 1 : FILTERS.names.index("source")]]
 SINCE_3 = ("kernel_depth", "kind", "sigma_z", "sigma_z_error", "sigma_z_status", "angle", "r2_matched")
 SINCE_3 += ("r2_aligned", "r2_oriented", "angle_oriented", "gain_white", "gain_matched")
 
