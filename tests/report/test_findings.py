@@ -16,7 +16,7 @@ from scalekeys.cli import app
 from scalekeys.errors import AtlasError, OutputError
 from scalekeys.report.findings import Findings, write_findings
 from scalekeys.report.findings.estimates import mean_over_designs, order_in_series
-from scalekeys.report.findings.finding import Test
+from scalekeys.report.findings.finding import Comparison
 from scalekeys.report.findings.markdown import _cell
 
 LAYERS, CHANNELS = 6, 16
@@ -189,7 +189,7 @@ def test_orders_in_series_are_those_of_all_permutations():
 
 
 def test_all_comparisons_are_adjusted_together():
-    tests = tuple(Test(str(i), 1.0, 0.5, 1.5, p, 1, 9, 9) for i, p in enumerate((0.01, 0.03, 0.2)))
+    tests = tuple(Comparison(str(i), 1.0, 0.5, 1.5, p, 1, 9, 9) for i, p in enumerate((0.01, 0.03, 0.2)))
     findings = Findings((finding_of(tests[:2]), finding_of(tests[2:])))
     assert [findings.adjusted[test] for test in tests] == pytest.approx([0.03, 0.06, 0.2])
     assert [findings.verdict(test) for test in tests] == ["supported", "undecided", "undecided"]

@@ -11,7 +11,7 @@ from scalekeys.atlas import Atlas
 from scalekeys.report.findings import questions
 from scalekeys.report.findings.estimates import Mean, mean_over_designs
 from scalekeys.report.findings.figures import beside_matched
-from scalekeys.report.findings.finding import Finding, Test, interval
+from scalekeys.report.findings.finding import Comparison, Finding, interval
 from scalekeys.report.findings.questions import Names
 from scalekeys.report.page.words import number, plural
 
@@ -85,17 +85,17 @@ def test_claim(claim: Claim, atlas: Atlas, names: Names) -> Finding | None:
     )
 
 
-def _tests(claim: Claim, rows: Sequence[Row]) -> list[Test]:
+def _tests(claim: Claim, rows: Sequence[Row]) -> list[Comparison]:
     """Compare all networks, and then those of each class of kernels."""
     classes = [("all networks", rows)]
     classes += [(name, [row for row in rows if low <= row["taps"] <= high]) for name, low, high in TAPS]
     return [_test(claim, name, some) for name, some in classes if some]
 
 
-def _test(claim: Claim, name: str, rows: Sequence[Row]) -> Test:
+def _test(claim: Claim, name: str, rows: Sequence[Row]) -> Comparison:
     against = "beside 0" if claim.from_zero else "beside matched noise"
     found = _mean(rows, lambda row: _compared(claim, row))
-    return Test.of_mean(f"{claim.name}, {name}, {against}", found, claim.direction)
+    return Comparison.of_mean(f"{claim.name}, {name}, {against}", found, claim.direction)
 
 
 def _compared(claim: Claim, row: Row) -> float:
@@ -107,7 +107,7 @@ def _mean(rows: Sequence[Row], value: Callable[[Row], float]) -> Mean:
     return mean_over_designs([value(row) for row in rows], [row["design"] for row in rows])
 
 
-def _sentence(claim: Claim, rows: Sequence[Row], test: Test) -> str:
+def _sentence(claim: Claim, rows: Sequence[Row], test: Comparison) -> str:
     real, matched, white = (
         number(_mean(rows, lambda row, column=column: row[column]).value, 3)  # type: ignore[misc]
         for column in ("value", "matched", "white")

@@ -10,7 +10,7 @@ from scalekeys.report.atlas.questions import KERNELS
 from scalekeys.report.atlas.summary import AtlasSummary
 from scalekeys.report.findings import figures, questions
 from scalekeys.report.findings.estimates import mean_over_designs
-from scalekeys.report.findings.finding import Finding, Test, interval, last_part
+from scalekeys.report.findings.finding import Comparison, Finding, interval, last_part
 from scalekeys.report.findings.questions import Names
 from scalekeys.report.page.words import listed, number, number_in, percent, plural
 
@@ -35,7 +35,7 @@ def formed(summary: AtlasSummary, designs: Mapping[str, str]) -> Finding | None:
         return None
     rows.sort(key=lambda row: (row["formation"], row["source"]))
     matched, white = (
-        Test.of_mean(
+        Comparison.of_mean(
             f"formation, all networks, beside {noise} noise",
             mean_over_designs([row[column] for row in rows], [designs[row["source"]] for row in rows]),
             1,
@@ -55,7 +55,7 @@ def formed(summary: AtlasSummary, designs: Mapping[str, str]) -> Finding | None:
     )
 
 
-def _formation_sentence(rows: Sequence[_Row], matched: Test, white: Test) -> str:
+def _formation_sentence(rows: Sequence[_Row], matched: Comparison, white: Comparison) -> str:
     words = Counter(row["formation_word"] for row in rows)
     counts = listed([f"{words[word]} are {word}" for word in WORDS if words[word]])
     least = listed(
@@ -79,7 +79,7 @@ def dead(atlas: Atlas, names: Names) -> Finding | None:
     if not rows:
         return None
     found = mean_over_designs([row["value"] for row in rows], [row["design"] for row in rows])
-    test = Test.of_mean("dead, all networks, beside 0", found, 1)
+    test = Comparison.of_mean("dead, all networks, beside 0", found, 1)
     shown = [(last_part(row["source"]), row["value"]) for row in rows[:_SHOWN] if row["dead"]]
     alternative = "The networks with the largest share of dead filters."
     return Finding(
@@ -96,7 +96,7 @@ def dead(atlas: Atlas, names: Names) -> Finding | None:
     )
 
 
-def _dead_sentence(rows: Sequence[_Row], test: Test) -> str:
+def _dead_sentence(rows: Sequence[_Row], test: Comparison) -> str:
     filters, gone = (sum(row[column] for row in rows) for column in ("filters", "dead"))
     some = sum(row["dead"] > 0 for row in rows)
     many = sum(row["value"] >= 0.1 for row in rows)

@@ -12,7 +12,7 @@ from scalekeys.report.page.words import number
 
 
 @dataclass(frozen=True)
-class Test:
+class Comparison:
     """One comparison.
 
     Parameters
@@ -41,7 +41,7 @@ class Test:
     designs: int
 
     @classmethod
-    def of_mean(cls, what: str, found: Mean, direction: int) -> "Test":
+    def of_mean(cls, what: str, found: Mean, direction: int) -> "Comparison":
         """Return the comparison of a mean with 0."""
         return cls(what, found.value, found.low, found.high, found.p, direction, found.networks, found.designs)
 
@@ -50,7 +50,7 @@ class Test:
 
         Examples
         --------
-        >>> test = Test("trained less noise", 0.1, 0.05, 0.15, 0.001, 1, 20, 9)
+        >>> test = Comparison("trained less noise", 0.1, 0.05, 0.15, 0.001, 1, 20, 9)
         >>> test.verdict(0.01), test.verdict(0.2), test.verdict(None)
         ('supported', 'undecided', 'too few networks')
         """
@@ -87,7 +87,7 @@ class Finding:
         The numbers, each beside its controls.
     limit : str
         What the finding does not say.
-    tests : tuple of Test
+    tests : tuple of Comparison
         The first one decides about the claim.
     queries : mapping of str to str
         The SQL behind the tables, by the name of the table.
@@ -101,7 +101,7 @@ class Finding:
     origin: str
     sentence: str
     limit: str
-    tests: tuple[Test, ...]
+    tests: tuple[Comparison, ...]
     queries: Mapping[str, str]
     tables: Mapping[str, pa.Table]
     plate: Plate | None
@@ -120,19 +120,19 @@ class Findings:
     findings: tuple[Finding, ...]
 
     @cached_property
-    def adjusted(self) -> Mapping[Test, float | None]:
+    def adjusted(self) -> Mapping[Comparison, float | None]:
         """The p of every comparison, adjusted for the number of all of them."""
         tests = [test for finding in self.findings for test in finding.tests]
         known = [(test, test.p) for test in tests if test.p is not None]
         of_known = dict(zip((test for test, _ in known), holm_adjusted([p for _, p in known]), strict=True))
         return {test: of_known.get(test) for test in tests}
 
-    def verdict(self, test: Test) -> str:
+    def verdict(self, test: Comparison) -> str:
         """Say what a comparison says of its claim, beside all others."""
         return test.verdict(self.adjusted[test])
 
 
-def interval(test: Test, digits: int = 2, times: float = 1.0) -> str:
+def interval(test: Comparison, digits: int = 2, times: float = 1.0) -> str:
     """Return the interval of a comparison in brackets, behind a space; nothing where there is none."""
     if test.low is None or test.high is None:
         return ""

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from scalekeys.report.atlas.summary import AtlasSummary
-from scalekeys.report.findings.finding import Findings, Test, last_part
+from scalekeys.report.findings.finding import Comparison, Findings, last_part
 from scalekeys.report.page.document import render
 from scalekeys.report.page.words import NONE, number, number_in, significant
 
@@ -92,7 +92,7 @@ def _cell(value: Any) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
 
 
-def _row(test: Test, adjusted: float | None) -> list[str]:
+def _row(test: Comparison, adjusted: float | None) -> list[str]:
     interval = NONE if test.low is None or test.high is None else f"{number(test.low, 3)} to {number(test.high, 3)}"
     return [
         test.what,

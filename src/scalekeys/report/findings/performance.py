@@ -12,7 +12,7 @@ from scalekeys.atlas import Atlas
 from scalekeys.report.atlas.summary import AtlasSummary
 from scalekeys.report.findings import figures, questions
 from scalekeys.report.findings.estimates import LEVEL, order_in_series
-from scalekeys.report.findings.finding import Finding, Test
+from scalekeys.report.findings.finding import Comparison, Finding
 from scalekeys.report.findings.questions import Names
 from scalekeys.report.page.words import listed, number
 
@@ -76,9 +76,9 @@ def performance(atlas: Atlas, names: Names, summary: AtlasSummary) -> Finding | 
     )
 
 
-def _test(row: Row) -> Test:
+def _test(row: Row) -> Comparison:
     what = f"{row['group']}: {STATISTICS[row['statistic']]} and {row['metric']}"
-    return Test(what, row["rho"], None, None, row["p"], 0, row["networks"], row["designs"])
+    return Comparison(what, row["rho"], None, None, row["p"], 0, row["networks"], row["designs"])
 
 
 def _orders(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

@@ -7,16 +7,14 @@ the metadata (of the name of the network where there is none) without short part
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from scalekeys.atlas.queries import CLEAR_GAIN, GAIN, KERNEL, SIGMA, TAPS
+from scalekeys.atlas.queries import CLEAR_GAIN, CLOSE, CONTROLS, GAIN, KERNEL, OFFSET, SIGMA, TAPS
 from scalekeys.fitting.formation import SATURATED
 
 LEAST_FILTERS = 16
 """Filters that a network needs to have a value."""
 
-CLEAR_LIKENESS = 0.8
-"""A filter is like a key if the two correlate by more than this."""
-
-_CONTROLS = ("", "_white", "_matched")
+_ENDS = dict(zip(("value", "matched", "white"), CONTROLS, strict=True))
+"""What the quantity of filters and of both controls is called, by the ends of the columns behind it."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,9 @@ def beside_noise(names: Names, value: str, where: str, among: str = "true") -> s
     where : str
         Which filters count.
     """
-    ends = dict(zip(("value", "white", "matched"), _CONTROLS, strict=True))
     columns = ",\n    ".join(
-        f"round(avg({value.format(end)}) filter (where {among.format(end)}), 6) as {name}" for name, end in ends.items()
+        f"round(avg({value.format(end)}) filter (where {among.format(end)}), 6) as {name}"
+        for name, end in _ENDS.items()
     )
     return f"""{live_filters(names)}
 select
@@ -99,37 +97,34 @@ def alignment(names: Names) -> str:
 
 def separability(names: Names) -> str:
     """Ask for the share of the energy of a filter that its best separable approximation holds."""
-    return beside_noise(names, "rank1{}", "rank1 is not null and taps >= 9", "isfinite(rank1{})")
+    return beside_noise(
+        names, "rank1_centred{}", "rank1_centred is not null and taps >= 9", "isfinite(rank1_centred{})"
+    )
 
 
 def published_keys(names: Names) -> str:
     """Ask for the share of filters that are like one of the eight published keys."""
     return beside_noise(
         names,
-        f"(key_correlation{{}} > {CLEAR_LIKENESS})::int",
+        f"(key_correlation{{}} > {CLOSE})::int",
         "key_correlation is not null and kernel in (select kernel from telling)",
     )
 
 
-_ALONG = """case family{0}
-        when 'dx+' then centre_x{0} when 'dx-' then -centre_x{0}
-        when 'dy+' then centre_y{0} when 'dy-' then -centre_y{0}
-        when 'dz+' then centre_z{0} when 'dz-' then -centre_z{0}
-    end"""
 _ODD = "kernel_width % 2 = 1 and coalesce(kernel_height, 1) % 2 = 1 and coalesce(kernel_depth, 1) % 2 = 1"
 
 
 def offsets(names: Names) -> str:
     """Ask how far the centre of one-sided filters lies from the grid, along their own axis and to their own side."""
-    return beside_noise(names, _ALONG, f"{_ODD} and taps > 3")
+    return beside_noise(names, OFFSET, f"{_ODD} and taps > 3")
 
 
 def all_offsets(names: Names) -> str:
     """Ask for the same distances of all one-sided filters of all networks, as counts in steps of 0.05 pixels."""
     parts = "\nunion all\n".join(
-        f"select '{end[1:] or 'trained'}' as what, floor(20 * ({_ALONG.format(end)})) / 20 as distance\n"
+        f"select '{end[1:] or 'trained'}' as what, floor(20 * ({OFFSET.format(end)})) / 20 as distance\n"
         f"from live where {_ODD} and taps > 3"
-        for end in _CONTROLS
+        for end in CONTROLS
     )
     return f"""{live_filters(names)}
 select what, distance, count(*) as filters
@@ -147,12 +142,11 @@ def flat_scales(names: Names) -> str:
 
 def scales_over_depth(names: Names) -> str:
     """Ask how the scale of the filters of a network goes with the depth of their layer, by rank."""
-    ends = dict(zip(("value", "white", "matched"), _CONTROLS, strict=True))
     medians = ", ".join(
-        f"median(sigma{end}) filter (where isfinite(sigma{end})) as {name}" for name, end in ends.items()
+        f"median(sigma{end}) filter (where isfinite(sigma{end})) as {name}" for name, end in _ENDS.items()
     )
-    ranks = ", ".join(f"rank() over (partition by source, design order by {name}) as {name}_rank" for name in ends)
-    values = ", ".join(f"round(corr(place, {name}_rank), 6) as {name}" for name in ends)
+    ranks = ", ".join(f"rank() over (partition by source, design order by {name}) as {name}_rank" for name in _ENDS)
+    values = ", ".join(f"round(corr(place, {name}_rank), 6) as {name}" for name in _ENDS)
     return f"""{live_filters(names)},
 layers as (
     select source, design, depth, count(*) as filters, median(taps) as taps, {medians}
@@ -241,7 +235,7 @@ described as (
         avg(isinf(sigma)::int) as flat,
         avg(r2) as r2,
         avg(r2) - avg(r2_matched) as beyond,
-        avg(rank1) as rank1
+        avg(rank1_centred) as rank1
     from live
     where kernel in (select kernel from telling)
     group by design, content_hash
