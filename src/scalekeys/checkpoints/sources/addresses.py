@@ -1,4 +1,4 @@
-"""Addresses, ``https://SERVER/PATH``, of safetensors files and of the indices of their shards: parts of them are read."""
+"""Addresses, ``https://SERVER/PATH``, of safetensors files and indices of their shards, of which parts are read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

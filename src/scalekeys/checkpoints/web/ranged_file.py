@@ -72,7 +72,7 @@ class RangedFile:
     Raises
     ------
     CheckpointError
-        If the file is not there, is empty, cannot be fetched, or is too large for a server that gives no parts of files.
+        If the file is not there, is empty, cannot be fetched, or is too large to be fetched as a whole.
     """
 
     def __init__(self, address: Address) -> None:

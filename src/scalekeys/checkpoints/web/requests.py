@@ -1,12 +1,12 @@
-"""Requests to web servers: redirects, tokens, attempts, and one clear sentence for each way in which a request fails."""
+"""Requests to web servers: redirects, tokens, attempts, and one clear sentence for each way in which they fail."""
 
 import os
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, TypeVar
 from urllib.error import HTTPError, URLError
@@ -178,11 +178,10 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
-def _asked_wait(headers: HTTPMessage | None) -> float:
+def _asked_wait(headers: Message) -> float:
     """Return how many seconds a server asks to wait, up to a limit."""
-    with suppress(ValueError, TypeError):
-        return min(float((headers or {}).get("Retry-After", "")), _LONGEST_WAIT)
-    return 0.0
+    told = headers.get("Retry-After", "")
+    return min(float(told), _LONGEST_WAIT) if told.isdecimal() else 0.0
 
 
 def _refusal(address: Address, error: HTTPError) -> RefusedError:
