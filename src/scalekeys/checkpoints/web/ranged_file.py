@@ -52,9 +52,9 @@ def version_of(address: Address) -> Version:
     """
 
     def receive(response: HTTPResponse) -> Version:
-        return (
-            _part(address, response, 0, 1)[0] if response.status == 206 else _version(response, _length(response) or 0)
-        )
+        if response.status == 206:
+            return _part(address, response, 0, 1)[0]
+        return _version(response, _length(response) or 0)
 
     return ask(address, {"Range": "bytes=0-0"}, receive, attempts=1)
 

@@ -39,7 +39,7 @@ _MEANINGS = {
 
 
 class NoAnswerError(CheckpointError):
-    """No server answers, or the connection breaks again and again."""
+    """No server answers, the connection breaks again and again, or the server is in trouble."""
 
 
 class RefusedError(CheckpointError):
@@ -124,9 +124,9 @@ def ask(
     Raises
     ------
     NoAnswerError
-        If no server answers, or the connection breaks each time.
+        If no server answers, the connection breaks each time, or the server is in trouble.
     RefusedError
-        If the server answers with an error.
+        If the server answers with another error.
     """
     for attempt in range(1, attempts + 1):
         try:
@@ -184,12 +184,13 @@ def _asked_wait(headers: Message) -> float:
     return min(float(told), _LONGEST_WAIT) if told.isdecimal() else 0.0
 
 
-def _refusal(address: Address, error: HTTPError) -> RefusedError:
+def _refusal(address: Address, error: HTTPError) -> CheckpointError:
     if 300 <= error.code < 400:
         return RefusedError(f"{address.label}: the server leads from address to address without end ({error.code})")
     otherwise = f"the server is in trouble after {len(WAITS) + 1} attempts; run again later"
     what = _MEANINGS.get(error.code, otherwise if error.code >= 500 else "the server refuses the request")
-    return RefusedError(f"{address.label}: cannot be fetched (HTTP {error.code}): {what}")
+    kind = NoAnswerError if error.code in _PASSING else RefusedError
+    return kind(f"{address.label}: cannot be fetched (HTTP {error.code}): {what}")
 
 
 def _may_pass(reason: object) -> bool:
