@@ -8,16 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from scalekeys.atlas.references import Reference
 from scalekeys.checkpoints.sources.addresses import state_of
 from scalekeys.checkpoints.sources.folder import is_index
-from scalekeys.checkpoints.sources.hub_files import commit_of
-from scalekeys.checkpoints.web.requests import NoAnswerError
+from scalekeys.checkpoints.sources.hub_files import commit_of, hub_client
+from scalekeys.checkpoints.web.requests import PASSING, NoAnswerError
 from scalekeys.errors import ScaleKeysError
 from scalekeys.filters import LayerFilters
-from scalekeys.optional import require
 from scalekeys.version import __version__
 
 _ASKED_AT_ONCE = 16
@@ -86,18 +84,13 @@ def signature(reference: Reference) -> str | None:
 
 def _of_hub(name: str) -> str | None:
     repository, _, revision = name.partition("@")
-    hub = require("huggingface_hub", extra="transformers")
+    hub = hub_client()
     try:
         return f"hf {commit_of(hub, repository, revision or None)}"
-    except _none_such(hub):
-        return ""
-    except Exception:  # the client and the network have no common class
-        return None
-
-
-def _none_such(hub: Any) -> tuple[type[Exception], ...]:
-    """Return the errors of a hub that answers, and has no such model."""
-    return hub.errors.RepositoryNotFoundError, hub.errors.RevisionNotFoundError, hub.errors.HFValidationError
+    except Exception as error:  # the client and the network have no common class
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        is_refusal = isinstance(error, ValueError) or (status >= 400 and status not in PASSING)
+        return "" if is_refusal else None
 
 
 _OF_SCHEME: Mapping[str, Callable[[str], str | None]] = {

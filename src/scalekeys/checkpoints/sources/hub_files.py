@@ -10,12 +10,26 @@ from scalekeys.checkpoints.sources.shards import weight_map
 from scalekeys.checkpoints.web.requests import Address
 from scalekeys.errors import CheckpointError
 from scalekeys.files import read_bytes
+from scalekeys.optional import require
 
 LONGEST_WAIT = 5.0
 """Seconds in which a hub has to answer."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ENDINGS = tuple(suffix + end for suffix in SUFFIXES for end in ("", INDEX_SUFFIX))
+
+
+def hub_client() -> Any:
+    """Return ``huggingface_hub`` with those of its modules that are used here, which it does not import by itself.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    for part in ("constants", "errors", "utils"):
+        require(f"huggingface_hub.{part}", extra="transformers")
+    return require("huggingface_hub", extra="transformers")
 
 
 def hub_file(hub: Any, repository: str, revision: str | None, *, label: str) -> Address | None:

@@ -18,7 +18,7 @@ from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import SUFFIXES
 from scalekeys.checkpoints.sources.addresses import open_address
 from scalekeys.checkpoints.sources.folder import find_weights, load_state, open_folder
-from scalekeys.checkpoints.sources.hub_files import LONGEST_WAIT, hub_file
+from scalekeys.checkpoints.sources.hub_files import LONGEST_WAIT, hub_client, hub_file
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.optional import in_short, require
@@ -95,7 +95,7 @@ def open_hf(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_O
         If it can neither be found nor fetched, or holds no weights.
     """
     label = f"hf:{name}"
-    hub = require("huggingface_hub", extra="transformers")
+    hub = hub_client()
     repository, _, revision = name.partition("@")
     try:
         with one_attempt():
@@ -157,7 +157,7 @@ def one_attempt() -> Iterator[None]:
 
     The client asks again and again for each file, for a minute in all.
     """
-    hub = require("huggingface_hub", extra="transformers")
+    hub = hub_client()
     before = hub.constants.HF_HUB_OFFLINE
     hub.constants.HF_HUB_OFFLINE = before or not _answers(hub)
     try:

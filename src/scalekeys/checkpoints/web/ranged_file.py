@@ -3,6 +3,7 @@
 import re
 import tempfile
 import time
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -78,7 +79,8 @@ class RangedFile:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.notes: tuple[str, ...] = ()
-        self._content = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (as long as this object lives)
+        self._content = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with this object)
+        weakref.finalize(self, self._content.close)
         self._there: list[tuple[int, int]] = []
         self._direct = ""
         self._version: Version | None = None

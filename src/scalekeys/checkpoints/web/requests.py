@@ -22,9 +22,10 @@ WAITS = (0.5, 1.0, 2.0)
 """Seconds between one attempt and the next."""
 SILENCE = 10.0
 """Seconds without a byte after which a server counts as dead."""
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""The states of an answer after which another attempt may succeed."""
 
 _LONGEST_WAIT = 10.0
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _HUB = "https://huggingface.co"
 _ALLOWED = "!#$%&'()*+,/:;=?@[]~"  # what an address may hold beside letters, digits and -._
 _MEANINGS = {
@@ -137,7 +138,7 @@ def ask(
                 return receive(response)
         except HTTPError as error:
             error.close()
-            if attempt == attempts or error.code not in _PASSING:
+            if attempt == attempts or error.code not in PASSING:
                 raise _refusal(address, error) from None
             wait = max(WAITS[attempt - 1], _asked_wait(error.headers))
         except (OSError, HTTPException, ValueError) as error:  # ValueError: of what can be no address
@@ -186,10 +187,10 @@ def _asked_wait(headers: Message) -> float:
 
 def _refusal(address: Address, error: HTTPError) -> CheckpointError:
     if 300 <= error.code < 400:
-        return RefusedError(f"{address.label}: the server leads from address to address without end ({error.code})")
+        return RefusedError(f"{address.label}: the server leads on without end, or to no address ({error.code})")
     otherwise = f"the server is in trouble after {len(WAITS) + 1} attempts; run again later"
     what = _MEANINGS.get(error.code, otherwise if error.code >= 500 else "the server refuses the request")
-    kind = NoAnswerError if error.code in _PASSING else RefusedError
+    kind = NoAnswerError if error.code in PASSING else RefusedError
     return kind(f"{address.label}: cannot be fetched (HTTP {error.code}): {what}")
 
 
