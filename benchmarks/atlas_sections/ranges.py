@@ -22,7 +22,7 @@ from scalekeys.errors import CheckpointError
 
 HELP = "count the bytes and requests of reading by ranges"
 
-_NETWORKS = ("convnext_tiny", "efficientnet_b0", "mobilenetv2_100", "convnext_base", "resnet50", "vit_base_patch16_224")
+_NETWORKS = ("convnext_tiny", "efficientnet_b0", "mobilenetv2_100", "resnet50")
 _PATH = "/model.safetensors"
 
 
