@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -66,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         given = {"Content-Length": str(len(body)), **(headers or {})}
         if self.served.tags:
-            given = {"ETag": f'"{sha256(body if whole is None else whole).hexdigest()[:16]}"', **given}
+            given = {"ETag": f'"{hash(body if whole is None else whole)}"', **given}
         self.send_response(status)
         for name, value in given.items():
             self.send_header(name, value)

@@ -362,3 +362,26 @@ def test_redirects_to_other_protocols_are_not_followed(server, target):
 def test_redirects_without_end(server):
     server.answers[PATH] = lambda handler: handler.lead_to(server.url + PATH)
     refused(server.url + PATH, "leads on without end")
+
+
+def test_a_fiftieth_of_a_convnext_is_fetched_at_most(server):
+    """The shapes of ConvNeXt-Tiny (Liu et al., A ConvNet for the 2020s, 2022, table 9), without biases and norms."""
+    tensors = {"stem.0.weight": torch.zeros(96, 3, 4, 4), "head.fc.weight": torch.zeros(1000, 768)}
+    for stage, (depth, dim) in enumerate(zip((3, 3, 9, 3), (96, 192, 384, 768), strict=True)):
+        for block in range(depth):
+            name = f"stages.{stage}.blocks.{block}"
+            tensors[f"{name}.conv_dw.weight"] = torch.rand(dim, 1, 7, 7)
+            tensors[f"{name}.mlp.fc1.weight"] = torch.zeros(4 * dim, dim)
+            tensors[f"{name}.mlp.fc2.weight"] = torch.zeros(dim, 4 * dim)
+    server.files[PATH] = save(tensors)
+    assert len(extract(server.url + PATH)) == 6624
+    assert server.sent < 0.02 * len(server.files[PATH])
+    assert len(server.requests) <= 19
+
+
+def test_kernels_that_lie_close_together_are_fetched_together(server):
+    first = {"a.weight": torch.zeros(DENSE // 4, 1)}
+    near = {f"b.{n}.{name}": torch.ones(8, 1, k, k) for n in range(9) for name, k in (("dw.weight", 3), ("pw", 30))}
+    server.files[PATH] = save(first | near)
+    assert len(extract(server.url + PATH)) == 72
+    assert len(server.requests) == 2

@@ -166,6 +166,7 @@ class _Redirects(HTTPRedirectHandler):
     ) -> Request | None:
         scheme = urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme == "http"):
+            fp.close()
             raise RefusedError(f"{self._address.label}: the server leads on to {scheme}:, which is not followed")
         follower = super().redirect_request(req, fp, code, msg, headers, quote(newurl, safe=_ALLOWED))
         if follower is not None:
