@@ -15,7 +15,9 @@ from torch import Tensor
 from fit_sections import samples
 from scalekeys.checkpoints.core.checkpoint import is_depthwise_shape
 
-_TESTS = Path(__file__).parents[2] / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
+"""Where the stand-ins for servers and missing operators lie."""
+
 _LARGEST_MB = 120
 _PATTERNS = (
     *("caformer*", "convformer*", "convnext*", "edgenext*", "efficientformerv2*", "efficientnet_*", "efficientvit_b*"),
@@ -58,7 +60,7 @@ def from_timm(folder: Path, count: int, seed: int) -> list[Made]:
 
 def _architectures(count: int) -> Iterator[str]:
     """Give names of architectures with depthwise layers that are not too large, first a sample over all of them."""
-    names = sorted({name for pattern in _PATTERNS for name in _timm().list_models(pattern)})
+    names = sorted({name for pattern in _PATTERNS for name in timm().list_models(pattern)})
     step = max(1, len(names) // count)
     sample = names[::step]
     yield from filter(_fits, [*sample, *sorted({*names} - {*sample})])
@@ -66,11 +68,11 @@ def _architectures(count: int) -> Iterator[str]:
 
 def _shapes(architecture: str) -> dict[str, torch.Size]:
     with torch.device("meta"):
-        return {key: tensor.shape for key, tensor in _timm().create_model(architecture).state_dict().items()}
+        return {key: tensor.shape for key, tensor in timm().create_model(architecture).state_dict().items()}
 
 
-def _timm() -> Any:
-    sys.path.insert(0, str(_TESTS))
+def timm() -> Any:
+    sys.path.insert(0, str(TESTS))
     import_module("torchvision_placeholder").install()
     return import_module("timm")
 

@@ -215,8 +215,8 @@ def test_a_file_with_a_colon_in_its_name(net, tmp_path, monkeypatch, assert_filt
     assert_filters_of(extract("foo:bar.pth"), net, graph=False)
 
 
-def test_an_address():
-    refused("https://example.org/net.pth", "addresses are not fetched; download the file and give its path")
+def test_an_address_of_a_kind_that_is_not_fetched():
+    refused("s3://bucket/net.pth", "only addresses of the form https://SERVER/PATH are read; download the file")
 
 
 @pytest.mark.parametrize("source", ["", "  ", None, 5, torch.ones(4, 1, 3, 3)])

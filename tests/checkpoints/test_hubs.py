@@ -184,6 +184,7 @@ def test_a_model_of_timm_that_nobody_has_trained():
 
 def downloads(monkeypatch, snapshot, available):
     """Replace the download by one that puts the files of the repository that match its patterns into a folder."""
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
     asked = []
 
     def snapshot_download(repository, *, revision, allow_patterns, ignore_patterns):

@@ -1,6 +1,6 @@
 """Many checkpoints into one atlas: what is missing is analysed, what is there is kept."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 from scalekeys.atlas.cluster import Ray
 from scalekeys.atlas.engines import Engine, InProcess, Lost, Processes
-from scalekeys.atlas.identity import signature
+from scalekeys.atlas.identity import signatures
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import DEPTHWISE, Layout
 from scalekeys.atlas.recovery import restore
@@ -146,7 +146,7 @@ def _in_utf8(folder: Path) -> Path:
 
 
 def _missing(
-    references: Iterable[Reference],
+    references: Sequence[Reference],
     journal: Journal,
     layout: Layout,
     task_of: Callable[[Reference, str], Task],
@@ -155,21 +155,22 @@ def _missing(
     kept: Callable[[], None],
 ) -> Iterator[Task]:
     """Yield a task for each source without rows of its present state; of the others, note new metadata."""
-    for reference in references:
-        sign, known = signature(reference), journal.entries.get(reference.source)
+    for reference, sign in signatures(references):
+        known = journal.entries.get(reference.source)
         whole = (known.reference if known else Reference(reference.source)).with_metadata(reference.metadata)
         if recheck or known is None or not _is_current(known, sign, layout):
-            yield task_of(whole, sign)
+            yield task_of(whole, sign or "")
             continue
         if known.reference != whole:
             journal.append(replace(known, reference=whole))
         kept()
 
 
-def _is_current(known: Entry, sign: str, layout: Layout) -> bool:
-    """Tell whether the rows of a source are there, in the current form, and of its present state."""
+def _is_current(known: Entry, sign: str | None, layout: Layout) -> bool:
+    """Tell whether the rows of a source are there, in the current form, and of its present state as far as is known."""
     outcome = known.outcome
-    return isinstance(outcome, Read) and "" != sign == known.signature and holds(layout.rows_of(outcome.content))
+    unchanged = sign is None or "" != sign == known.signature
+    return isinstance(outcome, Read) and unchanged and holds(layout.rows_of(outcome.content))
 
 
 def _checked(task: Task, outcome: Outcome | Lost) -> Read | Failed:

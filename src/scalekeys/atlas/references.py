@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalekeys.atlas.schema import FAILURES, NETWORKS
+from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
 from scalekeys.checkpoints.sources.catalogue import has_wildcard, models_like
 from scalekeys.checkpoints.sources.source import SCHEMES
 from scalekeys.errors import AtlasError, CheckpointError
@@ -60,9 +61,9 @@ def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
     ----------
     sources : iterable of str, Path or Reference
         Paths and patterns of paths (``**`` stands for any folders); names after ``timm:``, ``hf:`` and ``builtin:``,
-        the first two with wildcards; ``.txt`` files with a source a line; ``.csv`` files with a column ``source`` and
-        others of metadata, where empty cells, ``n/a``, ``na``, ``nan``, ``null``, ``-`` and ``?`` are values that
-        are not known. Paths in a list are relative to it.
+        the first two with wildcards; addresses of safetensors files, ``https://SERVER/PATH``; ``.txt`` files with a
+        source a line; ``.csv`` files with a column ``source`` and others of metadata, where empty cells, ``n/a``,
+        ``na``, ``nan``, ``null``, ``-`` and ``?`` are values that are not known. Paths in a list are relative to it.
 
     Returns
     -------
@@ -145,6 +146,8 @@ def _is_list(source: str) -> bool:
 def _matches(source: str, folder: Path = Path()) -> Sequence[str]:
     """Return the sources that one name or pattern, of a file in a folder, stands for."""
     scheme = _scheme(source)
+    if scheme in ADDRESSES:
+        return (source,)
     if scheme is not None:
         return models_like(scheme, source.partition(":")[2]) if has_wildcard(source) else (source,)
     if not source.strip():

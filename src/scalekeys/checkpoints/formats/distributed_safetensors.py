@@ -11,7 +11,7 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.tree import Tree
-from scalekeys.checkpoints.formats.safetensors_file import DISTRIBUTED, metadata_of, open_safetensors
+from scalekeys.checkpoints.formats.safetensors_file import DISTRIBUTED, header_of, open_safetensors
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece, whole_lengths
 from scalekeys.errors import CheckpointError
@@ -71,7 +71,7 @@ def _files(folder: Path) -> list[Path]:
 def _offsets(path: Path) -> Mapping[str, tuple[int, ...]]:
     """Read where the part of each tensor starts in the whole."""
     try:
-        told = parse_json(metadata_of(path).get(DISTRIBUTED, "{}"))
+        told = parse_json(header_of(path)[0].get(DISTRIBUTED, "{}"))
         found = {key: tuple(entry["saved_offsets"]) for key, entry in told.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(str(path), error) from None

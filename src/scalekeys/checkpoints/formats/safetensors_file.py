@@ -1,6 +1,6 @@
 """``.safetensors``: a header of shapes, then the values; only what is asked for is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ DISTRIBUTED = "DCP_SHARDING_INFO"
 """What the header of a file calls the places of its parts of tensors, where several processes have written one each."""
 
 _PART = "the file is a part of a checkpoint of several processes and may hold parts of tensors; give its folder"
-_LARGEST_HEADER = 100_000_000
+LARGEST_HEADER = 100_000_000
 _DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -43,7 +43,7 @@ _DTYPES = {
 
 def matches(head: bytes) -> bool:
     """Tell whether a file that starts so has the length of a JSON header, and its first brace."""
-    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= _LARGEST_HEADER
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= LARGEST_HEADER
 
 
 def open_safetensors(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
@@ -62,43 +62,46 @@ def open_safetensors(path: Path, *, weights: str | None = None, kinds: Kinds = D
     CheckpointError
         If the file is damaged or cut short, or `weights` names none of its tensors.
     """
-    with _opened(path) as file:
-        metadata = file.metadata() or {}
-        tensors = {key: _info(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    metadata, tensors = header_of(path)
 
     def load(key: str) -> Tensor:
         with _opened(path) as file:  # what one mapping of the file has read, it keeps in memory
             values: Tensor = file.get_tensor(key)
             return values
 
-    notes = (_PART,) if DISTRIBUTED in metadata else ()
     opened = from_state_dict(
         tensors,
         load,
         label=str(path),
         model=path.stem,
         in_network_order=False,
-        notes=notes,
+        notes=notes_on(metadata),
         weights=weights,
         kinds=kinds,
     )
     return replace(opened, copying=Copying(partial(write_safetensors, path), files=(path,)))
 
 
-def metadata_of(path: Path) -> dict[str, str]:
-    """Return what the header of a file says beside names and shapes.
+def header_of(path: Path, *, label: str | None = None) -> tuple[Mapping[str, str], dict[str, TensorInfo]]:
+    """Return what the header of a file says: its metadata, and the shape and type of each tensor.
 
     Raises
     ------
     CheckpointError
-        If the file is damaged.
+        If the file is damaged or cut short.
     """
-    with _opened(path) as file:
-        return dict(file.metadata() or {})
+    with _opened(path, label) as file:
+        tensors = {key: _info(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        return dict(file.metadata() or {}), tensors
+
+
+def notes_on(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Say in a note that a file is one of several that hold parts of tensors, where its metadata say so."""
+    return (_PART,) if DISTRIBUTED in metadata else ()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, label: str | None = None) -> Iterator[Any]:
     try:
         name = str(path).encode().decode()
     except UnicodeEncodeError:  # which the library takes for damage
@@ -107,7 +110,12 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(name, framework="pt", device="cpu") as file:
             yield file
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: is damaged or cut short ({error}); fetch or save it again") from None
+        raise damaged(label or str(path), error) from None
+
+
+def damaged(label: str, error: Exception) -> CheckpointError:
+    """Say that a file is damaged, and how."""
+    return CheckpointError(f"{label}: is damaged or cut short ({error}); fetch or save it again")
 
 
 def _info(part: Any) -> TensorInfo:

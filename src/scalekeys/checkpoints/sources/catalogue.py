@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from scalekeys.checkpoints.sources.hub_files import hub_client
 from scalekeys.errors import CheckpointError
 from scalekeys.optional import in_short, require
 
@@ -54,7 +55,7 @@ def _timm_names(_pattern: str, _label: str) -> Iterable[str]:
 
 
 def _hf_names(pattern: str, label: str) -> Iterable[str]:
-    hub = require("huggingface_hub", extra="transformers")
+    hub = hub_client()
     owner, slash, _ = pattern.partition("/")
     if not slash or has_wildcard(owner):
         raise CheckpointError(f"{label}: name the owner in full, as in hf:timm/convnext*")

@@ -1,8 +1,7 @@
 """Folders: the weights of a Hugging Face model, sharded or whole, or any folder with one file of weights."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,12 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
-from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
 from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_as_folder, open_file
 from scalekeys.checkpoints.sources.folder_writing import write_folder
+from scalekeys.checkpoints.sources.shards import join_shards, weight_map
 from scalekeys.errors import CheckpointError, listed
-from scalekeys.files import is_plain_name, parse_json, read_bytes
+from scalekeys.files import read_bytes
 
 INDEX_SUFFIX = ".index.json"
 
@@ -82,16 +80,33 @@ def find_weights(folder: Path) -> Path | None:
         names = sorted(path.name for path in folder.iterdir() if _is_candidate(path))
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    name = choose_weights(names, label=str(folder))
+    return folder / name if name else None
+
+
+def choose_weights(names: Sequence[str], *, label: str) -> str | None:
+    """Return which of the files of weights of a model is read: the customary names first, else the only one.
+
+    Raises
+    ------
+    CheckpointError
+        If there are several of which no name says more than the other, or shards without their index.
+
+    Examples
+    --------
+    >>> choose_weights(["model.safetensors", "model.pth", "pytorch_model.bin"], label="a folder")
+    'model.safetensors'
+    """
     if customary := next((name for name in _CUSTOMARY if name in names), None):
-        return folder / customary
+        return customary
     whole = sorted((name for name in names if not _SHARD.search(name)), key=_preference)
     if not whole and names:
         raise CheckpointError(
-            f"{folder}: holds shards ({listed(names, limit=3)}) without their {INDEX_SUFFIX[1:]}; add it"
+            f"{label}: holds shards ({listed(names, limit=3)}) without their {INDEX_SUFFIX[1:]}; add it"
         )
     if len({_split(name)[0] for name in whole}) > 1:
-        raise CheckpointError(f"{folder}: holds several files of weights ({listed(whole)}); name one of them")
-    return folder / whole[0] if whole else None
+        raise CheckpointError(f"{label}: holds several files of weights ({listed(whole)}); name one of them")
+    return whole[0] if whole else None
 
 
 def is_index(path: Path) -> bool:
@@ -123,29 +138,8 @@ def open_index(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
         If the index or a shard is damaged or missing, or `weights` names none of its tensors.
     """
     home = _weight_map(path)
-    needed = {home[key] for key in weight_keys(home)}
-    opened = {shard: _open_shard(path, shard) for shard in sorted(needed)}
-    for shard in sorted(set(home.values()) - needed):
-        with suppress(CheckpointError):
-            opened[shard] = _open_shard(path, shard)
-    tensors: dict[str, TensorInfo] = {}
-    for key, shard in home.items():
-        if shard in opened:
-            if key not in opened[shard].tensors:
-                raise CheckpointError(f"{path}: lists {key!r} in {shard}, which does not hold it; fetch both again")
-            tensors[key] = opened[shard].tensors[key]
-
-    def load(key: str) -> Tensor:
-        return opened[home[key]].load(key)
-
-    found = from_state_dict(
-        tensors,
-        load,
-        label=str(path),
-        model=_name(path.parent),
-        in_network_order=False,
-        weights=weights,
-        kinds=kinds,
+    found, opened = join_shards(
+        home, partial(_open_shard, path), label=str(path), model=_name(path.parent), weights=weights, kinds=kinds
     )
     return _copied_in(path.parent, found, opened, home.__getitem__, {path.name, *home.values()})
 
@@ -170,17 +164,7 @@ def _copied_in(
 
 
 def _weight_map(path: Path) -> Mapping[str, str]:
-    """Read which shard holds which tensor; a shard is a plain name of a file beside the index."""
-    try:
-        home = parse_json(read_bytes(path, CheckpointError))["weight_map"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: is no index of shards (JSON with a 'weight_map'): {error!r}") from None
-    if not (isinstance(home, dict) and home and all(isinstance(shard, str) for shard in home.values())):
-        raise CheckpointError(f"{path}: its 'weight_map' does not give a shard for each tensor; fetch it again")
-    for shard in home.values():
-        if not is_plain_name(shard):
-            raise CheckpointError(f"{path}: names the shard {shard!r}, which is no file beside it, and is not read")
-    return home
+    return weight_map(read_bytes(path, CheckpointError), label=str(path))
 
 
 def _name(folder: Path) -> str:
@@ -202,10 +186,19 @@ def _is_there(path: Path) -> bool:
 
 
 def _is_candidate(path: Path) -> bool:
-    name = path.name.lower()
-    if name.startswith((".", *_STATE_OF_TRAINING)) or not path.is_file():
-        return False
-    return name.endswith(SUFFIXES) or name.endswith(_INDICES)
+    return names_weights(path.name) and path.is_file()
+
+
+def names_weights(name: str) -> bool:
+    """Tell whether a file is called as weights are, or as an index of their shards, and not as a state of training.
+
+    Examples
+    --------
+    >>> names_weights("model.safetensors.index.json"), names_weights("optimizer.pt"), names_weights("config.json")
+    (True, False, False)
+    """
+    name = name.lower()
+    return not name.startswith((".", *_STATE_OF_TRAINING)) and name.endswith((*SUFFIXES, *_INDICES))
 
 
 def _preference(name: str) -> tuple[int, bool, str]:

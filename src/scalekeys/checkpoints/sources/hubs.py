@@ -16,7 +16,9 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import SUFFIXES
+from scalekeys.checkpoints.sources.addresses import open_address
 from scalekeys.checkpoints.sources.folder import find_weights, load_state, open_folder
+from scalekeys.checkpoints.sources.hub_files import LONGEST_WAIT, hub_client, hub_file
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.optional import in_short, require
@@ -28,7 +30,6 @@ _WANTED = (
     tuple(f"*{suffix}" for suffix in SUFFIXES),
 )
 _NOT_WANTED = ("*/*", "optimizer*", "scheduler*", "training_args*", "rng_state*")
-_LONGEST_WAIT = 5.0  # seconds
 _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
@@ -83,7 +84,8 @@ def create_timm(name: str, *, pretrained: bool = True, **options: Any) -> nn.Mod
 def open_hf(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a model of the Hugging Face hub, as ``ORG/NAME`` or ``ORG/NAME@REVISION``.
 
-    Safetensors files are preferred; a pickled format is fetched only where there are none.
+    Safetensors files are preferred; of those, only the header and the filters are fetched, unless they are in the local
+    cache. A pickled format is fetched, as a whole, only where there are none.
 
     Raises
     ------
@@ -93,10 +95,12 @@ def open_hf(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_O
         If it can neither be found nor fetched, or holds no weights.
     """
     label = f"hf:{name}"
-    hub = require("huggingface_hub", extra="transformers")
+    hub = hub_client()
     repository, _, revision = name.partition("@")
     try:
         with one_attempt():
+            if (remote := hub_file(hub, repository, revision or None, label=label)) is not None:
+                return open_address(remote, model=label, weights=weights, kinds=kinds)
             folder = _snapshot(hub, repository, revision or None)
     except CheckpointError:
         raise
@@ -153,7 +157,7 @@ def one_attempt() -> Iterator[None]:
 
     The client asks again and again for each file, for a minute in all.
     """
-    hub = require("huggingface_hub", extra="transformers")
+    hub = hub_client()
     before = hub.constants.HF_HUB_OFFLINE
     hub.constants.HF_HUB_OFFLINE = before or not _answers(hub)
     try:
@@ -165,7 +169,7 @@ def one_attempt() -> Iterator[None]:
 def _answers(hub: Any) -> bool:
     """Tell whether the hub answers at all, whatever it says."""
     try:
-        hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=_LONGEST_WAIT)
+        hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=LONGEST_WAIT)
     except Exception:  # the client and the network have no common class
         return False
     return True

@@ -14,6 +14,8 @@ from scalekeys.checkpoints.core.nesting import pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import open_file
+from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
+from scalekeys.checkpoints.sources.addresses import open_http, open_https
 from scalekeys.checkpoints.sources.builtin import open_builtin
 from scalekeys.checkpoints.sources.folder import as_a_part, is_index, open_folder, open_index
 from scalekeys.checkpoints.sources.hubs import open_hf, open_timm
@@ -29,7 +31,13 @@ class _OpenByName(Protocol):
     def __call__(self, name: str, *, weights: str | None = None, kinds: Kinds = ...) -> Checkpoint: ...
 
 
-SCHEMES: Mapping[str, _OpenByName] = {"timm": open_timm, "hf": open_hf, "builtin": open_builtin}
+SCHEMES: Mapping[str, _OpenByName] = {
+    "timm": open_timm,
+    "hf": open_hf,
+    "builtin": open_builtin,
+    "http": open_http,
+    "https": open_https,
+}
 """What opens a name behind each prefix."""
 
 
@@ -40,7 +48,8 @@ def extract(source: Source, *, weights: str | None = None, kinds: str | Iterable
     ----------
     source : nn.Module, str, Path or dict
         A network; a file or folder of weights; ``"timm:NAME"``, ``"hf:ORG/NAME"`` (with ``@REVISION`` if wanted) or
-        ``"builtin:NAME"``; or a state dict, plain or nested. A file is known by its content: what ``torch.save``
+        ``"builtin:NAME"``; the address of a safetensors file, ``"https://SERVER/PATH"``, of which the header and the
+        filters are fetched; or a state dict, plain or nested. A file is known by its content: what ``torch.save``
         writes (state dicts, checkpoints and whole modules, old and new), TorchScript, ``torch.export``, safetensors,
         ONNX, TensorFlow Lite, Keras, plain pickles of arrays, archives of NumPy and of NeMo. Folders are those of the
         Hugging Face hub with their shards, and of ``torch.distributed.checkpoint``. A pickle is never executed.
@@ -164,8 +173,8 @@ def _open_path(path: Path, weights: str | None, kinds: Kinds) -> Checkpoint:
 
 def _nothing_there(path: Path) -> CheckpointError:
     scheme, colon, _ = str(path).partition(":")
-    if scheme in ("http", "https", "ftp", "s3", "gs"):
-        return CheckpointError(f"{path}: addresses are not fetched; download the file and give its path")
+    if scheme.lower() in (*ADDRESSES, "ftp", "s3", "gs"):
+        return CheckpointError(f"{path}: only addresses of the form https://SERVER/PATH are read; download the file")
     if colon and scheme.isidentifier() and len(scheme) > 1:
         return CheckpointError(
             f"{path}: {scheme + ':'!r} is no known prefix and no such file exists; give {_prefixes()}"
@@ -174,4 +183,4 @@ def _nothing_there(path: Path) -> CheckpointError:
 
 
 def _prefixes() -> str:
-    return listed([f"{scheme}:NAME" for scheme in SCHEMES]).replace(" and ", " or ")
+    return listed([f"{scheme}:NAME" for scheme in SCHEMES if scheme not in ADDRESSES]).replace(" and ", " or ")

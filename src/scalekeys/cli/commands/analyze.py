@@ -14,7 +14,10 @@ EXAMPLE = "Example: scalekeys analyze model.pth -o report/"
 def analyze(
     source: Annotated[
         str,
-        typer.Argument(help="A checkpoint file or folder, timm:NAME, hf:NAME or builtin:NAME.", show_default=False),
+        typer.Argument(
+            help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for report.html and filters.parquet.", show_default=False)

@@ -22,8 +22,8 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE",
-        help="Checkpoints, patterns of them, timm: and hf: names with wildcards, and lists: .txt with a source a line, "
-        ".csv with a column 'source' and others of metadata.",
+        help="Checkpoints, patterns of them, timm: and hf: names with wildcards, https: addresses, and lists: .txt "
+        "with a source a line, .csv with a column 'source' and others of metadata.",
         show_default=False,
     ),
 ]

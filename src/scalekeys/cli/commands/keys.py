@@ -14,7 +14,8 @@ Sources = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SOURCE",
-        help="Checkpoint files or folders, timm:NAME, hf:NAME or builtin:NAME; with --eliminate optional.",
+        help="Checkpoint files or folders, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH; with --eliminate "
+        "optional.",
         show_default=False,
     ),
 ]

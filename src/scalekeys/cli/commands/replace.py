@@ -11,7 +11,10 @@ from scalekeys.cli.commands.options import DISCRETIZATION_HELP, DiscretizationNa
 EXAMPLE = "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'"
 
 Source = Annotated[
-    str, typer.Argument(help="A checkpoint file or folder, timm:NAME, hf:NAME or builtin:NAME.", show_default=False)
+    str,
+    typer.Argument(
+        help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH.", show_default=False
+    ),
 ]
 Output = Annotated[
     Path,
