@@ -1,7 +1,8 @@
 """Whether keys are universal: in one network, between tasks, and beside the eight published keys.
 
 The source is a list of networks, a CSV file with columns source, architecture and task. Kernel sizes of two axes of at
-least three taps of which a network has 64 filters that are not dead; at most 1,000 filters of a network and size.
+least three taps of which a network has 64 filters that are not dead; at most 1,000 filters of a network and
+size, and 16,384 (for halves 4,096) of all networks together. One start of the search, which tries 16 to 64 swaps.
 Networks of one series (the architecture up to the first space or hyphen) count as one: intervals are Student's, of the
 mean over series, or over groups of tasks. `published` keys are cropped or padded to the kernel size.
 All rows are written beside the JSON file too, as universal_networks.csv and universal_tasks.csv.
@@ -37,15 +38,17 @@ SIZES = ((7, 7), (5, 5), (3, 3))
 ENOUGH = 0.8
 """The share of energy for which numbers of keys are compared."""
 _KINDS = ("explained", "matched_noise", "white_noise")
-_MOST = 1_000
+_MOST, _MOST_OF_HALVES = 1_000, 4_096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("list", type=Path, help="CSV file of networks")
     parser.add_argument("--k", type=int, default=8, help="of the comparisons between tasks and halves")
-    parser.add_argument("--restarts", type=int, default=2)
+    parser.add_argument("--restarts", type=int, default=1)
     parser.add_argument("--splits", type=int, default=20, help="random halves of the series")
-    parser.add_argument("--recommend", type=int, default=0, help="filters on which the recommended k is sought; 0: none")
+    parser.add_argument(
+        "--recommend", type=int, default=0, help="filters on which the recommended k is sought; 0: none"
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -82,7 +85,8 @@ def show(results: dict[str, Any]) -> None:
 
 
 def _networks(zoo: Sequence[Network], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    progress, rows = Progress("networks", len(zoo)), []
+    progress = Progress("networks", len(zoo))
+    rows: list[dict[str, Any]] = []
     for network in zoo:
         banks = (network.bank,)
         places = [banks, *(noise_of(banks, noise, 0) for noise in (matched_noise_like, white_noise_like))]
@@ -95,14 +99,16 @@ def _networks(zoo: Sequence[Network], arguments: argparse.Namespace) -> list[dic
 def _of_one_network(
     network: Network, places: Sequence[Sequence[sk.FilterBank]], size: Size, arguments: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """Yield what numbers of keys explain of one network and of noise in its place, and how like the published they are."""
+    """Yield what numbers of keys explain of one network and of noise in its place, beside the published keys."""
     samples = [NetworkSample.of(each, parse_spec(1, sizes=size), _MOST) for each in places]
     best = _recommended(network, size, arguments)
     for k in (k for k in KS if k <= len(samples[0].rows)):
         spec, everything = parse_spec(k, restarts=arguments.restarts), torch.ones(1, dtype=torch.float64)
         keys = [one.keys(everything, spec) for one in samples]
         shares = [float(one.explained(found)) for one, found in zip(samples, keys, strict=True)]
-        row = _labels(network, size) | {"filters": len(samples[0].rows), "k": k} | dict(zip(_KINDS, shares, strict=True))
+        row = (
+            _labels(network, size) | {"filters": len(samples[0].rows), "k": k} | dict(zip(_KINDS, shares, strict=True))
+        )
         row["published"] = float(samples[0].explained(published_rows(size))) if k == 8 else None
         for name, found in zip(_KINDS, keys, strict=True):
             row[f"like_published_{name}"] = _like_published(found, size) if k == 8 else None
@@ -149,8 +155,8 @@ def _halves(some: Sequence[Network], size: Size, arguments: argparse.Namespace) 
     """Return for each split and series what keys of its own half, and of the other half, explain of it."""
     banks = tuple(network.bank for network in some)
     spec = parse_spec(arguments.k, restarts=arguments.restarts, sizes=size)
-    sample = NetworkSample.of(banks, spec)
-    noises = [NetworkSample.of(noise_of(banks, noise, 0), spec) for noise in (matched_noise_like, white_noise_like)]
+    places = [banks, *(noise_of(banks, noise, 0) for noise in (matched_noise_like, white_noise_like))]
+    sample, *noises = (NetworkSample.of(each, spec, _MOST_OF_HALVES) for each in places)
     labels = [(network.series,) for network in some]
     names = sorted({network.series for network in some})
     generator, progress = np.random.default_rng(0), Progress(f"halves {size_text(size)}", arguments.splits)
@@ -179,7 +185,7 @@ def _numbers_of_keys(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Average over the networks of a series, and then over series."""
     rows = []
     for (kernel, k), some in frame.groupby(["kernel", "k"], sort=False):
-        row = {"kernel": kernel, "k": int(k), "networks": len(some)} | _means(some.groupby("series")[list(_KINDS)].mean())
+        row = {"kernel": kernel, "k": k, "networks": len(some)} | _means(some.groupby("series")[list(_KINDS)].mean())
         rows.append(row | {f"reach {ENOUGH:.0%}": int((some.explained >= ENOUGH).sum())})
     return _largest_first(rows)
 

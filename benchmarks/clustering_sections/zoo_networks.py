@@ -61,7 +61,7 @@ class Network:
 
 
 def networks_of(path: Path) -> Iterator[Network]:
-    """Read the networks of a list, a CSV file with columns source, architecture and task, whose sources lie beside it."""
+    """Read the networks of a CSV file with columns source, architecture and task, whose sources lie beside it."""
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             yield Network(sk.extract(path.parent / row["source"]), row["architecture"], row["task"])

@@ -104,5 +104,7 @@ def test_the_published_keys_have_two_axes_only():
 def test_bad_input_is_refused(shared):
     with pytest.raises(ModelError, match="one group, and one series, for each of the 4 networks"):
         held_out_cover(shared, ["a", "b"])
-    with pytest.raises(FilterError, match="needs two groups with at least 8 filters of the kernel size asked for, got 1"):
+    with pytest.raises(
+        FilterError, match="needs two groups with at least 8 filters of the kernel size asked for, got 1"
+    ):
         held_out_cover(shared, ["a"] * 4)

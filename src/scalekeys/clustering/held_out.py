@@ -1,6 +1,6 @@
 """Whether keys are universal: what keys found in some networks explain of others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -56,8 +56,8 @@ class HeldOut:
     def groups(self) -> "pd.DataFrame":
         """One row a group: `group`, `networks`, `filters`, and the shares, each the mean over the group's networks."""
         frame = self.networks
-        weighted = frame[list(SHARES)].mul(frame.part, axis=0).assign(group=frame.group)
-        shares = weighted.groupby("group", sort=False)[list(SHARES)].agg(lambda column: column.sum(skipna=False))
+        weighted = frame[list(SHARES)].mul(frame.part, axis=0).groupby(frame.group, sort=False)
+        shares = weighted.sum(min_count=1)
         counted = frame.groupby("group", sort=False).agg(networks=("network", "size"), filters=("filters", "sum"))
         return counted.join(shares).reset_index()
 
@@ -75,6 +75,7 @@ def held_out_cover(
     sizes: Sizes = "largest",
     layers: Sequence[str] | str | None = None,
     axes: int | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> HeldOut:
     """Find keys in all groups of networks but one, and measure what they explain of the one left out; for each group.
 
@@ -90,6 +91,8 @@ def held_out_cover(
         Networks of one group and one series, such as sizes of one architecture, count as one network together.
     seed, restarts, symmetry, sizes, layers, axes
         As for :func:`scalekeys.cluster`.
+    progress : callable, optional
+        Called with 1 after each group.
 
     Returns
     -------
@@ -140,9 +143,11 @@ def held_out_cover(
         f"{name}_noise": NetworkSample.of(noise_of(usable, control, seed), spec)
         for name, control in (("matched", matched_noise_like), ("white", white_noise_like))
     }
-    parts = {
-        group: _explained(sample, noises, labels, group, spec) for group in dict.fromkeys(group for group, _ in labels)
-    }
+    parts = {}
+    for group in dict.fromkeys(group for group, _ in labels):
+        parts[group] = _explained(sample, noises, labels, group, spec)
+        if progress is not None:
+            progress(1)
     return HeldOut(_frame(usable, sample, labels, parts), k, sample.window, notes)
 
 
@@ -151,7 +156,7 @@ def _usable(sample: NetworkSample, groups: Sequence[str], k: int) -> tuple[list[
     notes = [
         f"{int((sample.counts == 0).sum())} of {len(groups)} networks have no such filters and are left out"
     ] * bool((sample.counts == 0).any())
-    filters = {group: 0 for group in groups}
+    filters = dict.fromkeys(groups, 0)
     for group, count in zip(groups, sample.counts.tolist(), strict=True):
         filters[group] += count
     few = [group for group, count in filters.items() if 0 < count < k]

@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from math import prod
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -66,8 +66,8 @@ class NetworkSample:
         """Find keys where networks count with their shares; those of share 0 are not looked at."""
         weights = self._weights(shares)
         mine = weights > 0
-        options = {"seed": spec.seed, "restarts": spec.restarts}
-        return search(self.rows[mine], weights[mine], spec.k, self.moves, **options)[0][0]
+        found, _ = search(self.rows[mine], weights[mine], spec.k, self.moves, seed=spec.seed, restarts=spec.restarts)
+        return found[0]
 
     def drawn(self, shares: Float[Tensor, "networks"], count: int, seed: int) -> Float[Tensor, "keys taps"]:
         """Draw filters at random, each network with its share."""
@@ -99,14 +99,14 @@ def equal_shares(labels: Sequence[Sequence[Hashable]], chosen: Bool[Tensor, "net
     >>> equal_shares([("a", "x"), ("a", "y"), ("a", "y"), ("b", "z")], torch.ones(4, dtype=torch.bool)).tolist()
     [0.25, 0.125, 0.125, 0.5]
     """
-    paths = [(*label, number) for number, label in enumerate(labels) if chosen[number]]
+    paths = {number: (*label, number) for number, label in enumerate(labels) if chosen[number]}
     children: dict[tuple[Hashable, ...], set[Hashable]] = {}
-    for path in paths:
-        for depth in range(len(path)):
-            children.setdefault(path[:depth], set()).add(path[depth])
+    for path in paths.values():
+        for depth, label in enumerate(path):
+            children.setdefault(path[:depth], set()).add(label)
     shares = torch.zeros(len(labels), dtype=torch.float64)
-    for path in paths:
-        shares[path[-1]] = 1 / float(np.prod([len(children[path[:depth]]) for depth in range(len(path))]))
+    for number, path in paths.items():
+        shares[number] = 1 / prod(len(children[path[:depth]]) for depth in range(len(path)))
     return shares
 
 
