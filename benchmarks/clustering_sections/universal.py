@@ -1,8 +1,8 @@
 """Whether keys are universal: in one network, between tasks, and beside the eight published keys.
 
 The source is a list of networks, a CSV file with columns source, architecture and task. Kernel sizes of two axes of at
-least three taps of which a network has 64 filters that are not dead; at most 1,000 filters of a network and
-size, and 16,384 (for halves 4,096) of all networks together. One start of the search, which tries 16 to 64 swaps.
+least three taps of which a network has 64 filters that are not dead; about 500 filters of a network and size at most,
+and 8,192 (for halves 4,096) of all networks together. Noise between tasks is drawn three times, elsewhere once.
 Networks of one series (the architecture up to the first space or hyphen) count as one: intervals are Student's, of the
 mean over series, or over groups of tasks. `published` keys are cropped or padded to the kernel size.
 All rows are written beside the JSON file too, as universal_networks.csv and universal_tasks.csv.
@@ -19,15 +19,14 @@ import pandas as pd
 import torch
 from scipy.optimize import linear_sum_assignment
 
-import scalekeys as sk
 from clustering_sections.zoo_networks import Network, networks_of
 from fit_sections.record import Progress, table
 from scalekeys.clustering.controls import noise_of
 from scalekeys.clustering.held_out import SHARES, held_out_cover
-from scalekeys.clustering.network_sample import NetworkSample, equal_shares
+from scalekeys.clustering.network_sample import MOST, NetworkSample, equal_shares
 from scalekeys.clustering.published import published_rows
-from scalekeys.clustering.spec import parse_spec
-from scalekeys.filters import matched_noise_like, white_noise_like
+from scalekeys.clustering.spec import ClusterSpec, parse_spec
+from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
 from scalekeys.proportions import mean_interval
 from scalekeys.shapes import Size, size_text
 
@@ -38,31 +37,29 @@ SIZES = ((7, 7), (5, 5), (3, 3))
 ENOUGH = 0.8
 """The share of energy for which numbers of keys are compared."""
 _KINDS = ("explained", "matched_noise", "white_noise")
-_MOST, _MOST_OF_HALVES = 1_000, 4_096
+_MOST_OF_HALVES = 4_096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("list", type=Path, help="CSV file of networks")
     parser.add_argument("--k", type=int, default=8, help="of the comparisons between tasks and halves")
     parser.add_argument("--restarts", type=int, default=1)
+    parser.add_argument("--task-restarts", type=int, default=2, help="of the comparison between tasks")
     parser.add_argument("--splits", type=int, default=20, help="random halves of the series")
-    parser.add_argument(
-        "--recommend", type=int, default=0, help="filters on which the recommended k is sought; 0: none"
-    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     start = time.process_time()
     zoo = list(networks_of(arguments.list))
-    single = _networks(zoo, arguments)
+    networks = pd.DataFrame(_networks(zoo, arguments))
     tasks, halves, notes = [], [], []
     for size in SIZES:
-        some = [network for network in zoo if size in network.sizes]
+        some = [network for network in zoo if size in network.banks]
         frame, said = _tasks(some, size, arguments)
         tasks.append(frame)
         notes += said
         halves.append(_halves(some, size, arguments))
-    networks, by_task, by_split = pd.DataFrame(single), pd.concat(tasks), pd.concat(halves)
+    by_task, by_split = pd.concat(tasks), pd.concat(halves)
     _write(networks, arguments.output.with_name("universal_networks.csv"))
     _write(by_task, arguments.output.with_name("universal_tasks.csv"))
     return {
@@ -88,22 +85,17 @@ def _networks(zoo: Sequence[Network], arguments: argparse.Namespace) -> list[dic
     progress = Progress("networks", len(zoo))
     rows: list[dict[str, Any]] = []
     for network in zoo:
-        banks = (network.bank,)
-        places = [banks, *(noise_of(banks, noise, 0) for noise in (matched_noise_like, white_noise_like))]
-        for size in network.sizes:
-            rows += _of_one_network(network, places, size, arguments)
+        for size in network.banks:
+            rows += _of_one_network(network, size, arguments.restarts)
         progress.advance(1)
     return rows
 
 
-def _of_one_network(
-    network: Network, places: Sequence[Sequence[sk.FilterBank]], size: Size, arguments: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
+def _of_one_network(network: Network, size: Size, restarts: int) -> Iterator[dict[str, Any]]:
     """Yield what numbers of keys explain of one network and of noise in its place, beside the published keys."""
-    samples = [NetworkSample.of(each, parse_spec(1, sizes=size), _MOST) for each in places]
-    best = _recommended(network, size, arguments)
+    samples = _with_noise([network.banks[size]], parse_spec(1, sizes=size))
     for k in (k for k in KS if k <= len(samples[0].rows)):
-        spec, everything = parse_spec(k, restarts=arguments.restarts), torch.ones(1, dtype=torch.float64)
+        spec, everything = parse_spec(k, restarts=restarts), torch.ones(1, dtype=torch.float64)
         keys = [one.keys(everything, spec) for one in samples]
         shares = [float(one.explained(found)) for one, found in zip(samples, keys, strict=True)]
         row = (
@@ -112,16 +104,13 @@ def _of_one_network(
         row["published"] = float(samples[0].explained(published_rows(size))) if k == 8 else None
         for name, found in zip(_KINDS, keys, strict=True):
             row[f"like_published_{name}"] = _like_published(found, size) if k == 8 else None
-        yield row | {"recommended": best}
+        yield row
 
 
-def _recommended(network: Network, size: Size, arguments: argparse.Namespace) -> int | None:
-    if not arguments.recommend:
-        return None
-    layers = [layer for layer in network.bank if layer.size == size]
-    step = max(1, sum(map(len, layers)) // arguments.recommend)
-    bank = sk.FilterBank(tuple(layers)).with_filters([layer.kernels[::step] for layer in layers])
-    return sk.choose_k(bank, (*range(1, 9), 10, 12, 16), restarts=arguments.restarts).best
+def _with_noise(banks: Sequence[FilterBank], spec: ClusterSpec, most: int = MOST) -> list[NetworkSample]:
+    """Return samples of filters, of matched noise and of white noise in their place."""
+    places = [banks, *(noise_of(banks, noise, 0) for noise in (matched_noise_like, white_noise_like))]
+    return [NetworkSample.of(each, spec, most) for each in places]
 
 
 def _like_published(keys: torch.Tensor, size: Size) -> float:
@@ -131,18 +120,18 @@ def _like_published(keys: torch.Tensor, size: Size) -> float:
 
 
 def _labels(network: Network, size: Size) -> dict[str, Any]:
-    names = {"network": network.bank.model, "architecture": network.architecture, "series": network.series}
+    names = {"network": network.banks[size].model, "architecture": network.architecture, "series": network.series}
     return names | {"task": network.task, "group": network.group, "kernel": size_text(size)}
 
 
 def _tasks(some: Sequence[Network], size: Size, arguments: argparse.Namespace) -> tuple[pd.DataFrame, list[str]]:
     """Return for each group of tasks what keys of the others explain of it."""
     found = held_out_cover(
-        [network.bank for network in some],
+        [network.banks[size] for network in some],
         [network.group for network in some],
         arguments.k,
         series=[network.series for network in some],
-        restarts=arguments.restarts,
+        restarts=arguments.task_restarts,
         sizes=size,
     )
     frame = found.groups
@@ -153,10 +142,8 @@ def _tasks(some: Sequence[Network], size: Size, arguments: argparse.Namespace) -
 
 def _halves(some: Sequence[Network], size: Size, arguments: argparse.Namespace) -> pd.DataFrame:
     """Return for each split and series what keys of its own half, and of the other half, explain of it."""
-    banks = tuple(network.bank for network in some)
     spec = parse_spec(arguments.k, restarts=arguments.restarts, sizes=size)
-    places = [banks, *(noise_of(banks, noise, 0) for noise in (matched_noise_like, white_noise_like))]
-    sample, *noises = (NetworkSample.of(each, spec, _MOST_OF_HALVES) for each in places)
+    sample, *noises = _with_noise([network.banks[size] for network in some], spec, _MOST_OF_HALVES)
     labels = [(network.series,) for network in some]
     names = sorted({network.series for network in some})
     generator, progress = np.random.default_rng(0), Progress(f"halves {size_text(size)}", arguments.splits)

@@ -22,8 +22,8 @@ from scalekeys.threads import one_thread
 if TYPE_CHECKING:
     import pandas as pd
 
-RANDOM_DRAWS = 20
-"""Sets of random filters whose shares are averaged."""
+NOISE_DRAWS, RANDOM_DRAWS = 3, 20
+"""Draws of each noise, and sets of random filters, whose shares are averaged."""
 
 SHARES = ("own", "held_out", "published", "matched_noise", "white_noise", "random")
 """The columns of :class:`HeldOut` that hold shares of energy."""
@@ -40,7 +40,8 @@ class HeldOut:
         the share of energy that as many keys explain of its filters (:data:`SHARES`): `own` keys of its group (found
         on filters that include the network's own, so that the share is a ceiling), `held_out` keys of all other groups,
         the eight `published` keys (NaN for other than two axes), keys found in `matched_noise` and in `white_noise` in
-        the place of the other groups, and filters of the other groups drawn at `random`.
+        the place of the other groups (means over three draws), and filters of the other groups drawn at `random` (over
+        twenty).
     k : int
     window : tuple of int
     notes : tuple of str
@@ -108,7 +109,7 @@ def held_out_cover(
     Notes
     -----
     All groups count alike, all series in a group, all networks in a series and all filters in a network. At most
-    16,384 filters are looked at, and at most as many of one network as of each other one that has so many.
+    8,192 filters are looked at, and at most as many of one network as of each other one that has so many.
 
     Keys of matched noise share with those found all that smoothness and extent of the other groups' filters explain.
     Where the found keys explain no more of a group than the keys of matched noise do, a common smoothness explains
@@ -140,7 +141,9 @@ def held_out_cover(
     usable = tuple(banks[i] for i in kept)
     sample = everything if len(kept) == len(banks) else NetworkSample.of(usable, spec)
     noises = {
-        f"{name}_noise": NetworkSample.of(noise_of(usable, control, seed), spec)
+        f"{name}_noise": [
+            NetworkSample.of(noise_of(usable, control, seed + len(banks) * draw), spec) for draw in range(NOISE_DRAWS)
+        ]
         for name, control in (("matched", matched_noise_like), ("white", white_noise_like))
     }
     parts = {}
@@ -173,7 +176,7 @@ def _usable(sample: NetworkSample, groups: Sequence[str], k: int) -> tuple[list[
 
 def _explained(
     sample: NetworkSample,
-    noises: dict[str, NetworkSample],
+    noises: dict[str, list[NetworkSample]],
     labels: Sequence[tuple[str, str]],
     group: str,
     spec: ClusterSpec,
@@ -182,18 +185,17 @@ def _explained(
     mine = torch.tensor([each == group for each, _ in labels])
     own, others = equal_shares(labels, mine), equal_shares(labels, ~mine)
     keys = {
-        "own": sample.keys(own, spec),
-        "held_out": sample.keys(others, spec),
-        **{name: noise.keys(others, spec) for name, noise in noises.items()},
+        "own": [sample.keys(own, spec)],
+        "held_out": [sample.keys(others, spec)],
+        **{name: [noise.keys(others, spec) for noise in draws] for name, draws in noises.items()},
+        "random": [sample.drawn(others, spec.k, draw) for draw in range(RANDOM_DRAWS)],
     }
-    explained = {name: sample.explained(rows) for name, rows in keys.items()}
+    explained = {name: torch.stack([*map(sample.explained, sets)]).mean(0) for name, sets in keys.items()}
     explained["published"] = (
         sample.explained(published_rows(sample.window).to(sample.rows))
         if len(sample.window) == 2
         else torch.full((len(labels),), torch.nan, dtype=torch.float64)
     )
-    drawn = [sample.explained(sample.drawn(others, spec.k, draw)) for draw in range(RANDOM_DRAWS)]
-    explained["random"] = torch.stack(drawn).mean(0)
     return explained | {"part": own}
 
 

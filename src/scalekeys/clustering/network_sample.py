@@ -15,7 +15,7 @@ from scalekeys.clustering.spec import ClusterSpec
 from scalekeys.filters import FilterBank
 from scalekeys.shapes import Size
 
-MOST = 2**14
+MOST = 2**13
 """Filters of a sample."""
 
 
