@@ -264,7 +264,7 @@ def test_holding_out_shows_what_keys_of_the_other_networks_explain(listed):
     assert (result.returncode, result.stderr) == (0, "")
     found = json.loads(result.stdout)["held_out"]
     assert (found["column"], found["k"]) == ("task", 8)
-    assert found["notes"] == ["1 sources have no value in the column 'task' and are left out"]
+    assert found["notes"] == ["sources without task are left out: 1 of 4"]
     assert [(group["group"], group["networks"], group["filters"]) for group in found["groups"]] == [
         ("day", 1, 128),
         ("night", 2, 128),

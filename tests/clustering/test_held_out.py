@@ -89,7 +89,7 @@ def test_networks_and_groups_without_enough_filters_are_left_out_and_said(shared
     assert found.groups.group.tolist() == ["a", "b"]
     assert found.networks.network.tolist() == [bank.model for bank in shared]
     assert found.notes == (
-        "1 of 6 networks have no such filters and are left out",
+        "networks without filters to compare are left out: 1 of 6",
         "groups with fewer than 4 filters are left out: few",
     )
 

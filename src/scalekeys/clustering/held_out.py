@@ -156,11 +156,12 @@ def held_out_cover(
 
 def _usable(sample: NetworkSample, groups: Sequence[str], k: int) -> tuple[list[int], tuple[str, ...]]:
     """Return the networks of groups with enough filters, and say which others are left out."""
-    notes = [
-        f"{int((sample.counts == 0).sum())} of {len(groups)} networks have no such filters and are left out"
-    ] * bool((sample.counts == 0).any())
+    counts: list[int] = sample.counts.tolist()
+    notes = []
+    if 0 in counts:
+        notes.append(f"networks without filters to compare are left out: {counts.count(0)} of {len(counts)}")
     filters = dict.fromkeys(groups, 0)
-    for group, count in zip(groups, sample.counts.tolist(), strict=True):
+    for group, count in zip(groups, counts, strict=True):
         filters[group] += count
     few = [group for group, count in filters.items() if 0 < count < k]
     if few:
@@ -171,7 +172,7 @@ def _usable(sample: NetworkSample, groups: Sequence[str], k: int) -> tuple[list[
             f"to hold a group of networks out needs two groups with at least {k} filters of the kernel size asked for, "
             f"got {len(enough)}"
         )
-    return [i for i, group in enumerate(groups) if group in enough and sample.counts[i]], tuple(notes)
+    return [i for i, group in enumerate(groups) if group in enough and counts[i]], tuple(notes)
 
 
 def _explained(

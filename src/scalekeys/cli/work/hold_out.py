@@ -47,6 +47,6 @@ def hold_out(
     )
     table.drop(columns="series").to_csv(folder / "held_out.csv", index=False, lineterminator="\n")
     unknown = len(banks) - len(known)
-    notes = (f"{unknown} sources have no value in the column {column!r} and are left out",) if unknown else ()
+    notes = (f"sources without {column} are left out: {unknown} of {len(banks)}",) if unknown else ()
     rows = found.groups.astype(object).where(found.groups.notna(), None)
     return HeldOutSummary(column, k, tuple(HeldOutGroup(*row) for row in rows.values), (*notes, *found.notes))
