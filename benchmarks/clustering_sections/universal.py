@@ -207,7 +207,7 @@ def _means(values: pd.DataFrame) -> dict[str, Any]:
 
 
 def _interval(values: "pd.Series[float]") -> str:
-    if len(values) < 2:
+    if len(values) < 3:
         return "-"
     low, high = mean_interval(values.tolist())
     return f"{low:.3f} to {high:.3f}"
