@@ -61,7 +61,7 @@ def networks_of(path: Path) -> Iterator[Network]:
         for row in csv.DictReader(file):
             bank = sk.extract(path.parent / row["source"])
             banks = {size: _of_size(bank, size) for size in bank.sizes if len(size) == 2 and min(size) >= 3}
-            some = {size: _thinned(one) for size, one in banks.items() if len(one) >= LEAST}
+            some: dict[Size, FilterBank] = {size: _thinned(one) for size, one in banks.items() if len(one) >= LEAST}
             yield Network(some, row["architecture"], row["task"])
 
 
