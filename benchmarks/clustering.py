@@ -6,12 +6,13 @@
     python benchmarks/clustering.py comparison ../shared/weights/*.pth
     python benchmarks/clustering.py million
     python benchmarks/clustering.py elimination --keep FOLDER
+    python benchmarks/clustering.py universal ../shared/zoo/zoo.csv
 
 Each section prints its tables, and replaces its own part of ``results/clustering.json``, with the machine, the versions
 and the options of its run beside the figures. Every section explains itself with ``--help``.
 """
 
-from clustering_sections import choice, comparison, elimination, million, planted, real
+from clustering_sections import choice, comparison, elimination, million, planted, real, universal
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS
 
@@ -22,6 +23,7 @@ SECTIONS: dict[str, Section] = {
     "comparison": comparison,
     "million": million,
     "elimination": elimination,
+    "universal": universal,
 }
 """A new section is one module and one row here."""
 

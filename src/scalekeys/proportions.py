@@ -1,7 +1,7 @@
-"""Shares, differences of shares, and ranks beside a control, with intervals that hold near 0 and 1; p of many tests."""
+"""Shares, differences of shares, means, and ranks beside a control, with their intervals; p of many tests."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import fsum, inf, isfinite, sqrt
 
 Z_95 = 1.959963984540054
 """The quantile of the normal distribution that leaves 2.5 % above it."""
@@ -69,6 +69,25 @@ def paired_interval(both: int, first: int, second: int, neither: int, z: float =
     down = sqrt(max(0.0, below**2 - 2 * phi * below * other_above + other_above**2))
     up = sqrt(max(0.0, above**2 - 2 * phi * above * other_below + other_below**2))
     return one - other - down, one - other + up
+
+
+def mean_interval(values: Sequence[float], bounds: tuple[float, float] = (-inf, inf)) -> tuple[float, float]:
+    """Return Student's interval of 95 % of the mean of some values, within bounds; all of them for a single value.
+
+    Examples
+    --------
+    >>> low, high = mean_interval([0.01, 0.02, 0.03])
+    >>> f"{low:.4f} to {high:.4f}"
+    '-0.0048 to 0.0448'
+    """
+    from scipy.stats import t
+
+    count, mean = len(values), fsum(values) / len(values)
+    if count < 2 or not isfinite(mean):
+        return bounds
+    deviation = sqrt(fsum((value - mean) ** 2 for value in values) / (count - 1))
+    half = float(t.ppf(0.975, count - 1)) * deviation / sqrt(count)
+    return max(bounds[0], mean - half), min(bounds[1], mean + half)
 
 
 def holm_adjusted(p: Sequence[float]) -> list[float]:

@@ -8,6 +8,7 @@ from inspect import signature
 from typing import get_args, get_type_hints
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -244,3 +245,56 @@ def test_what_is_not_read_is_shown_with_its_network(tmp_path):
     assert "What is left out" in (tmp_path / "found" / "report.html").read_text()
     summary = json.loads(run("keys", *options, "-o", "again", "--json", cwd=tmp_path).stdout)
     assert [one["name"] for one in summary["not_read"]] == ["one: blur.filt", "two: blur.filt"]
+
+
+@pytest.fixture
+def listed(folder):
+    """A list of three networks of two tasks, and of one whose task is not known."""
+    names = {"one": "day", "two": "night", "again": "night", "other": ""}
+    for name in ("again", "other"):
+        save_file({"a.weight": _copies(len(name), 64)}, folder / f"{name}.safetensors")
+    lines = ["source,task", *(f"{name}.safetensors,{task}" for name, task in names.items())]
+    (folder / "list.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_holding_out_shows_what_keys_of_the_other_networks_explain(listed):
+    options = ("--hold-out", "task", "--sizes", "7x7", "--restarts", 1, "--no-curve", "--json")
+    result = run("keys", "list.csv", *options, "-o", "universal", cwd=listed)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = json.loads(result.stdout)["held_out"]
+    assert (found["column"], found["k"]) == ("task", 8)
+    assert found["notes"] == ["sources without task are left out: 1 of 4"]
+    assert [(group["group"], group["networks"], group["filters"]) for group in found["groups"]] == [
+        ("day", 1, 128),
+        ("night", 2, 128),
+    ]
+    for group in found["groups"]:
+        assert group["own"] > 0.97 < group["published"]
+        assert group["white_noise"] < 0.5 < group["matched_noise"] < group["held_out"]
+    rows = pd.read_csv(listed / "universal" / "held_out.csv").set_index("network")
+    assert rows.part.to_dict() == {"one": 1.0, "two": 0.5, "again": 0.5}
+    assert rows.held_out[["two", "again"]].mean() == pytest.approx(found["groups"][1]["held_out"])
+
+
+def test_held_out_groups_stand_in_a_table(listed):
+    options = ("--hold-out", "task", "--sizes", "7x7", "--restarts", 1, "--no-curve", "-k", 2)
+    result = run("keys", "list.csv", *options, "-o", "table", cwd=listed)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"task +networks +own +others +published +matched +white +random\n", result.stdout)
+    assert re.search(r"night +2( +\d\d?\.\d %){6}\n", result.stdout)
+    assert "held out: table/held_out.csv" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("list.csv", "no source has a value in a column 'place'; the columns are task"),
+        ("one.safetensors", "no source has a value in a column 'place'; give a .csv list of sources that has it"),
+    ],
+)
+def test_a_column_that_no_list_has_is_refused(listed, tmp_path, source, message):
+    result = run("keys", listed / source, "--hold-out", "place", "-o", tmp_path / "out", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from scalekeys.clustering.api import cluster, distinct_filters, with_other_keys
 from scalekeys.clustering.choice import FOUND_AGAIN, KChoice, choose_k
+from scalekeys.clustering.held_out import HeldOut, held_out_cover
 from scalekeys.clustering.keys import COVERED, Keys
 from scalekeys.clustering.spec import SYMMETRIES, WEIGHTINGS, ClusterSpec
 
@@ -11,10 +12,12 @@ __all__ = [
     "SYMMETRIES",
     "WEIGHTINGS",
     "ClusterSpec",
+    "HeldOut",
     "KChoice",
     "Keys",
     "choose_k",
     "cluster",
     "distinct_filters",
+    "held_out_cover",
     "with_other_keys",
 ]

@@ -1,6 +1,7 @@
 """``scalekeys keys``: the few filters behind the many of one network or more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,6 +63,14 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the files in an ex
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Eliminate = Annotated[
     bool, typer.Option("--eliminate", help="Take the keys that a network misses most, of many candidates.")
+]
+HoldOut = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Also measure what keys of some networks explain of others: SOURCE is a .csv list with columns source and "
+        "COLUMN, such as task, and networks with one value in it are left out together.",
+    ),
 ]
 By = Annotated[
     Literal["accuracy", "outputs", "responses"],
@@ -132,6 +141,7 @@ def keys(
     no_curve: NoCurve = False,
     force: Force = False,
     as_json: AsJson = False,
+    hold_out: HoldOut = None,
     eliminate: Eliminate = False,
     by: By = "accuracy",
     network: Network = None,
@@ -154,7 +164,8 @@ def keys(
 
     With --eliminate the keys are those that a network misses most: of many candidates one is dropped again and again
     whose absence costs least, and the accuracy is measured against the number of keys, beside random candidates and
-    noise.
+    noise. With --hold-out, held_out.csv holds a row for each network of a list: what keys found without its group
+    explain of it, beside keys of its own group, the published ones, and keys of noise.
     """
     k, wanted = _number_of_keys(number, compared=not no_curve), _sizes(sizes)
     given = [name for name in _ELIMINATION if _is_given(context, name)]
@@ -174,11 +185,16 @@ def keys(
     from scalekeys.cli.show.keys import print_keys
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.work.eliminate import open_task
+    from scalekeys.cli.work.hold_out import grouped
+    from scalekeys.cli.work.hold_out import hold_out as held_out
     from scalekeys.cli.work.keys import find_keys, read_banks
     from scalekeys.cli.work.search import Search
     from scalekeys.files import check_new_folder, new_folder
 
     check_new_folder(output, force=force)
+    groups: list[str] = []
+    if hold_out is not None:
+        sources, groups = grouped(sources or [], hold_out)
     search = Search(seed, restarts, weighting, symmetry, wanted, axes, layers or None)
     with working() as step:
         opened = None if task is None else open_task(task, step)
@@ -189,6 +205,9 @@ def keys(
             summary = find_keys(
                 banks, folder, k=k, search=search, threshold=threshold, curve=not no_curve, opened=opened, step=step
             )
+            if hold_out is not None:
+                found = held_out(banks, groups, hold_out, folder, len(summary.keys), search, step)
+                summary = replace(summary, held_out=found)
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), indent=2))
     else:

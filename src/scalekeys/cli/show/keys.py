@@ -9,6 +9,7 @@ from scalekeys.cli.show.controls import CONTROLS
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.report.keys import KeysSummary
 from scalekeys.report.keys.elimination import EliminationSummary
+from scalekeys.report.keys.summary import HeldOutSummary
 
 _NOISES = ("matched noise", "white noise")
 
@@ -33,8 +34,11 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
         console.print(f"recommended k = {summary.best_k}: {summary.reason}", soft_wrap=True)
     if summary.elimination is not None:
         _print_elimination(console, summary.elimination)
+    if summary.held_out is not None:
+        _print_held_out(console, summary.held_out)
     tables = "keys.npy" if summary.size.count("x") == 2 else "keys.npy, keys.csv"  # no table has three axes
-    for word, name in (("report", "report.html"), ("keys", tables), ("members", "members.parquet")):
+    files = [("report", "report.html"), ("keys", tables), ("members", "members.parquet")]
+    for word, name in files + [("held out", "held_out.csv")] * (summary.held_out is not None):
         console.print(f"{word + ':':8} {folder / name}", soft_wrap=True)
 
 
@@ -80,6 +84,22 @@ def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
         cells.append("-" if drawn is None else f"{drawn.as_good} of {drawn.draws}")
         cells += [cell(None if one is None else one.value) for one in (found.at(name, count) for name in _NOISES)]
         table.add_row(*cells)
+    console.print(table)
+
+
+def _print_held_out(console: Terminal, found: HeldOutSummary) -> None:
+    """Print what keys of the other groups explain of each group, beside its own keys and the controls."""
+    for note in found.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    console.print(
+        f"share of each {found.column} that {found.k} keys explain: its own; those found in all others; the eight "
+        "published; those of noise in the place of the others; filters of the others, drawn at random",
+        soft_wrap=True,
+    )
+    table = plain_table(found.column, "networks", "own", "others", "published", "matched", "white", "random")
+    for group in found.groups:
+        shares = (group.own, group.held_out, group.published, group.matched_noise, group.white_noise, group.random)
+        table.add_row(group.group, str(group.networks), *map(percentage, shares))
     console.print(table)
 
 

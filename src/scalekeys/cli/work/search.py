@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -22,6 +23,11 @@ class Search:
     sizes: Sizes
     axes: int | None
     layers: Sequence[str] | None
+
+    @property
+    def without_weighting(self) -> dict[str, Any]:
+        """The options of a search in which all filters count alike."""
+        return {name: value for name, value in vars(self).items() if name != "weighting"}
 
     def keys(self, banks: Sequence[FilterBank], k: int, step: Step, *, controls: bool = True) -> Keys:
         """Find so many keys, and as many of white and of matched noise beside them."""

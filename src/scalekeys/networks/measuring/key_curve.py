@@ -21,6 +21,7 @@ from scalekeys.networks.measuring.key_elimination import (
 )
 from scalekeys.networks.measuring.output_error import OutputError, outputs_of
 from scalekeys.networks.running.batches import Batches
+from scalekeys.proportions import mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,7 +205,7 @@ def key_curve(
                 progress(1)
         if source == "eliminated" and single is not None:
             return KeyCurvePoint(source, count, tuple(values), single.interval, single.loss)
-        return KeyCurvePoint(source, count, tuple(values), _mean_interval(values, measure.bounds))
+        return KeyCurvePoint(source, count, tuple(values), mean_interval(values, measure.bounds))
 
     points = []
     for count, keys in stacks:
@@ -286,15 +287,3 @@ def _controls(
 
 def _drawn(candidates: int, count: int, seed: int) -> Int[Tensor, "count"]:
     return torch.randperm(candidates, generator=torch.Generator().manual_seed(seed))[:count].sort().values
-
-
-def _mean_interval(values: Sequence[float], bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return Student's interval of the mean of some values, within bounds; all of the bounds for a single value."""
-    from scipy.stats import t
-
-    count, mean = len(values), math.fsum(values) / len(values)
-    if count < 2 or not math.isfinite(mean):
-        return bounds
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    half = float(t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
-    return max(bounds[0], mean - half), min(bounds[1], mean + half)

@@ -84,6 +84,34 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class HeldOutGroup:
+    """One group of networks: the share of energy that as many keys of each kind explain of it.
+
+    The shares are those of :class:`scalekeys.clustering.HeldOut`; ``published`` is None for other than two axes.
+    """
+
+    group: str
+    networks: int
+    filters: int
+    own: float
+    held_out: float
+    published: float | None
+    matched_noise: float
+    white_noise: float
+    random: float
+
+
+@dataclass(frozen=True)
+class HeldOutSummary:
+    """What ``k`` keys of all other groups explain of each group, where ``column`` tells the groups."""
+
+    column: str
+    k: int
+    groups: tuple[HeldOutGroup, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class KeysSummary:
     """What a search for keys found, in figures.
 
@@ -91,7 +119,7 @@ class KeysSummary:
     without a key, ``not_read`` lists what the sources hold that looks like a kernel.
     ``curve`` is empty, and ``best_k`` and ``reason`` are None, where the number of keys was not studied.
     ``elimination`` is None where the keys are those of the search. Keys that an elimination leaves explain less than
-    the search finds; the noise beside them is searched.
+    the search finds; the noise beside them is searched. ``held_out`` is None where no group of networks was held out.
     """
 
     models: tuple[str, ...]
@@ -114,6 +142,7 @@ class KeysSummary:
     notes: tuple[str, ...]
     not_read: tuple[LeftOut, ...] = ()
     elimination: EliminationSummary | None = None
+    held_out: HeldOutSummary | None = None
 
     @property
     def clustered(self) -> int:
