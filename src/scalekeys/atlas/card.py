@@ -73,7 +73,7 @@ def card(facts: Facts) -> str:
         size=size_category(facts.filters),
         titles=_TITLES,
         rows=rows,
-        features={name: [_feature(field) for field in schema] for name, schema in schemas.items()},
+        features={name: [_feature(field) for field in schema] for name, schema in schemas.items() if rows[name]},
         columns={name: column_rows(name, schema) for name, schema in schemas.items()},
         different=len(set(networks["content_hash"].to_pylist())),
         sources=_sources(networks),

@@ -173,7 +173,9 @@ def _write_tables(layout: ExportLayout, held: Holdings, entries: Mapping[str, En
     for name, table in others.items():
         path = getattr(layout, name)
         path.parent.mkdir(parents=True)
-        pq.write_table(table, path, **_STORED)
+        with pq.ParquetWriter(path, table.schema, **_STORED) as writer:
+            if len(table):  # a table without rows has no row group, as readers want it
+                writer.write_table(table)
     layout.filters.mkdir(parents=True)
     older: dict[str, int] = {}
     software: set[str] = set()

@@ -25,9 +25,9 @@ from scalekeys.files import check_new_folder, new_folder, open_regular, writing_
 def merge(folders: Iterable[str | Path], output: str | Path, *, prefixes: Sequence[str] = ()) -> Summary:
     """Join atlases into one, which can be asked, reported on, exported and gone on with.
 
-    A network that several atlases hold has its rows once, and a source that one atlas could read counts as read. Of rows
-    on the same network those of the newest form and software are kept. The result depends neither on the order of the
-    atlases nor on how often one of them is named.
+    A network that several atlases hold has its rows once, and a source that one atlas could read counts as read. Where
+    atlases hold rows of the same network, the rows of the newest form and software are kept. The result depends neither
+    on the order of the atlases nor on how often one of them is named.
 
     Parameters
     ----------
