@@ -219,8 +219,8 @@ def merge(
         typer.Option(
             "--prefix",
             metavar="WORD",
-            help="Put a word before the paths of an atlas, so that equal paths of different networks differ; given once "
-            "for each atlas, in the same order.",
+            help="A word to put before the paths of an atlas, so that equal paths of different networks differ; given "
+            "once for each atlas, in the same order.",
             show_default=False,
         ),
     ] = None,
