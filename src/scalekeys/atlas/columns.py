@@ -39,13 +39,15 @@ _FILTERS = {
     "alpha": Column("", "Strength of `sharpen`; null for other families."),
     "sigma_outer": Column("pixels", "Larger scale of a difference of two smoothings; null for other families."),
     "angle": Column("radians", "Angle of an oriented family, counter-clockwise from x; null for other families."),
-    "amplitude": Column("of the weights", "Factor a of the model a K + b, where K is the kernel of the family."),
-    "offset": Column("of the weights", "Constant b of the model a K + b."),
+    "amplitude": Column("units of weights", "Factor a of the model a K + b, where K is the kernel of the family."),
+    "offset": Column("units of weights", "Constant b of the model a K + b."),
     "r2": Column("", "Share of the energy of the centred filter that the family explains, from 0 to 1."),
     "r2_response": Column("", "Share of the variance of responses that the family explains; null for least squares."),
-    "evidence": Column("nats", "Evidence for the family against a constant, by the Bayesian information criterion."),
-    "residual_l1": Column("of the weights", "Sum of the absolute differences between filter and model."),
-    "residual_l2": Column("of the weights", "Root of the sum of the squared differences between filter and model."),
+    "evidence": Column(
+        "", "By how much the Bayesian information criterion of the family is better than that of a constant."
+    ),
+    "residual_l1": Column("units of weights", "Sum of the absolute differences between filter and model."),
+    "residual_l2": Column("units of weights", "Root of the sum of the squared differences between filter and model."),
     "status": Column(
         "",
         "`ok`, `polynomial` (a scale is infinite), `at-bound`, `unexplained`, or why there is no fit: `zero-filter`, "
@@ -53,10 +55,16 @@ _FILTERS = {
     ),
     **_of_axes("sigma_{}_error", "pixels", "Standard error of `sigma_{0}` from the curvature of least squares."),
     **_of_axes("sigma_{}_status", "", f"Whether `sigma_{{}}` can be identified: {_SCALE_WORDS}."),
-    "coefficients": Column("of the weights", "Coefficients of the derivatives of a jet; null for idealized families."),
-    "r2_jet2": Column("", "Share of the energy that the 2-jet (all derivatives up to order 2) explains."),
+    "coefficients": Column(
+        "units of weights", "Coefficients of the derivatives of a jet; null for idealized families."
+    ),
+    "r2_jet2": Column(
+        "", "Share of the energy that the 2-jet (all derivatives up to order 2) explains; null without two axes."
+    ),
     "r2_white": Column("", "Control: `r2` of white noise of the same kernel, by the same fit."),
-    "r2_matched": Column("", "Control: `r2` of noise with the spectrum of the layer, by the same fit."),
+    "r2_matched": Column(
+        "", "Control: `r2` of noise with the second moments of the filters of the layer, by the same fit."
+    ),
     "r2_aligned": Column("", "Share of the energy that the best oriented template along an axis explains."),
     "r2_oriented": Column("", "Share of the energy that the best oriented template at any angle explains."),
     "angle_oriented": Column("radians", "Angle of the template of `r2_oriented`, counter-clockwise from x."),
