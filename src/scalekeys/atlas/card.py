@@ -12,6 +12,7 @@ import pyarrow as pa
 from scalekeys.atlas.columns import column_rows, type_name
 from scalekeys.atlas.layout import Settings
 from scalekeys.atlas.schema import FILTERS
+from scalekeys.errors import printable
 from scalekeys.version import __version__
 
 MOST_LISTED = 500
@@ -134,6 +135,7 @@ def _quoted(text: str) -> str:
 
 def _cell(text: str) -> str:
     """Return a text for a cell of a table in Markdown."""
+    text = printable(text)
     for sign, other in (
         ("\\", "\\\\"),
         ("&", "&amp;"),

@@ -126,9 +126,8 @@ def export(
         _write_checksums(layout)
         files = _files(temporary)
         size = sum(file.stat().st_size for file in files)
-        count = facts.parts
     for part in ExportLayout(output).parts():
-        if not part.stem.endswith(f"-of-{count:05d}"):
+        if not part.stem.endswith(f"-of-{facts.parts:05d}"):  # it is one of an earlier export
             remove_file(part)
     rows = {name: len(table) for name, table in facts.tables.items()}
     return Export(
