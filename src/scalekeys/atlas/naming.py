@@ -1,6 +1,7 @@
 """Other names for the sources of an atlas: without folders of a machine, or with a prefix."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -73,17 +74,19 @@ def reworded(entry: Entry, change: Callable[[str], str]) -> Entry:
 
 
 def without_folders(sources: Iterable[str]) -> Callable[[str], str]:
-    """Return a function that removes from a sentence the folders of this machine and of absolute paths of sources."""
+    """Return a function that removes from a sentence the folders of sources, of the user and of this process.
+
+    Examples
+    --------
+    >>> clear = without_folders(["/data/nets/model.index.json"])
+    >>> clear("/data/nets/model-1.bin: is missing beside a/data/nets/b")
+    'model-1.bin: is missing beside a/data/nets/b'
+    """
     paths = [source for source in sources if Reference(source).is_path]
     folders = {str(Path.home()), str(Path.cwd()), *(str(Path(Reference(path).location).parent) for path in paths)}
-    ordered = sorted((f"{folder}/" for folder in folders if folder != "/"), key=len, reverse=True)
-
-    def change(text: str) -> str:
-        for folder in ordered:
-            text = text.replace(folder, "")
-        return text
-
-    return change
+    longest_first = sorted(folders - {"/"}, key=len, reverse=True)
+    beginning = re.compile(rf"(?<![\w./~-])(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})/")
+    return partial(beginning.sub, "")
 
 
 def _replaced(text: str, *, old: str, new: str) -> str:
