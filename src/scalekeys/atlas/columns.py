@@ -32,6 +32,11 @@ _FILTERS = {
     "kind": Column("", "Kind of the convolution: `depthwise`, `grouped` or `ordinary`."),
     "stride": Column("pixels", "Stride of the convolution; null where the source holds weights only."),
     "dilation": Column("pixels", "Dilation of the convolution; null where the source holds weights only."),
+    "pitch": Column(
+        "pixels",
+        "Distance between the samples of the input of the layer, in pixels of the input of the network: the geometric mean "
+        "over the axes; null where the source does not tell it.",
+    ),
     "family": Column(
         "", "The idealized family (smoothing, sharpening or a derivative) with the best fit; null without a fit."
     ),

@@ -11,9 +11,8 @@ from scalekeys.cli.work.atlas import rows as rows_of
 from scalekeys.errors import listed, printable
 
 if TYPE_CHECKING:
-    from scalekeys.atlas import Summary
-    from scalekeys.report.findings import Findings
     from scalekeys.atlas import Export, Summary
+    from scalekeys.report.findings import Findings
 
 _MOST_ROWS, _MOST_FAILURES = 100, 5
 _PLAIN_WIDTH = 10_000
