@@ -34,7 +34,7 @@ _FILTERS = {
     "dilation": Column("pixels", "Dilation of the convolution; null where the source holds weights only."),
     "pitch": Column(
         "pixels",
-        "Distance between the samples of the input of the layer, in pixels of the input of the network: the geometric mean "
+        "Distance between samples of the input of the layer, in pixels of the input of the network: the geometric mean "
         "over the axes; null where the source does not tell it.",
     ),
     "family": Column(
