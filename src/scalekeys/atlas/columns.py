@@ -19,6 +19,15 @@ def _of_axes(name: str, unit: str, meaning: str) -> dict[str, Column]:
     return {name.format(axis): Column(unit, meaning.format(axis)) for axis in "xyz"}
 
 
+def _beside_controls(columns: dict[str, Column]) -> dict[str, Column]:
+    """Return columns, and those of white and of matched noise in the place of the filter."""
+    return {
+        name + ending: Column(unit, meaning if not ending else f"Control: `{name}` of {ending[1:]} noise.")
+        for name, (unit, meaning) in columns.items()
+        for ending in ("", "_white", "_matched")
+    }
+
+
 _SCALE_WORDS = "`ok`, `flat`, `at-zero`, `at-bound`, `infinite`, or empty where there is no scale"
 
 _FILTERS = {
@@ -75,6 +84,24 @@ _FILTERS = {
     "angle_oriented": Column("radians", "Angle of the template of `r2_oriented`, counter-clockwise from x."),
     "gain_white": Column("", "Control: what a free angle adds for white noise beyond `r2_white`; may be negative."),
     "gain_matched": Column("", "Control: what a free angle adds for matched noise beyond `r2_matched`."),
+    "family_white": Column("", "Control: `family` of white noise of the same kernel."),
+    "family_matched": Column("", "Control: `family` of matched noise of the same kernel."),
+    "sigma_white": Column("pixels", "Control: scale of white noise, the geometric mean over the axes."),
+    "sigma_matched": Column("pixels", "Control: scale of matched noise, the geometric mean over the axes."),
+    **_beside_controls(
+        _of_axes(
+            "centre_{}", "pixels", "Centre of mass of the absolute values along {}, from the centre of the window."
+        )
+        | {
+            f"rank{rank}": Column("", f"Share of the squared norm that the best approximation of rank {rank} holds.")
+            for rank in (1, 2, 3)
+        }
+        | {
+            "rank1_centred": Column("", "`rank1` of the kernel after subtraction of its mean."),
+            "key": Column("", "Family of the nearest of the eight published master keys."),
+            "key_correlation": Column("", "Absolute correlation of the kernel with that key, from 0 to 1."),
+        }
+    ),
     "source": Column("", "Source of the network; joins `networks.source`."),
     "content_hash": Column("", "SHA-256 of what was read of the network: its kernels, and the names of its layers."),
     "software_version": Column("", "Version of scalekeys that fitted the filter."),
