@@ -30,6 +30,11 @@ def flat_network(value: float) -> dict[str, torch.Tensor]:
     return {name: torch.full_like(weight, value) for name, weight in network(0).items()}
 
 
+def tiny_network(value: float) -> dict[str, torch.Tensor]:
+    """Weights of a network of two constant filters."""
+    return {"dw.weight": torch.full((2, 1, 3, 3), float(value))}
+
+
 def checkpoints(folder: Path, count: int) -> list[Path]:
     """Save so many networks of constant filters."""
     paths = [folder / f"net{number}.safetensors" for number in range(count)]

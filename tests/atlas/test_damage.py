@@ -57,7 +57,7 @@ def rebuilt(whole, layout):
 def test_damaged_settings_are_refused_with_what_to_write(whole, damaged, text):
     damaged.settings.write_text(text)
     for use in (sk.atlas.open, lambda folder: sk.atlas.build([whole / "net0.safetensors"], folder)):
-        with pytest.raises(AtlasError, match=r'atlas\.json: is damaged .*; write \{"schema": 3, "seed": 0\} into it'):
+        with pytest.raises(AtlasError, match=r'atlas\.json: is damaged .*; write \{"schema": 4, "seed": 0\} into it'):
             use(damaged.folder)
 
 

@@ -45,7 +45,7 @@ def answer(atlas, query):
 
 
 def test_the_public_names_are_there():
-    names = {"NAMED", "Answer", "Atlas", "Reference", "Summary", "build", "expand", "open"}
+    names = {"NAMED", "Answer", "Atlas", "Export", "Reference", "Summary", "build", "expand", "export", "merge", "open"}
     assert set(public.__all__) == names
     assert [name for name in names if not hasattr(public, name)] == []
     with pytest.raises(AttributeError, match="has no attribute 'close'"):

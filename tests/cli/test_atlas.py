@@ -165,3 +165,31 @@ def test_what_is_left_out_is_a_table(tmp_path):
     assert json.loads(again.stdout)["left_out"][0]["name"] == "blur.filt"
     (tmp_path / "atlas" / "left_out.parquet").unlink()  # as an atlas of before has none
     assert json.loads(query(tmp_path, "select * from left_out", "--json").stdout) == []
+
+
+def test_an_atlas_is_exported_and_merged(folder, tmp_path):
+    result = run("atlas", "export", folder / "atlas", "-o", "shared", "--licence", "CC0-1.0", cwd=tmp_path)
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("2 sources, 8 filters, 1 failures, 0 left out: 7 files, 0.")
+    assert lines[-1] == "card:   shared/README.md"
+    again = run("atlas", "export", folder / "atlas", "-o", "shared", cwd=tmp_path)
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "shared: is not empty; give --force" in again.stderr
+    result = run("atlas", "export", folder / "atlas", "-o", "shared", "--keep-paths", "--force", "--json", cwd=tmp_path)
+    assert json.loads(result.stdout)["renamed"] == 0
+
+    result = run("atlas", "merge", "shared", folder / "atlas", "-o", "both", cwd=tmp_path)
+    assert result.stdout.startswith("2 networks with 8 filters\nnot read: 1 (both/failures.parquet)\n")
+    twice = run(
+        "atlas", "merge", "shared", folder / "atlas", "--prefix", "a", "--prefix", "b", "-o", "two", cwd=tmp_path
+    )
+    assert twice.stdout.startswith("2 networks (2 more under another name) with 8 filters\nnot read: 2")
+    for name in ("shared", "both"):
+        counted = run("atlas", "query", name, "select count(*) as n from filters", "--json", cwd=tmp_path)
+        assert json.loads(counted.stdout) == [{"n": 8}]
+        assert run("atlas", "report", name, "-o", f"report-{name}", cwd=tmp_path).returncode == 0
+    nothing = run("atlas", "merge", "shared", "nowhere", "-o", "other", cwd=tmp_path)
+    assert (nothing.returncode, nothing.stdout, nothing.stderr.count("\n")) == (1, "", 1)
+    assert "nowhere: holds neither an atlas nor an export" in nothing.stderr
+    assert not (tmp_path / "other").exists()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalekeys.atlas.building import Summary, build
+    from scalekeys.atlas.exporting import Export, export
+    from scalekeys.atlas.merging import merge
     from scalekeys.atlas.queries import NAMED
     from scalekeys.atlas.reading import Answer, Atlas
     from scalekeys.atlas.reading import open_atlas as open  # noqa: A004 (as `sk.atlas.open`)
@@ -17,14 +19,29 @@ _HOMES = {
     "NAMED": ("queries", "NAMED"),
     "Answer": ("reading", "Answer"),
     "Atlas": ("reading", "Atlas"),
+    "Export": ("exporting", "Export"),
     "Reference": ("references", "Reference"),
     "Summary": ("building", "Summary"),
     "build": ("building", "build"),
     "expand": ("references", "expand"),
+    "export": ("exporting", "export"),
+    "merge": ("merging", "merge"),
     "open": ("reading", "open_atlas"),
 }
 
-__all__ = ["NAMED", "Answer", "Atlas", "Reference", "Summary", "build", "expand", "open"]
+__all__ = [
+    "NAMED",
+    "Answer",
+    "Atlas",
+    "Export",
+    "Reference",
+    "Summary",
+    "build",
+    "expand",
+    "export",
+    "merge",
+    "open",
+]
 
 
 def __getattr__(name: str) -> Any:

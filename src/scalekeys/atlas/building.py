@@ -1,6 +1,6 @@
 """Many checkpoints into one atlas: what is missing is analysed, what is there is kept."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -127,7 +127,7 @@ def build(
             analysed += 1
             done(1)
         settle(layout, journal)
-    return _summary(journal, analysed=analysed, kept=len(references) - analysed)
+    return summary_of(journal.entries, analysed=analysed, kept=len(references) - analysed)
 
 
 def _engine(workers: int, ray: str | None) -> Engine:
@@ -188,17 +188,18 @@ def _checked(task: Task, outcome: Outcome | Lost) -> Read | Failed:
     return outcome
 
 
-def _summary(journal: Journal, *, analysed: int, kept: int) -> Summary:
-    read = [entry.outcome for entry in journal.entries.values() if isinstance(entry.outcome, Read)]
+def summary_of(entries: Mapping[str, Entry], *, analysed: int, kept: int) -> Summary:
+    """Count what the sources of an atlas hold."""
+    read = [entry.outcome for entry in entries.values() if isinstance(entry.outcome, Read)]
     filters = {outcome.content: outcome.filters for outcome in read}
     failures = tuple(
         (printable(source), entry.outcome.reason)
-        for source, entry in journal.entries.items()
+        for source, entry in entries.items()
         if isinstance(entry.outcome, Failed)
     )
     left_out = tuple(
         (source, one)
-        for source, entry in journal.entries.items()
+        for source, entry in entries.items()
         if isinstance(entry.outcome, Read)
         for one in entry.outcome.left_out
     )

@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from scalekeys.atlas.schema import SCHEMA_VERSION
 from scalekeys.errors import AtlasError, OutputError
-from scalekeys.files import clear_leftovers, exists, held_folder, new_file, parse_json, read_bytes, writing_to
+from scalekeys.files import clear_leftovers, exists, held_folder, is_file, new_file, parse_json, read_bytes, writing_to
 
-FILTERS_FOLDER, UNLISTED_FOLDER = "filters", "unlisted"
+FILTERS_FOLDER, UNLISTED_FOLDER, EXPORT_SETTINGS = "filters", "unlisted", "export.json"
 DEPTHWISE = "depthwise"
 """The kind of convolutions that an atlas is of unless others are asked for."""
 
@@ -28,11 +29,14 @@ class Settings:
         Of white and matched noise.
     kinds : str
         The kinds of convolutions whose filters are in it.
+    older : mapping of str to int
+        The version of the form of networks of an export whose rows are of an older one, by content hash.
     """
 
     version: int
     seed: int
     kinds: str
+    older: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class Layout:
     """The files of an atlas in a folder."""
 
     folder: Path
+
+    unfinished: ClassVar[str] = "is not finished; run `scalekeys atlas build` again"
+    repair: ClassVar[str] = "`scalekeys atlas build` with one of its sources writes it again"
+    repair_rows: ClassVar[str] = "remove it, and build again with its source"
 
     @property
     def settings(self) -> Path:
@@ -80,6 +88,20 @@ class Layout:
         """Return the file of the rows of a network."""
         return self.filters / f"{content}.parquet"
 
+    def files(self, contents: Iterable[str]) -> list[Path]:
+        """Return the files of the rows of networks.
+
+        Raises
+        ------
+        AtlasError
+            If one is missing.
+        """
+        files = [self.rows_of(content) for content in contents]
+        for file in files:
+            if not is_file(file):
+                raise AtlasError(f"{file}: is missing; build again with its source")
+        return files
+
     def known(self) -> "Settings | None":
         """Return how the atlas is built; None if there is no atlas yet.
 
@@ -94,16 +116,20 @@ class Layout:
         try:
             settings = _settings(parse_json(content))
         except ValueError as error:
-            raise AtlasError(
-                f'{self.settings}: is damaged ({error}); write {{"schema": {SCHEMA_VERSION}, "seed": 0}} into it, with '
-                "the seed of the atlas if it was built with another one"
-            ) from None
+            raise AtlasError(f"{self.settings}: is damaged ({error}); {self._repair_settings}") from None
         if settings.version > SCHEMA_VERSION:
             raise AtlasError(
                 f"{self.folder}: is of form {settings.version}, and this scalekeys knows forms up to {SCHEMA_VERSION}; "
                 "update it"
             )
         return settings
+
+    @property
+    def _repair_settings(self) -> str:
+        return (
+            f'write {{"schema": {SCHEMA_VERSION}, "seed": 0}} into it, with the seed of the atlas if it was built with '
+            "another one"
+        )
 
     @contextmanager
     def building(self, seed: int, kinds: str = DEPTHWISE) -> Iterator[None]:
@@ -123,10 +149,16 @@ class Layout:
             with writing_to(self.filters):
                 self.filters.mkdir(exist_ok=True)
             self.clear_temporaries()
-            with new_file(self.settings, force=True) as temporary:
-                settings = {"schema": SCHEMA_VERSION, "seed": seed, "kinds": kinds}
-                temporary.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+            self.write_settings(Settings(SCHEMA_VERSION, seed, kinds))
             yield
+
+    def write_settings(self, settings: Settings) -> None:
+        """Say how the atlas is built."""
+        known = {"schema": settings.version, "seed": settings.seed, "kinds": settings.kinds}
+        if settings.older:
+            known["older"] = dict(sorted(settings.older.items()))
+        with new_file(self.settings, force=True) as temporary:
+            temporary.write_text(json.dumps(known) + "\n", encoding="utf-8")
 
     def clear_temporaries(self) -> None:
         """Remove what workers left that died while they wrote."""
@@ -140,10 +172,95 @@ class Layout:
             raise AtlasError(f"{self.folder}: was built with seed {known.seed}; give that, or another folder")
         if known is not None and known.kinds != kinds:
             raise AtlasError(f"{self.folder}: was built of kinds {known.kinds!r}; give these, or another folder")
+        if known is None and is_export(self.folder):
+            raise AtlasError(f"{self.folder}: is an export; `scalekeys atlas merge` makes an atlas of it to go on with")
         with writing_to(self.folder):
             strange = known is None and self.folder.is_dir() and any(_visible(self.folder))
         if strange:
             raise OutputError(f"{self.folder}: holds something else than an atlas; name another folder")
+
+
+@dataclass(frozen=True)
+class ExportLayout(Layout):
+    """The files of an export of an atlas in a folder."""
+
+    unfinished: ClassVar[str] = "is missing; copy the whole export again"
+    repair: ClassVar[str] = "copy the export again, and check it with `sha256sum -c SHA256SUMS`"
+    repair_rows: ClassVar[str] = repair
+
+    @property
+    def settings(self) -> Path:
+        """Version of the form, the seed of the noise, the kinds of convolutions, and networks of older forms."""
+        return self.folder / EXPORT_SETTINGS
+
+    @property
+    def filters(self) -> Path:
+        """Rows of filters, in parts of bounded size."""
+        return self._table("filters").parent
+
+    @property
+    def networks(self) -> Path:
+        """One row a source that was read."""
+        return self._table("networks")
+
+    @property
+    def failures(self) -> Path:
+        """One row a source that was not read."""
+        return self._table("failures")
+
+    @property
+    def left_out(self) -> Path:
+        """One row a tensor or layer of a source that looks like a kernel and was not read."""
+        return self._table("left_out")
+
+    @property
+    def card(self) -> Path:
+        """What the tables are, for people and for the hub."""
+        return self.folder / "README.md"
+
+    @property
+    def checksums(self) -> Path:
+        """The SHA-256 of each of the other files, as ``sha256sum -c`` reads them."""
+        return self.folder / "SHA256SUMS"
+
+    def part(self, number: int, count: int) -> Path:
+        """Return the file of one of so many parts of the rows of filters, which are numbered from 0."""
+        return self.filters / f"filters-{number:05d}-of-{count:05d}.parquet"
+
+    def parts(self) -> list[Path]:
+        """Return the files of rows that are there, in order."""
+        return sorted(self.filters.glob("filters-*-of-*.parquet"))
+
+    def files(self, contents: Iterable[str]) -> list[Path]:  # noqa: ARG002
+        """Return all parts of the rows of filters.
+
+        Raises
+        ------
+        AtlasError
+            If one is missing, or there are parts of another export.
+        """
+        found = self.parts()
+        whole = [self.part(number, len(found)) for number in range(len(found))]
+        if not found or found != whole:
+            raise AtlasError(f"{self.filters}: its parts are not all those of one export; {self.repair}")
+        return found
+
+    @property
+    def _repair_settings(self) -> str:
+        return self.repair
+
+    def _table(self, name: str) -> Path:
+        return self.folder / "data" / name / f"{name}.parquet"
+
+
+def is_export(folder: Path) -> bool:
+    """Tell whether a folder holds an export of an atlas."""
+    return exists(folder / EXPORT_SETTINGS)
+
+
+def layout_of(folder: Path) -> Layout:
+    """Return the layout of an atlas or of an export, whichever a folder holds."""
+    return ExportLayout(folder) if is_export(folder) else Layout(folder)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
@@ -163,12 +280,15 @@ def _settings(known: object) -> Settings:
     Raises
     ------
     ValueError
-        If version and seed are not there or no whole numbers, or the kinds are no word.
+        If version and seed are not there or no whole numbers, the kinds are no word, or older forms no such mapping.
     """
     values = [known.get(name) for name in ("schema", "seed")] if isinstance(known, dict) else []
     kinds = known.get("kinds", DEPTHWISE) if isinstance(known, dict) else None
+    older = known.get("older", {}) if isinstance(known, dict) else {}
+    if not isinstance(older, dict) or not all(is_content(name) and type(form) is int for name, form in older.items()):
+        raise ValueError("its older forms are no whole numbers by content hash")
     match values:
         case [int(version), int(seed)] if version > 0 and not isinstance(version, bool) and not isinstance(seed, bool):
             if isinstance(kinds, str):
-                return Settings(version, seed, kinds)
+                return Settings(version, seed, kinds, older)
     raise ValueError("it needs the whole numbers schema and seed")

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from scalekeys.atlas.layout import Layout, is_content
+from scalekeys.atlas.layout import Layout, is_content, is_export, layout_of
 from scalekeys.atlas.queries import NAMED
 from scalekeys.atlas.schema import (
     FAILURES,
@@ -22,7 +22,7 @@ from scalekeys.atlas.schema import (
     stamp_of,
 )
 from scalekeys.errors import AtlasError, ScaleKeysError
-from scalekeys.files import exists, is_file
+from scalekeys.files import exists
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,10 +40,12 @@ class Answer:
     relation : duckdb.DuckDBPyRelation
     files : sequence of Path
         The files that it may read.
+    repair : str
+        What to do where one of the files is damaged.
     """
 
-    def __init__(self, relation: Any, files: Sequence[Path] = ()) -> None:
-        self._relation, self._files = relation, files
+    def __init__(self, relation: Any, files: Sequence[Path] = (), repair: str = Layout.repair_rows) -> None:
+        self._relation, self._files, self._repair = relation, files, repair
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ class Answer:
         AtlasError
             If they cannot be computed.
         """
-        with _readable_errors(self._files):
+        with _readable_errors(self._files, self._repair):
             reader = pa.RecordBatchReader.from_stream(self._relation)
             first = next(iter(reader), None)
             yield pa.RecordBatch.from_pylist([], schema=reader.schema) if first is None else first
@@ -72,7 +74,7 @@ class Answer:
         AtlasError
             If they cannot be computed.
         """
-        with _readable_errors(self._files):
+        with _readable_errors(self._files, self._repair):
             return pa.RecordBatchReader.from_stream(self._relation).read_all()
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -95,6 +97,7 @@ class Atlas:
     Parameters
     ----------
     folder : str or Path
+        Of an atlas, or of an export of one.
 
     Raises
     ------
@@ -103,7 +106,7 @@ class Atlas:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._layout = Layout(Path(folder))
+        self._layout = layout_of(Path(folder))
         self._connection = duckdb.connect(":memory:")
         tables, self._files = _tables(self._layout)
         with _readable_errors():
@@ -151,7 +154,7 @@ class Atlas:
             statements = self._connection.extract_statements(query)
             if [statement.type in _QUESTIONS for statement in statements] != [True]:
                 raise AtlasError("a query is one statement that asks and changes nothing: select ... from filters")
-            return Answer(self._connection.sql(query), self._files)
+            return Answer(self._connection.sql(query), self._files, self._layout.repair_rows)
 
     def named(self, name: str) -> Answer:
         """Ask one of the questions of :data:`scalekeys.atlas.queries.NAMED`.
@@ -167,7 +170,7 @@ class Atlas:
 
 
 def open_atlas(folder: str | Path) -> Atlas:
-    """Open the tables of an atlas for questions.
+    """Open the tables of an atlas, or of an export of one, for questions.
 
     Raises
     ------
@@ -185,15 +188,12 @@ def _tables(layout: Layout) -> tuple[dict[str, Any], list[Path]]:
     """
     if layout.known() is None:
         raise AtlasError(f"{layout.folder}: holds no atlas; `scalekeys atlas build SOURCES -o FOLDER` makes one")
-    networks, failures = _table(layout.networks, NETWORKS), _table(layout.failures, FAILURES)
-    left_out = _table(layout.left_out, LEFT_OUT) if exists(layout.left_out) else LEFT_OUT.empty_table()
+    networks, failures = read_table(layout, layout.networks, NETWORKS), read_table(layout, layout.failures, FAILURES)
+    left_out = read_table(layout, layout.left_out, LEFT_OUT) if exists(layout.left_out) else LEFT_OUT.empty_table()
     contents = networks["content_hash"].unique().to_pylist()
     if not all(map(is_content, contents)):
-        raise _damaged(layout.networks, "a content hash is not 64 hexadecimal digits")
-    files = [layout.rows_of(content) for content in contents]
-    for file in files:
-        if not is_file(file):
-            raise AtlasError(f"{file}: is missing; build again with its source")
+        raise _damaged(layout, layout.networks, "a content hash is not 64 hexadecimal digits")
+    files = layout.files(contents)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     form = ds.ParquetFileFormat(default_fragment_scan_options=options)
     filters = ds.dataset(list(map(str, files)), schema=pa.schema([*FILTERS, *FORMERLY.values()]), format=form)
@@ -206,21 +206,28 @@ def _columns() -> str:
     return ", ".join(former.get(name, f'"{name}"') for name in FILTERS.names)
 
 
-def _table(path: Path, schema: pa.Schema) -> pa.Table:
+def read_table(layout: Layout, path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a table of sources.
+
+    Raises
+    ------
+    AtlasError
+        If it is missing or damaged.
+    """
     try:
         return read_whole(path, schema)
     except FileNotFoundError:
-        raise AtlasError(f"{path.parent}: is not finished; run `scalekeys atlas build` again") from None
+        raise AtlasError(f"{path if is_export(layout.folder) else layout.folder}: {layout.unfinished}") from None
     except ValueError as error:
-        raise _damaged(path, str(error)) from None
+        raise _damaged(layout, path, str(error)) from None
 
 
-def _damaged(path: Path, how: str) -> AtlasError:
-    return AtlasError(f"{path}: is damaged ({how}); `scalekeys atlas build` with one of its sources writes it again")
+def _damaged(layout: Layout, path: Path, how: str) -> AtlasError:
+    return AtlasError(f"{path}: is damaged ({how}); {layout.repair}")
 
 
 @contextmanager
-def _readable_errors(files: Sequence[Path] = ()) -> Iterator[None]:
+def _readable_errors(files: Sequence[Path] = (), repair: str = "") -> Iterator[None]:
     """Turn what DuckDB and Arrow say into one sentence, which names the first of the files that is damaged."""
     try:
         yield
@@ -228,12 +235,12 @@ def _readable_errors(files: Sequence[Path] = ()) -> Iterator[None]:
         if isinstance(error, ScaleKeysError):
             raise
         for file in files:
-            _check_rows(file)
+            _check_rows(file, repair)
         first = str(error).strip().partition("\n")[0]
         raise AtlasError(f"the query cannot be answered: {first}") from None
 
 
-def _check_rows(file: Path) -> None:
+def _check_rows(file: Path, repair: str) -> None:
     """Refuse a damaged file of rows; one of an older form may lack columns."""
     stamp = stamp_of(file)
     try:
@@ -241,4 +248,4 @@ def _check_rows(file: Path) -> None:
             raise ValueError("it has no rows of filters of this version")  # noqa: TRY301
         read_whole(file, FILTERS if stamp[0] == SCHEMA_VERSION else pa.schema([]))
     except (OSError, ValueError) as error:
-        raise AtlasError(f"{file}: is damaged ({error}); remove it, and build again with its source") from None
+        raise AtlasError(f"{file}: is damaged ({error}); {repair}") from None

@@ -123,9 +123,9 @@ WRITING = {
 _VERSION, _SOURCE = b"scalekeys.schema", b"scalekeys.source"
 
 
-def stamped(source: str) -> pa.Schema:
-    """Return the form of a file of filters with its version and its source."""
-    return FILTERS.with_metadata({_VERSION: str(SCHEMA_VERSION), _SOURCE: source})
+def stamped(source: str, version: int = SCHEMA_VERSION) -> pa.Schema:
+    """Return the form of a file of filters with the version in which its rows were made, and its source."""
+    return FILTERS.with_metadata({_VERSION: str(version), _SOURCE: source})
 
 
 def restamped(schema: pa.Schema, source: str) -> pa.Schema:

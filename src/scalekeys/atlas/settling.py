@@ -30,7 +30,7 @@ def settle(layout: Layout, journal: Journal) -> None:
     OutputError
         If a table cannot be written; those that were there stay as they are.
     """
-    for content, sources in _by_content(journal.entries).items():
+    for content, sources in by_content(journal.entries).items():
         path, (first, read) = layout.rows_of(content), sources[0]
         if not _belongs(path, first.source, read.model):
             for reference, _ in sources:
@@ -47,10 +47,10 @@ def settle(layout: Layout, journal: Journal) -> None:
 
 def tables(entries: Mapping[str, Entry]) -> tuple[pa.Table, pa.Table]:
     """Return the tables of networks and of failures, sorted by source, with the columns of metadata of both."""
-    groups = _by_content(entries)
+    groups = by_content(entries)
     ordered = [entry for _, entry in sorted(entries.items())]
     names = sorted({name for entry in ordered for name in entry.reference.metadata})
-    metadata = {name: _typed([entry.reference.metadata.get(name) for entry in ordered]) for name in names}
+    metadata = {name: typed([entry.reference.metadata.get(name) for entry in ordered]) for name in names}
     read, failed = [], []
     for position, entry in enumerate(ordered):
         source, outcome = printable(entry.reference.source), entry.outcome
@@ -74,7 +74,7 @@ def left_out_of(entries: Mapping[str, Entry]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=LEFT_OUT)
 
 
-def _by_content(entries: Mapping[str, Entry]) -> dict[str, list[tuple[Reference, Read]]]:
+def by_content(entries: Mapping[str, Entry]) -> dict[str, list[tuple[Reference, Read]]]:
     """Group the sources that were read by their content, sorted by name."""
     groups: dict[str, list[tuple[Reference, Read]]] = {}
     for _, entry in sorted(entries.items()):
@@ -94,7 +94,7 @@ def _table(
     return table
 
 
-def _typed(values: Iterable[str | None]) -> pa.Array:
+def typed(values: Iterable[str | None]) -> pa.Array:
     """Return a column of integers, numbers or truth values if all of it can be read so, else of words."""
     words = pa.array(values, pa.string())
     for guess in _GUESSES:

@@ -13,6 +13,8 @@ BUILD_EXAMPLE = "Example: scalekeys atlas build 'checkpoints/**/*.pth' models.cs
 QUERY_EXAMPLE = 'Example: scalekeys atlas query atlas/ "select family, count(*) from filters group by family"'
 REPORT_EXAMPLE = "Example: scalekeys atlas report atlas/ -o report/"
 FINDINGS_EXAMPLE = "Example: scalekeys atlas findings atlas/ -o findings/"
+EXPORT_EXAMPLE = "Example: scalekeys atlas export atlas/ -o shared/ --licence CC0-1.0"
+MERGE_EXAMPLE = "Example: scalekeys atlas merge mine/ theirs/ -o both/"
 
 app = typer.Typer(
     help="Analyse many networks into one table of filters, and ask it.", no_args_is_help=True, rich_markup_mode=None
@@ -166,3 +168,78 @@ def findings(
         step("testing claims")
         found = write_findings(open_atlas(folder), output, force=force)
     print_findings(found, output)
+
+
+@app.command("export", epilog=EXPORT_EXAMPLE)
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--licence", "--license", metavar="ID", help="Licence of the tables, such as CC0-1.0, for the card."
+        ),
+    ] = None,
+    keep_paths: Annotated[
+        bool,
+        typer.Option(
+            "--keep-paths", help="Write paths as they were given. By default they are relative to their common folder."
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export in the folder.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write an atlas as files to share, with a data card.
+
+    Writes OUTPUT/data/ (the tables as Parquet files of bounded size), README.md (the data card), export.json and
+    SHA256SUMS. DuckDB, pandas and Hugging Face datasets open the folder as it is; so do query, report and merge.
+    """
+    from scalekeys.cli.show.atlas import print_export
+    from scalekeys.cli.show.progress import working
+
+    with working() as step:
+        from scalekeys.atlas.exporting import export as export_atlas
+
+        step("writing tables")
+        summary = export_atlas(folder, output, keep_paths=keep_paths, licence=licence, force=force)
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+    else:
+        print_export(summary, output)
+
+
+@app.command("merge", epilog=MERGE_EXAMPLE)
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="ATLAS", help="Folders of atlases and of exports.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new atlas.", show_default=False)],
+    prefixes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prefix",
+            metavar="WORD",
+            help="A word to put before the paths of an atlas, so that equal paths of different networks differ; given "
+            "once for each atlas, in the same order.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Join atlases, and exports of atlases, into one atlas.
+
+    A network that several of them hold has its rows once. The new atlas can be asked, reported on, exported and gone on
+    with as if it had been built at once.
+    """
+    from scalekeys.cli.show.atlas import print_holdings
+    from scalekeys.cli.show.progress import working
+
+    with working() as step:
+        from scalekeys.atlas.merging import merge as merge_atlases
+
+        step("joining tables")
+        summary = merge_atlases(folders, output, prefixes=prefixes or ())
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+    else:
+        print_holdings(summary, output)

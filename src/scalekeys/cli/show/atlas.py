@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from scalekeys.atlas import Answer
 from scalekeys.cli.show.cells import Terminal, plain_table
 from scalekeys.cli.work.atlas import rows as rows_of
-from scalekeys.errors import printable
+from scalekeys.errors import listed, printable
 
 if TYPE_CHECKING:
-    from scalekeys.atlas import Summary
+    from scalekeys.atlas import Export, Summary
     from scalekeys.report.findings import Findings
 
 _MOST_ROWS, _MOST_FAILURES = 100, 5
@@ -20,14 +20,18 @@ _PLAIN_WIDTH = 10_000
 
 def print_summary(summary: "Summary", folder: Path) -> None:
     """Print what an atlas holds after a run."""
+    run = f"this run: {summary.analysed} sources looked into, {summary.kept} unchanged since an earlier one"
+    print_holdings(summary, folder, run)
+
+
+def print_holdings(summary: "Summary", folder: Path, run: str = "") -> None:
+    """Print what an atlas holds, and what a run did."""
     console = Terminal()
     networks = "1 network" if summary.networks == 1 else f"{summary.networks} networks"
     duplicates = f" ({summary.duplicates} more under another name)" if summary.duplicates else ""
     console.print(f"{networks}{duplicates} with {summary.filters} filters", soft_wrap=True)
-    console.print(
-        f"this run: {summary.analysed} sources looked into, {summary.kept} unchanged since an earlier one",
-        soft_wrap=True,
-    )
+    if run:
+        console.print(run, soft_wrap=True)
     if summary.failures:
         console.print(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})", soft_wrap=True)
         for _, reason in summary.failures[:_MOST_FAILURES]:
@@ -38,6 +42,21 @@ def print_summary(summary: "Summary", folder: Path) -> None:
         for source, one in summary.left_out[:_MOST_FAILURES]:
             console.print(f"  {source}: {one.name} ({one.reason})", soft_wrap=True)
     console.print(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"', soft_wrap=True)
+
+
+def print_export(export: "Export", folder: Path) -> None:
+    """Print what was exported, and what of it its owner may want to look at before it is shared."""
+    console = Terminal()
+    lines = [
+        f"{export.networks} sources, {export.filters} filters, {export.failures} failures, {export.left_out} left out: "
+        f"{export.files} files, {export.size / 2**20:.1f} MiB"
+    ]
+    if export.renamed:
+        lines.append(f"sources: folders are removed from {export.renamed} names (--keep-paths keeps them)")
+    if export.path_columns:
+        lines.append(f"metadata: paths are written as they are in {listed(export.path_columns)}")
+    lines.append(f"card:   {folder / 'README.md'}")
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 def print_rows(answer: Answer) -> None:
