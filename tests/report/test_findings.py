@@ -2,6 +2,8 @@
 
 import csv
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.csv as pa_csv
@@ -13,11 +15,16 @@ from typer.testing import CliRunner
 
 import scalekeys as sk
 from scalekeys.cli import app
-from scalekeys.errors import AtlasError, OutputError
-from scalekeys.report.findings import Findings, write_findings
+from scalekeys.errors import AtlasError, DataError, OutputError
+from scalekeys.report.atlas.questions import KERNELS
+from scalekeys.report.findings import Findings, questions, write_findings
+from scalekeys.report.findings.claims import QUESTIONS, claims
 from scalekeys.report.findings.estimates import mean_over_designs, order_in_series
 from scalekeys.report.findings.finding import Comparison
 from scalekeys.report.findings.markdown import _cell
+from scalekeys.report.findings.questions import Names
+
+DOCS = Path(__file__).parents[2] / "docs" / "findings"
 
 LAYERS, CHANNELS = 6, 16
 
@@ -140,7 +147,7 @@ def test_an_atlas_that_can_test_nothing_is_refused(tmp_path):
     sk.atlas.build([tmp_path / "tiny.safetensors"], tmp_path / "atlas", workers=0)
     found = write_findings(sk.atlas.open(tmp_path / "atlas"), tmp_path / "out")
     assert [finding.name for finding in found.findings] == ["dead"]
-    assert found.verdict(found.findings[0].tests[0]) == "too few networks"
+    assert found.verdict(found.findings[0].tests[0]) == "measured"
     with pytest.raises(AtlasError, match="holds no atlas"):
         write_findings(sk.atlas.open(tmp_path), tmp_path / "other")
 
@@ -188,11 +195,44 @@ def test_orders_in_series_are_those_of_all_permutations():
     assert order_in_series([1.0, None, 3.0, 2.0], [1.0, 2.0, 3.0, 2.0]).networks == 3
 
 
-def test_all_comparisons_are_adjusted_together():
+def test_deciding_and_further_comparisons_are_adjusted_for_their_numbers():
     tests = tuple(Comparison(str(i), 1.0, 0.5, 1.5, p, 1, 9, 9) for i, p in enumerate((0.01, 0.03, 0.2)))
     findings = Findings((finding_of(tests[:2]), finding_of(tests[2:])))
-    assert [findings.adjusted[test] for test in tests] == pytest.approx([0.03, 0.06, 0.2])
-    assert [findings.verdict(test) for test in tests] == ["supported", "undecided", "undecided"]
+    assert [findings.adjusted[test] for test in tests] == pytest.approx([0.02, 0.03, 0.2])
+    assert [findings.verdict(test) for test in tests] == ["supported", "supported", "undecided"]
+    more = Findings((finding_of((tests[0], tests[1], replace(tests[1], what="again"))),))
+    assert [more.adjusted[test] for test in more.adjusted] == pytest.approx([0.01, 0.06, 0.06])
+
+
+def test_claims_about_keys_rest_on_tables_beside_the_atlas(atlas, tmp_path):
+    groups = [f"g{i}" for i in range(6)]
+    task_rows = [f"3x3,{g},2,2,100,0.6,{0.5 + 0.01 * i},0.4,0.45,0.2,0.3" for i, g in enumerate(groups)]
+    head = "kernel,group,networks,series,filters,own,held_out,published,matched_noise,white_noise,random"
+    (tmp_path / "universal_tasks.csv").write_text("\n".join([head, *task_rows]))
+    head = "network,series,kernel,k,explained,matched_noise,white_noise,"
+    head += "like_published_explained,like_published_matched_noise"
+    rows = [f"n{i},s{i},3x3,{k},{k / 20},{k / 25 + 0.01 * i},0.1,0.7,0.{50 + i}" for i in range(6) for k in (4, 8)]
+    (tmp_path / "universal_networks.csv").write_text("\n".join([head, *rows]))
+    found = by_name(write_findings(atlas, tmp_path / "out", keys=tmp_path))
+    assert found["universal-keys"].tests[0].value == pytest.approx(0.075)
+    assert found["keys-needed"].tests[0].value == pytest.approx(8 / 20 - 8 / 25 - 0.025)
+    assert "--keys KEYS" in (tmp_path / "out" / "README.md").read_text()
+    (tmp_path / "universal_tasks.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"universal_tasks.csv: has no column 'group'"):
+        write_findings(atlas, tmp_path / "other", keys=tmp_path)
+    with pytest.raises(DataError, match=r"universal_networks.csv: cannot be read"):
+        write_findings(atlas, tmp_path / "other", keys=tmp_path / "nowhere")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_queries_of_the_published_page_are_those_that_are_asked():
+    names = Names(["architecture", "task", "metric", "metric_value", "parameters"])
+    asked = {claim.name: QUESTIONS[claim.name](names) for claim in claims()}
+    asked |= {"dead": questions.dead(names), "performance": questions.performance(names)}
+    asked |= {"all_offsets": questions.all_offsets(names), "scales_by_pitch": questions.scales_by_pitch(names)}
+    asked |= {"formation": KERNELS}
+    kept = {file.stem: file.read_text() for file in (DOCS / "queries").glob("*.sql")}
+    assert kept == {name: query.strip() + "\n" for name, query in asked.items()}
 
 
 def test_cells_of_markdown_stay_cells():

@@ -151,6 +151,13 @@ def report(
 def findings(
     folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with universal_networks.csv and universal_tasks.csv, for the claims about keys.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
 ) -> None:
     """Test the claims of the papers on all networks of an atlas, beside white and matched noise.
@@ -166,7 +173,7 @@ def findings(
     check_new_folder(output, force=force)
     with working() as step:
         step("testing claims")
-        found = write_findings(open_atlas(folder), output, force=force)
+        found = write_findings(open_atlas(folder), output, keys=keys, force=force)
     print_findings(found, output)
 
 

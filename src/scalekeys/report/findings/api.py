@@ -1,6 +1,6 @@
 """The entry to the findings: an atlas in, a page in Markdown with its figures, tables and queries out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from scalekeys.report.findings.claims import claims, test_claim
 from scalekeys.report.findings.finding import Finding, Findings
 from scalekeys.report.findings.markdown import networks_page, page
 from scalekeys.report.findings.questions import Names
+from scalekeys.report.findings.universal import key_findings, read_tables
 from scalekeys.version import __version__
 
 _MORE: dict[str, Callable[[Finding, Atlas, Names], Finding]] = {
@@ -24,7 +25,9 @@ _MORE: dict[str, Callable[[Finding, Atlas, Names], Finding]] = {
 """What is added to the finding of a claim."""
 
 
-def write_findings(atlas: Atlas, folder: Path | str, *, command: str | None = None, force: bool = False) -> Findings:
+def write_findings(
+    atlas: Atlas, folder: Path | str, *, keys: Path | str | None = None, force: bool = False
+) -> Findings:
     """Test the claims about receptive fields on all networks of an atlas, and write what was found.
 
     Parameters
@@ -34,8 +37,8 @@ def write_findings(atlas: Atlas, folder: Path | str, *, command: str | None = No
     folder : Path or str
         Is made: ``README.md`` (the page), ``networks.md`` (all networks with their metadata), ``figures/NAME.png``,
         ``tables/NAME.csv`` and ``queries/NAME.sql``.
-    command : str, optional
-        What made the atlas, for the page.
+    keys : Path or str, optional
+        A folder with the tables ``universal_networks.csv`` and ``universal_tasks.csv``, for the claims about keys.
     force : bool
         Replace the files in an existing folder.
 
@@ -48,6 +51,8 @@ def write_findings(atlas: Atlas, folder: Path | str, *, command: str | None = No
     ------
     AtlasError
         If the tables cannot be read, or no network of the atlas can test a claim.
+    DataError
+        If there are no tables of keys in their folder.
     OutputError
         If the folder holds something and `force` is not given, or cannot be written.
 
@@ -66,27 +71,32 @@ def write_findings(atlas: Atlas, folder: Path | str, *, command: str | None = No
     >>> [finding.name for finding in found.findings][:2], (folder / "findings" / "README.md").exists()
     (['formation', 'families'], True)
     """
+    tables = None if keys is None else read_tables(Path(keys))
     names = Names(atlas.sql("select * from networks").columns)
     summary = summarize_atlas(atlas)
-    found = Findings(tuple(_findings(atlas, names, summary)))
+    found = Findings(tuple(_findings(atlas, names, summary, tables)))
     if not found.findings:
         raise AtlasError(
             f"{atlas.name}: holds no network with filters that can test a claim; build it with more networks"
         )
     with new_folder(Path(folder), force=force) as temporary:
         _write(temporary, found.findings)
-        text = page(found, summary, command, __version__)
+        text = page(found, summary, __version__)
         (temporary / "README.md").write_text(text, encoding="utf-8", newline="\n")
         (temporary / "networks.md").write_text(networks_page(summary), encoding="utf-8", newline="\n")
     return found
 
 
-def _findings(atlas: Atlas, names: Names, summary: AtlasSummary) -> Iterator[Finding]:
+def _findings(
+    atlas: Atlas, names: Names, summary: AtlasSummary, tables: Mapping[str, pa.Table] | None
+) -> Iterator[Finding]:
     designs = {row["source"]: row["design"] for row in atlas.sql(questions.designs(names)).to_arrow().to_pylist()}
     found: list[Finding | None] = [condition.formed(summary, designs)]
     for claim in claims():
         finding = test_claim(claim, atlas, names)
         found.append(_MORE[claim.name](finding, atlas, names) if finding and claim.name in _MORE else finding)
+    if tables is not None:
+        found += key_findings(tables)
     found += [condition.dead(atlas, names), performance.performance(atlas, names, summary)]
     return (finding for finding in found if finding is not None)
 

@@ -13,7 +13,7 @@ from scalekeys.report.findings.estimates import Mean, mean_over_designs
 from scalekeys.report.findings.figures import beside_matched
 from scalekeys.report.findings.finding import Comparison, Finding, interval
 from scalekeys.report.findings.questions import Names
-from scalekeys.report.page.words import number, plural
+from scalekeys.report.page.words import NONE, number, plural
 
 Row = Mapping[str, Any]
 
@@ -44,8 +44,8 @@ class Claim:
     direction : int
         1 if the claim is that trained filters have more than matched noise, -1 if less.
     limit : str
-    from_zero : bool
-        Test the value itself, instead of the difference from matched noise.
+    beside : float, optional
+        What the value itself is compared with, in the place of matched noise.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Claim:
     measure: str
     direction: int
     limit: str
-    from_zero: bool = False
+    beside: float | None = None
 
 
 @cache
@@ -93,13 +93,13 @@ def _tests(claim: Claim, rows: Sequence[Row]) -> list[Comparison]:
 
 
 def _test(claim: Claim, name: str, rows: Sequence[Row]) -> Comparison:
-    against = "beside 0" if claim.from_zero else "beside matched noise"
+    against = "beside matched noise" if claim.beside is None else f"less {claim.beside:g}"
     found = _mean(rows, lambda row: _compared(claim, row))
     return Comparison.of_mean(f"{claim.name}, {name}, {against}", found, claim.direction)
 
 
 def _compared(claim: Claim, row: Row) -> float:
-    value: float = row["value"] if claim.from_zero else row["value"] - row["matched"]
+    value: float = row["value"] - (row["matched"] if claim.beside is None else claim.beside)
     return value
 
 
@@ -107,20 +107,21 @@ def _mean(rows: Sequence[Row], value: Callable[[Row], float]) -> Mean:
     return mean_over_designs([value(row) for row in rows], [row["design"] for row in rows])
 
 
+def _average(rows: Sequence[Row], column: str) -> str:
+    """Return the mean of a column over designs; a dash where no network has a value."""
+    known = [row for row in rows if row[column] is not None]
+    return number(_mean(known, lambda row: float(row[column])).value, 3) if known else NONE
+
+
 def _sentence(claim: Claim, rows: Sequence[Row], test: Comparison) -> str:
-    real, matched, white = (
-        number(_mean(rows, lambda row, column=column: row[column]).value, 3)  # type: ignore[misc]
-        for column in ("value", "matched", "white")
-    )
+    real, matched, white = (_average(rows, column) for column in ("value", "matched", "white"))
     true_of = sum(_compared(claim, row) * claim.direction > 0 for row in rows)
     filters = sum(row["filters"] for row in rows)
-    if claim.from_zero:
-        numbers = f"**{real}**{interval(test, 3)} in trained networks, {matched} in matched and {white} in white noise"
-    else:
-        numbers = (
-            f"**{real}** in trained networks, {matched} in matched noise and {white} in white noise; the difference "
-            f"from matched noise is **{number(test.value, 3)}**{interval(test, 3)}"
-        )
+    beside = "matched noise" if claim.beside is None else f"{claim.beside:g}"
+    numbers = (
+        f"**{real}** in trained networks, {matched} in matched noise and {white} in white noise; the difference "
+        f"from {beside} is **{number(test.value, 3)}**{interval(test, 3)}"
+    )
     return (
         f"{claim.measure} is {numbers}. These are means over {plural(test.designs, 'design')} "
         f"({plural(test.networks, 'network')}, {plural(filters, 'filter')}); what the claim says is true "

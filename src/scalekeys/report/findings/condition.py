@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scalekeys.atlas import Atlas
@@ -79,7 +80,7 @@ def dead(atlas: Atlas, names: Names) -> Finding | None:
     if not rows:
         return None
     found = mean_over_designs([row["value"] for row in rows], [row["design"] for row in rows])
-    test = Comparison.of_mean("dead, all networks, beside 0", found, 1)
+    test = replace(Comparison.of_mean("dead, all networks", found, 0), p=None)
     shown = [(last_part(row["source"]), row["value"]) for row in rows[:_SHOWN] if row["dead"]]
     alternative = "The networks with the largest share of dead filters."
     return Finding(

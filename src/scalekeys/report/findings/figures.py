@@ -37,8 +37,9 @@ def beside_matched(rows: Sequence[Row], measure: str, classes: Sequence[tuple[st
     """Show the value of each network beside that of matched noise; on the diagonal they are equal."""
 
     def draw(axes: Axes) -> None:
-        values = np.array([[row["value"], row["matched"], row["white"]] for row in rows])
-        low, high = float(values.min()), float(values.max())
+        columns = ("value", "matched", "white")
+        values = np.array([[row[column] for column in columns] for row in rows], dtype=float)
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
         room = 0.04 * (high - low) or 0.05
         ends = (low - room, high + room)
         axes.plot(ends, ends, color=canvas.LINE, linewidth=0.6, zorder=1)
@@ -52,7 +53,9 @@ def beside_matched(rows: Sequence[Row], measure: str, classes: Sequence[tuple[st
         )
         axes.legend(loc="best")
 
-    alternative = f"{measure}: one point a network, at the value of matched noise (across) and of its filters (up)."
+    alternative = (
+        f"{measure.rstrip(',')}: a point a network, at the value of matched noise (across) and of filters (up)."
+    )
     return plate(4.2, 3.0, draw, alternative)
 
 
@@ -121,6 +124,51 @@ def histogram(counts: Sequence[Row], step: float, label: str, alternative: str) 
         axes.legend(loc="upper left")
 
     return plate(WIDTH, 2.4, draw, alternative)
+
+
+def key_curves(rows: Sequence[Row]) -> Plate:
+    """Show how much keys explain by their number: means over networks, by kernel, beside noise."""
+
+    def draw(axes: Axes) -> None:
+        kernels = [kernel for kernel in ("7x7", "5x5", "3x3") if any(row["kernel"] == kernel for row in rows)]
+        for kernel, colour in zip(kernels, _COLOURS, strict=False):
+            some = [row for row in rows if row["kernel"] == kernel]
+            numbers = sorted({row["k"] for row in some})
+            for column, style in (("explained", "o-"), ("matched_noise", "--"), ("white_noise", ":")):
+                means = [np.mean([row[column] for row in some if row["k"] == number]) for number in numbers]
+                label = f"{kernel}, {column.replace('_', ' ')}"
+                axes.plot(numbers, means, style, markersize=3, color=colour, label=label)
+        axes.set(xscale="log", ylim=(0, 1), xlabel="keys", ylabel="share of the energy")
+        axes.set_xticks(sorted({row["k"] for row in rows}), labels=[str(k) for k in sorted({row["k"] for row in rows})])
+        axes.minorticks_off()
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    with canvas.style():
+        figure, (axes,) = canvas.grid(1, 1, WIDTH, 2.8, (0.5, 0.42, 0.1, 0.0))
+        axes.set_position((0.07, 0.14, 0.68, 0.82))
+        draw(axes)
+        return Plate(_bytes(figure), "How much keys explain by their number, for filters and both kinds of noise.")
+
+
+def key_shares(rows: Sequence[Row]) -> Plate:
+    """Show how much keys of other tasks explain of each task and kernel, beside the keys of the task and of noise."""
+    marks = (
+        ("own", "o", _COLOURS[2], "keys of the task"),
+        ("held_out", "o", _COLOURS[0], "keys of the other tasks"),
+        ("matched_noise", "|", _COLOURS[1], "keys of matched noise of the other tasks"),
+        ("published", "x", canvas.INK, "published keys"),
+        ("white_noise", "|", _NOISE, "keys of white noise"),
+    )
+    with canvas.style():
+        figure, (axes,) = canvas.grid(1, 1, WIDTH, 0.17 * len(rows) + 0.5, (2.3, 0.42, 0.4, 0.0))
+        for column, mark, colour, label in marks:
+            values = [row[column] for row in rows]
+            axes.plot(values, range(len(rows)), mark, markersize=4, color=colour, label=label)
+        axes.set_yticks(range(len(rows)), [f"{row['group']}, {row['kernel']}" for row in rows])
+        axes.set(xlim=(0, 1), xlabel="share of the energy that eight keys explain")
+        axes.invert_yaxis()
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.3, 1.0), ncols=3)
+        return Plate(_bytes(figure), "What eight keys explain of the filters of each task, by where they were found.")
 
 
 def correlations(rows: Sequence[str], columns: Sequence[str], values: np.ndarray, alternative: str) -> Plate:

@@ -1,6 +1,6 @@
 """What a finding is: a claim, its tests, one figure, one sentence, one limit, and the question behind it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,7 +26,8 @@ class Comparison:
     p : float or None
         That nothing is there.
     direction : int
-        1 if the claim says that the value is positive, -1 if negative, 0 where the claim says neither.
+        1 if the claim says that the value is positive, -1 if negative, 0 where the claim says neither; without a p the
+        value is then only measured.
     networks, designs : int
         How many it rests on.
     """
@@ -55,7 +56,7 @@ class Comparison:
         ('supported', 'undecided', 'too few networks')
         """
         if p_adjusted is None:
-            return "too few networks"
+            return "too few networks" if self.direction else "measured"
         if p_adjusted >= LEVEL:
             return "undecided"
         if not self.direction:
@@ -121,15 +122,21 @@ class Findings:
 
     @cached_property
     def adjusted(self) -> Mapping[Comparison, float | None]:
-        """The p of every comparison, adjusted for the number of all of them."""
-        tests = [test for finding in self.findings for test in finding.tests]
-        known = [(test, test.p) for test in tests if test.p is not None]
-        of_known = dict(zip((test for test, _ in known), holm_adjusted([p for _, p in known]), strict=True))
-        return {test: of_known.get(test) for test in tests}
+        """The p of every comparison: those that decide adjusted for their number, and all others for theirs."""
+        deciding = [finding.tests[0] for finding in self.findings]
+        further = [test for finding in self.findings for test in finding.tests[1:]]
+        found = _adjusted(deciding) | _adjusted(further)
+        return {test: found[test] for finding in self.findings for test in finding.tests}
 
     def verdict(self, test: Comparison) -> str:
         """Say what a comparison says of its claim, beside all others."""
         return test.verdict(self.adjusted[test])
+
+
+def _adjusted(tests: Sequence[Comparison]) -> dict[Comparison, float | None]:
+    known = [(test, test.p) for test in tests if test.p is not None]
+    found = dict(zip((test for test, _ in known), holm_adjusted([p for _, p in known]), strict=True))
+    return {test: found.get(test) for test in tests}
 
 
 def interval(test: Comparison, digits: int = 2, times: float = 1.0) -> str:

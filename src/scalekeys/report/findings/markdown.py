@@ -14,7 +14,7 @@ _TOLD = ("architecture", "task", "training_data", "metric", "metric_value", "lic
 """Columns of metadata that the table of networks shows, where an atlas has them."""
 
 _MEASURED = (
-    "filters",
+    "live filters",
     "kernels",
     "dead",
     "formation",
@@ -24,7 +24,7 @@ _MEASURED = (
 )
 
 
-def page(found: Findings, summary: AtlasSummary, command: str | None, version: str) -> str:
+def page(found: Findings, summary: AtlasSummary, version: str) -> str:
     """Return the page of findings."""
     return str(
         render(
@@ -33,7 +33,7 @@ def page(found: Findings, summary: AtlasSummary, command: str | None, version: s
             tests=[_row(test, adjusted) for test, adjusted in found.adjusted.items()],
             counted=sum(value is not None for value in found.adjusted.values()),
             counts=summary.counts,
-            command=None if command is None else Markup(command),
+            with_keys=any(not finding.queries for finding in found.findings),
             version=version,
             text=Markup,
         )

@@ -19,7 +19,8 @@ from scalekeys.report.page.words import listed, number
 Row = Mapping[str, Any]
 
 _LIMIT = """A series varies its width, so that all that goes with the width goes with the metric. With four networks \
-no order is rarer than 1 in 12, with five 1 in 60: the table shows directions, not proof."""
+no order is rarer than 1 in 12, with five 1 in 60: the table shows directions, not proof. Series of two networks \
+(YuNet, Ultra-Light) cannot be correlated."""
 
 STATISTICS = {
     "parameters": "parameters",
@@ -60,12 +61,12 @@ def performance(atlas: Atlas, names: Names, summary: AtlasSummary) -> Finding | 
     groups = list(dict.fromkeys((row["group"], row["networks"]) for row in found))
     rho = {(row["group"], row["statistic"]): row["rho"] for row in found}
     values = np.array([[rho.get((group, name), np.nan) for name in STATISTICS] for group, _ in groups])
-    labels = [f"{group} (n = {n})" for group, n in groups]
+    labels = [f"{group.split('[')[0].split('(')[0].strip()} (n = {n})" for group, n in groups]
     tests = tuple(_test(row) for row in found)
     alternative = "Rank correlation of statistics with the metric, by series."
     return Finding(
         "performance",
-        "Scales go with performance.",
+        "The number of parameters, scales or formation go with the metric of a network.",
         "named as future work by the paper",
         _sentence(found, len(groups)),
         _LIMIT,

@@ -1,7 +1,8 @@
 """What the findings ask an atlas, in SQL: one row a network, with the same quantity of noise beside it.
 
 The *design* of a network is what variants of one architecture share: the first word of the column ``architecture`` of
-the metadata (of the name of the network where there is none) without short parts behind a hyphen, which are sizes.
+the metadata (of the name of the network where there is none) without sizes behind a hyphen: up to three letters, or up
+to four and a number.
 """
 
 from collections.abc import Collection
@@ -12,6 +13,9 @@ from scalekeys.fitting.formation import SATURATED
 
 LEAST_FILTERS = 16
 """Filters that a network needs to have a value."""
+
+CLEAR_FIT = 0.8
+"""The r2 from which a filter counts as one of its family."""
 
 _ENDS = dict(zip(("value", "matched", "white"), CONTROLS, strict=True))
 """What the quantity of filters and of both controls is called, by the ends of the columns behind it."""
@@ -30,7 +34,7 @@ class Names:
             "coalesce(nullif(cast(architecture as varchar), ''), model)" if "architecture" in self.brought else "model"
         )
         word = f"regexp_extract(any_value({name}), '^[^ (]+')"
-        return f"regexp_replace({word}, '(-[A-Za-z0-9]{{1,5}})+$', '')"
+        return f"regexp_replace({word}, '(-[A-Za-z]{{0,4}}[0-9]+|-[A-Za-z]{{1,3}})+$', '')"
 
     def text(self, column: str) -> str:
         """Return a column of the metadata as text in SQL, null where the atlas has none."""
@@ -73,13 +77,13 @@ def beside_noise(names: Names, value: str, where: str, among: str = "true") -> s
 select
     source,
     design,
-    count(*) as filters,
+    count({value.format("")}) filter (where {among.format("")}) as filters,
     median(taps) as taps,
     {columns}
 from live
 where {where}
 group by source, design
-having count(*) >= {LEAST_FILTERS} and value is not null and white is not null and matched is not null
+having filters >= {LEAST_FILTERS} and value is not null and matched is not null
 order by source
 """.strip()
 
@@ -116,14 +120,14 @@ _ODD = "kernel_width % 2 = 1 and coalesce(kernel_height, 1) % 2 = 1 and coalesce
 
 def offsets(names: Names) -> str:
     """Ask how far the centre of one-sided filters lies from the grid, along their own axis and to their own side."""
-    return beside_noise(names, OFFSET, f"{_ODD} and taps > 3")
+    return beside_noise(names, OFFSET, f"{_ODD} and taps > 3", f"r2{{}} > {CLEAR_FIT}")
 
 
 def all_offsets(names: Names) -> str:
     """Ask for the same distances of all one-sided filters of all networks, as counts in steps of 0.05 pixels."""
     parts = "\nunion all\n".join(
         f"select '{end[1:] or 'trained'}' as what, floor(20 * ({OFFSET.format(end)})) / 20 as distance\n"
-        f"from live where {_ODD} and taps > 3"
+        f"from live where {_ODD} and taps > 3 and r2{end} > {CLEAR_FIT}"
         for end in CONTROLS
     )
     return f"""{live_filters(names)}
@@ -179,7 +183,7 @@ select
     round(median(sigma_white), 6) as sigma_white,
     round(median(sigma * pitch * coalesce(dilation, 1)), 6) as sigma_in_image
 from live
-where pitch is not null and kernel in (select kernel from telling)
+where pitch = round(pitch) and kernel in (select kernel from telling)
 group by pitch
 order by pitch
 """.strip()

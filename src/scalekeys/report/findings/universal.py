@@ -1,0 +1,143 @@
+"""Findings about keys: how many a network needs, and whether those of some tasks serve the others.
+
+They rest on the filters themselves, which an atlas does not hold, and so on tables that are made beside it:
+``python benchmarks/clustering.py universal`` writes them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from scalekeys.errors import DataError
+from scalekeys.report.findings import figures
+from scalekeys.report.findings.estimates import mean_over_designs
+from scalekeys.report.findings.finding import Comparison, Finding, interval
+from scalekeys.report.page.words import percent, plural
+
+NETWORKS, TASKS = "universal_networks", "universal_tasks"
+"""Names of the tables without their ending: a row a network, kernel and number of keys, and one a task and kernel."""
+
+KEYS = 8
+"""How many keys the claim names."""
+
+_ORIGIN = "Babaiee, Kiasari, Rus and Grosu, 2025"
+_NEEDED_LIMIT = """Keys are found on the same filters that they explain, and so are those of noise. Each network gives \
+at most some 500 filters; with fewer filters eight keys explain more."""
+_SHARED_LIMIT = """Matched noise of the other tasks has their smoothness and extent and no shapes. Groups of tasks are \
+few, most of all for kernels of 7x7, and the keys of the task itself are found on the filters that they explain."""
+
+_Row = Mapping[str, Any]
+
+
+def read_tables(folder: Path) -> dict[str, pa.Table]:
+    """Read both tables of keys.
+
+    Raises
+    ------
+    DataError
+        If one is missing, or is no such table.
+    """
+    tables = {}
+    for name, columns in ((NETWORKS, ("series", "kernel", "k", "explained")), (TASKS, ("group", "kernel", "held_out"))):
+        path = folder / f"{name}.csv"
+        try:
+            tables[name] = pa_csv.read_csv(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path}: cannot be read as a table of keys ({str(error).partition(chr(10))[0]})") from None
+        missing = [column for column in columns if column not in tables[name].column_names]
+        if missing:
+            raise DataError(f"{path}: has no column {missing[0]!r}; `benchmarks/clustering.py universal` writes it")
+    return tables
+
+
+def key_findings(tables: Mapping[str, pa.Table]) -> Iterator[Finding]:
+    """Say how many keys networks need, and whether keys are universal."""
+    yield _needed(tables[NETWORKS])
+    yield _shared(tables[TASKS])
+
+
+def _needed(table: pa.Table) -> Finding:
+    rows = table.to_pylist()
+    eight = [row for row in rows if row["k"] == KEYS]
+    kernels = _by_kernel(eight)
+    tests = [
+        _difference("keys-needed", name, some, "explained", "series")
+        for name, some in [("all kernels", eight), *kernels]
+    ]
+    alike = [row for row in eight if row["like_published_explained"] is not None]
+    found = mean_over_designs(
+        [row["like_published_explained"] - row["like_published_matched_noise"] for row in alike],
+        [row["series"] for row in alike],
+    )
+    what = "keys-needed, correlation with the published keys one to one, beside keys of matched noise"
+    tests.append(Comparison.of_mean(what, found, 1))
+    values = "; ".join(
+        f"{kernel}: **{_share(some, 'explained', 'series')}**, matched noise "
+        f"{_share(some, 'matched_noise', 'series')}, white noise {_share(some, 'white_noise', 'series')} (the "
+        f"first less the second: {_points(test)})"
+        for (kernel, some), test in zip(kernels, tests[1:], strict=False)
+    )
+    sentence = (
+        f"The share of the energy of the filters of a network that {KEYS} keys of its own explain, one key a filter: "
+        f"{values}. Matched one to one, these keys correlate with the published eight by {100 * found.value:.1f} "
+        f"hundredths{interval(tests[-1], 1, 100)} more than keys of matched noise do. Means over series of networks."
+    )
+    return Finding(
+        "keys-needed",
+        "Eight keys of its own explain more of a network than eight keys of noise explain of noise.",
+        _ORIGIN,
+        sentence,
+        _NEEDED_LIMIT,
+        tuple(tests),
+        {},
+        {NETWORKS: table},
+        figures.key_curves(rows),
+    )
+
+
+def _shared(table: pa.Table) -> Finding:
+    rows = table.to_pylist()
+    tests = [_difference("universal-keys", "all kernels", rows, "held_out", "group")]
+    tests += [_difference("universal-keys", kernel, some, "held_out", "group") for kernel, some in _by_kernel(rows)]
+    columns = ("held_out", "own", "matched_noise", "published", "random", "white_noise")
+    shares = {name: _share(rows, name, "group") for name in columns}
+    sentence = (
+        f"{KEYS} keys found in all other tasks explain **{shares['held_out']}** of the energy of the filters of a "
+        f"task, keys of the task itself {shares['own']}, keys of matched noise of the other tasks "
+        f"{shares['matched_noise']}, the published keys {shares['published']}, random filters of the "
+        f"other tasks {shares['random']}, keys of white noise {shares['white_noise']}. Beyond "
+        f"matched noise they explain **{_points(tests[0])}**. Means over {plural(tests[0].designs, 'group')} of tasks."
+    )
+    return Finding(
+        "universal-keys",
+        "Keys of some tasks serve the others better than keys of noise that is as smooth.",
+        _ORIGIN,
+        sentence,
+        _SHARED_LIMIT,
+        tuple(tests),
+        {},
+        {TASKS: table},
+        figures.key_shares(rows),
+    )
+
+
+def _by_kernel(rows: Sequence[_Row]) -> list[tuple[str, list[_Row]]]:
+    kernels = dict.fromkeys(row["kernel"] for row in rows)
+    groups = [(kernel, [row for row in rows if row["kernel"] == kernel]) for kernel in kernels]
+    return sorted(((kernel, some) for kernel, some in groups if len(some) >= 4), reverse=True)
+
+
+def _difference(claim: str, kernel: str, rows: Sequence[_Row], column: str, design: str) -> Comparison:
+    found = mean_over_designs([row[column] - row["matched_noise"] for row in rows], [row[design] for row in rows])
+    return Comparison.of_mean(f"{claim}, {kernel}, beside keys of matched noise", found, 1)
+
+
+def _share(rows: Sequence[_Row], column: str, design: str) -> str:
+    return percent(mean_over_designs([row[column] for row in rows], [row[design] for row in rows]).value)
+
+
+def _points(test: Comparison) -> str:
+    return f"{100 * test.value:.1f} points{interval(test, 1, 100)}".replace("-", "\N{MINUS SIGN}")
