@@ -101,8 +101,8 @@ def prune_dead(
     module : nn.Module
         It stays as it is. Data-parallel and compiled wrappers around it are left off in the result.
     example : Tensor
-        A batch of inputs (batch, channels, *sides), in any form that data loaders give. Its values matter only where
-        outputs are compared.
+        A batch of inputs (batch, channels, *sides), in any form that data loaders give. Outputs are compared on it and
+        on two batches of random numbers between its smallest and its largest value.
     images : iterable, optional
         Batches of preprocessed inputs, without labels. Filters whose outputs are the same for all of them, and for
         random numbers, are dead as well, and outputs are compared on them.

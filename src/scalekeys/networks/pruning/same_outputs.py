@@ -21,7 +21,8 @@ class Reference:
     ----------
     network : nn.Module
     example : Tensor
-        Inputs; two more batches of random numbers, standard normal, are drawn in their shape if they are no integers.
+        Inputs. Two more batches of random numbers are drawn in their shape, between the smallest and the largest input;
+        standard normal where these are equal, and none where they are integers.
     more : sequence of Tensor
         Further batches.
     seed : int
@@ -42,7 +43,10 @@ class Reference:
                 f"the network {name} does not run ({in_short(error)}); give inputs that it takes"
             ) from error
         if not all(output.isfinite().all() for batch in self._outputs for output in batch):
-            raise ModelError(f"the network {name}: its outputs are not finite, so that they cannot be compared")
+            raise ModelError(
+                f"the network {name}: its outputs are not finite, so that they cannot be compared; give an example of "
+                "inputs in the range that the network takes"
+            )
         if not self.difference(network) == 0:
             raise ModelError(
                 f"the network {name}: gives other outputs when it runs again on the same inputs, so that it cannot be "
@@ -73,7 +77,10 @@ def _random(example: Tensor, seed: int) -> list[Tensor]:
     if not example.is_floating_point():
         return []
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(example.shape, generator=generator).to(example) for _ in range(_DRAWS)]
+    low, high = example.min().cpu(), example.max().cpu()
+    if low == high:
+        return [torch.randn(example.shape, generator=generator).to(example) for _ in range(_DRAWS)]
+    return [torch.rand(example.shape, generator=generator).mul(high - low).add(low).to(example) for _ in range(_DRAWS)]
 
 
 def _outputs(network: nn.Module, batch: Tensor) -> list[Tensor]:
