@@ -1,9 +1,9 @@
 """What a network is without its dead filters, by its weights alone and by images, and how fast.
 
 Runs of the network before and after alternate, one image at a time, with one thread in torch and in onnxruntime, in
-processor time; the ratio is the median of those of neighbouring runs, with its quartiles. As a control a second copy of the network stands
-beside itself: how far its ratio is from 1, the other may be off. By images: filters whose outputs are the same for all
-of the first images are removed as well, and outputs are compared on the images behind them.
+processor time; the ratio is the median of those of neighbouring runs, with its quartiles. As a control a second copy of
+the network stands beside itself: how far its ratio is from 1, the other may be off. By images: filters whose outputs
+are the same for all of the first images are removed as well, and outputs are compared on the images behind them.
 """
 
 import argparse

@@ -294,6 +294,29 @@ def test_weights_that_are_used_twice_stay():
     assert "not called as a layer of its own" in only_reason(pruning)
 
 
+def test_computed_filters_stay_and_tied_weights_stay_tied():
+    def tied(layers, x):
+        y = layers["mid"](layers["dw1"](layers["stem"](x)))
+        return layers["late"](layers["early"](layers["out"](layers["dw2"](y))))
+
+    network = Made(
+        tied,
+        stem=nn.Conv2d(3, 8, 1),
+        dw1=weight_norm(planted(depthwise()), dim=None),
+        mid=nn.Conv2d(8, 8, 1),
+        dw2=depthwise(),
+        out=nn.Conv2d(8, 4, 1),
+        early=nn.Conv2d(4, 4, 1),
+        late=nn.Conv2d(4, 4, 1),
+    )
+    network.layers["late"].weight = network.layers["early"].weight
+    planted(network.layers["dw2"], [2])
+    pruning = pruned(network.eval())
+    assert "not called as a layer of its own with weights of its own" in only_reason(pruning)
+    assert pruning.filters == (16, 15)
+    assert pruning.module.layers["late"].weight is pruning.module.layers["early"].weight
+
+
 def test_a_chain_of_filters_goes_as_a_whole():
     network = Made(
         lambda layers, x: layers["out"](layers["cols"](layers["rows"](layers["stem"](x)))),

@@ -206,7 +206,7 @@ def _depthwise(channels: Channels, node: Node, given: dict[str, Any], *, padded:
     if channels.tracked(source):
         channels.tie(node, source)
     else:
-        channels.pins.append((channels.of(node), f"{place(node)} filters the channels of an input of the network"))
+        channels.pins.append((channels.of(node), f"{place(node)} filters channels that cannot be cut off before it"))
     channels.depthwise[name] = node
     channels.cut(given["weight"], node)
     channels.cut(given["bias"], node)

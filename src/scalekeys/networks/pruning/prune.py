@@ -19,7 +19,7 @@ from scalekeys.networks.pruning.removal import Removal, reduced_state, removal
 from scalekeys.networks.pruning.resized import resized
 from scalekeys.networks.pruning.same_outputs import Reference, multiplications
 from scalekeys.networks.running.batches import Batch, Batches, inputs_of
-from scalekeys.networks.running.depthwise_layers import copy_of
+from scalekeys.networks.running.depthwise_layers import copy_of, depthwise_layers
 from scalekeys.optional import in_short
 
 TOLERANCE = 1e-5
@@ -157,7 +157,7 @@ def prune_dead(
     left = _reasons(kept, found, trial.keys) | faults
     return Pruning(
         small,
-        (_filters(network, trial.keys), _filters(small, trial.keys)),
+        (_filters(network, opened), _filters(small, opened)),
         tuple(dead),
         {one: left[one] for one in dead if one in left},
         _sizes(network, small),
@@ -184,9 +184,9 @@ class _Trial:
 
     def removed(self, dead: Iterable[DeadFilter]) -> tuple[Removal, nn.Module]:
         """Return the network without some dead filters, as far as they can be removed."""
-        state, constants = self.network.state_dict(), {}
+        layers, constants = depthwise_layers(self.network, self.opened), {}
         for layer, filters in groupby(dead, key=lambda one: one.layer):
-            values = torch.full((len(state[self.keys[layer]]),), torch.nan, dtype=torch.float64)
+            values = torch.full((layers[layer].out_channels,), torch.nan, dtype=torch.float64)
             for one in filters:
                 values[one.channel] = one.constant
             constants[self.keys[layer]] = values
@@ -243,8 +243,8 @@ def _reasons(dead: Iterable[DeadFilter], found: Removal, keys: dict[str, str]) -
     return left
 
 
-def _filters(network: nn.Module, keys: dict[str, str]) -> int:
-    return sum(len(network.get_parameter(key)) for key in keys.values())
+def _filters(network: nn.Module, opened: Checkpoint) -> int:
+    return sum(layer.out_channels for layer in depthwise_layers(network, opened).values())
 
 
 def _parameters(network: nn.Module) -> int:

@@ -74,12 +74,14 @@ def resized(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     for name, tensor in state.items():
         owner, _, own = name.rpartition(".")
         layer = network.get_submodule(owner)
-        value = tensor.detach().clone()
-        if own in layer._buffers:
-            layer._buffers[own] = value
+        before = layer._buffers[own] if own in layer._buffers else layer._parameters[own]
+        if before is not None and before.shape == tensor.shape:
+            before.detach().copy_(tensor)  # in place, because others may share it
+        elif own in layer._buffers:
+            layer._buffers[own] = tensor.detach().clone()
         else:
-            before = layer._parameters[own] if layer._parameters[own] is not None else layer._parameters["weight"]
-            layer._parameters[own] = nn.Parameter(value, requires_grad=before is None or before.requires_grad)
+            like = layer._parameters["weight"] if before is None else before
+            layer._parameters[own] = nn.Parameter(tensor.detach().clone(), like is None or like.requires_grad)
         _resize(layer)
     return network
 
