@@ -51,9 +51,9 @@ class Pruned:
         self.name, self.build, self.side, self.prepare = name, build, side, prepare
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--runs", type=int, default=41, help="of each network that are timed")
-        parser.add_argument("--seen", type=int, default=100, help="images that tell which filters nothing moves")
-        parser.add_argument("--others", type=int, default=100, help="images behind them on which outputs are compared")
+        parser.add_argument("--runs", type=int, default=21, help="of each network that are timed")
+        parser.add_argument("--seen", type=int, default=40, help="images that tell which filters nothing moves")
+        parser.add_argument("--others", type=int, default=40, help="images behind them on which outputs are compared")
         parser.add_argument("--seed", type=int, default=0)
 
     def run(self, arguments: argparse.Namespace) -> dict[str, Any]:
