@@ -29,9 +29,9 @@ def _centred(images: Tensor) -> Tensor:
 
 
 SECTIONS: dict[str, Section] = {
-    "mcunet": Pruned("MCUNet", lambda: mcunet.build(checkpoint=mcunet.CHECKPOINT), 176, _centred),
-    "sgz": Pruned("SGZ", lambda: sgz.build(sgz.CHECKPOINT), 176, _darkened),
-    "extremec3": Pruned("ExtremeC3", lambda: extremec3.build(extremec3.CHECKPOINT), 224, _centred),
+    "mcunet": Pruned("MCUNet", lambda: mcunet.build(checkpoint=mcunet.CHECKPOINT), (176, 176), _centred),
+    "sgz": Pruned("SGZ", lambda: sgz.build(sgz.CHECKPOINT), (176, 48), _darkened),
+    "extremec3": Pruned("ExtremeC3", lambda: extremec3.build(extremec3.CHECKPOINT), (224, 64), _centred),
 }
 """A new section is one row here."""
 

@@ -27,7 +27,7 @@ from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, expo
 from scalekeys.networks import Pruning
 from scalekeys.networks.pruning.same_outputs import Reference
 
-_BATCH = 20
+_BATCH = 16
 
 
 class Pruned:
@@ -38,28 +38,28 @@ class Pruned:
     name : str
     build : callable
         Returns the network.
-    side : int
-        Rows and columns of an image.
+    sides : pair of int
+        Rows and columns of the image that is timed, and of those on which outputs are compared.
     prepare : callable
         Makes inputs of images with values from 0 to 1.
     """
 
     def __init__(
-        self, name: str, build: Callable[[], nn.Module], side: int, prepare: Callable[[Tensor], Tensor]
+        self, name: str, build: Callable[[], nn.Module], sides: tuple[int, int], prepare: Callable[[Tensor], Tensor]
     ) -> None:
         self.HELP = f"remove the dead filters of {name}"
-        self.name, self.build, self.side, self.prepare = name, build, side, prepare
+        self.name, self.build, self.sides, self.prepare = name, build, sides, prepare
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--runs", type=int, default=21, help="of each network that are timed")
-        parser.add_argument("--seen", type=int, default=40, help="images that tell which filters nothing moves")
-        parser.add_argument("--others", type=int, default=40, help="images behind them on which outputs are compared")
+        parser.add_argument("--seen", type=int, default=32, help="images that tell which filters nothing moves")
+        parser.add_argument("--others", type=int, default=32, help="images behind them on which outputs are compared")
         parser.add_argument("--seed", type=int, default=0)
 
     def run(self, arguments: argparse.Namespace) -> dict[str, Any]:
         network = self.build()
         pictures = imagenet_sample.read(limit=arguments.seen + arguments.others)[0] / 2 + 0.5
-        images = self.prepare(nn.functional.interpolate(pictures, (self.side, self.side), mode="area"))
+        timed, images = (self.prepare(nn.functional.interpolate(pictures, side, mode="area")) for side in self.sides)
         seen, others = images[: arguments.seen], images[arguments.seen :]
         batches = list(seen.split(_BATCH))
         rows = {}
@@ -67,9 +67,9 @@ class Pruned:
             pruning = sk.prune_dead(network, seen[:2], images=given, seed=arguments.seed)
             reference = Reference(network, others[:_BATCH], list(others[_BATCH:].split(_BATCH)))
             figures = {"on_other_images": reference.difference(pruning.module)}
-            speed = _speed(network, pruning.module, seen[:1], arguments.runs)
+            speed = _speed(network, pruning.module, timed[:1], arguments.runs)
             rows[name] = _figures(pruning) | figures | {"speed": speed}
-        return {"network": self.name, "input": list(seen[:1].shape), "by": rows}
+        return {"network": self.name, "input": list(timed[:1].shape), "by": rows}
 
     def show(self, results: dict[str, Any]) -> None:
         rows = []
