@@ -51,6 +51,7 @@ class Pruned:
         self.name, self.build, self.sides, self.prepare = name, build, sides, prepare
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--by", nargs="*", default=["weights", "images"], choices=["weights", "images"])
         parser.add_argument("--runs", type=int, default=21, help="of each network that are timed")
         parser.add_argument("--seen", type=int, default=32, help="images that tell which filters nothing moves")
         parser.add_argument("--others", type=int, default=32, help="images behind them on which outputs are compared")
@@ -61,9 +62,9 @@ class Pruned:
         pictures = imagenet_sample.read(limit=arguments.seen + arguments.others)[0] / 2 + 0.5
         timed, images = (self.prepare(nn.functional.interpolate(pictures, side, mode="area")) for side in self.sides)
         seen, others = images[: arguments.seen], images[arguments.seen :]
-        batches = list(seen.split(_BATCH))
         rows = {}
-        for name, given in (("weights", None), ("images", batches)):
+        for name in arguments.by:
+            given = list(seen.split(_BATCH)) if name == "images" else None
             pruning = sk.prune_dead(network, seen[:2], images=given, seed=arguments.seed)
             reference = Reference(network, others[:_BATCH], list(others[_BATCH:].split(_BATCH)))
             figures = {"on_other_images": reference.difference(pruning.module)}
