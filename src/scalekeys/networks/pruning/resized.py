@@ -34,7 +34,7 @@ def load_pruned(module: nn.Module, source: Source, *, weights: str | None = None
 
     Examples
     --------
-    >>> import scalekeys as sk
+    >>> import torch, scalekeys as sk
     >>> def build():
     ...     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 1))
     >>> network = build()
