@@ -12,6 +12,8 @@ from scalekeys.networks.measuring.key_elimination import KeyElimination, elimina
 from scalekeys.networks.measuring.output_error import OutputError, output_error
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.measuring.sensitivity import sensitivity
+from scalekeys.networks.pruning.prune import Pruning, prune_dead
+from scalekeys.networks.pruning.resized import load_pruned
 
 __all__ = [
     "AccuracyDifference",
@@ -22,6 +24,7 @@ __all__ = [
     "KeyElimination",
     "LayerError",
     "OutputError",
+    "Pruning",
     "bake",
     "compress",
     "constrain",
@@ -30,8 +33,10 @@ __all__ = [
     "evaluate",
     "fit_in_network",
     "key_curve",
+    "load_pruned",
     "output_error",
     "patch_covariance",
+    "prune_dead",
     "recalibrate",
     "replace",
     "replaced_by_keys",

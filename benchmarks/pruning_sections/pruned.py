@@ -1,0 +1,132 @@
+"""What a network is without its dead filters, by its weights alone and by images, and how fast.
+
+Runs of the network before and after alternate, one image at a time, with one thread in torch and in onnxruntime, in
+processor time; the ratio is the median of those of neighbouring runs, with its quartiles. As a control a second copy of
+the network stands beside itself: how far its ratio is from 1, the other may be off. By images: filters whose outputs
+are the same for all of the first images are removed as well, and outputs are compared on the images behind them.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import imagenet_sample
+import scalekeys as sk
+from fit_sections.record import table
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
+from scalekeys.networks import Pruning
+from scalekeys.networks.pruning.same_outputs import Reference
+
+_BATCH = 16
+
+
+class Pruned:
+    """A network and its inputs.
+
+    Parameters
+    ----------
+    name : str
+    build : callable
+        Returns the network.
+    sides : pair of int
+        Rows and columns of the image that is timed, and of those on which outputs are compared.
+    prepare : callable
+        Makes inputs of images with values from 0 to 1.
+    """
+
+    def __init__(
+        self, name: str, build: Callable[[], nn.Module], sides: tuple[int, int], prepare: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.HELP = f"remove the dead filters of {name}"
+        self.name, self.build, self.sides, self.prepare = name, build, sides, prepare
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--by", nargs="*", default=["weights", "images"], choices=["weights", "images"])
+        parser.add_argument("--runs", type=int, default=21, help="of each network that are timed")
+        parser.add_argument("--seen", type=int, default=32, help="images that tell which filters nothing moves")
+        parser.add_argument("--others", type=int, default=32, help="images behind them on which outputs are compared")
+        parser.add_argument("--seed", type=int, default=0)
+
+    def run(self, arguments: argparse.Namespace) -> dict[str, Any]:
+        network = self.build()
+        pictures = imagenet_sample.read(limit=arguments.seen + arguments.others)[0] / 2 + 0.5
+        timed, images = (self.prepare(nn.functional.interpolate(pictures, side, mode="area")) for side in self.sides)
+        seen, others = images[: arguments.seen], images[arguments.seen :]
+        rows = {}
+        for name in arguments.by:
+            given = list(seen.split(_BATCH)) if name == "images" else None
+            pruning = sk.prune_dead(network, seen[:2], images=given, seed=arguments.seed)
+            reference = Reference(network, others[:_BATCH], list(others[_BATCH:].split(_BATCH)))
+            figures = {"on_other_images": reference.difference(pruning.module)}
+            speed = _speed(network, pruning.module, timed[:1], arguments.runs)
+            rows[name] = _figures(pruning) | figures | {"speed": speed}
+        return {"network": self.name, "input": list(timed[:1].shape), "by": rows}
+
+    def show(self, results: dict[str, Any]) -> None:
+        rows = []
+        for name, found in results["by"].items():
+            row = {"dead by": name, "dead": found["dead"], "removed": found["removed"]}
+            for key in ("filters", "parameters", "multiplications"):
+                row[key] = "{:,} -> {:,}".format(*found[key])
+            row |= {"difference": found["difference"], "on other images": found["on_other_images"]}
+            rows.append(row | {f"{key} time": each["ratio"] for key, each in found["speed"].items()})
+        table(f"{self.name}, one input of {results['input']}", rows)
+        for name, found in results["by"].items():
+            table(f"left, by {name}", [{"reason": reason, "filters": count} for reason, count in found["left"].items()])
+
+
+def _figures(pruning: Pruning) -> dict[str, Any]:
+    return {
+        "dead": len(pruning.dead),
+        "kinds": dict(Counter(one.kind for one in pruning.dead)),
+        "removed": pruning.removed,
+        "left": pruning.reasons,
+        "filters": pruning.filters,
+        "parameters": pruning.parameters,
+        "multiplications": pruning.multiplications,
+        "difference": pruning.difference,
+        "sizes": [asdict(size) for size in pruning.sizes],
+    }
+
+
+def _speed(before: nn.Module, after: nn.Module, image: Tensor, runs: int) -> dict[str, dict[str, float]]:
+    """Return how long the pruned network takes, as a ratio, with the control."""
+    networks = {"before": before, "control": deepcopy(before), "after": after}
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = {}
+        for name in networks:
+            path = Path(folder) / f"{name}.onnx"
+            export_onnx(networks[name], image.repeat(2, 1, 1, 1), path, label=path)
+            sessions[name] = OnnxNetwork(path, threads=1)
+    found = {}
+    for runner, each in (("torch", networks), ("onnxruntime", sessions)):
+        times: dict[str, list[float]] = {name: [] for name in each}
+        for _ in range(runs + 3):
+            for name, network in each.items():
+                start = time.process_time()
+                with torch.inference_mode():
+                    network(image)
+                times[name].append(time.process_time() - start)
+        found[runner] = _ratio(times, "after") | {"control": _ratio(times, "control")["ratio"]}
+    return found
+
+
+def _ratio(times: dict[str, list[float]], name: str) -> dict[str, float]:
+    ratios = [now / then for now, then in zip(times[name][3:], times["before"][3:], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {
+        "before_ms": 1000 * statistics.median(times["before"][3:]),
+        "ratio": middle,
+        "first_quartile": low,
+        "third_quartile": high,
+    }

@@ -1,0 +1,1 @@
+"""Networks of ``../shared/zoo`` as modules whose parameters are named as in their checkpoints."""

@@ -1,0 +1,90 @@
+"""A network in memory as an ONNX file, and an ONNX file as a network."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from scalekeys.errors import OutputError
+from scalekeys.optional import in_short, require
+
+
+def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path) -> None:
+    """Write a network in evaluation mode to an ONNX file, for batches of any size where its operations allow that.
+
+    Parameters
+    ----------
+    network : nn.Module
+    example : Tensor
+        A batch of inputs.
+    path : Path
+        The file to write.
+    label : Path
+        What errors call the file.
+
+    Raises
+    ------
+    MissingExtraError
+        If onnx or onnxscript is not installed.
+    OutputError
+        If torch cannot export the network.
+    """
+    for package in ("onnx", "onnxscript"):
+        require(package, extra="onnx")
+    sizes = ({0: torch.export.Dim.AUTO},)
+    try:
+        with _quiet():
+            torch.onnx.export(
+                network.eval(), (example,), path, dynamo=True, verbose=False, external_data=False, dynamic_shapes=sizes
+            )
+    except Exception as error:  # whatever the exporter raises
+        raise OutputError(
+            f"{label}: torch.onnx.export cannot write the network {type(network).__name__} ({in_short(error)}); write "
+            "a state dict instead, to .pth or .safetensors"
+        ) from error
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX file with one input, run by onnxruntime.
+
+    Parameters
+    ----------
+    path : Path
+    threads : int, optional
+        By default as many as onnxruntime takes.
+
+    Raises
+    ------
+    MissingExtraError
+        If onnxruntime is not installed.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        super().__init__()
+        runtime = require("onnxruntime", extra="onnx")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        self._session = runtime.InferenceSession(path.read_bytes(), options)
+        self._input = self._session.get_inputs()[0].name
+
+    def forward(self, inputs: Tensor) -> list[Tensor]:
+        """Return the outputs for a batch."""
+        return [torch.from_numpy(output) for output in self._session.run(None, {self._input: inputs.cpu().numpy()})]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter says to its developers from users."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

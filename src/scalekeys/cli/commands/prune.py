@@ -1,0 +1,92 @@
+"""``scalekeys prune``: the same network without its dead filters."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalekeys.cli.commands.evaluate import Checkpoint, Network, Weights
+from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Mean, Size, Std, figures_of
+
+EXAMPLE = "Example: scalekeys prune nets.py:build --checkpoint model.pth --size 224 -o small.onnx"
+
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The file to write: a state dict (.pth, .pt or .safetensors, for sk.load_pruned), or .onnx.",
+        show_default=False,
+    ),
+]
+ImageSource = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        help="Images without labels, or hf:NAME[:SPLIT]: filters whose output none of them changes are dead too.",
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="So many of these images, drawn at random.")]
+Shape = Annotated[
+    str | None,
+    typer.Option(metavar="SIZExSIZE", help="Shape of one input that is no image, such as 1x40x101, without the batch."),
+]
+Tolerance = Annotated[
+    float, typer.Option(min=0, help="By which share of the largest output the outputs may differ at most.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the random inputs, and of images drawn at random.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def prune(
+    network: Network,
+    output: Output,
+    checkpoint: Checkpoint = None,
+    weights: Weights = None,
+    images: ImageSource = None,
+    limit: Limit = None,
+    size: Size = None,
+    shape: Shape = None,
+    crop_pct: CropPct = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: Interpolate = None,
+    grey: Grey = False,
+    tolerance: Tolerance = 1e-5,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove dead depthwise filters from a network whose outputs stay the same.
+
+    Outputs are compared, on random inputs and on the images, before the file is written.
+    """
+    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.prune import print_outcome
+    from scalekeys.cli.work.prune import Task, prune_network
+
+    where = network, checkpoint, weights, output, images, limit
+    task = Task(*where, figures, _shape(shape, size, images), tolerance, seed, force)
+    with working() as step:
+        outcome = prune_network(task, step)
+    if as_json:
+        typer.echo(json.dumps(outcome.to_dict(), indent=2))
+    else:
+        print_outcome(outcome)
+
+
+def _shape(text: str | None, size: str | None, images: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if size is not None or images is not None:
+        raise typer.BadParameter(
+            "is for inputs that are no images; leave out --size and --images", param_hint="--shape"
+        )
+    parts = text.lower().split("x")
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise typer.BadParameter(f"{text!r} is no shape like 3x224x224 or 1x40x101", param_hint="--shape")
+    return tuple(map(int, parts))

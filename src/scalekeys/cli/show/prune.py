@@ -1,0 +1,26 @@
+"""A pruned network on the terminal."""
+
+from scalekeys.cli.show.cells import Terminal, bold, percentage, plain_table
+from scalekeys.cli.work.prune import Outcome
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print how many dead filters were removed, why others were left, and what the network costs now."""
+    console, pruning = Terminal(), outcome.pruning
+    for note in outcome.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    console.print(
+        bold(outcome.task.network) + f": {pruning.removed} of {len(pruning.dead)} dead filters are removed",
+        soft_wrap=True,
+    )
+    table = plain_table("", "before", "now", "share")
+    for name in ("filters", "parameters", "multiplications"):
+        before, now = getattr(pruning, name)
+        table.add_row(
+            "depthwise filters" if name == "filters" else name, str(before), str(now), percentage(now / before)
+        )
+    console.print(table)
+    for reason, count in pruning.reasons.items():
+        console.print(f"left: {count}, because {reason}", soft_wrap=True)
+    console.print(f"outputs differ by {pruning.difference:.1e} of the largest one", soft_wrap=True)
+    console.print(f"written: {outcome.task.output}", soft_wrap=True)

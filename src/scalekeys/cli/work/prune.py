@@ -1,0 +1,136 @@
+"""What ``scalekeys prune`` does: open a network, remove its dead filters, write it if its outputs are the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
+from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.cli.work.step import Step
+from scalekeys.errors import ModelError, OutputError, listed
+from scalekeys.files import check_new_file, new_files
+from scalekeys.images import batches, open_unlabelled, sample
+from scalekeys.networks import Pruning, prune_dead
+from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.optional import require
+from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
+
+ONNX = ".onnx"
+SUFFIXES = (".pth", ".pt", ".safetensors", ONNX)
+_SIDE = 256  # of pictures of random pixels
+_BATCH = 2  # so that the axis of the batch is not taken for one of size 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is pruned, and what is written.
+
+    Parameters
+    ----------
+    network : str
+    checkpoint : Path or None
+    weights : str or None
+    output : Path
+    images : str or None
+        A folder or data set of images, without labels.
+    limit : int or None
+        How many of them.
+    figures : Figures
+    shape : tuple of int or None
+        Of one input, where inputs are no images.
+    tolerance : float
+    seed : int
+    force : bool
+    """
+
+    network: str
+    checkpoint: Path | None
+    weights: str | None
+    output: Path
+    images: str | None
+    limit: int | None
+    figures: Figures
+    shape: tuple[int, ...] | None
+    tolerance: float
+    seed: int
+    force: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out."""
+
+    task: Task
+    pruning: Pruning
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures that ``--json`` writes."""
+        return {
+            "network": self.task.network,
+            "output": str(self.task.output),
+            **self.pruning.to_dict(),
+            "notes": list(self.notes),
+        }
+
+
+def prune_network(task: Task, step: Step) -> Outcome:
+    """Write a network without its dead filters, whose outputs are those of the original."""
+    _check(task)
+    step(f"reading {task.network}")
+    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    example, images = _inputs(network, task)
+    step("removing dead filters")
+    pruning = prune_dead(network.module, example, images=images, tolerance=task.tolerance, seed=task.seed)
+    step(f"writing {task.output}")
+    with new_files(task.output, force=task.force) as target:
+        if task.output.suffix == ONNX:
+            export_onnx(pruning.module, example, target, label=task.output)
+            reference = Reference(network.module, example, images or (), task.seed)
+            _check_onnx(reference.difference(OnnxNetwork(target)), task)
+        else:
+            copying = open_module(pruning.module).copying
+            assert copying is not None
+            copying.write([], target)
+    return Outcome(task, pruning, network.notes)
+
+
+def _check(task: Task) -> None:
+    """Refuse what cannot work before any work is done."""
+    if task.output.suffix not in SUFFIXES:
+        allowed = listed(SUFFIXES).replace(" and ", " or ")
+        raise OutputError(f"{task.output}: a pruned network is written to {allowed}; name such a file")
+    check_new_file(task.output, force=task.force)
+    if Path(task.network).is_file() and Path(task.network).suffix != ".py":
+        raise ModelError(
+            f"{task.network}: a file of weights does not say how the network uses them; give FILE.py:FUNCTION that "
+            f"returns the network, and this file as --checkpoint"
+        )
+
+
+def _inputs(network: NamedNetwork, task: Task) -> tuple[Tensor, list[Tensor] | None]:
+    """Return an example, and the images in batches of its size."""
+    if task.shape is not None:
+        return torch.zeros(_BATCH, *task.shape), None
+    prepare = preparation_of(network, task.figures)
+    image = require("PIL.Image", extra="images")
+    pixels = np.random.default_rng(task.seed).integers(256, size=(_BATCH, _SIDE, _SIDE, 3), dtype=np.uint8)
+    example = torch.stack([prepare(image.fromarray(picture)) for picture in pixels])
+    if task.images is None:
+        return example, None
+    source = open_unlabelled(task.images)
+    chosen: Sequence[int] = sample(source, task.limit, task.seed)
+    return example, [inputs for inputs, _ in batches(source, prepare, size=_BATCH, indices=chosen)]
+
+
+def _check_onnx(difference: float, task: Task) -> None:
+    if not difference <= task.tolerance:
+        raise OutputError(
+            f"{task.output}: is not written, because onnxruntime computes outputs that differ by {difference:.1e} of "
+            f"the largest one, above the tolerance of {task.tolerance:.1e}; write a state dict, or raise --tolerance"
+        )

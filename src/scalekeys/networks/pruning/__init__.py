@@ -1,0 +1,1 @@
+"""Smaller networks of the same outputs: channels that dead filters leave constant are removed."""

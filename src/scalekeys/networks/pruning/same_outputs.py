@@ -1,0 +1,112 @@
+"""Whether two networks give the same outputs, and what they cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from scalekeys.errors import ModelError
+from scalekeys.networks.running.batches import evaluating, uncompiled
+from scalekeys.optional import in_short
+
+_DRAWS = 2
+
+
+class Reference:
+    """The outputs of a network on some inputs, to compare those of others with.
+
+    Parameters
+    ----------
+    network : nn.Module
+    example : Tensor
+        Inputs. Two more batches of random numbers are drawn in their shape, between the smallest and the largest input;
+        standard normal where these are equal, and none where they are integers.
+    more : sequence of Tensor
+        Further batches.
+    seed : int
+
+    Raises
+    ------
+    ModelError
+        If the network does not run, or its outputs are not finite, or not the same twice.
+    """
+
+    def __init__(self, network: nn.Module, example: Tensor, more: Sequence[Tensor] = (), seed: int = 0) -> None:
+        self.inputs = [example, *_random(example, seed), *more]
+        name = type(network).__name__
+        try:
+            self._outputs = [_outputs(network, batch) for batch in self.inputs]
+        except Exception as error:  # whatever a network raises
+            raise ModelError(
+                f"the network {name} does not run ({in_short(error)}); give inputs that it takes"
+            ) from error
+        if not all(output.isfinite().all() for batch in self._outputs for output in batch):
+            raise ModelError(
+                f"the network {name}: its outputs are not finite, so that they cannot be compared; give an example of "
+                "inputs in the range that the network takes"
+            )
+        if not _difference(self._outputs[0], _outputs(network, example)) == 0:
+            raise ModelError(
+                f"the network {name}: gives other outputs when it runs again on the same inputs, so that it cannot be "
+                "compared; take what is random out of it"
+            )
+
+    def difference(self, network: nn.Module) -> float:
+        """Return the largest difference of an output, as a share of the largest output of the reference."""
+        return max(
+            _difference(mine, _outputs(network, batch)) for batch, mine in zip(self.inputs, self._outputs, strict=True)
+        )
+
+
+def multiplications(network: nn.Module, example: Tensor) -> int:
+    """Return how often convolutions, linear layers and products of matrices multiply, for the first of some inputs.
+
+    Examples
+    --------
+    >>> multiplications(nn.Conv2d(2, 3, 1), torch.zeros(4, 2, 5, 5))
+    150
+    """
+    with evaluating(network), torch.no_grad(), uncompiled(), FlopCounterMode(display=False) as counter:
+        network(example[:1])
+    return int(counter.get_total_flops()) // 2
+
+
+def _random(example: Tensor, seed: int) -> list[Tensor]:
+    if not example.is_floating_point():
+        return []
+    generator = torch.Generator().manual_seed(seed)
+    low, high = example.min().cpu(), example.max().cpu()
+    if low == high:
+        return [torch.randn(example.shape, generator=generator).to(example) for _ in range(_DRAWS)]
+    return [torch.rand(example.shape, generator=generator).mul(high - low).add(low).to(example) for _ in range(_DRAWS)]
+
+
+def _outputs(network: nn.Module, batch: Tensor) -> list[Tensor]:
+    with evaluating(network), torch.no_grad(), uncompiled():
+        return [tensor.double() for tensor in _tensors(network(batch))]
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for one in output.values():
+            yield from _tensors(one)
+    elif isinstance(output, Sequence) and not isinstance(output, str):
+        for one in output:
+            yield from _tensors(one)
+
+
+def _difference(reference: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
+    if len(reference) != len(outputs) or any(a.shape != b.shape for a, b in zip(reference, outputs, strict=True)):
+        return float("inf")
+    shares = [_share(one, other) for one, other in zip(reference, outputs, strict=True) if one.numel()]
+    return max(shares, default=0.0)
+
+
+def _share(reference: Tensor, output: Tensor) -> float:
+    difference = float((reference - output).abs().max())
+    scale = float(reference.abs().max())
+    return difference if difference == 0 or scale == 0 else difference / scale
