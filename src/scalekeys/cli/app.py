@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli.commands import analyze, atlas, compare, demo, evaluate, keys, paper, prune, replace, train
+from scalekeys.cli.commands import analyze, atlas, check, compare, demo, evaluate, keys, paper, prune, replace, train
 
 app = typer.Typer(
     name="scalekeys",
@@ -33,6 +33,7 @@ def _options(
 
 
 app.command("analyze", epilog=analyze.EXAMPLE)(analyze.analyze)
+app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("keys", epilog=keys.EXAMPLE)(keys.keys)
 app.command("replace", epilog=replace.EXAMPLE)(replace.replace)
 app.command("prune", epilog=prune.EXAMPLE)(prune.prune)
