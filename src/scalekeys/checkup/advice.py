@@ -21,7 +21,7 @@ class Place:
     value : float
         The figure that tells.
     control : float or None
-        The same figure of matched noise in the place of the filters; None where noise has none.
+        The same figure of noise in the place of the filters; None where noise has none.
     """
 
     layer: str
@@ -55,7 +55,7 @@ class Advice:
     share : float
         The share of the filters of the network that it concerns.
     places : tuple of Place
-        Layers, those with the largest figure first.
+        Layers, those in which most filters are concerned first.
     figure : str
         What the figure of a place is.
     """

@@ -1,13 +1,14 @@
 """The entry to the check-up: a source or a fit in, advice out."""
 
 from pathlib import Path
+from shlex import quote
 
 import torch
 
 from scalekeys.checkpoints import extract
 from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
 from scalekeys.checkup.audits import AUDITS
-from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.evidence import LEAST, Evidence, counted
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit
 
@@ -42,9 +43,18 @@ def check(source: "str | Path | torch.nn.Module | FilterBank", *, seed: int = 0)
     [('dead-filters', 0.25), ('not-formed', 1.0)]
     """
     bank = source if isinstance(source, FilterBank) else extract(source)
-    evidence = Evidence(bank.model, fit(bank), seed)
+    name = str(source) if isinstance(source, str | Path) else "NETWORK"
+    return examined(Evidence(quote(name), fit(bank), seed))
+
+
+def examined(evidence: Evidence) -> Checkup:
+    """Make all audits of a network of which a fit is known, and put the most valuable advice first."""
     found = [advice for audit in AUDITS.values() if (advice := audit(evidence)) is not None]
-    return Checkup(bank.model, len(bank.layers), len(bank), tuple(sorted(found, key=_order)), tuple(AUDITS), ())
+    bank, few = evidence.bank, len(evidence.bank.layers) - len(evidence.layers)
+    skipped = (
+        (f"{counted(few, 'layer')} with fewer than {LEAST} live filters can show dead filters only",) if few else ()
+    )
+    return Checkup(bank.model, len(bank.layers), len(bank), tuple(sorted(found, key=_order)), tuple(AUDITS), skipped)
 
 
 def _order(advice: Advice) -> tuple[int, float]:

@@ -2,7 +2,6 @@
 
 from math import prod
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,7 +10,7 @@ from scalekeys.filters.window import in_window
 from scalekeys.shapes import FilterStack, Size
 
 OUTER_ENERGY = 0.02
-"""The share of the energy of a layer that may be cut off; :doc:`checkup` has the measurement."""
+"""The share of the energy of a layer that may be cut off."""
 
 SMALLEST = 3
 """The side below which no axis is cut by itself."""

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 
 from scalekeys.checkup.advice import Advice
 from scalekeys.checkup.audits.extent import too_large, too_small
-from scalekeys.checkup.audits.life import dead_filters, not_formed
+from scalekeys.checkup.audits.life import dead_filters, not_finite, not_formed
 from scalekeys.checkup.audits.numbers import lost_in_eight_bits, lost_in_half_precision
 from scalekeys.checkup.audits.sides import lopsided
 from scalekeys.checkup.audits.structure import redundant, separable
 from scalekeys.checkup.evidence import Evidence
 
 AUDITS: Mapping[str, Callable[[Evidence], Advice | None]] = {
+    "not-finite": not_finite,
     "dead-filters": dead_filters,
     "not-formed": not_formed,
     "too-large": too_large,

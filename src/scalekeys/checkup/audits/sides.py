@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from scalekeys.checkup.advice import HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.evidence import Evidence, named
 from scalekeys.fitting import Fit
 from scalekeys.proportions import holm_adjusted
 from scalekeys.shapes import size_text
@@ -21,7 +21,6 @@ _WORDS = {"x": ("right", "left"), "y": ("up", "down"), "z": ("forth", "back")}
 def lopsided(evidence: Evidence) -> Advice | None:
     """Find out whether one-sided differences prefer a side, and whether scales prefer an axis."""
     counts = _counts(evidence.fit)
-    noise = _counts(evidence.matched)
     known = {name: pair for name, pair in counts.items() if sum(pair)}
     tests = holm_adjusted([float(binomtest(first, first + second).pvalue) for first, second in known.values()])
     found = [
@@ -31,6 +30,7 @@ def lopsided(evidence: Evidence) -> Advice | None:
     ]
     if not found:
         return None
+    noise = _counts(evidence.matched)
     sizes = ", ".join(map(size_text, evidence.bank.sizes))
     places = tuple(
         Place(name, sizes, max(known[name]), sum(known[name]), max(known[name]) / sum(known[name]), _share(noise, name))
@@ -40,14 +40,14 @@ def lopsided(evidence: Evidence) -> Advice | None:
         "lopsided",
         "The filters prefer a side or an axis: " + "; ".join(_told(name, known[name]) for name in found) + ".",
         f"Chance gives so uneven a split with a probability below {CLEAR}, adjusted for {len(known)} comparisons, if "
-        "filters are independent; of matched noise the shares are "
-        + ", ".join("none" if p.control is None else f"{100 * p.control:.0f} %" for p in places)
+        "filters are independent; the larger share of matched noise is "
+        + named(["not known" if p.control is None else f"{100 * p.control:.0f} %" for p in places])
         + ".",
         "Look at the aspect ratio and the mirroring of the training images.",
         None,
         "A hint only: some tasks have a preferred side.",
         HINT,
-        evidence.share(sum(place.filters for place in places)),
+        evidence.share(places),
         places,
         "share of the preferred side",
     )

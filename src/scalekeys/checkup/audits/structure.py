@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, LayerEvidence, named
-from scalekeys.shapes import size_text
+from scalekeys.checkup.evidence import Evidence, LayerEvidence, counted, largest_first, named, percentages
 
 ENERGY_KEPT = 0.99
 """The share of the energy of a layer that outer products have to hold."""
@@ -22,56 +21,60 @@ LEAST_SIDE = 7
 
 def separable(evidence: Evidence) -> Advice | None:
     """Find layers of large kernels that a few outer products hold."""
-    places, ranks = [], []
-    for layer in evidence.layers:
-        size = layer.filters.size
-        if len(size) != 2 or min(size) < LEAST_SIDE:
-            continue
-        kept, noise = _energy_by_rank(layer.kernels), _energy_by_rank(layer.noise)
-        rank = 1 + int((kept < ENERGY_KEPT).sum())
-        if 2 * rank * max(size) < size[0] * size[1] // 2:
-            name = layer.filters.name
-            places.append(
-                Place(name, size_text(size), len(layer.filters), len(layer.filters), float(kept[0]), float(noise[0]))
-            )
-            ranks.append(rank)
-    if not places:
+    found = [(place, rank) for layer in evidence.layers for place, rank in _separable(layer)]
+    if not found:
         return None
+    places, ranks = largest_first(place for place, _ in found), sorted({rank for _, rank in found})
     return Advice(
         "separable",
-        f"The kernels of {len(places)} layers are nearly separable: {named([place.layer for place in places])}.",
-        f"{min(ranks)} to {max(ranks)} outer products hold {100 * ENERGY_KEPT:.0f} % of their energy; one holds "
-        f"{100 * min(place.value for place in places):.0f} % or more, of matched noise "
-        f"{100 * min(place.control or 0 for place in places):.0f} % or more.",
-        "Run each kernel as that many pairs of filters of one axis, and match the statistics behind them.",
+        f"In {counted(len(places), 'layer')} the kernels are nearly separable: "
+        f"{named([place.layer for place in places])}.",
+        f"{' or '.join(map(str, ranks))} outer {'product holds' if ranks == [1] else 'products hold'} "
+        f"{100 * ENERGY_KEPT:.0f} % of the energy of a layer. The best one of each filter holds "
+        f"{percentages([place.value for place in places])}, of matched noise "
+        f"{percentages([place.control or 0 for place in places])}.",
+        "Run each kernel as that many pairs of filters of one axis, and match the batch-norm statistics behind them.",
         None,
         "Fewer multiplications; whether it is faster depends on the machine and has to be timed.",
         HINT,
-        evidence.share(sum(place.filters for place in places)),
-        tuple(places),
+        evidence.share(places),
+        places,
         "energy of the best outer product",
     )
 
 
 def redundant(evidence: Evidence) -> Advice | None:
     """Find layers in which filters are copies of each other up to a factor and an offset."""
-    places = tuple(place for layer in evidence.layers if (place := _copies(layer)) is not None)
+    places = largest_first(place for layer in evidence.layers if (place := _copies(layer)) is not None)
     if not places:
         return None
-    count = sum(place.filters for place in places)
+    count, noise = sum(place.filters for place in places), sum(_noise_count(place) for place in places)
     return Advice(
         "redundant",
-        f"{count} filters of {len(places)} layers are copies of another filter of their layer, up to a factor and an "
-        f"offset: {named([place.layer for place in places])}.",
-        f"They correlate by more than {TWINS} with it; of matched noise {sum(_noise_count(p) for p in places)} do.",
+        f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another filter of their layer, up "
+        f"to a factor and an offset: {named([place.layer for place in places])}.",
+        f"Each of them correlates by more than {TWINS} with another one; of matched noise {noise} do.",
         "Share kernels within a layer: cluster them, and replace each by its key.",
-        "scalekeys keys SOURCE -o keys/",
-        "A copy changes the response by less than 2 % of its energy; the multiplications stay, the weights shrink.",
+        f"scalekeys keys {evidence.source} -o keys/",
+        "A key differs from its filter by less than 2 % of the energy about the mean; the weights shrink, the "
+        "multiplications stay.",
         BOUNDED,
-        evidence.share(count),
+        evidence.share(places),
         places,
         "share of filters with a twin",
     )
+
+
+def _separable(layer: LayerEvidence) -> list[tuple[Place, int]]:
+    """Return the layer and how many outer products it takes, if these are worth their while."""
+    size = layer.filters.size
+    if len(size) != 2 or min(size) < LEAST_SIDE:
+        return []
+    kept = _energy_by_rank(layer.kernels)
+    rank = 1 + int((kept < ENERGY_KEPT).sum())
+    if rank * sum(size) > size[0] * size[1] // 2:
+        return []
+    return [(layer.place(len(layer.filters), float(kept[0]), float(_energy_by_rank(layer.noise)[0])), rank)]
 
 
 def _noise_count(place: Place) -> int:
@@ -85,11 +88,10 @@ def _energy_by_rank(kernels: Tensor) -> Tensor:
 
 
 def _copies(layer: LayerEvidence) -> Place | None:
-    count, noise = _twins(layer.kernels), _twins(layer.noise)
-    total = len(layer.filters)
-    if layer.kernels[0].numel() <= 3 or count < LEAST_TWINS * total or count <= 2 * noise:
+    count, total = _twins(layer.kernels), len(layer.filters)
+    if layer.kernels[0].numel() <= 3 or count < LEAST_TWINS * total or count <= 2 * (noise := _twins(layer.noise)):
         return None
-    return Place(layer.filters.name, size_text(layer.filters.size), count, total, count / total, noise / total)
+    return layer.place(count, count / total, noise / total)
 
 
 def _twins(kernels: Tensor) -> int:

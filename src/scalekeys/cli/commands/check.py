@@ -31,13 +31,18 @@ def check(
     from scalekeys.cli.show.progress import working
 
     with working() as step:
-        from scalekeys.checkup import check as check_up
+        from shlex import quote
+
+        from scalekeys.checkup.api import examined
+        from scalekeys.checkup.evidence import Evidence
         from scalekeys.cli.work.reading import read_bank
+        from scalekeys.fitting import fit
 
         step(f"reading {source}")
         bank = read_bank(source, weights=weights, kinds=kinds)
+        fitted = fit(bank, progress=step("fitting filters", len(bank)))
         step("examining kernels")
-        checkup = check_up(bank, seed=seed)
+        checkup = examined(Evidence(quote(source), fitted, seed))
     if as_json:
         typer.echo(json.dumps(checkup.to_dict(), indent=2))
     else:

@@ -24,9 +24,7 @@ Output = Annotated[
     Path,
     typer.Option("--output", "-o", help="The state dict to write: .pth, .pt or .safetensors.", show_default=False),
 ]
-Tolerance = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of the energy of a layer that may be cut off.")
-]
+Tolerance = Annotated[float, typer.Option(min=0, max=1, help="Share of the energy of a layer that may be cut off.")]
 Layers = Annotated[
     list[str] | None,
     typer.Option(
@@ -93,6 +91,8 @@ def _sides(text: str) -> tuple[str, int | tuple[int, ...]]:
     name, _, sides = text.rpartition("=")
     parts = sides.lower().split("x")
     if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise typer.BadParameter(f"{text!r} is no name with sides, like stages.0.dw=5 or stem=5x3", param_hint="--layer")
+        raise typer.BadParameter(
+            f"{text!r} is no name with sides, like stages.0.dw=5 or stem=5x3", param_hint="--layer"
+        )
     numbers = tuple(map(int, parts))
     return name, numbers if len(numbers) > 1 else numbers[0]

@@ -50,7 +50,9 @@ def plain_table(*headers: str, left: Collection[int] = (0,)) -> Table:
 def print_whole(console: Terminal, table: Table) -> None:
     """Print a table on lines as long as its cells need, so that no name is broken."""
     needed = Measurement.get(console, console.options.update(max_width=_LONGEST), table).maximum
-    console.print(table, width=max(console.width, needed), crop=False, no_wrap=True)
+    width, console.width = console.width, max(console.width, needed)
+    console.print(table)
+    console.width = width
 
 
 def decimal(value: float | None) -> str:

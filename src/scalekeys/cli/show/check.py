@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scalekeys.checkup import Advice, Checkup
-from scalekeys.cli.show.cells import Terminal, bold, plain_table
+from scalekeys.cli.show.cells import Terminal, bold, decimal, plain_table, print_whole
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.filters.bank import LeftOut
 
@@ -16,6 +16,8 @@ def print_checkup(checkup: Checkup, notes: Sequence[str], left_out: Sequence[Lef
     print_notes(console, notes, left_out, more="in the report of `scalekeys analyze`")
     layers = "1 layer" if checkup.layers == 1 else f"{checkup.layers} layers"
     console.print(bold(checkup.model) + f": {checkup.filters} filters in {layers}, {len(checkup.audits)} audits")
+    for sentence in checkup.skipped:
+        console.print(f"note: {sentence}", soft_wrap=True)
     if not checkup.advice:
         console.print("Nothing to do: no audit has found anything.")
     for number, advice in enumerate(checkup.advice, 1):
@@ -31,10 +33,11 @@ def _print_advice(console: Terminal, number: int, advice: Advice) -> None:
         f"({advice.certainty})",
         soft_wrap=True,
     )
-    table = plain_table("   layer", "kernel", "filters", advice.figure, "noise")
+    table = plain_table("   layer", "kernel", "filters", "figure", "noise")
     for place in advice.places[:_MOST_PLACES]:
-        control = "-" if place.control is None else f"{place.control:.3f}"
-        table.add_row(f"   {place.layer}", place.size, f"{place.filters} of {place.of}", f"{place.value:.3f}", control)
-    console.print(table)
+        of = f"{place.filters} of {place.of}"
+        table.add_row(f"   {place.layer}", place.size, of, decimal(place.value), decimal(place.control))
+    console.print(f"   figure:   {advice.figure}")
+    print_whole(console, table)
     if len(advice.places) > _MOST_PLACES:
-        console.print(f"   and {len(advice.places) - _MOST_PLACES} more layers; --json names all")
+        console.print(f"   and {len(advice.places) - _MOST_PLACES} more; --json names all")

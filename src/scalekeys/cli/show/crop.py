@@ -35,5 +35,5 @@ def print_outcome(outcome: Outcome) -> None:
 def _padding(layer: CroppedLayer) -> str:
     """Write what the padding is now, or how much less where weights alone are known."""
     if layer.padding is None:
-        return f"-{size_text(layer.padding_less)}"
+        return ", ".join(f"-{side}" for side in layer.padding_less)
     return layer.padding if isinstance(layer.padding, str) else size_text(layer.padding)

@@ -12,7 +12,6 @@ from scalekeys.checkpoints.core.arrangement import outputs_first
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES, state_dict_copying
 from scalekeys.checkpoints.formats.registry import format_of
-from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import check_new_file, new_file
