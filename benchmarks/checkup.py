@@ -99,7 +99,9 @@ def _arguments_with(every: int) -> Any:
 
 
 SECTIONS: dict[str, Section] = {
-    "networks": SimpleNamespace(HELP="published networks", add_arguments=_arguments_with(1), run=run_networks, show=_show),
+    "networks": SimpleNamespace(
+        HELP="published networks", add_arguments=_arguments_with(1), run=run_networks, show=_show
+    ),
     "noise": SimpleNamespace(HELP="noise instead", add_arguments=_arguments_with(5), run=run_noise, show=_show),
 }
 

@@ -12,7 +12,7 @@ from scalekeys.proportions import wilson_interval
 from scalekeys.shapes import Size, size_text
 
 FLAT = 0.2
-"""The share of filters with an infinite scale, beyond that of matched noise, from which a kernel is called too small."""
+"""The share of infinite scales, beyond that of matched noise, from which a kernel is called too small."""
 
 
 def too_large(evidence: Evidence) -> Advice | None:

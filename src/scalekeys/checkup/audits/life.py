@@ -82,7 +82,7 @@ def not_formed(evidence: Evidence) -> Advice | None:
         f"Their formation is at most {max(white.value for white in groups.values()):.2f}, and that of the network is "
         f"{whole.value:.2f} ({whole.low:.2f} to {whole.high:.2f}), where white noise has 0 and filters that are all "
         "explained better than noise have 1.",
-        "Train longer, with more weight decay on these kernels, or train with frozen idealized filters in these layers.",
+        "Train longer, with more weight decay on these kernels, or with frozen idealized filters in these layers.",
         None,
         "Whether accuracy gains is open: other layers may do the work, and formation does not rank architectures.",
         HINT,

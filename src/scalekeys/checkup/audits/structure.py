@@ -51,8 +51,8 @@ def redundant(evidence: Evidence) -> Advice | None:
     count, noise = sum(place.filters for place in places), sum(_noise_count(place) for place in places)
     return Advice(
         "redundant",
-        f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another filter of their layer, up "
-        f"to a factor and an offset: {named([place.layer for place in places])}.",
+        f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another one of their layer, up to "
+        f"a factor and an offset: {named([place.layer for place in places])}.",
         f"Each of them correlates by more than {TWINS} with another one; of matched noise {noise} do.",
         "Share kernels within a layer: cluster them, and replace each by its key.",
         f"scalekeys keys {evidence.source} -o keys/",

@@ -127,8 +127,8 @@ def _of_weights(task: Task, step: Step) -> Outcome:
     given = {"--checkpoint": task.checkpoint, "--images": task.images}
     if more := [name for name, value in given.items() if value is not None]:
         raise ModelError(
-            f"{task.network}: holds weights alone, which {listed(more)} cannot be used with; give FILE.py:FUNCTION that "
-            "returns the network, and this file as --checkpoint"
+            f"{task.network}: holds weights alone, with which {listed(more)} cannot be used; give FILE.py:FUNCTION "
+            "that returns the network, and this file as --checkpoint"
         )
     opened = open_source(task.network, weights=task.weights)
     path = Path(task.network).expanduser()
