@@ -1,4 +1,4 @@
-"""How often the audits of the check-up find something: in published networks, and in noise in the place of their filters.
+"""How often the audits of the check-up find something, in published networks and in noise in their place.
 
     OMP_NUM_THREADS=1 python benchmarks/checkup.py networks
     OMP_NUM_THREADS=1 python benchmarks/checkup.py noise
@@ -30,7 +30,7 @@ FORMED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "mcu
 
 
 def run_networks(arguments: argparse.Namespace) -> dict[str, Any]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for path, bank in _banks(arguments.every):
         start = time.process_time()
         found = sk.check(bank).advice

@@ -86,7 +86,7 @@ def show_accuracy(results: dict[str, Any]) -> None:
 
 def run_time(arguments: argparse.Namespace) -> dict[str, Any]:
     network = mcunet.build(checkpoint=mcunet.CHECKPOINT)
-    networks = {"original": network, "control": mcunet.build(checkpoint=mcunet.CHECKPOINT)}
+    networks: dict[str, nn.Module] = {"original": network, "control": mcunet.build(checkpoint=mcunet.CHECKPOINT)}
     for tolerance in arguments.tolerances:
         networks[f"{100 * tolerance:g} % of the energy"] = sk.crop(network, tolerance=tolerance).module
     image = torch.randn(1, 3, 176, 176, generator=torch.Generator().manual_seed(0))

@@ -64,7 +64,8 @@ def lost_in_eight_bits(evidence: Evidence) -> Advice | None:
 def _changed_by_half(kernels: Tensor) -> Bool[Tensor, "filters"]:
     rows = kernels.flatten(1)
     change = torch.linalg.vector_norm(rows - rows.half().double(), dim=1)
-    return ~(change <= _LOST * torch.linalg.vector_norm(rows, dim=1))
+    kept: Tensor = change <= _LOST * torch.linalg.vector_norm(rows, dim=1)
+    return ~kept
 
 
 def _zero_in_eight_bits(kernels: Tensor) -> Bool[Tensor, "filters"]:

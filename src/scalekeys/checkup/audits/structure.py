@@ -51,8 +51,8 @@ def redundant(evidence: Evidence) -> Advice | None:
     count, noise = sum(place.filters for place in places), sum(_noise_count(place) for place in places)
     return Advice(
         "redundant",
-        f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another one of their layer, up to "
-        f"a factor and an offset: {named([place.layer for place in places])}.",
+        f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another one of their layer, up "
+        f"to a factor and an offset: {named([place.layer for place in places])}.",
         f"Each of them correlates by more than {TWINS} with another one; of matched noise {noise} do.",
         "Share kernels within a layer: cluster them, and replace each by its key.",
         f"scalekeys keys {evidence.source} -o keys/",
@@ -83,8 +83,9 @@ def _noise_count(place: Place) -> int:
 
 def _energy_by_rank(kernels: Tensor) -> Tensor:
     """Return the share of the energy of a layer that the best outer products of each filter hold, by their number."""
-    energy = torch.linalg.svdvals(kernels).square()
-    return energy.cumsum(1).sum(0) / energy.sum()
+    energy: Tensor = torch.linalg.svdvals(kernels).square()
+    share: Tensor = energy.cumsum(1).sum(0) / energy.sum()
+    return share
 
 
 def _copies(layer: LayerEvidence) -> Place | None:

@@ -1,29 +1,24 @@
 """Kernels that are larger than what they hold, cut around their central taps."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, TypeAlias
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scalekeys.checkpoints.sources.module import open_module
-from scalekeys.errors import FilterError, ModelError
+from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.filters.choice import matches, no_such_layer
-from scalekeys.filters.extent import OUTER_ENERGY, outer_share, outside, smallest_window
-from scalekeys.filters.window import cropped
+from scalekeys.filters.extent import OUTER_ENERGY, outer_share, smallest_window
 from scalekeys.networks.changing.recalibrate import recalibrate
+from scalekeys.networks.changing.shrink import lost, plain_padding, shrink
 from scalekeys.networks.running.batches import Batches
-from scalekeys.networks.running.depthwise_layers import Convolution, copied, make_plain
+from scalekeys.networks.running.depthwise_layers import copied
 from scalekeys.shapes import Size, size_text
 
 Sides: TypeAlias = Mapping[str, int | Sequence[int]]
-
-_ROUNDING = 1e-9
-"""By how much of the largest output two layers may differ that compute the same in float64."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +132,7 @@ def crop(
 
     Examples
     --------
+    >>> import torch
     >>> generator = torch.Generator().manual_seed(0)
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 7, padding=3, groups=8))
     >>> with torch.no_grad():
@@ -155,11 +151,11 @@ def crop(
     done, left = [], {}
     for layer in bank:
         if window := windows.get(layer.name):
-            fault = _crop(network, found[layer.name], layer.name, window)
+            fault = shrink(network, found[layer.name], layer.name, window)
             if fault:
                 left[layer.name] = fault
             else:
-                done.append(cropped_layer(layer, window, _plain(found[layer.name].padding)))
+                done.append(cropped_layer(layer, window, plain_padding(found[layer.name].padding)))
     if done and batches is not None:
         network = recalibrate(network, batches, module)
     before = sum(layer.kernels.numel() for layer in bank)
@@ -183,7 +179,7 @@ def cropped_layer(layer: LayerFilters, window: Size, padding: Size | str | None 
     """Return the record of a layer of which only a window is kept."""
     finite = layer.kernels[layer.kernels.flatten(1).isfinite().all(1)]
     energy = outer_share(finite, window) if finite.any() else 0.0
-    less = tuple(before for before, _ in _lost(layer.size, window))
+    less = tuple(before for before, _ in lost(layer.size, window))
     return CroppedLayer(layer.name, layer.size, window, padding, less, energy, _saved(layer, window))
 
 
@@ -200,135 +196,3 @@ def _asked(layer: LayerFilters, sides: int | Sequence[int]) -> Size:
             f"layer {layer.name!r}: {size_text(window)} is not smaller than its kernels of {size_text(layer.size)}"
         )
     return window
-
-
-def _crop(network: nn.Module, layer: Convolution, name: str, window: Size) -> str | None:
-    """Crop a layer of a network in place, or leave it as it is and return why, as a clause on the layer."""
-    before = _padding_before(network, name)
-    try:
-        small, pads = _smaller(layer, name, window, before)
-    except ModelError as error:
-        return str(error).removeprefix(f"layer {name!r}: ")
-    if small is None:
-        return "its padding is less than what its kernels lose"
-    steps = (before, layer), (pads, small)
-    if not _same_outputs(*(nn.Sequential(*(one for one in step if one is not None)) for step in steps), window):
-        return "it pads its input in a way that is not known"
-    for mine, new in ((before, pads), (layer, small)):
-        if mine is not None and new is not None:
-            mine.__class__ = type(new)
-            mine.__dict__.update(new.__dict__)
-    return None
-
-
-def _padding_before(network: nn.Module, name: str) -> nn.Module | None:
-    """Return the module of torch that pads what comes to a layer, where both stand in an ``nn.Sequential``."""
-    everything = list(network.named_modules(remove_duplicate=False))
-    parent, _, own = name.rpartition(".")
-    above = dict(everything).get(parent)
-    if not isinstance(above, nn.Sequential) or own not in above._modules:
-        return None
-    keys = list(above._modules)
-    before = above._modules[keys[keys.index(own) - 1]] if keys.index(own) else None
-    used_once = sum(one is before for _, one in everything) == 1
-    return before if isinstance(before, _PADS) and used_once else None
-
-
-_PADS = (
-    nn.modules.padding._ConstantPadNd,
-    nn.modules.padding._ReflectionPadNd,
-    nn.modules.padding._ReplicationPadNd,
-    nn.modules.padding._CircularPadNd,
-)
-
-
-def _smaller(
-    layer: Convolution, name: str, window: Size, before: nn.Module | None
-) -> tuple[Convolution | None, nn.Module | None]:
-    """Return a layer with smaller kernels, and what pads before it; no layer where there is too little padding."""
-    small, pads = deepcopy(layer), deepcopy(before)
-    weight = make_plain(small, name)
-    small.weight = nn.Parameter(cropped(weight.detach(), window).clone(), requires_grad=weight.requires_grad)
-    dilated = [
-        (first * step, last * step)
-        for (first, last), step in zip(_lost(layer.kernel_size, window), layer.dilation, strict=True)
-    ]
-    small.kernel_size = window
-    small.padding = _plain(layer.padding)
-    if not isinstance(layer.padding, str):
-        if pads is not None and not any(layer.padding):
-            pads.padding = _less(pads.padding, dilated)  # type: ignore[arg-type,assignment]
-            return (small if min(pads.padding) >= 0 else None), pads  # type: ignore[type-var,operator]
-        small.padding = tuple(own - first for own, (first, _) in zip(layer.padding, dilated, strict=True))
-        dynamic = type(layer).forward not in _FORWARD
-        if min(small.padding) < 0 and not dynamic:
-            return None, pads
-        small.padding = tuple(max(own, 0) for own in small.padding)
-    small._reversed_padding_repeated_twice = _by_side(small)
-    return small, pads
-
-
-_FORWARD = tuple(kind.forward for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-
-
-def _lost(size: Sequence[int], window: Sequence[int]) -> list[tuple[int, int]]:
-    """Return how many taps each axis loses at its start and at its end."""
-    first = [(own - 1) // 2 - (new - 1) // 2 for own, new in zip(size, window, strict=True)]
-    return [(start, own - new - start) for own, new, start in zip(size, window, first, strict=True)]
-
-
-def _less(padding: Sequence[int], lost: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """Shrink the padding of a module: pairs from the last axis to the first."""
-    pairs = [side for pair in reversed(lost) for side in pair]
-    return tuple(own - less for own, less in zip(padding, pairs, strict=True))
-
-
-def _by_side(layer: Convolution) -> list[int]:
-    """Return what the padding modes of torch need: pairs from the last axis to the first."""
-    pairs = []
-    for axis, side in enumerate(layer.kernel_size):
-        if isinstance(layer.padding, str):
-            whole = layer.dilation[axis] * (side - 1) if layer.padding == "same" else 0
-            pairs.append((whole // 2, whole - whole // 2))
-        else:
-            pairs.append((layer.padding[axis],) * 2)
-    return [side for pair in reversed(pairs) for side in pair]
-
-
-def _plain(padding: str | Sequence[int]) -> Size | str:
-    return padding if isinstance(padding, str) else tuple(int(side) for side in padding)
-
-
-@torch.no_grad()
-def _same_outputs(before: nn.Sequential, now: nn.Sequential, window: Size) -> bool:
-    """Tell whether a layer computes what it computed before with its outer taps set to zero, for several sizes."""
-    before, now = deepcopy(before), deepcopy(now)
-    whole, small = before[-1], now[-1]
-    make_plain(whole, "")  # which rounds as the layer does
-    for one in (before, now):
-        one.to("cpu", torch.float64).eval()
-    kernels = whole.weight
-    kernels[:, 0] -= outside(kernels[:, 0], window)
-    kernels.nan_to_num_(0.0, 0.0, 0.0)
-    small.weight.nan_to_num_(0.0, 0.0, 0.0)
-    draw = torch.Generator().manual_seed(0)
-    largest = [step * (side - 1) + 1 for step, side in zip(whole.dilation, whole.kernel_size, strict=True)]
-    for more in range(1, 2 + max(whole.stride)):
-        shape = (1, whole.in_channels, *(side + more + axis for axis, side in enumerate(largest)))
-        inputs = torch.randn(shape, generator=draw, dtype=torch.float64)
-        try:
-            first, second = _run(before, inputs), _run(now, inputs)
-        except (RuntimeError, TypeError, ValueError, AttributeError):  # a class of its own that needs more than inputs
-            return False
-        if first.shape != second.shape or not _close(first, second):
-            return False
-    return True
-
-
-def _run(layers: nn.Sequential, inputs: Tensor) -> Tensor:
-    result: Tensor = layers(inputs)
-    return result
-
-
-def _close(first: Tensor, second: Tensor) -> bool:
-    return bool((first - second).abs().max() <= _ROUNDING * first.abs().max().clamp_min(1e-300))
