@@ -31,7 +31,7 @@ from scalekeys.shapes import size_text
 from surgery_sections.comparisons import MARGIN, compared
 from surgery_sections.halves import Halves
 
-TOLERANCES = (0.01, OUTER_ENERGY, 0.05, 0.1)
+TOLERANCES = (OUTER_ENERGY, 0.05, 0.1)
 ZOO = Path(__file__).resolve().parents[2] / "shared" / "zoo"
 EDGEFACE = ("edgeface_xs_q.pt", "edgeface_xxs_q.pt")
 

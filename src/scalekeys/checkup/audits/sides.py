@@ -7,15 +7,13 @@ from scalekeys.checkup.advice import HINT, Advice, Place
 from scalekeys.checkup.evidence import Evidence, named
 from scalekeys.fitting import Fit
 from scalekeys.proportions import holm_adjusted
-from scalekeys.shapes import size_text
+from scalekeys.shapes import AXES, size_text
 
 CLEAR = 0.01
 """The p, adjusted for the number of comparisons, below which a side is preferred."""
 
 LEAST_SHARE = 0.6
 """The share of one side from which it is worth a word."""
-
-_WORDS = {"x": ("right", "left"), "y": ("up", "down"), "z": ("forth", "back")}
 
 
 def lopsided(evidence: Evidence) -> Advice | None:
@@ -57,7 +55,7 @@ def _counts(fit: Fit) -> dict[str, tuple[int, int]]:
     family = fit.family
     counts = {
         f"differences along {axis}": (int((family == f"d{axis}+").sum()), int((family == f"d{axis}-").sum()))
-        for axis in _WORDS
+        for axis in AXES
     }
     sigma = fit.sigma.numpy()
     if sigma.shape[1] > 1:
@@ -76,5 +74,5 @@ def _told(name: str, pair: tuple[int, int]) -> str:
     if name == "scales":
         axis = "x" if pair[0] > pair[1] else "y"
         return f"{max(pair)} of {sum(pair)} are wider along {axis}"
-    word = _WORDS[name[-1]][pair[0] < pair[1]]
-    return f"{max(pair)} of {sum(pair)} one-sided {name} point {word}"
+    sign = "+" if pair[0] > pair[1] else "-"
+    return f"{max(pair)} of {sum(pair)} one-sided {name} are of the family d{name[-1]}{sign}"

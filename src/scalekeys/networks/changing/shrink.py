@@ -116,7 +116,7 @@ def _smaller(before: _Step, name: str, window: Size) -> _Step | None:
     if isinstance(pads, _PADS) and not isinstance(layer.padding, str) and not any(layer.padding):
         pairs = [side for pair in reversed(less) for side in pair]
         padding = tuple(own - cut for own, cut in zip(pads.padding, pairs, strict=True))
-        pads.padding = padding  # type: ignore[assignment]
+        pads.padding = padding
         return _Step(pads, layer) if min(padding) >= 0 else None
     if not isinstance(layer.padding, str):
         padding = tuple(int(own) - first for own, (first, _) in zip(layer.padding, less, strict=True))
