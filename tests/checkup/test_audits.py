@@ -93,6 +93,12 @@ def test_copies_up_to_a_factor_and_an_offset():
     assert "of matched noise 0 do" in found.evidence
 
 
+def test_filters_that_are_only_alike_are_no_copies():
+    kernels = smooth()
+    kernels[16:] = kernels[:16] + 0.05 * white(16)  # most correlate by 0.93 to 0.98
+    assert advice_of(kernels, audit="redundant") is None
+
+
 def test_separable_kernels():
     column, row = white(32, (9, 1)), white(32, (1, 9), seed=1)
     found = advice_of(column * row, audit="separable")
