@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,11 +28,13 @@ import scalekeys as sk
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS, table
 from scalekeys.filters.extent import OUTER_ENERGY, smallest_window, white_share
+from scalekeys.networks import Cropping
 from scalekeys.shapes import size_text
 from surgery_sections.comparisons import MARGIN, compared
 from surgery_sections.halves import Halves
 
 TOLERANCES = (OUTER_ENERGY, 0.05, 0.1)
+KEPT, REFITTED = WAYS = ("as they were", "fitted to natural images")
 ZOO = Path(__file__).resolve().parents[2] / "shared" / "zoo"
 EDGEFACE = ("edgeface_xs_q.pt", "edgeface_xxs_q.pt")
 
@@ -40,13 +43,13 @@ def run_accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
     halves = Halves.of_mcunet()
     pairs, rows = [], []
     for tolerance in arguments.tolerances:
-        found = sk.crop(halves.network, tolerance=tolerance)
-        for matched in (True, False):
-            networks = [found.module] * 2
+        for taps, matched in product(WAYS, (True, False)):
+            networks, found = _cropped(halves, tolerance, taps)
             after = halves.matched(networks) if matched else halves.evaluate(networks)
             rows.append(
                 {
                     "energy_cut": tolerance,
+                    "taps_that_stay": taps,
                     "statistics": "matched" if matched else "as they were",
                     "layers": len(found.layers),
                     "of_depthwise_weights": round(found.numbers[1] / found.numbers[0], 4),
@@ -73,6 +76,12 @@ def run_accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
         "comparisons": len(rows),
         "rows": rows,
     }
+
+
+def _cropped(halves: Halves, tolerance: float, taps: str) -> tuple[list[nn.Module], Cropping]:
+    """Crop the network for each half, so that both are evaluated on the other."""
+    found = sk.crop(halves.network, tolerance=tolerance, refit=taps != KEPT)
+    return [found.module] * 2, found
 
 
 def show_accuracy(results: dict[str, Any]) -> None:

@@ -93,6 +93,13 @@ def test_copies_up_to_a_factor_and_an_offset():
     assert "of matched noise 0 do" in found.evidence
 
 
+def test_copies_in_a_small_part_of_a_network_are_not_worth_a_word():
+    kernels = smooth(16)
+    kernels[8:] = kernels[:8]
+    assert advice_of(kernels, audit="redundant").share == 0.5
+    assert advice_of(kernels, *(smooth(seed=seed) for seed in (1, 2, 3)), audit="redundant") is None
+
+
 def test_filters_that_are_only_alike_are_no_copies():
     kernels = smooth()
     kernels[16:] = kernels[:16] + 0.05 * white(16)  # most correlate by 0.93 to 0.98

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import scalekeys as sk
-from scalekeys.filters.extent import outer_share, smallest_window
+from scalekeys.filters.extent import outer_share, refitted, smallest_window
 from scalekeys.filters.window import in_window
 
 CHANNELS = 4
@@ -40,7 +40,7 @@ def random_inputs(axes, side=17):
 
 
 def assert_cropped(network, inner, inputs):
-    found = sk.crop(network)
+    found = sk.crop(network, refit=False)
     assert [one.kernel_size for one in found.layers] == [inner]
     assert not found.left
     expected = without_outer(network, inner)(inputs)
@@ -214,7 +214,7 @@ def test_statistics_are_matched_where_batches_are_given():
     network = nn.Sequential(layer, nn.BatchNorm2d(CHANNELS)).eval()
     inputs = random_inputs(2) + 3
     network = sk.recalibrate(network, inputs)
-    cropped = sk.crop(network, layers={"0": 3}, batches=inputs)
+    cropped = sk.crop(network, inputs, layers={"0": 3})
     statistics = [network(inputs).mean((0, 2, 3)), cropped.module(inputs).mean((0, 2, 3))]
     torch.testing.assert_close(*statistics, rtol=0, atol=1e-5)
     assert not torch.equal(cropped.module[1].running_mean, network[1].running_mean)
@@ -229,6 +229,43 @@ def test_weights_are_loaded_into_a_network_of_cropped_sides():
     again.load_state_dict(small.module.state_dict())
     inputs = random_inputs(2)
     assert torch.equal(again(inputs), small.module(inputs))
+
+
+def natural_patches(side, count=4000):
+    """Return patches of noise that is summed up twice along both axes, as smooth as images are."""
+    rough = torch.randn(count, side + 40, side + 40, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    smooth = nn.functional.avg_pool2d(nn.functional.avg_pool2d(rough[:, None], 5, 1), 5, 1)[:, 0]
+    return (smooth[:, :side, :side] + 0.1 * rough[:, :side, :side]).flatten(1)
+
+
+def test_refitted_taps_are_those_of_a_regression_on_patches():
+    kernels = torch.randn(3, 5, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    patches = natural_patches(5)
+    found = refitted(kernels, (3, 3), (patches.mT @ patches)[None] / len(patches))
+    inner = patches.reshape(-1, 5, 5)[:, 1:-1, 1:-1].flatten(1)
+    expected = torch.linalg.lstsq(inner, patches @ kernels.flatten(1).mT).solution.mT
+    torch.testing.assert_close(found.flatten(1), expected, rtol=0, atol=1e-4)
+
+
+def test_refitted_kernels_answer_more_like_the_whole_ones():
+    layer = nn.Conv2d(CHANNELS, CHANNELS, 5, padding=2, groups=CHANNELS)
+    draw = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=draw))
+    network = nn.Sequential(layer)
+    images = natural_patches(32, 8).reshape(2, CHANNELS, 32, 32).float()
+    wanted = network(images)
+    cut, fitted = (sk.crop(network, layers={"0": 3}, refit=refit).module(images) for refit in (False, True))
+    assert (fitted - wanted).square().sum() < 0.7 * (cut - wanted).square().sum()
+
+
+def test_refitting_leaves_kernels_that_hold_nothing_outside():
+    kernels = torch.zeros(CHANNELS, 7, 7)
+    kernels[:, 2:5, 2:5] = torch.randn(CHANNELS, 3, 3, generator=torch.Generator().manual_seed(6))
+    kernels[0, 3, 3] = torch.nan
+    found = refitted(kernels, (3, 3), torch.eye(49)[None])
+    assert torch.equal(found[1:], kernels[1:, 2:5, 2:5])
+    assert torch.equal(found[0].isnan(), kernels[0, 2:5, 2:5].isnan())
 
 
 def test_the_record_is_plain():

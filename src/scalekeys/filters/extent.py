@@ -2,11 +2,12 @@
 
 from math import prod
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import FilterError
-from scalekeys.filters.window import in_window
+from scalekeys.filters.window import cropped, in_window
 from scalekeys.shapes import FilterStack, Size
 
 OUTER_ENERGY = 0.02
@@ -14,6 +15,9 @@ OUTER_ENERGY = 0.02
 
 SMALLEST = 3
 """The side below which no axis is cut by itself."""
+
+_RIDGE = 1e-6
+"""What is added to the diagonal of a covariance, as a share of its mean."""
 
 
 def smallest_window(kernels: FilterStack, tolerance: float = OUTER_ENERGY) -> tuple[Size, float] | None:
@@ -80,6 +84,48 @@ def outside(kernels: Float[Tensor, "filters *sides"], window: Size) -> Float[Ten
     tensor([[1., 0., 0., 0., 1.]])
     """
     return kernels - in_window(in_window(kernels, window), tuple(kernels.shape[1:]))
+
+
+def refitted(
+    kernels: FilterStack, window: Size, covariance: Float[Tensor, "#filters taps taps"]
+) -> Float[Tensor, "filters *window"]:
+    r"""Return kernels in a smaller window whose responses are as near to those of the whole ones as they can be.
+
+    Parameters
+    ----------
+    kernels : Tensor, shape (filters, *sides)
+    window : tuple of int
+        A side for each axis, none larger than before.
+    covariance : Tensor, shape (filters or 1, taps, taps)
+        Of the patches that the whole kernels see.
+
+    Returns
+    -------
+    Tensor, shape (filters, *window)
+        Of the type of the kernels. Filters that are not finite are cut and no more.
+
+    Notes
+    -----
+    Neighbouring values of a patch tell much of each other. So what the taps outside (o) add is foretold from those
+    inside (i) by regression: :math:`h_i + S_{ii}^{-1} S_{io} h_o` minimises the mean square of the difference of the
+    responses for patches of covariance S.
+
+    Examples
+    --------
+    >>> kernels = torch.tensor([[0.1, 1.0, 1.0, 1.0, 0.1]], dtype=torch.float64)
+    >>> refitted(kernels, (3,), torch.eye(5)[None])
+    tensor([[1., 1., 1.]], dtype=torch.float64)
+    >>> refitted(kernels, (3,), torch.eye(5)[None] + 9)
+    tensor([[1.0643, 1.0643, 1.0643]], dtype=torch.float64)
+    """
+    small = cropped(kernels, window)
+    inside = in_window(torch.ones(window), tuple(kernels.shape[1:])).flatten() > 0
+    inner, outer = inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]
+    rows, shared = kernels.detach().double().flatten(1), covariance.double()
+    known, between = shared[:, inner][:, :, inner], shared[:, inner][:, :, outer]
+    ridge = _RIDGE * known.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(len(inner), dtype=torch.float64)
+    change = torch.linalg.solve(known + ridge, between @ rows[:, outer, None])[..., 0]
+    return small + change.nan_to_num(0.0, 0.0, 0.0).reshape(small.shape).to(small)
 
 
 def white_share(size: Size, window: Size) -> float:

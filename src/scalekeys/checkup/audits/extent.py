@@ -6,7 +6,8 @@ import torch
 
 from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
 from scalekeys.checkup.evidence import Evidence, LayerEvidence, counted, largest_first, named, percentages
-from scalekeys.filters.extent import SMALLEST, outside, smallest_window, white_share
+from scalekeys.filters.extent import SMALLEST, refitted, smallest_window, white_share
+from scalekeys.filters.window import in_window
 from scalekeys.fitting import natural_image_covariance
 from scalekeys.proportions import wilson_interval
 from scalekeys.shapes import Size, size_text
@@ -34,7 +35,7 @@ def too_large(evidence: Evidence) -> Advice | None:
         f"In {counted(len(found), 'layer')} the kernels are larger than what they hold: {told}.",
         f"Outside lies {percentages([place.value for place in places], 1)} of the energy of a layer, where white noise "
         f"has {percentages([place.control or 0 for place in places])}.",
-        "Crop these kernels, and match the batch-norm statistics behind them on a few images.",
+        "Crop these kernels, and match the batch-norm statistics behind them on a few images (--images).",
         f"scalekeys crop {evidence.source} -o FILE",
         f"It saves {100 * saved / taps:.1f} % of the depthwise weights. On natural images responses change by at most "
         f"{100 * responses:.1f} % of their energy before statistics are matched.",
@@ -68,11 +69,15 @@ def too_small(evidence: Evidence) -> Advice | None:
 
 
 def _response_share(layer: LayerEvidence, window: Size) -> float:
-    """Return the energy of the difference of the responses to natural images, by that of the responses."""
-    covariance = natural_image_covariance(layer.filters.size, dilation=layer.filters.dilation or 1)
+    """Return by how much of their energy the responses to natural images change, if kernels are cropped and fitted."""
+    covariance, kernels = (
+        natural_image_covariance(layer.filters.size, dilation=layer.filters.dilation or 1),
+        layer.kernels,
+    )
+    small = in_window(refitted(kernels, window, covariance[None]), layer.filters.size)
     difference, whole = (
         torch.einsum("ni,ij,nj->", rows, covariance, rows)
-        for rows in (outside(layer.kernels, window).flatten(1), layer.kernels.flatten(1))
+        for rows in ((kernels - small).flatten(1), kernels.flatten(1))
     )
     return float(difference / whole)
 

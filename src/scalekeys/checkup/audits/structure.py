@@ -5,6 +5,7 @@ from torch import Tensor
 
 from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
 from scalekeys.checkup.evidence import Evidence, LayerEvidence, counted, largest_first, named, percentages
+from scalekeys.proportions import wilson_interval
 
 ENERGY_KEPT = 0.99
 """The share of the energy of a layer that outer products have to hold."""
@@ -13,7 +14,7 @@ TWINS = 0.99
 """Filters that correlate by more than this are one filter, up to a factor and an offset."""
 
 LEAST_TWINS = 0.1
-"""The share of the filters of a layer that must have a twin before it is worth a word."""
+"""The share of the filters, of a layer and of the network, that must have a twin before it is worth a word."""
 
 LEAST_SIDE = 7
 """The side from which two filters of one axis are faster than the kernel."""
@@ -46,7 +47,7 @@ def separable(evidence: Evidence) -> Advice | None:
 def redundant(evidence: Evidence) -> Advice | None:
     """Find layers in which filters are copies of each other up to a factor and an offset."""
     places = largest_first(place for layer in evidence.layers if (place := _copies(layer)) is not None)
-    if not places:
+    if evidence.share(places) < LEAST_TWINS:
         return None
     count, noise = sum(place.filters for place in places), sum(_noise_count(place) for place in places)
     return Advice(
@@ -89,8 +90,12 @@ def _energy_by_rank(kernels: Tensor) -> Tensor:
 
 
 def _copies(layer: LayerEvidence) -> Place | None:
-    count, total = _twins(layer.kernels), len(layer.filters)
-    if layer.kernels[0].numel() <= 3 or count < LEAST_TWINS * total or count <= 2 * (noise := _twins(layer.noise)):
+    kernels, total = layer.kernels, len(layer.filters)
+    count, live = _twins(kernels), len(kernels)
+    if kernels[0].numel() <= 3 or count < LEAST_TWINS * total:
+        return None
+    noise = _twins(layer.noise)
+    if wilson_interval(count, live)[0] <= wilson_interval(noise, live)[1]:
         return None
     return layer.place(count, count / total, noise / total)
 

@@ -33,6 +33,10 @@ Layers = Annotated[
         help="Crop the layer of this name, with * for anything, to sides such as 5 or 5x3, instead; may be repeated.",
     ),
 ]
+Refit = Annotated[
+    bool,
+    typer.Option(help="Fit the taps that stay to the responses of the whole kernels to natural images, or only cut."),
+]
 ImageSource = Annotated[
     str | None,
     typer.Option(
@@ -54,6 +58,7 @@ def crop(
     weights: Weights = None,
     tolerance: Tolerance = 0.02,
     layer: Layers = None,
+    refit: Refit = True,
     images: ImageSource = None,
     limit: Limit = 256,
     size: Size = None,
@@ -78,7 +83,7 @@ def crop(
     from scalekeys.cli.work.crop import Task, crop_network
 
     where = network, checkpoint, weights, output
-    task = Task(*where, tolerance, sides, images, limit, figures, seed, force)
+    task = Task(*where, tolerance, sides, refit, images, limit, figures, seed, force)
     with working() as step:
         outcome = crop_network(task, step)
     if as_json:

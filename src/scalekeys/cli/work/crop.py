@@ -17,7 +17,7 @@ from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import check_new_file, new_file
 from scalekeys.filters.window import cropped
 from scalekeys.images import batches, open_unlabelled, sample
-from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropped_layer, windows_of
+from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropped_layer, refitted_layer, windows_of
 from scalekeys.shapes import Size
 from scalekeys.training.network_source import Figures, open_network, preparation_of
 
@@ -37,6 +37,7 @@ class Task:
     output : Path
     tolerance : float
     layers : mapping of str to tuple of int, or None
+    refit : bool
     images : str or None
         A folder or data set of images, without labels.
     limit : int
@@ -52,6 +53,7 @@ class Task:
     output: Path
     tolerance: float
     layers: Mapping[str, int | Size] | None
+    refit: bool
     images: str | None
     limit: int
     figures: Figures
@@ -115,7 +117,7 @@ def _of_network(task: Task, step: Step) -> Outcome:
         prepare = preparation_of(network, task.figures)
         inputs = [images for images, _ in batches(source, prepare, size=_BATCH, indices=chosen)]
     step("cropping kernels")
-    found = crop(network.module, inputs, tolerance=task.tolerance, layers=task.layers)
+    found = crop(network.module, inputs, tolerance=task.tolerance, layers=task.layers, refit=task.refit)
     images = sum(map(len, inputs or ()))
     outcome = Outcome(task, found.layers, found.left, found.numbers, images, network.notes)
     _write(outcome, lambda: found.module.state_dict(), step) if found.layers else _refuse(outcome)
@@ -145,7 +147,13 @@ def _of_weights(task: Task, step: Step) -> Outcome:
     before = sum(layer.kernels.numel() for layer in bank)
     notes = (*bank.notes, "only tensors are written: what stands beside the weights in the file is left out")
     outcome = Outcome(task, done, left, (before, before - sum(one.saved for one in done)), 0, notes)
-    smaller = {keys[one.layer]: one.kernel_size for one in done}
+    filters = {layer.name: layer for layer in bank}
+    smaller = {
+        keys[one.layer]: refitted_layer(filters[one.layer], one.kernel_size)
+        if task.refit
+        else cropped(filters[one.layer].kernels, one.kernel_size)
+        for one in done
+    }
     _write(outcome, lambda: _state(opened, smaller), step) if done else _refuse(outcome)
     return outcome
 
@@ -158,12 +166,10 @@ def _is_plain(opened: Checkpoint, key: str) -> bool:
     return key not in opened.computed and layer.arrangement is outputs_first
 
 
-def _state(opened: Checkpoint, windows: Mapping[str, Size]) -> dict[str, Tensor]:
-    """Load all tensors of a network, those of some keys cropped."""
-    keys = [key for key in opened.tensors if key.startswith(opened.prefix)]
-    return {
-        key: cropped(opened.load(key), windows[key]).clone() if key in windows else opened.load(key) for key in keys
-    }
+def _state(opened: Checkpoint, smaller: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Load all tensors of a network, with other kernels in the place of some."""
+    state = {key: opened.load(key) for key in opened.tensors if key.startswith(opened.prefix)}
+    return state | {key: kernels[:, None].to(state[key].dtype).contiguous() for key, kernels in smaller.items()}
 
 
 def _refuse(outcome: Outcome) -> None:

@@ -5,18 +5,20 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.filters.choice import matches, no_such_layer
-from scalekeys.filters.extent import OUTER_ENERGY, outer_share, smallest_window
+from scalekeys.filters.extent import OUTER_ENERGY, outer_share, refitted, smallest_window
+from scalekeys.fitting import natural_image_covariance
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.shrink import lost, plain_padding, shrink
 from scalekeys.networks.running.batches import Batches
-from scalekeys.networks.running.depthwise_layers import copied
-from scalekeys.shapes import Size, size_text
+from scalekeys.networks.running.depthwise_layers import copied, write
+from scalekeys.shapes import FilterStack, Size, size_text
 
 Sides: TypeAlias = Mapping[str, int | Sequence[int]]
 
@@ -90,6 +92,7 @@ def crop(
     *,
     tolerance: float = OUTER_ENERGY,
     layers: Sides | None = None,
+    refit: bool = True,
 ) -> Cropping:
     """Cut depthwise kernels that are larger than what they hold around their central taps.
 
@@ -105,6 +108,9 @@ def crop(
         of 3 or 4.
     layers : mapping of str to int or sequence of int, optional
         Instead: the new side of each axis, or of all, of the layers of these names, in which ``*`` stands for anything.
+    refit : bool
+        Whether the taps that stay are fitted to the responses of the whole kernels to natural images; see ``refitted``
+        in ``scalekeys.filters.extent``. Otherwise these taps keep their values.
 
     Returns
     -------
@@ -155,6 +161,8 @@ def crop(
             if fault:
                 left[layer.name] = fault
             else:
+                if refit:
+                    write(found[layer.name].weight, torch.arange(len(layer)), refitted_layer(layer, window))
                 done.append(cropped_layer(layer, window, plain_padding(found[layer.name].padding)))
     if done and batches is not None:
         network = recalibrate(network, batches, module)
@@ -181,6 +189,11 @@ def cropped_layer(layer: LayerFilters, window: Size, padding: Size | str | None 
     energy = outer_share(finite, window) if finite.any() else 0.0
     less = tuple(before for before, _ in lost(layer.size, window))
     return CroppedLayer(layer.name, layer.size, window, padding, less, energy, _saved(layer, window))
+
+
+def refitted_layer(layer: LayerFilters, window: Size) -> FilterStack:
+    """Return the kernels of a layer in a smaller window, fitted to the responses to natural images."""
+    return refitted(layer.kernels, window, natural_image_covariance(layer.size, dilation=layer.dilation or 1)[None])
 
 
 def _saved(layer: LayerFilters, window: Size) -> int:
