@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli.commands import analyze, atlas, check, compare, crop, demo, evaluate, keys, paper, prune, replace, train
+from scalekeys.cli.commands import (
+    analyze,
+    atlas,
+    check,
+    compare,
+    crop,
+    demo,
+    evaluate,
+    keys,
+    paper,
+    prune,
+    replace,
+    train,
+)
 
 app = typer.Typer(
     name="scalekeys",

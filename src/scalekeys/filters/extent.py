@@ -125,7 +125,8 @@ def refitted(
     known, between = shared[:, inner][:, :, inner], shared[:, inner][:, :, outer]
     ridge = _RIDGE * known.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(len(inner), dtype=torch.float64)
     change = torch.linalg.solve(known + ridge, between @ rows[:, outer, None])[..., 0]
-    return small + change.nan_to_num(0.0, 0.0, 0.0).reshape(small.shape).to(small)
+    changed: Tensor = small + change.nan_to_num(0.0, 0.0, 0.0).reshape(small.shape).to(small)
+    return changed
 
 
 def white_share(size: Size, window: Size) -> float:

@@ -17,7 +17,7 @@ from scalekeys.fitting import natural_image_covariance
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.shrink import lost, plain_padding, shrink
 from scalekeys.networks.running.batches import Batches
-from scalekeys.networks.running.depthwise_layers import copied, write
+from scalekeys.networks.running.depthwise_layers import copied, make_plain, write
 from scalekeys.shapes import FilterStack, Size, size_text
 
 Sides: TypeAlias = Mapping[str, int | Sequence[int]]
@@ -162,7 +162,8 @@ def crop(
                 left[layer.name] = fault
             else:
                 if refit:
-                    write(found[layer.name].weight, torch.arange(len(layer)), refitted_layer(layer, window))
+                    weight = make_plain(found[layer.name], layer.name)
+                    write(weight, torch.arange(len(layer)), refitted_layer(layer, window))
                 done.append(cropped_layer(layer, window, plain_padding(found[layer.name].padding)))
     if done and batches is not None:
         network = recalibrate(network, batches, module)
