@@ -57,7 +57,7 @@ def redundant(evidence: Evidence) -> Advice | None:
         f"Each of them correlates by more than {TWINS} with another one; of matched noise {noise} do.",
         "Share kernels within a layer: cluster them, and replace each by its key.",
         f"scalekeys keys {evidence.source} -o keys/",
-        "A key differs from its filter by less than 2 % of the energy about the mean; the weights shrink, the "
+        "A copy differs from its twin by less than 2 % of its energy about the mean; the weights shrink, the "
         "multiplications stay.",
         BOUNDED,
         evidence.share(places),
