@@ -38,7 +38,7 @@ def too_large(evidence: Evidence) -> Advice | None:
         "Crop these kernels, and match the batch-norm statistics behind them on a few images (--images).",
         f"scalekeys crop {evidence.source} -o FILE",
         f"It saves {100 * saved / taps:.1f} % of the depthwise weights. On natural images responses change by at most "
-        f"{100 * responses:.1f} % of their energy. What that costs has to be measured: MCUNet lost 1.6 points of accuracy "
+        f"{100 * responses:.1f} % of their energy. Measure what that costs: MCUNet lost 1.6 points of top-1 "
         "(-0.2 to 3.4).",
         BOUNDED,
         evidence.share(places),
