@@ -11,6 +11,7 @@ from scalekeys.version import __version__
 if TYPE_CHECKING:
     from scalekeys import atlas, scalespace
     from scalekeys.checkpoints import extract, write_replaced
+    from scalekeys.checkup import check
     from scalekeys.clustering import choose_k, cluster
     from scalekeys.errors import (
         AtlasError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         bake,
         compress,
         constrain,
+        crop,
         diagnose,
         eliminate_keys,
         evaluate,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "scalekeys.checkpoints": ("extract", "write_replaced"),
+    "scalekeys.checkup": ("check",),
     "scalekeys.clustering": ("choose_k", "cluster"),
     "scalekeys.errors": (
         "AtlasError",
@@ -90,6 +93,7 @@ _HOMES = {
         "bake",
         "compress",
         "constrain",
+        "crop",
         "diagnose",
         "eliminate_keys",
         "evaluate",
@@ -124,10 +128,12 @@ __all__ = [
     "assign_keys",
     "atlas",
     "bake",
+    "check",
     "choose_k",
     "cluster",
     "compress",
     "constrain",
+    "crop",
     "dc_offset",
     "diagnose",
     "eliminate_keys",

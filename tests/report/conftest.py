@@ -13,7 +13,18 @@ from scalekeys.fitting import Fit, StackFit
 from scalekeys.report import render_report
 from scalekeys.scalespace import template
 
-SECTIONS = ["sizes", "families", "formation", "depth", "scales", "distribution", "gallery", "layers", "method"]
+SECTIONS = [
+    "advice",
+    "sizes",
+    "families",
+    "formation",
+    "depth",
+    "scales",
+    "distribution",
+    "gallery",
+    "layers",
+    "method",
+]
 HOSTILE = "<script>alert(1)</script>\"'&amp;é漢</script>"
 
 

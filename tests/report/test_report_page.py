@@ -9,6 +9,8 @@ import torch
 from parsed_page import ParsedPage
 
 from conftest import HOSTILE, SECTIONS, fits_of, page_of, rendered
+from scalekeys.checkup.api import examined
+from scalekeys.checkup.evidence import Evidence
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
@@ -26,8 +28,8 @@ def test_every_kind_of_bank_gives_a_page_with_its_sections(bank_name):
     page = page_of(bank_name)
     sections = [attributes["id"] for attributes in page.of("section")]
     turned = [] if bank_name == "rows" else ["orientation"]
-    everything = SECTIONS[:6] + turned + SECTIONS[6:]
-    assert sections == (["layers", "method"] if bank_name == "nothing" else everything)
+    everything = SECTIONS[:7] + turned + SECTIONS[7:]
+    assert sections == (["advice", "layers", "method"] if bank_name == "nothing" else everything)
     identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
     links = {attributes["href"][1:] for attributes in page.of("a") if attributes["href"].startswith("#")}
@@ -89,6 +91,23 @@ def test_the_page_says_which_layers_have_formed(fitted):
     )
     assert "4 filters do not count: dead, constant or of too few taps." in text
     assert "No filter counts" not in text
+
+
+def test_the_page_says_what_to_do(fitted):
+    fit, _, matched = fitted("network")
+    checkup = examined(Evidence("NETWORK", fit, known=matched))
+    text = plain(page_of("network").text)
+    assert checkup.advice[0].name == "dead-filters"
+    assert "Ten audits looked for what may be wrong with the kernels" in text
+    for one in checkup.advice:
+        for sentence in (one.what, one.evidence, one.action, one.expect, one.command or "", one.figure):
+            assert plain(sentence).replace("  ", " ") in text
+    assert text.index("What to do") < text.index("By kernel size")
+
+
+def test_the_page_says_that_nothing_is_wrong():
+    kernels = FilterBank((LayerFilters("dw", torch.stack([template("smooth", torch.tensor([0.9, 1.0]), 5)] * 2)),))
+    assert "and none has found anything." in ParsedPage(render_report(*fits_of(kernels))).text
 
 
 def test_kernels_of_three_taps_are_not_called_formed():

@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from scalekeys import __version__
-from scalekeys.cli.commands import analyze, atlas, compare, demo, evaluate, keys, paper, prune, replace, train
+from scalekeys.cli.commands import (
+    analyze,
+    atlas,
+    check,
+    compare,
+    crop,
+    demo,
+    evaluate,
+    keys,
+    paper,
+    prune,
+    replace,
+    train,
+)
 
 app = typer.Typer(
     name="scalekeys",
@@ -33,9 +46,11 @@ def _options(
 
 
 app.command("analyze", epilog=analyze.EXAMPLE)(analyze.analyze)
+app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("keys", epilog=keys.EXAMPLE)(keys.keys)
 app.command("replace", epilog=replace.EXAMPLE)(replace.replace)
 app.command("prune", epilog=prune.EXAMPLE)(prune.prune)
+app.command("crop", epilog=crop.EXAMPLE)(crop.crop)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.add_typer(atlas.app, name="atlas")
 app.command("paper", epilog=paper.EXAMPLE)(paper.paper)

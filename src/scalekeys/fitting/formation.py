@@ -131,7 +131,7 @@ class Formation:
         return pd.DataFrame([_row(group) for group in self.layers])
 
 
-def formation(fit: Fit, matched: Fit | None = None) -> Formation:
+def formation(fit: Fit, matched: Fit | None = None, *, reference: int = _REFERENCE) -> Formation:
     """Measure how far receptive fields have formed: whether a model explains more of them than of noise.
 
     Parameters
@@ -140,6 +140,8 @@ def formation(fit: Fit, matched: Fit | None = None) -> Formation:
         By least squares, with free amplitude and offset and scales of each filter.
     matched : Fit, optional
         The same fit of :func:`scalekeys.matched_noise_like` of the same bank.
+    reference : int
+        How many filters of white noise stand for a kernel size; fewer are faster and give wider intervals.
 
     Returns
     -------
@@ -152,7 +154,7 @@ def formation(fit: Fit, matched: Fit | None = None) -> Formation:
 
     Notes
     -----
-    The share of a filter that a model explains is ranked among those of 4,096 filters of white noise of the same kernel
+    The share of a filter that a model explains is ranked among those of filters of white noise of the same kernel
     size. Ranks of filters that are white noise, as most initialisations are, are uniform whatever the size of the
     kernel, so that layers of different kernels can be compared, and joined. Where noise is explained as well as
     anything, as with kernels of three taps, filters do not count.
@@ -180,14 +182,14 @@ def formation(fit: Fit, matched: Fit | None = None) -> Formation:
         raise FilterError(f"the matched noise is fitted otherwise than the filters: {matched.spec}, not {spec}")
     if matched is not None and [len(layer) for layer in matched.bank] != [len(layer) for layer in fit.bank]:
         raise FilterError("the matched noise is not that of the filters: its layers hold other numbers of filters")
-    found = [_ranks(layer.size, fit, matched, rows) for layer, rows in fit.bank.parts()]
+    found = [_ranks(layer.size, fit, matched, rows, reference) for layer, rows in fit.bank.parts()]
     layers = [
-        _group(layer.name, size_text(layer.size), len(layer), *ranks)
+        _group(layer.name, size_text(layer.size), len(layer), *ranks, reference)
         for layer, ranks in zip(fit.bank, found, strict=True)
     ]
     sizes = ", ".join(size_text(size) for size in fit.bank.sizes)
     white, beside = (np.concatenate(columns) for columns in zip(*found, strict=True))
-    return Formation(_group(fit.bank.model, sizes, len(fit.bank), white, beside), tuple(layers))
+    return Formation(_group(fit.bank.model, sizes, len(fit.bank), white, beside, reference), tuple(layers))
 
 
 def beyond_white_noise(fit: Fit) -> np.ndarray:
@@ -236,9 +238,9 @@ def ranks(shares: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.asarray((below + up_to) / (2 * max(1, len(noise))))
 
 
-def _ranks(size: Size, fit: Fit, matched: Fit | None, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+def _ranks(size: Size, fit: Fit, matched: Fit | None, rows: slice, reference: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ranks of the filters of a layer that count, among white noise and among matched noise."""
-    shares, white = _shares(fit, rows), _white(size, fit.spec)
+    shares, white = _shares(fit, rows), _white(size, fit.spec, reference)
     if np.median(white) > SATURATED:
         shares = shares[:0]
     beside = shares[:0] if matched is None else ranks(shares, _shares(matched, rows))
@@ -252,9 +254,9 @@ def _shares(fit: Fit, rows: slice) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _white(size: Size, spec: FitSpec) -> np.ndarray:
+def _white(size: Size, spec: FitSpec, reference: int = _REFERENCE) -> np.ndarray:
     """Return what a fit explains of white noise of a kernel size."""
-    noise = torch.randn(_REFERENCE, *size, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(reference, *size, generator=torch.Generator().manual_seed(0))
     known = tuple(name for name in spec.families if spec.base(name, len(size)))
     model = spec.model if spec.model in MODELS or spec.terms else known
     fitted = fit_filters(
@@ -269,14 +271,14 @@ def _white(size: Size, spec: FitSpec) -> np.ndarray:
     return shares
 
 
-def _group(name: str, size: str, filters: int, white: np.ndarray, matched: np.ndarray) -> Group:
+def _group(name: str, size: str, filters: int, white: np.ndarray, matched: np.ndarray, reference: int) -> Group:
     counted = len(white)
     return Group(
         name,
         size,
         filters,
         counted,
-        Standing.of(white, _REFERENCE) if counted else None,
+        Standing.of(white, reference) if counted else None,
         Standing.of(matched, counted) if len(matched) else None,
     )
 

@@ -1,6 +1,7 @@
 """Networks as they run: what their depthwise layers see, and other weights for them."""
 
 from scalekeys.networks.changing.compress import Compression, compress
+from scalekeys.networks.changing.crop import Cropping, crop
 from scalekeys.networks.changing.fit_in_network import fit_in_network
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
@@ -18,6 +19,7 @@ from scalekeys.networks.pruning.resized import load_pruned
 __all__ = [
     "AccuracyDifference",
     "Compression",
+    "Cropping",
     "Diagnosis",
     "Evaluation",
     "KeyCurve",
@@ -28,6 +30,7 @@ __all__ = [
     "bake",
     "compress",
     "constrain",
+    "crop",
     "diagnose",
     "eliminate_keys",
     "evaluate",

@@ -4,10 +4,13 @@ from collections.abc import Collection
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from scalekeys.errors import printable
+
+_LONGEST = 500
 
 
 class Terminal(Console):
@@ -42,6 +45,14 @@ def plain_table(*headers: str, left: Collection[int] = (0,)) -> Table:
     for index, header in enumerate(headers):
         table.add_column(header, justify="left" if index in left else "right")
     return table
+
+
+def print_whole(console: Terminal, table: Table) -> None:
+    """Print a table on lines as long as its cells need, so that no name is broken."""
+    needed = Measurement.get(console, console.options.update(max_width=_LONGEST), table).maximum
+    width, console.width = console.width, max(console.width, needed)
+    console.print(table)
+    console.width = width
 
 
 def decimal(value: float | None) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from scalekeys.checkup import Checkup
 from scalekeys.fitting import Group, Standing
 from scalekeys.fitting.formation import LIKE_NOISE, WORDS
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality, Summary
@@ -69,6 +70,14 @@ def lead(summary: Summary) -> str:
     if summary.dead:
         rest += f" All shares and medians leave out {plural(summary.dead, 'dead filter')}."
     return f"{what} {explains}{'' if quality.white_share_explained is None else noise}. {rest}"
+
+
+def advice(checkup: Checkup) -> str:
+    """Say how many audits were made, and how many found something."""
+    looked = f"{spelled(len(checkup.audits))} audits looked for what may be wrong with the kernels".capitalize()
+    if not checkup.advice:
+        return f"{looked}, and none has found anything."
+    return f"{looked}, and {spelled(len(checkup.advice))} of them found something."
 
 
 def sizes(summary: Summary) -> str:

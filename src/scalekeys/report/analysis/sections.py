@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from scalekeys.checkup import Advice
 from scalekeys.fitting import Group
 from scalekeys.report.analysis import narrative
 from scalekeys.report.analysis.cautions import cautions
@@ -32,6 +33,8 @@ from scalekeys.report.page.families import (
 from scalekeys.report.page.orientation import meaning
 from scalekeys.report.page.pictures import common_limit, filter_picture, pictured, shown_slices
 from scalekeys.report.page.words import AXES, count, number, percent, plural, taps_in
+
+_MOST_PLACES = 5
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,19 @@ def header(analysis: Analysis) -> Markup:
         tiles=_tiles(analysis),
         cautions=cautions(analysis),
     )
+
+
+def advice(analysis: Analysis) -> Section:
+    """Say what to do about what the check-up found, with the figure of each place beside that of noise."""
+    found = analysis.checkup
+    body = render(
+        "analysis/advice.html.j2",
+        text=narrative.advice(found),
+        advice=[(one, _bar_unit(one)) for one in found.advice],
+        most=_MOST_PLACES,
+        skipped=found.skipped,
+    )
+    return Section("advice", "What to do", body)
 
 
 def sizes(analysis: Analysis) -> Section:
@@ -204,6 +220,7 @@ def method(analysis: Analysis) -> Section:
 
 
 SECTIONS: tuple[Callable[[Analysis], Section | None], ...] = (
+    advice,
     sizes,
     families,
     formation,
@@ -217,7 +234,7 @@ SECTIONS: tuple[Callable[[Analysis], Section | None], ...] = (
 )
 """The sections of a network report, in the order of the page; None where there is nothing to show."""
 
-WITHOUT_FIT: tuple[Callable[[Analysis], Section], ...] = (layers, method)
+WITHOUT_FIT: tuple[Callable[[Analysis], Section], ...] = (advice, layers, method)
 """What is left to show where no filter could be fitted."""
 
 
@@ -225,6 +242,11 @@ def sections_of(analysis: Analysis) -> list[Section]:
     """Render the sections that an analysis has something for."""
     chosen = SECTIONS if analysis.fitted.any() else WITHOUT_FIT
     return [made for made in (section(analysis) for section in chosen) if made is not None]
+
+
+def _bar_unit(one: Advice) -> float:
+    """Return the figure that a whole bar stands for."""
+    return max(max(place.value, place.control or 0.0) for place in one.places) or 1.0
 
 
 def _tiles(analysis: Analysis) -> list[Tile]:

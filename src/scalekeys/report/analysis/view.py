@@ -7,6 +7,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from scalekeys.checkup import Checkup
+from scalekeys.checkup.api import examined
+from scalekeys.checkup.evidence import Evidence
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import Fit
 from scalekeys.report.analysis.gains import Gains, gains_of
@@ -45,6 +48,11 @@ class Analysis:
     def fit(self) -> Fit:
         """The fit of the filters."""
         return self.fits.real
+
+    @cached_property
+    def checkup(self) -> Checkup:
+        """What the check-up says of the filters, from the fits that are known."""
+        return examined(Evidence("NETWORK", self.fit, known=self.fits.matched))
 
     @cached_property
     def fitted(self) -> np.ndarray:

@@ -1,0 +1,215 @@
+"""What it costs and saves to crop kernels that are larger than what they hold.
+
+    OMP_NUM_THREADS=1 python benchmarks/crop.py accuracy
+    OMP_NUM_THREADS=1 python benchmarks/crop.py time
+    python benchmarks/crop.py saving
+
+``accuracy``: MCUNet and the 500 images of ``imagenet_sample`` in two halves: statistics are matched on one and accuracy
+is measured on the other, both ways, at several shares of energy that may be cut off. ``time``: the cropped network
+beside the original, in turn, on one thread, in PyTorch and onnxruntime, with a copy of the original as a control.
+``saving``: what the weights alone tell of networks of the zoo. The figures go into ``results/crop.json``.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import mcunet
+import scalekeys as sk
+from fit_sections.command import Section, run_section
+from fit_sections.record import RESULTS, table
+from scalekeys.filters.extent import OUTER_ENERGY, smallest_window, white_share
+from scalekeys.networks import Cropping
+from scalekeys.shapes import size_text
+from surgery_sections.comparisons import MARGIN, compared
+from surgery_sections.halves import Halves
+
+TOLERANCES = (OUTER_ENERGY, 0.05, 0.1)
+KEPT, REFITTED = WAYS = ("as they were", "fitted to natural images")
+ZOO = Path(__file__).resolve().parents[2] / "shared" / "zoo"
+EDGEFACE = ("edgeface_xs_q.pt", "edgeface_xxs_q.pt")
+
+
+def run_accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
+    halves = Halves.of_mcunet()
+    pairs, rows = [], []
+    for tolerance in arguments.tolerances:
+        for taps, matched in product(WAYS, (True, False)):
+            networks, found = _cropped(halves, tolerance, taps)
+            after = halves.matched(networks) if matched else halves.evaluate(networks)
+            rows.append(
+                {
+                    "energy_cut": tolerance,
+                    "taps_that_stay": taps,
+                    "statistics": "matched" if matched else "as they were",
+                    "layers": len(found.layers),
+                    "of_depthwise_weights": round(found.numbers[1] / found.numbers[0], 4),
+                    "top1": round(100 * after.top1, 2),
+                    "cropped": [
+                        {
+                            "layer": one.layer,
+                            "from": size_text(one.before),
+                            "to": size_text(one.kernel_size),
+                            "energy": round(one.energy, 4),
+                            "white": round(white_share(one.before, one.kernel_size), 4),
+                        }
+                        for one in found.layers
+                    ],
+                }
+            )
+            pairs.append((after, halves.original))
+    for row, comparison in zip(rows, compared(pairs), strict=True):
+        row["to_original"] = comparison
+    return {
+        "original_top1": round(100 * halves.original.top1, 2),
+        "images": halves.original.count,
+        "margin": MARGIN,
+        "comparisons": len(rows),
+        "rows": rows,
+    }
+
+
+def _cropped(halves: Halves, tolerance: float, taps: str) -> tuple[list[nn.Module], Cropping]:
+    """Crop the network for each half, so that both are evaluated on the other."""
+    found = sk.crop(halves.network, tolerance=tolerance, refit=taps != KEPT)
+    return [found.module] * 2, found
+
+
+def show_accuracy(results: dict[str, Any]) -> None:
+    rows = [
+        {name: value for name, value in row.items() if name not in ("cropped", "to_original")}
+        | {"to_original": "{points:+.1f} ({from:+.1f} to {to:+.1f}) {verdict}".format(**row["to_original"])}
+        for row in results["rows"]
+    ]
+    table(f"MCUNet, top-1 {results['original_top1']} on {results['images']} images", rows)
+
+
+def run_time(arguments: argparse.Namespace) -> dict[str, Any]:
+    network = mcunet.build(checkpoint=mcunet.CHECKPOINT)
+    networks: dict[str, nn.Module] = {"original": network, "control": mcunet.build(checkpoint=mcunet.CHECKPOINT)}
+    for tolerance in arguments.tolerances:
+        networks[f"{100 * tolerance:g} % of the energy"] = sk.crop(network, tolerance=tolerance).module
+    image = torch.randn(1, 3, 176, 176, generator=torch.Generator().manual_seed(0))
+    rows = []
+    for runtime, prepare in {"torch": _torch, "onnxruntime": _onnxruntime}.items():
+        steps = {name: prepare(one, image) for name, one in networks.items()}
+        rows += [{"runtime": runtime} | row for row in _in_turn(steps, arguments.repeats)]
+    return {"times": rows}
+
+
+def show_time(results: dict[str, Any]) -> None:
+    table("one image on one thread, beside the original", results["times"])
+
+
+def run_saving(arguments: argparse.Namespace) -> dict[str, Any]:
+    rows = []
+    for name in arguments.networks:
+        bank = sk.extract(ZOO / name)
+        taps = sum(layer.kernels.numel() for layer in bank)
+        cut = {layer.name: smallest_window(layer.kernels) for layer in bank}
+        saved = sum(
+            layer.kernels.numel() * white_share(layer.size, found[0]) for layer in bank if (found := cut[layer.name])
+        )
+        sizes = [(layer.size, cut[layer.name]) for layer in bank]
+        told = sorted({f"{size_text(size)} to {size_text(found[0])}" for size, found in sizes if found})
+        rows.append(
+            {
+                "network": name,
+                "layers": len(bank.layers),
+                "cropped": sum(found is not None for _, found in sizes),
+                "sizes": ", ".join(told),
+                "most_energy_cut": max((found[1] for _, found in sizes if found), default=None),
+                "depthwise_weights": taps,
+                "saved": round(saved / taps, 4),
+            }
+        )
+    return {"networks": rows}
+
+
+def show_saving(results: dict[str, Any]) -> None:
+    table("what cropping saves, from the weights alone", results["networks"])
+
+
+def _torch(network: nn.Module, image: Tensor) -> Callable[[], Any]:
+    network, image = network.to(memory_format=torch.channels_last), image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def step() -> None:
+        with torch.inference_mode():
+            network(image)
+
+    return step
+
+
+def _onnxruntime(network: nn.Module, image: Tensor) -> Callable[[], Any]:
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(network, (image,), str(path), input_names=["image"], dynamo=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    inputs = {"image": image.numpy()}
+    return lambda: session.run(None, inputs)
+
+
+def _in_turn(steps: dict[str, Callable[[], Any]], repeats: int) -> list[dict[str, Any]]:
+    """Time each step in turn, the order reversed every other time, and compare each with the first beside it."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(repeats + 3):
+        for name in list(steps)[:: 1 if number % 2 else -1]:
+            start = time.process_time()
+            steps[name]()
+            times[name].append(1e3 * (time.process_time() - start))
+    first = times[next(iter(steps))][3:]
+    rows = []
+    for name, mine in times.items():
+        ratios = sorted(own / its for own, its in zip(mine[3:], first, strict=True))
+        low, high = (ratios[round(place * (len(ratios) - 1))] for place in (0.25, 0.75))
+        rows.append(
+            {
+                "network": name,
+                "ms": round(statistics.median(mine[3:]), 3),
+                "ratio": round(statistics.median(ratios), 4),
+                "quartiles": [round(low, 4), round(high, 4)],
+            }
+        )
+    return rows
+
+
+def _with_tolerances(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tolerances", type=float, nargs="*", default=list(TOLERANCES))
+
+
+def _with_repeats(parser: argparse.ArgumentParser) -> None:
+    _with_tolerances(parser)
+    parser.add_argument("--repeats", type=int, default=200)
+
+
+def _with_networks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--networks", nargs="*", default=list(EDGEFACE))
+
+
+SECTIONS: dict[str, Section] = {
+    "accuracy": SimpleNamespace(
+        HELP="crop MCUNet and evaluate it", add_arguments=_with_tolerances, run=run_accuracy, show=show_accuracy
+    ),
+    "time": SimpleNamespace(
+        HELP="time MCUNet cropped and as it was", add_arguments=_with_repeats, run=run_time, show=show_time
+    ),
+    "saving": SimpleNamespace(
+        HELP="what weights alone tell of the saving", add_arguments=_with_networks, run=run_saving, show=show_saving
+    ),
+}
+
+if __name__ == "__main__":
+    run_section(__doc__, SECTIONS, RESULTS.with_name("crop.json"))

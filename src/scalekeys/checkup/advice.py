@@ -1,0 +1,103 @@
+"""What a check-up says: one piece of advice for each thing that was found."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CERTAIN, BOUNDED, HINT = CERTAINTIES = ("certain", "bounded", "hint")
+"""How sure a piece of advice is: it follows from the weights; its cost is bounded but not measured; it is a hint."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was found.
+
+    Parameters
+    ----------
+    layer : str
+    size : str
+        Of its kernels.
+    filters, of : int
+        How many filters of the layer are concerned, and how many it has.
+    value : float
+        The figure that tells.
+    control : float or None
+        The same figure of noise in the place of the filters; None where noise has none.
+    """
+
+    layer: str
+    size: str
+    filters: int
+    of: int
+    value: float
+    control: float | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One finding of a check-up.
+
+    Parameters
+    ----------
+    name : str
+        What kind of finding it is, such as ``dead-filters``.
+    what : str
+        The finding in a sentence.
+    evidence : str
+        Its figure beside its control, in a sentence.
+    action : str
+        What to do about it, in a sentence.
+    command : str or None
+        The command that does it; None where nothing but judgement does.
+    expect : str
+        What it saves and what it costs, in a sentence.
+    certainty : str
+        One of :data:`CERTAINTIES`.
+    share : float
+        The share of the filters of the network that it concerns.
+    places : tuple of Place
+        Layers, those in which most filters are concerned first.
+    figure : str
+        What the figure of a place is.
+    """
+
+    name: str
+    what: str
+    evidence: str
+    action: str
+    command: str | None
+    expect: str
+    certainty: str
+    share: float
+    places: tuple[Place, ...]
+    figure: str
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What a check-up found.
+
+    Parameters
+    ----------
+    model : str
+        The network.
+    layers, filters : int
+        What was looked at.
+    advice : tuple of Advice
+        The most valuable first: by certainty, then by the share of filters that is concerned. Empty where nothing is
+        wrong.
+    audits : tuple of str
+        The names of all audits that could be made.
+    skipped : tuple of str
+        What could not be looked at, and what it would need, in sentences.
+    """
+
+    model: str
+    layers: int
+    filters: int
+    advice: tuple[Advice, ...]
+    audits: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        return asdict(self)

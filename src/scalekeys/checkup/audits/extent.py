@@ -1,0 +1,97 @@
+"""Whether kernels are larger or smaller than what they hold."""
+
+from math import prod
+
+import torch
+
+from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
+from scalekeys.checkup.evidence import Evidence, LayerEvidence, counted, largest_first, named, percentages
+from scalekeys.filters.extent import SMALLEST, refitted, smallest_window, white_share
+from scalekeys.filters.window import in_window
+from scalekeys.fitting import natural_image_covariance
+from scalekeys.proportions import wilson_interval
+from scalekeys.shapes import Size, size_text
+
+FLAT = 0.2
+"""The share of infinite scales, beyond that of matched noise, from which a kernel is called too small."""
+
+
+def too_large(evidence: Evidence) -> Advice | None:
+    """Find layers whose outer taps hold next to nothing."""
+    found = [(layer, *cut) for layer in evidence.layers if (cut := smallest_window(layer.kernels))]
+    if not found:
+        return None
+    places = largest_first(
+        layer.place(len(layer.filters), share, white_share(layer.filters.size, window))
+        for layer, window, share in found
+    )
+    saved = sum(len(layer.filters) * (prod(layer.filters.size) - prod(window)) for layer, window, _ in found)
+    taps = sum(len(layer) * prod(layer.size) for layer in evidence.bank.layers)
+    responses = max(_response_share(layer, window) for layer, window, _ in found)
+    windows = {layer.filters.name: size_text(window) for layer, window, _ in found}
+    told = named([f"{place.layer} ({place.size}, {windows[place.layer]} is enough)" for place in places])
+    return Advice(
+        "too-large",
+        f"In {counted(len(found), 'layer')} the kernels are larger than what they hold: {told}.",
+        f"Outside lies {percentages([place.value for place in places], 1)} of the energy of a layer, where white noise "
+        f"has {percentages([place.control or 0 for place in places])}.",
+        "Crop these kernels, and match the batch-norm statistics behind them on a few images (--images).",
+        f"scalekeys crop {evidence.source} -o FILE",
+        f"It saves {100 * saved / taps:.1f} % of the depthwise weights. On natural images responses change by at most "
+        f"{100 * responses:.1f} % of their energy. Measure what that costs: MCUNet lost 1.6 points of top-1 "
+        "(-0.2 to 3.4).",
+        BOUNDED,
+        evidence.share(places),
+        places,
+        "energy outside the smaller window",
+    )
+
+
+def too_small(evidence: Evidence) -> Advice | None:
+    """Find layers in which more filters than of matched noise have an infinite scale."""
+    places = largest_first(place for layer in evidence.layers if (place := _flat(evidence, layer)) is not None)
+    if not places:
+        return None
+    values, noise = [place.value for place in places], [place.control or 0 for place in places]
+    return Advice(
+        "too-small",
+        f"In {counted(len(places), 'layer')} filters want more room than their kernels have: "
+        f"{named([place.layer for place in places])}.",
+        f"The best scale of {percentages(values)} of the filters of a layer is infinite, of matched noise that of "
+        f"{percentages(noise)}.",
+        "Train with a larger kernel or with dilation in these layers.",
+        None,
+        "More multiplications; whether accuracy gains has to be tried.",
+        HINT,
+        evidence.share(places),
+        places,
+        "share of infinite scales",
+    )
+
+
+def _response_share(layer: LayerEvidence, window: Size) -> float:
+    """Return by how much of their energy the responses to natural images change, if kernels are cropped and fitted."""
+    covariance, kernels = (
+        natural_image_covariance(layer.filters.size, dilation=layer.filters.dilation or 1),
+        layer.kernels,
+    )
+    small = in_window(refitted(kernels, window, covariance[None]), layer.filters.size)
+    difference, whole = (
+        torch.einsum("ni,ij,nj->", rows, covariance, rows)
+        for rows in ((kernels - small).flatten(1), kernels.flatten(1))
+    )
+    return float(difference / whole)
+
+
+def _flat(evidence: Evidence, layer: LayerEvidence) -> Place | None:
+    if min(side for side in layer.filters.size if side > 1) <= SMALLEST:
+        return None  # three taps cannot tell a wide filter from a flat one
+    infinite = torch.isinf(evidence.fit.sigma[layer.rows]).any(1).numpy() & layer.live
+    flat, count = int(infinite.sum()), int(layer.live.sum())
+    if flat < FLAT * count:
+        return None
+    noise = int(torch.isinf(evidence.matched.sigma[layer.rows]).any(1).numpy()[layer.live].sum())
+    low, high = wilson_interval(flat, count)[0], wilson_interval(noise, count)[1]
+    if flat - noise < FLAT * count or low <= high:
+        return None
+    return layer.place(flat, flat / count, noise / count)

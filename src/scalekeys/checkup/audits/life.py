@@ -1,0 +1,101 @@
+"""Whether filters do anything, and whether training has formed them."""
+
+import numpy as np
+
+from scalekeys.checkup.advice import CERTAIN, HINT, Advice, Place
+from scalekeys.checkup.evidence import Evidence, counted, largest_first, named
+from scalekeys.fitting.formation import LIKE_NOISE, formation
+from scalekeys.shapes import size_text
+
+_ROUGH = 256
+"""Filters of white noise a kernel size that are enough to see that a layer is far from it."""
+
+_CLEAR = 0.1
+"""The formation beyond which, with its interval, a layer needs no closer look."""
+
+
+def not_finite(evidence: Evidence) -> Advice | None:
+    """Find filters with taps that are infinite or no numbers."""
+    places = _places(evidence, evidence.fit.status == "non-finite")
+    if not places:
+        return None
+    count = sum(place.filters for place in places)
+    return Advice(
+        "not-finite",
+        f"{counted(count, 'filter')} of {len(evidence.bank)} hold values that are not finite: "
+        f"{named([place.layer for place in places])}.",
+        "Every output behind such a filter is no number; trained weights have none.",
+        "Go back to a checkpoint from before training diverged, or convert the weights again.",
+        None,
+        "The network gives results again.",
+        CERTAIN,
+        evidence.share(places),
+        places,
+        "share of filters that are not finite",
+    )
+
+
+def dead_filters(evidence: Evidence) -> Advice | None:
+    """Find filters that are zero, or negligible beside the others of their network."""
+    places = _places(evidence, evidence.fit.dead)
+    if not places:
+        return None
+    count = sum(place.filters for place in places)
+    return Advice(
+        "dead-filters",
+        f"{count} of {len(evidence.bank)} filters are dead: whatever their input is, their outputs are constant, or as "
+        "good as constant.",
+        f"They are zero, or their norm is below a ten-thousandth of what is usual, in {len(places)} of "
+        f"{counted(len(evidence.bank.layers), 'layer')}. Noise, and so the usual initialisations, has no such filters.",
+        "Take the channels out of their blocks.",
+        "scalekeys prune NETWORK -o FILE",
+        "Fewer weights and multiplications, also in the layers around them, at outputs that are compared first; fewer "
+        "channels are not always faster, so time the network before and after.",
+        CERTAIN,
+        evidence.share(places),
+        places,
+        "share of dead filters",
+    )
+
+
+def not_formed(evidence: Evidence) -> Advice | None:
+    """Find layers whose filters are explained no better than white noise."""
+    rough = formation(evidence.fit, reference=_ROUGH)
+    if all(group.white is None or group.white.low > _CLEAR for group in rough.layers):
+        return None
+    formed = formation(evidence.fit)
+    groups = {
+        group.name: group.white for group in formed.layers if group.white is not None and group.white.word == LIKE_NOISE
+    }
+    if not groups or formed.network.white is None:
+        return None
+    places = largest_first(
+        Place(group.name, group.size, group.filters, group.filters, group.white.value, 0.0)
+        for group in formed.layers
+        if group.white is not None and group.name in groups
+    )
+    judged, whole = sum(group.white is not None for group in formed.layers), formed.network.white
+    return Advice(
+        "not-formed",
+        f"In {len(places)} of {counted(judged, 'layer')} the kernels are like noise: "
+        f"{named([place.layer for place in places])}.",
+        f"Their formation is at most {max(white.value for white in groups.values()):.2f}, and that of the network is "
+        f"{whole.value:.2f} ({whole.low:.2f} to {whole.high:.2f}), where white noise has 0 and filters that are all "
+        "explained better than noise have 1.",
+        "Train longer, with more weight decay on these kernels, or with frozen idealized filters in these layers.",
+        None,
+        "Whether accuracy gains is open: other layers may do the work, and formation does not rank architectures.",
+        HINT,
+        evidence.share(places),
+        places,
+        "formation",
+    )
+
+
+def _places(evidence: Evidence, marked: np.ndarray) -> tuple[Place, ...]:
+    """Return the layers in which filters are marked."""
+    return largest_first(
+        Place(layer.name, size_text(layer.size), count, len(layer), count / len(layer))
+        for layer, rows in evidence.bank.parts()
+        if (count := int(marked[rows].sum()))
+    )

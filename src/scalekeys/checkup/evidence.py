@@ -1,0 +1,144 @@
+"""What the audits look at: a bank, its fit, and the same of matched noise, computed once and only if asked for."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalekeys.checkup.advice import Place
+from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like
+from scalekeys.fitting import Fit, fit
+from scalekeys.shapes import size_text
+
+LEAST = 8
+"""Live filters that a layer needs to be judged."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerEvidence:
+    """One layer beside its noise.
+
+    Parameters
+    ----------
+    filters, matched : LayerFilters
+        The filters, and matched noise in their place.
+    rows : slice
+        Where the filters stand in the bank.
+    live : array of bool, shape (filters,)
+        Which filters are neither dead nor unreadable.
+    """
+
+    filters: LayerFilters
+    matched: LayerFilters
+    rows: slice
+    live: np.ndarray
+
+    @property
+    def kernels(self) -> Tensor:
+        """The live kernels; shape (live, *sides), float64."""
+        return self.filters.kernels[torch.from_numpy(self.live)].double()
+
+    @property
+    def noise(self) -> Tensor:
+        """Matched noise in the place of the live kernels; shape (live, *sides), float64."""
+        return self.matched.kernels[torch.from_numpy(self.live)].double()
+
+    def place(self, count: int, value: float, control: float | None = None) -> Place:
+        """Return this layer as a place of a finding that concerns so many of its filters."""
+        return Place(self.filters.name, size_text(self.filters.size), count, len(self.filters), value, control)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A network under examination.
+
+    Parameters
+    ----------
+    source : str
+        How a command names it.
+    fit : Fit
+        Of its filters by the idealized families.
+    seed : int
+        Of the noise.
+    known : Fit, optional
+        The fit of matched noise, where it was made already.
+    """
+
+    source: str
+    fit: Fit
+    seed: int = 0
+    known: Fit | None = None
+
+    @property
+    def bank(self) -> FilterBank:
+        """The filters."""
+        return self.fit.bank
+
+    @cached_property
+    def noise(self) -> FilterBank:
+        """Matched noise in the place of the filters."""
+        return matched_noise_like(self.bank, seed=self.seed) if self.known is None else self.known.bank
+
+    @cached_property
+    def matched(self) -> Fit:
+        """The fit of the matched noise; few audits need it, and only where they suspect something."""
+        return fit(self.noise) if self.known is None else self.known
+
+    @cached_property
+    def layers(self) -> tuple[LayerEvidence, ...]:
+        """The layers with enough live filters to be judged."""
+        return tuple(self._layers())
+
+    def _layers(self) -> Iterator[LayerEvidence]:
+        alive = ~self.fit.dead & (self.fit.status != "non-finite")
+        for (layer, rows), noise in zip(self.bank.parts(), self.noise.layers, strict=True):
+            if alive[rows].sum() >= LEAST:
+                yield LayerEvidence(layer, noise, rows, alive[rows])
+
+    def share(self, places: Iterable[Place]) -> float:
+        """Return the share of the filters of the network that some places concern."""
+        return sum(place.filters for place in places) / len(self.bank)
+
+
+def largest_first(places: Iterable[Place]) -> tuple[Place, ...]:
+    """Put those places first that concern the most filters."""
+    return tuple(sorted(places, key=lambda place: -place.filters))
+
+
+def named(layers: Sequence[str], limit: int = 3) -> str:
+    """Name some layers in a sentence.
+
+    Examples
+    --------
+    >>> named(["a", "b"]), named(["a", "b", "c", "d", "e"])
+    ('a and b', 'a, b, c and 2 more')
+    """
+    if len(layers) > limit:
+        return f"{', '.join(layers[:limit])} and {len(layers) - limit} more"
+    return " and ".join(part for part in (", ".join(layers[:-1]), *layers[-1:]) if part)
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number of things.
+
+    Examples
+    --------
+    >>> counted(1, "layer"), counted(3, "layer")
+    ('1 layer', '3 layers')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def percentages(values: Sequence[float], decimals: int = 0) -> str:
+    """Write shares as one percentage, or as a range.
+
+    Examples
+    --------
+    >>> percentages([0.25]), percentages([0.5, 0.254], 1)
+    ('25 %', '25.4 to 50.0 %')
+    """
+    low, high = (f"{100 * end:.{decimals}f}" for end in (min(values), max(values)))
+    return f"{low} %" if low == high else f"{low} to {high} %"

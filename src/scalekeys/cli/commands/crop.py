@@ -1,0 +1,103 @@
+"""``scalekeys crop``: the same network with smaller depthwise kernels."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalekeys.cli.commands.evaluate import Checkpoint, Weights
+from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Mean, Size, Std, figures_of
+
+EXAMPLE = "Example: scalekeys crop nets.py:build --checkpoint model.pth --images images/ --size 224 -o small.pth"
+
+Network = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="timm:NAME, hf:NAME, builtin:cifar-convnext, FILE.py:FUNCTION that returns a network, or a file of "
+        "weights.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="The state dict to write: .pth, .pt or .safetensors.", show_default=False),
+]
+Tolerance = Annotated[float, typer.Option(min=0, max=1, help="Share of the energy of a layer that may be cut off.")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        metavar="NAME=SIDES",
+        help="Crop the layer of this name, with * for anything, to sides such as 5 or 5x3, instead; may be repeated.",
+    ),
+]
+Refit = Annotated[
+    bool,
+    typer.Option(help="Fit the taps that stay to the responses of the whole kernels to natural images, or only cut."),
+]
+ImageSource = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        help="Images without labels, or hf:NAME[:SPLIT]: statistics behind the layers are matched on them.",
+    ),
+]
+Limit = Annotated[int, typer.Option(min=2, help="So many of these images, drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def crop(
+    network: Network,
+    output: Output,
+    checkpoint: Checkpoint = None,
+    weights: Weights = None,
+    tolerance: Tolerance = 0.02,
+    layer: Layers = None,
+    refit: Refit = True,
+    images: ImageSource = None,
+    limit: Limit = 256,
+    size: Size = None,
+    crop_pct: CropPct = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: Interpolate = None,
+    grey: Grey = False,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Crop depthwise kernels that are larger than what they hold around their central taps.
+
+    A layer becomes smaller where next to nothing of its energy lies outside; its padding shrinks with it. The code that
+    loads the file has to give these layers their new kernel size and padding, which are listed.
+    """
+    sides = dict(map(_sides, layer)) if layer else None
+    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    from scalekeys.cli.show.crop import print_outcome
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.work.crop import Task, crop_network
+
+    where = network, checkpoint, weights, output
+    task = Task(*where, tolerance, sides, refit, images, limit, figures, seed, force)
+    with working() as step:
+        outcome = crop_network(task, step)
+    if as_json:
+        typer.echo(json.dumps(outcome.to_dict(), indent=2))
+    else:
+        print_outcome(outcome)
+
+
+def _sides(text: str) -> tuple[str, int | tuple[int, ...]]:
+    name, _, sides = text.rpartition("=")
+    parts = sides.lower().split("x")
+    if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise typer.BadParameter(
+            f"{text!r} is no name with sides, like stages.0.dw=5 or stem=5x3", param_hint="--layer"
+        )
+    numbers = tuple(map(int, parts))
+    return name, numbers if len(numbers) > 1 else numbers[0]

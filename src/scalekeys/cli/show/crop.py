@@ -1,0 +1,39 @@
+"""A cropped network on the terminal."""
+
+from scalekeys.cli.show.cells import Terminal, bold, percentage, plain_table, print_whole
+from scalekeys.cli.work.crop import Outcome
+from scalekeys.networks.changing.crop import CroppedLayer
+from scalekeys.shapes import size_text
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print which layers are smaller now, what code has to give them, and what could not be cropped."""
+    console, (before, now) = Terminal(), outcome.numbers
+    for note in outcome.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    count = "1 layer has" if len(outcome.layers) == 1 else f"{len(outcome.layers)} layers have"
+    console.print(bold(outcome.task.network) + f": {count} smaller kernels", soft_wrap=True)
+    table = plain_table("layer", "kernel", "now", "padding", "energy cut", "numbers saved")
+    for one in outcome.layers:
+        sizes = size_text(one.before), size_text(one.kernel_size), _padding(one)
+        table.add_row(one.layer, *sizes, percentage(one.energy), str(one.saved))
+    print_whole(console, table)
+    for layer, reason in outcome.left.items():
+        console.print(f"left: {layer}, because {reason}", soft_wrap=True)
+    console.print(f"depthwise parameters: {before} before, {now} now ({percentage(now / before)})")
+    if outcome.images:
+        console.print(f"statistics are matched to those of the original on {outcome.images} images")
+    console.print(f"written: {outcome.task.output}", soft_wrap=True)
+    less = ", the latter less by the figure above times the dilation" if outcome.layers[0].padding is None else ""
+    console.print(
+        "The code that builds the network has to give these layers their new kernel size and padding" + less + ", "
+        "before it loads this file.",
+        soft_wrap=True,
+    )
+
+
+def _padding(layer: CroppedLayer) -> str:
+    """Write what the padding is now, or how much less where weights alone are known."""
+    if layer.padding is None:
+        return ", ".join(f"-{side}" for side in layer.padding_less)
+    return layer.padding if isinstance(layer.padding, str) else size_text(layer.padding)

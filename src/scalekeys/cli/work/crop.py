@@ -1,0 +1,188 @@
+"""What ``scalekeys crop`` does: read a network or its weights, crop kernels that are larger than what they hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from scalekeys.checkpoints import open_source
+from scalekeys.checkpoints.core.arrangement import outputs_first
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES, state_dict_copying
+from scalekeys.checkpoints.formats.registry import format_of
+from scalekeys.cli.work.step import Step
+from scalekeys.errors import ModelError, OutputError, listed
+from scalekeys.files import check_new_file, new_file
+from scalekeys.filters.window import cropped
+from scalekeys.images import batches, open_unlabelled, sample
+from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropped_layer, refitted_layer, windows_of
+from scalekeys.shapes import Size
+from scalekeys.training.network_source import Figures, open_network, preparation_of
+
+_BATCH = 50
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is cropped, and what is written.
+
+    Parameters
+    ----------
+    network : str
+        A file or folder of weights, or a network that can be run.
+    checkpoint : Path or None
+    weights : str or None
+    output : Path
+    tolerance : float
+    layers : mapping of str to tuple of int, or None
+    refit : bool
+    images : str or None
+        A folder or data set of images, without labels.
+    limit : int
+        How many of them.
+    figures : Figures
+    seed : int
+    force : bool
+    """
+
+    network: str
+    checkpoint: Path | None
+    weights: str | None
+    output: Path
+    tolerance: float
+    layers: Mapping[str, int | Size] | None
+    refit: bool
+    images: str | None
+    limit: int
+    figures: Figures
+    seed: int
+    force: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out.
+
+    Parameters
+    ----------
+    task : Task
+    layers : tuple of CroppedLayer
+    left : mapping of str to str
+    numbers : tuple of (int, int)
+        Depthwise weights before and now.
+    images : int
+        On how many images the statistics were matched; 0 for not at all.
+    notes : tuple of str
+    """
+
+    task: Task
+    layers: tuple[CroppedLayer, ...]
+    left: Mapping[str, str]
+    numbers: tuple[int, int]
+    images: int
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures that ``--json`` writes."""
+        return {
+            "network": self.task.network,
+            "output": str(self.task.output),
+            "tolerance": None if self.task.layers else self.task.tolerance,
+            **Cropping(None, self.layers, self.left, self.numbers).to_dict(),  # type: ignore[arg-type]
+            "matched_on": self.images,
+            "notes": list(self.notes),
+        }
+
+
+def crop_network(task: Task, step: Step) -> Outcome:
+    """Write a network, or its weights, with smaller kernels."""
+    if task.output.suffix not in SUFFIXES:
+        allowed = listed(SUFFIXES).replace(" and ", " or ")
+        raise OutputError(f"{task.output}: cropped weights are written as a state dict; name it {allowed}")
+    check_new_file(task.output, force=task.force)
+    step(f"reading {task.network}")
+    path = Path(task.network).expanduser()
+    return _of_weights(task, step) if path.exists() and path.suffix != ".py" else _of_network(task, step)
+
+
+def _of_network(task: Task, step: Step) -> Outcome:
+    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    inputs: list[Tensor] | None = None
+    if task.images is not None:
+        source = open_unlabelled(task.images)
+        chosen = sample(source, task.limit, task.seed)
+        step(f"reading {len(chosen)} images")
+        prepare = preparation_of(network, task.figures)
+        inputs = [images for images, _ in batches(source, prepare, size=_BATCH, indices=chosen)]
+    step("cropping kernels")
+    found = crop(network.module, inputs, tolerance=task.tolerance, layers=task.layers, refit=task.refit)
+    images = sum(map(len, inputs or ()))
+    outcome = Outcome(task, found.layers, found.left, found.numbers, images, network.notes)
+    _write(outcome, lambda: found.module.state_dict(), step) if found.layers else _refuse(outcome)
+    return outcome
+
+
+def _of_weights(task: Task, step: Step) -> Outcome:
+    """Crop the weights of a file, which does not say how they are used."""
+    given = {"--checkpoint": task.checkpoint, "--images": task.images}
+    if more := [name for name, value in given.items() if value is not None]:
+        raise ModelError(
+            f"{task.network}: holds weights alone, with which {listed(more)} cannot be used; give FILE.py:FUNCTION "
+            "that returns the network, and this file as --checkpoint"
+        )
+    opened = open_source(task.network, weights=task.weights)
+    path = Path(task.network).expanduser()
+    if path.is_file() and format_of(path).is_graph:
+        raise ModelError(
+            f"{task.network}: holds a graph ({format_of(path).name}), which is not changed; give the network as "
+            "FILE.py:FUNCTION, or its state dict"
+        )
+    bank = opened.bank()
+    windows = windows_of(bank, task.tolerance, task.layers)
+    keys = {layer.name: found.key for layer, found in zip(bank.layers, opened.layers, strict=True)}
+    left = {name: _WHY for name in windows if not _is_plain(opened, keys[name])}
+    done = tuple(cropped_layer(layer, windows[layer.name]) for layer in bank if layer.name in {*windows} - {*left})
+    before = sum(layer.kernels.numel() for layer in bank)
+    notes = (*bank.notes, "only tensors are written: what stands beside the weights in the file is left out")
+    outcome = Outcome(task, done, left, (before, before - sum(one.saved for one in done)), 0, notes)
+    filters = {layer.name: layer for layer in bank}
+    smaller = {
+        keys[one.layer]: refitted_layer(filters[one.layer], one.kernel_size)
+        if task.refit
+        else cropped(filters[one.layer].kernels, one.kernel_size)
+        for one in done
+    }
+    _write(outcome, lambda: _state(opened, smaller), step) if done else _refuse(outcome)
+    return outcome
+
+
+_WHY = "its weight is not stored as it is, but computed or arranged otherwise"
+
+
+def _is_plain(opened: Checkpoint, key: str) -> bool:
+    layer = next(layer for layer in opened.layers if layer.key == key)
+    return key not in opened.computed and layer.arrangement is outputs_first
+
+
+def _state(opened: Checkpoint, smaller: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Load all tensors of a network, with other kernels in the place of some."""
+    state = {key: opened.load(key) for key in opened.tensors if key.startswith(opened.prefix)}
+    return state | {key: kernels[:, None].to(state[key].dtype).contiguous() for key, kernels in smaller.items()}
+
+
+def _refuse(outcome: Outcome) -> None:
+    why = "; ".join(f"layer {name!r} could be, but {reason}" for name, reason in outcome.left.items())
+    raise ModelError(
+        f"{outcome.task.network}: no kernels are cropped ({why or 'none is larger than what it holds'}); "
+        "nothing is written"
+    )
+
+
+def _write(outcome: Outcome, state: Any, step: Step) -> None:
+    step(f"writing {outcome.task.output}")
+    with new_file(outcome.task.output, force=outcome.task.force) as temporary:
+        named = temporary.with_name(temporary.name + outcome.task.output.suffix)
+        state_dict_copying(outcome.task.network, state).write([], named)
+        named.replace(temporary)

@@ -1,0 +1,98 @@
+"""What a check-up returns: its order, its plain form, its sources, and what it fits."""
+
+import json
+from unittest import mock
+
+import pytest
+import torch
+from planted import bank, polynomials, smooth, white
+from torch import nn
+
+import scalekeys as sk
+from scalekeys.checkup import evidence as module
+from scalekeys.checkup.api import examined
+from scalekeys.checkup.evidence import Evidence
+
+
+@pytest.fixture(scope="module")
+def ill():
+    """A network of which much is wrong."""
+    dead = smooth()
+    dead[:4] = 0
+    faint = smooth(seed=2)
+    faint[:2] /= 1000
+    return sk.check(bank(dead, faint, nn.functional.pad(smooth(seed=3), (2, 2, 2, 2)), white(seed=4)))
+
+
+def test_what_is_certain_and_concerns_the_most_filters_comes_first(ill):
+    assert [one.name for one in ill.advice] == ["dead-filters", "eight-bits", "too-large", "not-formed"]
+    assert [one.certainty for one in ill.advice] == ["certain", "certain", "bounded", "hint"]
+
+
+def test_everything_is_plain_for_json(ill):
+    plain = json.loads(json.dumps(ill.to_dict()))
+    assert plain["filters"] == 128
+    assert plain["advice"][0]["places"][0] == {
+        "layer": "a",
+        "size": "5x5",
+        "filters": 4,
+        "of": 32,
+        "value": 0.125,
+        "control": None,
+    }
+    assert set(plain) == {"model", "layers", "filters", "advice", "audits", "skipped"}
+
+
+def test_sentences_end_and_say_what_is_compared(ill):
+    for advice in ill.advice:
+        for sentence in (advice.what, advice.evidence, advice.action, advice.expect):
+            assert sentence[0].isupper() or sentence[0].isdigit()
+            assert sentence.endswith(".")
+            assert " 1 layers" not in sentence
+        assert any(word in advice.evidence.lower() for word in ("noise", "usual", "scale for each"))
+
+
+def test_places_stand_in_the_order_of_how_many_filters_they_concern():
+    few, many = smooth(), smooth(seed=1)
+    few[:2], many[:9] = 0, 0
+    (advice,) = sk.check(bank(few, many)).advice
+    assert [(place.layer, place.filters) for place in advice.places] == [("b", 9), ("a", 2)]
+
+
+def test_a_command_names_the_source(tmp_path):
+    path = tmp_path / "a net.pth"
+    torch.save({"dw.weight": nn.functional.pad(smooth(), (2, 2, 2, 2))[:, None]}, path)
+    (advice,) = sk.check(path).advice
+    assert advice.command == f"scalekeys crop '{path}' -o FILE"
+
+
+def test_a_module_and_its_bank_give_the_same():
+    layer = nn.Conv2d(32, 32, 5, groups=32)
+    with torch.no_grad():
+        layer.weight.copy_(white()[:, None])
+    network = nn.Sequential(layer)
+    assert sk.check(network) == sk.check(sk.extract(network))
+    assert [one.name for one in sk.check(network).advice] == ["not-formed"]
+
+
+@pytest.mark.parametrize("source", [nn.Sequential(nn.Conv2d(3, 8, 3)), "no-such-file.pth"], ids=["ordinary", "no file"])
+def test_what_cannot_be_read_is_refused(source):
+    with pytest.raises(sk.CheckpointError):
+        sk.check(source)
+
+
+def test_noise_is_fitted_only_where_an_audit_suspects_something():
+    fit = sk.fit(bank(smooth(), smooth(seed=1)))
+    with mock.patch.object(module, "fit") as fitting:
+        assert examined(Evidence("NETWORK", fit)).advice == ()
+    fitting.assert_not_called()
+
+
+def test_a_fit_of_noise_that_is_known_is_not_made_again():
+    fit = sk.fit(bank(polynomials()))
+    known = sk.fit(sk.matched_noise_like(fit.bank, seed=0))
+    with mock.patch.object(module, "fit") as fitting:
+        given = examined(Evidence("NETWORK", fit, known=known))
+    fitting.assert_not_called()
+    assert given == examined(Evidence("NETWORK", fit))
+    assert "too-small" in [one.name for one in given.advice]

@@ -1,0 +1,138 @@
+"""``scalekeys crop`` as a user runs it: its table, its JSON, its exit status, and the weights it leaves."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+from command_line import assert_one_sentence, run
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+NETWORK = """
+from torch import nn
+
+def build(side=7):
+    layers = [nn.Conv2d(8, 8, side, padding=side // 2, groups=8, bias=False), nn.BatchNorm2d(8), nn.Conv2d(8, 5, 1)]
+    return nn.Sequential(nn.Conv2d(3, 8, 1), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+def small():
+    return build(3)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "nets.py").write_text(NETWORK)
+    names = {}
+    exec(NETWORK, names)
+    torch.manual_seed(0)
+    network = names["build"]().eval()
+    with torch.no_grad():
+        network[1].weight.copy_(nn.functional.pad(torch.randn(8, 1, 3, 3), [2] * 4))
+    torch.save({"state_dict": network.state_dict(), "epoch": 3}, tmp_path / "net.pth")
+    save_file(network.state_dict(), tmp_path / "net.safetensors")
+    return tmp_path
+
+
+@pytest.fixture
+def call(folder):
+    """Run the verb in this folder."""
+    return partial(run, "crop", cwd=folder)
+
+
+def test_a_network_that_can_be_run(folder, call):
+    done = call("nets.py:build", "--checkpoint", "net.pth", "-o", "small.safetensors")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nets.py:build: 1 layer has smaller kernels" in done.stdout
+    assert done.stdout.splitlines()[3].split() == ["1", "7x7", "3x3", "1x1", "0.0", "%", "320"]
+    assert "depthwise parameters: 392 before, 72 now (18.4 %)" in done.stdout
+    names = {}
+    exec(NETWORK, names)
+    small = names["small"]()
+    small.load_state_dict(load_file(folder / "small.safetensors"))
+    whole = names["build"]()
+    whole.load_state_dict(load_file(folder / "net.safetensors"))
+    images = torch.randn(2, 3, 9, 9)
+    torch.testing.assert_close(small.eval()(images), whole.eval()(images))
+
+
+@pytest.mark.parametrize("source", ["net.pth", "net.safetensors"])
+def test_a_file_of_weights(folder, call, source):
+    done = call(source, "-o", "small.pth", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    (layer,) = found["layers"]
+    assert layer == {
+        "layer": "1",
+        "before": [7, 7],
+        "kernel_size": [3, 3],
+        "padding": None,
+        "padding_less": [2, 2],
+        "energy": 0.0,
+        "saved": 320,
+    }
+    assert (found["numbers_before"], found["numbers"], found["matched_on"]) == (392, 72, 0)
+    before, after = load_file(folder / "net.safetensors"), torch.load(folder / "small.pth")
+    assert before.keys() == after.keys()
+    assert torch.equal(after["1.weight"], before["1.weight"][..., 2:-2, 2:-2])
+    assert all(torch.equal(after[key], before[key]) for key in before if key != "1.weight")
+
+
+def test_what_has_to_be_set_is_told_of_weights_alone(call):
+    done = call("net.pth", "-o", "small.pth")
+    assert "-2, -2" in done.stdout
+    assert done.stdout.rstrip().endswith("before it loads this file.")
+    assert "less by the figure above times the dilation" in done.stdout
+
+
+def test_layers_by_name(call):
+    found = json.loads(call("net.pth", "-o", "small.pth", "--layer", "1=5x3", "--json").stdout)
+    assert found["layers"][0]["kernel_size"] == [5, 3]
+    assert found["tolerance"] is None
+
+
+def test_statistics_are_matched_on_images(folder, call):
+    pictures = pytest.importorskip("PIL.Image")
+    (folder / "images").mkdir()
+    for number in range(3):
+        pixels = torch.randint(256, (16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(number))
+        pictures.fromarray(pixels.numpy()).save(folder / "images" / f"{number}.png")
+    options = ("--images", "images", "--size", "16", "--layer", "1=1", "--json")
+    done = call("nets.py:build", "--checkpoint", "net.pth", "-o", "small.safetensors", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["matched_on"] == 3
+    before, after = (load_file(folder / name)["2.running_var"] for name in ("net.safetensors", "small.safetensors"))
+    assert (before - after).abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["net.pth", "-o", "small.onnx"], ["small.onnx", ".safetensors, .pth or .pt"]),
+        (["net.pth", "-o", "net.safetensors"], ["exists already", "--force"]),
+        (["net.pth", "-o", "small.pth", "--images", "images"], ["holds weights alone", "--images"]),
+        (["net.pth", "-o", "small.pth", "--layer", "stem=3"], ["no layer is called 'stem'"]),
+        (["net.pth", "-o", "small.pth", "--layer", "1=9"], ["9x9 is not smaller than its kernels of 7x7"]),
+        (["nets.py:small", "-o", "small.pth"], ["no kernels are cropped", "none is larger than what it holds"]),
+        (["missing.pth", "-o", "small.pth"], ["missing.pth"]),
+        (["nets.py", "-o", "small.pth"], ["nets.py", "FILE.py:FUNCTION"]),
+    ],
+    ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",
+)
+def test_bad_input_is_refused_in_a_sentence(folder, call, arguments, parts):
+    assert_one_sentence(call(*arguments), *parts)
+    assert not (folder / "small.pth").exists()
+
+
+@pytest.mark.parametrize("layer", ["1", "1=", "1=axb", "=3", "1=0"])
+def test_sides_that_are_none_are_wrong_usage(call, layer):
+    done = call("net.pth", "-o", "small.pth", "--layer", layer)
+    assert done.returncode == 2
+    assert "is no name with sides" in done.stderr
+
+
+def test_nothing_is_left_of_a_run_that_fails(folder, call):
+    before = sorted(path.name for path in folder.iterdir())
+    call("nets.py:small", "-o", "small.pth")
+    assert sorted(path.name for path in folder.iterdir() if path.name != "__pycache__") == before
