@@ -11,7 +11,8 @@ import scalekeys as sk
 from scalekeys.filters import FilterBank, LayerFilters
 
 _COLUMNS = [
-    "model", "layer", "depth", "channel", "kernel_depth", "kernel_height", "kernel_width", "stride", "dilation", "pitch",
+    "model", "layer", "depth", "channel", "kernel_depth", "kernel_height", "kernel_width",
+    "stride", "dilation", "pitch",
     "family", "sigma_x", "sigma_y", "sigma_z", "alpha", "sigma_outer", "angle", "sigma_along", "sigma_across",
     "amplitude", "offset", "r2", "r2_response", "evidence", "residual_l1", "residual_l2", "status", "sigma_x_error",
     "sigma_y_error", "sigma_z_error", "sigma_x_status", "sigma_y_status", "sigma_z_status", "coefficients",
