@@ -101,7 +101,7 @@ def _dead_sentence(rows: Sequence[_Row], test: Comparison) -> str:
     filters, gone = (sum(row[column] for row in rows) for column in ("filters", "dead"))
     some = sum(row["dead"] > 0 for row in rows)
     many = sum(row["value"] >= 0.1 for row in rows)
-    control = "of 201,600 by fifteen usual initialisers none is dead, of 13,440 by a sparse one five"
+    control = "of 201,600 by fifteen usual initialisers none is dead, of 13,440 by a sparse one seven"
     return (
         f"{gone} of {filters} filters are zero or negligible. They are in {some} of {plural(len(rows), 'network')}; in "
         f"{many} they are a tenth or more. The mean share is **{percent(test.value)}**{interval(test, 1, 100)}, over "
