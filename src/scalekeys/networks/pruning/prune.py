@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +24,9 @@ from scalekeys.optional import in_short
 
 TOLERANCE = 1e-5
 """By which share of the largest output the outputs of a pruned network may differ."""
+
+MULTIPLE = 8
+"""Of which number widths stay multiples: onnxruntime has its fastest convolutions for blocks of 8 channels."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,13 @@ class Pruning:
 
 
 def prune_dead(
-    module: nn.Module, example: Batch, *, images: Batches | None = None, tolerance: float = TOLERANCE, seed: int = 0
+    module: nn.Module,
+    example: Batch,
+    *,
+    images: Batches | None = None,
+    multiple_of: int = MULTIPLE,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
 ) -> Pruning:
     """Remove the dead depthwise filters of a network whose outputs then stay the same.
 
@@ -143,6 +152,8 @@ def prune_dead(
     >>> pruning.removed, pruning.parameters, pruning.module[1]
     (3, (130, 82), Conv2d(5, 5, kernel_size=(3, 3), stride=(1, 1), groups=5))
     """
+    if isinstance(multiple_of, bool) or not isinstance(multiple_of, int) or multiple_of < 1:
+        raise ModelError(f"multiple_of is a whole number, 1 or more, got {multiple_of!r}")
     if not tolerance >= 0:
         raise ModelError(f"tolerance is a share of the largest output and not negative, got {tolerance}")
     network = copy_of(module)
@@ -154,6 +165,9 @@ def prune_dead(
     dead = dead_filters(network, opened, None if images is None else reference.inputs)
     trial = _Trial(network, opened, exported(network, inputs), reference, tolerance)
     kept, found, small, faults = trial.without(dead)
+    if multiple_of > 1:  # afterwards, so that no filter is blamed for those that go with it only
+        kept, found, small, more = replace(trial, multiple_of=multiple_of).without(kept)
+        faults |= more
     left = _reasons(kept, found, trial.keys) | faults
     return Pruning(
         small,
@@ -176,6 +190,7 @@ class _Trial:
     graph: Exported
     reference: Reference
     tolerance: float
+    multiple_of: int = 1
 
     @property
     def keys(self) -> dict[str, str]:
@@ -190,7 +205,7 @@ class _Trial:
             for one in filters:
                 values[one.channel] = one.constant
             constants[self.keys[layer]] = values
-        found = removal(channels_of(self.graph, constants))
+        found = removal(channels_of(self.graph, constants), self.multiple_of)
         return found, resized(self.network, reduced_state(found))
 
     def without(self, dead: Sequence[DeadFilter]) -> tuple[list[DeadFilter], Removal, nn.Module, dict[DeadFilter, str]]:

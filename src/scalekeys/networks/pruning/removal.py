@@ -1,6 +1,7 @@
 """Which channels can go, why others cannot, and the parameters of the network without them."""
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 import torch
@@ -48,8 +49,15 @@ class Removal:
         return [None if self.removed[group] else self.blocked.get(group) for group in groups]
 
 
-def removal(channels: Channels) -> Removal:
-    """Find the groups of channels that hold a dead filter and are constant for all that sums over channels."""
+def removal(channels: Channels, multiple_of: int = 1) -> Removal:
+    """Find the groups of channels that hold a dead filter and are constant for all that sums over channels.
+
+    Parameters
+    ----------
+    channels : Channels
+    multiple_of : int
+        The largest divisor that each width has in common with this number, the width keeps.
+    """
     groups = _groups(channels)
     blocked = _blocked(channels, groups)
     removed = torch.zeros(int(groups.max()) + 1 if len(groups) else 0, dtype=torch.bool)
@@ -62,7 +70,25 @@ def removal(channels: Channels) -> Removal:
         if len(mine) and bool(removed[mine].all()):
             removed[mine[0]] = False
             blocked[int(mine[0])] = _LAST
+    _keep_divisors(channels, groups, removed, blocked, multiple_of)
     return Removal(channels, groups, removed, blocked)
+
+
+def _keep_divisors(
+    channels: Channels, groups: Tensor, removed: Tensor, blocked: dict[int, str], multiple_of: int
+) -> None:
+    """Keep the last groups of each node beyond a multiple of its divisor, until every node has whole multiples."""
+    mine = {node: groups[channels.of(node)] for node in channels.values}
+    divisors = {node: gcd(len(some), multiple_of) for node, some in mine.items()}
+    while True:
+        gone = ((node, some[removed[some]]) for node, some in mine.items())
+        beyond = next(((node, some, len(some) % divisors[node]) for node, some in gone if len(some) % divisors[node]), None)
+        if beyond is None:
+            return
+        node, some, excess = beyond
+        removed[some[-excess:]] = False
+        reason = f"the channel is kept so that the width stays a multiple of {divisors[node]}"
+        blocked.update((group, reason) for group in some[-excess:].tolist())
 
 
 def reduced_state(found: Removal) -> dict[str, Tensor]:
