@@ -77,18 +77,21 @@ def removal(channels: Channels, multiple_of: int = 1) -> Removal:
 def _keep_divisors(
     channels: Channels, groups: Tensor, removed: Tensor, blocked: dict[int, str], multiple_of: int
 ) -> None:
-    """Keep the last groups of each node beyond a multiple of its divisor, until every node has whole multiples."""
-    mine = {node: groups[channels.of(node)] for node in channels.values}
-    divisors = {node: gcd(len(some), multiple_of) for node, some in mine.items()}
-    while True:
-        gone = ((node, some[removed[some]]) for node, some in mine.items())
-        beyond = next(((node, some, len(some) % divisors[node]) for node, some in gone if len(some) % divisors[node]), None)
-        if beyond is None:
-            return
-        node, some, excess = beyond
-        removed[some[-excess:]] = False
-        reason = f"the channel is kept so that the width stays a multiple of {divisors[node]}"
-        blocked.update((group, reason) for group in some[-excess:].tolist())
+    """Keep as many of the last removed channels of each node as its width needs to stay a multiple of its divisor.
+
+    A channel that one node keeps stays in all nodes of its group, so that this is repeated until nothing changes.
+    """
+    settled = False
+    while not settled:
+        settled = True
+        for node in channels.values:
+            mine = groups[channels.of(node)]
+            gone, divisor = mine[removed[mine]], gcd(len(mine), multiple_of)
+            kept = gone[len(gone) - len(gone) % divisor :]
+            reason = f"the channel is kept so that the width stays a multiple of {divisor}"
+            removed[kept] = False
+            blocked.update(dict.fromkeys(kept.tolist(), reason))
+            settled = settled and not len(kept)
 
 
 def reduced_state(found: Removal) -> dict[str, Tensor]:
