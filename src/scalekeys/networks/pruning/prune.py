@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import ModelError
-from scalekeys.networks.pruning.channels import channels_of
 from scalekeys.networks.pruning.dead_filters import DeadFilter, dead_filters
 from scalekeys.networks.pruning.exported import Exported, exported
+from scalekeys.networks.pruning.following import channels_of
 from scalekeys.networks.pruning.removal import Removal, reduced_state, removal
 from scalekeys.networks.pruning.resized import resized
 from scalekeys.networks.pruning.same_outputs import Reference, multiplications

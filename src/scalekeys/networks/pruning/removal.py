@@ -10,8 +10,9 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.fx import Node
 
-from scalekeys.networks.pruning.channels import Channels, Use, by_input
+from scalekeys.networks.pruning.channels import Channels, Use
 from scalekeys.networks.pruning.exported import arguments, operation, place
+from scalekeys.networks.pruning.layer_rules import by_input
 
 _LAST = "every channel of a layer would go, and one must remain"
 
