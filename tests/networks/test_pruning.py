@@ -477,6 +477,18 @@ def test_a_channel_kept_for_one_layer_stays_in_all_that_are_tied_to_it():
     assert (layers["dw1"].groups, layers["one"].out_channels, layers["dw2"].groups) == (8, 4, 12)
 
 
+def test_widths_are_settled_again_where_a_concatenation_keeps_a_channel():
+    network = Made(
+        lambda layers, x: layers["out"](layers["dw"](torch.cat([layers[name](x) for name in "abc"], 1))),
+        **{name: nn.Conv2d(3, width, 1) for name, width in (("a", 4), ("b", 5), ("c", 9))},
+        dw=depthwise(18),
+        out=nn.Conv2d(18, 2, 1),
+    )
+    planted(network, [0, 1, 4, 5, 9, 10, 11])
+    pruning = pruned(network, multiple_of=3)  # one of 7 stays for `dw`, two more for `c`, and one more for `dw` again
+    assert [one.channel for one in pruning.left] == [5, 9, 10, 11]
+
+
 def test_no_filter_is_blamed_for_those_that_go_with_it_only():
     network = straight(8, 0)
     with torch.no_grad():
