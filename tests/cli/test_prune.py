@@ -49,7 +49,7 @@ def built():
 
 
 def test_a_state_dict_is_written(folder):
-    done = run("prune", "net.py:build", "-o", "small.pth", *SIZE, cwd=folder)
+    done = run("prune", "net.py:build", "-o", "small.pth", *SIZE, "--multiple-of", 2, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "net.py:build: 2 of 2 dead filters are removed" in done.stdout
     assert "written: small.pth" in done.stdout
@@ -59,7 +59,9 @@ def test_a_state_dict_is_written(folder):
 
 
 def test_onnx_gives_the_same_outputs_for_any_batch(folder):
-    done = run("prune", "net.py:build", "-o", "small.onnx", "--shape", "3x16x16", "--json", cwd=folder)
+    done = run(
+        "prune", "net.py:build", "-o", "small.onnx", "--shape", "3x16x16", "--multiple-of", 1, "--json", cwd=folder
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert (figures["filters"], figures["removed"], len(figures["dead"])) == ([8, 6], 2, 2)
@@ -73,6 +75,7 @@ def test_images_are_read_without_labels(folder):
     done = run("prune", "net.py:build", "-o", "seen.safetensors", *SIZE, "--images", "images", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "seen.safetensors").is_file()
+    assert "left: 2, because the channel is kept so that the width stays a multiple of 8" in done.stdout
 
 
 @pytest.mark.parametrize(

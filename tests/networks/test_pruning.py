@@ -1,5 +1,7 @@
 """Dead filters are removed where outputs stay the same, and left, with the reason, everywhere else."""
 
+import math
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -86,11 +88,11 @@ def assert_same(pruning, network, inputs):
         torch.testing.assert_close(pruning.module(inputs), wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
 
 
-def pruned(network, inputs=None, **options):
+def pruned(network, inputs=None, multiple_of=1, **options):
     """Prune, and check what always holds."""
     inputs = example() if inputs is None else inputs
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    pruning = sk.prune_dead(network, inputs, **options)
+    pruning = sk.prune_dead(network, inputs, multiple_of=multiple_of, **options)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert type(pruning.module) is type(network)
     assert pruning.removed + len(pruning.left) == len(pruning.dead)
@@ -410,7 +412,7 @@ def test_modes_and_gradients_are_those_of_the_original():
     network = planted(Block()).train()
     network.norm2.eval()
     network.expand.weight.requires_grad_(requires_grad=False)
-    small = sk.prune_dead(network, example()).module
+    small = sk.prune_dead(network, example(), multiple_of=1).module
     assert [part.training for part in small.modules()] == [part.training for part in network.modules()]
     assert not small.expand.weight.requires_grad
     small(example()).sum().backward()
@@ -423,10 +425,87 @@ def test_nothing_dead_changes_nothing():
     assert (pruning.dead, pruning.sizes, pruning.difference) == ((), (), 0)
 
 
+def straight(width, dead):
+    """Return a network with one depthwise layer of this width, of which some filters are dead."""
+    network = Made(
+        lambda layers, x: layers["out"](F.silu(layers["dw"](layers["stem"](x)))),
+        stem=nn.Conv2d(3, width, 1),
+        dw=depthwise(width),
+        out=nn.Conv2d(width, 2, 1),
+    )
+    return planted(network, list(range(dead)))
+
+
+@pytest.mark.parametrize(
+    ("width", "dead", "multiple_of", "left"),
+    [
+        (48, 9, 8, 40),
+        (48, 17, 16, 32),
+        (48, 7, 8, 48),
+        (18, 5, 8, 14),
+        (7, 2, 8, 5),
+        (12, 5, 8, 8),
+        (8, 8, 8, 8),
+        (8, 8, 1, 1),
+    ],
+)
+def test_widths_keep_their_divisor(width, dead, multiple_of, left):
+    pruning = pruned(straight(width, dead), multiple_of=multiple_of)
+    assert pruning.module.layers["dw"].groups == left
+    kept = [one.channel for one, reason in pruning.left.items() if "kept so that the width stays" in reason]
+    assert kept == list(range(dead))[dead - len(kept) :]  # the last ones
+    if multiple_of > 1 and kept:
+        assert f"stays a multiple of {math.gcd(width, multiple_of)}" in "".join(pruning.reasons)
+
+
+def test_the_default_keeps_multiples_of_8():
+    assert sk.prune_dead(straight(24, 13), example()).module.layers["dw"].groups == 16
+
+
+def test_a_channel_kept_for_one_layer_stays_in_all_that_are_tied_to_it():
+    network = Made(
+        skip,
+        stem=nn.Conv2d(3, 8, 1),
+        dw1=depthwise(),
+        one=nn.Conv2d(8, 8, 1),
+        dw2=depthwise(16),
+        two=nn.Conv2d(16, 2, 1),
+    )
+    planted(network, [1, 2, 3], network.layers["dw1"])
+    planted(network, [1, 2, 3, 8, 9, 10, 11, 12], network.layers["dw2"])
+    layers = pruned(network, multiple_of=4).module.layers  # 3 of the first 8 channels do not go, so 4 of the others do
+    assert (layers["dw1"].groups, layers["one"].out_channels, layers["dw2"].groups) == (8, 4, 12)
+
+
+def test_widths_are_settled_again_where_a_concatenation_keeps_a_channel():
+    network = Made(
+        lambda layers, x: layers["out"](layers["dw"](torch.cat([layers[name](x) for name in "abc"], 1))),
+        **{name: nn.Conv2d(3, width, 1) for name, width in (("a", 4), ("b", 5), ("c", 9))},
+        dw=depthwise(18),
+        out=nn.Conv2d(18, 2, 1),
+    )
+    planted(network, [0, 1, 4, 5, 9, 10, 11])
+    pruning = pruned(network, multiple_of=3)  # one of 7 stays for `dw`, two more for `c`, and one more for `dw` again
+    assert [one.channel for one in pruning.left] == [5, 9, 10, 11]
+
+
+def test_no_filter_is_blamed_for_those_that_go_with_it_only():
+    network = straight(8, 0)
+    with torch.no_grad():
+        network.layers["dw"].weight[:2] = 1e-5 * torch.randn(2, 1, 3, 3)
+        network.layers["dw"].weight[2:5] = 0
+        network.layers["out"].weight[:, 0] = 1e4  # so that outputs would differ without it
+    pruning = pruned(network, multiple_of=2)
+    assert {one.channel: reason.split(" by ")[0] for one, reason in pruning.left.items() if "differ" in reason} == {
+        0: "the outputs would differ"
+    }
+    assert pruning.filters == (8, 4)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_come_back_from_a_file(suffix, tmp_path):
     network = planted(Block())
-    small, path = sk.prune_dead(network, example()).module, tmp_path / f"small{suffix}"
+    small, path = sk.prune_dead(network, example(), multiple_of=1).module, tmp_path / f"small{suffix}"
     torch.save(small.state_dict(), path) if suffix == ".pth" else save_file(small.state_dict(), path)
     again = sk.load_pruned(planted(Block()), path)
     inputs = example()
@@ -435,7 +514,7 @@ def test_weights_come_back_from_a_file(suffix, tmp_path):
 
 
 def test_weights_of_another_network_are_refused():
-    small = sk.prune_dead(planted(Block()), example()).module.state_dict()
+    small = sk.prune_dead(planted(Block()), example(), multiple_of=1).module.state_dict()
     with pytest.raises(CheckpointError, match=r"not those of the network Block with fewer channels .*'norm3"):
         sk.load_pruned(Block(project_bias=False), small)
     with pytest.raises(CheckpointError, match="with fewer channels"):
@@ -456,6 +535,8 @@ class Noisy(Block):
         (Noisy(), torch.zeros(1, 3, 7, 7), {}, "gives other outputs when it runs again"),
         (Block(), torch.full((1, 3, 7, 7), torch.nan), {}, "its outputs are not finite"),
         (Block(), torch.zeros(1, 3, 7, 7), {"tolerance": -1.0}, "tolerance is a share"),
+        (Block(), torch.zeros(1, 3, 7, 7), {"multiple_of": 0}, "multiple_of is a whole number, 1 or more, got 0"),
+        (Block(), torch.zeros(1, 3, 7, 7), {"multiple_of": 2.0}, "multiple_of is a whole number, 1 or more, got 2.0"),
     ],
 )
 def test_bad_input(network, inputs, options, message):

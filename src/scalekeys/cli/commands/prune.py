@@ -33,6 +33,13 @@ Shape = Annotated[
     str | None,
     typer.Option(metavar="SIZExSIZE", help="Shape of one input that is no image, such as 1x40x101, without the batch."),
 ]
+MultipleOf = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Keep dead channels so that widths of layers stay multiples of what divides both them and this number.",
+    ),
+]
 Tolerance = Annotated[
     float, typer.Option(min=0, help="By which share of the largest output the outputs may differ at most.")
 ]
@@ -55,6 +62,7 @@ def prune(
     std: Std = None,
     interpolation: Interpolate = None,
     grey: Grey = False,
+    multiple_of: MultipleOf = 8,
     tolerance: Tolerance = 1e-5,
     seed: Seed = 0,
     force: Force = False,
@@ -70,7 +78,7 @@ def prune(
     from scalekeys.cli.work.prune import Task, prune_network
 
     where = network, checkpoint, weights, output, images, limit
-    task = Task(*where, figures, _shape(shape, size, images), tolerance, seed, force)
+    task = Task(*where, figures, _shape(shape, size, images), multiple_of, tolerance, seed, force)
     with working() as step:
         outcome = prune_network(task, step)
     if as_json:

@@ -43,6 +43,7 @@ class Task:
     figures : Figures
     shape : tuple of int or None
         Of one input, where inputs are no images.
+    multiple_of : int
     tolerance : float
     seed : int
     force : bool
@@ -56,6 +57,7 @@ class Task:
     limit: int | None
     figures: Figures
     shape: tuple[int, ...] | None
+    multiple_of: int
     tolerance: float
     seed: int
     force: bool
@@ -86,7 +88,14 @@ def prune_network(task: Task, step: Step) -> Outcome:
     network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
     example, images = _inputs(network, task)
     step("removing dead filters")
-    pruning = prune_dead(network.module, example, images=images, tolerance=task.tolerance, seed=task.seed)
+    pruning = prune_dead(
+        network.module,
+        example,
+        images=images,
+        multiple_of=task.multiple_of,
+        tolerance=task.tolerance,
+        seed=task.seed,
+    )
     step(f"writing {task.output}")
     with new_files(task.output, force=task.force) as target:
         if task.output.suffix == ONNX:

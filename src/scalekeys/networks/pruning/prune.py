@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import ModelError
-from scalekeys.networks.pruning.channels import channels_of
 from scalekeys.networks.pruning.dead_filters import DeadFilter, dead_filters
 from scalekeys.networks.pruning.exported import Exported, exported
+from scalekeys.networks.pruning.following import channels_of
 from scalekeys.networks.pruning.removal import Removal, reduced_state, removal
 from scalekeys.networks.pruning.resized import resized
 from scalekeys.networks.pruning.same_outputs import Reference, multiplications
@@ -24,6 +24,9 @@ from scalekeys.optional import in_short
 
 TOLERANCE = 1e-5
 """By which share of the largest output the outputs of a pruned network may differ."""
+
+MULTIPLE = 8
+"""Of which number widths stay multiples: onnxruntime has its fastest convolutions for blocks of 8 channels."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,13 @@ class Pruning:
 
 
 def prune_dead(
-    module: nn.Module, example: Batch, *, images: Batches | None = None, tolerance: float = TOLERANCE, seed: int = 0
+    module: nn.Module,
+    example: Batch,
+    *,
+    images: Batches | None = None,
+    multiple_of: int = MULTIPLE,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
 ) -> Pruning:
     """Remove the dead depthwise filters of a network whose outputs then stay the same.
 
@@ -106,6 +115,10 @@ def prune_dead(
     images : iterable, optional
         Batches of preprocessed inputs, without labels. Filters whose outputs are the same for all of them, and for
         random numbers, are dead as well, and outputs are compared on them.
+    multiple_of : int
+        The largest divisor that the width of a layer (its number of channels) has in common with this number, the width
+        keeps: as many dead channels stay as this needs. With 8 a width of 48 stays a multiple of 8, and one of 18 even;
+        with 1 all dead channels go. onnxruntime has its fastest convolutions for whole blocks of channels.
     tolerance : float
         By which share of the largest output the outputs may differ.
     seed : int
@@ -122,7 +135,7 @@ def prune_dead(
         If the network cannot be read.
     ModelError
         If the network does not run on the inputs, or is not in float32 or float64, or gives other outputs each time, or
-        torch cannot record its operations.
+        torch cannot record its operations, or an option is out of its range.
 
     Notes
     -----
@@ -131,7 +144,8 @@ def prune_dead(
     norm behind it. The filter, its entries in the batch norms, and the outputs of the layer before that belong to it
     are removed. A filter is left, and the reason is said, where the channel is not constant for everything that uses
     it: it is added to another one, scaled by squeeze-and-excitation, normalised together with others, rearranged, an
-    output, or not zero where a layer pads it with zeros.
+    output, or not zero where a layer pads it with zeros. Some that could go are left for ``multiple_of``, the last ones
+    of their layer.
 
     Outputs are the same in evaluation mode. What would change them by more than the tolerance is left.
 
@@ -139,10 +153,12 @@ def prune_dead(
     --------
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Conv2d(8, 2, 1))
     >>> network[1].weight.data[2:5] = 0
-    >>> pruning = prune_dead(network, torch.zeros(1, 3, 9, 9))
+    >>> pruning = prune_dead(network, torch.zeros(1, 3, 9, 9), multiple_of=1)
     >>> pruning.removed, pruning.parameters, pruning.module[1]
     (3, (130, 82), Conv2d(5, 5, kernel_size=(3, 3), stride=(1, 1), groups=5))
     """
+    if isinstance(multiple_of, bool) or not isinstance(multiple_of, int) or multiple_of < 1:
+        raise ModelError(f"multiple_of is a whole number, 1 or more, got {multiple_of!r}")
     if not tolerance >= 0:
         raise ModelError(f"tolerance is a share of the largest output and not negative, got {tolerance}")
     network = copy_of(module)
@@ -154,6 +170,9 @@ def prune_dead(
     dead = dead_filters(network, opened, None if images is None else reference.inputs)
     trial = _Trial(network, opened, exported(network, inputs), reference, tolerance)
     kept, found, small, faults = trial.without(dead)
+    if multiple_of > 1:  # afterwards, so that no filter is blamed for those that go with it only
+        kept, found, small, further = replace(trial, multiple_of=multiple_of).without(kept)
+        faults |= further
     left = _reasons(kept, found, trial.keys) | faults
     return Pruning(
         small,
@@ -176,6 +195,7 @@ class _Trial:
     graph: Exported
     reference: Reference
     tolerance: float
+    multiple_of: int = 1
 
     @property
     def keys(self) -> dict[str, str]:
@@ -190,7 +210,7 @@ class _Trial:
             for one in filters:
                 values[one.channel] = one.constant
             constants[self.keys[layer]] = values
-        found = removal(channels_of(self.graph, constants))
+        found = removal(channels_of(self.graph, constants), self.multiple_of)
         return found, resized(self.network, reduced_state(found))
 
     def without(self, dead: Sequence[DeadFilter]) -> tuple[list[DeadFilter], Removal, nn.Module, dict[DeadFilter, str]]:

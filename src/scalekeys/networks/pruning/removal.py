@@ -1,6 +1,7 @@
 """Which channels can go, why others cannot, and the parameters of the network without them."""
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 import torch
@@ -9,8 +10,9 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.fx import Node
 
-from scalekeys.networks.pruning.channels import Channels, Use, by_input
+from scalekeys.networks.pruning.channels import Channels, Use
 from scalekeys.networks.pruning.exported import arguments, operation, place
+from scalekeys.networks.pruning.layer_rules import by_input
 
 _LAST = "every channel of a layer would go, and one must remain"
 
@@ -48,8 +50,15 @@ class Removal:
         return [None if self.removed[group] else self.blocked.get(group) for group in groups]
 
 
-def removal(channels: Channels) -> Removal:
-    """Find the groups of channels that hold a dead filter and are constant for all that sums over channels."""
+def removal(channels: Channels, multiple_of: int = 1) -> Removal:
+    """Find the groups of channels that hold a dead filter and are constant for all that sums over channels.
+
+    Parameters
+    ----------
+    channels : Channels
+    multiple_of : int
+        The largest divisor that each width has in common with this number, the width keeps.
+    """
     groups = _groups(channels)
     blocked = _blocked(channels, groups)
     removed = torch.zeros(int(groups.max()) + 1 if len(groups) else 0, dtype=torch.bool)
@@ -62,7 +71,28 @@ def removal(channels: Channels) -> Removal:
         if len(mine) and bool(removed[mine].all()):
             removed[mine[0]] = False
             blocked[int(mine[0])] = _LAST
+    _keep_divisors(channels, groups, removed, blocked, multiple_of)
     return Removal(channels, groups, removed, blocked)
+
+
+def _keep_divisors(
+    channels: Channels, groups: Tensor, removed: Tensor, blocked: dict[int, str], multiple_of: int
+) -> None:
+    """Keep as many of the last removed channels of each node as its width needs to stay a multiple of its divisor.
+
+    A channel that one node keeps stays in all nodes of its group, so that this is repeated until nothing changes.
+    """
+    settled = False
+    while not settled:
+        settled = True
+        for node in channels.values:
+            mine = groups[channels.of(node)]
+            gone, divisor = mine[removed[mine]], gcd(len(mine), multiple_of)
+            kept = gone[len(gone) - len(gone) % divisor :]
+            reason = f"the channel is kept so that the width stays a multiple of {divisor}"
+            removed[kept] = False
+            blocked.update(dict.fromkeys(kept.tolist(), reason))
+            settled = settled and not len(kept)
 
 
 def reduced_state(found: Removal) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ def load_pruned(module: nn.Module, source: Source, *, weights: str | None = None
     ...     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 1))
     >>> network = build()
     >>> network[1].weight.data[2] = 0
-    >>> small = sk.prune_dead(network, torch.zeros(1, 3, 9, 9)).module
+    >>> small = sk.prune_dead(network, torch.zeros(1, 3, 9, 9), multiple_of=1).module
     >>> sk.load_pruned(build(), small.state_dict())[1]
     Conv2d(3, 3, kernel_size=(3, 3), stride=(1, 1), groups=3)
     """
