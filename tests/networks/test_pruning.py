@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import scalekeys as sk
 from scalekeys.errors import CheckpointError, ModelError
+from scalekeys.networks.pruning.same_outputs import Reference
 
 DEAD = [1, 4, 5]
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -542,3 +543,15 @@ class Noisy(Block):
 def test_bad_input(network, inputs, options, message):
     with pytest.raises(ModelError, match=message):
         sk.prune_dead(network, inputs, **options)
+
+
+def test_an_output_that_is_no_number_is_a_difference():
+    class Two(nn.Module):
+        def __init__(self, second):
+            super().__init__()
+            self.second = second
+
+        def forward(self, x):
+            return x, self.second * x
+
+    assert Reference(Two(1.0), torch.ones(1, 2, 3, 3)).difference(Two(float("nan"))) == float("inf")

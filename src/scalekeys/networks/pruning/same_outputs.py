@@ -1,6 +1,7 @@
 """Whether two networks give the same outputs, and what they cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -108,5 +109,7 @@ def _difference(reference: Sequence[Tensor], outputs: Sequence[Tensor]) -> float
 
 def _share(reference: Tensor, output: Tensor) -> float:
     difference = float((reference - output).abs().max())
+    if not isfinite(difference):
+        return inf  # a NaN would be lost among other shares
     scale = float(reference.abs().max())
     return difference if difference == 0 or scale == 0 else difference / scale
