@@ -385,3 +385,14 @@ def test_kernels_that_lie_close_together_are_fetched_together(server):
     server.files[PATH] = save(first | near)
     assert len(extract(server.url + PATH)) == 72
     assert len(server.requests) == 2
+
+
+def test_a_size_that_no_file_has_is_refused(server, content):
+    def boast(handler):
+        first = content[: ranged_file.FIRST]
+        told = f"bytes 0-{len(first) - 1}/{10**30}"
+        handler.give(206, first, {"Content-Range": told}, content)
+        return True
+
+    server.answers[PATH] = boast
+    refused(server.url + PATH, "is no size of a file; check the address")

@@ -88,7 +88,12 @@ def _checked(header: bytes, size: int, label: str) -> tuple[dict[str, str], dict
         path = Path(folder) / "header.safetensors"
         with path.open("wb") as file:
             file.write(header)
-            file.truncate(size)
+            try:
+                file.truncate(size)
+            except (OSError, OverflowError):
+                raise CheckpointError(
+                    f"{label}: has {size} bytes by what the server says, which is no size of a file; check the address"
+                ) from None
         metadata, tensors = header_of(path, label=label)
         return dict(metadata), tensors
 
