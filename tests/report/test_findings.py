@@ -77,6 +77,7 @@ def test_planted_truths_are_found(written):
         test = findings[name].tests[0]
         assert found.verdict(test) == "supported", (name, test)
         assert (test.networks, test.designs) == (12, 9)
+    assert found.verdict(findings["half-pixel"].tests[0]) == "measured"
     offset = csv_rows(findings["half-pixel"].tables["half-pixel"])
     assert all(float(row["value"]) > 0.2 for row in offset if "net" in row["source"])
     dead = {row["source"].rsplit("/")[-1]: row for row in csv_rows(findings["dead"].tables["dead"])}
@@ -91,6 +92,23 @@ def test_the_series_goes_with_what_was_planted(written):
     assert float(orders["r2"]["rho"]) == pytest.approx(1)
     assert float(orders["r2"]["p"]) == pytest.approx(2 / 24)
     assert found.verdict(next(t for t in by_name(found)["performance"].tests if "mean r" in t.what)) == "undecided"
+
+
+def test_filters_with_one_infinite_scale_count_as_flat(tmp_path):
+    lines = torch.zeros(32, 1, 5, 5)
+    lines[:, :, 2] = 1  # no extent along y, and no end along x
+    lines += 0.01 * torch.randn(lines.shape, generator=torch.Generator().manual_seed(0))
+    lines[16:] = torch.randn(16, 1, 5, 5, generator=torch.Generator().manual_seed(1))
+    save_file({"dw.weight": lines}, tmp_path / "lines.safetensors")
+    sk.atlas.build([tmp_path / "lines.safetensors"], tmp_path / "atlas", workers=0)
+    atlas = sk.atlas.open(tmp_path / "atlas")
+    (row,) = atlas.sql(questions.flat_scales(Names([]))).to_arrow().to_pylist()
+    rows = atlas.sql("select * from filters order by channel").to_pandas()
+    infinite = np.isinf(rows[["sigma_x", "sigma_y"]]).any(axis=1)
+    assert (infinite & (rows.sigma_y == 0)).any()
+    assert row["filters"] == 32
+    assert row["value"] == pytest.approx(infinite.mean())
+    assert row["matched"] == pytest.approx((~np.isfinite(rows.sigma_matched.astype(float))).mean())
 
 
 def test_noise_supports_no_claim_about_structure(tmp_path):
@@ -220,6 +238,9 @@ def test_claims_about_keys_rest_on_tables_beside_the_atlas(atlas, tmp_path):
     (tmp_path / "universal_tasks.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match=r"universal_tasks.csv: has no column 'group'"):
         write_findings(atlas, tmp_path / "other", keys=tmp_path)
+    (tmp_path / "universal_tasks.csv").write_text("group,kernel,held_out,own\na,3x3,1,2\n")
+    with pytest.raises(DataError, match=r"universal_tasks.csv: has no column 'matched_noise'"):
+        write_findings(atlas, tmp_path / "other", keys=tmp_path)
     with pytest.raises(DataError, match=r"universal_networks.csv: cannot be read"):
         write_findings(atlas, tmp_path / "other", keys=tmp_path / "nowhere")
     assert not (tmp_path / "other").exists()
@@ -238,6 +259,8 @@ def test_the_queries_of_the_published_page_are_those_that_are_asked():
 def test_cells_of_markdown_stay_cells():
     assert _cell("a|b\nc") == "a\\|b c"
     assert _cell("<script>") == "&lt;script>"
+    assert _cell("a\\|b") == "a\\\\\\|b"
+    assert _cell("[a](b)`c`") == "\\[a](b)\\`c\\`"
     assert _cell(None) == ""
 
 

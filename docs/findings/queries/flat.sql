@@ -15,11 +15,11 @@ telling as (select kernel from live group by kernel having median(r2_white) <= 0
 select
     source,
     design,
-    count(isinf(sigma)::int) filter (where sigma is not null) as filters,
+    count(coalesce(not isfinite(sigma), true)::int) filter (where isfinite(r2)) as filters,
     median(taps) as taps,
-    round(avg(isinf(sigma)::int) filter (where sigma is not null), 6) as value,
-    round(avg(isinf(sigma_matched)::int) filter (where sigma_matched is not null), 6) as matched,
-    round(avg(isinf(sigma_white)::int) filter (where sigma_white is not null), 6) as white
+    round(avg(coalesce(not isfinite(sigma), true)::int) filter (where isfinite(r2)), 6) as value,
+    round(avg(coalesce(not isfinite(sigma_matched), true)::int) filter (where isfinite(r2_matched)), 6) as matched,
+    round(avg(coalesce(not isfinite(sigma_white), true)::int) filter (where isfinite(r2_white)), 6) as white
 from live
 where kernel in (select kernel from telling)
 group by source, design

@@ -34,7 +34,7 @@ described as (
         median(sigma) filter (where isfinite(sigma)) as sigma,
         quantile_cont(sigma, 0.75) filter (where isfinite(sigma))
             - quantile_cont(sigma, 0.25) filter (where isfinite(sigma)) as spread,
-        avg(isinf(sigma)::int) as flat,
+        avg(coalesce(not isfinite(sigma), true)::int) as flat,
         avg(r2) as r2,
         avg(r2) - avg(r2_matched) as beyond,
         avg(rank1_centred) as rank1

@@ -16,10 +16,10 @@ select
     pitch,
     count(*) as filters,
     count(distinct source) as networks,
-    round(median(sigma), 6) as sigma,
-    round(median(sigma_matched), 6) as sigma_matched,
-    round(median(sigma_white), 6) as sigma_white,
-    round(median(sigma * pitch * coalesce(dilation, 1)), 6) as sigma_in_image
+    round(median(sigma) filter (where isfinite(sigma)), 6) as sigma,
+    round(median(sigma_matched) filter (where isfinite(sigma_matched)), 6) as sigma_matched,
+    round(median(sigma_white) filter (where isfinite(sigma_white)), 6) as sigma_white,
+    round(median(sigma * pitch * coalesce(dilation, 1)) filter (where isfinite(sigma)), 6) as sigma_in_image
 from live
 where pitch = round(pitch) and kernel in (select kernel from telling)
 group by pitch

@@ -59,7 +59,8 @@ def write_findings(
     Notes
     -----
     A claim is tested by the mean of each network beside the same mean of noise. Networks of one design (sizes of one
-    architecture) count as one, and the p of all comparisons of the page are adjusted together, by the method of Holm.
+    architecture) count as one. The p of the comparisons that decide about claims are adjusted for their number, and
+    those of all others for theirs, by the method of Holm.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -42,7 +42,8 @@ class Claim:
     measure : str
         What the mean of a network is.
     direction : int
-        1 if the claim is that trained filters have more than matched noise, -1 if less.
+        1 if the claim is that trained filters have more than matched noise, -1 if less, 0 where the value is measured
+        and cannot decide.
     limit : str
     beside : float, optional
         What the value itself is compared with, in the place of matched noise.
@@ -95,7 +96,8 @@ def _tests(claim: Claim, rows: Sequence[Row]) -> list[Comparison]:
 def _test(claim: Claim, name: str, rows: Sequence[Row]) -> Comparison:
     against = "beside matched noise" if claim.beside is None else f"less {claim.beside:g}"
     found = _mean(rows, lambda row: _compared(claim, row))
-    return Comparison.of_mean(f"{claim.name}, {name}, {against}", found, claim.direction)
+    test = Comparison.of_mean(f"{claim.name}, {name}, {against}", found, claim.direction)
+    return test if claim.direction else replace(test, p=None)
 
 
 def _compared(claim: Claim, row: Row) -> float:
@@ -116,6 +118,9 @@ def _average(rows: Sequence[Row], column: str) -> str:
 def _sentence(claim: Claim, rows: Sequence[Row], test: Comparison) -> str:
     real, matched, white = (_average(rows, column) for column in ("value", "matched", "white"))
     true_of = sum(_compared(claim, row) * claim.direction > 0 for row in rows)
+    alone = (
+        f"; what the claim says is true of {true_of} of {len(rows)} networks by themselves" if claim.direction else ""
+    )
     filters = sum(row["filters"] for row in rows)
     beside = "matched noise" if claim.beside is None else f"{claim.beside:g}"
     numbers = (
@@ -124,6 +129,5 @@ def _sentence(claim: Claim, rows: Sequence[Row], test: Comparison) -> str:
     )
     return (
         f"{claim.measure} is {numbers}. These are means over {plural(test.designs, 'design')} "
-        f"({plural(test.networks, 'network')}, {plural(filters, 'filter')}); what the claim says is true "
-        f"of {true_of} of {len(rows)} networks by themselves."
+        f"({plural(test.networks, 'network')}, {plural(filters, 'filter')}){alone}."
     )

@@ -11,7 +11,7 @@ from scalekeys.report.atlas.questions import KERNELS
 from scalekeys.report.atlas.summary import AtlasSummary
 from scalekeys.report.findings import figures, questions
 from scalekeys.report.findings.estimates import mean_over_designs
-from scalekeys.report.findings.finding import Comparison, Finding, interval, last_part
+from scalekeys.report.findings.finding import Comparison, Finding, in_markdown, interval, last_part
 from scalekeys.report.findings.questions import Names
 from scalekeys.report.page.words import listed, number, number_in, percent, plural
 
@@ -61,7 +61,8 @@ def _formation_sentence(rows: Sequence[_Row], matched: Comparison, white: Compar
     counts = listed([f"{words[word]} are {word}" for word in WORDS if words[word]])
     least = listed(
         [
-            f"{last_part(row['source'])} {number_in(row['formation'], row['formation_low'], row['formation_high'])}"
+            f"{in_markdown(last_part(row['source']))} "
+            f"{number_in(row['formation'], row['formation_low'], row['formation_high'])}"
             for row in rows[:_LEAST]
         ]
     )

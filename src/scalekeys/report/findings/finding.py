@@ -146,6 +146,18 @@ def interval(test: Comparison, digits: int = 2, times: float = 1.0) -> str:
     return f" ({number(times * test.low, digits)} to {number(times * test.high, digits)})"
 
 
+def in_markdown(text: str) -> str:
+    r"""Return a text that Markdown, also in a cell of a table, shows as it is.
+
+    Examples
+    --------
+    >>> print(in_markdown("a|b_<i> [top-1]"))
+    a\|b\_&lt;i> \[top-1]
+    """
+    signs = {ord(sign): f"\\{sign}" for sign in "\\|`*_["} | {ord("&"): "&amp;", ord("<"): "&lt;"}
+    return " ".join(text.split()).translate(signs)
+
+
 def last_part(source: str) -> str:
     """Return the name of a file without its folder."""
     return source.rsplit("/", 1)[-1]

@@ -6,22 +6,12 @@ from typing import Any
 from markupsafe import Markup
 
 from scalekeys.report.atlas.summary import AtlasSummary
-from scalekeys.report.findings.finding import Comparison, Findings, last_part
+from scalekeys.report.findings.finding import Comparison, Findings, in_markdown, last_part
 from scalekeys.report.page.document import render
 from scalekeys.report.page.words import NONE, number, number_in, significant
 
 _TOLD = ("architecture", "task", "training_data", "metric", "metric_value", "licence", "license", "origin")
 """Columns of metadata that the table of networks shows, where an atlas has them."""
-
-_MEASURED = (
-    "live filters",
-    "kernels",
-    "dead",
-    "formation",
-    "median r\N{SUPERSCRIPT TWO}",
-    "of matched noise",
-    "of white noise",
-)
 
 
 def page(found: Findings, summary: AtlasSummary, version: str) -> str:
@@ -50,9 +40,7 @@ def networks_page(summary: AtlasSummary) -> str:
             str(row["filters"]),
             _cell(row["kernels"]),
             str(row["dead"]),
-            NONE
-            if row["formation"] is None
-            else number_in(row["formation"], row["formation_low"], row["formation_high"]),
+            _formation(row),
             number(row["r2"]),
             number(row["r2_matched"]),
             number(row["r2_white"]),
@@ -88,14 +76,13 @@ def _cell(value: Any) -> str:
     """Return a value as it may stand in a table of Markdown."""
     if value is None:
         return ""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    return in_markdown(f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _row(test: Comparison, adjusted: float | None) -> list[str]:
     interval = NONE if test.low is None or test.high is None else f"{number(test.low, 3)} to {number(test.high, 3)}"
     return [
-        test.what,
+        Markup(in_markdown(test.what)),
         str(test.networks),
         str(test.designs),
         number(test.value, 3),

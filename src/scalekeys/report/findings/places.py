@@ -36,7 +36,8 @@ def with_pitch(finding: Finding, atlas: Atlas, names: Names) -> Finding:
         return finding
     medians = listed(
         [
-            f"{number(row['sigma'])} at a pitch of {row['pitch']:g} (matched noise {number(row['sigma_matched'])})"
+            f"{number(row['sigma'])} at a pitch of {row['pitch']:g} (matched noise {number(row['sigma_matched'])}, "
+            f"{plural(row['networks'], 'network')})"
             for row in rows
         ]
     )
@@ -44,7 +45,8 @@ def with_pitch(finding: Finding, atlas: Atlas, names: Names) -> Finding:
     first, last = (number(rows[place]["sigma_in_image"]) for place in (0, -1))
     sentence = (
         f"{finding.sentence} Where the strides on the way to a layer are known ({plural(filters, 'filter')}), the "
-        f"median scale in pixels of its own grid is {medians}; in pixels of the image it grows from {first} to {last}."
+        f"median scale in pixels of its own grid is {medians}; in pixels of the image it is {first} at the first "
+        f"of these pitches and {last} at the last. All filters of a pitch count alike, so that no interval stands here."
     )
     return replace(_with(finding, "scales_by_pitch", query, table), sentence=sentence)
 

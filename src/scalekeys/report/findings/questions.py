@@ -139,9 +139,13 @@ order by what, distance
 """.strip()
 
 
+_FLAT = "coalesce(not isfinite(sigma{}), true)::int"
+"""Whether a scale is infinite along an axis or more; beside a scale of 0 the mean over the axes is no number."""
+
+
 def flat_scales(names: Names) -> str:
-    """Ask for the share of filters whose best scale is infinite."""
-    return beside_noise(names, "isinf(sigma{})::int", "kernel in (select kernel from telling)", "sigma{} is not null")
+    """Ask for the share of filters whose best scale is infinite along an axis or more."""
+    return beside_noise(names, _FLAT, "kernel in (select kernel from telling)", "isfinite(r2{})")
 
 
 def scales_over_depth(names: Names) -> str:
@@ -178,10 +182,10 @@ select
     pitch,
     count(*) as filters,
     count(distinct source) as networks,
-    round(median(sigma), 6) as sigma,
-    round(median(sigma_matched), 6) as sigma_matched,
-    round(median(sigma_white), 6) as sigma_white,
-    round(median(sigma * pitch * coalesce(dilation, 1)), 6) as sigma_in_image
+    round(median(sigma) filter (where isfinite(sigma)), 6) as sigma,
+    round(median(sigma_matched) filter (where isfinite(sigma_matched)), 6) as sigma_matched,
+    round(median(sigma_white) filter (where isfinite(sigma_white)), 6) as sigma_white,
+    round(median(sigma * pitch * coalesce(dilation, 1)) filter (where isfinite(sigma)), 6) as sigma_in_image
 from live
 where pitch = round(pitch) and kernel in (select kernel from telling)
 group by pitch
@@ -236,7 +240,7 @@ described as (
         median(sigma) filter (where isfinite(sigma)) as sigma,
         quantile_cont(sigma, 0.75) filter (where isfinite(sigma))
             - quantile_cont(sigma, 0.25) filter (where isfinite(sigma)) as spread,
-        avg(isinf(sigma)::int) as flat,
+        avg({_FLAT.format("")}) as flat,
         avg(r2) as r2,
         avg(r2) - avg(r2_matched) as beyond,
         avg(rank1_centred) as rank1

@@ -4,7 +4,9 @@ They rest on the filters themselves, which an atlas does not hold, and so on tab
 ``python benchmarks/clustering.py universal`` writes them.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,13 @@ at most some 500 filters; with fewer filters eight keys explain more."""
 _SHARED_LIMIT = """Matched noise of the other tasks has their smoothness and extent and no shapes. Groups of tasks are \
 few, most of all for kernels of 7x7, and the keys of the task itself are found on the filters that they explain."""
 
+_SHARES = ("held_out", "own", "matched_noise", "published", "random", "white_noise")
+_LIKE = ("like_published_explained", "like_published_matched_noise")
+_COLUMNS = {
+    NETWORKS: ("network", "series", "kernel", "k", "explained", "matched_noise", "white_noise", *_LIKE),
+    TASKS: ("group", "kernel", *_SHARES),
+}
+
 _Row = Mapping[str, Any]
 
 
@@ -41,7 +50,7 @@ def read_tables(folder: Path) -> dict[str, pa.Table]:
         If one is missing, or is no such table.
     """
     tables = {}
-    for name, columns in ((NETWORKS, ("series", "kernel", "k", "explained")), (TASKS, ("group", "kernel", "held_out"))):
+    for name, columns in _COLUMNS.items():
         path = folder / f"{name}.csv"
         try:
             tables[name] = pa_csv.read_csv(path)
@@ -72,6 +81,7 @@ def _needed(table: pa.Table) -> Finding:
         [row["like_published_explained"] - row["like_published_matched_noise"] for row in alike],
         [row["series"] for row in alike],
     )
+    found = replace(found, networks=_networks(alike))
     what = "keys-needed, correlation with the published keys one to one, beside keys of matched noise"
     tests.append(Comparison.of_mean(what, found, 1))
     values = "; ".join(
@@ -102,8 +112,7 @@ def _shared(table: pa.Table) -> Finding:
     rows = table.to_pylist()
     tests = [_difference("universal-keys", "all kernels", rows, "held_out", "group")]
     tests += [_difference("universal-keys", kernel, some, "held_out", "group") for kernel, some in _by_kernel(rows)]
-    columns = ("held_out", "own", "matched_noise", "published", "random", "white_noise")
-    shares = {name: _share(rows, name, "group") for name in columns}
+    shares = {name: _share(rows, name, "group") for name in _SHARES}
     sentence = (
         f"{KEYS} keys found in all other tasks explain **{shares['held_out']}** of the energy of the filters of a "
         f"task, keys of the task itself {shares['own']}, keys of matched noise of the other tasks "
@@ -132,7 +141,17 @@ def _by_kernel(rows: Sequence[_Row]) -> list[tuple[str, list[_Row]]]:
 
 def _difference(claim: str, kernel: str, rows: Sequence[_Row], column: str, design: str) -> Comparison:
     found = mean_over_designs([row[column] - row["matched_noise"] for row in rows], [row[design] for row in rows])
+    if design == "series":
+        found = replace(found, networks=_networks(rows))
     return Comparison.of_mean(f"{claim}, {kernel}, beside keys of matched noise", found, 1)
+
+
+def _networks(rows: Sequence[_Row]) -> int:
+    """Return the number of networks, each of which has a row for each of its kernels; two may have one name."""
+    most: Counter[str] = Counter()
+    for (network, _), count in Counter((row["network"], row["kernel"]) for row in rows).items():
+        most[network] = max(most[network], count)
+    return most.total()
 
 
 def _share(rows: Sequence[_Row], column: str, design: str) -> str:
