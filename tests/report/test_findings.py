@@ -225,8 +225,8 @@ def test_deciding_and_further_comparisons_are_adjusted_for_their_numbers():
 def test_claims_about_keys_rest_on_tables_beside_the_atlas(atlas, tmp_path):
     groups = [f"g{i}" for i in range(6)]
     task_rows = [f"3x3,{g},2,2,100,0.6,{0.5 + 0.01 * i},0.4,0.45,0.2,0.3" for i, g in enumerate(groups)]
-    head = "kernel,group,networks,series,filters,own,held_out,published,matched_noise,white_noise,random"
-    (tmp_path / "universal_tasks.csv").write_text("\n".join([head, *task_rows]))
+    tasks = "kernel,group,networks,series,filters,own,held_out,published,matched_noise,white_noise,random"
+    (tmp_path / "universal_tasks.csv").write_text("\n".join([tasks, *task_rows]))
     head = "network,series,kernel,k,explained,matched_noise,white_noise,"
     head += "like_published_explained,like_published_matched_noise"
     rows = [f"n{i},s{i},3x3,{k},{k / 20},{k / 25 + 0.01 * i},0.1,0.7,0.{50 + i}" for i in range(6) for k in (4, 8)]
@@ -241,6 +241,11 @@ def test_claims_about_keys_rest_on_tables_beside_the_atlas(atlas, tmp_path):
     (tmp_path / "universal_tasks.csv").write_text("group,kernel,held_out,own\na,3x3,1,2\n")
     with pytest.raises(DataError, match=r"universal_tasks.csv: has no column 'matched_noise'"):
         write_findings(atlas, tmp_path / "other", keys=tmp_path)
+    for line, sentence in (("a,s,3x3,8,x,1,1,1,1", "column 'explained' holds"), ("a,s,3x3,4,1,1,1,1,1", "no row of 8")):
+        (tmp_path / "universal_networks.csv").write_text(f"{head}\n{line}\n")
+        (tmp_path / "universal_tasks.csv").write_text("\n".join([tasks, *task_rows]))
+        with pytest.raises(DataError, match=sentence):
+            write_findings(atlas, tmp_path / "other", keys=tmp_path)
     with pytest.raises(DataError, match=r"universal_networks.csv: cannot be read"):
         write_findings(atlas, tmp_path / "other", keys=tmp_path / "nowhere")
     assert not (tmp_path / "other").exists()

@@ -33,6 +33,7 @@ few, most of all for kernels of 7x7, and the keys of the task itself are found o
 
 _SHARES = ("held_out", "own", "matched_noise", "published", "random", "white_noise")
 _LIKE = ("like_published_explained", "like_published_matched_noise")
+_TEXTS = ("network", "series", "group", "kernel")
 _COLUMNS = {
     NETWORKS: ("network", "series", "kernel", "k", "explained", "matched_noise", "white_noise", *_LIKE),
     TASKS: ("group", "kernel", *_SHARES),
@@ -59,7 +60,21 @@ def read_tables(folder: Path) -> dict[str, pa.Table]:
         missing = [column for column in columns if column not in tables[name].column_names]
         if missing:
             raise DataError(f"{path}: has no column {missing[0]!r}; `benchmarks/clustering.py universal` writes it")
+        wrong = [column for column in columns if not _complete(column, tables[name][column])]
+        if wrong or not len(tables[name]):
+            what = f"its column {wrong[0]!r} holds what is no number" if wrong else "it has no rows"
+            raise DataError(f"{path}: is no table of keys ({what}); `benchmarks/clustering.py universal` writes it")
+    if KEYS not in tables[NETWORKS]["k"].to_pylist():
+        raise DataError(f"{folder / NETWORKS}.csv: has no row of {KEYS} keys, which the claim names; add them")
     return tables
+
+
+def _complete(column: str, values: pa.ChunkedArray) -> bool:
+    """Tell whether a column holds numbers where it should, and leaves out none that are needed."""
+    if column in _TEXTS:
+        return True
+    number = pa.types.is_floating(values.type) or pa.types.is_integer(values.type)
+    return (column in _LIKE and (number or pa.types.is_null(values.type))) or (number and not values.null_count)
 
 
 def key_findings(tables: Mapping[str, pa.Table]) -> Iterator[Finding]:
