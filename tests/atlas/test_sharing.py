@@ -236,7 +236,7 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(atlas, shared, tmp_path):
     for arguments, options, error, message in (
         ((tmp_path / "empty", tmp_path / "out"), {}, AtlasError, "holds neither an atlas nor an export"),
         ((shared, tmp_path / "out"), {}, AtlasError, "is an export already"),
-        ((atlas, atlas), {"force": True}, OutputError, "is the atlas itself"),
+        ((atlas, atlas), {"force": True}, OutputError, "is in the atlas itself"),
         ((atlas, tmp_path / "full"), {}, OutputError, "is not empty; give --force"),
         ((atlas, tmp_path / "full" / "mine.txt"), {}, OutputError, "is a file"),
         ((atlas, tmp_path / "full" / "mine.txt" / "out"), {}, OutputError, "cannot be written"),

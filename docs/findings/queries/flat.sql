@@ -6,7 +6,7 @@ live as (
     select f.*, concat_ws('x', kernel_depth, kernel_height, kernel_width) as kernel, coalesce(kernel_depth, 1) * coalesce(kernel_height, 1) * kernel_width as taps, power(
     coalesce(sigma_x, 1) * coalesce(sigma_y, 1) * coalesce(sigma_z, 1),
     1.0 / nullif((sigma_x is not null)::int + (sigma_y is not null)::int + (sigma_z is not null)::int, 0)
-) as sigma, design, task
+) as sigma, (r2_oriented - greatest(r2_aligned, r2)) as gain, design, task
     from filters as f join known using (content_hash)
     where family is not null and isfinite(r2)
 ),

@@ -145,8 +145,8 @@ def _check_output(folder: Path, output: Path, *, force: bool) -> bool:
     check_new_folder(output, force=True)
     with writing_to(output):
         inside = list(output.iterdir()) if output.is_dir() else []
-        if output.is_dir() and folder.is_dir() and output.samefile(folder):
-            raise OutputError(f"{output}: is the atlas itself; name another folder for the export")
+        if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
+            raise OutputError(f"{output}: is in the atlas itself; name another folder for the export")
     if exists(Layout(output).settings):
         raise OutputError(f"{output}: holds an atlas; name another folder for the export")
     if inside and not force:

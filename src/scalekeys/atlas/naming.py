@@ -12,18 +12,22 @@ from scalekeys.atlas.references import Reference
 from scalekeys.atlas.task import Failed
 from scalekeys.errors import AtlasError
 
+_WEB = ("http://", "https://")
+
 
 def without_common_folder(sources: Iterable[str]) -> dict[str, str]:
     """Return the names of sources relative to the folder that they have in common; names on hubs stay.
 
-    Absolute paths, relative ones and those in the home folder of a user have a common folder each.
+    Web addresses lose their queries, which may hold a signature. Absolute paths, relative ones and those in the home folder of a user have a common folder each.
 
     Examples
     --------
     >>> without_common_folder(["/home/me/nets/a.pth", "/home/me/nets/new/b.pth", "timm:convnext_tiny"])
     {'/home/me/nets/a.pth': 'a.pth', '/home/me/nets/new/b.pth': 'new/b.pth', 'timm:convnext_tiny': 'timm:convnext_tiny'}
+    >>> without_common_folder(["https://example.org/a.safetensors?signature=secret"]).popitem()[1]
+    'https://example.org/a.safetensors'
     """
-    names = {source: source for source in sources}
+    names = {source: source.partition("?")[0] if source.startswith(_WEB) else source for source in sources}
     groups: dict[str, list[str]] = {}
     for source in names:
         if Reference(source).is_path:

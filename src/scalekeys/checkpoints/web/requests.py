@@ -56,7 +56,7 @@ class Address:
     url : str
         Begins with ``http://`` or ``https://``.
     label : str
-        What errors call the file.
+        What errors call the file: the address without a query, which may hold a signature.
     token : str
         A bearer token, which is sent to the server of `home` and to no other.
     home : str
@@ -102,7 +102,7 @@ def address_of(url: str, *, label: str | None = None) -> Address:
     if not host:
         raise CheckpointError(f"{label or url}: names no server; give https://SERVER/PATH")
     home = os.environ.get("HF_ENDPOINT", "").strip() or _HUB
-    return Address(quoted, label or url, os.environ.get("HF_TOKEN", "").strip(), home)
+    return Address(quoted, label or url.partition("?")[0], os.environ.get("HF_TOKEN", "").strip(), home)
 
 
 def ask(

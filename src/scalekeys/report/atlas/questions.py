@@ -43,7 +43,7 @@ _PLACED = f"""
     ends as (select source, max(depth) as last from filters group by source),
     placed as (
         select
-            f.* replace (if(isnan(f.sigma), null, f.sigma) as sigma),
+            f.* replace (if(isnan(f.sigma), 'infinity'::double, f.sigma) as sigma),
             coalesce(f.depth / nullif(ends.last, 0), 0) as place,
             coalesce(f.r2 > bounds.white, false) as structured,
             f.r2 > bounds.matched as beyond_matched,

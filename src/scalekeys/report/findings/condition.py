@@ -24,7 +24,7 @@ _LEAST = 5
 _LIMIT = """0 is noise; 1 means that every filter is explained better than all noise of its kernel size. Impulses \
 count as formed. Formation does not compare architectures: a network can reach a high accuracy with depthwise kernels \
 that are as noise, when other layers do the work. Its false alarms and misses are calibrated in \
-[the results](../results.md#formation-calibrated)."""
+docs/results.md ("Formation, calibrated")."""
 
 _Row = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ def formed(summary: AtlasSummary, designs: Mapping[str, str]) -> Finding | None:
     )
     return Finding(
         "formation",
-        "Published networks have trained kernels.",
+        "Networks have trained kernels.",
         "taken for granted",
         _formation_sentence(rows, matched, white),
         _LIMIT,
@@ -86,7 +86,7 @@ def dead(atlas: Atlas, names: Names) -> Finding | None:
     alternative = "The networks with the largest share of dead filters."
     return Finding(
         "dead",
-        "Networks are published with filters that do nothing.",
+        "Networks hold filters that do nothing.",
         "measured here",
         _dead_sentence(rows, test),
         "Negligible is a norm below a ten-thousandth of the usual one of the layer. A filter that is alive by this "
@@ -107,5 +107,5 @@ def _dead_sentence(rows: Sequence[_Row], test: Comparison) -> str:
         f"{gone} of {filters} filters are zero or negligible. They are in {some} of {plural(len(rows), 'network')}; in "
         f"{many} they are a tenth or more. The mean share is **{percent(test.value)}**{interval(test, 1, 100)}, over "
         f"{plural(test.designs, 'design')}. The control is filters at initialisation: {control} "
-        "([the results](../results.md#formation-calibrated))."
+        '(docs/results.md, "Formation, calibrated").'
     )

@@ -59,11 +59,12 @@ def performance(atlas: Atlas, names: Names, summary: AtlasSummary) -> Finding | 
     found = list(_orders(rows))
     if not found:
         return None
-    groups = list(dict.fromkeys((row["group"], row["networks"]) for row in found))
-    rho = {(row["group"], row["statistic"]): row["rho"] for row in found}
-    values = np.array([[rho.get((group, name), np.nan) for name in STATISTICS] for group, _ in groups])
-    labels = [f"{group.split('[')[0].split('(')[0].strip()} (n = {n})" for group, n in groups]
-    tests = tuple(_test(row) for row in found)
+    groups = list(dict.fromkeys((row["group"], row["metric"]) for row in found))
+    of_group = {group: [row for row in found if (row["group"], row["metric"]) == group] for group in groups}
+    rho = {group: {row["statistic"]: row["rho"] for row in some} for group, some in of_group.items()}
+    values = np.array([[rho[group].get(name, np.nan) for name in STATISTICS] for group in groups])
+    labels = [_label(group, max(row["networks"] for row in some)) for (group, _), some in of_group.items()]
+    tests = (_all(found, rows), *(_test(row) for row in found))
     alternative = "Rank correlation of statistics with the metric, by series."
     return Finding(
         "performance",
@@ -76,6 +77,19 @@ def performance(atlas: Atlas, names: Names, summary: AtlasSummary) -> Finding | 
         {"performance": table, "orders": pa.Table.from_pylist(found, schema=_FORM)},
         figures.correlations(labels, list(STATISTICS.values()), values, alternative),
     )
+
+
+def _label(group: str, networks: int) -> str:
+    """Name a group in a figure, without what stands in brackets."""
+    return f"{group.split('[')[0].split('(')[0].strip()} (n = {networks})"
+
+
+def _all(found: Sequence[Row], rows: Sequence[Row]) -> Comparison:
+    """Return the share of all correlations with a small p; 0.05 is what chance gives at most."""
+    share = sum(row["p"] < LEVEL for row in found) / len(found)
+    designs = len({row["design"] for row in rows})
+    what = f"performance, share of {len(found)} correlations with p below {LEVEL}"
+    return Comparison(what, share, None, None, None, 0, len(rows), designs)
 
 
 def _test(row: Row) -> Comparison:

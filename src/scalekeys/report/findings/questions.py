@@ -49,7 +49,7 @@ with known as (
     from networks where duplicate_of is null group by content_hash
 ),
 live as (
-    select f.*, {KERNEL} as kernel, {TAPS} as taps, {SIGMA} as sigma, design, task
+    select f.*, {KERNEL} as kernel, {TAPS} as taps, {SIGMA} as sigma, {GAIN} as gain, design, task
     from filters as f join known using (content_hash)
     where family is not null and isfinite(r2)
 ),
@@ -95,8 +95,7 @@ def families(names: Names) -> str:
 
 def alignment(names: Names) -> str:
     """Ask for the share of filters that a free angle explains clearly better than the axes do."""
-    ask = beside_noise(names, f"(gain{{}} > {CLEAR_GAIN})::int", "gain is not null and gain_matched is not null")
-    return ask.replace("select f.*,", f"select f.*, {GAIN} as gain,")
+    return beside_noise(names, f"(gain{{}} > {CLEAR_GAIN})::int", "gain is not null and gain_matched is not null")
 
 
 def separability(names: Names) -> str:

@@ -29,7 +29,8 @@ _ORIGIN = "Babaiee, Kiasari, Rus and Grosu, 2025"
 _NEEDED_LIMIT = """Keys are found on the same filters that they explain, and so are those of noise. Each network gives \
 at most some 500 filters; with fewer filters eight keys explain more."""
 _SHARED_LIMIT = """Matched noise of the other tasks has their smoothness and extent and no shapes. Groups of tasks are \
-few, most of all for kernels of 7x7, and the keys of the task itself are found on the filters that they explain."""
+few, most of all for kernels of 7x7, and share most of the networks on which their keys are found, so that the \
+interval is too narrow. The keys of the task itself are found on the filters that they explain."""
 
 _SHARES = ("held_out", "own", "matched_noise", "published", "random", "white_noise")
 _LIKE = ("like_published_explained", "like_published_matched_noise")
