@@ -18,7 +18,8 @@ _WEB = ("http://", "https://")
 def without_common_folder(sources: Iterable[str]) -> dict[str, str]:
     """Return the names of sources relative to the folder that they have in common; names on hubs stay.
 
-    Web addresses lose their queries, which may hold a signature. Absolute paths, relative ones and those in the home folder of a user have a common folder each.
+    Web addresses lose their queries, which may hold a signature. Absolute paths, relative ones and those in the home
+    folder of a user have a common folder each.
 
     Examples
     --------
