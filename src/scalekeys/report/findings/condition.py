@@ -13,7 +13,7 @@ from scalekeys.report.findings import figures, questions
 from scalekeys.report.findings.estimates import mean_over_designs
 from scalekeys.report.findings.finding import Comparison, Finding, in_markdown, interval, last_part
 from scalekeys.report.findings.questions import Names
-from scalekeys.report.page.words import listed, number, number_in, percent, plural
+from scalekeys.report.page.words import count, listed, number, number_in, percent, plural
 
 _SHOWN = 14
 """Networks with a bar of their own."""
@@ -104,7 +104,7 @@ def _dead_sentence(rows: Sequence[_Row], test: Comparison) -> str:
     many = sum(row["value"] >= 0.1 for row in rows)
     control = "of 201,600 by fifteen usual initialisers none is dead, of 13,440 by a sparse one seven"
     return (
-        f"{gone} of {filters} filters are zero or negligible. They are in {some} of {plural(len(rows), 'network')}; in "
+        f"{count(gone)} of {count(filters)} filters are zero or negligible. They are in {some} of {plural(len(rows), 'network')}; in "
         f"{many} they are a tenth or more. The mean share is **{percent(test.value)}**{interval(test, 1, 100)}, over "
         f"{plural(test.designs, 'design')}. The control is filters at initialisation: {control} "
         '(docs/results.md, "Formation, calibrated").'
