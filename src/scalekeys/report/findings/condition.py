@@ -104,8 +104,8 @@ def _dead_sentence(rows: Sequence[_Row], test: Comparison) -> str:
     many = sum(row["value"] >= 0.1 for row in rows)
     control = "of 201,600 by fifteen usual initialisers none is dead, of 13,440 by a sparse one seven"
     return (
-        f"{count(gone)} of {count(filters)} filters are zero or negligible. They are in {some} of {plural(len(rows), 'network')}; in "
-        f"{many} they are a tenth or more. The mean share is **{percent(test.value)}**{interval(test, 1, 100)}, over "
+        f"{count(gone)} of {count(filters)} filters are zero or negligible. They are in {some} of "
+        f"{plural(len(rows), 'network')}; in {many} they are a tenth or more. The mean share is **{percent(test.value)}**{interval(test, 1, 100)}, over "
         f"{plural(test.designs, 'design')}. The control is filters at initialisation: {control} "
         '(docs/results.md, "Formation, calibrated").'
     )
