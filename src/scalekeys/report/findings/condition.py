@@ -105,7 +105,7 @@ def _dead_sentence(rows: Sequence[_Row], test: Comparison) -> str:
     control = "of 201,600 by fifteen usual initialisers none is dead, of 13,440 by a sparse one seven"
     return (
         f"{count(gone)} of {count(filters)} filters are zero or negligible. They are in {some} of "
-        f"{plural(len(rows), 'network')}; in {many} they are a tenth or more. The mean share is **{percent(test.value)}**{interval(test, 1, 100)}, over "
-        f"{plural(test.designs, 'design')}. The control is filters at initialisation: {control} "
-        '(docs/results.md, "Formation, calibrated").'
+        f"{plural(len(rows), 'network')}; in {many} they are a tenth or more. The mean share is "
+        f"**{percent(test.value)}**{interval(test, 1, 100)}, over {plural(test.designs, 'design')}. The control is filters "
+        f'at initialisation: {control} (docs/results.md, "Formation, calibrated").'
     )
