@@ -106,6 +106,6 @@ def _dead_sentence(rows: Sequence[_Row], test: Comparison) -> str:
     return (
         f"{count(gone)} of {count(filters)} filters are zero or negligible. They are in {some} of "
         f"{plural(len(rows), 'network')}; in {many} they are a tenth or more. The mean share is "
-        f"**{percent(test.value)}**{interval(test, 1, 100)}, over {plural(test.designs, 'design')}. The control is filters "
-        f'at initialisation: {control} (docs/results.md, "Formation, calibrated").'
+        f"**{percent(test.value)}**{interval(test, 1, 100)}, over {plural(test.designs, 'design')}. The control is "
+        f'filters at initialisation: {control} (docs/results.md, "Formation, calibrated").'
     )
