@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         patch_covariance,
         prune_dead,
         recalibrate,
+        receptive_field,
         replace,
         sensitivity,
     )
@@ -102,6 +103,7 @@ _HOMES = {
         "patch_covariance",
         "prune_dead",
         "recalibrate",
+        "receptive_field",
         "replace",
         "sensitivity",
     ),
@@ -152,6 +154,7 @@ __all__ = [
     "patch_covariance",
     "prune_dead",
     "recalibrate",
+    "receptive_field",
     "replace",
     "replacement",
     "scalespace",

@@ -12,6 +12,7 @@ from scalekeys.networks.measuring.key_curve import KeyCurve, key_curve
 from scalekeys.networks.measuring.key_elimination import KeyElimination, eliminate_keys, replaced_by_keys
 from scalekeys.networks.measuring.output_error import OutputError, output_error
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
+from scalekeys.networks.measuring.receptive_field import ReceptiveField, receptive_field
 from scalekeys.networks.measuring.sensitivity import sensitivity
 from scalekeys.networks.pruning.prune import Pruning, prune_dead
 from scalekeys.networks.pruning.resized import load_pruned
@@ -27,6 +28,7 @@ __all__ = [
     "LayerError",
     "OutputError",
     "Pruning",
+    "ReceptiveField",
     "bake",
     "compress",
     "constrain",
@@ -41,6 +43,7 @@ __all__ = [
     "patch_covariance",
     "prune_dead",
     "recalibrate",
+    "receptive_field",
     "replace",
     "replaced_by_keys",
     "sensitivity",
