@@ -1,5 +1,7 @@
 """Every audit on filters with what it looks for planted in them, and on filters in which nothing is wrong."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from planted import bank, polynomials, smooth, white
@@ -7,7 +9,15 @@ from planted import bank, polynomials, smooth, white
 import scalekeys as sk
 from scalekeys.checkup.audits import AUDITS
 from scalekeys.checkup.evidence import Evidence
+from scalekeys.filters import FilterBank
+from scalekeys.filters.reach import predicted_reach
 from scalekeys.filters.window import padded
+from scalekeys.shapes import size_text
+
+NO_PITCH = (
+    "the audit reach needs the strides of the network, which weights alone do not tell: give the network itself, or an "
+    "ONNX or TFLite file of it"
+)
 
 
 def advice_of(*layers, audit):
@@ -23,7 +33,7 @@ def names(*layers):
 def test_nothing_is_found_where_nothing_is_wrong(sides):
     found = sk.check(bank(smooth(sides=sides), smooth(sides=sides, seed=1)))
     assert [advice.what for advice in found.advice] == []
-    assert (found.layers, found.filters, found.skipped) == (2, 64, ())
+    assert (found.layers, found.filters, found.skipped) == (2, 64, (NO_PITCH,))
 
 
 def test_dead_filters():
@@ -178,4 +188,51 @@ def test_layers_that_cannot_be_judged_do_not_stop_the_others(kernels):
 def test_what_could_not_be_judged_is_told():
     assert sk.check(bank(smooth(), smooth(4))).skipped == (
         "1 layer with fewer than 8 live filters can show dead filters only",
+        NO_PITCH,
     )
+
+
+def strided(*pitches, sides=(5, 5)):
+    """Return a bank of layers of smooth kernels with these pitches along all axes."""
+    layers = bank(*(smooth(sides=sides, seed=index) for index in range(len(pitches)))).layers
+    return FilterBank(
+        tuple(replace(one, pitch=(step,) * len(sides)) for one, step in zip(layers, pitches, strict=True))
+    )
+
+
+@pytest.mark.parametrize("sides", [(5, 5), (7,), (3, 3, 3)], ids=str)
+def test_a_field_far_smaller_or_larger_than_the_inputs(sides):
+    path = strided(1.0, 2.0, 8.0, sides=sides)
+    width = [4 * sigma for sigma in predicted_reach(path)[-1].sigma]
+    inside, small, large = int(1.5 * max(width)), int(2 * max(width)) + 1, int(min(width))
+    of = {size: sk.check(path, size=size) for size in (inside, small, large)}
+    assert [one.name for one in of[inside].advice] == []
+    assert "reach" in of[inside].audits
+    assert of[inside].skipped == ()
+    for size, what in ((small, "less than half of the inputs"), (large, "larger than the inputs")):
+        (found,) = of[size].advice
+        text = (
+            f"is {' x '.join(f'{one:.0f}' for one in width)} pixels wide, {what} ({'x'.join([str(size)] * len(sides))})"
+        )
+        assert text in found.what
+        assert (found.name, found.certainty) == ("reach", "hint")
+        assert "matched noise" in found.evidence
+    assert found.places[0].layer == "c"
+    assert found.places[0].value == pytest.approx(64 / 69, abs=0.05)
+    assert found.places[0].control == pytest.approx(64 / 69, abs=0.05)
+    assert found.share == len(found.places) / 3
+
+
+def test_a_field_is_not_compared_with_inputs_that_are_long_one_way():
+    path = strided(1.0, 2.0)
+    width = max(4 * sigma for sigma in predicted_reach(path)[-1].sigma)
+    assert sk.check(path, size=(int(width / 2), int(3 * width))).advice == ()
+
+
+def test_the_reach_of_a_network_needs_its_inputs_and_its_strides():
+    found = sk.check(strided(1.0))
+    assert found.skipped == ("the audit reach needs the size of the inputs (--size)",)
+    assert "reach" not in found.audits
+    assert sk.check(bank(smooth()), size=24).skipped == (NO_PITCH,)
+    with pytest.raises(sk.FilterError, match="must be one number of at least 1, or 2 of them; got 8x8x8"):
+        sk.check(strided(1.0), size=(8, 8, 8))

@@ -425,6 +425,7 @@ def test_no_public_name_of_the_networks_vanishes():
     assert set(networks.__all__) == {
         *(
             "Compression",
+            "Cropping",
             "Diagnosis",
             "AccuracyDifference",
             "Evaluation",
@@ -432,11 +433,14 @@ def test_no_public_name_of_the_networks_vanishes():
             "KeyElimination",
             "LayerError",
             "OutputError",
+            "Pruning",
+            "ReceptiveField",
             "bake",
             "compress",
             "constrain",
         ),
-        *("eliminate_keys", "key_curve", "output_error", "replaced_by_keys"),
+        *("crop", "eliminate_keys", "key_curve", "load_pruned", "output_error", "prune_dead", "receptive_field"),
+        "replaced_by_keys",
         *("diagnose", "evaluate", "fit_in_network", "patch_covariance", "recalibrate", "replace", "sensitivity"),
     }
     assert [name for name in networks.__all__ if not hasattr(networks, name)] == []

@@ -1,5 +1,6 @@
 """The entry to the check-up: a source or a fit in, advice out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -7,19 +8,24 @@ import torch
 
 from scalekeys.checkpoints import extract
 from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
-from scalekeys.checkup.audits import AUDITS
+from scalekeys.checkup.audits import AUDITS, NEEDS
 from scalekeys.checkup.evidence import LEAST, Evidence, counted
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit
 
 
-def check(source: "str | Path | torch.nn.Module | FilterBank", *, seed: int = 0) -> Checkup:
+def check(
+    source: "str | Path | torch.nn.Module | FilterBank", *, size: int | Sequence[int] | None = None, seed: int = 0
+) -> Checkup:
     """Examine the kernels of a network, and say what to do about what is found.
 
     Parameters
     ----------
     source : str, Path, nn.Module or FilterBank
         What :func:`scalekeys.extract` reads, or a bank that it gave.
+    size : int or sequence of int, optional
+        The sides of the inputs in pixels (samples), (rows, cols) for images; one number for equal sides. The audit
+        ``reach`` needs it.
     seed : int
         Of the matched noise beside which the filters are judged.
 
@@ -32,6 +38,8 @@ def check(source: "str | Path | torch.nn.Module | FilterBank", *, seed: int = 0)
     ------
     CheckpointError
         If the source cannot be read, or has no depthwise layers.
+    FilterError
+        If a side of the inputs is below 1, or there are not as many as the kernels have axes.
 
     Examples
     --------
@@ -44,17 +52,27 @@ def check(source: "str | Path | torch.nn.Module | FilterBank", *, seed: int = 0)
     """
     bank = source if isinstance(source, FilterBank) else extract(source)
     name = str(source) if isinstance(source, str | Path) else "NETWORK"
-    return examined(Evidence(quote(name), fit(bank), seed))
+    sides = None if size is None else (size,) if isinstance(size, int) else tuple(size)
+    return examined(Evidence(quote(name), fit(bank), seed, sides=sides))
 
 
 def examined(evidence: Evidence) -> Checkup:
     """Make all audits of a network of which a fit is known, and put the most valuable advice first."""
-    found = [advice for audit in AUDITS.values() if (advice := audit(evidence)) is not None]
+    needs = {name: needed for name, needs in NEEDS.items() if (needed := needs(evidence)) is not None}
+    audits = {name: audit for name, audit in AUDITS.items() if name not in needs}
+    found = [advice for audit in audits.values() if (advice := audit(evidence)) is not None]
     bank, few = evidence.bank, len(evidence.bank.layers) - len(evidence.layers)
-    skipped = (
-        (f"{counted(few, 'layer')} with fewer than {LEAST} live filters can show dead filters only",) if few else ()
+    skipped = list(needs.values())
+    if few:
+        skipped.insert(0, f"{counted(few, 'layer')} with fewer than {LEAST} live filters can show dead filters only")
+    return Checkup(
+        bank.model,
+        len(bank.layers),
+        len(bank),
+        tuple(sorted(found, key=_order)),
+        tuple(audits),
+        tuple(skipped),
     )
-    return Checkup(bank.model, len(bank.layers), len(bank), tuple(sorted(found, key=_order)), tuple(AUDITS), skipped)
 
 
 def _order(advice: Advice) -> tuple[int, float]:

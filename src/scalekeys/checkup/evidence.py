@@ -11,7 +11,7 @@ from torch import Tensor
 from scalekeys.checkup.advice import Place
 from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like
 from scalekeys.fitting import Fit, fit
-from scalekeys.shapes import size_text
+from scalekeys.shapes import Size, size_text
 
 LEAST = 8
 """Live filters that a layer needs to be judged."""
@@ -65,12 +65,15 @@ class Evidence:
         Of the noise.
     known : Fit, optional
         The fit of matched noise, where it was made already.
+    sides : tuple of int, optional
+        Of the inputs of the network, in pixels, where they are known; a single one stands for all.
     """
 
     source: str
     fit: Fit
     seed: int = 0
     known: Fit | None = None
+    sides: Size | None = None
 
     @property
     def bank(self) -> FilterBank:

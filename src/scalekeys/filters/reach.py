@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from scalekeys.filters.bank import FilterBank, LayerFilters
@@ -49,7 +48,8 @@ def predicted_reach(bank: FilterBank) -> tuple[Reach | None, ...]:
     Returns
     -------
     tuple of Reach or None
-        One for each layer; None from the first layer on whose pitch is not known or that has another number of axes.
+        One for each layer; None from the first layer on whose pitch is not known, or whose kernels have fewer axes than
+        those of others.
 
     Notes
     -----
@@ -71,6 +71,7 @@ def predicted_reach(bank: FilterBank) -> tuple[Reach | None, ...]:
 
     Examples
     --------
+    >>> import torch
     >>> filters = torch.ones(4, 3, 3)
     >>> layers = (LayerFilters("a", filters, pitch=(1.0, 1.0)), LayerFilters("b", filters, pitch=(2.0, 2.0)))
     >>> [(round(reach.sigma[0] ** 2, 4), reach.size[0]) for reach in predicted_reach(FilterBank(layers))]
@@ -80,7 +81,7 @@ def predicted_reach(bank: FilterBank) -> tuple[Reach | None, ...]:
 
 
 def _accumulated(bank: FilterBank) -> Iterator[Reach | None]:
-    total, size, known = (0.0,) * bank.layers[0].axes, (1.0,) * bank.layers[0].axes, True
+    total, size, known = (0.0,) * bank.axes, (1.0,) * bank.axes, True
     for layer, rows in bank.parts():
         known = known and layer.pitch is not None and layer.axes == len(total)
         if not known or layer.pitch is None:
@@ -97,10 +98,11 @@ def _accumulated(bank: FilterBank) -> Iterator[Reach | None]:
 def _variances(layer: LayerFilters, live: Tensor) -> list[float]:
     """Return the variance of the mean absolute filter for each side; zero where all filters are dead."""
     kernels = layer.kernels[live.to(layer.kernels.device)].detach().double().abs()
-    kernels = kernels[kernels.flatten(1).isfinite().all(1)]
-    if not len(kernels):
+    peaks = kernels.flatten(1).amax(1)
+    told = (peaks > 0) & kernels.flatten(1).isfinite().all(1)
+    if not bool(told.any()):
         return [0.0] * layer.axes
-    kernels = kernels / over_taps(kernels.flatten(1).amax(1), layer.axes)  # whose sums may be too large otherwise
+    kernels = kernels[told] / over_taps(peaks[told], layer.axes)  # of a size whose sums are finite
     mean = (kernels / over_taps(kernels.sum(kernel_dims(layer.axes)), layer.axes)).mean(0)
     variances: list[float] = spread(mean, axes=layer.axes).covariance.diagonal().flip(0).clamp_min(0).tolist()
     return variances

@@ -6,6 +6,7 @@ from scalekeys.checkup.advice import Advice
 from scalekeys.checkup.audits.extent import too_large, too_small
 from scalekeys.checkup.audits.life import dead_filters, not_finite, not_formed
 from scalekeys.checkup.audits.numbers import lost_in_eight_bits, lost_in_half_precision
+from scalekeys.checkup.audits.reach import reach, reach_needs
 from scalekeys.checkup.audits.sides import lopsided
 from scalekeys.checkup.audits.structure import redundant, separable
 from scalekeys.checkup.evidence import Evidence
@@ -21,5 +22,9 @@ AUDITS: Mapping[str, Callable[[Evidence], Advice | None]] = {
     "half-precision": lost_in_half_precision,
     "eight-bits": lost_in_eight_bits,
     "lopsided": lopsided,
+    "reach": reach,
 }
 """By name. An audit returns nothing where it finds nothing."""
+
+NEEDS: Mapping[str, Callable[[Evidence], str | None]] = {"reach": reach_needs}
+"""What audits need, in a sentence, where the evidence lacks it. Such an audit is skipped."""

@@ -40,13 +40,13 @@ def figures_of(
     channels: int,
 ) -> "Figures":
     """Read how images are prepared, where it is said."""
-    numbers = _size(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels)
+    numbers = size_of(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels)
     from scalekeys.training.network_source import Figures
 
     return Figures(*numbers, interpolation)
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def size_of(text: str | None) -> tuple[int, int] | None:
     """Read one side of a square, or rows and columns."""
     if text is None:
         return None

@@ -100,9 +100,9 @@ def receptive_field(
 
     along each axis, where i runs over the channels of the input. The signs keep the channels of the layer from
     cancelling or adding up in the same way everywhere. The field ends where the input does: uniform weight over n
-    samples has a standard deviation of :math:`n / \sqrt{12}`, and no measured one can be much larger. The standard error
-    is that of the linearised ratio of two sums over the inputs. The prediction takes all layers, in the order of their
-    calls, for a single path; residual connections make the measured field smaller.
+    samples has a standard deviation of :math:`n / \sqrt{12}`, and no measured one can be much larger. The standard
+    error is that of the linearised ratio of two sums over the inputs. The prediction takes all layers, in the order of
+    their calls, for a single path; residual connections make the measured field smaller.
 
     References
     ----------
@@ -122,7 +122,7 @@ def receptive_field(
     ...         kernel = sk.scalespace.discrete_gaussian(torch.tensor(t, dtype=torch.float64), radius=6)
     ...         _ = layer.weight.copy_(torch.outer(kernel, kernel))
     >>> first, second = sk.receptive_field(network, torch.randn(2, 4, 64, 64))
-    >>> [round(sigma**2, 4) for sigma in (*second.predicted, *second.measured)], second.pitch, second.size
+    >>> [round(sigma**2, 3) for sigma in (*second.predicted, *second.measured)], second.pitch, second.size
     ([4.5, 4.5, 4.5, 4.5], (2.0, 2.0), (37.0, 37.0))
     """
     opened = open_module(module, kinds=kinds_asked(EVERY))
@@ -131,10 +131,9 @@ def receptive_field(
     chosen = _chosen(convolutions, layers)
     axes = max(len(layer.kernel_size) for layer in chosen.values())
     chosen = {name: layer for name, layer in chosen.items() if len(layer.kernel_size) == axes}
-    signs = torch.Generator().manual_seed(seed)
-    watcher = _Watcher(chosen, signs)
+    watcher = _Watcher(chosen, seed)
     sums: dict[str, list[_Moments]] = {}
-    with watcher.hooked(convolutions), evaluating(network):
+    with torch.inference_mode(False), torch.enable_grad(), watcher.hooked(convolutions), evaluating(network):
         for number, inputs in enumerate(inputs_of(batches, network), start=1):
             for name, moments in watcher.run(network, _leaf(inputs, axes, number), axes).items():
                 sums.setdefault(name, []).append(moments)
@@ -152,10 +151,10 @@ def receptive_field(
 class _Watcher:
     """Sees the central units of some layers, where a network first calls them."""
 
-    def __init__(self, chosen: Mapping[str, Convolution], signs: torch.Generator) -> None:
+    def __init__(self, chosen: Mapping[str, Convolution], seed: int) -> None:
         self.called: list[str] = []
         self._chosen = chosen
-        self._signs = signs
+        self._signs = {name: torch.Generator().manual_seed(seed) for name in chosen}  # however inputs come in batches
         self._units: dict[str, Tensor] = {}
 
     @contextmanager
@@ -169,9 +168,9 @@ class _Watcher:
     def run(self, network: nn.Module, inputs: Tensor, axes: int) -> dict[str, _Moments]:
         """Run a batch, and return the moments of the gradient of each layer."""
         self._units.clear()
-        with torch.enable_grad(), uncompiled(), functional_calls(self._chosen.values()):
+        with uncompiled(), functional_calls(self._chosen.values()):
             network(inputs)
-        return {name: _moments(name, unit, inputs, axes, self._signs) for name, unit in self._units.items()}
+        return {name: _moments(name, unit, inputs, axes, self._signs[name]) for name, unit in self._units.items()}
 
     def _seen(self, name: str) -> Callable[..., None]:
         axes = len(self._chosen[name].kernel_size) if name in self._chosen else None
@@ -204,8 +203,8 @@ def _leaf(inputs: Tensor, axes: int, number: int) -> Tensor:
         raise ModelError(f"batch {number}: its inputs are {inputs.dtype}, which have no gradient; give floating point")
     if inputs.ndim <= axes or not len(inputs):
         raise ModelError(
-            f"batch {number}: its inputs have shape {tuple(inputs.shape)}; give (inputs, channels, *sides), at least one "
-            f"input with {axes} sides"
+            f"batch {number}: its inputs have shape {tuple(inputs.shape)}; give (inputs, channels, *sides), at least "
+            f"one input with {axes} sides"
         )
     return inputs.detach().clone().requires_grad_()
 
@@ -213,10 +212,12 @@ def _leaf(inputs: Tensor, axes: int, number: int) -> Tensor:
 def _moments(name: str, unit: Tensor, inputs: Tensor, axes: int, signs: torch.Generator) -> _Moments:
     """Return moments of the absolute gradient of a unit of each input, its channels with random signs."""
     drawn = torch.randint(0, 2, unit.shape, generator=signs).to(unit) * 2 - 1
-    if not unit.requires_grad:
+    gradient = None
+    if unit.requires_grad:
+        (gradient,) = torch.autograd.grad((unit * drawn).sum(), inputs, retain_graph=True, allow_unused=True)
+    if gradient is None:
         raise ModelError(f"layer {name!r}: does not pass gradients to the inputs; take off what detaches them")
-    (gradient,) = torch.autograd.grad((unit * drawn).sum(), inputs, retain_graph=True)
-    size = gradient.detach().double().abs().cpu()
+    size = gradient.double().abs().cpu()
     if not bool(size.isfinite().all()):
         raise not_finite(name)
     return torch.stack([_powers(size, axis) for axis in range(-axes, 0)], dim=1)
