@@ -46,17 +46,18 @@ def run_mcunet(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     rows = []
     for index, field in enumerate(fields):
-        row = {
+        measured = _one(field.measured)
+        row: dict[str, Any] = {
             "layer": field.layer.replace(".mobile_inverted_conv.depth_conv.conv", ""),
             "pitch": field.pitch and field.pitch[0],
             "theoretical": field.size and field.size[0],
             "predicted": _one(field.predicted),
-            "measured": _one(field.measured),
+            "measured": measured,
             "error": _one(field.error),
             f"measured_{LARGE}": _one(large[index].measured),
         }
         for name, draws in controls.items():
-            row |= _of_draws(name, [draw[index] for draw in draws], row["measured"])
+            row |= _of_draws(name, [draw[index] for draw in draws], measured)
         rows.append({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
     return {"images": len(images), "side": images.shape[-1], "draws": arguments.draws, "layers": rows}
 

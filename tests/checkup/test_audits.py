@@ -7,12 +7,12 @@ import torch
 from planted import bank, polynomials, smooth, white
 
 import scalekeys as sk
+from scalekeys.checkup.api import examined
 from scalekeys.checkup.audits import AUDITS
 from scalekeys.checkup.evidence import Evidence
 from scalekeys.filters import FilterBank
 from scalekeys.filters.reach import predicted_reach
 from scalekeys.filters.window import padded
-from scalekeys.shapes import size_text
 
 NO_PITCH = (
     "the audit reach needs the strides of the network, which weights alone do not tell: give the network itself, or an "
@@ -193,46 +193,47 @@ def test_what_could_not_be_judged_is_told():
 
 
 def strided(*pitches, sides=(5, 5)):
-    """Return a bank of layers of smooth kernels with these pitches along all axes."""
-    layers = bank(*(smooth(sides=sides, seed=index) for index in range(len(pitches)))).layers
-    return FilterBank(
-        tuple(replace(one, pitch=(step,) * len(sides)) for one, step in zip(layers, pitches, strict=True))
-    )
+    """Return the fit of layers of smooth kernels with these pitches along all axes."""
+    layers = bank(*(smooth(8, sides=sides, seed=index) for index in range(len(pitches)))).layers
+    pitched = (replace(one, pitch=(step,) * len(sides)) for one, step in zip(layers, pitches, strict=True))
+    return sk.fit(FilterBank(tuple(pitched)))
+
+
+def reach_of(fit, *sides):
+    """Return what the audit of the reach says where the inputs have these sides."""
+    return AUDITS["reach"](Evidence("NETWORK", fit, sides=sides))
 
 
 @pytest.mark.parametrize("sides", [(5, 5), (7,), (3, 3, 3)], ids=str)
 def test_a_field_far_smaller_or_larger_than_the_inputs(sides):
-    path = strided(1.0, 2.0, 8.0, sides=sides)
-    width = [4 * sigma for sigma in predicted_reach(path)[-1].sigma]
-    inside, small, large = int(1.5 * max(width)), int(2 * max(width)) + 1, int(min(width))
-    of = {size: sk.check(path, size=size) for size in (inside, small, large)}
-    assert [one.name for one in of[inside].advice] == []
-    assert "reach" in of[inside].audits
-    assert of[inside].skipped == ()
+    fit = strided(1.0, 2.0, 8.0, sides=sides)
+    width = [4 * sigma for sigma in predicted_reach(fit.bank)[-1].sigma]
+    small, large = int(2 * max(width)) + 1, int(min(width))
+    assert reach_of(fit, small - 2) is None
+    assert reach_of(fit, int(max(width)) + 1) is None
+    wide = " x ".join(f"{one:.0f}" for one in width)
     for size, what in ((small, "less than half of the inputs"), (large, "larger than the inputs")):
-        (found,) = of[size].advice
-        text = (
-            f"is {' x '.join(f'{one:.0f}' for one in width)} pixels wide, {what} ({'x'.join([str(size)] * len(sides))})"
-        )
-        assert text in found.what
-        assert (found.name, found.certainty) == ("reach", "hint")
+        found = reach_of(fit, size)
+        assert f"is {wide} pixels wide, {what} ({'x'.join([str(size)] * len(sides))})" in found.what
+        assert (found.name, found.certainty, found.places[0].layer) == ("reach", "hint", "c")
         assert "matched noise" in found.evidence
-    assert found.places[0].layer == "c"
     assert found.places[0].value == pytest.approx(64 / 69, abs=0.05)
     assert found.places[0].control == pytest.approx(64 / 69, abs=0.05)
     assert found.share == len(found.places) / 3
 
 
 def test_a_field_is_not_compared_with_inputs_that_are_long_one_way():
-    path = strided(1.0, 2.0)
-    width = max(4 * sigma for sigma in predicted_reach(path)[-1].sigma)
-    assert sk.check(path, size=(int(width / 2), int(3 * width))).advice == ()
+    fit = strided(1.0, 2.0)
+    width = max(4 * sigma for sigma in predicted_reach(fit.bank)[-1].sigma)
+    assert reach_of(fit, int(width / 2), int(3 * width)) is None
 
 
 def test_the_reach_of_a_network_needs_its_inputs_and_its_strides():
-    found = sk.check(strided(1.0))
+    fit = strided(1.0)
+    found = examined(Evidence("NETWORK", fit))
     assert found.skipped == ("the audit reach needs the size of the inputs (--size)",)
     assert "reach" not in found.audits
-    assert sk.check(bank(smooth()), size=24).skipped == (NO_PITCH,)
+    assert "reach" in sk.check(fit.bank, size=12).audits
+    assert sk.check(bank(smooth(8)), size=24).skipped == (NO_PITCH,)
     with pytest.raises(sk.FilterError, match="must be one number of at least 1, or 2 of them; got 8x8x8"):
-        sk.check(strided(1.0), size=(8, 8, 8))
+        reach_of(fit, 8, 8, 8)

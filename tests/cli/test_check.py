@@ -50,6 +50,11 @@ def test_long_names_are_not_broken(call):
     assert all(row.split()[1] == "9x9" for row in rows)
 
 
+def test_what_the_audit_of_the_reach_lacks_is_told(call):
+    assert "note: the audit reach needs the strides of the network" in call("few.pth", "--size", "32x48").stdout
+    assert "'wide' is no size like 224 or 192x256" in call("few.pth", "--size", "wide").stderr
+
+
 def test_json_holds_everything(call):
     done = call("ill.pth", "--json")
     found = json.loads(done.stdout)

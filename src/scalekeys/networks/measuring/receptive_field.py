@@ -179,8 +179,10 @@ class _Watcher:
             if name not in self.called:
                 self.called.append(name)
             if axes is not None and name not in self._units:
-                centre = tuple(side // 2 for side in output.shape[-axes:])
-                self._units[name] = output[(..., *centre)].clone()  # what comes next may change the output in place
+                centre = output
+                for _ in range(axes):
+                    centre = centre.select(-1, centre.shape[-1] // 2)
+                self._units[name] = centre.clone()  # what comes next may change the output in place
 
         return see
 
@@ -255,8 +257,8 @@ def _field(name: str, pitch: Sides | None, predicted: Reach | None, sums: _Momen
     return ReceptiveField(
         name,
         pitch,
-        predicted and predicted.sigma,
+        None if predicted is None else predicted.sigma,
         tuple(sigma.tolist()),
         tuple((error / (2 * sigma)).tolist()),
-        predicted and predicted.size,
+        None if predicted is None else predicted.size,
     )
