@@ -19,12 +19,14 @@ from typing import Any
 import scalekeys as sk
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS, Progress, table
-from scalekeys.checkup.audits import AUDITS
+from scalekeys.checkup.audits import AUDITS, NEEDS
 from scalekeys.errors import ScaleKeysError
 from scalekeys.filters import FilterBank
 
 ZOO = Path(__file__).resolve().parents[2] / "shared" / "zoo"
 CONTROLS = {"matched": sk.matched_noise_like, "white": sk.white_noise_like}
+MADE = [name for name in AUDITS if name not in NEEDS]
+"""The audits that weights alone are enough for."""
 FORMED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "mcunet", "mbv2", "proxyless")
 """Networks trained at length on ImageNet, of which an alarm would most likely be false."""
 
@@ -56,7 +58,7 @@ def run_noise(arguments: argparse.Namespace) -> dict[str, Any]:
     count = len(rows) // len(CONTROLS)
     mine = {control: [row for row in rows if row["noise"] == control] for control in CONTROLS}
     audits = [
-        {"audit": name, "of": count} | {control: _count(mine[control], name) for control in CONTROLS} for name in AUDITS
+        {"audit": name, "of": count} | {control: _count(mine[control], name) for control in CONTROLS} for name in MADE
     ]
     return {"networks": count, "audits": audits, "rows": rows}
 
@@ -70,7 +72,7 @@ def _table(rows: list[dict[str, Any]], count: int, formed: list[dict[str, Any]])
             "among_well_trained": _count(formed, name),
             "of_these": len(formed),
         }
-        for name in AUDITS
+        for name in MADE
     ]
 
 

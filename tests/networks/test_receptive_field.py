@@ -89,6 +89,16 @@ def test_behind_a_transposed_convolution_there_is_no_prediction():
     assert field.measured[0] > 0
 
 
+def test_what_comes_behind_a_layer_and_changes_its_outputs_in_place_does_not_count():
+    convolutions = nn.Conv2d(2, 4, 5), nn.Conv2d(4, 4, 5, groups=4)
+    images = torch.randn(2, 2, 16, 16)
+    one, other = (
+        sk.receptive_field(nn.Sequential(convolutions[0], nn.ReLU(inplace=inplace), convolutions[1], nn.ReLU()), images)
+        for inplace in (False, True)
+    )
+    assert one == other
+
+
 def test_the_network_and_the_inputs_stay_as_they_are():
     network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, groups=4))
     before = {name: value.clone() for name, value in network.state_dict().items()}
