@@ -91,7 +91,7 @@ def show_mcunet(results: dict[str, Any]) -> None:
 
 
 def _with_sizes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--large", type=int, default=4, help="inputs of white noise")
     parser.add_argument("--draws", type=int, default=3, help="of each kind of noise as filters")
