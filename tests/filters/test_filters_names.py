@@ -25,6 +25,7 @@ def test_no_public_name_of_the_filters_vanishes():
         "white_noise_like",
         "noise_model",
         "replacement",
+        "separability",
         "spread",
     }
     assert [name for name in filters.__all__ if not hasattr(filters, name)] == []

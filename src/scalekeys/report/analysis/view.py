@@ -11,7 +11,8 @@ from scalekeys.checkup import Checkup
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
 from scalekeys.filters import FilterBank
-from scalekeys.fitting import Fit
+from scalekeys.fitting import Fit, fit
+from scalekeys.fitting.spec import IDEAL, FitSpec
 from scalekeys.report.analysis.gains import Gains, gains_of
 from scalekeys.report.analysis.summary import Fits, Summary, summary_of
 
@@ -51,8 +52,10 @@ class Analysis:
 
     @cached_property
     def checkup(self) -> Checkup:
-        """What the check-up says of the filters, from the fits that are known."""
-        return examined(Evidence("NETWORK", self.fit, known=self.fits.matched))
+        """What the check-up says of the filters, from the fits that are known; from its own where those are others."""
+        if self.fit.spec == FitSpec(IDEAL, self.fit.spec.families):
+            return examined(Evidence("NETWORK", self.fit, known=self.fits.matched))
+        return examined(Evidence("NETWORK", fit(self.fit.bank)))
 
     @cached_property
     def fitted(self) -> np.ndarray:
