@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from scalekeys.fitting.formation import WORDS
 from scalekeys.report.findings.finding import Plate
@@ -19,18 +18,23 @@ _NOISE = "#9aa0a8"
 _MARGINS = (0.5, 0.42, 0.2, 0.0)
 
 
-def plate(width: float, height: float, draw: Callable[[Axes], None], alternative: str) -> Plate:
-    """Draw into one panel, and return the file."""
+def plate(
+    width: float,
+    height: float,
+    draw: Callable[[Axes], None],
+    alternative: str,
+    *,
+    margins: tuple[float, float, float, float] = _MARGINS,
+    framed: bool = False,
+) -> Plate:
+    """Draw into one panel, with a line all around it or none above and to the right, and return the file."""
     with canvas.style():
-        figure, (axes,) = canvas.grid(1, 1, width, height, _MARGINS)
+        figure, (axes,) = canvas.grid(1, 1, width, height, margins)
         draw(axes)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        return Plate(_bytes(figure), alternative)
-
-
-def _bytes(figure: Figure) -> bytes:
-    return canvas.file_bytes(figure, "png")
+        if not framed:
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+        return Plate(canvas.file_bytes(figure, "png"), alternative)
 
 
 def beside_matched(rows: Sequence[Row], measure: str, classes: Sequence[tuple[str, float, float]]) -> Plate:
@@ -94,13 +98,8 @@ def shares(rows: Sequence[tuple[str, float]], label: str, alternative: str) -> P
         axes.set(xlim=(0, 1), xlabel=label)
         axes.invert_yaxis()
 
-    with canvas.style():
-        height = 0.17 * len(rows) + 0.2
-        figure, (axes,) = canvas.grid(1, 1, WIDTH, height, (2.3, 0.42, 0.1, 0.0))
-        draw(axes)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        return Plate(_bytes(figure), alternative)
+    height = 0.17 * len(rows) + 0.2
+    return plate(WIDTH, height, draw, alternative, margins=(2.3, 0.42, 0.1, 0.0))
 
 
 def histogram(counts: Sequence[Row], step: float, label: str, alternative: str) -> Plate:
@@ -130,6 +129,7 @@ def key_curves(rows: Sequence[Row]) -> Plate:
     """Show how much keys explain by their number: means over networks, by kernel, beside noise."""
 
     def draw(axes: Axes) -> None:
+        axes.set_position((0.07, 0.14, 0.68, 0.82))
         kernels = [kernel for kernel in ("7x7", "5x5", "3x3") if any(row["kernel"] == kernel for row in rows)]
         for kernel, colour in zip(kernels, _COLOURS, strict=False):
             some = [row for row in rows if row["kernel"] == kernel]
@@ -143,11 +143,8 @@ def key_curves(rows: Sequence[Row]) -> Plate:
         axes.minorticks_off()
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
-    with canvas.style():
-        figure, (axes,) = canvas.grid(1, 1, WIDTH, 2.8, (0.5, 0.42, 0.1, 0.0))
-        axes.set_position((0.07, 0.14, 0.68, 0.82))
-        draw(axes)
-        return Plate(_bytes(figure), "How much keys explain by their number, for filters and both kinds of noise.")
+    alternative = "How much keys explain by their number, for filters and both kinds of noise."
+    return plate(WIDTH, 2.8, draw, alternative, margins=(0.5, 0.42, 0.1, 0.0), framed=True)
 
 
 def key_shares(rows: Sequence[Row]) -> Plate:
@@ -159,8 +156,8 @@ def key_shares(rows: Sequence[Row]) -> Plate:
         ("published", "x", canvas.INK, "published keys"),
         ("white_noise", "|", _NOISE, "keys of white noise"),
     )
-    with canvas.style():
-        figure, (axes,) = canvas.grid(1, 1, WIDTH, 0.17 * len(rows) + 0.5, (2.3, 0.42, 0.4, 0.0))
+
+    def draw(axes: Axes) -> None:
         for column, mark, colour, label in marks:
             values = [row[column] for row in rows]
             axes.plot(values, range(len(rows)), mark, markersize=4, color=colour, label=label)
@@ -168,14 +165,16 @@ def key_shares(rows: Sequence[Row]) -> Plate:
         axes.set(xlim=(0, 1), xlabel="share of the energy that eight keys explain")
         axes.invert_yaxis()
         axes.legend(loc="lower left", bbox_to_anchor=(-0.3, 1.0), ncols=3)
-        return Plate(_bytes(figure), "What eight keys explain of the filters of each task, by where they were found.")
+
+    height = 0.17 * len(rows) + 0.5
+    alternative = "What eight keys explain of the filters of each task, by where they were found."
+    return plate(WIDTH, height, draw, alternative, margins=(2.3, 0.42, 0.4, 0.0), framed=True)
 
 
 def correlations(rows: Sequence[str], columns: Sequence[str], values: np.ndarray, alternative: str) -> Plate:
     """Show a table of correlations in colour, with its numbers."""
-    with canvas.style():
-        height = 0.22 * len(rows)
-        figure, (axes,) = canvas.grid(1, 1, WIDTH, height, (2.3, 0.1, 0.5, 0.0))
+
+    def draw(axes: Axes) -> None:
         axes.imshow(values, cmap=canvas.DIVERGING, vmin=-1, vmax=1, aspect="auto")
         axes.set_yticks(range(len(rows)), rows)
         axes.set_xticks(range(len(columns)), [name.replace(" ", "\n", 1) for name in columns])
@@ -186,4 +185,5 @@ def correlations(rows: Sequence[str], columns: Sequence[str], values: np.ndarray
                 text = f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
                 colour = "white" if abs(value) > 0.7 else canvas.INK
                 axes.text(column, row, text, ha="center", va="center", fontsize=canvas.SMALL, color=colour)
-        return Plate(_bytes(figure), alternative)
+
+    return plate(WIDTH, 0.22 * len(rows), draw, alternative, margins=(2.3, 0.1, 0.5, 0.0), framed=True)
