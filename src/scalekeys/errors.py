@@ -97,3 +97,14 @@ def listed(items: Sequence[str], *, limit: int = 10) -> str:
     if len(items) > limit:
         shown.append(f"{len(items) - limit} more")
     return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things in a message.
+
+    Examples
+    --------
+    >>> counted(1, "layer"), counted(3, "layer")
+    ('1 layer', '3 layers')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -9,7 +9,8 @@ import torch
 from scalekeys.checkpoints import extract
 from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
 from scalekeys.checkup.audits import AUDITS, NEEDS
-from scalekeys.checkup.evidence import LEAST, Evidence, counted
+from scalekeys.checkup.evidence import LEAST, Evidence
+from scalekeys.errors import counted
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit
 

@@ -124,17 +124,6 @@ def named(layers: Sequence[str], limit: int = 3) -> str:
     return " and ".join(part for part in (", ".join(layers[:-1]), *layers[-1:]) if part)
 
 
-def counted(count: int, noun: str) -> str:
-    """Write a number of things.
-
-    Examples
-    --------
-    >>> counted(1, "layer"), counted(3, "layer")
-    ('1 layer', '3 layers')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def percentages(values: Sequence[float], decimals: int = 0) -> str:
     """Write shares as one percentage, or as a range.
 

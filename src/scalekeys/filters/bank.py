@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from scalekeys.errors import FilterError
+from scalekeys.errors import FilterError, counted
 from scalekeys.filters.dead import negligible_filters
 from scalekeys.shapes import ArrayLike, FilterStack, Size, checked_filters, size_text
 
@@ -183,7 +183,7 @@ class FilterBank:
         return iter(self.layers)
 
     def __repr__(self) -> str:
-        filters, layers = _counted(len(self), "filter"), _counted(len(self.layers), "layer")
+        filters, layers = counted(len(self), "filter"), counted(len(self.layers), "layer")
         return f"FilterBank({self.model!r}: {', '.join([f'{filters} in {layers}', *map(size_text, self.sizes)])})"
 
     @property
@@ -266,7 +266,3 @@ class FilterBank:
             raise FilterError(f"{self.model}: got {len(filters)} stacks of filters for {len(self.layers)} layers")
         layers = tuple(replace(layer, kernels=new) for layer, new in zip(self.layers, filters, strict=True))
         return replace(self, layers=layers)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

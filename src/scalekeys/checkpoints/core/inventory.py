@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor
 
-from scalekeys.errors import listed
+from scalekeys.errors import counted, listed
 
 DISTRIBUTED = (
     "it is a part of a tensor that is distributed over several processes (DTensor); gather it before saving, for "
@@ -90,11 +90,6 @@ def has_kernels(tensors: Mapping[str, TensorInfo]) -> bool:
         key.endswith("weight") and 3 <= len(info.shape) <= 5 and prod(info.shape[2:]) > 1
         for key, info in tensors.items()
     )
-
-
-def counted(count: int, one: str) -> str:
-    """Return a number with its noun, as ``1 layer`` or ``2 layers``."""
-    return f"{count} {one}{'' if count == 1 else 's'}"
 
 
 def _convolutions(shapes: Sequence[tuple[int, ...]]) -> str:

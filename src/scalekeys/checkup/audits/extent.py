@@ -5,7 +5,8 @@ from math import prod
 import torch
 
 from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, LayerEvidence, counted, largest_first, named, percentages
+from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, named, percentages
+from scalekeys.errors import counted
 from scalekeys.filters.extent import SMALLEST, refitted, smallest_window, white_share
 from scalekeys.filters.window import in_window
 from scalekeys.fitting import natural_image_covariance

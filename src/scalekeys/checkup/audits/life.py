@@ -3,7 +3,8 @@
 import numpy as np
 
 from scalekeys.checkup.advice import CERTAIN, HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, counted, largest_first, named
+from scalekeys.checkup.evidence import Evidence, largest_first, named
+from scalekeys.errors import counted
 from scalekeys.fitting.formation import LIKE_NOISE, formation
 from scalekeys.shapes import size_text
 

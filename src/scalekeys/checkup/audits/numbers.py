@@ -7,7 +7,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from scalekeys.checkup.advice import CERTAIN, Advice, Place
-from scalekeys.checkup.evidence import Evidence, counted, largest_first, named
+from scalekeys.checkup.evidence import Evidence, largest_first, named
+from scalekeys.errors import counted
 
 _LOST = 0.01
 """The share of its norm that a filter may lose in half precision, where rounding of normal numbers takes 0.0005."""

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, LayerEvidence, counted, largest_first, named, percentages
+from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, named, percentages
+from scalekeys.errors import counted
 from scalekeys.proportions import wilson_interval
 
 ENERGY_KEPT = 0.99

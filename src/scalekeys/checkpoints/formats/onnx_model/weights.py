@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from scalekeys.checkpoints.core.inventory import TensorInfo, counted, is_floating
+from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating
 from scalekeys.checkpoints.formats.onnx_model.blocked import (
     LAYOUT,
     Reordered,
@@ -23,6 +23,7 @@ from scalekeys.checkpoints.formats.onnx_model.onnx_data import array_of, as_torc
 from scalekeys.checkpoints.formats.onnx_model.operators import NCHWC, Operator
 from scalekeys.checkpoints.formats.onnx_model.parsed import Node, NotReadError, nodes_of, shape_of
 from scalekeys.checkpoints.formats.onnx_model.scopes import Made, Origin, Program, Scope, Stored
+from scalekeys.errors import counted
 from scalekeys.optional import require
 
 _QUANTISED_SINCE = 21
