@@ -33,6 +33,35 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """What came of following a piece of advice on the images that were given.
+
+    Parameters
+    ----------
+    told : str
+        All of it in a sentence, or why it could not be followed.
+    parameters : tuple of (int, int) or None
+        Of the network, before and after.
+    inputs : int
+        On how many inputs, which served for nothing else, `change` was measured.
+    measure : str
+        What was compared: ``"points of top-1"``, or without labels ``"change of outputs"``, the squared change as a
+        share of the variance of the outputs over the inputs.
+    change : float or None
+        After less before.
+    interval : tuple of (float, float) or None
+        Where the change lies with 95 % confidence.
+    """
+
+    told: str
+    parameters: tuple[int, int] | None = None
+    inputs: int = 0
+    measure: str = ""
+    change: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Advice:
     """One finding of a check-up.
 
@@ -53,11 +82,13 @@ class Advice:
     certainty : str
         One of :data:`CERTAINTIES`.
     share : float
-        The share of the filters of the network that it concerns.
+        The share of the filters of the network that it concerns, or of its channels where it is about batch norms.
     places : tuple of Place
         Layers, those in which most filters are concerned first.
     figure : str
         What the figure of a place is.
+    followed : Followed or None
+        What came of following it, where images were given and it takes no long search.
     """
 
     name: str
@@ -70,6 +101,7 @@ class Advice:
     share: float
     places: tuple[Place, ...]
     figure: str
+    followed: Followed | None = None
 
 
 @dataclass(frozen=True)

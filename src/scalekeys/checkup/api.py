@@ -4,19 +4,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-import torch
+from torch import nn
 
-from scalekeys.checkpoints import extract
+from scalekeys.checkpoints import open_source
 from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
 from scalekeys.checkup.audits import AUDITS, NEEDS
 from scalekeys.checkup.evidence import LEAST, Evidence
-from scalekeys.errors import counted
+from scalekeys.checkup.following import followed
+from scalekeys.checkup.normalisations import batch_norms_of
+from scalekeys.checkup.responses import Responses
+from scalekeys.errors import ModelError, counted
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit
+from scalekeys.networks.running.batches import Batches
 
 
 def check(
-    source: "str | Path | torch.nn.Module | FilterBank", *, size: int | Sequence[int] | None = None, seed: int = 0
+    source: str | Path | nn.Module | FilterBank,
+    *,
+    images: Batches | None = None,
+    data: Batches | None = None,
+    size: int | Sequence[int] | None = None,
+    seed: int = 0,
 ) -> Checkup:
     """Examine the kernels of a network, and say what to do about what is found.
 
@@ -24,6 +33,13 @@ def check(
     ----------
     source : str, Path, nn.Module or FilterBank
         What :func:`scalekeys.extract` reads, or a bank that it gave.
+    images : iterable, optional
+        A hundred or more preprocessed inputs in batches, in any form that data loaders give, for a module. With them
+        filters that no input moves are found, responses are those to these images, and advice that can be followed
+        quickly is: on every second input the changed network is matched to the original one, on the others both are
+        compared.
+    data : iterable, optional
+        The same with labels: accuracy is compared.
     size : int or sequence of int, optional
         The sides of the inputs in pixels (samples), (rows, cols) for images; one number for equal sides. The audit
         ``reach`` needs it.
@@ -39,6 +55,8 @@ def check(
     ------
     CheckpointError
         If the source cannot be read, or has no depthwise layers.
+    ModelError
+        If there are fewer than 20 inputs, or they are given for something that does not run.
     FilterError
         If a side of the inputs is below 1, or there are not as many as the kernels have axes.
 
@@ -51,10 +69,36 @@ def check(
     >>> [(advice.name, round(advice.share, 2)) for advice in sk.check(torch.nn.Sequential(layer)).advice]
     [('dead-filters', 0.25), ('not-formed', 1.0)]
     """
-    bank = source if isinstance(source, FilterBank) else extract(source)
-    name = str(source) if isinstance(source, str | Path) else "NETWORK"
-    sides = None if size is None else (size,) if isinstance(size, int) else tuple(size)
-    return examined(Evidence(quote(name), fit(bank), seed, sides=sides))
+    responses = _responses(source, images, data)
+    if isinstance(source, FilterBank):
+        bank, norms = source, None
+    else:
+        opened = open_source(source)
+        bank, norms = opened.bank(), batch_norms_of(opened)
+    return examined(
+        Evidence(
+            quote(str(source)) if isinstance(source, str | Path) else "NETWORK",
+            fit(bank),
+            seed,
+            sides=None if size is None else (size,) if isinstance(size, int) else tuple(size),
+            norms=norms,
+            responses=responses,
+            runs=isinstance(source, nn.Module),
+        )
+    )
+
+
+def _responses(source: object, images: Batches | None, data: Batches | None) -> Responses | None:
+    if images is None and data is None:
+        return None
+    if images is not None and data is not None:
+        raise ModelError("give either images without labels, or data with labels")
+    if not isinstance(source, nn.Module):
+        raise ModelError("images need a network that runs; give the module and not its weights")
+    if data is not None:
+        return Responses.of(source, data, labelled=True)
+    assert images is not None
+    return Responses.of(source, images, labelled=False)
 
 
 def examined(evidence: Evidence) -> Checkup:
@@ -66,6 +110,8 @@ def examined(evidence: Evidence) -> Checkup:
     skipped = list(needs.values())
     if few:
         skipped.insert(0, f"{counted(few, 'layer')} with fewer than {LEAST} live filters can show dead filters only")
+    if evidence.responses is not None:
+        found = [followed(advice, evidence.responses) for advice in found]
     return Checkup(
         bank.model,
         len(bank.layers),

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkup.advice import Place
+from scalekeys.checkup.normalisations import BatchNorm
+from scalekeys.checkup.responses import Responses
 from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like
-from scalekeys.fitting import Fit, fit
+from scalekeys.fitting import Fit, fit, natural_image_covariance
 from scalekeys.shapes import Size, size_text
 
 LEAST = 8
@@ -67,6 +69,12 @@ class Evidence:
         The fit of matched noise, where it was made already.
     sides : tuple of int, optional
         Of the inputs of the network, in pixels, where they are known; a single one stands for all.
+    norms : tuple of BatchNorm, optional
+        The batch norms of the network, where more than its filters is known.
+    responses : Responses, optional
+        The network with images, where they are given.
+    runs : bool
+        Whether `source` names a network that can be run, and not only its weights.
     """
 
     source: str
@@ -74,11 +82,42 @@ class Evidence:
     seed: int = 0
     known: Fit | None = None
     sides: Size | None = None
+    norms: tuple[BatchNorm, ...] | None = None
+    responses: Responses | None = None
+    runs: bool = False
+
+    @property
+    def network(self) -> str:
+        """How a command that needs the network itself names it."""
+        return self.source if self.runs else f"NETWORK --checkpoint {self.source}"
 
     @property
     def bank(self) -> FilterBank:
         """The filters."""
         return self.fit.bank
+
+    @property
+    def inputs(self) -> Size | None:
+        """The sides of the inputs, as they are given or as the images have them."""
+        if self.sides is None and self.responses is not None:
+            return tuple(self.responses.inputs[0].shape[2:])
+        return self.sides
+
+    @cached_property
+    def dead(self) -> np.ndarray:
+        """Which filters are dead: by their weights, or because no image moves them; shape (filters,)."""
+        if self.responses is None:
+            return self.fit.dead
+        unmoved = [self.responses.unmoved(layer.name, len(layer)) for layer in self.bank.layers]
+        dead: np.ndarray = self.fit.dead | np.concatenate(unmoved)
+        return dead
+
+    def covariance(self, filters: LayerFilters) -> tuple[Tensor, str]:
+        """Return what filters see, (filters or 1, taps, taps), and what it was measured on."""
+        seen = None if self.responses is None else self.responses.covariance.layers.get(filters.name)
+        if seen is not None:
+            return seen, "these images"
+        return natural_image_covariance(filters.size, dilation=filters.dilation or 1)[None], "natural images"
 
     @cached_property
     def noise(self) -> FilterBank:
@@ -96,7 +135,7 @@ class Evidence:
         return tuple(self._layers())
 
     def _layers(self) -> Iterator[LayerEvidence]:
-        alive = ~self.fit.dead & (self.fit.status != "non-finite")
+        alive = ~self.dead & (self.fit.status != "non-finite")
         for (layer, rows), noise in zip(self.bank.parts(), self.noise.layers, strict=True):
             if alive[rows].sum() >= LEAST:
                 yield LayerEvidence(layer, noise, rows, alive[rows])

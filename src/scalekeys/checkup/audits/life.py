@@ -38,18 +38,18 @@ def not_finite(evidence: Evidence) -> Advice | None:
 
 def dead_filters(evidence: Evidence) -> Advice | None:
     """Find filters that are zero, or negligible beside the others of their network."""
-    places = _places(evidence, evidence.fit.dead)
+    places = _places(evidence, evidence.dead)
     if not places:
         return None
-    count = sum(place.filters for place in places)
+    count, small = sum(place.filters for place in places), int(evidence.fit.dead.sum())
     return Advice(
         "dead-filters",
         f"{count} of {len(evidence.bank)} filters are dead: whatever their input is, their outputs are constant, or as "
         "good as constant.",
-        f"They are zero, or their norm is below a ten-thousandth of what is usual, in {len(places)} of "
+        f"{_why_dead(evidence, small, count - small)}, in {len(places)} of "
         f"{counted(len(evidence.bank.layers), 'layer')}. Noise, and so the usual initialisations, has no such filters.",
         "Take the channels out of their blocks.",
-        "scalekeys prune NETWORK -o FILE",
+        f"scalekeys prune {evidence.network}{' --images FOLDER' if count > small else ''} -o FILE",
         "Fewer weights and multiplications, also in the layers around them, at outputs that are compared first; fewer "
         "channels are not always faster, so time the network before and after.",
         CERTAIN,
@@ -57,6 +57,14 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         places,
         "share of dead filters",
     )
+
+
+def _why_dead(evidence: Evidence, small: int, unmoved: int) -> str:
+    """Say how dead filters were found: by their weights, or because no image moves them."""
+    by_weights = "are zero, or their norm is below a ten-thousandth of what is usual"
+    if evidence.responses is None:
+        return f"They {by_weights}"
+    return f"{small} {by_weights}; the outputs of {unmoved} more are the same for all {evidence.responses.count} images"
 
 
 def not_formed(evidence: Evidence) -> Advice | None:

@@ -1,17 +1,27 @@
 """Whether kernels survive the number formats in which networks are run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from scalekeys.checkup.advice import CERTAIN, Advice, Place
-from scalekeys.checkup.evidence import Evidence, largest_first, named
+from scalekeys.checkup.evidence import Evidence, largest_first, named, percentages
+from scalekeys.checkup.normalisations import BatchNorm
 from scalekeys.errors import counted
 
 _LOST = 0.01
 """The share of its norm that a filter may lose in half precision, where rounding of normal numbers takes 0.0005."""
+
+_EPSILON, _LARGER_EPSILON = 1e-5, 1e-3
+"""What batch norms of PyTorch and of Keras add to a variance unless told otherwise."""
+
+_NEGLIGIBLE = 1e-3
+"""The share of the median factor of its batch norm below which a channel does nothing."""
+
+_LEAST_SMALL = 0.01
+"""The share of all channels from which small variances are worth a word."""
 
 _STEPS = 127
 """Of an integer of eight bits, from zero to the largest weight."""
@@ -60,6 +70,52 @@ def lost_in_eight_bits(evidence: Evidence) -> Advice | None:
         places,
         "share of filters that become zero",
     )
+
+
+def norms_needed(evidence: Evidence) -> str | None:
+    """Say what is missing where the batch norms are not known."""
+    return "the audit small-variances needs the network or a file of it" if evidence.norms is None else None
+
+
+def small_variances(evidence: Evidence) -> Advice | None:
+    """Find channels whose running variance is below the epsilon of a batch norm, which then decides their scale."""
+    norms = [norm for norm in evidence.norms or () if len(norm.variance)]
+    small = {norm.name: int(_decided_by_epsilon(norm).sum()) for norm in norms}
+    count, channels = sum(small.values()), sum(len(norm.variance) for norm in norms)
+    if count < _LEAST_SMALL * channels or not count:
+        return None
+    places = largest_first(
+        Place(norm.name, "-", small[norm.name], len(norm.variance), small[norm.name] / len(norm.variance))
+        for norm in norms
+        if small[norm.name]
+    )
+    return Advice(
+        "small-variances",
+        f"{counted(count, 'channel')} of {channels} behind batch norms vary less than the epsilon of a batch norm: "
+        f"{named([place.layer for place in places])}.",
+        f"Their running variance is below {_EPSILON:g}, PyTorch's epsilon, and their factor is not negligible; a new "
+        "batch norm has a variance of 1. Epsilon, and not the variance, decides what these channels are divided by.",
+        "Keep the epsilon of training wherever the network is converted or built again, compute batch norms in "
+        "float32, and leave these batch norms in evaluation mode where the network is trained on.",
+        None,
+        f"With Keras's epsilon of {_LARGER_EPSILON:g} these channels would shrink to "
+        f"{percentages(_shrunk(norms))} of their size, in silence.",
+        CERTAIN,
+        count / channels,
+        places,
+        "share of channels with a small variance",
+    )
+
+
+def _decided_by_epsilon(norm: BatchNorm) -> Bool[Tensor, "channels"]:
+    factor = norm.factor.abs()
+    return (norm.variance < _EPSILON) & (factor > _NEGLIGIBLE * factor.median())
+
+
+def _shrunk(norms: Sequence[BatchNorm]) -> list[float]:
+    """Return by which factor the channels in question shrink with a larger epsilon."""
+    variances = torch.cat([norm.variance[_decided_by_epsilon(norm)] for norm in norms])
+    return ((variances + _EPSILON) / (variances + _LARGER_EPSILON)).sqrt().tolist()
 
 
 def _changed_by_half(kernels: Tensor) -> Bool[Tensor, "filters"]:

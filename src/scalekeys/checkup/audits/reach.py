@@ -8,6 +8,7 @@ from scalekeys.checkup.advice import HINT, Advice, Place
 from scalekeys.checkup.evidence import Evidence, named
 from scalekeys.errors import FilterError
 from scalekeys.filters.reach import Reach, Sides, predicted_reach
+from scalekeys.networks import receptive_field
 from scalekeys.shapes import Size, size_text
 
 WIDTHS = 4
@@ -15,6 +16,9 @@ WIDTHS = 4
 
 LEAST_SHARE = 0.1
 """The share of the variance that a layer must add before it is named."""
+
+_INPUTS = 16
+"""Images on which the field is measured."""
 
 _WIDE = (
     "larger than the inputs",
@@ -36,15 +40,15 @@ def reach_needs(evidence: Evidence) -> str | None:
             "the audit reach needs the strides of the network, which weights alone do not tell: give the network "
             "itself, or an ONNX or TFLite file of it"
         )
-    return "the audit reach needs the size of the inputs (--size)" if evidence.sides is None else None
+    return "the audit reach needs the size of the inputs (--size)" if evidence.inputs is None else None
 
 
 def reach(evidence: Evidence) -> Advice | None:
     """Find whether the predicted field of the last layer is below half of the inputs, or larger than them."""
     path, noise = _known(predicted_reach(evidence.bank)), _known(predicted_reach(evidence.noise))
-    if not path or evidence.sides is None:
+    if not path or evidence.inputs is None:
         return None
-    sides = _checked(evidence.sides, evidence.bank.axes)
+    sides = _checked(evidence.inputs, evidence.bank.axes)
     width = _widths(path[-1].sigma)
     shares = [wide / side for wide, side in zip(width, sides, strict=True)]
     if max(shares) >= 0.5 and min(shares) <= 1:
@@ -52,6 +56,7 @@ def reach(evidence: Evidence) -> Advice | None:
     places = _places(evidence, path, noise)
     flat = [sqrt(sum(values)) for values in zip(*(one.flat for one in path), strict=True)]
     what, action, why = _WIDE if min(shares) > 1 else _NARROW
+    measured, do = _measured(evidence)
     added = named([f"{place.layer} ({place.value:.0%})" for place in places])
     return Advice(
         "reach",
@@ -59,8 +64,8 @@ def reach(evidence: Evidence) -> Advice | None:
         f"of its variance comes from {added}.",
         f"With matched noise in the place of the filters it would be {_pixels(_widths(noise[-1].sigma))} wide, and "
         f"with flat kernels, as white noise is on average, {_pixels(_widths(flat))}. The prediction adds the variances "
-        "of layers as on a single path; residual connections make the field smaller.",
-        f"Measure the field on images with sk.receptive_field; if it agrees, {action}.",
+        f"of layers as on a single path; residual connections make the field smaller.{measured}",
+        f"{do}{action}.",
         None,
         f"{why}; whether accuracy gains has to be tried.",
         HINT,
@@ -68,6 +73,15 @@ def reach(evidence: Evidence) -> Advice | None:
         places,
         "share of the variance of the field",
     )
+
+
+def _measured(evidence: Evidence) -> tuple[str, str]:
+    """Say how wide the field is on some of the images, if there are any, and what to do."""
+    if evidence.responses is None:
+        return "", "Measure the field on images with sk.receptive_field; if it agrees, "
+    some, last = evidence.responses.learning[0][:_INPUTS], evidence.bank.layers[-1].name
+    (field,) = receptive_field(evidence.responses.network, some, layers=[last])
+    return f" Measured on {len(some)} of the images it is {_pixels(field.width)} wide.", "If both agree, "
 
 
 def _places(evidence: Evidence, path: _Path, noise: _Path) -> tuple[Place, ...]:

@@ -1,51 +1,97 @@
 """``scalekeys check``: what is wrong with the kernels of a network, and what to do about it."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scalekeys.cli.commands.options import Kinds, Size, size_of
+from scalekeys.cli.commands.options import (
+    CropPct,
+    Grey,
+    Interpolate,
+    Kinds,
+    Labels,
+    Mean,
+    Size,
+    Std,
+    figures_of,
+    size_of,
+)
 
 EXAMPLE = "Example: scalekeys check model.pth"
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION that returns a "
+        "network.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
+]
+Checkpoint = Annotated[Path | None, typer.Option(help="Weights to load into a network that can be run.")]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Images without labels, or hf:NAME[:SPLIT], for a network that can be run: they show what filters answer "
+        "and what following the advice changes.",
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="The same with a folder for each class, or hf:NAME[:SPLIT]: accuracy before and after as well.",
+    ),
+]
+Limit = Annotated[int, typer.Option(min=20, help="So many of these images, drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the matched noise, and of images drawn at random.")]
+Layers = Annotated[bool, typer.Option("--layers", help="List the layers of each finding with their figures.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+
 
 def check(
-    source: Annotated[
-        str,
-        typer.Argument(help="A checkpoint file or folder, timm:NAME, hf:NAME or builtin:NAME.", show_default=False),
-    ],
-    weights: Annotated[
-        str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
-    ] = None,
+    source: Source,
+    checkpoint: Checkpoint = None,
+    weights: Weights = None,
     kinds: Kinds = "depthwise",
+    images: Images = None,
+    data: Data = None,
+    labels: Labels = None,
+    limit: Limit = 256,
     size: Size = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the matched noise.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    crop_pct: CropPct = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: Interpolate = None,
+    grey: Grey = False,
+    seed: Seed = 0,
+    layers: Layers = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say whether kernels are trained, dead, too large, too small or redundant, and what to do about it.
 
     Each finding says what was found and where, the figure beside that of noise, what to do, what that saves and costs,
-    and how sure it is. The most valuable finding comes first. Nothing wrong is an answer, too.
+    and how sure it is. The most valuable finding comes first. Nothing wrong is an answer, too. With images, advice that
+    can be followed quickly is followed, on a copy, and what it changes is measured.
     """
+    if images is not None and data is not None:
+        raise typer.BadParameter("is for images without labels; give it or --data", param_hint="--images")
+    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     sides = None if (both := size_of(size)) is None else tuple(dict.fromkeys(both))
     from scalekeys.cli.show.check import print_checkup
     from scalekeys.cli.show.progress import working
 
     with working() as step:
-        from shlex import quote
+        from scalekeys.cli.work.check import Task, check_network
 
-        from scalekeys.checkup.api import examined
-        from scalekeys.checkup.evidence import Evidence
-        from scalekeys.cli.work.reading import read_bank
-        from scalekeys.fitting import fit
-
-        step(f"reading {source}")
-        bank = read_bank(source, weights=weights, kinds=kinds)
-        fitted = fit(bank, progress=step("fitting filters", len(bank)))
-        step("examining kernels")
-        checkup = examined(Evidence(quote(source), fitted, seed, sides=sides))
+        where = source, checkpoint, weights, kinds, images, data, labels, limit
+        outcome = check_network(Task(*where, figures, sides, seed), step)
     if as_json:
-        typer.echo(json.dumps(checkup.to_dict(), indent=2))
+        typer.echo(json.dumps(outcome.checkup.to_dict(), indent=2))
     else:
-        print_checkup(checkup, bank.notes, bank.left_out)
+        print_checkup(outcome.checkup, outcome.notes, outcome.left_out, layers=layers)

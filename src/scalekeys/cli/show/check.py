@@ -5,39 +5,42 @@ from collections.abc import Sequence
 from scalekeys.checkup import Advice, Checkup
 from scalekeys.cli.show.cells import Terminal, bold, decimal, plain_table, print_whole
 from scalekeys.cli.show.notes import print_notes
+from scalekeys.errors import counted
 from scalekeys.filters.bank import LeftOut
 
-_MOST_PLACES = 5
 
-
-def print_checkup(checkup: Checkup, notes: Sequence[str], left_out: Sequence[LeftOut]) -> None:
-    """Print what was found, the most valuable first."""
+def print_checkup(checkup: Checkup, notes: Sequence[str], left_out: Sequence[LeftOut], *, layers: bool = False) -> None:
+    """Print what was found, the most valuable first; its layers with their figures only on request."""
     console = Terminal()
     print_notes(console, notes, left_out, more="in the report of `scalekeys analyze`")
-    layers = "1 layer" if checkup.layers == 1 else f"{checkup.layers} layers"
-    console.print(bold(checkup.model) + f": {checkup.filters} filters in {layers}, {len(checkup.audits)} audits")
+    filters = f"{counted(checkup.filters, 'filter')} in {counted(checkup.layers, 'layer')}"
+    console.print(bold(checkup.model) + f": {filters}, {len(checkup.audits)} audits")
     for sentence in checkup.skipped:
         console.print(f"note: {sentence}", soft_wrap=True)
     if not checkup.advice:
         console.print("Nothing to do: no audit has found anything.")
     for number, advice in enumerate(checkup.advice, 1):
         _print_advice(console, number, advice)
+        if layers:
+            _print_places(console, advice)
 
 
 def _print_advice(console: Terminal, number: int, advice: Advice) -> None:
     console.print()
     console.print(bold(f"{number}. {advice.what}"), soft_wrap=True)
     command = f"\n             {advice.command}" if advice.command else ""
+    measured = f"\n   measured: {advice.followed.told}" if advice.followed else ""
     console.print(
         f"   evidence: {advice.evidence}\n   do:       {advice.action}{command}\n   expect:   {advice.expect} "
-        f"({advice.certainty})",
+        f"({advice.certainty}){measured}",
         soft_wrap=True,
     )
+
+
+def _print_places(console: Terminal, advice: Advice) -> None:
     table = plain_table("   layer", "kernel", "filters", "figure", "noise")
-    for place in advice.places[:_MOST_PLACES]:
+    for place in advice.places:
         of = f"{place.filters} of {place.of}"
         table.add_row(f"   {place.layer}", place.size, of, decimal(place.value), decimal(place.control))
     console.print(f"   figure:   {advice.figure}")
     print_whole(console, table)
-    if len(advice.places) > _MOST_PLACES:
-        console.print(f"   and {len(advice.places) - _MOST_PLACES} more; --json names all")

@@ -1,0 +1,57 @@
+"""The batch norms of a network: what they divide by, and what they multiply by."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+
+_VARIANCE = re.compile(r"(?P<name>.*?)(?P<dot>[./]?)(?P<last>running_var|moving_variance)(?P<end>(?::0)?)")
+_FACTORS = {"running_var": "weight", "moving_variance": "gamma"}
+"""What PyTorch and Keras call the factor beside a running variance."""
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm:
+    """One batch norm.
+
+    Parameters
+    ----------
+    name : str
+    variance : Tensor, shape (channels,), float64
+        The running variance of its inputs, in squared units of the activations.
+    factor : Tensor, shape (channels,), float64
+        What the normalised inputs are multiplied by; ones where the batch norm has no such parameter.
+    """
+
+    name: str
+    variance: Tensor
+    factor: Tensor
+
+
+def batch_norms_of(opened: Checkpoint) -> tuple[BatchNorm, ...]:
+    """Read the batch norms of a source, in the order in which it holds them.
+
+    Examples
+    --------
+    >>> from scalekeys.checkpoints import open_source
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4), torch.nn.BatchNorm2d(4))
+    >>> [(norm.name, norm.variance.tolist()) for norm in batch_norms_of(open_source(network))]
+    [('1', [1.0, 1.0, 1.0, 1.0])]
+    """
+    return tuple(_batch_norms(opened))
+
+
+def _batch_norms(opened: Checkpoint) -> Iterator[BatchNorm]:
+    for key, info in opened.tensors.items():
+        found = _VARIANCE.fullmatch(key)
+        if found is None or len(info.shape) != 1 or not key.startswith(opened.prefix):
+            continue
+        name, dot, last, end = found.groups()
+        variance, beside = opened.load(key).double(), f"{name}{dot}{_FACTORS[last]}{end}"
+        same = beside in opened.tensors and opened.tensors[beside].shape == info.shape
+        factor = opened.load(beside).double() if same else torch.ones_like(variance)
+        yield BatchNorm(name.removeprefix(opened.prefix), variance, factor)

@@ -1,0 +1,112 @@
+"""What ``scalekeys check`` does: read a network or its weights, fit its filters, and examine them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from scalekeys.checkpoints import open_source
+from scalekeys.checkup import Checkup
+from scalekeys.checkup.api import examined
+from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.normalisations import batch_norms_of
+from scalekeys.checkup.responses import LEAST_IMAGES, Responses
+from scalekeys.cli.work.step import Step
+from scalekeys.errors import DataError
+from scalekeys.filters.bank import LeftOut
+from scalekeys.fitting import fit
+from scalekeys.images import batches, open_images, open_unlabelled, sample
+from scalekeys.shapes import Size
+from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is examined.
+
+    Parameters
+    ----------
+    source : str
+        A file or folder of weights, or a network that can be run.
+    checkpoint : Path or None
+        Weights for a network that can be run.
+    weights : str or None
+    kinds : str
+    images, data : str or None
+        A folder or data set of images, without and with labels; at most one of them.
+    labels : Path or None
+    limit : int
+        How many of the images.
+    figures : Figures
+    sides : tuple of int or None
+        Of the inputs, for the audit of the reach.
+    seed : int
+    """
+
+    source: str
+    checkpoint: Path | None
+    weights: str | None
+    kinds: str
+    images: str | None
+    data: str | None
+    labels: Path | None
+    limit: int
+    figures: Figures
+    sides: Size | None
+    seed: int
+
+    @property
+    def runs(self) -> bool:
+        """Whether the network itself is needed, and not only its weights."""
+        given = (self.checkpoint, self.images, self.data)
+        return any(one is not None for one in given) or Path(self.source.rpartition(":")[0]).suffix == ".py"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out."""
+
+    checkup: Checkup
+    notes: Sequence[str]
+    left_out: Sequence[LeftOut]
+
+
+def check_network(task: Task, step: Step) -> Outcome:
+    """Examine a network."""
+    step(f"reading {task.source}")
+    network = None
+    if task.runs:
+        network = open_network(task.source, checkpoint=task.checkpoint, weights=task.weights)
+        opened = open_source(network.module, kinds=task.kinds)
+    else:
+        opened = open_source(task.source, weights=task.weights, kinds=task.kinds)
+    bank, norms = opened.bank(), batch_norms_of(opened)
+    responses = None if network is None else _responses(network, task, step)
+    fitted = fit(bank, progress=step("fitting filters", len(bank)))
+    step("examining kernels")
+    evidence = Evidence(
+        _named(task), fitted, task.seed, sides=task.sides, norms=norms, responses=responses, runs=network is not None
+    )
+    return Outcome(examined(evidence), (*(network.notes if network else ()), *bank.notes), bank.left_out)
+
+
+def _named(task: Task) -> str:
+    """Return the network as a command names it."""
+    checkpoint = "" if task.checkpoint is None else f" --checkpoint {quote(str(task.checkpoint))}"
+    return f"{quote(task.source)}{checkpoint}"
+
+
+def _responses(network: NamedNetwork, task: Task, step: Step) -> Responses | None:
+    source = task.images if task.data is None else task.data
+    if source is None:
+        return None
+    images = open_unlabelled(source) if task.data is None else open_images(source, labels=task.labels)
+    chosen = sample(images, task.limit, task.seed)
+    if len(chosen) < LEAST_IMAGES:
+        raise DataError(f"{source}: holds {len(chosen)} images; a check-up by images needs at least {LEAST_IMAGES}")
+    step(f"reading {len(chosen)} images")
+    found = list(batches(images, preparation_of(network, task.figures), size=_BATCH, indices=chosen))
+    given = found if task.data is not None else [inputs for inputs, _ in found]
+    return Responses.of(network.module, given, labelled=task.data is not None)
