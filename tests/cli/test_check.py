@@ -3,9 +3,11 @@
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from command_line import assert_one_sentence, run
+from PIL import Image
 from torch import nn
 
 LONG = "stages.0.blocks.1.mobile_inverted_conv.depth_conv.conv.with.a.very.long.name.that.goes.on.and.on"
@@ -36,16 +38,19 @@ def call(folder):
 def test_advice_is_told_with_evidence_command_and_places(call):
     done = call("ill.pth")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "ill: 32 filters in 1 layer, 10 audits" in done.stdout
+    assert "ill: 32 filters in 1 layer, 11 audits" in done.stdout
     assert "1. 8 of 32 filters are dead" in done.stdout
-    assert "scalekeys prune NETWORK -o FILE" in done.stdout
+    assert "scalekeys prune NETWORK --checkpoint ill.pth -o FILE" in done.stdout
     assert "scalekeys crop ill.pth -o FILE" in done.stdout
-    assert "figure:   share of dead filters" in done.stdout
+    assert "figure:" not in done.stdout
+    assert len(done.stdout.splitlines()) < 20
     assert done.stdout.index("8 of 32 filters are dead") < done.stdout.index("are larger than what they hold")
 
 
-def test_long_names_are_not_broken(call):
-    rows = [line for line in call("ill.pth").stdout.splitlines() if line.startswith(f"   {LONG}")]
+def test_layers_are_listed_on_request_and_long_names_are_not_broken(call):
+    told = call("ill.pth", "--layers").stdout
+    assert "figure:   share of dead filters" in told
+    rows = [line for line in told.splitlines() if line.startswith(f"   {LONG}")]
     assert rows
     assert all(row.split()[1] == "9x9" for row in rows)
 
@@ -81,6 +86,64 @@ def test_nothing_wrong_is_an_answer(call):
 )
 def test_bad_input_is_refused_in_a_sentence(call, arguments, parts):
     assert_one_sentence(call(*arguments), *parts)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A Python file of a network with an unmoved filter, and images in two folders."""
+    folder = tmp_path_factory.mktemp("network")
+    (folder / "nets.py").write_text(NETWORK)
+    pixels = np.random.default_rng(0)
+    for number in range(24):
+        (folder / "images" / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(pixels.integers(256, size=(16, 16, 3), dtype=np.uint8))
+        picture.save(folder / "images" / str(number % 2) / f"{number}.png")
+    return folder
+
+
+NETWORK = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 5, padding=2, groups=16), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2),
+    )
+    network[0].weight.data[3] = 0
+    network[0].bias.data[3] = 0
+    network[1].weight.data[5] = 0
+    network[2].running_var[:2] = 1e-7
+    return network
+"""
+
+
+def test_with_labelled_images_advice_is_followed_and_measured(network):
+    done = run("check", "nets.py:build", "--data", "images", "--size", "16", "--crop-pct", "1", cwd=network)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 16 filters are dead" in done.stdout
+    assert "the outputs of 1 more are the same for all 24 images" in done.stdout
+    assert "scalekeys prune nets.py:build --images FOLDER -o FILE" in done.stdout
+    assert "top-1 accuracy on 12 other images goes from" in done.stdout
+    assert "2 channels of 16 behind batch norms vary less than the epsilon" in done.stdout
+
+
+def test_without_labels_outputs_are_compared(network):
+    done = run("check", "nets.py:build", "--images", "images", "--size", "16", "--json", cwd=network)
+    dead = json.loads(done.stdout)["advice"][0]
+    assert dead["followed"]["measure"] == "change of outputs"
+    assert dead["followed"]["inputs"] == 12
+    assert dead["followed"]["change"] < 1e-10
+
+
+def test_too_few_images_and_images_without_a_network_are_refused(network, call):
+    few = network / "few" / "0"
+    few.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 16)).save(few / "0.png")
+    assert_one_sentence(run("check", "nets.py:build", "--images", "few", "--size", "16", cwd=network), "1 images", "20")
+    assert_one_sentence(call("ill.pth", "--images", str(few)), "ill.pth", "names no network")
+    assert call("ill.pth", "--images", "a", "--data", "b").returncode == 2
 
 
 def test_wrong_usage(call):

@@ -9,7 +9,7 @@ from torch import nn
 from scalekeys.checkpoints import open_source
 from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
 from scalekeys.checkup.audits import AUDITS, NEEDS
-from scalekeys.checkup.evidence import LEAST, Evidence
+from scalekeys.checkup.evidence import LEAST, NETWORK, Evidence
 from scalekeys.checkup.following import followed
 from scalekeys.checkup.normalisations import batch_norms_of
 from scalekeys.checkup.responses import Responses
@@ -74,16 +74,15 @@ def check(
         bank, norms = source, None
     else:
         opened = open_source(source)
-        bank, norms = opened.bank(), batch_norms_of(opened)
+        bank, norms = opened.bank(), batch_norms_of(source if isinstance(source, nn.Module) else opened)
     return examined(
         Evidence(
-            quote(str(source)) if isinstance(source, str | Path) else "NETWORK",
+            quote(str(source)) if isinstance(source, str | Path) else NETWORK,
             fit(bank),
             seed,
             sides=None if size is None else (size,) if isinstance(size, int) else tuple(size),
             norms=norms,
             responses=responses,
-            runs=isinstance(source, nn.Module),
         )
     )
 

@@ -15,6 +15,9 @@ from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like
 from scalekeys.fitting import Fit, fit, natural_image_covariance
 from scalekeys.shapes import Size, size_text
 
+NETWORK = "NETWORK"
+"""How a command names a network that was not given by a name."""
+
 LEAST = 8
 """Live filters that a layer needs to be judged."""
 
@@ -89,7 +92,8 @@ class Evidence:
     @property
     def network(self) -> str:
         """How a command that needs the network itself names it."""
-        return self.source if self.runs else f"NETWORK --checkpoint {self.source}"
+        runs = self.runs or self.source == NETWORK or self.source.startswith(("timm:", "hf:", "builtin:"))
+        return self.source if runs else f"NETWORK --checkpoint {self.source}"
 
     @property
     def bank(self) -> FilterBank:

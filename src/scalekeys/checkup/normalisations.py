@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 
@@ -32,20 +32,28 @@ class BatchNorm:
     factor: Tensor
 
 
-def batch_norms_of(opened: Checkpoint) -> tuple[BatchNorm, ...]:
-    """Read the batch norms of a source, in the order in which it holds them.
+def batch_norms_of(source: Checkpoint | nn.Module) -> tuple[BatchNorm, ...]:
+    """Read the batch norms of an opened source or a network, in the order in which it holds them.
 
     Examples
     --------
-    >>> from scalekeys.checkpoints import open_source
-    >>> network = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4), torch.nn.BatchNorm2d(4))
-    >>> [(norm.name, norm.variance.tolist()) for norm in batch_norms_of(open_source(network))]
+    >>> network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4))
+    >>> [(norm.name, norm.variance.tolist()) for norm in batch_norms_of(network)]
     [('1', [1.0, 1.0, 1.0, 1.0])]
     """
-    return tuple(_batch_norms(opened))
+    return tuple(_of_module(source) if isinstance(source, nn.Module) else _of_tensors(source))
 
 
-def _batch_norms(opened: Checkpoint) -> Iterator[BatchNorm]:
+def _of_module(network: nn.Module) -> Iterator[BatchNorm]:
+    for name, layer in network.named_modules():
+        variance, factor = getattr(layer, "running_var", None), getattr(layer, "weight", None)
+        if isinstance(variance, Tensor) and variance.ndim == 1:
+            if not isinstance(factor, Tensor) or factor.shape != variance.shape:
+                factor = torch.ones_like(variance)
+            yield BatchNorm(name, *(one.detach().cpu().double() for one in (variance, factor)))
+
+
+def _of_tensors(opened: Checkpoint) -> Iterator[BatchNorm]:
     for key, info in opened.tensors.items():
         found = _VARIANCE.fullmatch(key)
         if found is None or len(info.shape) != 1 or not key.startswith(opened.prefix):

@@ -82,7 +82,7 @@ def check_network(task: Task, step: Step) -> Outcome:
         opened = open_source(network.module, kinds=task.kinds)
     else:
         opened = open_source(task.source, weights=task.weights, kinds=task.kinds)
-    bank, norms = opened.bank(), batch_norms_of(opened)
+    bank, norms = opened.bank(), batch_norms_of(opened if network is None else network.module)
     responses = None if network is None else _responses(network, task, step)
     fitted = fit(bank, progress=step("fitting filters", len(bank)))
     step("examining kernels")

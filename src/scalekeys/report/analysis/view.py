@@ -9,7 +9,7 @@ import torch
 
 from scalekeys.checkup import Checkup
 from scalekeys.checkup.api import examined
-from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.evidence import NETWORK, Evidence
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import Fit, fit
 from scalekeys.fitting.spec import IDEAL, FitSpec
@@ -54,8 +54,8 @@ class Analysis:
     def checkup(self) -> Checkup:
         """What the check-up says of the filters, from the fits that are known; from its own where those are others."""
         if self.fit.spec == FitSpec(IDEAL, self.fit.spec.families):
-            return examined(Evidence("NETWORK", self.fit, known=self.fits.matched, runs=True))
-        return examined(Evidence("NETWORK", fit(self.fit.bank), runs=True))
+            return examined(Evidence(NETWORK, self.fit, known=self.fits.matched))
+        return examined(Evidence(NETWORK, fit(self.fit.bank)))
 
     @cached_property
     def fitted(self) -> np.ndarray:
