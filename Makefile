@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint fuzz clean
+.PHONY: help demo test lint fuzz wheel try-wheel clean
 
 help:
 	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
 	@echo "make test   linters, type checks and the test suite"
 	@echo "make lint   linters and type checks only"
+	@echo "make wheel  the package as a wheel, in dist/; make try-wheel runs the README's commands from it"
 	@echo "make fuzz   damaged and hostile input of every format, for MINUTES=n (5)"
 
 demo: $(VENV)/.runtime
@@ -28,8 +29,15 @@ lint: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m fuzz --minutes $(or $(MINUTES),5)
 
+wheel: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
+try-wheel: wheel
+	PYTHON=$(PYTHON) tests/try_wheel.sh dist/*.whl
+
 clean:
-	rm -rf $(VENV) scalekeys-demo
+	rm -rf $(VENV) dist scalekeys-demo
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

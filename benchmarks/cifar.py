@@ -4,7 +4,7 @@
     python benchmarks/cifar.py status --runs runs
     python benchmarks/cifar.py collect --from runs/results
 
-``train`` trains one network under every condition of ``recipes/cifar_convnext_*.yaml``, for every seed and budget,
+``train`` trains one network under every condition of ``builtin:cifar_convnext_*``, for every seed and budget,
 those first that say most. Interrupted, the same command goes on where it stopped; a training whose result stands in
 ``results/cifar``, or in the folder ``results`` of the runs, is not trained again. ``status`` says what is finished,
 what has begun and what waits. ``collect`` copies results into ``results/cifar``, a JSON and a CSV file for each

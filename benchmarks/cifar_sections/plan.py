@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+from scalekeys.training import recipe_file
 
 FREE, REPLACED = "free", "replaced"
 MAIN = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise", "free_from_ideal8")
@@ -51,7 +51,7 @@ class Planned:
 
     @property
     def recipe(self) -> Path:
-        return RECIPES / f"cifar_convnext_{self.condition}.yaml"
+        return recipe_file(f"builtin:cifar_convnext_{self.condition}")
 
     @property
     def start(self) -> "Planned | None":

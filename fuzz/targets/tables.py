@@ -16,10 +16,10 @@ from fuzz.mutators import of_one, raw, tables, tree
 from fuzz.mutators.archives import zip_members
 from scalekeys.checkpoints import read_filters, write_filters
 from scalekeys.training import Recipe, read_recipe
+from scalekeys.training.recipe import RECIPES
 from scalekeys.training.snapshots import Snapshot, read_snapshot, write_snapshot
 
 _BYTES = of_one(raw.any_change)
-_RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def _arrays() -> Sequence[Files]:
@@ -49,7 +49,7 @@ def _read_filters(name: str) -> Target:
 
 
 def _recipes() -> Sequence[Files]:
-    return [{path.name: path.read_bytes() for path in sorted(_RECIPES.glob("*.yaml"))}]
+    return [{path.name: path.read_bytes() for path in sorted(RECIPES.glob("*.yaml"))}]
 
 
 def _read_recipe(folder: Path, random: Random) -> None:
@@ -82,14 +82,14 @@ _OVERRIDES: tuple[list[str], ...] = (
 def _snapshots() -> Sequence[Files]:
     with tempfile.TemporaryDirectory() as folder:
         states = {"network": {"w": torch.ones(3)}, "optimizer": {"state": {0: torch.zeros(2)}, "param_groups": [1]}}
-        recipe = read_recipe(_RECIPES / "cifar_convnext_free.yaml")
+        recipe = read_recipe("builtin:cifar_convnext_free")
         row = dict.fromkeys(("epoch", "train_loss", "seconds", "images_per_second"), 1.0)
         write_snapshot(Snapshot(recipe, [row], states), {"w": torch.ones(3)}, Path(folder))
         return [{path.name: path.read_bytes() for path in Path(folder).iterdir()}]
 
 
 def _read_snapshot(folder: Path, _random: Random) -> None:
-    recipe: Recipe = read_recipe(_RECIPES / "cifar_convnext_free.yaml")
+    recipe: Recipe = read_recipe("builtin:cifar_convnext_free")
     read_snapshot(folder / "input", recipe)
 
 

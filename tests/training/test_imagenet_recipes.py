@@ -1,7 +1,5 @@
 """The recipes of the published experiment: what they say, and that they run, on a handful of images."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ import torchvision_placeholder
 from scalekeys.paper import method_templates
 from scalekeys.training import read_recipe, train
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 NAMES = tuple(f"convnextv2_tiny_imagenet_{name}" for name in ("frozen", "learn_scales", "learn_offsets"))
 SMALL = (
     "data.size=64",
@@ -41,7 +38,7 @@ def imagenet(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_the_published_settings(name):
-    recipe = read_recipe(RECIPES / f"{name}.yaml")
+    recipe = read_recipe(f"builtin:{name}")
     loop, optimizer, augmentation = recipe.loop, recipe.optimizer, recipe.augmentation
     assert (loop.epochs, loop.batch, loop.accumulate, loop.precision) == (300, 8 * 256 * 4, 4, "bf16")
     assert 0.99 < loop.average < 1
@@ -59,7 +56,7 @@ def test_it_has_the_published_settings(name):
 
 
 def test_what_is_learned_is_as_published():
-    frozen, scales, offsets = (read_recipe(RECIPES / f"{name}.yaml").depthwise for name in NAMES)
+    frozen, scales, offsets = (read_recipe(f"builtin:{name}").depthwise for name in NAMES)
     assert (frozen.learn, offsets.learn, offsets.parameter_decay) == ("none", "offsets", 0.05)
     assert (scales.learn, scales.scale, scales.start) == ("scales", "softplus-sigma", 1.5)
     assert (scales.norm, scales.alpha, scales.parameter_decay) == ("unit", 0.5, 0.05)
@@ -79,7 +76,7 @@ def supervised(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_on_a_handful_of_images(imagenet, supervised, tmp_path, name):
     data = [f"data.source={imagenet}", f"depthwise.chosen_from={supervised}"]
-    recipe = read_recipe(RECIPES / f"{name}.yaml", [*data, *SMALL])
+    recipe = read_recipe(f"builtin:{name}", [*data, *SMALL])
     (row,) = train(recipe, tmp_path / "run")
     assert 0 <= row["average_top1"] <= 1
     bank, chooser = sk.extract(tmp_path / "run" / "network.safetensors"), sk.extract(supervised)

@@ -1,13 +1,9 @@
 """Recipes: what they say, and what is refused in them."""
 
-from pathlib import Path
-
 import pytest
 
 from scalekeys.errors import RecipeError
-from scalekeys.training.recipe import Data, Recipe, changed, read_recipe, write_recipe
-
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+from scalekeys.training.recipe import RECIPES, Data, Recipe, changed, read_recipe, write_recipe
 
 
 @pytest.fixture
@@ -83,3 +79,12 @@ def test_only_settings_that_matter_count_as_changed():
     before = Recipe(Data("a"))
     assert changed(before, Recipe(Data("b", workers=4))) == []
     assert changed(before, Recipe(Data("a", size=32))) == ["data.size was 224 and is 32"]
+
+
+def test_recipes_that_come_along_have_names_and_serve_as_bases(path):
+    assert read_recipe("builtin:cifar_convnext_free") == read_recipe(RECIPES / "cifar_convnext_free.yaml")
+    path.write_text("base: builtin:cifar_convnext_frozen_keys\nseed: 7\n")
+    assert read_recipe(path).seed == 7
+    assert read_recipe(path).depthwise == read_recipe("builtin:cifar_convnext_frozen_keys").depthwise
+    with pytest.raises(RecipeError, match=r"'builtin:other': no such recipe comes with the package; there are cifar_"):
+        read_recipe("builtin:other")

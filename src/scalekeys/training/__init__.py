@@ -4,7 +4,7 @@ from scalekeys.training.comparison import Comparison, Condition, compare
 from scalekeys.training.digits import DigitsNetwork, train_digits
 from scalekeys.training.fast_depthwise import FastDepthwise
 from scalekeys.training.loop import train
-from scalekeys.training.recipe import Recipe, read_recipe
+from scalekeys.training.recipe import Recipe, read_recipe, recipe_file
 from scalekeys.training.runs import Run, read_run
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "compare",
     "read_recipe",
     "read_run",
+    "recipe_file",
     "train",
     "train_digits",
 ]

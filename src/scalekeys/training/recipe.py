@@ -300,14 +300,42 @@ FREE = ("data.source", "data.workers", "loop.test_batch")
 """Settings with which a training may go on after they changed: they say where and how fast, not what."""
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+RECIPES = Path(__file__).parent / "recipes"
+"""Where the recipes are that come with the package."""
+
+_BUILTIN = "builtin:"
+
+
+def recipe_file(name: str | Path) -> Path:
+    """Return the file of a recipe: a path, or ``builtin:NAME`` for one that comes with the package.
+
+    Raises
+    ------
+    RecipeError
+        If no recipe of this name comes with the package.
+
+    Examples
+    --------
+    >>> recipe_file("builtin:cifar_convnext_free").name
+    'cifar_convnext_free.yaml'
+    """
+    if not str(name).startswith(_BUILTIN):
+        return Path(name)
+    known = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    asked = str(name).removeprefix(_BUILTIN).removesuffix(".yaml")
+    if asked not in known:
+        raise RecipeError(f"{shown(str(name))}: no such recipe comes with the package; there are {', '.join(known)}")
+    return known[asked]
+
+
+def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe from a YAML file.
 
     Parameters
     ----------
-    path : Path
-        A mapping with the parts of :class:`Recipe`; under ``base`` it may name another recipe, relative to its own
-        folder, over which it is laid.
+    path : str or Path
+        A mapping with the parts of :class:`Recipe`, or ``builtin:NAME``; under ``base`` it may name another recipe,
+        ``builtin:NAME`` or a file relative to its own folder, over which it is laid.
     overrides : sequence of str
         Values that replace those of the file: ``optimizer.learning_rate=1e-3``.
 
@@ -318,7 +346,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     MissingExtraError
         If PyYAML is not installed.
     """
-    values = _read(Path(path), ())
+    values = _read(recipe_file(path), ())
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals or not name:
@@ -394,6 +422,7 @@ def _read(path: Path, above: tuple[str, ...]) -> dict[str, Any]:
     here = (*above, os.path.realpath(path))
     if len(here) > _DEEPEST:
         raise RecipeError(f"{path}: has more than {_DEEPEST} bases below one another; write fewer recipes")
-    if os.path.realpath(path.parent / base) in here:
+    below = path.parent / recipe_file(base)
+    if os.path.realpath(below) in here:
         raise RecipeError(f"{path}: is its own base; take the line with base out of one of the two")
-    return merged(_read(path.parent / base, here), values)
+    return merged(_read(below, here), values)

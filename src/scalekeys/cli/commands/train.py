@@ -6,11 +6,16 @@ from typing import Annotated
 
 import typer
 
-EXAMPLE = "Example: scalekeys train recipes/cifar_convnext_free.yaml data.source=cifar-10-batches-bin -o runs/free"
+EXAMPLE = "Example: scalekeys train builtin:cifar_convnext_free data.source=cifar-10-batches-bin -o runs/free"
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.", show_default=False)],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|builtin:NAME", help="A recipe in YAML, or one that comes along.", show_default=False
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Settings in the place of those of the recipe.", show_default=False),
@@ -28,10 +33,10 @@ def train(
     before it.
     """
     from scalekeys.cli.show.train import print_rows, watching
-    from scalekeys.training import read_recipe
+    from scalekeys.training import read_recipe, recipe_file
     from scalekeys.training import train as run
 
-    settings, folder = read_recipe(recipe, overrides or ()), output or Path("runs") / recipe.stem
+    settings, folder = read_recipe(recipe, overrides or ()), output or Path("runs") / recipe_file(recipe).stem
     with watching() as watcher:
         rows = run(settings, folder, force=force, watcher=watcher)
     if watcher.is_main:

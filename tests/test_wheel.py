@@ -1,0 +1,50 @@
+"""What the wheel holds: all that the package reads at run time, and nothing else; its version and its command."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from scalekeys import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True)
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def test_it_holds_every_file_of_the_package_and_no_other(wheel):
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    files = (
+        path for path in (ROOT / "src" / "scalekeys").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+    assert held == {path.relative_to(ROOT / "src").as_posix() for path in files}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "py.typed",
+        "training/recipes/cifar_convnext_free.yaml",
+        "report/page/templates/base.html.j2",
+        "report/findings/claims.toml",
+    ],
+)
+def test_it_holds_what_is_read_at_run_time(wheel, file):
+    assert f"scalekeys/{file}" in wheel.namelist()
+
+
+def test_its_version_its_command_and_its_licences(wheel):
+    (folder,) = {name.partition("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
+    assert folder == f"scalekeys-{__version__}.dist-info"
+    assert b"scalekeys = scalekeys.cli:main" in wheel.read(f"{folder}/entry_points.txt")
+    assert {f"{folder}/licenses/LICENSE", f"{folder}/licenses/NOTICE"} <= set(wheel.namelist())
