@@ -1,30 +1,32 @@
 """Models of filters fitted inside their network: layer by layer, each making up for what those before it changed."""
 
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
-from scalekeys.fitting import Fit, fit
+from scalekeys.fitting import Fit
+from scalekeys.networks.changing.gauss_newton import quadratic
+from scalekeys.networks.changing.keeping import Keep, at_once, response_fit
 from scalekeys.networks.changing.linear_parts import LinearParts, linear_parts, with_weights
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.running.batches import Batches, inputs_of
-from scalekeys.networks.running.depthwise_layers import Convolution, copied, depthwise_layers, make_plain
+from scalekeys.networks.running.depthwise_layers import Convolution, copied, copy_of, depthwise_layers, make_plain
 from scalekeys.networks.running.partial_run import Passage, call_order, next_layer, run_between
-from scalekeys.threads import one_thread
+from scalekeys.networks.running.suspended_run import SuspendedRun
 
 _HELD_OUT = 5  # one input in this many decides how far to go
 _DAMPING = (0.3, 1.0, 3.0)
-_SAMPLES = 8_000  # places in maps of one layer from which the curvature is estimated
-_LARGEST = 4_096  # unknowns that are solved for together
-_RIDGE = 1e-6
+_LARGEST = 8_192  # unknowns that are solved for together
+_BYTES = 2**31  # of maps that are kept between layers; batches beyond it are computed from their beginning
+_FEW = 2
+_SAME = 1e-3
 
 
 def fit_in_network(
@@ -35,6 +37,7 @@ def fit_in_network(
     layers: Sequence[str] | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
+    keep: Keep = at_once,
 ) -> Fit:
     r"""Fit the depthwise filters of a network for what the network does with them, one layer after another.
 
@@ -44,7 +47,8 @@ def fit_in_network(
         The network; it stays as it is.
     batches : iterable
         Batches of inputs as the network takes them, preprocessed, in any form that data loaders give; labels are not
-        looked at. A few hundred images are enough. They are kept in memory, with the maps of one layer at a time.
+        looked at. A few hundred images are enough. They are kept in memory, with the maps of one layer at a time up to
+        2 GiB of maps; batches beyond that are computed from their beginning for each layer, which takes longer.
     model : str or sequence of str
         See :func:`scalekeys.fit`.
     layers : sequence of str, optional
@@ -53,6 +57,9 @@ def fit_in_network(
         Of the choice of inputs and places.
     progress : callable, optional
         Called with 1 after each layer.
+    keep : callable
+        ``keep(name, compute)`` returns what ``compute()`` returns, a dict of tensors, or what it returned when the same
+        call with the same arguments was interrupted; see :mod:`scalekeys.networks.changing.keeping`.
 
     Returns
     -------
@@ -104,27 +111,26 @@ def fit_in_network(
     inputs = [one for one in inputs_of(batches, network) if len(one)]
     learning, held_out = _split(inputs, seed)
     covariance = patch_covariance(module, inputs)
-    plain = fit(opened.bank(), model, criterion="response", covariance=covariance)
-    with one_thread():  # most passes are short, and the other operations are shorter
-        original, (changed, found) = deepcopy(network), copied(module, plain.bank)
-        for one in (original, changed):
-            one.eval().requires_grad_(False)
-        sources = depthwise_layers(original, opened)
-        wanted = dict(zip(found, matching_layers(plain.bank, layers), strict=True))
-        parts, weights = _parts_of(plain), {}
-        order = call_order(original, learning[0], sources)
-        for name in dict.fromkeys(order):
-            if not wanted[name]:
-                continue
-            _write(found[name], name, parts[name], parts[name].weights)
-            calls, end = next_layer(original, learning[0], sources[name], sources)
-            if calls == 1 and order.count(name) == 1:
-                stretch = _Stretch.between(original, changed, sources, found, name, end)
-                weights[name] = _improved(stretch, parts[name], learning, held_out, seed)
-                _write(found[name], name, parts[name], weights[name])
-            if progress is not None:
-                progress(1)
-        return with_weights(plain, [weights.get(name, parts[name].weights) for name in parts], covariance)
+    plain = response_fit(opened.bank(), model, covariance, keep)
+    walk = _Walk(module, plain, [*learning, *held_out], learning[0][:_FEW])
+    parts, weights = _parts_of(plain), {}
+    wanted = dict(zip(parts, matching_layers(plain.bank, layers), strict=True))
+    for name in dict.fromkeys(walk.order):
+        if not wanted[name]:
+            continue
+        walk.write(name, parts[name], parts[name].weights)
+
+        def improved(name: str = name) -> dict[str, Tensor]:
+            stretch = walk.stretch_from(name)
+            return {} if stretch is None else {"weights": _improved(stretch, parts[name], len(learning), seed)}
+
+        found = keep(f"layer {name}", improved)
+        if "weights" in found:
+            weights[name] = found["weights"]
+            walk.write(name, parts[name], weights[name])
+        if progress is not None:
+            progress(1)
+    return with_weights(plain, [weights.get(name, parts[name].weights) for name in parts], covariance)
 
 
 def _split(inputs: Sequence[Tensor], seed: int) -> tuple[list[Tensor], list[Tensor]]:
@@ -150,6 +156,85 @@ def _parts_of(plain: Fit) -> dict[str, LinearParts]:
     return parts
 
 
+class _Walk:
+    """All batches in the original and in the changed network, on their way from layer to layer.
+
+    Parameters
+    ----------
+    module : nn.Module
+    plain : Fit
+    batches : sequence of Tensor
+    few : Tensor
+        Some inputs, with which the way through the network is found.
+    """
+
+    def __init__(self, module: nn.Module, plain: Fit, batches: Sequence[Tensor], few: Tensor) -> None:
+        opened = open_module(module)
+        self._original, (self._changed, self._layers) = copy_of(module), copied(module, plain.bank)
+        for one in (self._original, self._changed):
+            one.eval().requires_grad_(False)
+            _channels_last(one)
+        self._sources = depthwise_layers(self._original, opened)
+        self._twins = [_Twin.of(self._original, self._changed, _channels_last(batch)) for batch in batches]
+        self._few, self._from_start = (_Twin.of(self._original, self._changed, few) for _ in range(2))
+        self._suspends = True
+        self.order = call_order(self._original, few, self._sources)
+
+    def write(self, name: str, parts: LinearParts, weights: Tensor) -> None:
+        """Give a layer of the changed network the filters of some weights."""
+        _write(self._layers[name], name, parts, weights)
+
+    def stretch_from(self, name: str) -> "_Stretch | None":
+        """Go on to a layer, and return the stretch to the next one; None if the layer is not called just once."""
+        calls, end = next_layer(self._from_start.original, self._sources[name], self._sources)
+        if calls != 1 or self.order.count(name) != 1:
+            return None
+        ends = (None, None) if end is None else (self._sources[end], self._layers[end])
+        stretch = _Stretch(self._twins, self._sources[name], self._layers[name], *ends)
+        if self._suspends:
+            self._few.suspend_before(self._sources[name], self._layers[name])
+            self._suspends = stretch.is_same(self._few, self._from_start)
+        left = _BYTES
+        for twin in self._twins:
+            if self._suspends:
+                twin.suspend_before(self._sources[name], self._layers[name])
+            left -= twin.nbytes
+            if not self._suspends or left < 0:
+                twin.restart()
+        return stretch
+
+
+def _channels_last(one: Any) -> Any:
+    """Lay the channels of maps of two axes side by side, in which order depthwise convolutions are fastest."""
+    if isinstance(one, Tensor) and one.ndim != 4:
+        return one
+    return one.to(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True, eq=False)
+class _Twin:
+    """One batch in the original and in the changed network."""
+
+    original: SuspendedRun
+    changed: SuspendedRun
+
+    @classmethod
+    def of(cls, original: nn.Module, changed: nn.Module, batch: Tensor) -> "_Twin":
+        return cls(SuspendedRun(original, batch), SuspendedRun(changed, batch))
+
+    @property
+    def nbytes(self) -> int:
+        return self.original.nbytes + self.changed.nbytes
+
+    def suspend_before(self, source: Convolution, layer: Convolution) -> None:
+        self.original.suspend_before(source)
+        self.changed.suspend_before(layer)
+
+    def restart(self) -> None:
+        self.original.restart()
+        self.changed.restart()
+
+
 def _write(layer: Convolution, name: str, parts: LinearParts, weights: Tensor) -> None:
     """Give a layer the filters of some weights; a filter without a model stays."""
     weight = make_plain(layer, name)
@@ -163,53 +248,55 @@ def _write(layer: Convolution, name: str, parts: LinearParts, weights: Tensor) -
 class _Stretch:
     """A layer in the original and in the changed network, and where both are compared."""
 
-    original: nn.Module
-    changed: nn.Module
+    twins: Sequence[_Twin]
     source: Convolution
     layer: Convolution
     source_end: Convolution | None
     layer_end: Convolution | None
 
-    @classmethod
-    def between(
-        cls,
-        original: nn.Module,
-        changed: nn.Module,
-        sources: Mapping[str, Convolution],
-        found: Mapping[str, Convolution],
-        name: str,
-        end: str | None,
-    ) -> "_Stretch":
-        ends = (None, None) if end is None else (sources[end], found[end])
-        return cls(original, changed, sources[name], found[name], *ends)
-
-    def target(self, batch: Tensor) -> Tensor:
+    def target(self, twin: _Twin) -> Tensor:
         """Return what the end sees in the original network."""
-        return run_between(self.original, batch, self.source, self.source_end, gradients=False).target
+        return run_between(twin.original, self.source, self.source_end, gradients=False).target
 
-    def passage(self, batch: Tensor, *, gradients: bool) -> Passage:
+    def passage(self, twin: _Twin, *, gradients: bool) -> Passage:
         """Return what the changed network makes of a batch."""
-        return run_between(self.changed, batch, self.layer, self.layer_end, gradients=gradients)
+        return run_between(twin.changed, self.layer, self.layer_end, gradients=gradients)
 
-    def error(self, batches: Sequence[Tensor], targets: Sequence[Tensor]) -> float:
+    def passages(self, twins: Sequence[_Twin]) -> Iterator[tuple[Passage, Tensor]]:
+        """Give what the changed network makes of each batch, with gradients, and what it should make of it."""
+        for twin in twins:
+            yield self.passage(twin, gradients=True), self.target(twin)
+
+    def error(self, twins: Sequence[_Twin], targets: Sequence[Tensor]) -> float:
         """Return the squared difference between both networks at the end."""
         return sum(
-            float((self.passage(batch, gradients=False).target - target).double().square().sum())
-            for batch, target in zip(batches, targets, strict=True)
+            float((self.passage(twin, gradients=False).target - target).double().square().sum())
+            for twin, target in zip(twins, targets, strict=True)
+        )
+
+    def is_same(self, one: _Twin, other: _Twin) -> bool:
+        """Tell whether two runs of a batch come to the same in both networks."""
+        return all(
+            bool((found - known).abs().max() <= _SAME * known.abs().max())
+            for found, known in (
+                (self.target(one), self.target(other)),
+                (self.passage(one, gradients=False).target, self.passage(other, gradients=False).target),
+            )
         )
 
 
 def _improved(
-    stretch: _Stretch, parts: LinearParts, learning: Sequence[Tensor], held_out: Sequence[Tensor], seed: int
+    stretch: _Stretch, parts: LinearParts, learning: int, seed: int
 ) -> Float[Tensor, "filters parts"]:
     """Return the weights after the step that helps the held-out inputs most, or as they are."""
-    targets = [stretch.target(batch) for batch in held_out]
+    learners, held_out = stretch.twins[:learning], stretch.twins[learning:]
+    targets = [stretch.target(twin) for twin in held_out]
     best, weights = stretch.error(held_out, targets), parts.weights
+    count = sum(len(twin.original.batch) for twin in learners)
     for group in _groups(parts):
-        curvature, slope = _normal_equations(stretch, parts, group, learning, seed)
+        steps = quadratic(stretch.passages(learners), count, parts.parts, group, seed).steps(_DAMPING)
         before = weights
-        for damping in _DAMPING:
-            step = _step(curvature, slope, damping, group)
+        for step in steps:
             tried = before.clone()
             tried[group] += step.to(tried)
             _write(stretch.layer, "", parts, tried)
@@ -224,62 +311,3 @@ def _groups(parts: LinearParts) -> list[Tensor]:
     """Split the modelled filters so that the unknowns of each group can be solved for together."""
     modelled = parts.parts.flatten(1).ne(0).any(1).nonzero()[:, 0]
     return list(modelled.split(max(1, _LARGEST // parts.parts.shape[1]))) if len(modelled) else []
-
-
-def _normal_equations(
-    stretch: _Stretch, parts: LinearParts, group: Tensor, batches: Sequence[Tensor], seed: int
-) -> tuple[Tensor, Tensor]:
-    """Return curvature and slope of the squared difference in the weights of some filters."""
-    unknowns = len(group) * parts.parts.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    curvature = torch.zeros(unknowns, unknowns, device=parts.parts.device)
-    slope = torch.zeros(unknowns, dtype=torch.float64, device=parts.parts.device)
-    count = sum(map(len, batches))
-    for batch in batches:
-        passage = stretch.passage(batch, gradients=True)
-        responses = _responses(stretch.layer, passage, parts, group)  # (inputs, filters, parts, places)
-        left = stretch.target(batch) - passage.target.detach()
-        (descent,) = torch.autograd.grad(passage.target, passage.outputs, left, retain_graph=True)
-        slope += (descent[:, group].flatten(2)[:, :, None] * responses).sum((0, 3)).flatten().double()
-        signs = torch.randint(0, 2, passage.target.shape, generator=generator).to(passage.target) * 2 - 1
-        (sensed,) = torch.autograd.grad(passage.target, passage.outputs, signs)
-        wanted = max(1, _SAMPLES * len(batch) // count)
-        rows, share = _sampled(responses * sensed[:, group].flatten(2)[:, :, None], wanted, generator)
-        curvature.addmm_(rows.mT, rows, alpha=share)
-    return curvature, slope
-
-
-def _responses(layer: Convolution, passage: Passage, parts: LinearParts, group: Tensor) -> Tensor:
-    """Return what each part of some filters answers to the inputs of the layer."""
-    kernels = torch.zeros_like(layer.weight)
-    none = {} if layer.bias is None else {"bias": torch.zeros_like(layer.bias)}
-    answers = []
-    with torch.no_grad():
-        for part in parts.parts.unbind(1):
-            kernels[group, 0] = part[group].to(kernels)
-            answers.append(functional_call(layer, {"weight": kernels, **none}, (passage.inputs,))[:, group].flatten(2))
-    return torch.stack(answers, dim=2)
-
-
-def _sampled(values: Tensor, wanted: int, generator: torch.Generator) -> tuple[Tensor, float]:
-    """Take some places of maps (inputs, filters, parts, places) as rows; return also for how many each stands."""
-    inputs, places = len(values), values.shape[-1]
-    count = min(wanted, inputs * places)
-    index = torch.randperm(inputs * places, generator=generator)[:count].to(values.device)
-    rows = values[index // places, :, :, index % places].flatten(1)
-    return rows.float(), inputs * places / count
-
-
-def _step(curvature: Tensor, slope: Tensor, damping: float, group: Tensor) -> Tensor:
-    """Solve for the change of the weights, shape (filters, parts), held back by each filter's own curvature."""
-    matrix = curvature.double()
-    parts = len(slope) // len(group)
-    own = torch.zeros_like(matrix)
-    each = torch.arange(len(group), device=matrix.device)
-    blocks, whole = own.view(len(group), parts, len(group), parts), matrix.view(len(group), parts, len(group), parts)
-    blocks[each, :, each] = whole[each, :, each]
-    matrix = matrix + damping * own
-    diagonal = matrix.diagonal()
-    ridge = _RIDGE * (diagonal + diagonal.mean()).clamp(min=torch.finfo(torch.float64).tiny)
-    solved: Tensor = torch.linalg.solve(matrix + torch.diag(ridge), slope)
-    return solved.view(len(group), parts)

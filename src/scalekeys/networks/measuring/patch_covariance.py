@@ -1,20 +1,18 @@
 """What the depthwise layers of a network see: moments of their input patches, gathered while it runs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.fitting.patch_covariance import PatchCovariance, shrunk
 from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
+from scalekeys.networks.running.convolution_calls import ConvolutionCalls
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, not_finite
-from scalekeys.networks.running.functional_calls import CONVOLVE, functional_calls
+from scalekeys.networks.running.functional_calls import functional_calls
 from scalekeys.networks.running.running_moments import PatchGeometry, PatchMoments
 
 
@@ -72,97 +70,26 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
     opened.bank()  # refuses what has no depthwise layers, or none with values
     network = unwrapped(module)
     layers = depthwise_layers(module, opened)
-    watcher = _Watcher(layers)
-    with watcher.hooked(), evaluating(network):
+    moments: dict[str, PatchMoments] = {}
+
+    def see(name: str, maps: Tensor, geometry: PatchGeometry, _output: Tensor) -> None:
+        if not bool(maps.isfinite().all()):
+            raise not_finite(name)
+        if name not in moments:
+            moments[name] = PatchMoments(maps.shape[1], prod(geometry.kernel), maps.device)
+        moments[name].add(maps, geometry)
+
+    calls = ConvolutionCalls(layers, see)
+    with calls.hooked(), evaluating(network):
         for inputs in inputs_of(batches, network):
-            with torch.no_grad(), uncompiled(), watcher, functional_calls(layers.values()):
+            with torch.no_grad(), uncompiled(), calls, functional_calls(layers.values()):
                 network(inputs)
-    if not watcher.moments:
+    if not moments:
         raise ModelError(
             f"{opened.label}: no input reached a depthwise layer; give batches that are not empty, and a network whose "
             "forward calls its layers"
         )
-    return _collected(layers, watcher.moments, shrink=shrink)
-
-
-class _Watcher(TorchFunctionMode):
-    """Sees the convolutions that layers call, with the maps and the paddings that these really get.
-
-    Layers that pad by themselves, as those named after "same" padding do, are seen as they are.
-    """
-
-    def __init__(self, layers: Mapping[str, Convolution]) -> None:
-        super().__init__()
-        self.moments: dict[str, PatchMoments] = {}
-        self._layers = layers
-        self._inside: list[str] = []
-
-    @contextmanager
-    def hooked(self) -> Iterator[None]:
-        """Keep hooks on the layers that tell which of them is at work."""
-        with ExitStack() as stack:
-            for name, layer in self._layers.items():
-                stack.callback(layer.register_forward_pre_hook(self._entering(name)).remove)
-                stack.callback(layer.register_forward_hook(self._leaving).remove)
-            yield
-
-    def _entering(self, name: str) -> Callable[..., None]:
-        def enter(*_: object) -> None:
-            self._inside.append(name)
-
-        return enter
-
-    def _leaving(self, *_: object) -> None:
-        self._inside.pop()
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))  # which refuses what is smaller than a kernel
-        if func in CONVOLVE and self._inside:
-            self._see(self._inside[-1], *args, **(kwargs or {}))
-        return output
-
-    def _see(
-        self,
-        name: str,
-        input: Tensor,  # noqa: A002
-        weight: Tensor,
-        bias: Tensor | None = None,  # noqa: ARG002
-        stride: int | Sequence[int] = 1,
-        padding: int | str | Sequence[int] = 0,
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
-    ) -> None:
-        """Add what one call of a convolution, whose signature this is, multiplies."""
-        layer = self._layers[name]
-        kernel = tuple(layer.kernel_size)
-        if groups != layer.in_channels or tuple(weight.shape[2:]) != kernel or not input.numel():
-            return
-        if not bool(input.isfinite().all()):
-            raise not_finite(name)
-        if name not in self.moments:
-            self.moments[name] = PatchMoments(groups, prod(kernel), input.device)
-        axes = len(kernel)
-        steps = _for_each_axis(dilation, axes)
-        geometry = PatchGeometry(kernel, _for_each_axis(stride, axes), steps, _zeros_around(padding, kernel, steps))
-        self.moments[name].add(input if input.ndim == axes + 2 else input[None], geometry)
-
-
-def _zeros_around(
-    padding: int | str | Sequence[int], kernel: tuple[int, ...], dilation: tuple[int, ...]
-) -> tuple[int, ...]:
-    """Return the padding of a convolution as ``F.pad`` takes it: left, right, above, below, and so on."""
-    if padding == "same":
-        both = [reach * (taps - 1) for reach, taps in zip(dilation, kernel, strict=True)]
-        ends = [(whole // 2, whole - whole // 2) for whole in both]
-    else:
-        ends = [(side, side) for side in _for_each_axis(0 if isinstance(padding, str) else padding, len(kernel))]
-    return tuple(side for pair in reversed(ends) for side in pair)
-
-
-def _for_each_axis(values: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    return (values,) * axes if isinstance(values, int) else tuple(values) * (axes // len(values))
+    return _collected(layers, moments, shrink=shrink)
 
 
 def _collected(

@@ -1,7 +1,7 @@
 """A network run from one of its depthwise layers to the next, so that what this layer changes can be seen there."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
 from scalekeys.networks.running.batches import evaluating, logits_of, uncompiled
+from scalekeys.networks.running.convolution_calls import ConvolutionCalls
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import functional_calls
+from scalekeys.networks.running.running_moments import PatchGeometry
+from scalekeys.networks.running.suspended_run import SuspendedRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,14 +24,17 @@ class Passage:
     Parameters
     ----------
     inputs : Tensor
-        Of the layer.
+        Of the convolution of the layer.
+    geometry : PatchGeometry
+        Where the patches lie that it multiplies.
     outputs : Tensor
-        Of the layer; a leaf that takes gradients if these were asked for.
+        Of the convolution; a leaf that takes gradients if these were asked for.
     target : Tensor
         The input of a layer further on, or what the network gives.
     """
 
     inputs: Tensor
+    geometry: PatchGeometry
     outputs: Tensor
     target: Tensor
 
@@ -37,22 +43,21 @@ class _Arrived(BaseException):
     """Ends a run at the layer where it is no longer of interest."""
 
 
-class _Run:
-    """One run of a network, watched between two layers."""
+class _Watch:
+    """What is seen of one run of a network between two layers."""
 
     def __init__(self, *, gradients: bool) -> None:
         self.gradients = gradients
         self.inputs: Tensor | None = None
+        self.geometry: PatchGeometry | None = None
         self.outputs: Tensor | None = None
         self.calls = 0
         self.target: Tensor | None = None
         self.arrived: str | None = None
 
-    def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG002
-        self.inputs = args[0].detach()
-
-    def leave(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:  # noqa: ARG002
+    def see(self, name: str, inputs: Tensor, geometry: PatchGeometry, output: Tensor) -> Tensor | None:  # noqa: ARG002
         self.calls += 1
+        self.inputs, self.geometry = inputs.detach(), geometry
         self.outputs = output.detach().requires_grad_(self.gradients)
         return self.outputs.clone() if self.gradients else None  # a clone, which may be changed in place
 
@@ -65,40 +70,34 @@ class _Run:
         return arrive
 
 
-def run_between(
-    network: nn.Module, inputs: Tensor, layer: Convolution, end: Convolution | None, *, gradients: bool
-) -> Passage:
+def run_between(run: SuspendedRun, layer: Convolution, end: Convolution | None, *, gradients: bool) -> Passage:
     """Run a batch to the input of a layer `end`, or to the outputs of the network, and see what it is at `layer`.
 
     Parameters
     ----------
-    network : nn.Module
-        Of which no parameter takes gradients; in evaluation mode.
-    inputs : Tensor
+    run : SuspendedRun
+        Suspended nowhere behind the layer, of a network of which no parameter takes gradients.
     layer, end : Convolution
     gradients : bool
         Whether the target is to be differentiated with respect to the outputs of the layer.
     """
-    run = _Run(gradients=gradients)
-    stops = {} if end is None else {"end": end}
-    _run(network, inputs, layer, run, stops, if_reached=False)
-    assert run.inputs is not None
-    assert run.outputs is not None
-    assert run.target is not None
-    return Passage(run.inputs, run.outputs, run.target)
+    watch = _Watch(gradients=gradients)
+    _go(run, layer, watch, {} if end is None else {"end": end}, if_reached=False)
+    assert watch.inputs is not None
+    assert watch.geometry is not None
+    assert watch.outputs is not None
+    assert watch.target is not None
+    return Passage(watch.inputs, watch.geometry, watch.outputs, watch.target)
 
 
-def next_layer(
-    network: nn.Module, inputs: Tensor, layer: Convolution, layers: Mapping[str, Convolution]
-) -> tuple[int, str | None]:
-    """Return how often a layer is called, and the first layer called after it whose input depends on its outputs.
+def next_layer(run: SuspendedRun, layer: Convolution, layers: Mapping[str, Convolution]) -> tuple[int, str | None]:
+    """Return how often a layer convolves, and the first layer called after it whose input depends on its outputs.
 
     The name is None if there is no such layer before the end of the network. The count is that up to the next layer.
     """
-    run = _Run(gradients=True)
-    others = {name: one for name, one in layers.items() if one is not layer}
-    _run(network, inputs, layer, run, others, if_reached=True)
-    return run.calls, run.arrived
+    watch = _Watch(gradients=True)
+    _go(run, layer, watch, {name: one for name, one in layers.items() if one is not layer}, if_reached=True)
+    return watch.calls, watch.arrived
 
 
 def call_order(network: nn.Module, inputs: Tensor, layers: Mapping[str, Convolution]) -> list[str]:
@@ -115,34 +114,21 @@ def call_order(network: nn.Module, inputs: Tensor, layers: Mapping[str, Convolut
     return called
 
 
-def _run(
-    network: nn.Module,
-    inputs: Tensor,
-    layer: Convolution,
-    run: _Run,
-    stops: Mapping[str, Convolution],
-    *,
-    if_reached: bool,
+def _go(
+    run: SuspendedRun, layer: Convolution, watch: _Watch, stops: Mapping[str, Convolution], *, if_reached: bool
 ) -> None:
+    calls = ConvolutionCalls({"": layer}, watch.see)
     with ExitStack() as stack:
-        stack.enter_context(_hooked(layer, run, stops, if_reached=if_reached))
-        stack.enter_context(torch.set_grad_enabled(run.gradients))
-        stack.enter_context(uncompiled())
-        stack.enter_context(functional_calls([layer, *stops.values()]))
+        stack.enter_context(calls.hooked())
+        for name, end in stops.items():
+            stack.callback(end.register_forward_pre_hook(watch.stop(name, if_reached=if_reached)).remove)
+        stack.enter_context(torch.set_grad_enabled(watch.gradients))
+        for mode in (uncompiled(), calls, functional_calls([layer, *stops.values()]), run.resumed()):
+            stack.enter_context(mode)
         try:
-            run.target = _tensor_of(network(inputs))
+            watch.target = _tensor_of(run.network(run.batch))
         except _Arrived:
             return
-
-
-@contextmanager
-def _hooked(layer: Convolution, run: _Run, stops: Mapping[str, Convolution], *, if_reached: bool) -> Iterator[None]:
-    with ExitStack() as stack:
-        stack.callback(layer.register_forward_pre_hook(run.enter).remove)
-        stack.callback(layer.register_forward_hook(run.leave).remove)
-        for name, end in stops.items():
-            stack.callback(end.register_forward_pre_hook(run.stop(name, if_reached=if_reached)).remove)
-        yield
 
 
 def _tensor_of(output: Any) -> Tensor:

@@ -1,0 +1,67 @@
+"""The patches that a depthwise convolution multiplies: some of them, and their sum with given weights."""
+
+from math import prod
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from scalekeys.networks.running.running_moments import PatchGeometry
+
+
+class Patches:
+    """The patches of some maps.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (inputs, channels, *sides)
+    geometry : PatchGeometry
+
+    Examples
+    --------
+    >>> maps = torch.arange(12.0).view(1, 1, 3, 4)
+    >>> patches = Patches(maps, PatchGeometry((2, 2), (1, 2), (1, 1), (0, 0, 0, 0)))
+    >>> patches.sides
+    (2, 2)
+    >>> patches.at(torch.tensor([0]), torch.tensor([3]))[..., 0]
+    tensor([[ 6.,  7., 10., 11.]])
+    """
+
+    def __init__(self, maps: Float[Tensor, "inputs channels *sides"], geometry: PatchGeometry) -> None:
+        self._maps = F.pad(maps, geometry.padding) if any(geometry.padding) else maps
+        self._geometry = geometry
+        axes = zip(self._maps.shape[2:], geometry.kernel, geometry.stride, geometry.dilation, strict=True)
+        self.sides = tuple((side - (taps - 1) * reach - 1) // step + 1 for side, taps, step, reach in axes)
+
+    def at(
+        self, inputs: Int[Tensor, " patches"], places: Int[Tensor, " patches"]
+    ) -> Float[Tensor, "patches taps channels"]:
+        """Return patches.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (patches,)
+        places : Tensor, shape (patches,)
+            The places of the outputs in row-major order.
+        """
+        kernel = self._geometry.kernel
+        taps = torch.unravel_index(torch.arange(prod(kernel), device=places.device), kernel)
+        index = torch.zeros(len(places), prod(kernel), dtype=torch.long, device=places.device)
+        axes = zip(torch.unravel_index(places, self.sides), taps, strict=True)
+        for axis, (place, tap) in enumerate(axes):
+            first = place[:, None] * self._geometry.stride[axis]
+            index = index * self._maps.shape[axis + 2] + first + tap * self._geometry.dilation[axis]
+        return self._maps.movedim(1, -1).flatten(1, -2)[inputs[:, None], index]
+
+    def weighted_sum(self, weights: Float[Tensor, "inputs filters *sides"]) -> Float[Tensor, "filters *taps"]:
+        """Return the sum of all patches of each filter's channel, weighted: the gradient of the kernels for that of
+        the outputs."""
+        channels, axes = self._maps.shape[1], len(self.sides)
+        kernels = weights.new_zeros(weights.shape[1], 1, *self._geometry.kernel)
+        none = [0] * axes
+        gradient: Tensor = torch.ops.aten.convolution_backward(
+            weights, self._maps, kernels, None, self._geometry.stride, none, self._geometry.dilation, False, none,
+            channels, [False, True, False],
+        )[1]  # fmt: skip
+        return gradient[:, 0]
