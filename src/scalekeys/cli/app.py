@@ -10,6 +10,7 @@ from scalekeys.cli.commands import (
     atlas,
     check,
     compare,
+    compress,
     crop,
     demo,
     evaluate,
@@ -49,6 +50,7 @@ app.command("analyze", epilog=analyze.EXAMPLE)(analyze.analyze)
 app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("keys", epilog=keys.EXAMPLE)(keys.keys)
 app.command("replace", epilog=replace.EXAMPLE)(replace.replace)
+app.command("compress", epilog=compress.EXAMPLE)(compress.compress)
 app.command("prune", epilog=prune.EXAMPLE)(prune.prune)
 app.command("crop", epilog=crop.EXAMPLE)(crop.crop)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)

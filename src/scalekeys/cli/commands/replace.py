@@ -1,12 +1,23 @@
 """``scalekeys replace``: the same checkpoint with idealized depthwise filters."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from scalekeys.cli.commands.options import DISCRETIZATION_HELP, DiscretizationName
+from scalekeys.cli.commands.options import (
+    DISCRETIZATION_HELP,
+    CropPct,
+    DiscretizationName,
+    Grey,
+    Interpolate,
+    Mean,
+    Size,
+    Std,
+    figures_of,
+)
 
 EXAMPLE = "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'"
 
@@ -68,7 +79,22 @@ Discretization = Annotated[
 Weights = Annotated[
     str | None, typer.Option(help="Which entry of a nested checkpoint to change, for example params_ema.")
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the noise.")]
+InNetwork = Annotated[
+    bool,
+    typer.Option(
+        "--in-network",
+        help="Fit the filters for what the network does with them, layer by layer, on the images of --data. SOURCE is "
+        "then a network as for scalekeys evaluate, FILE.py:FUNCTION or another.",
+    ),
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="With --in-network: the weights of the network, of which a copy is written.")
+]
+Data = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="With --in-network: images without labels, or hf:NAME[:SPLIT].")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="With --in-network: so many of the images, drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the noise, and of images drawn at random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
@@ -85,14 +111,28 @@ def replace(
     scales: Scales = None,
     discretization: Discretization = None,
     weights: Weights = None,
+    in_network: InNetwork = False,
+    checkpoint: Checkpoint = None,
+    data: Data = None,
+    limit: Limit = 250,
+    size: Size = None,
+    crop_pct: CropPct = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: Interpolate = None,
+    grey: Grey = False,
     seed: Seed = 0,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a trained network with its depthwise filters replaced by models of them.
 
-    The copy has the format of the source and differs from it in nothing else.
+    The copy has the format of the source and differs from it in nothing else. With --in-network a run that was ended
+    goes on where it stopped if it is called again.
     """
+    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    elsewhere = {"--chosen-from": chosen_from, "--min-r2": min_r2, "--criterion": criterion, "--scales": scales}
+    _check_sense({"--data": data, "--checkpoint": checkpoint}, elsewhere | {"--discretization": discretization}, in_network)
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.replace import print_outcome
     from scalekeys.cli.work.replace import Choice, Model, Names, replace_filters
@@ -101,8 +141,25 @@ def replace(
     choice = Choice(layers or None, keep or None, min_r2)
     names = Names(source, output, chosen_from, weights)
     with working() as step:
-        outcome = replace_filters(names, model=by, choice=choice, force=force, step=step)
+        if data is None:
+            outcome = replace_filters(names, model=by, choice=choice, force=force, step=step)
+        else:
+            from scalekeys.cli.work.in_network import Learning, replace_in_network
+            from scalekeys.cli.work.learning_images import Data as LearningData
+
+            learning = Learning(checkpoint, LearningData(data, None, limit, figures, seed))
+            outcome = replace_in_network(names, learning, model=model, choice=choice, force=force, step=step)
     if as_json:
         typer.echo(json.dumps(outcome.to_dict(), indent=2))
     else:
         print_outcome(outcome)
+
+
+def _check_sense(needed: Mapping[str, object], elsewhere: Mapping[str, object], in_network: bool) -> None:
+    """Refuse options that go with --in-network alone, or never."""
+    if in_network and needed["--data"] is None:
+        raise typer.BadParameter("needs images: give --data", param_hint="--in-network")
+    for name, value in (elsewhere if in_network else needed).items():
+        if value is not None:
+            why = "does not go with --in-network, which fits to responses" if in_network else "goes with --in-network"
+            raise typer.BadParameter(why, param_hint=name)

@@ -12,13 +12,15 @@ from scalekeys.filters import FilterBank, Replacement, assign_keys, replacement
 from scalekeys.filters.budget import within_budget
 from scalekeys.filters.choice import matching_layers
 from scalekeys.filters.replacement import taps_of
-from scalekeys.fitting import PatchCovariance, fit
+from scalekeys.fitting import PatchCovariance
+from scalekeys.networks.changing.keeping import PATCHES, Keep, at_once, response_fit
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.measuring.evaluation import Evaluation, evaluate
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.measuring.sensitivity import sensitivity
 from scalekeys.networks.running.batches import Batches, inputs_of, labelled_inputs_of
+from scalekeys.networks.running.depthwise_layers import channels_last, copy_of
 
 KEYS = "keys"
 CANDIDATES = (
@@ -37,7 +39,8 @@ CANDIDATES = (
 )
 """The models that compete for each filter beside itself."""
 
-_HALVINGS = 6
+HALVINGS = 6
+"""So often the range of shares is halved where the least one within a tolerance is looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,7 @@ def compress(
     layers: Sequence[str] | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    keep: Keep = at_once,
 ) -> Compression:
     """Replace each depthwise filter by the model that is worth its numbers, within a budget or a tolerance.
 
@@ -101,6 +105,8 @@ def compress(
         Of the random classes, see :func:`scalekeys.networks.measuring.sensitivity.sensitivity`.
     progress : callable, optional
         Called with what is done next.
+    keep : callable
+        Keeps the models of each kind as soon as they are fitted; see :mod:`scalekeys.networks.changing.keeping`.
 
     Returns
     -------
@@ -129,10 +135,10 @@ def compress(
     >>> compress(network, images, budget=0.4, models=["jet1", "sparse6"]).share <= 0.4
     True
     """
-    _check(budget, tolerance)
+    check_aim(budget, tolerance)
     labelled = None if tolerance is None else list(labelled_inputs_of(batches, module))
     inputs = batches if labelled is None else [one for one, _ in labelled]
-    compressor = Compressor(module, inputs, models=models, layers=layers, seed=seed, progress=progress)
+    compressor = Compressor(module, inputs, models=models, layers=layers, seed=seed, progress=progress, keep=keep)
     if budget is not None:
         return compressor.within(budget)
     assert labelled is not None
@@ -155,18 +161,20 @@ class Compressor:
         layers: Sequence[str] | None = None,
         seed: int = 0,
         progress: Callable[[str], None] | None = None,
+        keep: Keep = at_once,
     ) -> None:
         self._say = progress or (lambda _: None)
         self.module, self._inputs = module, list(inputs_of(batches, module))
         bank = open_module(module).bank()
+        watched, inputs = channels_last(copy_of(module)), [channels_last(one) for one in self._inputs]
         self._say("measuring what filters see")
-        covariance = patch_covariance(module, self._inputs)
+        covariance = patch_covariance(watched, inputs, patches=PATCHES)
         self._say("measuring what depends on them")
-        weights = sensitivity(module, self._inputs, seed=seed)
+        weights = sensitivity(watched, inputs, seed=seed)
         self._candidates, self._losses = [], []
         for name in candidates_for(bank) if models is None else models:
             self._say(f"modelling by {name}")
-            self._candidates.append(_candidate(bank, name, covariance, layers))
+            self._candidates.append(_candidate(bank, name, covariance, layers, keep))
             self._losses.append(_loss(self._candidates[-1], covariance, weights))
         self._whole = _taps_of(bank, layers)
         self._outside = int(taps_of(bank).sum()) - self._whole
@@ -185,7 +193,8 @@ class Compressor:
         return Compression(network, chosen, (int(chosen.numbers.sum()) - self._outside) / self._whole)
 
 
-def _check(budget: float | None, tolerance: float | None) -> None:
+def check_aim(budget: float | None, tolerance: float | None) -> None:
+    """Refuse both or neither of a budget and a tolerance, or one that makes no sense."""
     if (budget is None) == (tolerance is None):
         raise ModelError("give either a budget, a share of the parameters, or a tolerance in points of accuracy")
     if budget is not None and not 0 < budget <= 1:
@@ -200,10 +209,12 @@ def candidates_for(bank: FilterBank) -> Sequence[str]:
     return CANDIDATES if planar else [name for name in CANDIDATES if name != KEYS]
 
 
-def _candidate(bank: FilterBank, name: str, covariance: PatchCovariance, layers: Sequence[str] | None) -> Replacement:
+def _candidate(
+    bank: FilterBank, name: str, covariance: PatchCovariance, layers: Sequence[str] | None, keep: Keep
+) -> Replacement:
     if name == KEYS:
         return replacement(assign_keys(bank), layers=layers)
-    return replacement(fit(bank, name, criterion="response", covariance=covariance), layers=layers)
+    return replacement(response_fit(bank, name, covariance, keep), layers=layers)
 
 
 def _loss(candidate: Replacement, covariance: PatchCovariance, weights: dict[str, Tensor]) -> Tensor:
@@ -226,7 +237,7 @@ def _within_tolerance(compressor: Compressor, labelled: Batches, tolerance: floa
     """Look for the smallest share that loses no more than the tolerance, by halving."""
     before = evaluate(compressor.module, labelled)
     low, high, best = compressor.fewest, 1.0, None
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         found = compressor.within(middle)
         after = evaluate(found.module, labelled)

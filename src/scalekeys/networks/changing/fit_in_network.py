@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,11 +12,18 @@ from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting import Fit
 from scalekeys.networks.changing.gauss_newton import quadratic
-from scalekeys.networks.changing.keeping import Keep, at_once, response_fit
+from scalekeys.networks.changing.keeping import PATCHES, Keep, at_once, response_fit
 from scalekeys.networks.changing.linear_parts import LinearParts, linear_parts, with_weights
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.running.batches import Batches, inputs_of
-from scalekeys.networks.running.depthwise_layers import Convolution, copied, copy_of, depthwise_layers, make_plain
+from scalekeys.networks.running.depthwise_layers import (
+    Convolution,
+    channels_last,
+    copied,
+    copy_of,
+    depthwise_layers,
+    make_plain,
+)
 from scalekeys.networks.running.partial_run import Passage, call_order, next_layer, run_between
 from scalekeys.networks.running.suspended_run import SuspendedRun
 
@@ -110,7 +116,7 @@ def fit_in_network(
     network = unwrapped(module)
     inputs = [one for one in inputs_of(batches, network) if len(one)]
     learning, held_out = _split(inputs, seed)
-    covariance = patch_covariance(module, inputs)
+    covariance = patch_covariance(channels_last(copy_of(module)), map(channels_last, inputs), patches=PATCHES)
     plain = response_fit(opened.bank(), model, covariance, keep)
     walk = _Walk(module, plain, [*learning, *held_out], learning[0][:_FEW])
     parts, weights = _parts_of(plain), {}
@@ -173,9 +179,9 @@ class _Walk:
         self._original, (self._changed, self._layers) = copy_of(module), copied(module, plain.bank)
         for one in (self._original, self._changed):
             one.eval().requires_grad_(False)
-            _channels_last(one)
+            channels_last(one)
         self._sources = depthwise_layers(self._original, opened)
-        self._twins = [_Twin.of(self._original, self._changed, _channels_last(batch)) for batch in batches]
+        self._twins = [_Twin.of(self._original, self._changed, channels_last(batch)) for batch in batches]
         self._few, self._from_start = (_Twin.of(self._original, self._changed, few) for _ in range(2))
         self._suspends = True
         self.order = call_order(self._original, few, self._sources)
@@ -202,13 +208,6 @@ class _Walk:
             if not self._suspends or left < 0:
                 twin.restart()
         return stretch
-
-
-def _channels_last(one: Any) -> Any:
-    """Lay the channels of maps of two axes side by side, in which order depthwise convolutions are fastest."""
-    if isinstance(one, Tensor) and one.ndim != 4:
-        return one
-    return one.to(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,9 @@ Pieces: TypeAlias = Mapping[str, Tensor]
 Keep: TypeAlias = Callable[[str, Callable[[], Pieces]], Pieces]
 """``keep(name, compute)`` returns what ``compute()`` returns, or what it returned in an earlier run."""
 
+PATCHES = 256
+"""From so many patches of each channel of an input scales are fitted."""
+
 
 def at_once(name: str, compute: Callable[[], Pieces]) -> Pieces:  # noqa: ARG001
     """Compute a piece, and keep nothing."""

@@ -1,7 +1,7 @@
 """What the depthwise layers of a network see: moments of their input patches, gathered while it runs."""
 
-from collections.abc import Mapping
-from math import prod
+from collections.abc import Iterator, Mapping
+from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,15 @@ from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, u
 from scalekeys.networks.running.convolution_calls import ConvolutionCalls
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, not_finite
 from scalekeys.networks.running.functional_calls import functional_calls
+from scalekeys.networks.running.patches import Patches
 from scalekeys.networks.running.running_moments import PatchGeometry, PatchMoments
 
+_VALUES = 2**23  # in the patches that are worked on at a time
 
-def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True) -> PatchCovariance:
+
+def patch_covariance(
+    module: nn.Module, batches: Batches, *, shrink: bool = True, patches: int | None = None
+) -> PatchCovariance:
     """Measure the covariance of the input patches of every depthwise layer, in one pass over some inputs.
 
     Parameters
@@ -32,6 +37,9 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
         Whether to pull the covariance of each channel towards what the channels of its layer have in common, as far as
         the number of patches demands; see :func:`scalekeys.fitting.patch_covariance.shrunk`. Without it the sample
         covariances are given, which may be singular.
+    patches : int, optional
+        About so many patches of each channel of an input at most, on a lattice with the same step along all axes, in
+        the precision of the network; a fraction of the time. By default all, in float64.
 
     Returns
     -------
@@ -77,7 +85,11 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
             raise not_finite(name)
         if name not in moments:
             moments[name] = PatchMoments(maps.shape[1], prod(geometry.kernel), maps.device)
-        moments[name].add(maps, geometry)
+        if patches is None:
+            moments[name].add(maps, geometry)
+        else:
+            for seen in _on_lattice(maps, geometry, patches):
+                moments[name].add_patches(seen)
 
     calls = ConvolutionCalls(layers, see)
     with calls.hooked(), evaluating(network):
@@ -90,6 +102,18 @@ def patch_covariance(module: nn.Module, batches: Batches, *, shrink: bool = True
             "forward calls its layers"
         )
     return _collected(layers, moments, shrink=shrink)
+
+
+def _on_lattice(maps: Tensor, geometry: PatchGeometry, most: int) -> Iterator[Tensor]:
+    """Give the patches at every few places along each axis, (channels, taps, patches), of a few inputs at a time."""
+    patches = Patches(maps, geometry)
+    step = max(1, ceil((prod(patches.sides) / most) ** (1 / len(patches.sides))))
+    lattice = (slice((step - 1) // 2, None, step),) * len(patches.sides)
+    places = torch.arange(prod(patches.sides)).view(patches.sides)[lattice].flatten()
+    at_a_time = max(1, _VALUES // (len(places) * patches.taps * maps.shape[1]))
+    for inputs in torch.arange(len(maps)).split(at_a_time):
+        each, place = torch.meshgrid(inputs, places, indexing="ij")
+        yield patches.at(each.flatten(), place.flatten())
 
 
 def _collected(

@@ -24,19 +24,20 @@ class Patches:
     >>> patches = Patches(maps, PatchGeometry((2, 2), (1, 2), (1, 1), (0, 0, 0, 0)))
     >>> patches.sides
     (2, 2)
-    >>> patches.at(torch.tensor([0]), torch.tensor([3]))[..., 0]
-    tensor([[ 6.,  7., 10., 11.]])
+    >>> patches.at(torch.tensor([0]), torch.tensor([3])).squeeze()
+    tensor([ 6.,  7., 10., 11.])
     """
 
     def __init__(self, maps: Float[Tensor, "inputs channels *sides"], geometry: PatchGeometry) -> None:
         self._maps = F.pad(maps, geometry.padding) if any(geometry.padding) else maps
         self._geometry = geometry
+        self.taps = prod(geometry.kernel)
         axes = zip(self._maps.shape[2:], geometry.kernel, geometry.stride, geometry.dilation, strict=True)
         self.sides = tuple((side - (taps - 1) * reach - 1) // step + 1 for side, taps, step, reach in axes)
 
     def at(
         self, inputs: Int[Tensor, " patches"], places: Int[Tensor, " patches"]
-    ) -> Float[Tensor, "patches taps channels"]:
+    ) -> Float[Tensor, "channels taps patches"]:
         """Return patches.
 
         Parameters
@@ -46,17 +47,18 @@ class Patches:
             The places of the outputs in row-major order.
         """
         kernel = self._geometry.kernel
-        taps = torch.unravel_index(torch.arange(prod(kernel), device=places.device), kernel)
-        index = torch.zeros(len(places), prod(kernel), dtype=torch.long, device=places.device)
-        axes = zip(torch.unravel_index(places, self.sides), taps, strict=True)
-        for axis, (place, tap) in enumerate(axes):
-            first = place[:, None] * self._geometry.stride[axis]
-            index = index * self._maps.shape[axis + 2] + first + tap * self._geometry.dilation[axis]
-        return self._maps.movedim(1, -1).flatten(1, -2)[inputs[:, None], index]
+        taps = torch.unravel_index(torch.arange(self.taps, device=places.device), kernel)
+        index = inputs.expand(self.taps, -1)
+        for axis, (place, tap) in enumerate(zip(torch.unravel_index(places, self.sides), taps, strict=True)):
+            first = tap[:, None] * self._geometry.dilation[axis]
+            index = index * self._maps.shape[axis + 2] + first + place * self._geometry.stride[axis]
+        return self._maps.transpose(0, 1).flatten(1).index_select(1, index.flatten().to(self._maps.device)).unflatten(1, index.shape)
 
     def weighted_sum(self, weights: Float[Tensor, "inputs filters *sides"]) -> Float[Tensor, "filters *taps"]:
-        """Return the sum of all patches of each filter's channel, weighted: the gradient of the kernels for that of
-        the outputs."""
+        """Return the weighted sum of all patches of each filter's channel.
+
+        With the gradient of the outputs for weights it is the gradient of the kernels.
+        """
         channels, axes = self._maps.shape[1], len(self.sides)
         kernels = weights.new_zeros(weights.shape[1], 1, *self._geometry.kernel)
         none = [0] * axes

@@ -81,11 +81,24 @@ class PatchMoments:
             padded -= shift[(..., *[None] * len(sides))]
             mean = _summed_over(places, padded.sum(0)).flatten(1) / new
             products = _products(padded, places, geometry.dilation) - new * _square(mean)
-            mean += shift[:, None]
-            change = mean - self.mean[part]
-            self.mean[part] += change * (new / (self.count + new))
-            self.products[part] += products + _square(change) * (self.count * new / (self.count + new))
+            self._join(new, mean + shift[:, None], products, part)
         self.count += new
+
+    def add_patches(self, patches: Float[Tensor, "channels taps patches"]) -> None:
+        """Add some patches, whose products are summed in the type that they have, float32 at least."""
+        new = patches.shape[2]
+        values = patches.to(torch.promote_types(patches.dtype, torch.float32))
+        mean = values.mean(2)
+        values = values - mean[..., None]
+        rest = values.mean(2).double()
+        self._join(new, mean.double() + rest, (values @ values.mT).double() - new * _square(rest), slice(None))
+        self.count += new
+
+    def _join(self, new: int, mean: Tensor, products: Tensor, part: slice) -> None:
+        """Join the moments of new patches of some channels to those of the ones before."""
+        change = mean - self.mean[part]
+        self.mean[part] += change * (new / (self.count + new))
+        self.products[part] += products + _square(change) * (self.count * new / (self.count + new))
 
 
 def _places(size: int, geometry: PatchGeometry, axis: int) -> Tensor:

@@ -1,0 +1,93 @@
+"""``scalekeys compress``: the same network with depthwise filters of fewer numbers."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalekeys.cli.commands.evaluate import Checkpoint, Network, Weights
+from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Labels, Mean, Size, Std, figures_of
+
+EXAMPLE = (
+    "Example: scalekeys compress nets.py:build --checkpoint model.pth --data val/ --size 224 --budget 0.3 -o small.pth"
+)
+
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", help="The file to write: .pth, .pt or .safetensors, or .onnx.", show_default=False
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="Images: a folder with a folder for each class, or hf:NAME[:SPLIT]: half of them are learned from, and "
+        "accuracy is measured on the others; or a folder of images without classes, all of which are learned from.",
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    float | None, typer.Option(help="How many numbers the filters may take, as a share of their parameters.")
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(help="Points of top-1 that may be lost on the images that are learned from, in place of a budget."),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="MODEL", help="Let this model compete; may be repeated.  [default: twelve]"),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer", metavar="PATTERN", help="Compress the layers of this name, with * for anything; may be repeated."
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="So many of the images, drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random, and of random classes.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def compress(
+    network: Network,
+    output: Output,
+    data: Data,
+    checkpoint: Checkpoint = None,
+    weights: Weights = None,
+    budget: Budget = None,
+    tolerance: Tolerance = None,
+    model: Models = None,
+    layer: Layers = None,
+    labels: Labels = None,
+    limit: Limit = 500,
+    size: Size = None,
+    crop_pct: CropPct = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: Interpolate = None,
+    grey: Grey = False,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give each depthwise filter the model that is worth its numbers, within a budget or a tolerance.
+
+    A run that was ended goes on where it stopped if it is called again: finished models are kept in a file beside the
+    output until the output is written.
+    """
+    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    from scalekeys.cli.show.compress import print_outcome
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.work.compress import Task, compress_network
+    from scalekeys.cli.work.learning_images import Data as LearningData
+
+    images = LearningData(data, labels, limit, figures, seed)
+    task = Task(network, checkpoint, weights, output, images, budget, tolerance, model or None, layer or None, force)
+    with working() as step:
+        outcome = compress_network(task, step)
+    if as_json:
+        typer.echo(json.dumps(outcome.to_dict(), indent=2))
+    else:
+        print_outcome(outcome)

@@ -1,0 +1,168 @@
+"""What ``scalekeys compress`` does: models of different sizes share a budget, and held-out images say what it costs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES as STATE_DICTS
+from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.formats.onnx_model.exporting import export_onnx
+from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.cli.work.learning_images import Data, Shares, read_images, work_file
+from scalekeys.cli.work.step import Step
+from scalekeys.errors import ModelError, OutputError, listed
+from scalekeys.files import check_new_file, new_files
+from scalekeys.networks import AccuracyDifference, Compression, Evaluation, compress, evaluate
+from scalekeys.networks.changing.compress import HALVINGS, candidates_for, check_aim
+from scalekeys.training.network_source import open_network
+
+ONNX = ".onnx"
+SUFFIXES = (*STATE_DICTS, ONNX)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is compressed, and what is written.
+
+    Parameters
+    ----------
+    network : str
+    checkpoint : Path or None
+    weights : str or None
+    output : Path
+    data : Data
+    budget, tolerance : float or None
+        One of them.
+    models, layers : sequence of str or None
+    force : bool
+    """
+
+    network: str
+    checkpoint: Path | None
+    weights: str | None
+    output: Path
+    data: Data
+    budget: float | None
+    tolerance: float | None
+    models: Sequence[str] | None
+    layers: Sequence[str] | None
+    force: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out.
+
+    Parameters
+    ----------
+    task : Task
+    compression : Compression
+    images : (int, int)
+        How many were learned from, and how many held out.
+    before, after : Evaluation or None
+        On the images that were held out.
+    notes : tuple of str
+    """
+
+    task: Task
+    compression: Compression
+    images: tuple[int, int]
+    before: Evaluation | None
+    after: Evaluation | None
+    notes: tuple[str, ...]
+
+    @property
+    def difference(self) -> AccuracyDifference | None:
+        """By how much the network is better than before."""
+        return None if self.before is None or self.after is None else self.after.difference(self.before)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures that ``--json`` writes."""
+        accuracy = {}
+        if self.before is not None and self.after is not None:
+            accuracy = {
+                "before": self.before.to_dict(),
+                "after": self.after.to_dict(),
+                "difference": vars(self.after.difference(self.before)),
+            }
+        return {
+            "network": self.task.network,
+            "output": str(self.task.output),
+            "budget": self.task.budget,
+            "tolerance": self.task.tolerance,
+            "share": self.compression.share,
+            "models": self.compression.chosen.to_pandas().to_dict("records"),
+            "learned_on": self.images[0],
+            "measured_on": self.images[1],
+            **accuracy,
+            "notes": list(self.notes),
+        }
+
+
+def compress_network(task: Task, step: Step) -> Outcome:
+    """Write a network whose depthwise filters cost fewer numbers."""
+    _check(task)
+    step(f"reading {task.network}")
+    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    models = task.models or candidates_for(open_module(network.module).bank())
+    shares = read_images(network, task.data, step, labelled=True)
+    if task.tolerance is not None and not shares.measuring:
+        raise ModelError(
+            f"{task.data.source}: has no folder of images for each class, without which no accuracy is known to "
+            "tolerate a loss of; give --budget, or images with classes"
+        )
+    work = work_file(task.output, network, shares, {"--layer": task.layers, "--model": models, "--seed": task.data.seed})
+    found = compress(
+        network.module,
+        shares.inputs if task.tolerance is None else shares.learning,
+        budget=task.budget,
+        tolerance=task.tolerance,
+        models=models,
+        layers=task.layers,
+        seed=task.data.seed,
+        progress=_bar(step, 2 + len(models) + (1 if task.tolerance is None else HALVINGS)),
+        keep=work.keep,
+    )
+    before, after = (_measured(module, shares, step) for module in (network.module, found.module))
+    step(f"writing {task.output}")
+    _write(found.module, shares.inputs[0][:2], task)
+    work.clear()
+    return Outcome(task, found, shares.counts, before, after, (*network.notes, *work.notes))
+
+
+def _check(task: Task) -> None:
+    """Refuse what cannot work before any work is done."""
+    if task.output.suffix not in SUFFIXES:
+        allowed = listed(SUFFIXES).replace(" and ", " or ")
+        raise OutputError(f"{task.output}: a compressed network is written to {allowed}; name such a file")
+    check_new_file(task.output, force=task.force)
+    check_aim(task.budget, task.tolerance)
+    if Path(task.network).is_file() and Path(task.network).suffix != ".py":
+        raise ModelError(
+            f"{task.network}: a file of weights does not say how the network uses them; give FILE.py:FUNCTION that "
+            f"returns the network, and this file as --checkpoint"
+        )
+
+
+def _bar(step: Step, total: int) -> Callable[[str], None]:
+    """Return what shows the pieces of the work as parts of one bar."""
+    done = count()
+    return lambda text: step(text, total)(next(done))
+
+
+def _measured(module: nn.Module, shares: Shares, step: Step) -> Evaluation | None:
+    if not shares.measuring:
+        return None
+    return evaluate(module, shares.measuring, progress=step("measuring on held-out images", shares.counts[1]))
+
+
+def _write(module: nn.Module, example: Tensor, task: Task) -> None:
+    with new_files(task.output, force=task.force) as target:
+        if task.output.suffix == ONNX:
+            export_onnx(module, example, target, label=task.output)
+        else:
+            state_dict_copying(task.network, module.state_dict).write([], target)
