@@ -20,7 +20,7 @@ from scalekeys.networks.measuring.evaluation import Evaluation, evaluate
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.measuring.sensitivity import sensitivity
 from scalekeys.networks.running.batches import Batches, inputs_of, labelled_inputs_of
-from scalekeys.networks.running.depthwise_layers import channels_last, copy_of
+from scalekeys.networks.running.memory_layout import fastest_layout
 
 KEYS = "keys"
 CANDIDATES = (
@@ -166,7 +166,7 @@ class Compressor:
         self._say = progress or (lambda _: None)
         self.module, self._inputs = module, list(inputs_of(batches, module))
         bank = open_module(module).bank()
-        watched, inputs = channels_last(copy_of(module)), [channels_last(one) for one in self._inputs]
+        watched, inputs = fastest_layout(module, self._inputs)
         self._say("measuring what filters see")
         covariance = patch_covariance(watched, inputs, patches=PATCHES)
         self._say("measuring what depends on them")

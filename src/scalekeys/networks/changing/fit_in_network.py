@@ -18,12 +18,12 @@ from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.running.batches import Batches, inputs_of
 from scalekeys.networks.running.depthwise_layers import (
     Convolution,
-    channels_last,
     copied,
     copy_of,
     depthwise_layers,
     make_plain,
 )
+from scalekeys.networks.running.memory_layout import fastest_layout
 from scalekeys.networks.running.partial_run import Passage, call_order, next_layer, run_between
 from scalekeys.networks.running.suspended_run import SuspendedRun
 
@@ -113,12 +113,12 @@ def fit_in_network(
     torch.Size([20, 256])
     """
     opened = open_module(module)
-    network = unwrapped(module)
-    inputs = [one for one in inputs_of(batches, network) if len(one)]
+    given = [one for one in inputs_of(batches, unwrapped(module)) if len(one)]
+    network, inputs = fastest_layout(module, given)
     learning, held_out = _split(inputs, seed)
-    covariance = patch_covariance(channels_last(copy_of(module)), map(channels_last, inputs), patches=PATCHES)
+    covariance = patch_covariance(network, inputs, patches=PATCHES)
     plain = response_fit(opened.bank(), model, covariance, keep)
-    walk = _Walk(module, plain, [*learning, *held_out], learning[0][:_FEW])
+    walk = _Walk(network, plain, [*learning, *held_out], learning[0][:_FEW])
     parts, weights = _parts_of(plain), {}
     wanted = dict(zip(parts, matching_layers(plain.bank, layers), strict=True))
     for name in dict.fromkeys(walk.order):
@@ -179,9 +179,8 @@ class _Walk:
         self._original, (self._changed, self._layers) = copy_of(module), copied(module, plain.bank)
         for one in (self._original, self._changed):
             one.eval().requires_grad_(False)
-            channels_last(one)
         self._sources = depthwise_layers(self._original, opened)
-        self._twins = [_Twin.of(self._original, self._changed, channels_last(batch)) for batch in batches]
+        self._twins = [_Twin.of(self._original, self._changed, batch) for batch in batches]
         self._few, self._from_start = (_Twin.of(self._original, self._changed, few) for _ in range(2))
         self._suspends = True
         self.order = call_order(self._original, few, self._sources)
@@ -274,14 +273,18 @@ class _Stretch:
         )
 
     def is_same(self, one: _Twin, other: _Twin) -> bool:
-        """Tell whether two runs of a batch come to the same in both networks."""
-        return all(
-            bool((found - known).abs().max() <= _SAME * known.abs().max())
-            for found, known in (
-                (self.target(one), self.target(other)),
-                (self.passage(one, gradients=False).target, self.passage(other, gradients=False).target),
-            )
-        )
+        """Tell whether two runs of a batch come to the same in both networks, and with the same gradients."""
+        passages = self.passage(one, gradients=True), self.passage(other, gradients=True)
+        slopes = map(_slope, passages)
+        pairs = (map(self.target, (one, other)), (passage.target for passage in passages), slopes)
+        return all(bool((found - known).abs().max() <= _SAME * known.abs().max()) for found, known in pairs)
+
+
+def _slope(passage: Passage) -> Tensor:
+    """Return the gradient of the sum of the target; zeros where no way leads there."""
+    if not passage.target.requires_grad:
+        return torch.zeros_like(passage.outputs)
+    return torch.autograd.grad(passage.target.sum(), passage.outputs)[0]
 
 
 def _improved(

@@ -1,6 +1,7 @@
 """What the depthwise layers of a network see: moments of their input patches, gathered while it runs."""
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from math import ceil, prod
 
 import torch
@@ -88,7 +89,7 @@ def patch_covariance(
         if patches is None:
             moments[name].add(maps, geometry)
         else:
-            for seen in _on_lattice(maps, geometry, patches):
+            for seen in _on_lattice(maps, geometry, patches, moments[name].count):
                 moments[name].add_patches(seen)
 
     calls = ConvolutionCalls(layers, see)
@@ -104,16 +105,22 @@ def patch_covariance(
     return _collected(layers, moments, shrink=shrink)
 
 
-def _on_lattice(maps: Tensor, geometry: PatchGeometry, most: int) -> Iterator[Tensor]:
-    """Give the patches at every few places along each axis, (channels, taps, patches), of a few inputs at a time."""
+def _on_lattice(maps: Tensor, geometry: PatchGeometry, most: int, turn: int) -> Iterator[Tensor]:
+    """Give the patches at every few places along each axis, (channels, taps, patches), of a few inputs at a time.
+
+    The lattice begins elsewhere in each input, so that no place, such as those at the border, counts more than another.
+    """
     patches = Patches(maps, geometry)
-    step = max(1, ceil((prod(patches.sides) / most) ** (1 / len(patches.sides))))
-    lattice = (slice((step - 1) // 2, None, step),) * len(patches.sides)
-    places = torch.arange(prod(patches.sides)).view(patches.sides)[lattice].flatten()
-    at_a_time = max(1, _VALUES // (len(places) * patches.taps * maps.shape[1]))
-    for inputs in torch.arange(len(maps)).split(at_a_time):
-        each, place = torch.meshgrid(inputs, places, indexing="ij")
-        yield patches.at(each.flatten(), place.flatten())
+    axes = len(patches.sides)
+    step = max(1, ceil((prod(patches.sides) / most) ** (1 / axes)))
+    whole = torch.arange(prod(patches.sides)).view(patches.sides)
+    for number, starts in enumerate(product(range(step), repeat=axes)):
+        places = whole[tuple(slice(start, None, step) for start in starts)].flatten()
+        inputs = torch.arange((number + turn) % step**axes, len(maps), step**axes)
+        at_a_time = max(1, _VALUES // max(1, len(places) * patches.taps * maps.shape[1]))
+        for some in inputs.split(at_a_time) if len(inputs) and len(places) else ():
+            each, place = torch.meshgrid(some, places, indexing="ij")
+            yield patches.at(each.flatten(), place.flatten())
 
 
 def _collected(

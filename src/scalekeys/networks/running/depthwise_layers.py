@@ -1,7 +1,7 @@
 """The depthwise layers of a network: where they are, and their weights as plain parameters."""
 
 from copy import deepcopy
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -15,8 +15,6 @@ from scalekeys.filters import FilterBank
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 """The layers of torch whose kernels have one to three axes."""
-
-T = TypeVar("T", torch.Tensor, nn.Module)
 
 
 def depthwise_layers(module: nn.Module, opened: Checkpoint) -> dict[str, Convolution]:
@@ -75,16 +73,6 @@ def copy_of(module: nn.Module) -> nn.Module:
         if isinstance(value, torch.Tensor) and value.grad_fn is not None
     ]
     return deepcopy(network, {id(value): value.detach().clone() for value in computed})
-
-
-def channels_last(one: T) -> T:
-    """Lay the channels of maps and kernels of two axes side by side, the order in which depthwise layers are fastest.
-
-    A module is changed, a tensor is copied.
-    """
-    if isinstance(one, torch.Tensor) and one.ndim != 4:
-        return one
-    return one.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _shape(layer: Convolution) -> tuple[int, ...]:
