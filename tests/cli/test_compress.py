@@ -112,7 +112,9 @@ def test_a_killed_run_goes_on_where_it_stopped(folder, call, monkeypatch):
     monkeypatch.setattr(keeping, "fit", ending)
     assert call(*options, "-o", "small.safetensors").returncode != 0
     assert sorted(path.name for path in folder.glob("small*")) == ["small.safetensors.work"]
-    monkeypatch.setattr(keeping, "fit", lambda bank, model, **named: fitted.append(model) or plain(bank, model, **named))
+    monkeypatch.setattr(
+        keeping, "fit", lambda bank, model, **named: fitted.append(model) or plain(bank, model, **named)
+    )
     done = call(*options, "-o", "small.safetensors")
     assert (done.returncode, done.stderr) == (0, "")
     assert fitted == ["sparse2", "jet1", "sparse4"]

@@ -7,14 +7,12 @@ import pytest
 import torch
 from command_line import assert_one_sentence, run
 from PIL import Image
-from torch import nn
 
 import scalekeys as sk
 from scalekeys.networks.changing import fit_in_network
 
 NETWORK = """
 import torch
-from torch import nn
 
 def build():
     torch.manual_seed(0)

@@ -15,9 +15,7 @@ EXAMPLE = (
 
 Output = Annotated[
     Path,
-    typer.Option(
-        "--output", "-o", help="The file to write: .pth, .pt or .safetensors, or .onnx.", show_default=False
-    ),
+    typer.Option("--output", "-o", help="The file to write: .pth, .pt or .safetensors, or .onnx.", show_default=False),
 ]
 Data = Annotated[
     str,

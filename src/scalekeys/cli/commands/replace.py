@@ -132,7 +132,9 @@ def replace(
     """
     figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     elsewhere = {"--chosen-from": chosen_from, "--min-r2": min_r2, "--criterion": criterion, "--scales": scales}
-    _check_sense({"--data": data, "--checkpoint": checkpoint}, elsewhere | {"--discretization": discretization}, in_network)
+    _check_sense(
+        {"--data": data, "--checkpoint": checkpoint}, elsewhere | {"--discretization": discretization}, in_network
+    )
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.replace import print_outcome
     from scalekeys.cli.work.replace import Choice, Model, Names, replace_filters

@@ -115,7 +115,9 @@ def compress_network(task: Task, step: Step) -> Outcome:
             f"{task.data.source}: has no folder of images for each class, without which no accuracy is known to "
             "tolerate a loss of; give --budget, or images with classes"
         )
-    work = work_file(task.output, network, shares, {"--layer": task.layers, "--model": models, "--seed": task.data.seed})
+    work = work_file(
+        task.output, network, shares, {"--layer": task.layers, "--model": models, "--seed": task.data.seed}
+    )
     found = compress(
         network.module,
         shares.inputs if task.tolerance is None else shares.learning,

@@ -99,9 +99,7 @@ def read_images(network: NamedNetwork, data: Data, step: Step, *, labelled: bool
     return Shares(*(list(batches(images, prepare, size=BATCH, indices=share)) for share in shares))
 
 
-def work_file(
-    output: Path, network: NamedNetwork, shares: Shares, options: dict[str, Any]
-) -> WorkFile:
+def work_file(output: Path, network: NamedNetwork, shares: Shares, options: dict[str, Any]) -> WorkFile:
     """Return the file that keeps finished pieces, for these weights, images and options."""
     about = {
         "the version of scalekeys": __version__,

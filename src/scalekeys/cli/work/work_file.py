@@ -36,7 +36,7 @@ class WorkFile:
     def __init__(self, output: Path, options: Mapping[str, Any]) -> None:
         self.path = output.with_name(output.name + _SUFFIX)
         self._options = {name: str(value) for name, value in options.items()}
-        self._pieces: dict[str, Pieces] = {}
+        self._pieces: dict[str, Mapping[str, Tensor]] = {}
         self.notes: tuple[str, ...] = ()
         if self.path.is_file():
             self.notes = (self._read(),)
@@ -59,7 +59,9 @@ class WorkFile:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             changed = [name for name in {**known["options"], **self._options} if self._differs(known["options"], name)]
             places = known["pieces"]
-            pieces = {name: {key: tensors[place] for key, place in piece.items()} for name, piece in places.items()}
+            pieces: dict[str, Mapping[str, Tensor]] = {
+                name: {key: tensors[place] for key, place in piece.items()} for name, piece in places.items()
+            }
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
             return f"{self.path}: is no work that can be gone on with; the work begins anew"
         if changed:
@@ -86,5 +88,5 @@ def fingerprint(tensors: Iterable[Tensor]) -> str:
     for tensor in tensors:
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{values.dtype}{tuple(values.shape)}".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

@@ -287,9 +287,7 @@ def _slope(passage: Passage) -> Tensor:
     return torch.autograd.grad(passage.target.sum(), passage.outputs)[0]
 
 
-def _improved(
-    stretch: _Stretch, parts: LinearParts, learning: int, seed: int
-) -> Float[Tensor, "filters parts"]:
+def _improved(stretch: _Stretch, parts: LinearParts, learning: int, seed: int) -> Float[Tensor, "filters parts"]:
     """Return the weights after the step that helps the held-out inputs most, or as they are."""
     learners, held_out = stretch.twins[:learning], stretch.twins[learning:]
     targets = [stretch.target(twin) for twin in held_out]

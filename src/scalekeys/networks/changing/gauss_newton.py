@@ -98,4 +98,5 @@ def _sampled(
         seen = seen[channel]
     answers = parts[group].to(seen).flatten(2) @ seen
     felt = sensed.transpose(0, 1).flatten(1)[:, index][group]
-    return (answers * felt[:, None]).float() * (inputs * places / samples) ** 0.5
+    rows: Tensor = (answers * felt[:, None]).float() * (inputs * places / samples) ** 0.5
+    return rows

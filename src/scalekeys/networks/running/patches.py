@@ -52,7 +52,8 @@ class Patches:
         for axis, (place, tap) in enumerate(zip(torch.unravel_index(places, self.sides), taps, strict=True)):
             first = tap[:, None] * self._geometry.dilation[axis]
             index = index * self._maps.shape[axis + 2] + first + place * self._geometry.stride[axis]
-        return self._maps.transpose(0, 1).flatten(1).index_select(1, index.flatten().to(self._maps.device)).unflatten(1, index.shape)
+        rows = self._maps.transpose(0, 1).flatten(1)
+        return rows.index_select(1, index.flatten().to(rows.device)).view(len(rows), *index.shape)
 
     def weighted_sum(self, weights: Float[Tensor, "inputs filters *sides"]) -> Float[Tensor, "filters *taps"]:
         """Return the weighted sum of all patches of each filter's channel.
