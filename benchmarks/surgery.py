@@ -3,6 +3,7 @@
     python benchmarks/surgery.py step --threads 1
     python benchmarks/surgery.py mcunet --threads 1
     python benchmarks/surgery.py budget --threads 1
+    python benchmarks/surgery.py in-network --threads 1
 
 Each section prints its tables, and replaces its own part of ``results/surgery.json``, with the machine, the versions
 and the options of its run beside the figures. Every section explains itself with ``--help``.
@@ -10,7 +11,7 @@ and the options of its run beside the figures. Every section explains itself wit
 
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS
-from surgery_sections import budget, step
+from surgery_sections import budget, in_network, step
 from surgery_sections.halves import Halves
 from surgery_sections.models import Models
 
@@ -18,6 +19,7 @@ SECTIONS: dict[str, Section] = {
     "step": step,
     "mcunet": Models("MCUNet", Halves.of_mcunet),
     "budget": budget,
+    "in-network": in_network,
 }
 """A new section is one module and one row here."""
 

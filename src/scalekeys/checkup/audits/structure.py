@@ -56,8 +56,9 @@ def redundant(evidence: Evidence) -> Advice | None:
         f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another one of their layer, up "
         f"to a factor and an offset: {named([place.layer for place in places])}.",
         f"Each of them correlates by more than {TWINS} with another one; of matched noise {noise} do.",
-        "Share kernels within a layer: cluster them, and replace each by its key.",
-        f"scalekeys keys {evidence.source} -o keys/",
+        "Describe each filter by as few numbers as it needs, or cluster the filters and share kernels within a layer "
+        f"(scalekeys keys {evidence.source} -o keys/).",
+        f"scalekeys compress {evidence.network} --data FOLDER --budget 0.3 -o FILE",
         "A copy differs from its twin by less than 2 % of its energy about the mean; the weights shrink, the "
         "multiplications stay.",
         BOUNDED,
