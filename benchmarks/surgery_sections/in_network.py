@@ -33,7 +33,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for model in arguments.models:
         for name, fitted in (("to responses", _plain), ("in the network", sk.fit_in_network)):
             for index, images in enumerate(mine):
-                rows.append({"model": model, "fit": name, "half": index} | _measured(halves, index, images, fitted, model))
+                rows.append(
+                    {"model": model, "fit": name, "half": index} | _measured(halves, index, images, fitted, model)
+                )
                 progress.advance(1)
     return {"rows": rows}
 

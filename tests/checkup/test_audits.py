@@ -99,6 +99,7 @@ def test_copies_up_to_a_factor_and_an_offset():
     kernels = smooth()
     kernels[16:] = -2.5 * kernels[:16] + 0.3
     found = advice_of(kernels, smooth(seed=1), audit="redundant")
+    assert found.command == "scalekeys compress NETWORK --data FOLDER --budget 0.3 -o FILE"
     assert found.what.startswith("16 filters of 1 layer are copies")
     assert found.places[0].value == 0.5
     assert "of matched noise 0 do" in found.evidence

@@ -12,6 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from scalekeys.cli.work import compress as work
+from scalekeys.errors import OutputError
 from scalekeys.networks.changing import keeping
 
 NETWORK = """
@@ -83,6 +85,17 @@ def test_images_without_classes_are_all_learned_from(folder, call):
     assert_one_sentence(refused, "images/a", "give --budget")
 
 
+def test_an_onnx_file_computes_what_the_network_computes_or_is_refused(folder, call):
+    pytest.importorskip("onnxruntime")
+    done = call("--data", "images/a", "--budget", 0.5, "--model", "sparse2", "-o", "small.onnx")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = {}
+    exec(NETWORK, names)
+    other, path = names["build"](), folder / "small.onnx"  # which is not compressed
+    with pytest.raises(OutputError, match=r"small.onnx: is not written, because onnxruntime computes other outputs"):
+        work._check_onnx(other, torch.randn(2, 3, 12, 12), path, path)
+
+
 def load_names():
     names = {}
     exec(NETWORK, names)
@@ -119,7 +132,7 @@ def test_a_killed_run_goes_on_where_it_stopped(folder, call, monkeypatch):
     assert (done.returncode, done.stderr) == (0, "")
     assert fitted == ["sparse2", "jet1", "sparse4"]
     result = json.loads(done.stdout)
-    assert "work goes on with 2 finished parts" in result["notes"][-1]
+    assert "goes on with 2 finished parts" in result["notes"][-1]
     assert result["models"] == whole["models"]
     assert (folder / "small.safetensors").read_bytes() == (folder / "whole.safetensors").read_bytes()
     assert not list(folder.glob("*.work"))

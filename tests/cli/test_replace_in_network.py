@@ -13,6 +13,7 @@ from scalekeys.networks.changing import fit_in_network
 
 NETWORK = """
 import torch
+from torch import nn
 
 def build():
     torch.manual_seed(0)
@@ -94,7 +95,7 @@ def test_a_killed_run_goes_on_at_the_layer_where_it_stopped(folder, call, monkey
     monkeypatch.setattr(fit_in_network, "_improved", lambda *arguments: counted.append(1) or plain(*arguments))
     done = call("-o", "copy.pth")
     assert (done.returncode, len(counted)) == (0, 1)
-    assert "work goes on with 2 finished parts of an earlier run" in done.stdout
+    assert "goes on with 2 finished parts of an earlier run" in done.stdout
     whole, copy = (torch.load(folder / name) for name in ("whole.pth", "copy.pth"))
     assert all(torch.equal(whole[key], copy[key]) for key in whole)
     assert not (folder / "copy.pth.work").exists()

@@ -6,11 +6,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES as STATE_DICTS
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
-from scalekeys.checkpoints.formats.onnx_model.exporting import export_onnx
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.cli.work.learning_images import Data, Shares, read_images, work_file
 from scalekeys.cli.work.step import Step
@@ -18,10 +19,12 @@ from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import check_new_file, new_files
 from scalekeys.networks import AccuracyDifference, Compression, Evaluation, compress, evaluate
 from scalekeys.networks.changing.compress import HALVINGS, candidates_for, check_aim
+from scalekeys.networks.running.batches import logits_of
 from scalekeys.training.network_source import open_network
 
 ONNX = ".onnx"
 SUFFIXES = (*STATE_DICTS, ONNX)
+_SAME = 1e-3  # of the largest output
 
 
 @dataclass(frozen=True)
@@ -166,5 +169,17 @@ def _write(module: nn.Module, example: Tensor, task: Task) -> None:
     with new_files(task.output, force=task.force) as target:
         if task.output.suffix == ONNX:
             export_onnx(module, example, target, label=task.output)
+            _check_onnx(module, example, target, task.output)
         else:
             state_dict_copying(task.network, module.state_dict).write([], target)
+
+
+@torch.no_grad()
+def _check_onnx(module: nn.Module, example: Tensor, path: Path, label: Path) -> None:
+    """Refuse a file with which onnxruntime computes something else."""
+    wanted, found = logits_of(module(example)), OnnxNetwork(path)(example)[0]
+    if wanted is None or not bool((found - wanted.cpu()).abs().max() <= _SAME * wanted.abs().max()):
+        raise OutputError(
+            f"{label}: is not written, because onnxruntime computes other outputs than PyTorch; write a state dict, to "
+            ".pth or .safetensors"
+        )

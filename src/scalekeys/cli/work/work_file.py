@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from scalekeys.errors import counted
 from scalekeys.files import new_file, remove_file
 from scalekeys.networks.changing.keeping import Pieces
 
@@ -67,7 +68,7 @@ class WorkFile:
         if changed:
             return f"{self.path}: was begun with another value of {', '.join(changed)}; the work begins anew"
         self._pieces = pieces
-        return f"{self.path}: work goes on with {len(pieces)} finished parts of an earlier run"
+        return f"{self.path}: goes on with {counted(len(pieces), 'finished part')} of an earlier run"
 
     def _differs(self, known: Mapping[str, str], name: str) -> bool:
         return known.get(name) != self._options.get(name)
