@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     mine = list(halves.each())[: arguments.halves]
     progress = Progress("fits", 2 * len(mine) * len(arguments.models))
     for model in arguments.models:
-        for name, fitted in (("to responses", _plain), ("in the network", sk.fit_in_network)):
+        for name, fitted in (("in the network", sk.fit_in_network), ("to responses", _plain)):
             for index, images in enumerate(mine):
                 rows.append(
                     {"model": model, "fit": name, "half": index} | _measured(halves, index, images, fitted, model)
