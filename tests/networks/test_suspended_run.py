@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scalekeys import fit_in_network
-from scalekeys.networks.changing import fit_in_network as fit_module
+from scalekeys.networks.changing import stretches
 from scalekeys.networks.running.partial_run import call_order, next_layer, run_between
 from scalekeys.networks.running.patches import Patches
 from scalekeys.networks.running.running_moments import PatchGeometry
@@ -32,7 +32,8 @@ class Tangled(nn.Module):
             gate = right.mean((2, 3), keepdim=True) * torch.arange(1.0, 3.0).view(1, 2, 1, 1)
         joined = torch.cat([left * gate, right], dim=1) + stem
         view.mul_(0.5)
-        second = F.conv2d(joined, self.second.weight, self.second.bias, padding=1, groups=4)
+        kernels = self.second.weight.flatten(1).view(4, 1, 3, 3)
+        second = F.conv2d(joined, kernels, self.second.bias, padding=1, groups=4)
         stem.add_(second)
         seen = view.view_as(stem) if self.aliased else stem  # as it is after the second layer has changed it
         return self.third(seen * 1.5).amax((2, 3))
@@ -95,7 +96,7 @@ def test_a_network_whose_gradients_take_hidden_ways_is_run_from_the_beginning(mo
     found = fit_in_network(network, inputs, "jet1")
     assert bool(found.coefficients.isfinite().all())
     assert len(suspended[-1].batch) == 2  # it is tried with a few inputs, and given up for all
-    monkeypatch.setattr(fit_module, "_BYTES", 0)
+    monkeypatch.setattr(stretches, "_BYTES", 0)
     assert torch.equal(fit_in_network(network, inputs, "jet1").coefficients, found.coefficients)
 
 
@@ -103,7 +104,7 @@ def test_batches_beyond_the_memory_give_the_same(monkeypatch):
     network, _ = made()
     batches = torch.randn(40, 4, 6, 6).split(10)
     kept = fit_in_network(network, batches, "jet1")
-    monkeypatch.setattr(fit_module, "_BYTES", 0)
+    monkeypatch.setattr(stretches, "_BYTES", 0)
     assert torch.equal(fit_in_network(network, batches, "jet1").coefficients, kept.coefficients)
 
 
