@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from scalekeys.checkpoints import extract
 from scalekeys.fitting import fit
 from scalekeys.networks import constrain
-from scalekeys.training.fast_depthwise import FastDepthwise, _Depthwise
+from scalekeys.networks.running.fast_depthwise import FastDepthwise, _Depthwise
 
 SHAPES = [
     ((7, 7), 3),

@@ -1,8 +1,8 @@
 """Training networks with depthwise filters."""
 
+from scalekeys.networks.running.fast_depthwise import FastDepthwise
 from scalekeys.training.comparison import Comparison, Condition, compare
 from scalekeys.training.digits import DigitsNetwork, train_digits
-from scalekeys.training.fast_depthwise import FastDepthwise
 from scalekeys.training.loop import train
 from scalekeys.training.recipe import Recipe, read_recipe, recipe_file
 from scalekeys.training.runs import Run, read_run

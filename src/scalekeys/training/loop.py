@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from scalekeys.errors import OutputError, RecipeError, ScaleKeysError, TrainingError
 from scalekeys.files import clear_leftovers, held_folder, remove_file
 from scalekeys.networks.measuring.evaluation import class_ranks
+from scalekeys.networks.running.fast_depthwise import FastDepthwise
 from scalekeys.optional import require
 from scalekeys.training.augmentation import Normalization, augmented, targets
 from scalekeys.training.building import TRAINED, trained_weights
@@ -25,7 +26,6 @@ from scalekeys.training.data import DataSets, ImageSet, open_data
 from scalekeys.training.data.images import Labelled
 from scalekeys.training.depthwise import check
 from scalekeys.training.draws import Draws, epoch_draws, seed_network
-from scalekeys.training.fast_depthwise import FastDepthwise
 from scalekeys.training.formation import explained
 from scalekeys.training.optimization import averaged, optimizer_of, rate_at, set_rate
 from scalekeys.training.precision import MEASURED, fastest_precision, taken_precision

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from scalekeys.errors import RecipeError
 from scalekeys.files import new_file
-from scalekeys.training.fast_depthwise import FastDepthwise
+from scalekeys.networks.running.fast_depthwise import FastDepthwise
 
 MEASURED = "precision.json"
 """What a training calls the file that says which precision it took, and the seconds of a step in each."""
