@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scalekeys.version import __version__
 
 if TYPE_CHECKING:
-    from scalekeys import atlas, scalespace
+    from scalekeys import atlas, nn, scalespace
     from scalekeys.checkpoints import extract, write_replaced
     from scalekeys.checkup import check
     from scalekeys.clustering import choose_k, cluster
@@ -111,7 +111,7 @@ _HOMES = {
     "scalekeys.report.atlas": ("write_atlas_report",),
     "scalekeys.report.findings": ("write_findings",),
 }
-_MODULES = ("atlas", "scalespace")
+_MODULES = ("atlas", "nn", "scalespace")
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -150,6 +150,7 @@ __all__ = [
     "model_filters",
     "moment_normalization",
     "natural_image_covariance",
+    "nn",
     "orientation",
     "patch_covariance",
     "prune_dead",

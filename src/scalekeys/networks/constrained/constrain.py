@@ -16,6 +16,7 @@ from scalekeys.networks.constrained.learned_offsets import AddedConstant
 from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, ScaleKind, Scales
 from scalekeys.networks.constrained.parameter_layout import TIES, ParameterLayout, Tie, geometric_mean, layout_of
 from scalekeys.networks.constrained.scale_space_kernel import LEARN, NORMS, KernelNorm, Learn, ScaleSpaceKernel
+from scalekeys.networks.running.computed_weight import ComputedWeight
 from scalekeys.networks.running.depthwise_layers import Convolution, copied, copy_of, make_plain
 from scalekeys.scalespace import Discretization, families
 from scalekeys.scalespace.discretizations import check_discretization
@@ -147,7 +148,8 @@ def bake(module: nn.Module) -> nn.Module:
     """Return a copy of a network with plain weights in the place of those that are functions of learned numbers.
 
     The weights in question are those that :func:`constrain`, or
-    :func:`scalekeys.networks.constrained.learned_offsets.learn_offsets`, made functions.
+    :func:`scalekeys.networks.constrained.learned_offsets.learn_offsets`, made functions, and those of the layers of
+    :mod:`scalekeys.nn`.
 
     Parameters
     ----------
@@ -176,6 +178,8 @@ def bake(module: nn.Module) -> nn.Module:
 
 
 def _is_constrained(layer: Convolution) -> bool:
+    if isinstance(layer, ComputedWeight):
+        return True
     if not parametrize.is_parametrized(layer, "weight"):
         return False
     parts = layer.get_submodule("parametrizations.weight").children()

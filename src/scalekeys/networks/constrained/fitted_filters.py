@@ -128,7 +128,7 @@ def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *side
     size = tuple(models.shape[1:])
     codes, form = fit.values.family[where].cpu().long().unique(return_inverse=True)
     families = [families_of(len(size))[fit.spec.families[code]] for code in codes]
-    forms = tuple(map(_form, families))
+    forms = tuple(map(form_of, families))
     parameters, given, fields = (
         numbers.detach().cpu().double()
         for numbers in (fit.values.parameters[where], fit.values.coefficients[where], models)
@@ -151,7 +151,7 @@ def fitted_filters(fit: Fit, where: Tensor, models: Float[Tensor, "filters *side
     return FittedFilters(size, window, discretization, forms, form, variances, gaps, weights, used, fields)
 
 
-def _form(family: Family) -> ModelForm:
+def form_of(family: Family) -> ModelForm:
     """Return what filters of a family are made of.
 
     Raises

@@ -103,10 +103,7 @@ class SeparableKernels(nn.Module):
         other taps are in the order of the array. Where a filter has fewer products than others, the first is zero.
         """
         *sides, cols = self.size
-        tables = self._here()
-        known = profiles(self._variances(), tables.constants).view(-1, max(self.size))
-        count = len(tables.coefficient)
-        *others, x = known.index_select(0, tables.profile).split([count] * len(sides) + [tables.products])
+        tables, (others, x) = self._here(), self._profiles()
         terms = self._strengths(others, x)[:, None]
         for profile, taps in zip(others, reversed(sides), strict=True):
             terms = (profile[:, :taps, None] * terms[:, None]).flatten(1)
@@ -114,9 +111,17 @@ class SeparableKernels(nn.Module):
         filters = len(tables.scale) // len(self.size)
         return sums.view(filters, -1, terms.shape[1]).mT, x[:, :cols].view(filters, -1, cols)
 
+    def _profiles(self) -> tuple[tuple[Float[Tensor, "terms taps"], ...], Float[Tensor, "products taps"]]:
+        """Return the profiles of all terms along y, and z, and of all products along x, as long as the longest side."""
+        tables = self._here()
+        known = profiles(self._variances(), tables.constants).view(-1, max(self.size))
+        lengths = [len(tables.coefficient)] * (len(self.size) - 1) + [tables.products]
+        *others, x = known.index_select(0, tables.profile).split(lengths)
+        return tuple(others), x
+
     def _strengths(
         self,
-        others: list[Float[Tensor, "terms taps"]],  # noqa: ARG002
+        others: tuple[Float[Tensor, "terms taps"], ...],  # noqa: ARG002
         x: Float[Tensor, "products taps"],  # noqa: ARG002
     ) -> Float[Tensor, "terms"]:
         """Return what each term is multiplied by, whose profiles are given."""

@@ -12,6 +12,7 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
+from scalekeys.networks.running.computed_weight import ComputedWeight
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 """The layers of torch whose kernels have one to three axes."""
@@ -96,6 +97,8 @@ def make_plain(layer: Convolution, name: str) -> nn.Parameter:
         kind = type(layer)  # made for this layer, but its copies have the same, and what is taken off goes off from it
         layer.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
         parametrize.remove_parametrizations(layer, "weight")
+    elif isinstance(layer, ComputedWeight):
+        layer.stop_computing()
     elif before is None:
         _stop_computing(layer, name)
     others = {key: layer._parameters.pop(key) for key in list(layer._parameters) if key != "weight"}

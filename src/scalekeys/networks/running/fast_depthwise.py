@@ -10,14 +10,15 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 _LARGE = 5  # side from which a kernel gains; those of 3 x 3 have fast code of their own
+_LONG = 15  # the same for a kernel of one row or column
 _DTYPES = (torch.float32, torch.bfloat16, torch.float64)  # the last gains nothing, but checks derivatives
 
 
 class FastDepthwise(TorchFunctionMode):
     """Within it, gradients of depthwise convolutions with large kernels are computed up to several times faster.
 
-    Applies on a CPU, to float32 and bfloat16 (float64 is as fast as without), and to kernels with a side of 5 or more,
-    one for each channel, with stride 1, dilation 1 and a padding in numbers; everything else is as without it. Filters
+    Applies on a CPU, to float32 and bfloat16 (float64 is as fast as without), and to kernels with a side of 5 or more
+    (15 or more, where they are one row or column), one for each channel, with stride 1, dilation 1 and a padding in numbers; everything else is as without it. Filters
     that are frozen cost no gradient of their own, even where their biases are learned. Gradients agree up to rounding,
     and can be differentiated in turn; ``torch.vmap`` and forward-mode derivatives are not supported.
     ``benchmarks/fast_depthwise.py`` measures what is gained.
@@ -40,6 +41,12 @@ class FastDepthwise(TorchFunctionMode):
             if convolution.gains:
                 return convolution.result()
         return func(*args, **kwargs or {})
+
+
+def convolution(*args: Any, **kwargs: Any) -> Tensor:
+    """Call ``torch.conv2d``, or what takes its place within :class:`FastDepthwise` where that is faster."""
+    found = _Convolution(*args, **kwargs)
+    return found.result() if torch.is_grad_enabled() and found.gains else torch.conv2d(*args, **kwargs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +73,7 @@ class _Convolution:
             and self.input.ndim == 4
             and len(self.input) > 0
             and self.groups == self.input.shape[1] == len(self.weight)
-            and max(sides) >= _LARGE
+            and max(sides) >= (_LARGE if min(sides) > 1 else _LONG)
             and _pair(self.stride) == _pair(self.dilation) == (1, 1)
             and padding is not None
             and padding[0] < sides[0]

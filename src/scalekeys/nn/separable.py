@@ -1,0 +1,121 @@
+"""Depthwise convolutions by kernels that are sums of outer products: along x, then along the other axes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from scalekeys.networks.running.fast_depthwise import convolution
+from scalekeys.shapes import Size
+
+PAYS = 4.0
+"""How many times as many taps a kernel must have as its 1-D kernels together for these to be faster."""
+
+_CONVOLUTIONS = {1: F.conv1d, 2: convolution, 3: F.conv3d}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a convolution steps over its input.
+
+    Parameters
+    ----------
+    stride, padding, dilation : tuple of int
+        Of each axis, in the order of the array; the padding is by zeros on both sides.
+    """
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    def along(self, axes: Sequence[bool]) -> "Steps":
+        """Return the steps along some axes, and steps of 1 without padding along the others."""
+        return Steps(
+            tuple(own if used else 1 for own, used in zip(self.stride, axes, strict=True)),
+            tuple(own if used else 0 for own, used in zip(self.padding, axes, strict=True)),
+            tuple(own if used else 1 for own, used in zip(self.dilation, axes, strict=True)),
+        )
+
+
+def pays(size: Size, products: float) -> bool:
+    """Tell whether a convolution along one axis after another is faster, by the rule that was measured.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Sides of the kernels.
+    products : float
+        How many outer products a kernel is the sum of, on average.
+
+    Examples
+    --------
+    >>> pays((7, 7), 1), pays((9, 9), 1), pays((15, 15), 3), pays((31, 31), 3)
+    (False, True, False, True)
+    """
+    others, cols = torch.Size(size[:-1]).numel(), size[-1]
+    return len(size) > 1 and others * cols > PAYS * products * (others + cols)
+
+
+def convolved(images: Tensor, weight: Tensor, bias: Tensor | None, steps: Steps) -> Tensor:
+    """Convolve each channel with its own kernel.
+
+    Parameters
+    ----------
+    images : Tensor, shape (batch, channels, *sides) or (channels, *sides)
+    weight : Tensor, shape (channels, 1, *kernel sides)
+    bias : Tensor, shape (channels,), optional
+    steps : Steps
+    """
+    run = _CONVOLUTIONS[weight.ndim - 2]
+    found: Tensor = run(images, weight, bias, steps.stride, steps.padding, steps.dilation, len(weight))
+    return found
+
+
+def convolved_in_turn(
+    images: Tensor,
+    factors: tuple[Float[Tensor, "channels other_taps products"], Float[Tensor, "channels products cols"]],
+    users: Sequence[Tensor | None],
+    bias: Tensor | None,
+    steps: Steps,
+    size: Size,
+) -> Tensor:
+    """Convolve each channel with the product of two matrices, one outer product after the other.
+
+    Parameters
+    ----------
+    images : Tensor, shape (batch, channels, *sides) or (channels, *sides)
+    factors : pair of Tensor
+        Of the type of the images.
+    users : sequence of Tensor of int64 or None
+        For each outer product, which channels have it; None for all.
+    bias : Tensor, shape (channels,), optional
+    steps : Steps
+    size : tuple of int
+        Sides of the kernels.
+    """
+    left, x = factors
+    if images.device.type == "cpu" and images.ndim == 4:  # where long kernels are slow in the other layout
+        images = images.contiguous(memory_format=torch.channels_last)
+    ones, last = (1,) * (len(size) - 1), [False] * (len(size) - 1) + [True]
+    rows, rest = steps.along(last), steps.along([not one for one in last])
+    channel = images.ndim - len(size) - 1
+    total: Tensor | None = None
+    for number, own in enumerate(users):
+        row, column = x[:, number].view(-1, 1, *ones, size[-1]), left[..., number].reshape(-1, 1, *size[:-1], 1)
+        if own is None:
+            part = convolved(convolved(images, row, None, rows), column, None if number else bias, rest)
+            total = part if total is None else total + part
+        else:
+            assert total is not None
+            chosen, row, column = (
+                images.index_select(channel, own),
+                row.index_select(0, own),
+                column.index_select(0, own),
+            )
+            part = convolved(convolved(chosen, row, None, rows), column, None, rest)
+            total = total.index_add(channel, own, part)
+    assert total is not None
+    return total
