@@ -46,6 +46,9 @@ class _ScaleSpaceConv(ComputedWeight):
     stride: tuple[int, ...]
     padding: str | tuple[int, ...]
     dilation: tuple[int, ...]
+    padding_mode: str
+    bias: Tensor | None
+    _reversed_padding_repeated_twice: list[int]
 
     def __init__(
         self,
@@ -114,11 +117,11 @@ class _ScaleSpaceConv(ComputedWeight):
         """
         if not layer.groups == layer.in_channels == layer.out_channels or len(layer.kernel_size) != cls.axes:
             raise ModelError(
-                f"{cls.__name__} takes the place of a depthwise convolution with as many axes and as many output as input "
-                f"channels, got {layer}"
+                f"{cls.__name__} takes the place of a depthwise convolution with as many axes, and as many output as "
+                f"input channels, got {layer}"
             )
         wanted = layer.kernel_size if kernel_size is None else kernel_size
-        given = {"stride": layer.stride, "dilation": layer.dilation, "padding_mode": layer.padding_mode}
+        given: dict[str, Any] = {"stride": layer.stride, "dilation": layer.dilation, "padding_mode": layer.padding_mode}
         given |= {"bias": layer.bias is not None, "device": layer.weight.device, "dtype": layer.weight.dtype}
         given["padding"] = _grown_padding(layer, wanted, cls.axes)
         return cls(layer.out_channels, wanted, derivatives, **given, **options)
@@ -167,7 +170,7 @@ class _ScaleSpaceConv(ComputedWeight):
     def _padded(self, images: Tensor) -> tuple[Tensor, Steps]:
         """Pad what a convolution cannot pad by itself."""
         none = (0,) * self.axes
-        around: list[int] = self._reversed_padding_repeated_twice  # type: ignore[assignment]
+        around = self._reversed_padding_repeated_twice
         if self.padding_mode != "zeros":
             return F.pad(images, around, self.padding_mode), Steps(self.stride, none, self.dilation)
         if around[::2] == around[1::2]:
@@ -179,7 +182,7 @@ class _ScaleSpaceConv(ComputedWeight):
         more = [own * (new - old) // 2 for new, old, own in zip(size, self.kernel_size, self.dilation, strict=True)]
         if not isinstance(self.padding, str):
             self.padding = tuple(old + by for old, by in zip(self.padding, more, strict=True))
-        around: list[int] = self._reversed_padding_repeated_twice  # type: ignore[assignment]
+        around = self._reversed_padding_repeated_twice
         if self.padding != "valid":
             self._reversed_padding_repeated_twice = [old + more[-1 - place // 2] for place, old in enumerate(around)]
         self.kernel_size = size
@@ -201,7 +204,7 @@ class _ScaleSpaceConv(ComputedWeight):
             self._resize(tuple(state_dict[f"{prefix}sides"].tolist()))
 
 
-class ScaleSpaceConv2d(_ScaleSpaceConv, nn.Conv2d):
+class ScaleSpaceConv2d(_ScaleSpaceConv, nn.Conv2d):  # type: ignore[misc, override]
     r"""A depthwise convolution whose kernels are families of scale-space theory at scales that are learned.
 
     The kernel of a channel is :math:`\sum_k c_k K_k / |K_k|`: each :math:`K_k` is a difference operator of the discrete
@@ -228,8 +231,8 @@ class ScaleSpaceConv2d(_ScaleSpaceConv, nn.Conv2d):
         Whether scales take gradients.
     init : "keys" or Fit, optional
         Families, scales and coefficients to start from, in the place of `derivatives` and `sigma`. ``"keys"``: the
-        models of the eight master keys by their families, each equally often. A fit: of as many filters as channels, one
-        for one; of another number of filters of one size, drawn from at random.
+        models of the eight master keys by their families, each equally often. A fit of as many filters as
+        channels: one for one; of another number of filters of one size: drawn from at random.
     tie : {"none", "filter", "layer"}
         Which scales are one parameter: none but those that a family has in common, both axes of a channel, or all of
         the layer.
@@ -288,7 +291,7 @@ class ScaleSpaceConv2d(_ScaleSpaceConv, nn.Conv2d):
     axes = 2
 
 
-class ScaleSpaceConv1d(_ScaleSpaceConv, nn.Conv1d):
+class ScaleSpaceConv1d(_ScaleSpaceConv, nn.Conv1d):  # type: ignore[misc, override]
     """:class:`ScaleSpaceConv2d` for signals (batch, channels, length); `separable` has no effect.
 
     Examples
@@ -302,7 +305,7 @@ class ScaleSpaceConv1d(_ScaleSpaceConv, nn.Conv1d):
     axes = 1
 
 
-class ScaleSpaceConv3d(_ScaleSpaceConv, nn.Conv3d):
+class ScaleSpaceConv3d(_ScaleSpaceConv, nn.Conv3d):  # type: ignore[misc, override]
     """:class:`ScaleSpaceConv2d` for volumes (batch, channels, slices, rows, cols).
 
     A separable kernel is executed along x, then along y and z together.

@@ -34,10 +34,10 @@ class Units(NamedTuple):
 
 
 class ScaleSpaceKernels(SeparableKernels):
-    r"""The depthwise weight of a layer: :math:`\sum_k c_k K_k / |K_k|`, each K of a family at the scales of its channel.
+    r"""The depthwise weight of a layer: sums :math:`\sum_k c_k K_k / |K_k|` of components at the scales of a channel.
 
-    The l2 norm is taken over the window, so that a scale changes the form of a kernel and not its strength. A kernel has
-    one coefficient, or one for each derivative of a jet, and for the impulse and the Laplacian of `sharpen`.
+    The l2 norm is taken over the window, so that a scale changes the form of a kernel and not its strength. A kernel
+    has one coefficient, or one for each derivative of a jet, and for the impulse and the Laplacian of `sharpen`.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Depthwise convolutions by kernels that are sums of outer products: along x, then along the other axes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from scalekeys.shapes import Size
 PAYS = 4.0
 """How many times as many taps a kernel must have as its 1-D kernels together for these to be faster."""
 
-_CONVOLUTIONS = {1: F.conv1d, 2: convolution, 3: F.conv3d}
+_CONVOLUTIONS: Mapping[int, Callable[..., Tensor]] = {1: F.conv1d, 2: convolution, 3: F.conv3d}
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def convolved(images: Tensor, weight: Tensor, bias: Tensor | None, steps: Steps)
     steps : Steps
     """
     run = _CONVOLUTIONS[weight.ndim - 2]
-    found: Tensor = run(images, weight, bias, steps.stride, steps.padding, steps.dilation, len(weight))
-    return found
+    return run(images, weight, bias, steps.stride, steps.padding, steps.dilation, len(weight))
 
 
 def convolved_in_turn(
@@ -97,25 +96,23 @@ def convolved_in_turn(
         Sides of the kernels.
     """
     left, x = factors
-    if images.device.type == "cpu" and images.ndim == 4:  # where long kernels are slow in the other layout
+    if (
+        images.device.type == "cpu" and images.ndim == 4 and len(size) == 2
+    ):  # where long kernels are slow in the other layout
         images = images.contiguous(memory_format=torch.channels_last)
-    ones, last = (1,) * (len(size) - 1), [False] * (len(size) - 1) + [True]
+    last = [False] * (len(size) - 1) + [True]
     rows, rest = steps.along(last), steps.along([not one for one in last])
     channel = images.ndim - len(size) - 1
-    total: Tensor | None = None
-    for number, own in enumerate(users):
-        row, column = x[:, number].view(-1, 1, *ones, size[-1]), left[..., number].reshape(-1, 1, *size[:-1], 1)
-        if own is None:
-            part = convolved(convolved(images, row, None, rows), column, None if number else bias, rest)
-            total = part if total is None else total + part
-        else:
-            assert total is not None
-            chosen, row, column = (
-                images.index_select(channel, own),
-                row.index_select(0, own),
-                column.index_select(0, own),
-            )
-            part = convolved(convolved(chosen, row, None, rows), column, None, rest)
-            total = total.index_add(channel, own, part)
-    assert total is not None
+
+    def product(number: int, own: Tensor | None, bias: Tensor | None) -> Tensor:
+        maps, row, column = images, x[:, number], left[..., number]
+        if own is not None:
+            maps, row, column = maps.index_select(channel, own), row.index_select(0, own), column.index_select(0, own)
+        row = row.reshape(-1, 1, *(1,) * (len(size) - 1), size[-1])
+        return convolved(convolved(maps, row, None, rows), column.reshape(-1, 1, *size[:-1], 1), bias, rest)
+
+    total = product(0, None, bias)
+    for number, own in enumerate(users[1:], start=1):
+        part = product(number, own, None)
+        total = total + part if own is None else total.index_add(channel, own, part)
     return total

@@ -30,6 +30,7 @@ def sides_holding(variances: Float[Tensor, "kernels axes"]) -> Size:
 
     Examples
     --------
+    >>> import torch
     >>> sides_holding(torch.tensor([[1.0, 0.25], [4.0, 0.25]]))
     (5, 15)
     """
