@@ -237,9 +237,9 @@ class ScaleSpaceConv2d(_ScaleSpaceConv, nn.Conv2d):  # type: ignore[misc, overri
         Which scales are one parameter: none but those that a family has in common, both axes of a channel, or all of
         the layer.
     separable : "auto" or bool
-        Whether each kernel is executed as a sum of pairs of 1-D kernels. ``"auto"``: where the kernel has more than 4
-        times as many taps as these have together, which is from 9x9 on for idealized receptive fields, and from 25x25
-        on for jets of order 2.
+        Whether each kernel is executed as a sum of pairs of 1-D kernels. ``"auto"``: where the kernel has more than
+        3.5 times as many taps as these have together, which is from 9x9 on for idealized receptive fields, and from
+        23x23 on for jets of order 2.
     stride, padding, dilation, bias, padding_mode, device, dtype
         As of :class:`torch.nn.Conv2d`. With a stride above 1 and odd sides the padding ``"same"`` is half a kernel on
         each side. ``"auto"`` sides take the padding ``"same"``.
@@ -371,9 +371,7 @@ def _grown_padding(layer: Convolution, wanted: Any, axes: int) -> str | tuple[in
     if layer.padding in ("same", centred):
         return "same"
     if isinstance(wanted, str) or isinstance(layer.padding, str):
-        raise ModelError(
-            f"kernel_size={wanted!r} keeps the size of no output of {layer}; give a layer padded by 'same'"
-        )
+        raise ModelError(f"kernel_size={wanted!r} needs a layer that is padded by half its kernel, got {layer}")
     sides = zip(_each(wanted, axes, "kernel_size"), layer.kernel_size, layer.dilation, layer.padding, strict=True)
     twice = [2 * padding + own * (new - old) for new, old, own, padding in sides]
     if any(value % 2 or value < 0 for value in twice):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from scalekeys.networks.running.fast_depthwise import convolution
 from scalekeys.shapes import Size
 
-PAYS = 4.0
+PAYS = 3.5
 """How many times as many taps a kernel must have as its 1-D kernels together for these to be faster."""
 
 _CONVOLUTIONS: Mapping[int, Callable[..., Tensor]] = {1: F.conv1d, 2: convolution, 3: F.conv3d}
@@ -52,7 +52,7 @@ def pays(size: Size, products: float) -> bool:
 
     Examples
     --------
-    >>> pays((7, 7), 1), pays((9, 9), 1), pays((15, 15), 3), pays((31, 31), 3)
+    >>> pays((7, 7), 1), pays((9, 9), 1), pays((21, 21), 3), pays((23, 23), 3)
     (False, True, False, True)
     """
     others, cols = torch.Size(size[:-1]).numel(), size[-1]
@@ -96,9 +96,8 @@ def convolved_in_turn(
         Sides of the kernels.
     """
     left, x = factors
-    if (
-        images.device.type == "cpu" and images.ndim == 4 and len(size) == 2
-    ):  # where long kernels are slow in the other layout
+    by_pixel = images.device.type == "cpu" and images.ndim == 4 and len(size) == 2  # else long kernels are slow there
+    if by_pixel:
         images = images.contiguous(memory_format=torch.channels_last)
     last = [False] * (len(size) - 1) + [True]
     rows, rest = steps.along(last), steps.along([not one for one in last])
@@ -107,12 +106,27 @@ def convolved_in_turn(
     def product(number: int, own: Tensor | None, bias: Tensor | None) -> Tensor:
         maps, row, column = images, x[:, number], left[..., number]
         if own is not None:
-            maps, row, column = maps.index_select(channel, own), row.index_select(0, own), column.index_select(0, own)
+            row, column = row.index_select(0, own), column.index_select(0, own)
+            maps = _chosen(maps, channel, own, by_pixel=by_pixel)
         row = row.reshape(-1, 1, *(1,) * (len(size) - 1), size[-1])
         return convolved(convolved(maps, row, None, rows), column.reshape(-1, 1, *size[:-1], 1), bias, rest)
 
     total = product(0, None, bias)
     for number, own in enumerate(users[1:], start=1):
         part = product(number, own, None)
-        total = total + part if own is None else total.index_add(channel, own, part)
+        total = total + part if own is None else _added(total, channel, own, part, by_pixel=by_pixel)
     return total
+
+
+def _chosen(maps: Tensor, channel: int, own: Tensor, *, by_pixel: bool) -> Tensor:
+    """Select channels; where all channels of a pixel lie together in memory, they do so afterwards."""
+    if not by_pixel:
+        return maps.index_select(channel, own)
+    return maps.movedim(channel, -1).index_select(-1, own).movedim(-1, channel)
+
+
+def _added(total: Tensor, channel: int, own: Tensor, part: Tensor, *, by_pixel: bool) -> Tensor:
+    """Add to some channels; memory as in :func:`_chosen`."""
+    if not by_pixel:
+        return total.index_add(channel, own, part)
+    return total.movedim(channel, -1).index_add(-1, own, part.movedim(channel, -1)).movedim(-1, channel)

@@ -10,15 +10,14 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 _LARGE = 5  # side from which a kernel gains; those of 3 x 3 have fast code of their own
-_LONG = 15  # the same for a kernel of one row or column
 _DTYPES = (torch.float32, torch.bfloat16, torch.float64)  # the last gains nothing, but checks derivatives
 
 
 class FastDepthwise(TorchFunctionMode):
     """Within it, gradients of depthwise convolutions with large kernels are computed up to several times faster.
 
-    Applies on a CPU, to float32 and bfloat16 (float64 is as fast as without), and to kernels with a side of 5 or more
-    (of 15 or more, where they are one row or column), one for each channel, with stride 1, dilation 1 and a padding in
+    Applies on a CPU, to float32 and bfloat16 (float64 is as fast as without), and to kernels with a side of 5 or more,
+    one for each channel, with stride 1, dilation 1 and a padding in
     numbers; everything else is as without it. Filters that are frozen cost no gradient of their own, even where their
     biases are learned. Gradients agree up to rounding, and can be differentiated in turn; ``torch.vmap`` and
     forward-mode derivatives are not supported.
@@ -45,9 +44,15 @@ class FastDepthwise(TorchFunctionMode):
 
 
 def convolution(*args: Any, **kwargs: Any) -> Tensor:
-    """Call ``torch.conv2d``, or what takes its place within :class:`FastDepthwise` where that is faster."""
-    found = _Convolution(*args, **kwargs)
-    return found.result() if torch.is_grad_enabled() and found.gains else torch.conv2d(*args, **kwargs)
+    """Call ``torch.conv2d``, or what takes its place within :class:`FastDepthwise` where that is faster.
+
+    A compiler or an exporter is left to choose by itself.
+    """
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        found = _Convolution(*args, **kwargs)
+        if found.gains:
+            return found.result()
+    return torch.conv2d(*args, **kwargs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +79,7 @@ class _Convolution:
             and self.input.ndim == 4
             and len(self.input) > 0
             and self.groups == self.input.shape[1] == len(self.weight)
-            and max(sides) >= (_LARGE if min(sides) > 1 else _LONG)
+            and max(sides) >= _LARGE
             and _pair(self.stride) == _pair(self.dilation) == (1, 1)
             and padding is not None
             and padding[0] < sides[0]
@@ -132,13 +137,44 @@ def _of_images(gradient: Tensor, weight: Tensor, padding: tuple[int, int]) -> Te
 
 
 def _of_weight(gradient: Tensor, images: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
-    """Correlate each channel of each image with its own gradient, as a channel of one wide image; add over images.
+    """Return the gradient of kernels, in memory as the weight is, which reducers of several processes expect."""
+    rows, cols = weight.shape[-2:]
+    if min(rows, cols) > 1:
+        found = _by_one_wide_image(gradient, images, weight, padding)
+    elif cols == 1:
+        found = _of_columns(gradient, images, rows, padding[0])
+    else:
+        found = _of_columns(gradient.mT, images.mT, cols, padding[1])
+    return torch.empty_like(weight).copy_(found.view(weight.shape))
 
-    The result lies in memory as the weight does, which is what reducers of several processes expect.
-    """
+
+def _by_one_wide_image(gradient: Tensor, images: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+    """Correlate each channel of each image with its own gradient, as a channel of one wide image; add over images."""
     batch, channels, rows, cols = images.shape
     wide = images.permute(2, 3, 0, 1).reshape(1, rows, cols, batch * channels).permute(0, 3, 1, 2)
     kernels = gradient.reshape(batch * channels, 1, *gradient.shape[2:])
     correlated = F.conv2d(wide, kernels, padding=padding, groups=batch * channels)
-    added = correlated.view(batch, *weight.shape).sum(0, dtype=torch.promote_types(images.dtype, torch.float32))
-    return torch.empty_like(weight).copy_(added)
+    return correlated.view(batch, *weight.shape).sum(0, dtype=torch.promote_types(images.dtype, torch.float32))
+
+
+def _of_columns(gradient: Tensor, images: Tensor, taps: int, padding: int) -> Tensor:
+    """Return the gradient of kernels of one column: the one that oneDNN has fast code for, if images are as long.
+
+    Otherwise each tap is the sum of a diagonal of a matrix for each channel, the product of gradient and images over
+    all columns of all images: entry (i, j) is what a tap that brings row j to row i gains.
+    """
+    exact = torch.promote_types(images.dtype, torch.float32)
+    layout = torch.channels_last if taps <= images.shape[2] else torch.contiguous_format
+    gradient, images = (maps.to(exact).contiguous(memory_format=layout) for maps in (gradient, images))
+    channels, rows = images.shape[1], gradient.shape[2]
+    if layout is torch.channels_last:
+        kernels = images.new_empty(channels, 1, taps, 1)
+        steps = ([1, 1], [padding, 0], [1, 1], False, [0, 0], channels)
+        found: Tensor = torch.ops.aten.convolution_backward(
+            gradient, images, kernels, None, *steps, [False, True, False]
+        )[1]
+        return found
+    product = torch.bmm(gradient.flatten(0, 1), images.flatten(0, 1).mT).unflatten(0, (-1, channels)).sum(0)
+    around = F.pad(product, (padding, padding))
+    skewed = F.pad(around.flatten(1), (0, rows)).view(channels, rows, around.shape[2] + 1)
+    return skewed[..., :taps].sum(1)
