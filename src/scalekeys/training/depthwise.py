@@ -18,6 +18,7 @@ from scalekeys.networks import constrain, replace
 from scalekeys.networks.constrained.learned_offsets import learn_offsets
 from scalekeys.networks.constrained.scale_space_kernel import KernelNorm
 from scalekeys.networks.running.depthwise_layers import depthwise_layers
+from scalekeys.nn import ScaleSpaceConv1d, ScaleSpaceConv2d, ScaleSpaceConv3d
 from scalekeys.paper import TEMPLATE_METHODS
 from scalekeys.scalespace import FAMILIES
 from scalekeys.training.drawn_filters import INITIALISATIONS, drawn, model_of, trained_filters
@@ -25,6 +26,9 @@ from scalekeys.training.recipe import Depthwise
 
 _PLAIN = ("as-is", "noise", "matched-noise", *INITIALISATIONS)
 _NEVER_NEAREST = ("noise", "matched-noise", *INITIALISATIONS)
+
+_SCALE_SPACE = "scale-space"
+_OF_LAYERS = ("scales+coefficients", "coefficients")  # what layers of their own learn
 
 _VARIANCES = ("t", "tx", "ty")  # parameters that are the variance of an axis, by the names of a parametrization
 
@@ -50,6 +54,8 @@ def prepared(network: nn.Module, wanted: Depthwise, seed: int) -> nn.Module:
         If `filters` names no model, or the kernels are too small for it.
     """
     check(wanted)
+    if wanted.layers == _SCALE_SPACE:
+        return _with_scale_space_layers(network, wanted)
     ready = _started(network, wanted, seed)
     if wanted.learn == "all":
         return ready
@@ -89,6 +95,8 @@ def check(wanted: Depthwise) -> None:
     ModelError
         If there is no such model.
     """
+    if wanted.layers == _SCALE_SPACE:
+        _check_layers(wanted)
     learned = wanted.learn.split("+")
     for name, value in (("start", wanted.start), ("alpha", wanted.alpha)):
         if value is not None and "scales" not in learned:
@@ -120,6 +128,27 @@ def check(wanted: Depthwise) -> None:
             f"depthwise.learn: {wanted.learn} needs filters with a model, such as depthwise.filters: ideal8, not "
             f"{wanted.filters!r}"
         )
+
+
+def _check_layers(wanted: Depthwise) -> None:
+    """Refuse what scale-space layers do not have."""
+    if wanted.learn not in _OF_LAYERS or not has_model(wanted):
+        raise RecipeError(
+            "depthwise.layers: scale-space needs depthwise.filters with a model, such as jet2 or ideal8, and "
+            f"depthwise.learn: {' or '.join(_OF_LAYERS)}, not {wanted.filters!r} and {wanted.learn!r}"
+        )
+    if wanted.tie == "network" or wanted.norm == "unit" or wanted.chosen_from is not None:
+        raise RecipeError("depthwise.layers: scale-space goes without tie: network, norm: unit and chosen_from")
+
+
+def _with_scale_space_layers(network: nn.Module, wanted: Depthwise) -> nn.Module:
+    """Put layers whose scales and coefficients are drawn by the global generator in the place of depthwise layers."""
+    derivatives = parse_spec(model_of(wanted.filters)).families
+    for name, layer in depthwise_layers(network, open_module(network)).items():
+        kind = {1: ScaleSpaceConv1d, 2: ScaleSpaceConv2d, 3: ScaleSpaceConv3d}[len(layer.kernel_size)]
+        options = {"sigma": wanted.start, "learn_sigma": "scales" in wanted.learn, "tie": wanted.tie}
+        network.set_submodule(name, kind.in_place_of(layer, None, derivatives, **options))
+    return network
 
 
 def _is_drawn(wanted: Depthwise) -> bool:

@@ -1,5 +1,6 @@
 """Which parameters are changed how much: groups, the learning rate over time, and averaged weights."""
 
+import re
 from collections.abc import Callable, Sequence
 from math import cos, pi
 from typing import Any
@@ -12,7 +13,7 @@ from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.training.blocks import HEAD, block_names
 from scalekeys.training.recipe import Depthwise, Optimizer
 
-_FUNCTION = "parametrizations.weight.0."
+_FUNCTION = re.compile(r"(?<![^.])(parametrizations\.weight\.0|kernel)\..*")
 """Stands behind the name of a layer in the names of what its weight is a function of."""
 
 
@@ -52,7 +53,7 @@ def parameter_groups(network: nn.Module, wanted: Optimizer, depthwise: Depthwise
             continue
         block = last if blocks[name] == HEAD else blocks[name]
         rate = wanted.layer_decay ** (last - block)
-        if f"{name.partition(_FUNCTION)[0]}weight" in weights:
+        if name not in weights and _FUNCTION.sub("weight", name) in weights:
             decay = depthwise.parameter_decay
         else:
             decay = 0.0 if parameter.ndim < 2 else free if name in weights else wanted.weight_decay
