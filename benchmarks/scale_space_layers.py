@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/scale_space_layers.py --both
 
-For each side of the kernels, networks take turns on one thread: with plain convolutions, its copy as a control, and with
-scale-space layers (eight idealized receptive fields in turn; jets of order 2; outer products alone), beside the network
-of plain 7 x 7 convolutions. Figures are medians and quartiles of the ratio of each time to that of the plain network of
-the same side in the same turn, and to that of plain 7 x 7.
+For each side of the kernels, networks take turns on one thread: with plain convolutions, with a copy of them as a
+control, and with scale-space layers (eight idealized receptive fields in turn; jets of order 2; outer products alone),
+beside the network of plain 7 x 7 convolutions. Figures are medians and quartiles of the ratio of each time to that of
+the plain network of the same side in the same turn, and to that of plain 7 x 7.
 
 - step: forward, backward and AdamW in PyTorch, channels last, processor time;
 - eager: forward in PyTorch without gradients;

@@ -8,7 +8,8 @@ import scalekeys as sk
 from scalekeys.errors import ModelError, RecipeError
 from scalekeys.training.cifar_convnext import CifarConvNeXt
 from scalekeys.training.depthwise import prepared
-from scalekeys.training.recipe import Depthwise
+from scalekeys.training.optimization import parameter_groups
+from scalekeys.training.recipe import Depthwise, Optimizer
 
 
 @pytest.fixture
@@ -62,6 +63,44 @@ def test_what_is_learned(network, kind, learn, expected):
     start = filters(prepared(network, Depthwise(kind), seed=0))
     torch.testing.assert_close(filters(made), start, atol=1e-5, rtol=0)
     assert learned(made) == {"bias"} | {f"parametrizations.weight.0.{name}" for name in expected}
+
+
+@pytest.mark.parametrize(
+    ("kind", "learn", "names"),
+    [
+        ("jet2", "scales+coefficients", {"kernel.coefficients", "kernel.scales.theta"}),
+        ("ideal8", "coefficients", {"kernel.coefficients"}),
+    ],
+)
+def test_scale_space_layers_take_the_place_of_plain_ones(kind, learn, names):
+    network = CifarConvNeXt(10, widths=(16, 16), depths=(1, 1), kernel=9)
+    made = prepared(network, Depthwise(layers="scale-space", filters=kind, learn=learn, start=1.5), seed=0)
+    assert learned(made) == {"bias"} | names
+    layer = made.stages[0][0].depthwise
+    assert isinstance(layer, sk.nn.ScaleSpaceConv2d)
+    assert layer.kernel_size == (9, 9)
+    torch.testing.assert_close(layer.sigma, torch.full((16, 2), 1.5, dtype=torch.float64))
+    groups = parameter_groups(made, Optimizer(weight_decay=0.3), Depthwise(parameter_decay=0.7))
+    decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert decays[id(layer.kernel.coefficients)] == 0.7
+    assert decays[id(layer.bias)] == 0.0
+    assert [type(part).__name__ for part in sk.bake(made).stages[0][0].children()][0] == "Conv2d"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (Depthwise(layers="scale-space"), "needs depthwise.filters with a model"),
+        (Depthwise(layers="scale-space", filters="jet2"), "depthwise.learn: scales.coefficients or coefficients"),
+        (
+            Depthwise(layers="scale-space", filters="jet2", learn="coefficients", tie="network"),
+            "goes without tie: network",
+        ),
+    ],
+)
+def test_what_scale_space_layers_do_not_have_is_refused(network, wanted, message):
+    with pytest.raises(RecipeError, match=message):
+        prepared(network, wanted, seed=0)
 
 
 def test_the_nearest_filters_are_those_of_a_replacement(network):

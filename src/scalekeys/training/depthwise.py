@@ -97,6 +97,7 @@ def check(wanted: Depthwise) -> None:
     """
     if wanted.layers == _SCALE_SPACE:
         _check_layers(wanted)
+        return
     learned = wanted.learn.split("+")
     for name, value in (("start", wanted.start), ("alpha", wanted.alpha)):
         if value is not None and "scales" not in learned:

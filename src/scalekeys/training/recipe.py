@@ -97,11 +97,6 @@ class Depthwise:
 
     Parameters
     ----------
-    layers : {"plain", "scale-space"}
-        ``plain``: the layers of the network. ``scale-space``: layers of :mod:`scalekeys.nn` in their place, with the
-        same sides and strides, whose families are those of `filters`: a jet, ``ideal8``, or families with commas
-        between them, which channels have in turn. `learn` is then ``scales+coefficients`` or ``coefficients``, and
-        `tie` and `start` count; without `start`, scales are drawn.
     filters : str
         ``as-is``: as the network has them. ``torch-default``: uniform numbers, as ``torch.nn.Conv2d`` initialises its
         weights. ``truncated-normal``: as timm does, with standard deviation 0.02. ``noise``: white noise.
@@ -143,9 +138,13 @@ class Depthwise:
         A trained network whose filters take the nearest ones in the place of the filters of this network: a file, the
         folder of a training, or another source of :func:`scalekeys.extract`. What a filter there takes, with its
         factor and its offset, stands in the same channel of the layer with the same name here.
+    layers : {"plain", "scale-space"}
+        ``plain``: the layers of the network. ``scale-space``: layers of :mod:`scalekeys.nn` in their place, with the
+        same sides and strides, whose families are those of `filters`: a jet, ``ideal8``, or families with commas
+        between them, which channels have in turn. `learn` is then ``scales+coefficients`` or ``coefficients``, and
+        `tie` and `start` count; without `start`, scales are drawn.
     """
 
-    layers: Literal["plain", "scale-space"] = "plain"
     filters: str = "as-is"
     assignment: Literal["random", "nearest"] = "random"
     learn: Literal["all", "offsets", Learn] = "all"
@@ -160,6 +159,7 @@ class Depthwise:
     covariance_from: str = "ideal8"
     change: Literal["none", "rotated", "shuffled"] = "none"
     chosen_from: str | None = None
+    layers: Literal["plain", "scale-space"] = "plain"
 
 
 @dataclass(frozen=True)
