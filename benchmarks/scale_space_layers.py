@@ -60,13 +60,13 @@ def main() -> None:
     options = {name: value for name, value in vars(arguments).items() if name not in ("output", "parts")}
     header = {"machine": machine(), "versions": versions(), "options": options}
     for part in arguments.parts:
-        rows = []
         progress = Progress(part, len(arguments.sides))
         for side in arguments.sides:
-            rows += _rows(_PARTS[part], side, arguments)
+            rows = _rows(_PARTS[part], side, arguments)
+            section = f"{part}, {side}x{side}, maps of {arguments.maps}"
+            save(section, header | {"rows": rows}, arguments.output)
             progress.advance(1)
-        save(f"{part}, maps of {arguments.maps}", header | {"rows": rows}, arguments.output)
-        table(f"{part}: maps of {arguments.maps}, {arguments.batch} images", rows)
+            table(f"{section}, {arguments.batch} images", rows)
 
 
 def _rows(
@@ -79,9 +79,9 @@ def _rows(
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(arguments.repeats + 1):
         for name, run in runs.items():
-            spent = run()
+            took = run()
             if turn:
-                times[name].append(spent)
+                times[name].append(took)
     rows = []
     for name, spent in times.items():
         row = {"side": side, "layers": name, "ms": 1e3 * statistics.median(spent)}

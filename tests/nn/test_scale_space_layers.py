@@ -67,6 +67,17 @@ def test_white_noise_keeps_its_variance(derivatives, size):
     torch.testing.assert_close(norms, torch.ones(16))
 
 
+def test_a_scale_changes_the_form_of_a_kernel_and_not_its_strength():
+    names = ["smooth", "dx", "dyy", "laplacian", "dog"]
+    own = layer(5, 9, names, sigma=0.8, dtype=torch.float64)
+    before = own.weight.detach()
+    with torch.no_grad():
+        own.kernel.scales.theta += torch.rand_like(own.kernel.scales.theta)
+        own.kernel.scales.gap += 0.5
+    assert (own.weight - before).flatten(1).norm(dim=1).min() > 0.01
+    torch.testing.assert_close(own.weight.flatten(1).norm(dim=1), torch.ones(5, dtype=torch.float64))
+
+
 EXECUTIONS = [
     {"padding": 0},
     {"padding": (1, 3)},
