@@ -7,11 +7,13 @@ control, and with scale-space layers (eight idealized receptive fields in turn; 
 beside the network of plain 7 x 7 convolutions. Figures are medians and quartiles of the ratio of each time to that of
 the plain network of the same side in the same turn, and to that of plain 7 x 7.
 
-- step: forward, backward and AdamW in PyTorch, channels last, processor time;
+- step: forward, backward and AdamW in PyTorch, channels last;
 - eager: forward in PyTorch without gradients;
-- onnxruntime: forward of the exported network, wall time of one thread.
+- onnxruntime: forward of the exported network on one image.
 
-Results are printed and saved in ``results/scale_space_layers.json``.
+All are processor times, since other work on the machine disturbs them less than wall time.
+
+Results are printed and saved in ``results/scale_space_layers.json``, each side by itself.
 """
 
 import argparse
@@ -165,10 +167,10 @@ def _exported(network: nn.Module, images: torch.Tensor) -> Callable[[], float]:
         raise RuntimeError(f"onnxruntime differs by {difference:.1e}")
 
     def forward() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(5):
             session.run(None, given)
-        return (time.perf_counter() - start) / 5
+        return (time.process_time() - start) / 5
 
     return forward
 
