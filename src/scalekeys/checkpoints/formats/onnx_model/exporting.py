@@ -49,11 +49,12 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path)
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file with one input, run by onnxruntime.
+    """An ONNX model with one input, run by onnxruntime.
 
     Parameters
     ----------
-    path : Path
+    model : Path or bytes
+        The file, or what it holds.
     threads : int, optional
         By default as many as onnxruntime takes.
 
@@ -63,13 +64,14 @@ class OnnxNetwork(nn.Module):
         If onnxruntime is not installed.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, model: Path | bytes, *, threads: int = 0) -> None:
         super().__init__()
         runtime = require("onnxruntime", extra="onnx")
         options = runtime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
-        self._session = runtime.InferenceSession(path.read_bytes(), options)
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        self._session = runtime.InferenceSession(content, options)
         self._input = self._session.get_inputs()[0].name
 
     def forward(self, inputs: Tensor) -> list[Tensor]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scalekeys.errors import FilterError
+from scalekeys.errors import FilterError, counted
 from scalekeys.networks.changing.shrink import by_side
 from scalekeys.networks.running.depthwise_layers import Convolution, make_plain
 from scalekeys.shapes import FilterStack, Size, size_text
@@ -71,29 +71,31 @@ class SeparableConv(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs of all terms, added."""
-        return reduce(torch.add, (term(inputs) for term in self.terms))
+        outputs: Tensor = reduce(torch.add, (term(inputs) for term in self.terms))
+        return outputs
 
     @torch.no_grad()
     def write(self, factors: Sequence[Float[Tensor, "channels side rank"]]) -> None:
         """Set the filters of all axes and terms."""
-        for number, term in enumerate(self.terms):
-            for convolution, factor in zip(term, factors, strict=True):
+        for number, chain in enumerate(self.chains()):
+            for convolution, factor in zip(chain, factors, strict=True):
                 convolution.weight.copy_(factor[..., number].reshape(convolution.weight.shape))
 
     def factors(self) -> list[Tensor]:
         """Return the filters of each axis of more than one tap, shape (channels, side, rank)."""
-        chains = zip(*(term.children() for term in self.terms), strict=True)
-        return [torch.stack([one.weight.flatten(1) for one in along], dim=-1) for along in chains]
+        axes = zip(*self.chains(), strict=True)
+        return [torch.stack([one.weight.flatten(1) for one in along], dim=-1) for along in axes]
+
+    def chains(self) -> list[list[Convolution]]:
+        """Return the convolutions of each term, in the order in which they run."""
+        return [[one for one in term.children() if isinstance(one, Convolution)] for term in self.terms]
 
     def kernels(self) -> FilterStack:
         """Return the kernels that are computed, shape (channels, *sides)."""
         return products(self.factors()).reshape(-1, *self.kernel_size)
 
-    def extra_repr(self) -> str:
-        return f"{size_text(self.kernel_size)} as {self.rank} term{'s' * (self.rank != 1)}"
-
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.extra_repr()})"
+        return f"{type(self).__name__}({size_text(self.kernel_size)} as {counted(self.rank, 'term')})"
 
 
 def long_axes(size: Size) -> list[int]:
