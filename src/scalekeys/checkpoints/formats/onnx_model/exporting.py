@@ -13,7 +13,7 @@ from scalekeys.errors import OutputError
 from scalekeys.optional import in_short, require
 
 
-def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path) -> None:
+def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path, traced: bool = False) -> None:
     """Write a network in evaluation mode to an ONNX file, for batches of any size where its operations allow that.
 
     Parameters
@@ -25,6 +25,8 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path)
         The file to write.
     label : Path
         What errors call the file.
+    traced : bool
+        For batches of the size of the example alone, by following what the network does with it: much faster.
 
     Raises
     ------
@@ -35,12 +37,10 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path)
     """
     for package in ("onnx", "onnxscript"):
         require(package, extra="onnx")
-    sizes = ({0: torch.export.Dim.AUTO},)
+    options = {"dynamo": False} if traced else {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim.AUTO},)}
     try:
         with _quiet():
-            torch.onnx.export(
-                network.eval(), (example,), path, dynamo=True, verbose=False, external_data=False, dynamic_shapes=sizes
-            )
+            torch.onnx.export(network.eval(), (example,), path, verbose=False, external_data=False, **options)
     except Exception as error:  # whatever the exporter raises
         raise OutputError(
             f"{label}: torch.onnx.export cannot write the network {type(network).__name__} ({in_short(error)}); write "

@@ -1,6 +1,7 @@
 """Depthwise layers computed axis by axis, where that is faster and loses little."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from scalekeys.networks.changing.separate.plan import (
 )
 from scalekeys.networks.changing.separate.separable_conv import SeparableConv, products
 from scalekeys.networks.changing.separate.separation import SeparatedLayer, Separation
-from scalekeys.networks.changing.separate.timing import Stopwatch, calls_of
+from scalekeys.networks.changing.separate.timing import Ready, Stopwatch, Times, calls_of
 from scalekeys.networks.measuring.evaluation import evaluate
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.pruning.same_outputs import Reference, multiplications
@@ -179,7 +180,6 @@ class _Work:
         called = None if self._example is None else calls_of(unwrapped(module), own, self._example)
         self._base = module if fit is None else replace(module, fit, layers=layers)
         self._bank = open_module(self._base).bank()
-        self._whole: float | None = None
         chosen = [one for one, mine in zip(self._bank, matching_layers(self._bank, layers), strict=True) if mine]
         calls = {one.name: None if called is None else called.get(one.name, {}) for one in chosen}
         faults = {one.name: fault_of(one, own[one.name], calls[one.name]) for one in chosen}
@@ -200,9 +200,9 @@ class _Work:
     def tolerance_for(self, goal: Goal) -> float:
         """Return the smallest tolerance with which the times of the layers add up to a share of the present time."""
         stopwatch, share = self._stopwatch, goal.time
-        if stopwatch is None or share is None or self._example is None:
+        if stopwatch is None or share is None:
             raise ModelError("a share of the time is reached in a runtime; give one")
-        whole = stopwatch.networks(self.module, self.module, self._example).before
+        whole = self._ready.times(self._ready).before
 
         def predicted(tolerance: float) -> float:
             plan, _ = planned(self.candidates, goal, tolerance)
@@ -220,16 +220,12 @@ class _Work:
     def separation(self, goal: Goal, tolerance: float | None) -> Separation:
         """Separate the layers of a goal, if the network is then faster."""
         plan, left = planned(self.candidates, goal, tolerance)
-        whole, network = self.built(plan)
-        times = None
-        if plan and self._example is not None:
-            self._check_outputs(whole, network)
-            if self._stopwatch is not None:
-                times = self._stopwatch.networks(unwrapped(self.module), network, self._example)
-                if times.ratio >= 1:
-                    left |= dict.fromkeys(plan, f"the whole network would take {times.ratio:.2f} of its time")
-                    plan, times = {}, None
-                    _, network = self.built(plan)
+        network, times = self._checked(plan)
+        while times is not None and times.ratio >= 1:
+            slowest = self._slower_half(plan)
+            left |= dict.fromkeys(slowest, f"with it the whole network would take {times.ratio:.2f} of its time")
+            plan = {name: chosen for name, chosen in plan.items() if name not in slowest}
+            network, times = self._checked(plan)
         order = [one.name for one in self._bank]
         left = {name: (self.left | left)[name] for name in order if name in self.left | left}
         done = tuple(self._record(one, plan) for one in self.candidates if one.name in plan)
@@ -258,6 +254,31 @@ class _Work:
             first, *others = chosen.factors
             network = put(network, layers[name], SeparableConv(layers[name], [first * gain[:, None, None], *others]))
         return whole, network
+
+    def _checked(self, plan: Plan) -> tuple[nn.Module, Times | None]:
+        """Return the separated network, after its outputs were compared, and its times if there are any."""
+        whole, network = self.built(plan)
+        if not plan or self._example is None:
+            return network, None
+        self._check_outputs(whole, network)
+        if self._stopwatch is None:
+            return network, None
+        return network, self._ready.times(self._stopwatch.ready(network, self._example))
+
+    @cached_property
+    def _ready(self) -> Ready:
+        assert self._stopwatch is not None
+        assert self._example is not None
+        return self._stopwatch.ready(unwrapped(self.module), self._example)
+
+    def _slower_half(self, plan: Plan) -> list[str]:
+        """Return the names of the layers, at least one, that gain least, by the share of their own time."""
+        gains = {}
+        for one in self.candidates:
+            if one.name in plan:
+                before, after = one.times(plan[one.name].rank) or (1.0, 1.0)
+                gains[one.name] = after / before
+        return sorted(gains, key=gains.__getitem__, reverse=True)[: (len(gains) + 1) // 2]
 
     def _check_outputs(self, whole: nn.Module, network: nn.Module) -> None:
         assert self._example is not None

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from scalekeys.errors import ModelError
 from scalekeys.networks.changing.separate.cache import keep_times, key_of, read_times
 from scalekeys.networks.changing.separate.separable_conv import SeparableConv
-from scalekeys.networks.changing.separate.steps import RUNTIMES, Step, copied_for, version_of
+from scalekeys.networks.changing.separate.steps import RUNTIMES, Step, layer_steps, version_of
 from scalekeys.networks.running.batches import evaluating
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.optional import in_short
 from scalekeys.threads import one_thread
 
-_REPEATS, _SECONDS = 7, 0.15
+_REPEATS, _SECONDS, _LEAST = 9, 0.2, 1e-7
 _NETWORK_REPEATS, _NETWORK_SECONDS = 9, 2.0
 
 
@@ -106,18 +106,39 @@ class Stopwatch:
             if call.channels_last:
                 inputs = inputs.contiguous(memory_format=_channels_last(inputs))
             with one_thread(), torch.no_grad():
-                make = RUNTIMES[self.runtime]
-                steps = [make(copied_for(one), inputs) for one in (layer, changed)]
-                times = in_turn(steps, _clock(inputs), _REPEATS, _SECONDS)
-            self._known[key] = [median(one) for one in times]
+                steps = layer_steps(self.runtime, layer, changed, inputs)
+                before, after, *around = map(median, in_turn(steps, _clock(inputs), _REPEATS, _SECONDS))
+            self._known[key] = [max(one - sum(around), _LEAST) for one in (before, after)]
             keep_times({key: self._known[key]})
         return self._known[key]
 
-    def networks(self, before: nn.Module, after: nn.Module, example: Tensor) -> Times:
-        """Time a network before and after a change."""
-        with one_thread(), torch.no_grad(), evaluating(before), evaluating(after):
-            steps = [RUNTIMES[self.runtime](one, example) for one in (before, after)]
-            first, second = in_turn(steps, _clock(example), _NETWORK_REPEATS, _NETWORK_SECONDS)
+    def ready(self, module: nn.Module, example: Tensor) -> "Ready":
+        """Make a network ready to be timed on an example."""
+        with one_thread(), torch.no_grad(), evaluating(module):
+            return Ready(module, RUNTIMES[self.runtime](module, example), _clock(example))
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A network that is ready to be timed.
+
+    Parameters
+    ----------
+    module : nn.Module
+    step : callable
+        Runs it once.
+    clock : callable
+    """
+
+    module: nn.Module
+    step: Step
+    clock: Callable[[], float]
+
+    def times(self, changed: "Ready") -> Times:
+        """Return how long the network takes, and how long a changed one does, in evaluation mode."""
+        with one_thread(), torch.no_grad(), evaluating(self.module), evaluating(changed.module):
+            steps = [self.step, changed.step]
+            first, second = in_turn(steps, self.clock, _NETWORK_REPEATS, _NETWORK_SECONDS)
         ratios = sorted(own / its for own, its in zip(second, first, strict=True))
         low, high = (ratios[round(place * (len(ratios) - 1))] for place in (0.25, 0.75))
         return Times(1e3 * median(first), 1e3 * median(second), median(ratios), (low, high))
