@@ -41,27 +41,22 @@ class InvertedResidual:
         self._narrowing = torch.randn(narrow, layer.out_channels, *ones)
 
     def model(self, layer: Layer | None) -> bytes:
-        """Return the model with a layer, or without any: then the map is made as small as the layer makes it."""
+        """Return the model with a layer, or without any: then the second pointwise convolution has its stride."""
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
         wide = self._add("Conv", "widened", "inputs", widening=self._widening)
-        filtered = self._thinned(wide) if layer is None else self._filtered(layer, wide)
+        filtered = wide if layer is None else self._filtered(layer, wide)
         low, high = torch.tensor(0.0), torch.tensor(6.0)
         clipped = self._add("Clip", "clipped", filtered, low=low, high=high)
         narrowing = self._narrowing if layer is not None else self._narrowing[:, : len(self._widening)]
-        end = self._add("Conv", "narrowed", clipped, narrowing=narrowing)
+        strides = {"strides": list(self._stride) if layer is None else [1] * len(self._stride)}
+        end = self._add("Conv", "narrowed", clipped, attributes=strides, narrowing=narrowing)
         kind, helper = self._proto.TensorProto.FLOAT, self._helper
         told = helper.make_tensor_value_info("inputs", kind, list(self.inputs.shape))
         gives = helper.make_tensor_value_info(end, kind, [None] * self.inputs.ndim)
         graph = helper.make_graph(self._nodes, "layer", [told], [gives], self._weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
         return bytes(model.SerializeToString())
-
-    def _thinned(self, wide: str) -> str:
-        if max(self._stride) == 1:
-            return wide
-        attributes = {"kernel_shape": [1] * len(self._stride), "strides": list(self._stride)}
-        return self._add("MaxPool", "thinned", wide, attributes=attributes)
 
     def _filtered(self, layer: Layer, wide: str) -> str:
         total = ""
