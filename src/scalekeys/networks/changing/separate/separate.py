@@ -131,19 +131,19 @@ def separate(
         inputs = list(inputs_of(batches, module))
     if example is None and inputs:
         example = inputs[0][:1]
-    work = _Work(module, example, inputs, None if runtime is None else Stopwatch(runtime), layers, fit)
+    separator = Separator(module, example, inputs, None if runtime is None else Stopwatch(runtime), layers, fit)
     if goal.accuracy is not None:
         assert labelled is not None
         before, points = evaluate(module, labelled).top1, goal.accuracy
 
         def accurate(tried: float) -> bool:
-            network = work.built(planned(work.candidates, goal, tried)[0])[1]
+            network = separator.built(planned(separator.candidates, goal, tried)[0])[1]
             return 100 * (before - evaluate(network, labelled).top1) <= points
 
-        return work.separation(goal, loosest(accurate))
+        return separator.separation(goal, loosest(accurate))
     if goal.time is not None:
-        return work.separation(goal, work.tolerance_for(goal))
-    return work.separation(goal, goal.tolerance)
+        return separator.separation(goal, separator.tolerance_for(goal))
+    return separator.separation(goal, goal.tolerance)
 
 
 def _goal(rank: int | None, tolerance: float | None, accuracy: float | None, time: float | None) -> Goal:
@@ -158,8 +158,11 @@ def _needed(batches: Batches | None) -> Batches:
     return batches
 
 
-class _Work:
-    """A network with everything that is needed to separate its layers in one way or another."""
+class Separator:
+    """A network with everything that is needed to separate its layers to any goal.
+
+    Parameters are those of :func:`separate`.
+    """
 
     def __init__(
         self,

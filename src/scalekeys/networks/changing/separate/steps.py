@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
+from scalekeys.errors import OutputError
 from scalekeys.networks.changing.separate.onnx_layer import InvertedResidual
 from scalekeys.networks.changing.separate.separable_conv import SeparableConv
 from scalekeys.networks.running.depthwise_layers import Convolution
@@ -44,7 +45,10 @@ def _compiled(module: nn.Module, inputs: Tensor) -> Step:
 def _onnxruntime(module: nn.Module, inputs: Tensor) -> Step:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        export_onnx(module, inputs, path, label=path, traced=True)
+        try:
+            export_onnx(module, inputs, path, label=path, traced=True)
+        except OutputError:  # what cannot be traced may yet be exported
+            export_onnx(module, inputs, path, label=path)
         return _session(path, inputs)
 
 
