@@ -122,9 +122,7 @@ class Candidate:
         """Return why the layer is not to be computed with so many outer products, as a clause; None if it is."""
         size = self.filters.size
         if rank > most_rank(size):
-            return (
-                f"with {counted(rank, 'outer product')} it multiplies at least as often as kernels of {size_text(size)}"
-            )
+            return f"with {counted(rank, 'outer product')} it multiplies as often as with its {size_text(size)} kernels"
         times = self.times(rank)
         if times is not None and times[1] > FASTER * times[0]:
             runtime = "" if self._stopwatch is None else f" in {self._stopwatch.runtime}"
