@@ -7,6 +7,7 @@ the time predicted from that of the layers, and measured; a network that was not
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -26,10 +27,15 @@ _SIDE = 224
 
 
 class Speed:
-    """A set of networks, by name."""
+    """A set of networks, by name.
 
-    def __init__(self, help_: str, networks: dict[str, Callable[[], nn.Module]], ranks: tuple[int, ...]) -> None:
-        self.HELP, self._networks, self._ranks = help_, networks, ranks
+    What a run measures takes the place of the rows of the same network, runtime and rank in the file.
+    """
+
+    def __init__(
+        self, section: str, help_: str, networks: dict[str, Callable[[], nn.Module]], ranks: tuple[int, ...]
+    ) -> None:
+        self.HELP, self._section, self._networks, self._ranks = help_, section, networks, ranks
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--networks", nargs="*", default=list(self._networks), choices=list(self._networks))
@@ -38,11 +44,15 @@ class Speed:
 
     def run(self, arguments: argparse.Namespace) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
+        known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+        before = known.get(self._section, {}).get("rows", [])
         for name in arguments.networks:
             for runtime in arguments.runtimes:
                 rows += _measured(name, self._networks[name](), runtime, arguments.ranks)
                 table(name, rows[-len(arguments.ranks) :])
-        return {"rows": rows}
+        found = {(row["network"], row["runtime"], row["rank"]): row for row in before + rows}
+        order = sorted(found, key=lambda key: (list(self._networks).index(key[0]), key[1:]))
+        return {"rows": [found[key] for key in order]}
 
     def show(self, results: dict[str, Any]) -> None:
         table("time with separable layers, as a share of the time before", results["rows"])
@@ -89,6 +99,9 @@ def _shown(times: Times) -> str:
 
 
 LARGE_KERNELS = Speed(
-    "time networks of large kernels", {name: partial(large_kernels, *sides) for name, sides in LARGE.items()}, (1, 2, 3)
+    "large",
+    "time networks of large kernels",
+    {name: partial(large_kernels, *sides) for name, sides in LARGE.items()},
+    (1, 2, 3),
 )
-ARCHITECTURES = Speed("time architectures of timm", {name: partial(of_timm, name) for name in TIMM}, (1, 2))
+ARCHITECTURES = Speed("timm", "time architectures of timm", {name: partial(of_timm, name) for name in TIMM}, (1, 2))

@@ -28,7 +28,7 @@ from scalekeys.networks.changing.separate.separation import SeparatedLayer, Sepa
 from scalekeys.networks.changing.separate.timing import Ready, Stopwatch, Times, calls_of
 from scalekeys.networks.measuring.evaluation import evaluate
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
-from scalekeys.networks.pruning.same_outputs import Reference, multiplications
+from scalekeys.networks.pruning.same_outputs import difference, multiplications
 from scalekeys.networks.running.batches import Batches, inputs_of, labelled_inputs_of
 from scalekeys.networks.running.depthwise_layers import Convolution, copied, depthwise_layers, make_plain, write
 
@@ -286,11 +286,11 @@ class Separator:
     def _check_outputs(self, whole: nn.Module, network: nn.Module) -> None:
         assert self._example is not None
         least, units = _ROUNDING
-        difference = Reference(whole, self._example).difference(network)
-        if not difference <= max(least, units * torch.finfo(self._example.dtype).eps):
+        found = difference(whole, network, self._example)
+        if not found <= max(least, units * torch.finfo(self._example.dtype).eps):
             raise ModelError(
                 f"the network {type(unwrapped(self.module)).__name__}: its outputs with separable layers differ by "
-                f"{difference:.1e} of the largest one from those with the same kernels as they were; leave out the "
+                f"{found:.1e} of the largest one from those with the same kernels as they were; leave out the "
                 "layers that it uses in another way than by calling them, with layers="
             )
 
