@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-WIDTHS, DEPTHS = (128, 256, 512, 1024), (2, 2, 6, 2)
+WIDTHS, DEPTHS = (128, 256, 512, 1024), (1, 1, 3, 1)
 
 
 class _Block(nn.Module):
@@ -38,7 +38,7 @@ class _Block(nn.Module):
 
 
 def large_kernels(*sides: int) -> nn.Module:
-    """Return a network as RepLKNet-31B, with a third of its blocks in stage three, and a kernel side for each stage.
+    """Return a network as RepLKNet-31B with 1, 1, 3 and 1 of its 2, 2, 18 and 2 blocks, a kernel side for each stage.
 
     Ding et al., "Scaling up your kernels to 31x31", CVPR 2022, table 5: widths 128 to 1024, kernels 31, 29, 27, 13.
     """

@@ -20,6 +20,7 @@ from fit_sections.record import table
 from scalekeys.networks.changing.separate.plan import Goal, planned
 from scalekeys.networks.changing.separate.separate import Separator
 from scalekeys.networks.changing.separate.timing import Stopwatch, Times
+from scalekeys.networks.pruning.same_outputs import multiplications
 from scalekeys.shapes import size_text
 from separate_sections.networks import LARGE, TIMM, large_kernels, of_timm
 
@@ -65,7 +66,8 @@ def _measured(name: str, network: nn.Module, runtime: str, ranks: list[int]) -> 
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     watch = Stopwatch("torch" if runtime == "channels-last" else runtime)
     timed = Separator(network, image, None, watch, None, None)
-    free = Separator(network, image, None, None, None, None)
+    free = Separator(network, None, None, None, None, None)
+    count = multiplications(network, image)
     before = watch.ready(network, image)
     control = before.times(watch.ready(network, image))
     rows = []
@@ -74,7 +76,6 @@ def _measured(name: str, network: nn.Module, runtime: str, ranks: list[int]) -> 
         plan, _ = planned(timed.candidates, Goal(rank=rank), None)
         layers = [one.times(rank) or (0.0, 0.0) for one in timed.candidates if one.name in plan]
         chosen = timed.separation(Goal(rank=rank), None)
-        counts = every.multiplications or (1, 1)
         rows.append(
             {
                 "network": name,
@@ -83,7 +84,7 @@ def _measured(name: str, network: nn.Module, runtime: str, ranks: list[int]) -> 
                 "kernels": ", ".join(sorted({size_text(one.kernel_size) for one in every.layers})),
                 "ms": round(control.before, 2),
                 "control": _shown(control),
-                "multiplications": round(counts[1] / counts[0], 3),
+                "multiplications": round(multiplications(every.module, image) / count, 3),
                 "all": _shown(before.times(watch.ready(every.module, image))) if every.layers else None,
                 "layers": f"{len(chosen.layers)}/{len(every.layers)}",
                 "predicted": round(1 - sum(one - other for one, other in layers) / control.before, 3),

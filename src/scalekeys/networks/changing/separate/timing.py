@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import TypeAlias
 
 import torch
@@ -20,7 +20,7 @@ from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.optional import in_short
 from scalekeys.threads import one_thread
 
-_REPEATS, _SECONDS, _LEAST = 9, 0.2, 1e-7
+_REPEATS, _SECONDS, _LEAST = 15, 0.3, 1e-7
 _NETWORK_REPEATS, _NETWORK_SECONDS = 9, 2.0
 
 
@@ -107,7 +107,8 @@ class Stopwatch:
                 inputs = inputs.contiguous(memory_format=_channels_last(inputs))
             with one_thread(), torch.no_grad():
                 steps = layer_steps(self.runtime, layer, changed, inputs)
-                before, after, *around = map(median, in_turn(steps, _clock(inputs), _REPEATS, _SECONDS))
+                times = in_turn(steps, _clock(inputs), _REPEATS, _SECONDS)
+            before, after, *around = (quantiles(own, n=4)[0] for own in times)  # a busy machine makes runs slower only
             self._known[key] = [max(one - sum(around), _LEAST) for one in (before, after)]
             keep_times({key: self._known[key]})
         return self._known[key]
