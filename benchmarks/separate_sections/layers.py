@@ -1,7 +1,7 @@
 """Single depthwise layers as sums of 1, 2 and 3 outer products, as a share of their time.
 
-As ``sk.separate`` times them: on one thread, in turn, first quartiles of processor time; in onnxruntime between two pointwise
-convolutions, whose time is subtracted.
+As ``sk.separate`` times them: on one thread, in turn, first quartiles of processor time; in onnxruntime between two
+pointwise convolutions, whose time is subtracted.
 """
 
 import argparse
