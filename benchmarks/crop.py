@@ -11,17 +11,13 @@ beside the original, in turn, on one thread, in PyTorch and onnxruntime, with a 
 """
 
 import argparse
-import statistics
-import tempfile
-import time
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import mcunet
 import scalekeys as sk
@@ -32,6 +28,7 @@ from scalekeys.networks import Cropping
 from scalekeys.shapes import size_text
 from surgery_sections.comparisons import MARGIN, compared
 from surgery_sections.halves import Halves
+from surgery_sections.in_turn import STEPS, in_turn
 
 TOLERANCES = (OUTER_ENERGY, 0.05, 0.1)
 KEPT, REFITTED = WAYS = ("as they were", "fitted to natural images")
@@ -100,9 +97,9 @@ def run_time(arguments: argparse.Namespace) -> dict[str, Any]:
         networks[f"{100 * tolerance:g} % of the energy"] = sk.crop(network, tolerance=tolerance).module
     image = torch.randn(1, 3, 176, 176, generator=torch.Generator().manual_seed(0))
     rows = []
-    for runtime, prepare in {"torch": _torch, "onnxruntime": _onnxruntime}.items():
+    for runtime, prepare in STEPS.items():
         steps = {name: prepare(one, image) for name, one in networks.items()}
-        rows += [{"runtime": runtime} | row for row in _in_turn(steps, arguments.repeats)]
+        rows += [{"runtime": runtime} | row for row in in_turn(steps, arguments.repeats)]
     return {"times": rows}
 
 
@@ -137,53 +134,6 @@ def run_saving(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def show_saving(results: dict[str, Any]) -> None:
     table("what cropping saves, from the weights alone", results["networks"])
-
-
-def _torch(network: nn.Module, image: Tensor) -> Callable[[], Any]:
-    network, image = network.to(memory_format=torch.channels_last), image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def step() -> None:
-        with torch.inference_mode():
-            network(image)
-
-    return step
-
-
-def _onnxruntime(network: nn.Module, image: Tensor) -> Callable[[], Any]:
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        torch.onnx.export(network, (image,), str(path), input_names=["image"], dynamo=False)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    inputs = {"image": image.numpy()}
-    return lambda: session.run(None, inputs)
-
-
-def _in_turn(steps: dict[str, Callable[[], Any]], repeats: int) -> list[dict[str, Any]]:
-    """Time each step in turn, the order reversed every other time, and compare each with the first beside it."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(repeats + 3):
-        for name in list(steps)[:: 1 if number % 2 else -1]:
-            start = time.process_time()
-            steps[name]()
-            times[name].append(1e3 * (time.process_time() - start))
-    first = times[next(iter(steps))][3:]
-    rows = []
-    for name, mine in times.items():
-        ratios = sorted(own / its for own, its in zip(mine[3:], first, strict=True))
-        low, high = (ratios[round(place * (len(ratios) - 1))] for place in (0.25, 0.75))
-        rows.append(
-            {
-                "network": name,
-                "ms": round(statistics.median(mine[3:]), 3),
-                "ratio": round(statistics.median(ratios), 4),
-                "quartiles": [round(low, 4), round(high, 4)],
-            }
-        )
-    return rows
 
 
 def _with_tolerances(parser: argparse.ArgumentParser) -> None:

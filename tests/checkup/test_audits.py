@@ -123,6 +123,7 @@ def test_separable_kernels():
     found = advice_of(column * row, audit="separable")
     assert found.what == "In 1 layer the kernels are nearly separable: a."
     assert found.evidence.startswith("1 outer product holds 99 % of the energy of a layer.")
+    assert found.command.startswith("scalekeys separate NETWORK ")
     (place,) = found.places
     assert place.value == pytest.approx(1)
     assert place.control < 0.6

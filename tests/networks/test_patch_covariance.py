@@ -440,7 +440,7 @@ def test_no_public_name_of_the_networks_vanishes():
             "constrain",
         ),
         *("crop", "eliminate_keys", "key_curve", "load_pruned", "output_error", "prune_dead", "receptive_field"),
-        "replaced_by_keys",
+        *("replaced_by_keys", "Separation", "load_separated", "separate"),
         *("diagnose", "evaluate", "fit_in_network", "patch_covariance", "recalibrate", "replace", "sensitivity"),
     }
     assert [name for name in networks.__all__ if not hasattr(networks, name)] == []

@@ -18,6 +18,7 @@ from scalekeys.cli.commands import (
     paper,
     prune,
     replace,
+    separate,
     train,
 )
 
@@ -53,6 +54,7 @@ app.command("replace", epilog=replace.EXAMPLE)(replace.replace)
 app.command("compress", epilog=compress.EXAMPLE)(compress.compress)
 app.command("prune", epilog=prune.EXAMPLE)(prune.prune)
 app.command("crop", epilog=crop.EXAMPLE)(crop.crop)
+app.command("separate", epilog=separate.EXAMPLE)(separate.separate)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.add_typer(atlas.app, name="atlas")
 app.command("paper", epilog=paper.EXAMPLE)(paper.paper)

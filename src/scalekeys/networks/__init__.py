@@ -5,6 +5,9 @@ from scalekeys.networks.changing.crop import Cropping, crop
 from scalekeys.networks.changing.fit_in_network import fit_in_network
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
+from scalekeys.networks.changing.separate.loading import load_separated
+from scalekeys.networks.changing.separate.separate import separate
+from scalekeys.networks.changing.separate.separation import Separation
 from scalekeys.networks.constrained.constrain import bake, constrain
 from scalekeys.networks.measuring.diagnosis import Diagnosis, LayerError, diagnose
 from scalekeys.networks.measuring.evaluation import AccuracyDifference, Evaluation, evaluate
@@ -29,6 +32,7 @@ __all__ = [
     "OutputError",
     "Pruning",
     "ReceptiveField",
+    "Separation",
     "bake",
     "compress",
     "constrain",
@@ -39,6 +43,7 @@ __all__ = [
     "fit_in_network",
     "key_curve",
     "load_pruned",
+    "load_separated",
     "output_error",
     "patch_covariance",
     "prune_dead",
@@ -47,4 +52,5 @@ __all__ = [
     "replace",
     "replaced_by_keys",
     "sensitivity",
+    "separate",
 ]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
+from scalekeys.checkup.advice import BOUNDED, Advice, Place
 from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, named, percentages
 from scalekeys.errors import counted
 from scalekeys.proportions import wilson_interval
@@ -36,9 +36,11 @@ def separable(evidence: Evidence) -> Advice | None:
         f"{percentages([place.value for place in places])}, of matched noise "
         f"{percentages([place.control or 0 for place in places])}.",
         "Run each kernel as that many pairs of filters of one axis, and match the batch-norm statistics behind them.",
-        None,
-        "Fewer multiplications; whether it is faster depends on the machine and has to be timed.",
-        HINT,
+        "scalekeys separate NETWORK --images FOLDER --size PIXELS -o FILE.onnx",
+        "Fewer multiplications. On one core, layers of 7x7 took 0.4 of their time in onnxruntime with 1 outer product, "
+        "but 1.1 with 2; layers of 13x13 took 0.2 and 0.3. The command times each layer, and leaves those that are not "
+        "faster.",
+        BOUNDED,
         evidence.share(places),
         places,
         "energy of the best outer product",

@@ -22,6 +22,10 @@ Labels = Annotated[
     typer.Option(help='The number of each class: JSON {"name": number}, or a name on each line in their order.'),
 ]
 Size = Annotated[str | None, typer.Option(metavar="PIXELS|ROWSxCOLS", help="Size of images for the network.")]
+Shape = Annotated[
+    str | None,
+    typer.Option(metavar="SIZExSIZE", help="Shape of one input that is no image, such as 1x40x101, without the batch."),
+]
 CropPct = Annotated[float | None, typer.Option(help="Share of the shorter side that is kept.")]
 Mean = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Subtracted from channels in 0..1; one or three.")]
 Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="What channels are divided by; one or three.")]
@@ -55,6 +59,20 @@ def size_of(text: str | None) -> tuple[int, int] | None:
     if not all(side.isascii() and side.isdigit() and int(side) for side in sides):
         raise typer.BadParameter(f"{text!r} is no size like 224 or 192x256", param_hint="--size")
     return int(sides[0]), int(sides[1])
+
+
+def shape_of(text: str | None, size: str | None, images: str | None) -> tuple[int, ...] | None:
+    """Read the shape of one input that is no image."""
+    if text is None:
+        return None
+    if size is not None or images is not None:
+        raise typer.BadParameter(
+            "is for inputs that are no images; leave out --size and --images", param_hint="--shape"
+        )
+    parts = text.lower().split("x")
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise typer.BadParameter(f"{text!r} is no shape like 3x224x224 or 1x40x101", param_hint="--shape")
+    return tuple(map(int, parts))
 
 
 def _numbers(text: str | None, option: str, channels: int) -> tuple[float, ...] | None:

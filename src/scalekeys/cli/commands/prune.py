@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from scalekeys.cli.commands.evaluate import Checkpoint, Network, Weights
-from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Mean, Size, Std, figures_of
+from scalekeys.cli.commands.options import (
+    CropPct,
+    Grey,
+    Interpolate,
+    Mean,
+    Shape,
+    Size,
+    Std,
+    figures_of,
+    shape_of,
+)
 
 EXAMPLE = "Example: scalekeys prune nets.py:build --checkpoint model.pth --size 224 -o small.onnx"
 
@@ -29,10 +39,6 @@ ImageSource = Annotated[
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="So many of these images, drawn at random.")]
-Shape = Annotated[
-    str | None,
-    typer.Option(metavar="SIZExSIZE", help="Shape of one input that is no image, such as 1x40x101, without the batch."),
-]
 MultipleOf = Annotated[
     int,
     typer.Option(
@@ -78,23 +84,10 @@ def prune(
     from scalekeys.cli.work.prune import Task, prune_network
 
     where = network, checkpoint, weights, output, images, limit
-    task = Task(*where, figures, _shape(shape, size, images), multiple_of, tolerance, seed, force)
+    task = Task(*where, figures, shape_of(shape, size, images), multiple_of, tolerance, seed, force)
     with working() as step:
         outcome = prune_network(task, step)
     if as_json:
         typer.echo(json.dumps(outcome.to_dict(), indent=2))
     else:
         print_outcome(outcome)
-
-
-def _shape(text: str | None, size: str | None, images: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    if size is not None or images is not None:
-        raise typer.BadParameter(
-            "is for inputs that are no images; leave out --size and --images", param_hint="--shape"
-        )
-    parts = text.lower().split("x")
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise typer.BadParameter(f"{text!r} is no shape like 3x224x224 or 1x40x101", param_hint="--shape")
-    return tuple(map(int, parts))

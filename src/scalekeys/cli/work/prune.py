@@ -5,24 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
 from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.cli.work.example import example_of, refuse_weights
 from scalekeys.cli.work.step import Step
-from scalekeys.errors import ModelError, OutputError, listed
+from scalekeys.errors import OutputError, listed
 from scalekeys.files import check_new_file, new_files
 from scalekeys.images import batches, open_unlabelled, sample
 from scalekeys.networks import Pruning, prune_dead
 from scalekeys.networks.pruning.same_outputs import Reference
-from scalekeys.optional import require
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
 ONNX = ".onnx"
 SUFFIXES = (".pth", ".pt", ".safetensors", ONNX)
-_SIDE = 256  # of pictures of random pixels
 _BATCH = 2  # so that the axis of the batch is not taken for one of size 1
 
 
@@ -115,23 +112,15 @@ def _check(task: Task) -> None:
         allowed = listed(SUFFIXES).replace(" and ", " or ")
         raise OutputError(f"{task.output}: a pruned network is written to {allowed}; name such a file")
     check_new_file(task.output, force=task.force)
-    if Path(task.network).is_file() and Path(task.network).suffix != ".py":
-        raise ModelError(
-            f"{task.network}: a file of weights does not say how the network uses them; give FILE.py:FUNCTION that "
-            f"returns the network, and this file as --checkpoint"
-        )
+    refuse_weights(task.network)
 
 
 def _inputs(network: NamedNetwork, task: Task) -> tuple[Tensor, list[Tensor] | None]:
     """Return an example, and the images in batches of its size."""
-    if task.shape is not None:
-        return torch.zeros(_BATCH, *task.shape), None
-    prepare = preparation_of(network, task.figures)
-    image = require("PIL.Image", extra="images")
-    pixels = np.random.default_rng(task.seed).integers(256, size=(_BATCH, _SIDE, _SIDE, 3), dtype=np.uint8)
-    example = torch.stack([prepare(image.fromarray(picture)) for picture in pixels])
+    example = example_of(network, task.figures, task.shape, count=_BATCH, seed=task.seed)
     if task.images is None:
         return example, None
+    prepare = preparation_of(network, task.figures)
     source = open_unlabelled(task.images)
     chosen: Sequence[int] = sample(source, task.limit, task.seed)
     return example, [inputs for inputs, _ in batches(source, prepare, size=_BATCH, indices=chosen)]

@@ -1,6 +1,6 @@
 """One convolution given smaller kernels in place, if it then computes what it did without its outer taps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -123,11 +123,11 @@ def _smaller(before: _Step, name: str, window: Size) -> _Step | None:
         if min(padding) < 0 and type(layer).forward in _FORWARD:
             return None
         layer.padding = tuple(max(side, 0) for side in padding)  # of a class that pads by itself, zero stays zero
-    layer._reversed_padding_repeated_twice = _by_side(layer)
+    layer._reversed_padding_repeated_twice = by_side(layer)
     return _Step(pads, layer)
 
 
-def _by_side(layer: Convolution) -> list[int]:
+def by_side(layer: Convolution) -> list[int]:
     """Return what the padding modes of torch need: pairs from the last axis to the first."""
     pairs = []
     for axis, side in enumerate(layer.kernel_size):
@@ -150,13 +150,26 @@ def _same_outputs(before: _Step, now: _Step, window: Size) -> bool:
     whole.weight[:, 0] -= outside(whole.weight[:, 0], window)
     for layer in (whole, small):
         layer.weight.nan_to_num_(0.0, 0.0, 0.0)
+    return agree(before, now, whole)
+
+
+@torch.no_grad()
+def agree(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], layer: Convolution) -> bool:
+    """Tell whether two ways to compute a layer in float64 give the same for random inputs of several sizes.
+
+    Parameters
+    ----------
+    one, other : callable
+    layer : Convolution
+        The layer, whose kernel, stride and dilation say which sizes matter.
+    """
     draw = torch.Generator().manual_seed(0)
-    largest = [step * (side - 1) + 1 for step, side in zip(whole.dilation, whole.kernel_size, strict=True)]
-    for more in range(1, 2 + max(whole.stride)):
-        shape = (1, whole.in_channels, *(side + more + axis for axis, side in enumerate(largest)))
+    largest = [step * (side - 1) + 1 for step, side in zip(layer.dilation, layer.kernel_size, strict=True)]
+    for more in range(1, 2 + max(layer.stride)):
+        shape = (1, layer.in_channels, *(side + more + axis for axis, side in enumerate(largest)))
         inputs = torch.randn(shape, generator=draw, dtype=torch.float64)
         try:
-            first, second = before(inputs), now(inputs)
+            first, second = one(inputs), other(inputs)
         except (RuntimeError, TypeError, ValueError, AttributeError):  # a class of its own that needs more than inputs
             return False
         if first.shape != second.shape or not _close(first, second):

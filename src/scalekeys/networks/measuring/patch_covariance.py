@@ -1,6 +1,6 @@
 """What the depthwise layers of a network see: moments of their input patches, gathered while it runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import ceil, prod
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
+from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting.patch_covariance import PatchCovariance, shrunk
 from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
 from scalekeys.networks.running.convolution_calls import ConvolutionCalls
@@ -21,7 +22,12 @@ _VALUES = 2**23  # in the patches that are worked on at a time
 
 
 def patch_covariance(
-    module: nn.Module, batches: Batches, *, shrink: bool = True, patches: int | None = None
+    module: nn.Module,
+    batches: Batches,
+    *,
+    shrink: bool = True,
+    patches: int | None = None,
+    layers: Sequence[str] | None = None,
 ) -> PatchCovariance:
     """Measure the covariance of the input patches of every depthwise layer, in one pass over some inputs.
 
@@ -41,6 +47,8 @@ def patch_covariance(
     patches : int, optional
         About so many patches of each channel of an input at most, on a lattice with the same step along all axes, in
         the precision of the network; a fraction of the time. By default all, in float64.
+    layers : sequence of str, optional
+        Only of the layers of these names, in which ``*`` stands for anything; by default of all.
 
     Returns
     -------
@@ -54,7 +62,7 @@ def patch_covariance(
     ModelError
         If there are no batches, or a batch holds no inputs, or no input reaches a depthwise layer.
     FilterError
-        If the input of a depthwise layer is not finite.
+        If the input of a depthwise layer is not finite, or no layer has such a name.
 
     Notes
     -----
@@ -76,9 +84,10 @@ def patch_covariance(
     PatchCovariance(8 channels in 1 layer, 4096 patches each, mean shrinkage 0...)
     """
     opened = open_module(module)
-    opened.bank()  # refuses what has no depthwise layers, or none with values
+    bank = opened.bank()  # refuses what has no depthwise layers, or none with values
     network = unwrapped(module)
-    layers = depthwise_layers(module, opened)
+    chosen = zip(depthwise_layers(module, opened).items(), matching_layers(bank, layers), strict=True)
+    watched = {name: layer for (name, layer), wanted in chosen if wanted}
     moments: dict[str, PatchMoments] = {}
 
     def see(name: str, maps: Tensor, geometry: PatchGeometry, _output: Tensor) -> None:
@@ -92,17 +101,17 @@ def patch_covariance(
             for seen in _on_lattice(maps, geometry, patches, moments[name].count):
                 moments[name].add_patches(seen)
 
-    calls = ConvolutionCalls(layers, see)
+    calls = ConvolutionCalls(watched, see)
     with calls.hooked(), evaluating(network):
         for inputs in inputs_of(batches, network):
-            with torch.no_grad(), uncompiled(), calls, functional_calls(layers.values()):
+            with torch.no_grad(), uncompiled(), calls, functional_calls(watched.values()):
                 network(inputs)
     if not moments:
         raise ModelError(
             f"{opened.label}: no input reached a depthwise layer; give batches that are not empty, and a network whose "
             "forward calls its layers"
         )
-    return _collected(layers, moments, shrink=shrink)
+    return _collected(watched, moments, shrink=shrink)
 
 
 def _on_lattice(maps: Tensor, geometry: PatchGeometry, most: int, turn: int) -> Iterator[Tensor]:

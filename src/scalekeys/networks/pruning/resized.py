@@ -55,7 +55,7 @@ def load_pruned(module: nn.Module, source: Source, *, weights: str | None = None
     if faults:
         raise CheckpointError(
             f"{opened.label}: its weights are not those of the network {type(module).__name__} with fewer channels "
-            f"({listed(list(map(repr, faults)), limit=3)}); give what was pruned from this network"
+            f"({listed(list(map(repr, faults)), limit=3)}); give what was made from this network"
         )
     return resized(module, {name: tensor.to(own.get(name, tensor)) for name, tensor in state.items()})
 
@@ -82,7 +82,8 @@ def resized(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         else:
             like = layer._parameters["weight"] if before is None else before
             layer._parameters[own] = nn.Parameter(tensor.detach().clone(), like is None or like.requires_grad)
-        _resize(layer)
+        if before is not None and before.shape != tensor.shape:
+            _resize(layer)
     return network
 
 

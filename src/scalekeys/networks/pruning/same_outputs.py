@@ -61,6 +61,17 @@ class Reference:
         )
 
 
+def difference(network: nn.Module, other: nn.Module, inputs: Tensor) -> float:
+    """Return the largest difference of an output of two networks for some inputs, as a share of the largest output.
+
+    Examples
+    --------
+    >>> difference(nn.Identity(), nn.ReLU(), torch.tensor([-1.0, 4.0]))
+    0.25
+    """
+    return _difference(_outputs(network, inputs), _outputs(other, inputs))
+
+
 def multiplications(network: nn.Module, example: Tensor) -> int:
     """Return how often convolutions, linear layers and products of matrices multiply, for the first of some inputs.
 

@@ -13,7 +13,7 @@ from scalekeys.errors import OutputError
 from scalekeys.optional import in_short, require
 
 
-def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path) -> None:
+def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path, traced: bool = False) -> None:
     """Write a network in evaluation mode to an ONNX file, for batches of any size where its operations allow that.
 
     Parameters
@@ -25,6 +25,8 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path)
         The file to write.
     label : Path
         What errors call the file.
+    traced : bool
+        For batches of the size of the example alone, by following what the network does with it: much faster.
 
     Raises
     ------
@@ -35,12 +37,10 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path)
     """
     for package in ("onnx", "onnxscript"):
         require(package, extra="onnx")
-    sizes = ({0: torch.export.Dim.AUTO},)
+    options = {"dynamo": False} if traced else {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim.AUTO},)}
     try:
         with _quiet():
-            torch.onnx.export(
-                network.eval(), (example,), path, dynamo=True, verbose=False, external_data=False, dynamic_shapes=sizes
-            )
+            torch.onnx.export(network.eval(), (example,), path, verbose=False, external_data=False, **options)
     except Exception as error:  # whatever the exporter raises
         raise OutputError(
             f"{label}: torch.onnx.export cannot write the network {type(network).__name__} ({in_short(error)}); write "
@@ -49,11 +49,12 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path)
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file with one input, run by onnxruntime.
+    """An ONNX model with one input, run by onnxruntime.
 
     Parameters
     ----------
-    path : Path
+    model : Path or bytes
+        The file, or what it holds.
     threads : int, optional
         By default as many as onnxruntime takes.
 
@@ -63,13 +64,14 @@ class OnnxNetwork(nn.Module):
         If onnxruntime is not installed.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, model: Path | bytes, *, threads: int = 0) -> None:
         super().__init__()
         runtime = require("onnxruntime", extra="onnx")
         options = runtime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
-        self._session = runtime.InferenceSession(path.read_bytes(), options)
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        self._session = runtime.InferenceSession(content, options)
         self._input = self._session.get_inputs()[0].name
 
     def forward(self, inputs: Tensor) -> list[Tensor]:

@@ -1,0 +1,128 @@
+"""``scalekeys separate``: the same network with depthwise layers that are computed axis by axis."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from scalekeys.cli.commands.evaluate import Checkpoint, Network, Weights
+from scalekeys.cli.commands.options import (
+    CropPct,
+    Grey,
+    Interpolate,
+    Labels,
+    Mean,
+    Shape,
+    Size,
+    Std,
+    figures_of,
+    shape_of,
+)
+
+EXAMPLE = "Example: scalekeys separate nets.py:build --checkpoint model.pth --images images/ --size 224 -o fast.onnx"
+
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The file to write: .onnx, or a state dict (.pth, .pt or .safetensors, for sk.load_separated).",
+        show_default=False,
+    ),
+]
+Rank = Annotated[int | None, typer.Option(min=1, help="So many outer products for each kernel.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="As few outer products as lose no more than this share of the variance of the responses of a layer, or, "
+        "without images, of the energy of its kernels; by default 0.01.",
+    ),
+]
+Accuracy = Annotated[
+    float | None, typer.Option(min=0, metavar="POINTS", help="As few as lose no more points of top-1 on --data.")
+]
+Share = Annotated[float | None, typer.Option("--time", help="As many as fit into this share of the present time.")]
+Runtime = Annotated[
+    Literal["onnxruntime", "torch", "compile"] | None,
+    typer.Option(help="Where the network is going to run; by default onnxruntime for .onnx, else torch."),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option("--layer", metavar="NAME", help="Only the layers of this name, with * for anything; may be repeated."),
+]
+ImageSource = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        help="Images without labels, or hf:NAME[:SPLIT]: outer products and statistics are matched on them.",
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", metavar="FOLDER", help="The same with labels: a folder of images for each class."),
+]
+Limit = Annotated[int, typer.Option(min=2, help="So many of these images, drawn at random.")]
+Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Inputs that go through the timed network together.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def separate(
+    network: Network,
+    output: Output,
+    checkpoint: Checkpoint = None,
+    weights: Weights = None,
+    rank: Rank = None,
+    tolerance: Tolerance = None,
+    accuracy: Accuracy = None,
+    time: Share = None,
+    runtime: Runtime = None,
+    layer: Layers = None,
+    images: ImageSource = None,
+    data: Data = None,
+    labels: Labels = None,
+    limit: Limit = 256,
+    size: Size = None,
+    shape: Shape = None,
+    crop_pct: CropPct = None,
+    mean: Mean = None,
+    std: Std = None,
+    interpolation: Interpolate = None,
+    grey: Grey = False,
+    batch_size: Batch = 1,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute depthwise layers as sums of outer products, axis by axis, where that is faster and loses little.
+
+    Layers and the whole network are timed where the network is going to run, on one thread of this machine; a layer
+    that is not faster stays as it is.
+    """
+    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    goals = {"--rank": rank, "--tolerance": tolerance, "--accuracy": accuracy, "--time": time}
+    given = [name for name, value in goals.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter("only one of these may be given", param_hint=" and ".join(given))
+    if images is not None and data is not None:
+        raise typer.BadParameter("only one of these may be given", param_hint="--images and --data")
+    if accuracy is not None and data is None:
+        raise typer.BadParameter("needs images with labels; give --data", param_hint="--accuracy")
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.separate import print_outcome
+    from scalekeys.cli.work.separate import Task, separate_network
+
+    goal = {name.removeprefix("--"): goals[name] for name in given}
+    where = network, checkpoint, weights, output, goal, runtime, layer
+    inputs = images or data, labels if data else None, data is not None, limit
+    task = Task(*where, *inputs, figures, shape_of(shape, size, images or data), batch_size, seed, force)
+    with working() as step:
+        outcome = separate_network(task, step)
+    if as_json:
+        typer.echo(json.dumps(outcome.to_dict(), indent=2))
+    else:
+        print_outcome(outcome)

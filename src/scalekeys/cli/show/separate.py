@@ -1,0 +1,45 @@
+"""A network with separable layers on the terminal."""
+
+from scalekeys.cli.show.cells import Terminal, bold, percentage, plain_table, print_whole
+from scalekeys.cli.work.separate import Outcome
+from scalekeys.errors import counted
+from scalekeys.networks.changing.separate.separation import SeparatedLayer
+from scalekeys.shapes import size_text
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print which layers are separable now, what that loses and saves, and why others are as they were."""
+    console, found = Terminal(), outcome.separation
+    for note in outcome.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    layers = counted(len(found.layers), "layer")
+    console.print(bold(outcome.task.network) + f": {layers} of {len(found.layers) + len(found.left)} separated")
+    lost = "responses lost" if outcome.images else "energy lost"
+    table = plain_table("layer", "kernel", "outer products", lost, "ms before", "ms now", "share")
+    for one in found.layers:
+        loss = percentage(one.energy if one.error is None else one.error)
+        table.add_row(one.layer, size_text(one.kernel_size), str(one.rank), loss, *_times(one))
+    print_whole(console, table)
+    for layer, reason in found.left.items():
+        console.print(f"left: {layer}, because {reason}", soft_wrap=True)
+    before, now = found.numbers
+    console.print(f"depthwise parameters: {before} before, {now} now ({percentage(now / before)})")
+    if found.multiplications is not None:
+        before, now = found.multiplications
+        console.print(f"multiplications: {before} before, {now} now ({percentage(now / before)})")
+    if found.times is not None:
+        times, (low, high) = found.times, found.times.quartiles
+        console.print(
+            f"the whole network in {found.runtime}, on one thread: {times.before:.2f} ms before, {times.after:.2f} ms "
+            f"now ({percentage(times.ratio)}; half of the runs between {percentage(low)} and {percentage(high)})",
+            soft_wrap=True,
+        )
+    if outcome.images:
+        console.print(f"statistics are matched to those of the original on {outcome.images} images")
+    console.print(f"written: {outcome.task.output}", soft_wrap=True)
+
+
+def _times(layer: SeparatedLayer) -> tuple[str, str, str]:
+    if layer.before is None or layer.after is None:
+        return ("-",) * 3
+    return f"{layer.before:.3f}", f"{layer.after:.3f}", percentage(layer.after / layer.before)

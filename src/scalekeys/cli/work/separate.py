@@ -1,0 +1,161 @@
+"""What ``scalekeys separate`` does: open a network, compute its layers axis by axis where that pays, write it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
+from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.cli.work.evaluate import check_classes
+from scalekeys.cli.work.example import example_of, refuse_weights
+from scalekeys.cli.work.prune import ONNX, SUFFIXES
+from scalekeys.cli.work.step import Step
+from scalekeys.errors import ModelError, OutputError, listed
+from scalekeys.files import check_new_file, new_files
+from scalekeys.images import batches, open_images, open_unlabelled, sample
+from scalekeys.networks import Separation, separate
+from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
+
+_BATCH = 50
+_EXPORTED = 2  # inputs, so that the axis of the batch is not taken for one of size 1
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is separated, and what is written.
+
+    Parameters
+    ----------
+    network : str
+    checkpoint : Path or None
+    weights : str or None
+    output : Path
+    goal : mapping
+        At most one of rank, tolerance, accuracy and time.
+    runtime : str or None
+        By default that of the output.
+    layers : sequence of str or None
+    images : str or None
+        A folder or data set of images.
+    labels : Path or None
+        The number of each class.
+    labelled : bool
+        Whether the images have labels.
+    limit : int
+        How many of them.
+    figures : Figures
+    shape : tuple of int or None
+        Of one input, where inputs are no images.
+    batch_size : int
+        Of the example that is timed.
+    seed : int
+    force : bool
+    """
+
+    network: str
+    checkpoint: Path | None
+    weights: str | None
+    output: Path
+    goal: Mapping[str, Any]
+    runtime: str | None
+    layers: Sequence[str] | None
+    images: str | None
+    labels: Path | None
+    labelled: bool
+    limit: int
+    figures: Figures
+    shape: tuple[int, ...] | None
+    batch_size: int
+    seed: int
+    force: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out.
+
+    Parameters
+    ----------
+    task : Task
+    separation : Separation
+    images : int
+        On how many images outer products and statistics were matched; 0 for not at all.
+    notes : tuple of str
+    """
+
+    task: Task
+    separation: Separation
+    images: int
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures that ``--json`` writes."""
+        return {
+            "network": self.task.network,
+            "output": str(self.task.output),
+            **self.task.goal,
+            **self.separation.to_dict(),
+            "matched_on": self.images,
+            "notes": list(self.notes),
+        }
+
+
+def separate_network(task: Task, step: Step) -> Outcome:
+    """Write a network whose depthwise layers are computed axis by axis, where that is faster."""
+    _check(task)
+    step(f"reading {task.network}")
+    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    example = example_of(network, task.figures, task.shape, count=max(_EXPORTED, task.batch_size), seed=task.seed)
+    inputs = None if task.images is None else _images(network, task, step)
+    runtime = task.runtime or ("onnxruntime" if task.output.suffix == ONNX else "torch")
+    step(f"separating and timing layers in {runtime}")
+    found = separate(
+        network.module, example[: task.batch_size], batches=inputs, runtime=runtime, layers=task.layers, **task.goal
+    )
+    if not found.layers:
+        why = [f"{name!r}, because {reason}" for name, reason in found.left.items()]
+        raise ModelError(f"{task.network}: no layer is separated: {listed(why, limit=3)}; nothing is written")
+    step(f"writing {task.output}")
+    with new_files(task.output, force=task.force) as target:
+        if task.output.suffix == ONNX:
+            export_onnx(found.module, example[:_EXPORTED], target, label=task.output)
+            _check_onnx(Reference(found.module, example[:_EXPORTED]).difference(OnnxNetwork(target)), task)
+        else:
+            copying = open_module(found.module).copying
+            assert copying is not None
+            copying.write([], target)
+    return Outcome(task, found, sum(len(images) for images, _ in inputs or ()), network.notes)
+
+
+def _check(task: Task) -> None:
+    """Refuse what cannot work before any work is done."""
+    if task.output.suffix not in SUFFIXES:
+        allowed = listed(SUFFIXES).replace(" and ", " or ")
+        raise OutputError(f"{task.output}: a separated network is written to {allowed}; name such a file")
+    check_new_file(task.output, force=task.force)
+    refuse_weights(task.network)
+
+
+def _images(network: NamedNetwork, task: Task, step: Step) -> list[tuple[Tensor, Tensor]]:
+    """Return images in batches; their labels count only where they have some."""
+    assert task.images is not None
+    source = open_images(task.images, labels=task.labels) if task.labelled else open_unlabelled(task.images)
+    prepare = preparation_of(network, task.figures)
+    if task.labelled:
+        check_classes(network, source, prepare)
+    chosen = sample(source, task.limit, task.seed)
+    step(f"reading {len(chosen)} images")
+    return list(batches(source, prepare, size=_BATCH, indices=chosen))
+
+
+def _check_onnx(difference: float, task: Task) -> None:
+    if not difference <= _ROUNDING:
+        raise OutputError(
+            f"{task.output}: is not written, because onnxruntime computes outputs that differ by {difference:.1e} of "
+            f"the largest one, above {_ROUNDING:.0e}; write a state dict"
+        )

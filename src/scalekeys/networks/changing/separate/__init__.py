@@ -1,0 +1,1 @@
+"""Depthwise layers computed axis by axis, where that is faster."""

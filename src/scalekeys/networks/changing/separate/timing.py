@@ -1,0 +1,212 @@
+"""How long networks and layers take: two in turn, on one thread, in a runtime."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from scalekeys.errors import ModelError
+from scalekeys.networks.changing.separate.cache import keep_times, key_of, read_times
+from scalekeys.networks.changing.separate.separable_conv import SeparableConv
+from scalekeys.networks.changing.separate.steps import RUNTIMES, Step, layer_steps, version_of
+from scalekeys.networks.running.batches import evaluating
+from scalekeys.networks.running.depthwise_layers import Convolution
+from scalekeys.optional import in_short
+from scalekeys.threads import one_thread
+
+_REPEATS, _SECONDS, _LEAST = 15, 0.3, 1e-7
+_NETWORK_REPEATS, _NETWORK_SECONDS = 9, 2.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """With what a layer is called.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of its input.
+    channels_last : bool
+        How the input lies in memory.
+    """
+
+    shape: tuple[int, ...]
+    channels_last: bool
+
+
+Calls: TypeAlias = Mapping[Call, int]
+"""How often a layer is called with what, in one pass."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long a network took before and after a change, in turn.
+
+    Parameters
+    ----------
+    before, after : float
+        Medians, in milliseconds for the example.
+    ratio : float
+        Median of the ratios of neighbouring runs, after by before.
+    quartiles : tuple of float
+        The first and the third quartile of these ratios.
+    """
+
+    before: float
+    after: float
+    ratio: float
+    quartiles: tuple[float, float]
+
+
+class Stopwatch:
+    """Times of layers and networks in one runtime, on one thread.
+
+    Parameters
+    ----------
+    runtime : str
+        One of ``scalekeys.networks.changing.separate.steps.RUNTIMES``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such runtime.
+    MissingExtraError
+        If it is not installed.
+    """
+
+    def __init__(self, runtime: str) -> None:
+        if runtime not in RUNTIMES:
+            raise ModelError(f"runtime is one of {', '.join(map(repr, RUNTIMES))} or None, got {runtime!r}")
+        self.runtime = runtime
+        self._version = version_of(runtime)
+        self._known = read_times()
+
+    def layer(self, layer: Convolution, changed: SeparableConv, calls: Calls) -> tuple[float, float]:
+        """Return how many milliseconds a layer and its separable form take in one pass through the network.
+
+        What was measured before, with whatever weights, is read from the cache of the user.
+        """
+        before = after = 0.0
+        for call, count in calls.items():
+            one, other = self._pair(layer, changed, call)
+            before, after = before + 1e3 * count * one, after + 1e3 * count * other
+        return before, after
+
+    def _pair(self, layer: Convolution, changed: SeparableConv, call: Call) -> list[float]:
+        like = next(changed.parameters())
+        key = key_of(self.runtime, self._version, call, like.dtype, like.device.type, layer, changed.rank)
+        if key not in self._known:
+            inputs = torch.randn(call.shape).to(like)
+            if call.channels_last:
+                inputs = inputs.contiguous(memory_format=_channels_last(inputs))
+            with one_thread(), torch.no_grad():
+                steps = layer_steps(self.runtime, layer, changed, inputs)
+                times = in_turn(steps, _clock(inputs), _REPEATS, _SECONDS)
+            before, after, *around = (quantiles(own, n=4)[0] for own in times)  # a busy machine makes runs slower only
+            self._known[key] = [max(one - sum(around), _LEAST) for one in (before, after)]
+            keep_times({key: self._known[key]})
+        return self._known[key]
+
+    def ready(self, module: nn.Module, example: Tensor) -> "Ready":
+        """Make a network ready to be timed on an example."""
+        with one_thread(), torch.no_grad(), evaluating(module):
+            return Ready(module, RUNTIMES[self.runtime](module, example), _clock(example))
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A network that is ready to be timed.
+
+    Parameters
+    ----------
+    module : nn.Module
+    step : callable
+        Runs it once.
+    clock : callable
+    """
+
+    module: nn.Module
+    step: Step
+    clock: Callable[[], float]
+
+    def times(self, changed: "Ready") -> Times:
+        """Return how long the network takes, and how long a changed one does, in evaluation mode."""
+        with one_thread(), torch.no_grad(), evaluating(self.module), evaluating(changed.module):
+            steps = [self.step, changed.step]
+            first, second = in_turn(steps, self.clock, _NETWORK_REPEATS, _NETWORK_SECONDS)
+        ratios = sorted(own / its for own, its in zip(second, first, strict=True))
+        low, high = (ratios[round(place * (len(ratios) - 1))] for place in (0.25, 0.75))
+        return Times(1e3 * median(first), 1e3 * median(second), median(ratios), (low, high))
+
+
+def in_turn(steps: Sequence[Step], clock: Callable[[], float], repeats: int, seconds: float) -> list[list[float]]:
+    """Run steps in turn, in the other order every other time, and return the seconds of each run of each step.
+
+    Parameters
+    ----------
+    steps : sequence of callable
+        Each runs once beforehand.
+    clock : callable
+    repeats : int
+        How often each step runs at least.
+    seconds : float
+        How long all of them run at least.
+    """
+    for step in steps:
+        step()
+    times: list[list[float]] = [[] for _ in steps]
+    end, number = time.perf_counter() + seconds, 0
+    while number < repeats or time.perf_counter() < end:
+        for step, own in list(zip(steps, times, strict=True))[:: -1 if number % 2 else 1]:
+            start = clock()
+            step()
+            own.append(clock() - start)
+        number += 1
+    return times
+
+
+def calls_of(network: nn.Module, layers: Mapping[str, Convolution], example: Tensor) -> dict[str, Calls]:
+    """Return with what inputs layers are called when a network runs; nothing for a layer that is not called.
+
+    Raises
+    ------
+    ModelError
+        If the network does not run.
+    """
+    found: dict[str, Counter[Call]] = {}
+
+    def seeing(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            given = inputs[0]
+            flat = given.is_contiguous()
+            last = not flat and given.ndim > 3 and given.is_contiguous(memory_format=_channels_last(given))
+            found.setdefault(name, Counter())[Call(tuple(given.shape), last)] += 1
+
+        return see
+
+    with ExitStack() as stack, evaluating(network), torch.no_grad():
+        for name, layer in layers.items():
+            stack.callback(layer.register_forward_pre_hook(seeing(name)).remove)
+        try:
+            network(example)
+        except Exception as error:  # whatever a network raises
+            raise ModelError(
+                f"the network {type(network).__name__} does not run on an input of shape {tuple(example.shape)} "
+                f"({in_short(error)}); give an example that it takes"
+            ) from error
+    return dict(found)
+
+
+def _channels_last(inputs: Tensor) -> torch.memory_format:
+    return torch.channels_last if inputs.ndim == 4 else torch.channels_last_3d
+
+
+def _clock(inputs: Tensor) -> Callable[[], float]:
+    """Return the clock of this process alone, which other processes do not disturb, or that of the wall for a GPU."""
+    return time.perf_counter if inputs.is_cuda else time.process_time
