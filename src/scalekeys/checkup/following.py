@@ -8,7 +8,7 @@ from torch import nn
 from scalekeys.checkup.advice import Advice, Followed
 from scalekeys.checkup.responses import Responses
 from scalekeys.errors import ScaleKeysError
-from scalekeys.networks import crop, evaluate, output_error, prune_dead
+from scalekeys.networks import crop, evaluate, output_error, prune_dead, separate
 
 
 def followed(advice: Advice, responses: Responses) -> Advice:
@@ -31,7 +31,15 @@ def _cropped(responses: Responses) -> nn.Module:
     return crop(responses.network, responses.learning).module
 
 
-OFFERS: Mapping[str, Callable[[Responses], nn.Module]] = {"dead-filters": _pruned, "too-large": _cropped}
+def _separated(responses: Responses) -> nn.Module:
+    return separate(responses.network, responses.inputs[0][:1], batches=responses.learning, runtime=None).module
+
+
+OFFERS: Mapping[str, Callable[[Responses], nn.Module]] = {
+    "dead-filters": _pruned,
+    "too-large": _cropped,
+    "separable": _separated,
+}
 """What follows an offer, by the name of the audit, as its command does by default."""
 
 
