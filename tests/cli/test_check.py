@@ -75,6 +75,27 @@ def test_nothing_wrong_is_an_answer(call):
     assert done.stdout.endswith("Nothing to do: no audit has found anything.\n")
 
 
+def test_a_finding_that_is_to_fail_gives_status_3(call):
+    done = call("ill.pth", "--fail-on", "dead,unformed", "--json")
+    assert (done.returncode, done.stderr) == (3, "scalekeys: --fail-on: found dead-filters\n")
+    assert json.loads(done.stdout)["advice"][0]["name"] == "dead-filters"
+    assert call("ill.pth", "--fail-on", "dead-filters, too-large").stderr.endswith("found dead-filters, too-large\n")
+
+
+def test_other_findings_do_not_fail(call):
+    assert call("ill.pth", "--fail-on", "unformed").returncode == 0
+
+
+def test_an_audit_that_cannot_be_made_does_not_pass(call):
+    assert_one_sentence(call("few.pth", "--fail-on", "dead,reach"), "--fail-on reach", "strides")
+
+
+def test_a_finding_that_does_not_exist_is_wrong_usage(call):
+    done = call("few.pth", "--fail-on", "dead,sick")
+    assert done.returncode == 2
+    assert "'sick': no such audit" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

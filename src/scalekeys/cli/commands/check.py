@@ -18,8 +18,15 @@ from scalekeys.cli.commands.options import (
     figures_of,
     size_of,
 )
+from scalekeys.errors import FilterError
 
 EXAMPLE = "Example: scalekeys check model.pth"
+
+_FAILED = 3
+"""The exit status where an audit of ``--fail-on`` found something."""
+
+_SHORT = {"dead": "dead-filters", "unformed": "not-formed"}
+"""Names for ``--fail-on`` that are quicker to type than those of the audits."""
 
 Source = Annotated[
     str,
@@ -51,6 +58,14 @@ Data = Annotated[
 Limit = Annotated[int, typer.Option(min=20, help="So many of these images, drawn at random.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the matched noise, and of images drawn at random.")]
 Layers = Annotated[bool, typer.Option("--layers", help="List the layers of each finding with their figures.")]
+FailOn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AUDITS",
+        help="Exit with status 3 if one of these audits finds something, for example dead,unformed; their names in "
+        "JSON work, too.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
@@ -71,6 +86,7 @@ def check(
     grey: Grey = False,
     seed: Seed = 0,
     layers: Layers = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether kernels are trained, dead, too large, too small or redundant, and what to do about it.
@@ -83,6 +99,7 @@ def check(
         raise typer.BadParameter("is for images without labels; give it or --data", param_hint="--images")
     figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     sides = None if (both := size_of(size)) is None else tuple(dict.fromkeys(both))
+    watched = _audits(fail_on)
     from scalekeys.cli.show.check import print_checkup
     from scalekeys.cli.show.progress import working
 
@@ -91,7 +108,28 @@ def check(
 
         where = source, checkpoint, weights, kinds, images, data, labels, limit
         outcome = check_network(Task(*where, figures, sides, seed), step)
+        if missing := sorted(watched - set(outcome.checkup.audits)):
+            raise FilterError(f"--fail-on {','.join(missing)}: {'; '.join(outcome.checkup.skipped)}")
     if as_json:
         typer.echo(json.dumps(outcome.checkup.to_dict(), indent=2))
     else:
         print_checkup(outcome.checkup, outcome.notes, outcome.left_out, layers=layers)
+    if failed := watched & {advice.name for advice in outcome.checkup.advice}:
+        typer.echo(f"scalekeys: --fail-on: found {', '.join(sorted(failed))}", err=True)
+        raise typer.Exit(_FAILED)
+
+
+def _audits(text: str | None) -> set[str]:
+    """Read the names of audits, with commas."""
+    if text is None:
+        return set()
+    from scalekeys.checkup.audits import AUDITS
+
+    names = [name.strip() for name in text.split(",")]
+    found = {_SHORT.get(name, name) for name in names}
+    if unknown := sorted(found - AUDITS.keys()):
+        raise typer.BadParameter(
+            f"{', '.join(map(repr, unknown))}: no such audit; known are {', '.join([*_SHORT, *AUDITS])}",
+            param_hint="--fail-on",
+        )
+    return found
