@@ -9,9 +9,7 @@ channel at a time, and reorders tensors between the two.
 """
 
 import argparse
-import statistics
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -22,15 +20,15 @@ from typing import Any
 
 import onnx
 import onnxruntime
-import torch
 from torch import Tensor, nn
 
 import imagenet_sample
 import scalekeys as sk
 from fit_sections.record import table
-from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
+from scalekeys.checkpoints.formats.onnx_model.exporting import export_onnx
 from scalekeys.networks import Pruning
 from scalekeys.networks.pruning.same_outputs import Reference
+from timing import in_both_runtimes
 
 _BATCH = 16
 
@@ -111,23 +109,22 @@ def _figures(pruning: Pruning) -> dict[str, Any]:
 def _speed(before: nn.Module, after: nn.Module, image: Tensor, runs: int) -> dict[str, Any]:
     """Return how long the pruned network takes, as a ratio, with the control, and what onnxruntime makes of both."""
     networks = {"before": before, "control": deepcopy(before), "after": after}
+    found = {
+        runtime: {
+            "before_ms": timings["before"].milliseconds,
+            "ratio": timings["after"].ratio,
+            "first_quartile": timings["after"].low,
+            "third_quartile": timings["after"].high,
+            "control": timings["control"].ratio,
+        }
+        for runtime, timings in in_both_runtimes(networks, image, runs).items()
+    }
     with tempfile.TemporaryDirectory() as folder:
-        sessions = {}
-        for name in networks:
+        operators = {}
+        for name in ("before", "after"):
             path = Path(folder) / f"{name}.onnx"
             export_onnx(networks[name], image.repeat(2, 1, 1, 1), path, label=path)
-            sessions[name] = OnnxNetwork(path, threads=1)
-        operators = {name: _operators(Path(folder) / f"{name}.onnx") for name in ("before", "after")}
-    found = {}
-    for runner, each in (("torch", networks), ("onnxruntime", sessions)):
-        times: dict[str, list[float]] = {name: [] for name in each}
-        for _ in range(runs + 3):
-            for name, network in each.items():
-                start = time.process_time()
-                with torch.inference_mode():
-                    network(image)
-                times[name].append(time.process_time() - start)
-        found[runner] = _ratio(times, "after") | {"control": _ratio(times, "control")["ratio"]}
+            operators[name] = _operators(path)
     return {"speed": found, "operators": operators}
 
 
@@ -143,15 +140,4 @@ def _operators(path: Path) -> dict[str, int]:
         "blocked convolutions": kinds["blocked"],
         "plain convolutions": kinds["plain"],
         "reorderings": sum(one.op_type.startswith("Reorder") for one in nodes),
-    }
-
-
-def _ratio(times: dict[str, list[float]], name: str) -> dict[str, float]:
-    ratios = [now / then for now, then in zip(times[name][3:], times["before"][3:], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return {
-        "before_ms": 1000 * statistics.median(times["before"][3:]),
-        "ratio": middle,
-        "first_quartile": low,
-        "third_quartile": high,
     }
