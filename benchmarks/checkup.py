@@ -103,9 +103,10 @@ def _table(groups: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _count(rows: list[dict[str, Any]], audit: str) -> str:
-    found, made = Counter(), Counter()
+    found: Counter[str] = Counter()
+    made: Counter[str] = Counter()
     for row in rows:
-        found.update(row["found"])
+        found.update(list(row["found"]))
         made.update(row["audits"])
     return f"{found[audit]} of {made[audit]}"
 
