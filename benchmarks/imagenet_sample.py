@@ -23,9 +23,7 @@ SIDE = 176
 def read(path: Path | str = SAMPLE, *, limit: int | None = None) -> tuple[Tensor, Tensor]:
     """Return images (n, 3, 176, 176), normalised with mean 0.5 and deviation 0.5, and labels (n,)."""
     images, labels = [], []
-    for jpeg, label in list(_files(path))[:limit]:
-        with Image.open(BytesIO(jpeg)) as image:
-            pixels = torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0).float() / 255
+    for pixels, label in pictures(path, limit=limit):
         small = F.interpolate(pixels[None], size=(SIDE, SIDE), mode="bicubic", antialias=True)
         images.append(small[0].clamp(0, 1))  # bicubic overshoots; rounding to bytes would cost a point of accuracy
         labels.append(label)
@@ -36,6 +34,13 @@ def batches(path: Path | str = SAMPLE, *, size: int = 50, limit: int | None = No
     """Return the images and labels of :func:`read` in batches, in their order."""
     images, labels = read(path, limit=limit)
     return list(zip(images.split(size), labels.split(size), strict=True))
+
+
+def pictures(path: Path | str = SAMPLE, *, limit: int | None = None) -> Iterator[tuple[Tensor, int]]:
+    """Give images (3, rows, cols) with values from 0 to 1 as they are in the file, and their labels."""
+    for jpeg, label in islice(_files(path), limit):
+        with Image.open(BytesIO(jpeg)) as image:
+            yield torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0).float() / 255, label
 
 
 def write_tree(folder: Path | str, path: Path | str = SAMPLE, limit: str | None = None) -> None:

@@ -1,0 +1,1 @@
+"""Sections of ``offers.py``."""

@@ -1,0 +1,159 @@
+"""How each offer of the check-up is followed: the command that a user types, and what it does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import scalekeys as sk
+from scalekeys.checkup import Advice
+from scalekeys.checkup.audits.structure import TWINS
+from scalekeys.filters import assign_keys, replacement
+from scalekeys.filters.replacement import taps_of
+
+Images = Sequence[Tensor]
+KEYS = 8
+BUDGET = 0.5
+COPY = 3
+"""Numbers of a copy: which filter it copies, a factor and an offset."""
+STEPS = 127
+"""Of an integer of eight bits, from zero to the largest weight."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A network after an offer was followed.
+
+    Parameters
+    ----------
+    module : nn.Module
+    numbers : tuple of int
+        Depthwise numbers that have to be stored, before and after.
+    told : str
+        What was done, in a few words.
+    """
+
+    module: nn.Module
+    numbers: tuple[int, int]
+    told: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to follow an offer.
+
+    Parameters
+    ----------
+    command : str
+    follow : callable
+        Of the network, the advice, and images without labels.
+    """
+
+    command: str
+    follow: Callable[[nn.Module, Advice, Images], Changed]
+
+
+def _pruned(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+    found = sk.prune_dead(network, images[0][:2])
+    told = f"{found.removed} of {len(found.dead)} dead filters removed"
+    return Changed(found.module, (depthwise_numbers(network), depthwise_numbers(found.module)), told)
+
+
+def _cropped(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+    found = sk.crop(network)
+    return Changed(found.module, found.numbers, f"{len(found.layers)} layers cropped")
+
+
+def _cropped_and_matched(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+    found = sk.crop(network, images)
+    return Changed(found.module, found.numbers, f"{len(found.layers)} layers cropped")
+
+
+def _by_keys(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+    bank = sk.extract(network)
+    keys = sk.cluster(bank, KEYS).filters
+    chosen = replacement(assign_keys(bank, keys), layers=[place.layer for place in advice.places])
+    stored = int(chosen.numbers.sum()) + keys.numel()
+    return Changed(sk.replace(network, chosen), (int(taps_of(bank).sum()), stored), f"{len(keys)} keys")
+
+
+def _by_twins(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+    changed, copies, saved = deepcopy(network), 0, 0
+    for place in advice.places:
+        weight = changed.get_submodule(place.layer).weight
+        assert isinstance(weight, nn.Parameter)
+        made, count = twins(weight.detach())
+        weight.data.copy_(made)
+        copies, saved = copies + count, saved + count * (weight[0].numel() - COPY)
+    numbers = depthwise_numbers(network)
+    return Changed(changed, (numbers, numbers - saved), f"{copies} copies")
+
+
+def _compressed(network: nn.Module, advice: Advice, images: Images) -> Changed:
+    layers = [place.layer for place in advice.places]
+    found = sk.compress(network, images, budget=BUDGET, layers=layers)
+    numbers = int(taps_of(found.chosen.bank).sum()), int(found.chosen.numbers.sum())
+    return Changed(found.module, numbers, f"{100 * found.share:.0f} % of the numbers of {len(layers)} layers")
+
+
+def _in_eight_bits(*, each_channel: bool) -> Callable[[nn.Module, Advice, Images], Changed]:
+    def follow(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+        rounded, numbers = deepcopy(network), depthwise_numbers(network)
+        with torch.no_grad():
+            for layer in depthwise_convolutions(rounded):
+                weight = layer.weight
+                largest = weight.abs().amax((1, 2, 3), keepdim=True) if each_channel else weight.abs().amax()
+                step = (largest / STEPS).clamp_min(torch.finfo(torch.float32).tiny)
+                weight.copy_((weight / step).round() * step)
+        return Changed(rounded, (numbers, numbers), "a quarter of the bytes of the depthwise weights")
+
+    return follow
+
+
+def twins(kernels: Tensor) -> tuple[Tensor, int]:
+    """Replace copies of a filter before them by that filter, with a factor and an offset, and count them."""
+    rows = kernels.double().flatten(1)
+    centred = rows - rows.mean(1, keepdim=True)
+    norms = torch.linalg.vector_norm(centred, dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+    correlation = (centred @ centred.T) / (norms[:, None] * norms)
+    made, originals = rows.clone(), [0]
+    for index in range(1, len(rows)):
+        likely = max(originals, key=lambda one, of=index: abs(float(correlation[of, one])))
+        if abs(float(correlation[index, likely])) <= TWINS:
+            originals.append(index)
+            continue
+        factor = correlation[index, likely] * norms[index] / norms[likely]
+        made[index] = factor * centred[likely] + rows[index].mean()
+    return made.view_as(kernels), len(rows) - len(originals)
+
+
+def depthwise_convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    """Return the depthwise layers of a network."""
+    convolutions = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    return [layer for layer in convolutions if layer.groups == layer.in_channels > 1]
+
+
+def depthwise_numbers(network: nn.Module) -> int:
+    """Count the taps of the depthwise layers."""
+    return sum(layer.weight.numel() for layer in depthwise_convolutions(network))
+
+
+WAYS: Mapping[str, Sequence[Way]] = {
+    "dead-filters": [Way("scalekeys prune NETWORK -o FILE", _pruned)],
+    "too-large": [
+        Way("scalekeys crop NETWORK --images FOLDER -o FILE", _cropped_and_matched),
+        Way("scalekeys crop NETWORK -o FILE", _cropped),
+    ],
+    "redundant": [
+        Way("scalekeys keys NETWORK -o keys/; scalekeys replace NETWORK --model keys/keys.npy", _by_keys),
+        Way("none: copies by the filter that they copy", _by_twins),
+        Way("sk.compress(network, images, budget=0.5, layers=...)", _compressed),
+    ],
+    "eight-bits": [
+        Way("none: rounded with one scale for each layer, against the advice", _in_eight_bits(each_channel=False)),
+        Way("none: rounded with one scale for each channel", _in_eight_bits(each_channel=True)),
+    ],
+}
+"""By the name of a finding. A new way is one row here; findings without a row are hints."""
