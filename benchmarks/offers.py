@@ -14,10 +14,11 @@ from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS
 from offers_sections import subjects
 from offers_sections.followed import Followed
+from offers_sections.ways import UNOFFERED
 
 SECTIONS: dict[str, Section] = {
     "mcunet": Followed("MCUNet", subjects.of_mcunet),
-    "cifar": Followed("builtin:cifar-convnext", subjects.of_cifar),
+    "cifar": Followed("builtin:cifar-convnext", subjects.of_cifar, unoffered=UNOFFERED),
     "extremec3": Followed("ExtremeC3", lambda: subjects.of_extremec3(100)),
     "lkdn": Followed("LKDN x4", lambda: subjects.of_lkdn(75), beside=lambda: subjects.against_bicubic(25)),
 }

@@ -13,8 +13,12 @@ from fit_sections.record import Progress, table
 from offers_sections.subjects import Subject
 from offers_sections.ways import WAYS, Changed, Way
 from scalekeys.checkup import Advice
+from scalekeys.checkup.audits.reach import WIDTHS
 from scalekeys.errors import ScaleKeysError
 from timing import Timing, channels_last, in_both_runtimes
+
+_IMAGES = 16
+"""On which a receptive field is measured."""
 
 
 class Followed:
@@ -25,15 +29,22 @@ class Followed:
     name : str
     subject : callable
         Returns the network with its images and measure.
+    unoffered : sequence of Way, optional
+        What is done though it is not offered.
     beside : callable, optional
         Returns rows that say how far the network can be trusted.
     """
 
     def __init__(
-        self, name: str, subject: Callable[[], Subject], beside: Callable[[], list[dict[str, Any]]] | None = None
+        self,
+        name: str,
+        subject: Callable[[], Subject],
+        *,
+        unoffered: Sequence[Way] = (),
+        beside: Callable[[], list[dict[str, Any]]] | None = None,
     ) -> None:
         self.HELP = f"follow the offers for {name}"
-        self._name, self._subject, self._beside = name, subject, beside
+        self._name, self._subject, self._unoffered, self._beside = name, subject, unoffered, beside
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--repeats", type=int, default=40, help="runs of each network that are timed")
@@ -41,13 +52,19 @@ class Followed:
     def run(self, arguments: argparse.Namespace) -> dict[str, Any]:
         subject = self._subject()
         checkup = sk.check(subject.network, size=subject.size)
-        offers = [(advice, way) for advice in checkup.advice for way in WAYS.get(advice.name, ())]
-        progress, rows, found = Progress("offers", len(offers)), [], []
+        offers = [
+            (_row(advice), [place.layer for place in advice.places], way)
+            for advice in checkup.advice
+            for way in WAYS.get(advice.name, ())
+        ] + [({"finding": "not offered"}, [], way) for way in self._unoffered]
+        progress = Progress("offers", len(offers))
+        rows: list[dict[str, Any]] = []
+        found: list[tuple[dict[str, Any], Any]] = []
         networks = {"before": subject.network, "control": deepcopy(subject.network)}
-        for advice, way in offers:
-            row = _row(advice) | {"command": way.command}
+        for told, layers, way in offers:
+            row = told | {"command": way.command}
             try:
-                made = _followed(subject, advice, way)
+                made = [way.follow(subject.network, layers, images) for images in subject.parts()]
             except ScaleKeysError as error:
                 rows.append(row | {"refused": str(error)})
             else:
@@ -66,6 +83,7 @@ class Followed:
             "checked": {"filters": checkup.filters, "layers": checkup.layers, "audits": len(checkup.audits)},
             "offers": rows,
             "hints": hints,
+            "reach": _reach(subject) if "reach" in checkup.audits else None,
             "nothing_found": _unasked(subject, {advice.name for advice in checkup.advice}),
             "beside": [] if self._beside is None else self._beside(),
         }
@@ -85,12 +103,9 @@ class Followed:
         for runtime in ("torch", "onnxruntime"):
             table(runtime, [{"command": row["command"]} | row["time"][runtime] for row in measured])
         table("hints", results["hints"])
+        if results["reach"]:
+            table("field of the last layer, pixels", [results["reach"]])
         table("actions of what was not found", results["nothing_found"])
-
-
-def _followed(subject: Subject, advice: Advice, way: Way) -> list[Changed]:
-    """Follow an offer with each part of the images."""
-    return [way.follow(subject.network, advice, images) for images in subject.parts()]
 
 
 def _row(advice: Advice) -> dict[str, Any]:
@@ -115,6 +130,16 @@ def _add_times(
 def _time(timings: dict[str, Timing], name: str) -> dict[str, Any]:
     before, control = timings["before"].to_dict(), timings["control"].to_dict()
     return {"before_ms": before["ms"]} | timings[name].to_dict() | {"control": control["ratio"]}
+
+
+def _reach(subject: Subject) -> dict[str, Any]:
+    """Measure the receptive field of the last depthwise layer, beside what is predicted of it."""
+    last = sk.receptive_field(subject.network, subject.parts()[0][0][:_IMAGES])[-1]
+    figures = {"predicted": last.predicted, "measured": last.measured}
+    widths = {
+        name: None if values is None else [round(WIDTHS * one, 1) for one in values] for name, values in figures.items()
+    }
+    return {"inputs": list(subject.size), "layer": last.layer} | widths
 
 
 def _unasked(subject: Subject, found: set[str]) -> list[dict[str, Any]]:

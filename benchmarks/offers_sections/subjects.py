@@ -1,6 +1,6 @@
 """Networks whose offers are followed, each with images and a measure of what it computes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -87,7 +87,7 @@ class Dense:
         What is measured of each image.
     measure : callable
         Of outputs, the outputs of the original, and the place of the images among all.
-    others : dict of str to callable
+    others : mapping of str to callable
         Further figures, of which the means are kept.
     """
 
@@ -95,7 +95,7 @@ class Dense:
     inputs: Tensor
     figure: str
     measure: "Measure"
-    others: dict[str, "Measure"]
+    others: Mapping[str, "Measure"]
 
     def __post_init__(self) -> None:
         self.size = self.inputs.shape[-2], self.inputs.shape[-1]
@@ -106,7 +106,7 @@ class Dense:
 
     def measured(self, networks: Sequence[nn.Module]) -> dict[str, Tensor]:
         outputs = self._run(networks[0])
-        figures = {self.figure: self.measure} | self.others
+        figures = {self.figure: self.measure, **self.others}
         return {name: measure(outputs, self._outputs, slice(BATCH, None)) for name, measure in figures.items()}
 
     def compared(self, found: Sequence[dict[str, Tensor]]) -> list[dict[str, Any]]:
@@ -157,11 +157,11 @@ def of_extremec3(images: int) -> Subject:
 
     def change(outputs: Tensor, original: Tensor, images: slice) -> Tensor:  # noqa: ARG001
         norms = [torch.linalg.vector_norm(part.double().flatten(1), dim=1) for part in (outputs - original, original)]
-        return 100 * norms[0] / norms[1]
+        share: Tensor = 100 * norms[0] / norms[1]
+        return share
 
-    subject = Dense(network, 2 * inputs - 1, "pixels decided as before, percent", agreement, {})
-    subject.others["change of the outputs, percent of their norm"] = change
-    return subject
+    others = {"change of the outputs, percent of their norm": change}
+    return Dense(network, 2 * inputs - 1, "pixels decided as before, percent", agreement, others)
 
 
 def of_lkdn(images: int) -> Subject:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 import scalekeys as sk
-from scalekeys.checkup import Advice
 from scalekeys.checkup.audits.structure import TWINS
 from scalekeys.filters import assign_keys, replacement
 from scalekeys.filters.replacement import taps_of
@@ -40,49 +40,57 @@ class Changed:
     told: str
 
 
+Follow: TypeAlias = Callable[[nn.Module, Sequence[str], Images], Changed]
+
+
 @dataclass(frozen=True)
 class Way:
-    """One way to follow an offer.
+    """One way to follow an offer, or to do what is not offered.
 
     Parameters
     ----------
     command : str
     follow : callable
-        Of the network, the advice, and images without labels.
+        Of the network, the layers that the finding names, and images without labels.
     """
 
     command: str
-    follow: Callable[[nn.Module, Advice, Images], Changed]
+    follow: Follow
 
 
-def _pruned(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+def _pruned(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
     found = sk.prune_dead(network, images[0][:2])
     told = f"{found.removed} of {len(found.dead)} dead filters removed"
     return Changed(found.module, (depthwise_numbers(network), depthwise_numbers(found.module)), told)
 
 
-def _cropped(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+def _cropped(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
     found = sk.crop(network)
     return Changed(found.module, found.numbers, f"{len(found.layers)} layers cropped")
 
 
-def _cropped_and_matched(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+def _cropped_and_matched(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
     found = sk.crop(network, images)
     return Changed(found.module, found.numbers, f"{len(found.layers)} layers cropped")
 
 
-def _by_keys(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+def _cropped_by_two(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
+    found = sk.crop(network, images, layers={layer.name: layer.size[0] - 2 for layer in sk.extract(network)})
+    return Changed(found.module, found.numbers, f"{len(found.layers)} layers cropped")
+
+
+def _by_keys(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
     bank = sk.extract(network)
     keys = sk.cluster(bank, KEYS).filters
-    chosen = replacement(assign_keys(bank, keys), layers=[place.layer for place in advice.places])
+    chosen = replacement(assign_keys(bank, keys), layers=layers)
     stored = int(chosen.numbers.sum()) + keys.numel()
     return Changed(sk.replace(network, chosen), (int(taps_of(bank).sum()), stored), f"{len(keys)} keys")
 
 
-def _by_twins(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+def _by_twins(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
     changed, copies, saved = deepcopy(network), 0, 0
-    for place in advice.places:
-        weight = changed.get_submodule(place.layer).weight
+    for name in layers:
+        weight = changed.get_submodule(name).weight
         assert isinstance(weight, nn.Parameter)
         made, count = twins(weight.detach())
         weight.data.copy_(made)
@@ -91,15 +99,14 @@ def _by_twins(network: nn.Module, advice: Advice, images: Images) -> Changed:  #
     return Changed(changed, (numbers, numbers - saved), f"{copies} copies")
 
 
-def _compressed(network: nn.Module, advice: Advice, images: Images) -> Changed:
-    layers = [place.layer for place in advice.places]
-    found = sk.compress(network, images, budget=BUDGET, layers=layers)
+def _compressed(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:
+    found = sk.compress(network, images, budget=BUDGET, layers=layers or None)
     numbers = int(taps_of(found.chosen.bank).sum()), int(found.chosen.numbers.sum())
-    return Changed(found.module, numbers, f"{100 * found.share:.0f} % of the numbers of {len(layers)} layers")
+    return Changed(found.module, numbers, f"{100 * found.share:.0f} % of the numbers of {len(layers) or 'all'} layers")
 
 
-def _in_eight_bits(*, each_channel: bool) -> Callable[[nn.Module, Advice, Images], Changed]:
-    def follow(network: nn.Module, advice: Advice, images: Images) -> Changed:  # noqa: ARG001
+def _in_eight_bits(*, each_channel: bool) -> Follow:
+    def follow(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
         rounded, numbers = deepcopy(network), depthwise_numbers(network)
         with torch.no_grad():
             for layer in depthwise_convolutions(rounded):
@@ -120,7 +127,7 @@ def twins(kernels: Tensor) -> tuple[Tensor, int]:
     correlation = (centred @ centred.T) / (norms[:, None] * norms)
     made, originals = rows.clone(), [0]
     for index in range(1, len(rows)):
-        likely = max(originals, key=lambda one, of=index: abs(float(correlation[of, one])))
+        likely = originals[int(correlation[index, originals].abs().argmax())]
         if abs(float(correlation[index, likely])) <= TWINS:
             originals.append(index)
             continue
@@ -157,3 +164,9 @@ WAYS: Mapping[str, Sequence[Way]] = {
     ],
 }
 """By the name of a finding. A new way is one row here; findings without a row are hints."""
+
+UNOFFERED = [
+    Way("sk.crop(network, images, layers=...), all kernels smaller by two", _cropped_by_two),
+    Way("sk.compress(network, images, budget=0.5)", _compressed),
+]
+"""What is done to a network of which the check-up says that nothing can be saved, as a test of that."""
