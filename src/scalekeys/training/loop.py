@@ -26,7 +26,7 @@ from scalekeys.training.data import DataSets, ImageSet, open_data
 from scalekeys.training.data.images import Labelled
 from scalekeys.training.depthwise import check
 from scalekeys.training.draws import Draws, epoch_draws, seed_network
-from scalekeys.training.formation import explained
+from scalekeys.training.filter_figures import filter_figures
 from scalekeys.training.optimization import averaged, optimizer_of, rate_at, set_rate
 from scalekeys.training.precision import MEASURED, fastest_precision, taken_precision
 from scalekeys.training.recipe import WRITTEN, Recipe, write_recipe
@@ -258,7 +258,7 @@ def _epoch(training: Training, epoch: int, watcher: Watcher) -> Row:
             row |= {f"average_{name}": value for name, value in _tested(training, training.average.module).items()}
     every = training.recipe.loop.fit_every
     if training.accelerator.is_main_process and every and epoch % every == 0:
-        row |= explained(training.result)
+        row |= filter_figures(training.result)
     speed = training.steps * training.recipe.loop.batch / seconds
     return row | {"seconds": perf_counter() - start, "images_per_second": speed}
 

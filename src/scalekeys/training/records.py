@@ -26,6 +26,17 @@ def write_metrics(rows: Sequence[Row], path: Path) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
+def tagged(row: Row) -> Row:
+    """Name figures as TensorBoard groups them: those of the layers together.
+
+    Examples
+    --------
+    >>> tagged({"formation": 0.5, "formation stages.0.dw": 0.4})
+    {'formation': 0.5, 'formation/stages.0.dw': 0.4}
+    """
+    return {name.replace(" ", "/"): value for name, value in row.items()}
+
+
 class Record:
     """Writes the figures of each epoch into a folder.
 
@@ -55,7 +66,7 @@ class Record:
     def write(self, rows: Sequence[Row]) -> None:
         """Write the figures of the last epoch."""
         write_metrics(rows, self.folder / METRICS)
-        for name, value in rows[-1].items():
+        for name, value in tagged(rows[-1]).items():
             if name != "epoch":
-                self._board.add_scalar(name.replace(" ", "/"), value, len(rows))
+                self._board.add_scalar(name, value, len(rows))
         self._board.flush()
