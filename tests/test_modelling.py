@@ -80,7 +80,7 @@ def test_noise(bank):
     assert modelled.kernels().model == bank.model
 
 
-@pytest.mark.parametrize("model", ["keys", "noise", "method:C1", "keys.npy"])
+@pytest.mark.parametrize("model", ["keys", "copies", "noise", "method:C1", "keys.npy"])
 def test_options_of_a_fit_make_no_sense_without_one(bank, model):
     with pytest.raises(ModelError, match=f"nothing is fitted with model '{model}', so that it takes no criterion"):
         sk.model_filters(bank, model, criterion="l1")
@@ -89,7 +89,10 @@ def test_options_of_a_fit_make_no_sense_without_one(bank, model):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("jet9", "no model is called 'jet9'; use keys, noise, a .npy or .csv file of keys, method: with A, .*jet3"),
+        (
+            "jet9",
+            "no model is called 'jet9'; use keys, copies, noise, a .npy or .csv file of keys, method: with A, .*jet3",
+        ),
         ("", "no model is called ''"),
         ("dx,jet9", "jet9"),
         ("method:A2", "the paper has no method 'A2' with scales for each filter; use A, B, .* or D2"),

@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 import scalekeys as sk
-from scalekeys.checkup.audits.structure import TWINS
-from scalekeys.filters import assign_keys, replacement
+from scalekeys.filters import assign_keys, copies, replacement
 from scalekeys.filters.replacement import taps_of
 
 Images = Sequence[Tensor]
 KEYS = 8
 BUDGET = 0.5
-COPY = 3
-"""Numbers of a copy: which filter it copies, a factor and an offset."""
 STEPS = 127
 """Of an integer of eight bits, from zero to the largest weight."""
 
@@ -87,16 +84,15 @@ def _by_keys(network: nn.Module, layers: Sequence[str], images: Images) -> Chang
     return Changed(sk.replace(network, chosen), (int(taps_of(bank).sum()), stored), f"{len(keys)} keys")
 
 
-def _by_twins(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
-    changed, copies, saved = deepcopy(network), 0, 0
-    for name in layers:
-        weight = changed.get_submodule(name).weight
-        assert isinstance(weight, nn.Parameter)
-        made, count = twins(weight.detach())
-        weight.data.copy_(made)
-        copies, saved = copies + count, saved + count * (weight[0].numel() - COPY)
-    numbers = depthwise_numbers(network)
-    return Changed(changed, (numbers, numbers - saved), f"{copies} copies")
+def _of_copies(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
+    chosen = replacement(copies(sk.extract(network)))
+    numbers = int(taps_of(chosen.bank).sum()), int(chosen.numbers.sum())
+    return Changed(sk.replace(network, chosen), numbers, f"{int(chosen.replaced.sum())} copies")
+
+
+def _of_copies_and_matched(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:
+    made = _of_copies(network, layers, images)
+    return replace(made, module=sk.recalibrate(made.module, images, network))
 
 
 def _compressed(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:
@@ -119,23 +115,6 @@ def _in_eight_bits(*, each_channel: bool) -> Follow:
     return follow
 
 
-def twins(kernels: Tensor) -> tuple[Tensor, int]:
-    """Replace copies of a filter before them by that filter, with a factor and an offset, and count them."""
-    rows = kernels.double().flatten(1)
-    centred = rows - rows.mean(1, keepdim=True)
-    norms = torch.linalg.vector_norm(centred, dim=1).clamp_min(torch.finfo(torch.float64).tiny)
-    correlation = (centred @ centred.T) / (norms[:, None] * norms)
-    made, originals = rows.clone(), [0]
-    for index in range(1, len(rows)):
-        likely = originals[int(correlation[index, originals].abs().argmax())]
-        if abs(float(correlation[index, likely])) <= TWINS:
-            originals.append(index)
-            continue
-        factor = correlation[index, likely] * norms[index] / norms[likely]
-        made[index] = factor * centred[likely] + rows[index].mean()
-    return made.view_as(kernels), len(rows) - len(originals)
-
-
 def depthwise_convolutions(network: nn.Module) -> list[nn.Conv2d]:
     """Return the depthwise layers of a network."""
     convolutions = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
@@ -155,7 +134,8 @@ WAYS: Mapping[str, Sequence[Way]] = {
     ],
     "redundant": [
         Way("scalekeys keys NETWORK -o keys/; scalekeys replace NETWORK --model keys/keys.npy", _by_keys),
-        Way("none: copies by the filter that they copy", _by_twins),
+        Way("scalekeys replace NETWORK -o FILE --model copies", _of_copies),
+        Way("the same, then sk.recalibrate(module, images, network)", _of_copies_and_matched),
         Way("sk.compress(network, images, budget=0.5, layers=...)", _compressed),
     ],
     "eight-bits": [

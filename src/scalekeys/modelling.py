@@ -5,13 +5,13 @@ from pathlib import Path
 
 from scalekeys.checkpoints import read_filters
 from scalekeys.errors import ModelError
-from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, Modelled, assign_keys, noise_model
+from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, Modelled, assign_keys, copies, noise_model
 from scalekeys.fitting import fit
 from scalekeys.fitting.spec import Criterion, Scales, is_model, model_names
 from scalekeys.paper import TEMPLATE_METHODS, method_templates
 from scalekeys.scalespace import Discretization
 
-KEYS, NOISE, METHOD = "keys", "noise", "method:"
+KEYS, NOISE, COPIES, METHOD = "keys", "noise", "copies", "method:"
 FILES = (".npy", ".csv")
 
 
@@ -34,8 +34,9 @@ def model_filters(
         What :func:`scalekeys.fit` takes: ``"ideal"``, ``"jet2"``, ``"sparse6"``, a family, or families with commas.
         ``"keys"``: the published filter that is most like each, by the paper's rule (:func:`scalekeys.assign_keys`);
         ``"method:C2"``: the same with the eight templates of one of the paper's methods instead, A, B, C1, C2, D1 or
-        D2; the name of a ``.npy`` or ``.csv`` file: with the filters in it. ``"noise"``: noise of the same mean and
-        norm, as a control.
+        D2; the name of a ``.npy`` or ``.csv`` file: with the filters in it. ``"copies"``: filters that correlate by
+        more than 0.99 with one before them in their layer are made from that one, and the others stay
+        (:func:`scalekeys.filters.copies`). ``"noise"``: noise of the same mean and norm, as a control.
     criterion, scales, discretization : str, optional
         See :func:`scalekeys.fit`; only where something is fitted.
     seed : int
@@ -45,7 +46,7 @@ def model_filters(
 
     Returns
     -------
-    Fit, KeyAssignment or NoiseModel
+    Fit, KeyAssignment, Copies or NoiseModel
 
     Raises
     ------
@@ -66,12 +67,14 @@ def model_filters(
     given = {"criterion": criterion, "scales": scales, "discretization": discretization}
     options = {name: value for name, value in given.items() if value is not None}
     is_file = model.lower().endswith(FILES)
-    if not (is_file or model in (KEYS, NOISE) or model.startswith(METHOD)):
+    if not (is_file or model in (KEYS, NOISE, COPIES) or model.startswith(METHOD)):
         return fit(bank, _families(model), progress=progress, **options)  # type: ignore[arg-type]
     if options:
         raise ModelError(f"nothing is fitted with model {model!r}, so that it takes no {' and no '.join(options)}")
     if model == NOISE:
         return noise_model(bank, seed=seed)
+    if model == COPIES:
+        return copies(bank)
     if model == KEYS:
         return assign_keys(bank)
     if is_file:
@@ -86,7 +89,7 @@ def _families(model: str) -> str | tuple[str, ...]:
     if not is_model(model):
         methods = ", ".join(TEMPLATE_METHODS)
         raise ModelError(
-            f"no model is called {model!r}; use {KEYS}, {NOISE}, a .npy or .csv file of keys, {METHOD} with {methods}, "
-            f"or {', '.join(model_names())}"
+            f"no model is called {model!r}; use {KEYS}, {COPIES}, {NOISE}, a .npy or .csv file of keys, {METHOD} with "
+            f"{methods}, or {', '.join(model_names())}"
         )
     return model

@@ -99,10 +99,12 @@ def test_copies_up_to_a_factor_and_an_offset():
     kernels = smooth()
     kernels[16:] = -2.5 * kernels[:16] + 0.3
     found = advice_of(kernels, smooth(seed=1), audit="redundant")
-    assert found.command == "scalekeys compress NETWORK --data FOLDER --budget 0.3 -o FILE"
     assert found.what.startswith("16 filters of 1 layer are copies")
     assert found.places[0].value == 0.5
     assert "of matched noise 0 do" in found.evidence
+    assert found.command == "scalekeys replace NETWORK -o FILE --model copies"
+    taps = kernels[0].numel()
+    assert found.expect.startswith(f"It saves {100 * 16 * (taps - 3) / (64 * taps):.1f} % of the depthwise weights")
 
 
 def test_copies_in_a_small_part_of_a_network_are_not_worth_a_word():

@@ -42,7 +42,7 @@ ModelName = Annotated[
         metavar="MODEL",
         help="jet1 to jet3, sparse1 to sparse28, ideal8, a family or several with commas, auto; keys (the published "
         "ones, by the paper's rule), a .npy or .csv file of keys, method:A, B, C1, C2, D1 or D2 (templates with the "
-        "paper's scales); noise.",
+        "paper's scales); copies (of filters of the same layer); noise.",
     ),
 ]
 ChosenFrom = Annotated[
