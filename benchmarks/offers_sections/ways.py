@@ -15,6 +15,8 @@ from scalekeys.filters.replacement import taps_of
 Images = Sequence[Tensor]
 KEYS = 8
 BUDGET = 0.5
+LARGER_EPSILON = 1e-3
+"""Of batch norms in Keras."""
 STEPS = 127
 """Of an integer of eight bits, from zero to the largest weight."""
 
@@ -115,6 +117,14 @@ def _in_eight_bits(*, each_channel: bool) -> Follow:
     return follow
 
 
+def _other_epsilon(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
+    changed, numbers = deepcopy(network), depthwise_numbers(network)
+    for layer in changed.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = LARGER_EPSILON
+    return Changed(changed, (numbers, numbers), f"an epsilon of {LARGER_EPSILON:g}")
+
+
 def depthwise_convolutions(network: nn.Module) -> list[nn.Conv2d]:
     """Return the depthwise layers of a network."""
     convolutions = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
@@ -142,6 +152,7 @@ WAYS: Mapping[str, Sequence[Way]] = {
         Way("none: rounded with one scale for each layer, against the advice", _in_eight_bits(each_channel=False)),
         Way("none: rounded with one scale for each channel", _in_eight_bits(each_channel=True)),
     ],
+    "small-variances": [Way("none: the epsilon of Keras in each batch norm, against the advice", _other_epsilon)],
 }
 """By the name of a finding. A new way is one row here; findings without a row are hints."""
 
