@@ -20,7 +20,7 @@ SECTIONS: dict[str, Section] = {
     "mcunet": Followed("MCUNet", subjects.of_mcunet),
     "cifar": Followed("builtin:cifar-convnext", subjects.of_cifar, unoffered=UNOFFERED),
     "extremec3": Followed("ExtremeC3", lambda: subjects.of_extremec3(100)),
-    "lkdn": Followed("LKDN x4", lambda: subjects.of_lkdn(75), beside=lambda: subjects.against_bicubic(75)),
+    "lkdn": Followed("LKDN x4", lambda: subjects.of_lkdn(75), beside=lambda: subjects.against_bicubic(25)),
 }
 """A new section is one row here."""
 

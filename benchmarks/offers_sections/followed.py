@@ -17,6 +17,7 @@ from scalekeys.checkup.audits.reach import WIDTHS
 from scalekeys.errors import ScaleKeysError
 from timing import Timing, channels_last, in_both_runtimes
 
+_BESIDE = ("before", "control")
 _IMAGES = 16
 """On which a receptive field is measured."""
 
@@ -60,7 +61,7 @@ class Followed:
         progress = Progress("offers", len(offers))
         rows: list[dict[str, Any]] = []
         found: list[tuple[dict[str, Any], Any]] = []
-        networks = {"before": subject.network, "control": deepcopy(subject.network)}
+        networks = dict(zip(_BESIDE, (subject.network, deepcopy(subject.network)), strict=True))
         for told, layers, way in offers:
             row = told | {"command": way.command}
             try:
@@ -69,7 +70,8 @@ class Followed:
                 rows.append(row | {"refused": str(error)})
             else:
                 row |= _saved(subject.network, made[0])
-                networks[way.command] = made[0].module
+                if _shapes(made[0].module) != _shapes(subject.network):
+                    networks[way.command] = made[0].module
                 found.append((row, subject.measured([one.module for one in made])))
                 rows.append(row)
             progress.advance(1)
@@ -101,7 +103,8 @@ class Followed:
         measured = [row for row in results["offers"] if "accuracy" in row]
         table(f"{results['figure']}", [{"command": row["command"]} | row["accuracy"] for row in measured])
         for runtime in ("torch", "onnxruntime"):
-            table(runtime, [{"command": row["command"]} | row["time"][runtime] for row in measured])
+            timed = [row for row in measured if row["time"] is not None]
+            table(runtime, [{"command": row["command"]} | row["time"][runtime] for row in timed])
         table("hints", results["hints"])
         if results["reach"]:
             table("field of the last layer, pixels", [results["reach"]])
@@ -117,14 +120,23 @@ def _saved(network: nn.Module, changed: Changed) -> dict[str, Any]:
     return {"done": changed.told, "depthwise numbers": list(changed.numbers), "parameters": parameters}
 
 
+def _shapes(network: nn.Module) -> list[torch.Size]:
+    return [parameter.shape for parameter in network.parameters()]
+
+
 def _add_times(
     rows: Sequence[dict[str, Any]], networks: dict[str, nn.Module], size: tuple[int, int], repeats: int
 ) -> None:
+    """Time the networks of which shapes have changed; the others run the same operations."""
+    if len(networks) == len(_BESIDE):
+        for row in rows:
+            row["time"] = None
+        return
     image = channels_last(torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)))
     timings = in_both_runtimes({name: channels_last(one) for name, one in networks.items()}, image, repeats)
     for row in rows:
-        if row["command"] in networks:
-            row["time"] = {runtime: _time(each, row["command"]) for runtime, each in timings.items()}
+        name = row["command"]
+        row["time"] = {key: _time(each, name) for key, each in timings.items()} if name in networks else None
 
 
 def _time(timings: dict[str, Timing], name: str) -> dict[str, Any]:

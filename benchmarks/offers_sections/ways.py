@@ -14,7 +14,6 @@ from scalekeys.filters.replacement import taps_of
 
 Images = Sequence[Tensor]
 KEYS = 8
-BUDGET = 0.5
 LARGER_EPSILON = 1e-3
 """Of batch norms in Keras."""
 STEPS = 127
@@ -97,12 +96,6 @@ def _of_copies_and_matched(network: nn.Module, layers: Sequence[str], images: Im
     return replace(made, module=sk.recalibrate(made.module, images, network))
 
 
-def _compressed(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:
-    found = sk.compress(network, images, budget=BUDGET, layers=layers or None)
-    numbers = int(taps_of(found.chosen.bank).sum()), int(found.chosen.numbers.sum())
-    return Changed(found.module, numbers, f"{100 * found.share:.0f} % of the numbers of {len(layers) or 'all'} layers")
-
-
 def _in_eight_bits(*, each_channel: bool) -> Follow:
     def follow(network: nn.Module, layers: Sequence[str], images: Images) -> Changed:  # noqa: ARG001
         rounded, numbers = deepcopy(network), depthwise_numbers(network)
@@ -143,10 +136,9 @@ WAYS: Mapping[str, Sequence[Way]] = {
         Way("scalekeys crop NETWORK -o FILE", _cropped),
     ],
     "redundant": [
-        Way("scalekeys keys NETWORK -o keys/; scalekeys replace NETWORK --model keys/keys.npy", _by_keys),
         Way("scalekeys replace NETWORK -o FILE --model copies", _of_copies),
         Way("the same, then sk.recalibrate(module, images, network)", _of_copies_and_matched),
-        Way("sk.compress(network, images, budget=0.5, layers=...)", _compressed),
+        Way("not offered: eight keys, scalekeys replace NETWORK -o FILE --model keys/keys.npy", _by_keys),
     ],
     "eight-bits": [
         Way("none: rounded with one scale for each layer, against the advice", _in_eight_bits(each_channel=False)),
@@ -158,6 +150,5 @@ WAYS: Mapping[str, Sequence[Way]] = {
 
 UNOFFERED = [
     Way("sk.crop(network, images, layers=...), all kernels smaller by two", _cropped_by_two),
-    Way("sk.compress(network, images, budget=0.5)", _compressed),
 ]
 """What is done to a network of which the check-up says that nothing can be saved, as a test of that."""
