@@ -77,6 +77,8 @@ def test_kernels_with_an_outer_ring_of_next_to_nothing():
     assert 0 < place.value < 1e-3
     saved = 32 * (81 - 25) / (32 * (81 + 25))
     assert f"It saves {100 * saved:.1f} % of the depthwise weights." in found.expect
+    without = AUDITS["too-large"](Evidence("NETWORK", sk.fit(bank(kernels)), norms=()))
+    assert ("batch-norm" in found.action, without.action) == (True, "Crop these kernels.")
 
 
 @pytest.mark.parametrize(("share", "is_found"), [(0.018, True), (0.022, False)])
