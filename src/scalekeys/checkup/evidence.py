@@ -130,8 +130,14 @@ class Evidence:
 
     @cached_property
     def matched(self) -> Fit:
-        """The fit of the matched noise; few audits need it, and only where they suspect something."""
+        """The fit of the matched noise; few audits need it, and only where they find something."""
         return fit(self.noise) if self.known is None else self.known
+
+    def matched_scales(self, layer: LayerEvidence) -> Tensor:
+        """Return the scales of the matched noise of one layer, of which a fit takes less than that of all noise."""
+        if self.known is not None:
+            return self.known.sigma[layer.rows]
+        return fit(FilterBank((layer.matched,), self.bank.model)).sigma
 
     @cached_property
     def layers(self) -> tuple[LayerEvidence, ...]:

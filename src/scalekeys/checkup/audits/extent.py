@@ -97,7 +97,7 @@ def _flat(evidence: Evidence, layer: LayerEvidence) -> Place | None:
     flat, count = int(infinite.sum()), int(layer.live.sum())
     if flat < FLAT * count:
         return None
-    noise = int(torch.isinf(evidence.matched.sigma[layer.rows]).any(1).numpy()[layer.live].sum())
+    noise = int(torch.isinf(evidence.matched_scales(layer)).any(1).numpy()[layer.live].sum())
     low, high = wilson_interval(flat, count)[0], wilson_interval(noise, count)[1]
     if flat - noise < FLAT * count or low <= high:
         return None
