@@ -28,7 +28,7 @@ from scalekeys.networks import Cropping
 from scalekeys.shapes import size_text
 from surgery_sections.comparisons import MARGIN, compared
 from surgery_sections.halves import Halves
-from surgery_sections.in_turn import STEPS, in_turn
+from timing import timed_rows
 
 TOLERANCES = (OUTER_ENERGY, 0.05, 0.1)
 KEPT, REFITTED = WAYS = ("as they were", "fitted to natural images")
@@ -96,11 +96,7 @@ def run_time(arguments: argparse.Namespace) -> dict[str, Any]:
     for tolerance in arguments.tolerances:
         networks[f"{100 * tolerance:g} % of the energy"] = sk.crop(network, tolerance=tolerance).module
     image = torch.randn(1, 3, 176, 176, generator=torch.Generator().manual_seed(0))
-    rows = []
-    for runtime, prepare in STEPS.items():
-        steps = {name: prepare(one, image) for name, one in networks.items()}
-        rows += [{"runtime": runtime} | row for row in in_turn(steps, arguments.repeats)]
-    return {"times": rows}
+    return {"times": timed_rows(networks, image, arguments.repeats)}
 
 
 def show_time(results: dict[str, Any]) -> None:

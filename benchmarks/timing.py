@@ -70,6 +70,18 @@ def in_both_runtimes(networks: Mapping[str, nn.Module], image: Tensor, repeats: 
     return found
 
 
+def timed_rows(networks: Mapping[str, nn.Module], image: Tensor, repeats: int) -> list[dict[str, Any]]:
+    """Time networks in both runtimes, in PyTorch with channels last, as rows of a table."""
+    found = in_both_runtimes(
+        {name: channels_last(one) for name, one in networks.items()}, channels_last(image), repeats
+    )
+    return [
+        {"runtime": runtime, "network": name} | timing.to_dict()
+        for runtime, each in found.items()
+        for name, timing in each.items()
+    ]
+
+
 def exported(network: nn.Module, image: Tensor) -> OnnxNetwork:
     """Return a network as onnxruntime runs it on one thread."""
     with tempfile.TemporaryDirectory() as folder:

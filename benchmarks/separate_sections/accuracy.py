@@ -19,7 +19,7 @@ from scalekeys.networks.changing.separate.separate import Separator
 from scalekeys.networks.changing.separate.timing import Stopwatch
 from surgery_sections.comparisons import MARGIN, compared
 from surgery_sections.halves import Halves
-from surgery_sections.in_turn import STEPS, in_turn
+from timing import timed_rows
 
 HELP = "separate MCUNet, evaluate it and time it"
 RANKS = (1, 2, 3)
@@ -85,8 +85,4 @@ def _forced(separator: Separator, rank: int, *, seen: bool) -> Plan:
 def _times(network: nn.Module, networks: dict[str, nn.Module], image: torch.Tensor, repeats: int) -> list[Any]:
     timed = {name: one for name, one in networks.items() if not name.startswith(ENERGY)}
     everything = {"original": network, "control": mcunet.build(checkpoint=mcunet.CHECKPOINT)} | timed
-    return [
-        {"runtime": runtime} | row
-        for runtime, prepare in STEPS.items()
-        for row in in_turn({name: prepare(one, image) for name, one in everything.items()}, repeats)
-    ]
+    return timed_rows(everything, image, repeats)
