@@ -1,7 +1,6 @@
 """The page in a browser, from a file, with no network: it draws, answers, sorts, fits, and follows the scheme."""
 
 import re
-import shutil
 
 import pytest
 import torch
@@ -12,10 +11,6 @@ from scalekeys.scalespace import template
 
 pytestmark = pytest.mark.browser
 
-_FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 _POINT = """([name, trace, point]) => {
     const plot = document.getElementById(`figure-${name}`);
     plot.scrollIntoView({block: "center"});
@@ -24,18 +19,6 @@ _POINT = """([name, trace, point]) => {
     return {x: box.left + xaxis._offset + xaxis.d2p(x), y: box.top + yaxis._offset + yaxis.d2p(data.y[point]),
             text: data.hovertext[point]};
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("needs Chromium, which is not installed")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=found, args=_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
