@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+EXPLORER = tuple(
+    f"explorer/{name}.js" for name in ("scalespace", "filters", "pictures", "sheet", "line", "search", "explorer")
+)
+"""The modules of the explorer, each after those that it imports."""
+
+
 @dataclass(frozen=True, eq=False)
 class Figure:
     """An interactive figure, as data.
@@ -47,9 +53,7 @@ class Figure:
     @property
     def json(self) -> Markup:
         """The figure as JSON that may stand inside a script element."""
-        spec = {"data": self.data, "layout": self.layout, "narrow": self.narrow}
-        text = json.dumps(spec, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-        return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+        return script_json({"data": self.data, "layout": self.layout, "narrow": self.narrow})
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +76,18 @@ class Section:
     title: str
     body: Markup
     short: str = ""
+
+
+def script_json(data: Any) -> Markup:
+    """Return data as JSON that may stand inside a script element.
+
+    Examples
+    --------
+    >>> script_json({"name": "</script>"})
+    Markup('{"name":"\\\\u003c/script>"}')
+    """
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def render(template: str, **context: Any) -> Markup:
@@ -104,15 +120,18 @@ def render_page(title: str, header: Markup, sections: Sequence[Section], *, vers
     str
         One self-contained HTML document; a function of the arguments alone.
     """
+    explored = any("data-explorer" in section.body for section in sections)
+    styles = ["page/colours.css", "page/style.css", *(["explorer/explorer.css"] if explored else [])]
     return _text(
         "page/base.html.j2",
         title=title,
         header=header,
         sections=sections,
         version=version,
-        style=_asset("style.css"),
-        script=_asset("page.js"),
+        style=joined(*styles),
+        script=joined("page/page.js"),
         plotly=_plotly() if any("data-figure" in section.body for section in sections) else None,
+        modules=joined(*EXPLORER, "explorer/start.js") if explored else None,
     )
 
 
@@ -157,9 +176,15 @@ def _template(name: str) -> str:
     return resources.files("scalekeys.report").joinpath(page, "templates", file).read_text(encoding="utf-8")
 
 
-@lru_cache(maxsize=8)
-def _asset(name: str) -> Markup:
-    return Markup(resources.files("scalekeys.report").joinpath("page", "assets", name).read_text(encoding="utf-8"))
+@lru_cache(maxsize=16)
+def joined(*names: str) -> Markup:
+    """Return packaged files, ``PAGE/NAME``, as one text; modules of scripts become one, without their imports."""
+    texts = []
+    for name in names:
+        page, _, file = name.partition("/")
+        text = resources.files("scalekeys.report").joinpath(page, "assets", file).read_text(encoding="utf-8")
+        texts.append("".join(line for line in text.splitlines(keepends=True) if not line.startswith("import ")))
+    return Markup("\n".join(texts))
 
 
 @lru_cache(maxsize=1)

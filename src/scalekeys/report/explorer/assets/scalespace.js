@@ -5,7 +5,7 @@
 
 const TERMS = 4; /* of the expansion of T(n; t) in 1 / t */
 const CONSTANT = 1e-9;
-const INFINITE_SIDES = 8; /* a scale of more sides of the kernel is infinite */
+export const LARGEST_SIDES = 8; /* a scale of more sides of the kernel shows no difference to an infinite one */
 const DEPENDENT = 1e-10;
 
 /* T(n; t) = exp(-t) I_n(t) at n = 0 .. radius, by the backward continued fraction of the ratios I_n / I_(n-1):
@@ -35,10 +35,6 @@ export function expansion(radius) {
   return terms;
 }
 
-export function isInfinite(sigma, size) {
-  return sigma > INFINITE_SIDES * Math.max(...size);
-}
-
 /* A difference operator on an even function of the integers, given at 0 and above, at the taps of a window. */
 function stencilled(stencil, kernel, side, flipped) {
   const values = new Float64Array(side);
@@ -58,28 +54,23 @@ function addOuter(total, profiles, size, weight) {
 }
 
 /* The profiles of an operator along an axis: one, or, where the variance is infinite, a series in 1 / t. */
-function profilesOf(name, axis, side, t, ratio, operators) {
+function profilesOf(name, axis, side, sigma, operators) {
   const stencil = operators[name === "impulse" ? "identity" : name][side % 2 ? "whole" : "half"];
   const radius = Math.ceil(side / 2) + 6;
   let kernels;
   if (name === "impulse") kernels = [new Float64Array(radius + 1).fill(1, 0, 1)];
-  else if (ratio) kernels = expansion(radius).map((term, k) => term.map((value) => value * ratio ** k));
-  else kernels = [discreteGaussian(t, radius)];
+  else kernels = sigma === Infinity ? expansion(radius) : [discreteGaussian(sigma ** 2, radius)];
   return kernels.map((kernel) => stencilled(stencil, kernel, side, axis === 1));
 }
 
-/* The sum of separable terms at one standard deviation an axis; its limit, of mean 0 and norm 1, at infinite ones. */
+/* The sum of separable terms at one standard deviation an axis; its limit, of mean 0 and norm 1, at infinite ones,
+   which are equal. */
 function separable(terms, sigma, size, operators) {
   const taps = size.reduce((a, b) => a * b, 1);
   const sides = [...size].reverse();
-  const infinite = sigma.map((value) => isInfinite(value, size));
-  const least = Math.min(...sigma.filter((_, axis) => infinite[axis]));
-  const ratio = (axis) => (infinite[axis] ? (sigma[axis] === least ? 1 : (least / sigma[axis]) ** 2) : 0);
-  const series = Array.from({ length: infinite.some(Boolean) ? TERMS : 1 }, () => new Float64Array(taps));
+  const series = Array.from({ length: sigma.includes(Infinity) ? TERMS : 1 }, () => new Float64Array(taps));
   for (const [weight, names] of terms) {
-    const along = names.map((name, axis) =>
-      profilesOf(name, axis, sides[axis], sigma[axis] ** 2, ratio(axis), operators),
-    );
+    const along = names.map((name, axis) => profilesOf(name, axis, sides[axis], sigma[axis], operators));
     for (const powers of combinations(along.map((own) => own.length), series.length)) {
       const order = powers.reduce((a, b) => a + b, 0);
       addOuter(series[order], along.map((own, axis) => own[powers[axis]]), size, weight);
@@ -171,22 +162,25 @@ export function withinBound([along, across, angle]) {
 }
 
 /* The components of a family on a window; one, or those of a mixture. Parameters are standard deviations, and after
-   them a strength or an angle where the family has one. */
+   them a strength or an angle where the family has one. A scale counts as infinite where the family has a limit. */
 export function components(family, parameters, size, operators) {
-  const axes = size.length;
-  if (family.kind === "oriented") return [oriented(family.order, withinBound(parameters), size)];
-  if (family.kind === "scales") {
-    return family.components.map((terms) => separable(terms, parameters, size, operators));
-  }
-  const largest = INFINITE_SIDES * Math.max(...size);
-  const sigma = family.kind === "two-scales" ? parameters : [parameters[0], parameters[0]];
-  const weights = family.kind === "two-scales" ? [1, -1] : [1, parameters[1]];
+  const largest = LARGEST_SIDES * Math.max(...size);
+  const numbers = hasLimit(family) ? parameters : parameters.map((value) => Math.min(value, largest));
+  if (family.kind === "oriented") return [oriented(family.order, withinBound(numbers), size)];
+  if (family.kind === "scales") return family.components.map((terms) => separable(terms, numbers, size, operators));
+  const [first, second] = numbers;
+  const [sigma, weights] = family.kind === "two-scales" ? [[first, second], [1, -1]] : [[first, first], [1, second]];
   const total = new Float64Array(size.reduce((a, b) => a * b, 1));
   family.components.forEach((terms, which) => {
-    const scales = new Array(axes).fill(Math.min(sigma[which], largest));
+    const scales = new Array(size.length).fill(sigma[which]);
     separable(terms, scales, size, operators).forEach((value, i) => (total[i] += weights[which] * value));
   });
   return [total];
+}
+
+/* Whether a family has a kernel of its own at infinite scales; the others are taken at a large one. */
+export function hasLimit(family) {
+  return family.kind === "scales" && !family.mixture;
 }
 
 /* The least-squares fit of components and an offset to a kernel; of at most so many components, the best one by one. */
