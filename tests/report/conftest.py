@@ -23,6 +23,7 @@ SECTIONS = [
     "scales",
     "distribution",
     "gallery",
+    "explorer",
     "layers",
     "method",
 ]

@@ -55,9 +55,10 @@ def test_the_page_fits_its_window(visit, name, width, scheme):
 def test_every_figure_is_drawn_and_follows_the_scheme(visit):
     page = visit("network")
     for name in ("key-mix", "coverage", "correlations", "number-of-keys"):
-        assert page.locator(f"#figure-{name} .main-svg").count() > 0
+        assert page.locator(f"#figure-{name} .chart").count() == 1
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.getElementById('figure-number-of-keys')._fullLayout.font.color === '#e7e5df'")
+    colour = "getComputedStyle(document.querySelector('#figure-number-of-keys .note')).fill"
+    assert page.evaluate(colour) == "rgb(231, 229, 223)"
 
 
 def test_the_legend_of_keys_hides_and_the_table_sorts(visit):

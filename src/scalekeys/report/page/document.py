@@ -1,6 +1,6 @@
 """A whole page from its sections: base template, stylesheet, figure script.
 
-Nothing is fetched by the finished page: styles, scripts and the plotting library stand inside it.
+Nothing is fetched by the finished page: styles and scripts stand inside it.
 """
 
 import json
@@ -33,7 +33,7 @@ class Figure:
     name : str
         Identifier in the page: lower-case letters and hyphens.
     data, layout : list and dict
-        Traces and layout in the vocabulary of plotly; the layout has a height. A string ``var(--name)`` stands for
+        Traces and layout in the part of the vocabulary of plotly that ``plots.js`` draws; the layout has a height. A string ``var(--name)`` stands for
         a value of the stylesheet.
     label : str
         Text alternative.
@@ -129,8 +129,8 @@ def render_page(title: str, header: Markup, sections: Sequence[Section], *, vers
         sections=sections,
         version=version,
         style=joined(*styles),
-        script=joined("page/page.js"),
-        plotly=_plotly() if any("data-figure" in section.body for section in sections) else None,
+        script=joined("page/plots.js", "page/page.js"),
+        drawn=any("data-figure" in section.body for section in sections),
         modules=joined(*EXPLORER, "explorer/start.js") if explored else None,
     )
 
@@ -185,10 +185,3 @@ def joined(*names: str) -> Markup:
         text = resources.files("scalekeys.report").joinpath(page, "assets", file).read_text(encoding="utf-8")
         texts.append("".join(line for line in text.splitlines(keepends=True) if not line.startswith("import ")))
     return Markup("\n".join(texts))
-
-
-@lru_cache(maxsize=1)
-def _plotly() -> Markup:
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())
