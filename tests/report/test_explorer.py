@@ -4,6 +4,7 @@ import base64
 import math
 import re
 from dataclasses import fields
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import scalekeys as sk
 from scalekeys.errors import MissingExtraError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.fitting import Fit, StackFit
-from scalekeys.report.explorer import explore, explorer_section, payload
+from scalekeys.report.explorer import explorer_section, payload, widget
 from scalekeys.report.explorer.section import remark
 from scalekeys.report.page import render_page
 from scalekeys.scalespace import template
@@ -65,7 +66,9 @@ def page_of(fit):
 
 def show(page, fragment):
     page.evaluate(f"location.hash = '#explorer?{fragment}'")
-    page.wait_for_function(f"document.querySelector('[data-role=name]').textContent && location.hash.includes('{fragment[:18]}')")
+    page.wait_for_function(
+        f"document.querySelector('[data-role=name]').textContent && location.hash.includes('{fragment[:18]}')"
+    )
 
 
 def told(page, name):
@@ -203,13 +206,30 @@ def test_a_picture_of_the_reader_is_read(page, tmp_path):
     page.wait_for_function(f"document.querySelector('[data-role=compared]').textContent !== {before!r}")
 
 
-def test_the_widget_needs_its_extra_or_carries_the_same_explorer():
-    try:
-        import anywidget  # noqa: F401
-    except ModuleNotFoundError:
+@pytest.mark.browser
+def test_the_widget_shows_the_same_explorer(browser, fit):
+    page = browser.new_page()
+    module = base64.b64encode(widget.script().encode()).decode()
+    page.add_style_tag(content=widget.stylesheet())
+    page.evaluate(
+        """async ([module, state]) => {
+            const {default: widget} = await import(`data:text/javascript;base64,${module}`);
+            widget.render({model: {get: (name) => state[name]}, el: document.body});
+        }""",
+        [module, widget.state(fit)],
+    )
+    sheet = page.locator("[data-role=sheet]")
+    sheet.press("End")
+    sheet.press("Enter")
+    assert float(told(page, "r²")) == pytest.approx(float(fit.r2[-1]), abs=3e-4)
+    assert page.evaluate("location.hash") == ""
+    page.close()
+
+
+def test_the_widget_is_made_or_names_its_extra(fit):
+    if find_spec("anywidget") is None:
         with pytest.raises(MissingExtraError, match="scalekeys\\[widget\\]"):
-            explore(sk.fit(sk.master_keys()))
-        return
-    widget = explore(sk.fit(sk.master_keys()))
-    assert "data-explorer" in widget.markup
-    assert '"size":[7,7]' in widget.data
+            sk.explore(fit)
+    else:
+        made = sk.explore(fit)
+        assert made.data == widget.state(fit)["data"]

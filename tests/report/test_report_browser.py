@@ -11,6 +11,7 @@ from scalekeys.scalespace import template
 
 pytestmark = pytest.mark.browser
 
+
 @pytest.fixture(scope="module")
 def files(fitted, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")

@@ -145,4 +145,4 @@ def _place(name: str, values: np.ndarray, side: int) -> np.ndarray:
     if name == "angle":
         return values / np.pi
     middle, own = (1.0, values) if name == "alpha" else (float(side), np.sqrt(values.clip(min=0)))
-    return np.where(np.isinf(own), 1.0, own / (middle + np.where(np.isinf(own), 0.0, own)))
+    return np.asarray(np.where(np.isinf(own), 1.0, own / (middle + np.where(np.isinf(own), 0.0, own))))

@@ -34,22 +34,23 @@ def explore(fit: Fit) -> Any:
     >>> explore(sk.fit(sk.master_keys()))  # doctest: +SKIP
     """
     anywidget, traitlets = require("anywidget", extra="widget"), require("traitlets", extra="widget")
-    text = traitlets.Unicode("").tag
-    widget = type(
-        "Explorer",
-        (anywidget.AnyWidget,),
-        {
-            "_esm": str(joined(*EXPLORER, "explorer/notebook.js")),
-            "_css": widget_style(),
-            "markup": text(sync=True),
-            "data": text(sync=True),
-        },
-    )
-    data = json.dumps(payload_of(fit).data, separators=(",", ":"))
-    return widget(markup=str(markup(NAME, formed=False)), data=data)
+    names = {name: traitlets.Unicode("").tag(sync=True) for name in ("markup", "data")}
+    widget = type("Explorer", (anywidget.AnyWidget,), {"_esm": script(), "_css": stylesheet(), **names})
+    return widget(**state(fit))
 
 
-def widget_style() -> str:
+def script() -> str:
+    """Return the module of the widget, which renders the state into an element."""
+    return str(joined(*EXPLORER, "explorer/notebook.js"))
+
+
+def stylesheet() -> str:
     """Return the stylesheet of the explorer outside a page: its colours are those of its own element."""
     colours = str(joined("page/colours.css")).replace(":root", ".explorer")
-    return colours + str(joined("explorer/explorer.css"))
+    return colours + str(joined("explorer/explorer.css", "explorer/notebook.css"))
+
+
+def state(fit: Fit) -> dict[str, str]:
+    """Return what the module of the widget reads: the elements of the explorer, and its data."""
+    data = json.dumps(payload_of(fit).data, separators=(",", ":"), allow_nan=False)
+    return {"markup": str(markup(NAME, formed=False)), "data": data}

@@ -33,8 +33,8 @@ class Figure:
     name : str
         Identifier in the page: lower-case letters and hyphens.
     data, layout : list and dict
-        Traces and layout in the part of the vocabulary of plotly that ``plots.js`` draws; the layout has a height. A string ``var(--name)`` stands for
-        a value of the stylesheet.
+        Traces and layout in the part of the vocabulary of plotly that ``plots.js`` draws; the layout has a height. A
+        string ``var(--name)`` stands for a value of the stylesheet.
     label : str
         Text alternative.
     narrow : dict
@@ -79,12 +79,12 @@ class Section:
 
 
 def script_json(data: Any) -> Markup:
-    """Return data as JSON that may stand inside a script element.
+    r"""Return data as JSON that may stand inside a script element.
 
     Examples
     --------
     >>> script_json({"name": "</script>"})
-    Markup('{"name":"\\\\u003c/script>"}')
+    Markup('{"name":"\\u003c/script>"}')
     """
     text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

@@ -64,8 +64,11 @@ function label(text, x, y, attributes = {}) {
 let ruler = null;
 function widthOf(text, size) {
   ruler ??= document.createElement("canvas").getContext("2d");
-  ruler.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
-  return ruler.measureText(pieces(text)[0].map((piece) => piece.text).join("")).width;
+  const family = getComputedStyle(document.body).fontFamily;
+  return pieces(text)[0].reduce((total, piece) => {
+    ruler.font = `${piece.bold ? 600 : 400} ${piece.sub ? 0.75 * size : size}px ${family}`;
+    return total + ruler.measureText(piece.text).width;
+  }, 0);
 }
 
 /* An axis: where its values stand, and its ticks. */
@@ -123,7 +126,7 @@ class Axis {
   written(value, step) {
     const { tickformat = "", ticksuffix = "" } = this.spec;
     const share = tickformat.match(/^\.(\d)%$/);
-    const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), 6);
+    const decimals = [0, 1, 2, 3, 4, 5].find((n) => Math.abs(step * 10 ** n - Math.round(step * 10 ** n)) < 1e-6) ?? 6;
     const text = share ? `${(100 * value).toFixed(share[1])}%` : tickformat === "d" ? String(Math.round(value)) : String(Number(value.toFixed(decimals)));
     return text.replace("-", "\u2212") + ticksuffix;
   }
@@ -256,7 +259,10 @@ export class Chart {
 
   annotate({ text, x, y, yshift = 0 }) {
     const [left, low] = [this.reference("paper", "x")(x), this.reference("paper", "y")(y)];
-    this.root.append(label(text, left, low - yshift - 3, { class: "note" }));
+    const note = label(text, left, low - yshift - 3, { class: "note" });
+    const room = (this.width - left) / (1.06 * widthOf(text, TITLE));
+    if (room < 1) note.style.fontSize = `${TITLE * room}px`;
+    this.root.append(note);
   }
 
   drawTrace(trace) {
