@@ -61,7 +61,7 @@ def many(filters: torch.Tensor) -> Fit:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median, 95th percentile and largest of some times, and the share that lasts no longer than a frame of 60 a second."""
+    """Median, 95th percentile and largest of some times, and the share that is no longer than 1/60 s."""
     ordered = sorted(values)
     return {
         "median_ms": round(statistics.median(ordered), 2),

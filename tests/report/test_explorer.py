@@ -65,9 +65,12 @@ def page_of(fit):
 
 
 def show(page, fragment):
-    page.evaluate(f"location.hash = '#explorer?{fragment}'")
-    page.wait_for_function(
-        f"document.querySelector('[data-role=name]').textContent && location.hash.includes('{fragment[:18]}')"
+    page.evaluate(
+        """(hash) => new Promise((done) => {
+            addEventListener("hashchange", () => setTimeout(done), {once: true});
+            location.hash = hash;
+        })""",
+        f"#explorer?{fragment}",
     )
 
 
@@ -114,11 +117,11 @@ def test_what_a_large_network_leaves_out_is_said(monkeypatch, fit):
 
 
 def test_the_section_says_where_its_models_are_not_those_of_the_fit(fit):
-    keys = sk.master_keys()
+    keys = sk.master_keys()[:1, 2:5, 2:5]
     assert remark(fit) == ""
     assert "discrete analogue" in remark(sk.fit(keys, discretization="integrated"))
     assert "least squares" in remark(sk.fit(keys, criterion="l1"))
-    assert "one by one" in remark(sk.fit(keys[:2], "sparse2"))
+    assert "one by one" in remark(sk.fit(keys, "sparse2"))
 
 
 def test_the_page_is_a_function_of_the_fit(bank, fit):

@@ -62,7 +62,8 @@ def parameters_of(family, scales, angle):
 
 
 def expected_parts(name, parameters, size):
-    own = [p if n in ("alpha", "angle") else p * p for n, p in zip(families(len(size))[name].parameters, parameters)]
+    named = zip(families(len(size))[name].parameters, parameters, strict=True)
+    own = [p if n in ("alpha", "angle") else p * p for n, p in named]
     return template_plan(name, size)(torch.tensor([own], dtype=torch.float64))[0].flatten(1).numpy()
 
 

@@ -67,11 +67,12 @@ def test_every_figure_is_drawn(visit):
 
 def test_a_mark_stands_where_its_numbers_say(visit):
     places = """() => {
-        const box = (e) => { const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; };
+        const box = (e) => e.getBoundingClientRect();
         const ticks = [...document.querySelectorAll("#figure-r2 .tick")];
-        const of = (text) => box(ticks.find((tick) => tick.textContent === text));
-        const bars = [...document.querySelectorAll("#figure-r2 .bar")].slice(-40).map((bar) => bar.getBoundingClientRect());
-        return {ends: [of("0")[0], of("1")[0]], left: bars[0].left, right: bars[39].right, width: bars[7].width};
+        const middle = ({left, width}) => left + width / 2;
+        const of = (text) => middle(box(ticks.find((tick) => tick.textContent === text)));
+        const bars = [...document.querySelectorAll("#figure-r2 .bar")].slice(-40).map(box);
+        return {ends: [of("0"), of("1")], left: bars[0].left, right: bars[39].right, width: bars[7].width};
     }"""
     found = visit("network").evaluate(places)
     first, last = found["ends"]

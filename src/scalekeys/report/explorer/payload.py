@@ -137,7 +137,7 @@ def _parameters(fit: Fit, part: slice, layer: LayerFilters) -> np.ndarray:
         for column, name in enumerate(own.parameters):
             places[rows, column] = _place(name, values[rows, column], max(layer.size))
         used = max(used, len(own.parameters))
-    return np.rint(_PLACES * places[:, :used].clip(0, 1))
+    return np.asarray(np.rint(_PLACES * places[:, :used].clip(0, 1)))
 
 
 def _place(name: str, values: np.ndarray, side: int) -> np.ndarray:
@@ -145,4 +145,4 @@ def _place(name: str, values: np.ndarray, side: int) -> np.ndarray:
     if name == "angle":
         return values / np.pi
     middle, own = (1.0, values) if name == "alpha" else (float(side), np.sqrt(values.clip(min=0)))
-    return np.asarray(np.where(np.isinf(own), 1.0, own / (middle + np.where(np.isinf(own), 0.0, own))))
+    return np.where(np.isinf(own), 1.0, own / (middle + np.where(np.isinf(own), 0.0, own)))

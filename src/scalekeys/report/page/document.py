@@ -4,6 +4,7 @@ Nothing is fetched by the finished page: styles and scripts stand inside it.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +23,12 @@ EXPLORER = tuple(
     f"explorer/{name}.js" for name in ("scalespace", "filters", "pictures", "sheet", "line", "search", "explorer")
 )
 """The modules of the explorer, each after those that it imports."""
+
+
+FIGURES = tuple(f"page/{name}.js" for name in ("labels", "axes", "plots"))
+"""The modules that draw figures, in the same order."""
+
+_IMPORT = re.compile(r"^import [^;]+;\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +136,7 @@ def render_page(title: str, header: Markup, sections: Sequence[Section], *, vers
         sections=sections,
         version=version,
         style=joined(*styles),
-        script=joined("page/plots.js", "page/page.js"),
+        script=joined(*FIGURES, "page/page.js"),
         drawn=any("data-figure" in section.body for section in sections),
         modules=joined(*EXPLORER, "explorer/start.js") if explored else None,
     )
@@ -183,5 +190,5 @@ def joined(*names: str) -> Markup:
     for name in names:
         page, _, file = name.partition("/")
         text = resources.files("scalekeys.report").joinpath(page, "assets", file).read_text(encoding="utf-8")
-        texts.append("".join(line for line in text.splitlines(keepends=True) if not line.startswith("import ")))
+        texts.append(_IMPORT.sub("", text))
     return Markup("\n".join(texts))

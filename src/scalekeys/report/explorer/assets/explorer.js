@@ -2,13 +2,36 @@
 
 import { LARGEST_SIDES, average, components, hasLimit, inner, solve, withinBound } from "./scalespace.js";
 import { Filters, chosen, placeOf, valueAt } from "./filters.js";
-import { PICTURES, drawCurves, drawPicture, flattened, palettes, picture, pictureFrom, response, spectrum, stepsOf, useColoursOf } from "./pictures.js";
+import {
+  PICTURES,
+  drawCurves,
+  drawPicture,
+  flattened,
+  palettes,
+  picture,
+  pictureFrom,
+  response,
+  spectrum,
+  stepsOf,
+  useColoursOf,
+} from "./pictures.js";
 import { Sheet } from "./sheet.js";
 import { pythonLine, tidy } from "./line.js";
 import { bestOf } from "./search.js";
 
 const SLIDER = 1000;
-const SYMBOLS = { tx: "σx", ty: "σy", tz: "σz", t: "σ", alpha: "α", t_inner: "σ inner", t_outer: "σ outer", t_along: "σ along", t_across: "σ across", angle: "angle" };
+const SYMBOLS = {
+  tx: "σx",
+  ty: "σy",
+  tz: "σz",
+  t: "σ",
+  alpha: "α",
+  t_inner: "σ inner",
+  t_outer: "σ outer",
+  t_along: "σ along",
+  t_across: "σ across",
+  angle: "angle",
+};
 
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -113,7 +136,8 @@ class Explorer {
   tell(i) {
     const { count } = this.filters;
     const shown = this.sheet.order.length;
-    this.parts.told.textContent = i < 0 ? (shown < count ? `${shown} of ${count} filters` : `${count} filters`) : this.said(i);
+    this.parts.told.textContent =
+      i < 0 ? (shown < count ? `${shown} of ${count} filters` : `${count} filters`) : this.said(i);
   }
 
   said(i) {
@@ -121,7 +145,9 @@ class Explorer {
     const family = this.filters.familyName(i);
     const status = this.filters.status(i);
     const fit = family ? `${family}, r² ${this.filters.r2(i).toFixed(2)}` : "";
-    return [`${name}, channel ${this.filters.channelOf[i]}`, size.join("×"), fit, status === "ok" ? "" : status].filter(Boolean).join(" · ");
+    return [`${name}, channel ${this.filters.channelOf[i]}`, size.join("×"), fit, status === "ok" ? "" : status]
+      .filter(Boolean)
+      .join(" · ");
   }
 
   step(by) {
@@ -153,7 +179,9 @@ class Explorer {
     const scale = this.parameters.find((_, k) => this.family.parameters[k].startsWith("t"));
     this.family = this.filters.familyNamed(name, this.size);
     const start = Math.min(scale, this.side);
-    this.parameters = this.family.parameters.map((own) => (own === "alpha" ? 0.5 : own === "angle" ? 0 : own === "t_outer" ? 1.6 * start : start));
+    this.parameters = this.family.parameters.map((own) =>
+      own === "alpha" ? 0.5 : own === "angle" ? 0 : own === "t_outer" ? 1.6 * start : start,
+    );
     this.search();
   }
 
@@ -201,13 +229,21 @@ class Explorer {
     this.model = missing ? null : this.solved(this.parameters);
     const model = this.model?.model ?? this.learned.map(() => NaN);
     const residual = this.learned.map((value, i) => value - model[i]);
-    const limit = Math.max(...[this.learned, model, residual].flatMap((own) => [...own].filter(Number.isFinite).map(Math.abs)), 0) || 1;
+    const limit =
+      Math.max(
+        ...[this.learned, model, residual].flatMap((own) => [...own].filter(Number.isFinite).map(Math.abs)),
+        0,
+      ) || 1;
     this.face("learned", this.learned, limit);
     this.face("model", model, limit);
     this.face("residual", residual, limit);
-    this.parts.range.textContent = `${this.size.length > 1 ? "Colours" : "Heights"} from ${figure(-limit)} to ${figure(limit)}.`;
-    if (!missing) this.drawSpectra(model);
-    if (!missing) this.drawResponses(model);
+    const drawn = this.size.length > 1 ? "Colours" : "Heights";
+    this.parts.range.textContent = `${drawn} from ${figure(-limit)} to ${figure(limit)}.`;
+    this.parts.more.hidden = missing;
+    if (!missing) {
+      this.drawSpectra(model);
+      this.drawResponses(model);
+    }
     this.drawFigures();
     this.remember();
   }
@@ -225,8 +261,15 @@ class Explorer {
     spectra.forEach((own, k) => {
       const canvas = this.parts[k ? "model-spectrum" : "learned-spectrum"];
       canvas.setAttribute("aria-label", `absolute values of the spectrum, frequencies from minus to plus one half`);
-      if (own.rows === 1) drawCurves(canvas, k ? [spectra[0].values, own.values] : [own.values], limit, { positive: true });
-      else drawPicture(canvas, { ...own, steps: Uint8Array.from(own.values, (value) => (255 * value) / limit) }, this.palette.shares, 0);
+      if (own.rows === 1)
+        drawCurves(canvas, k ? [spectra[0].values, own.values] : [own.values], limit, { positive: true });
+      else
+        drawPicture(
+          canvas,
+          { ...own, steps: Uint8Array.from(own.values, (value) => (255 * value) / limit) },
+          this.palette.shares,
+          0,
+        );
     });
   }
 
@@ -246,7 +289,8 @@ class Explorer {
     const rest = learned.values.map((value, i) => value - other.values[i]);
     const spread = (values) => inner(values, values) / values.length - average(values) ** 2;
     const share = spread(learned.values) > 0 ? 1 - spread(rest) / spread(learned.values) : NaN;
-    this.parts.compared.textContent = `The model explains ${figure(100 * share)} % of the variance of the response of the learned filter on this picture.`;
+    const told = `The model explains ${figure(100 * share)} % of the variance of the response of the learned filter`;
+    this.parts.compared.textContent = `${told} to this picture.`;
   }
 
   drawFigures() {
@@ -254,11 +298,16 @@ class Explorer {
     const rows = [
       ["r²", figure(found?.r2 ?? NaN, 4)],
       ["r² of the fit", this.filters.familyName(this.index) ? this.filters.r2(this.index).toFixed(2) : "–"],
-      [found && found.coefficients.length > 1 ? "coefficients" : "amplitude", found ? found.coefficients.map((own) => figure(own)).join(", ") : "–"],
+      [
+        found && found.coefficients.length > 1 ? "coefficients" : "amplitude",
+        found ? found.coefficients.map((own) => figure(own)).join(", ") : "–",
+      ],
       ["offset", figure(found?.offset ?? NaN)],
     ];
     this.parts.figures.replaceChildren(
-      ...rows.map(([name, value]) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))),
+      ...rows.map(([name, value]) =>
+        make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value })),
+      ),
     );
     this.parts.line.textContent = found ? pythonLine(this.family, this.drawn(), this.size, found) : "";
   }
@@ -275,7 +324,10 @@ class Explorer {
       this.parts.copy.textContent = word;
       setTimeout(() => (this.parts.copy.textContent = "Copy"), 1500);
     };
-    navigator.clipboard?.writeText(this.parts.line.textContent).then(() => done("Copied"), () => done("Not allowed"));
+    navigator.clipboard?.writeText(this.parts.line.textContent).then(
+      () => done("Copied"),
+      () => done("Not allowed"),
+    );
   }
 
   use(image) {
@@ -317,7 +369,8 @@ class Explorer {
       this.parts.order.value = this.view.order = asked.get("order");
       this.refresh();
     }
-    if (family && numbers.length === family.parameters.length && numbers.every((value) => value >= 0)) this.open(i, family.name, numbers);
+    if (family && numbers.length === family.parameters.length && numbers.every((value) => value >= 0))
+      this.open(i, family.name, numbers);
     else this.open(i);
     this.restoring = false;
     this.root.scrollIntoView();

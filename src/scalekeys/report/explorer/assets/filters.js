@@ -26,7 +26,10 @@ function unpacked(layer) {
     look: new Uint8Array(view.buffer, end + count, count),
     r2: new Uint8Array(view.buffer, end + 2 * count, count),
     places: (channel) =>
-      Array.from({ length: numbers }, (_, k) => view.getUint16(end + 3 * count + 2 * (channel * numbers + k), true) / PLACES),
+      Array.from(
+        { length: numbers },
+        (_, k) => view.getUint16(end + 3 * count + 2 * (channel * numbers + k), true) / PLACES,
+      ),
   };
 }
 
@@ -106,7 +109,11 @@ export class Filters {
     const { places, size } = this.layer(i);
     const side = Math.max(...size);
     const own = places(this.channelOf[i]);
-    return finished(family.parameters.map((name, k) => valueAt(name, own[k], side)), family, side);
+    return finished(
+      family.parameters.map((name, k) => valueAt(name, own[k], side)),
+      family,
+      side,
+    );
   }
 
   /* The geometric mean of the scales of a filter; NaN without a fit. */
@@ -147,7 +154,11 @@ export function chosen(filters, { order, layer, status, hidden }) {
     if (status !== "" && filters.status(i) !== status) continue;
     if (!hidden.has(filters.familyName(i))) found.push(i);
   }
-  const keys = { r2: (i) => -filters.r2(i), scale: (i) => filters.scale(i), formation: (i) => -(filters.layer(i).formation ?? NaN) };
+  const keys = {
+    r2: (i) => -filters.r2(i),
+    scale: (i) => filters.scale(i),
+    formation: (i) => -(filters.layer(i).formation ?? NaN),
+  };
   if (!keys[order]) return found;
   const key = new Float64Array(filters.count);
   for (const i of found) {

@@ -24,7 +24,8 @@ export function pythonLine(family, parameters, size, { coefficients, offset }) {
   if (family.kind === "oriented") return `${tidy(amplitude)} * ${plan}[0, 0] ${rest}`;
   const scales = family.kind === "strength" ? size.map(() => parameters[0]) : parameters;
   const strength = family.kind === "strength" ? `, alpha=${tidy(parameters[1])}` : "";
-  return `${tidy(amplitude)} * sk.scalespace.template("${family.name}", ${tensor(numbers(scales))}, ${sides}${strength}) ${rest}`;
+  const template = `sk.scalespace.template("${family.name}", ${tensor(numbers(scales))}, ${sides}${strength})`;
+  return `${tidy(amplitude)} * ${template} ${rest}`;
 }
 
 /* The order of the jet of which a mixture is: a sparse model takes few derivatives of one. */

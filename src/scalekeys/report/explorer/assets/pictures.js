@@ -32,7 +32,9 @@ function mixed(from, to, share) {
 
 /* The colours of the scheme in force: of steps -128 .. 127 of a kernel, and of shares of the largest value. */
 export function palettes() {
-  const [positive, negative, zero, missing, ink] = ["--positive", "--negative", "--zero", "--missing", "--ink"].map(rgb);
+  const [positive, negative, zero, missing, ink] = ["--positive", "--negative", "--zero", "--missing", "--ink"].map(
+    rgb,
+  );
   const steps = Uint32Array.from({ length: 257 }, (_, k) => {
     const value = (k - 128) / 127;
     if (k === 128 + NOTHING) return 0;
@@ -76,7 +78,8 @@ export function paint(pixels, stride, left, top, side, { steps, rows, cols }, pa
   for (let row = 0; row < height; row++) {
     const line = Math.floor((row * rows) / height) * cols;
     const start = (y + row) * stride + x;
-    for (let col = 0; col < width; col++) pixels[start + col] = palette[steps[line + Math.floor((col * cols) / width)] + zero];
+    for (let col = 0; col < width; col++)
+      pixels[start + col] = palette[steps[line + Math.floor((col * cols) / width)] + zero];
   }
 }
 
@@ -104,7 +107,17 @@ export function drawCurves(canvas, curves, limit, { positive = false } = {}) {
   curve(context, [0, 0], 0, width, height, ground, limit, colour("--line"), 1);
   curves.forEach((values, which) => {
     const front = which === curves.length - 1;
-    curve(context, values, 0, width, height, ground, limit, colour(front ? "--ink" : "--missing"), (front ? 1.5 : 3) * (window.devicePixelRatio || 1));
+    curve(
+      context,
+      values,
+      0,
+      width,
+      height,
+      ground,
+      limit,
+      colour(front ? "--ink" : "--missing"),
+      (front ? 1.5 : 3) * (window.devicePixelRatio || 1),
+    );
   });
 }
 
@@ -132,7 +145,7 @@ export function spectrum(kernel, size) {
   kernel.forEach((value, i) => (flat[i % (rows * cols)] += value));
   const up = size.length > 1 ? FREQUENCIES : 1;
   const out = new Float64Array(up * FREQUENCIES);
-  const frequency = (k) => (2 * Math.PI * (k / (FREQUENCIES - 1))) - Math.PI;
+  const frequency = (k) => 2 * Math.PI * (k / (FREQUENCIES - 1)) - Math.PI;
   for (let u = 0; u < FREQUENCIES; u++) {
     const [real, imaginary] = [new Float64Array(rows), new Float64Array(rows)];
     for (let col = 0; col < cols; col++) {
@@ -197,7 +210,9 @@ export const PICTURES = Object.keys(GENERATED);
 
 export function picture(name) {
   const value = GENERATED[name]();
-  return Float64Array.from({ length: PICTURE_SIDE ** 2 }, (_, i) => value(i % PICTURE_SIDE, Math.floor(i / PICTURE_SIDE)));
+  return Float64Array.from({ length: PICTURE_SIDE ** 2 }, (_, i) =>
+    value(i % PICTURE_SIDE, Math.floor(i / PICTURE_SIDE)),
+  );
 }
 
 /* The middle square of a picture of the reader, in grey. */
@@ -210,8 +225,9 @@ export async function pictureFrom(file) {
   const [left, top] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
   context.drawImage(bitmap, left, top, side, side, 0, 0, PICTURE_SIDE, PICTURE_SIDE);
   const { data } = context.getImageData(0, 0, PICTURE_SIDE, PICTURE_SIDE);
-  return Float64Array.from({ length: PICTURE_SIDE ** 2 }, (_, i) =>
-    (0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]) / 255,
+  return Float64Array.from(
+    { length: PICTURE_SIDE ** 2 },
+    (_, i) => (0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]) / 255,
   );
 }
 

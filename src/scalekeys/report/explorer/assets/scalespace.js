@@ -71,9 +71,17 @@ function separable(terms, sigma, size, operators) {
   const series = Array.from({ length: sigma.includes(Infinity) ? TERMS : 1 }, () => new Float64Array(taps));
   for (const [weight, names] of terms) {
     const along = names.map((name, axis) => profilesOf(name, axis, sides[axis], sigma[axis], operators));
-    for (const powers of combinations(along.map((own) => own.length), series.length)) {
+    for (const powers of combinations(
+      along.map((own) => own.length),
+      series.length,
+    )) {
       const order = powers.reduce((a, b) => a + b, 0);
-      addOuter(series[order], along.map((own, axis) => own[powers[axis]]), size, weight);
+      addOuter(
+        series[order],
+        along.map((own, axis) => own[powers[axis]]),
+        size,
+        weight,
+      );
     }
   }
   return series.length > 1 ? firstThatVaries(series) : series[0];
@@ -169,7 +177,16 @@ export function components(family, parameters, size, operators) {
   if (family.kind === "oriented") return [oriented(family.order, withinBound(numbers), size)];
   if (family.kind === "scales") return family.components.map((terms) => separable(terms, numbers, size, operators));
   const [first, second] = numbers;
-  const [sigma, weights] = family.kind === "two-scales" ? [[first, second], [1, -1]] : [[first, first], [1, second]];
+  const [sigma, weights] =
+    family.kind === "two-scales"
+      ? [
+          [first, second],
+          [1, -1],
+        ]
+      : [
+          [first, first],
+          [1, second],
+        ];
   const total = new Float64Array(size.reduce((a, b) => a * b, 1));
   family.components.forEach((terms, which) => {
     const scales = new Array(size.length).fill(sigma[which]);
@@ -191,7 +208,8 @@ export function solve(learned, parts, most = parts.length) {
   const basis = [];
   const waiting = parts.map((part, which) => ({ which, own: centred(part), length: norm(centred(part)) }));
   while (basis.length < most && waiting.length) {
-    for (const part of waiting) for (let pass = 0; pass < 2; pass++) for (const { unit } of basis) subtract(part.own, unit);
+    for (const part of waiting)
+      for (let pass = 0; pass < 2; pass++) for (const { unit } of basis) subtract(part.own, unit);
     const usable = waiting.filter((part) => norm(part.own) > DEPENDENT * part.length && part.length > 0);
     if (!usable.length) break;
     const gain = (part) => Math.abs(inner(part.own, rest)) / norm(part.own);

@@ -18,7 +18,8 @@ export function bestOf(family, start, quality, side) {
   };
   const count = NODES[names.length];
   let nodes = [[]];
-  for (const most of ends) nodes = nodes.flatMap((own) => Array.from({ length: count }, (_, k) => [...own, (most * (k + 0.3)) / count]));
+  for (const most of ends)
+    nodes = nodes.flatMap((own) => Array.from({ length: count }, (_, k) => [...own, (most * (k + 0.3)) / count]));
   nodes.push(start.map((value, k) => Math.min(placeOf(names[k], value, side), ends[k])));
   let best = nodes.map((places) => ({ places, score: score(places) })).reduce((a, b) => (b.score > a.score ? b : a));
   for (let step = 0.5 / count; step > SMALLEST_STEP; step /= 2) best = walked(best, step, ends, score);

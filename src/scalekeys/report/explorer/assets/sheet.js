@@ -76,7 +76,8 @@ export class Sheet {
     context.clearRect(0, 0, width, height);
     const first = Math.max(0, Math.floor(top / pitch));
     const last = Math.min(this.lines - 1, Math.floor((top + height) / pitch));
-    for (let row = first; row <= last; row++) context.drawImage(this.row(row, width, ratio), 0, Math.round(row * pitch - top + GAP * ratio));
+    for (let row = first; row <= last; row++)
+      context.drawImage(this.row(row, width, ratio), 0, Math.round(row * pitch - top + GAP * ratio));
     this.mark(context, this.hovered, top, ratio, 1);
     this.mark(context, this.current, top, ratio, 2);
   }
@@ -112,7 +113,8 @@ export class Sheet {
     const pixels = new Uint32Array(image.data.buffer);
     own.forEach((i, k) => {
       const { size } = this.filters.layer(i);
-      if (size.length > 1) paint(pixels, canvas.width, left(k), 0, side, flattened(this.filters.steps(i), size), this.palette.steps);
+      if (size.length > 1)
+        paint(pixels, canvas.width, left(k), 0, side, flattened(this.filters.steps(i), size), this.palette.steps);
     });
     context.putImageData(image, 0, 0);
     own.forEach((i, k) => {
@@ -166,7 +168,14 @@ export class Sheet {
 
   pressed(event) {
     const page = this.columns * Math.max(1, Math.floor(this.box.clientHeight / this.pitch));
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns, PageUp: -page, PageDown: page };
+    const steps = {
+      ArrowLeft: -1,
+      ArrowRight: 1,
+      ArrowUp: -this.columns,
+      ArrowDown: this.columns,
+      PageUp: -page,
+      PageDown: page,
+    };
     if (event.key in steps) this.goTo(this.current + steps[event.key]);
     else if (event.key === "Home") this.goTo(0);
     else if (event.key === "End") this.goTo(this.order.length - 1);

@@ -1,5 +1,6 @@
 /* The page: figures with their legends, tables that sort and filter, and links that open what they point to. */
 
+import { svg } from "./labels.js";
 import { Chart, SHAPES } from "./plots.js";
 
 const root = document.documentElement;
@@ -62,15 +63,10 @@ class Plot {
 
 /* The key of a trace: its marker, its line, or a square of its colour. */
 function swatch(trace) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  const shape = trace.mode === "lines" ? "line" : trace.marker.symbol ?? "square";
-  svg.setAttribute("viewBox", "0 0 10 10");
-  svg.setAttribute("aria-hidden", "true");
-  path.setAttribute("d", SHAPES[shape] ?? SHAPES.square);
+  const shape = trace.mode === "lines" ? "line" : (trace.marker.symbol ?? "square");
+  const path = svg("path", { d: SHAPES[shape] ?? SHAPES.square });
   path.style.fill = (trace.marker ?? trace.line).color;
-  svg.append(path);
-  return svg;
+  return svg("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, path);
 }
 
 /* A number of a table; an infinite scale is written inf. */

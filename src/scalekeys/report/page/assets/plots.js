@@ -1,11 +1,11 @@
-/* Figures as data, drawn as inline SVG: lines, marks and bars over axes, with what stands at a point in a box beside it.
+/* Figures as data, drawn as inline SVG: lines, marks and bars over axes, and a box that says what is at a point.
 
    The vocabulary is the part of plotly's that the reports use. Colours are names of the stylesheet, so that a figure
    follows the scheme without being drawn again. */
 
-const NAMESPACE = "http://www.w3.org/2000/svg";
-const LABEL = 11;
-const TITLE = 12;
+import { LABEL, TITLE, label, pieces, svg, widthOf } from "./labels.js";
+import { Axis } from "./axes.js";
+
 const NEAR = 24; /* pixels from the pointer to a mark that it is at */
 const DASHES = { dot: "2 3", dash: "6 4" };
 
@@ -25,140 +25,6 @@ export const SHAPES = {
   square: "M1 1h8v8H1z",
 };
 
-function svg(tag, attributes, ...children) {
-  const element = document.createElementNS(NAMESPACE, tag);
-  for (const [name, value] of Object.entries(attributes)) if (value !== undefined) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-/* Text with the markup of labels, b, sub, br and coloured spans, as a list of lines of styled pieces. */
-function pieces(text) {
-  const lines = [[]];
-  const walk = (node, style) => {
-    for (const child of node.childNodes) {
-      const tag = child.nodeName.toLowerCase();
-      if (tag === "#text") lines.at(-1).push({ text: child.data, ...style });
-      else if (tag === "br") lines.push([]);
-      else walk(child, { ...style, bold: style.bold || tag === "b", sub: tag === "sub", colour: child.style?.color || style.colour });
-    }
-  };
-  walk(new DOMParser().parseFromString(String(text), "text/html").body, {});
-  return lines;
-}
-
-function label(text, x, y, attributes = {}) {
-  const element = svg("text", { x, y, ...attributes });
-  let lowered = 0;
-  for (const piece of pieces(text)[0]) {
-    const shift = (piece.sub ? 3 : 0) - lowered;
-    lowered += shift;
-    const part = svg("tspan", { "font-weight": piece.bold ? 600 : undefined, "font-size": piece.sub ? "75%" : undefined, dy: shift || undefined }, piece.text);
-    if (piece.colour) part.style.fill = piece.colour;
-    element.append(part);
-  }
-  return element;
-}
-
-/* The width of a label in pixels. */
-let ruler = null;
-function widthOf(text, size) {
-  ruler ??= document.createElement("canvas").getContext("2d");
-  const family = getComputedStyle(document.body).fontFamily;
-  return pieces(text)[0].reduce((total, piece) => {
-    ruler.font = `${piece.bold ? 600 : 400} ${piece.sub ? 0.75 * size : size}px ${family}`;
-    return total + ruler.measureText(piece.text).width;
-  }, 0);
-}
-
-/* An axis: where its values stand, and its ticks. */
-class Axis {
-  constructor(id, spec, traces, barmode) {
-    this.id = id;
-    this.spec = spec;
-    this.letter = id[0];
-    this.isLog = spec.type === "log";
-    this.range = spec.range ?? this.extent(traces, barmode);
-  }
-
-  at(value) {
-    return this.isLog ? Math.log10(value) : value;
-  }
-
-  extent(traces, barmode) {
-    const values = traces.flatMap((trace) => extremes(trace, this.letter));
-    if (barmode === "stack") values.push(...stacked(traces, this.letter));
-    const known = values.filter(Number.isFinite).map((value) => this.at(value));
-    let [low, high] = known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
-    const isBar = traces.some((trace) => trace.type === "bar");
-    const room = 0.06 * (high - low) || 0.5;
-    high += room;
-    low = (this.spec.rangemode === "tozero" || isBar) && !this.isLog ? Math.min(0, low) : low - room;
-    return [low, high];
-  }
-
-  /* Take so many pixels from a start, in the direction of the axis. */
-  place(start, length) {
-    const [from, to] = this.spec.domain ?? [0, 1];
-    const isX = this.letter === "x";
-    this.start = isX ? start + from * length : start + (1 - from) * length;
-    this.end = isX ? start + to * length : start + (1 - to) * length;
-  }
-
-  p(value) {
-    return this.start + ((this.at(value) - this.range[0]) / (this.range[1] - this.range[0])) * (this.end - this.start);
-  }
-
-  ticks() {
-    const { tickvals, ticktext } = this.spec;
-    if (tickvals) return tickvals.map((value, k) => ({ value, text: ticktext?.[k] ?? this.written(value, 0.01) }));
-    const [low, high] = [Math.min(...this.range), Math.max(...this.range)];
-    const step = this.spec.dtick ?? round((high - low) / (this.spec.nticks ?? 6), this.spec.tickformat === "d");
-    const first = this.spec.tick0 ?? 0;
-    const found = [];
-    for (let k = Math.ceil((low - first) / step - 1e-9); first + k * step <= high + 1e-9 * step; k++) {
-      const value = first + k * step;
-      found.push({ value, text: this.written(value, step) });
-    }
-    return found;
-  }
-
-  written(value, step) {
-    const { tickformat = "", ticksuffix = "" } = this.spec;
-    const share = tickformat.match(/^\.(\d)%$/);
-    const decimals = [0, 1, 2, 3, 4, 5].find((n) => Math.abs(step * 10 ** n - Math.round(step * 10 ** n)) < 1e-6) ?? 6;
-    const text = share ? `${(100 * value).toFixed(share[1])}%` : tickformat === "d" ? String(Math.round(value)) : String(Number(value.toFixed(decimals)));
-    return text.replace("-", "\u2212") + ticksuffix;
-  }
-}
-
-/* The next of 1, 2, 2.5 and 5 times a power of ten. */
-function round(step, whole) {
-  const power = 10 ** Math.floor(Math.log10(step));
-  const nice = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((own) => own >= step * (1 - 1e-9));
-  return whole ? Math.max(1, Math.ceil(nice)) : nice;
-}
-
-function extremes(trace, letter) {
-  const values = trace[letter];
-  const error = letter === "y" ? trace.error_y : undefined;
-  if (!error) return values;
-  return values.flatMap((value, k) => [value + error.array[k], value - (error.arrayminus ?? error.array)[k]]);
-}
-
-function stacked(traces, letter) {
-  const totals = new Map();
-  for (const trace of traces) {
-    const isLength = (trace.orientation === "h") === (letter === "x");
-    if (trace.type !== "bar" || !isLength) continue;
-    trace[letter].forEach((value, k) => {
-      const place = trace[letter === "x" ? "y" : "x"][k];
-      totals.set(place, (totals.get(place) ?? 0) + value);
-    });
-  }
-  return [...totals.values()];
-}
-
 /* A figure, drawn into an element as wide as it. */
 export class Chart {
   constructor(element, { data, layout }) {
@@ -175,7 +41,13 @@ export class Chart {
       this.axes[id] = new Axis(id, layout[name], own, layout.barmode);
     }
     this.frame();
-    this.root = svg("svg", { class: "chart", width: this.width, height: this.height, viewBox: `0 0 ${this.width} ${this.height}`, "aria-hidden": "true" });
+    this.root = svg("svg", {
+      class: "chart",
+      width: this.width,
+      height: this.height,
+      viewBox: `0 0 ${this.width} ${this.height}`,
+      "aria-hidden": "true",
+    });
     for (const axis of Object.values(this.axes)) this.drawAxis(axis);
     this.drawShapes("below");
     for (const trace of this.data) this.drawTrace(trace);
@@ -210,9 +82,28 @@ export class Chart {
     for (const { value, text } of axis.ticks()) {
       const at = axis.p(value);
       if (at < Math.min(axis.start, axis.end) - 1 || at > Math.max(axis.start, axis.end) + 1) continue;
-      if (axis.spec.showgrid !== false) this.stroke(isX ? [[at, other.start], [at, other.end]] : [[other.start, at], [other.end, at]], { color: "var(--grid)" });
+      if (axis.spec.showgrid !== false)
+        this.stroke(
+          isX
+            ? [
+                [at, other.start],
+                [at, other.end],
+              ]
+            : [
+                [other.start, at],
+                [other.end, at],
+              ],
+          { color: "var(--grid)" },
+        );
       if (axis.spec.showticklabels === false) continue;
-      if (axis.spec.ticks && isX) this.stroke([[at, edge], [at, edge + (axis.spec.side === "top" ? -4 : 4)]], { color: "var(--muted)" });
+      if (axis.spec.ticks && isX)
+        this.stroke(
+          [
+            [at, edge],
+            [at, edge + (axis.spec.side === "top" ? -4 : 4)],
+          ],
+          { color: "var(--muted)" },
+        );
       const half = isX ? widthOf(text, LABEL) / 2 : 0;
       if (isX && at - half < last) continue; /* labels never overlap */
       if (isX) last = at + half + 4;
@@ -222,13 +113,23 @@ export class Chart {
     const title = axis.spec.title.text;
     if (!title) return;
     const middle = (axis.start + axis.end) / 2;
-    const turned = { class: "title", "text-anchor": "middle", transform: isX ? undefined : `rotate(-90 ${TITLE} ${middle})` };
+    const turned = {
+      class: "title",
+      "text-anchor": "middle",
+      transform: isX ? undefined : `rotate(-90 ${TITLE} ${middle})`,
+    };
     this.root.append(label(title, isX ? middle : TITLE, isX ? edge + 34 : middle, turned));
   }
 
   stroke(points, { color, width = 1, dash }, attributes = {}) {
     const d = points.map(([x, y], k) => `${k ? "L" : "M"}${x.toFixed(2)} ${y.toFixed(2)}`).join("");
-    const path = svg("path", { d, fill: "none", "stroke-width": width, "stroke-dasharray": DASHES[dash], ...attributes });
+    const path = svg("path", {
+      d,
+      fill: "none",
+      "stroke-width": width,
+      "stroke-dasharray": DASHES[dash],
+      ...attributes,
+    });
     path.style.stroke = color;
     this.root.append(path);
   }
@@ -238,21 +139,33 @@ export class Chart {
       if (shape.layer !== layer) continue;
       const x = this.reference(shape.xref ?? "x");
       const y = this.reference(shape.yref ?? "y");
-      const corners = [[x(shape.x0), y(shape.y0)], [x(shape.x1), y(shape.y1)]];
+      const corners = [
+        [x(shape.x0), y(shape.y0)],
+        [x(shape.x1), y(shape.y1)],
+      ];
       if (shape.type === "line") this.stroke(corners, shape.line);
       else this.root.append(this.rectangle(...corners, shape.fillcolor));
     }
   }
 
   rectangle([x0, y0], [x1, y1], colour, attributes = {}) {
-    const own = svg("rect", { x: Math.min(x0, x1), y: Math.min(y0, y1), width: Math.abs(x1 - x0), height: Math.abs(y1 - y0), ...attributes });
+    const own = svg("rect", {
+      x: Math.min(x0, x1),
+      y: Math.min(y0, y1),
+      width: Math.abs(x1 - x0),
+      height: Math.abs(y1 - y0),
+      ...attributes,
+    });
     own.style.fill = colour;
     return own;
   }
 
   /* Where numbers of a shape or a note stand: on an axis, or as shares of its length or of the whole figure. */
   reference(name, letter = name[0]) {
-    if (name === "paper") return letter === "x" ? (v) => this.box.left + v * this.box.width : (v) => this.box.top + (1 - v) * this.box.height;
+    if (name === "paper")
+      return letter === "x"
+        ? (v) => this.box.left + v * this.box.width
+        : (v) => this.box.top + (1 - v) * this.box.height;
     const axis = this.axes[name.split(" ")[0]];
     return name.endsWith("domain") ? (v) => axis.start + v * (axis.end - axis.start) : (v) => axis.p(v);
   }
@@ -268,21 +181,33 @@ export class Chart {
   drawTrace(trace) {
     const [x, y] = [this.axes[trace.xaxis ?? "x"], this.axes[trace.yaxis ?? "y"]];
     if (trace.type === "bar") return this.drawBars(trace, x, y);
-    const places = trace.x.map((value, k) => (value === null || trace.y[k] === null ? null : [x.p(value), y.p(trace.y[k])]));
+    const places = trace.x.map((value, k) =>
+      value === null || trace.y[k] === null ? null : [x.p(value), y.p(trace.y[k])],
+    );
     if (trace.error_y && trace.error_y.visible !== false) this.drawErrors(trace, x, y);
     if (trace.mode.includes("lines")) this.drawLine(trace, places);
     if (trace.mode.includes("markers")) this.drawMarks(trace, places);
-    if (trace.hovertext) places.forEach((at, k) => at && this.points.push({ x: at[0], y: at[1], text: trace.hovertext[k] }));
+    if (trace.hovertext)
+      places.forEach((at, k) => at && this.points.push({ x: at[0], y: at[1], text: trace.hovertext[k] }));
   }
 
   drawLine({ line, fill, fillcolor, opacity }, places) {
     let d = "";
     let before = null;
     for (const at of places) {
-      if (at) d += !before ? `M${at[0].toFixed(2)} ${at[1].toFixed(2)}` : `${line.shape === "hv" ? `H${at[0].toFixed(2)}` : ""}L${at[0].toFixed(2)} ${at[1].toFixed(2)}`;
+      if (at)
+        d += !before
+          ? `M${at[0].toFixed(2)} ${at[1].toFixed(2)}`
+          : `${line.shape === "hv" ? `H${at[0].toFixed(2)}` : ""}L${at[0].toFixed(2)} ${at[1].toFixed(2)}`;
       before = at;
     }
-    const path = svg("path", { d: fill ? `${d}z` : d, opacity, "stroke-width": line.width, "stroke-linejoin": "round", "stroke-dasharray": DASHES[line.dash] });
+    const path = svg("path", {
+      d: fill ? `${d}z` : d,
+      opacity,
+      "stroke-width": line.width,
+      "stroke-linejoin": "round",
+      "stroke-dasharray": DASHES[line.dash],
+    });
     path.style.fill = fill ? fillcolor : "none";
     path.style.stroke = fill ? "none" : line.color;
     this.root.append(path);
@@ -296,7 +221,13 @@ export class Chart {
       if (!at) return;
       const colour = Array.isArray(marker.color) ? marker.color[k] : marker.color;
       const width = (marker.line?.width ?? 0) / scale;
-      const mark = svg("path", { class: "point", d, opacity: marker.opacity, "stroke-width": width, transform: `translate(${(at[0] - 5 * scale).toFixed(2)} ${(at[1] - 5 * scale).toFixed(2)}) scale(${scale})` });
+      const mark = svg("path", {
+        class: "point",
+        d,
+        opacity: marker.opacity,
+        "stroke-width": width,
+        transform: `translate(${(at[0] - 5 * scale).toFixed(2)} ${(at[1] - 5 * scale).toFixed(2)}) scale(${scale})`,
+      });
       mark.style.fill = open ? "var(--surface)" : colour;
       mark.style.stroke = width ? (marker.line.color ?? colour) : "none";
       this.root.append(mark);
@@ -308,8 +239,21 @@ export class Chart {
     trace.x.forEach((value, k) => {
       if (trace.y[k] === null || array[k] === null) return;
       const [at, low, high] = [x.p(value), y.p(trace.y[k] - arrayminus[k]), y.p(trace.y[k] + array[k])];
-      for (const end of [low, high]) this.stroke([[at - width, end], [at + width, end]], { color, width: thickness });
-      this.stroke([[at, low], [at, high]], { color, width: thickness });
+      for (const end of [low, high])
+        this.stroke(
+          [
+            [at - width, end],
+            [at + width, end],
+          ],
+          { color, width: thickness },
+        );
+      this.stroke(
+        [
+          [at, low],
+          [at, high],
+        ],
+        { color, width: thickness },
+      );
     });
   }
 
@@ -327,11 +271,20 @@ export class Chart {
       const sides = [across.p(places[k] - thick / 2), across.p(places[k] + thick / 2)];
       const corner = (n) => (lies ? [ends[n], sides[n]] : [sides[n], ends[n]]);
       const { line } = trace.marker;
-      const bar = this.rectangle(corner(0), corner(1), trace.marker.color, { class: "bar", "stroke-width": line?.width });
+      const bar = this.rectangle(corner(0), corner(1), trace.marker.color, {
+        class: "bar",
+        "stroke-width": line?.width,
+      });
       if (line?.color) bar.style.stroke = line.color;
       this.root.append(bar);
       const [a, b] = [corner(0), corner(1)];
-      if (trace.hovertext) this.points.push({ x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2, text: trace.hovertext[k], box: { x: [a[0], b[0]].sort(ascending), y: [a[1], b[1]].sort(ascending) } });
+      if (trace.hovertext)
+        this.points.push({
+          x: (a[0] + b[0]) / 2,
+          y: (a[1] + b[1]) / 2,
+          text: trace.hovertext[k],
+          box: { x: [a[0], b[0]].sort(ascending), y: [a[1], b[1]].sort(ascending) },
+        });
     });
   }
 
