@@ -274,7 +274,9 @@ class Explorer {
   }
 
   drawResponses(model) {
-    const [learned, other] = [this.learned, model].map((values) => response(this.image, values, this.size));
+    const mean = average(this.image);
+    const contrast = this.image.map((value) => value - mean); /* a flat picture has no response */
+    const [learned, other] = [this.learned, model].map((values) => response(contrast, values, this.size));
     const limit = Math.max(...[learned, other].flatMap((own) => [...own.values]).map(Math.abs)) || 1;
     const side = Math.sqrt(this.image.length);
     const grey = Uint32Array.from({ length: 256 }, (_, k) => (255 << 24) | (k << 16) | (k << 8) | k);
@@ -290,7 +292,7 @@ class Explorer {
     const spread = (values) => inner(values, values) / values.length - average(values) ** 2;
     const share = spread(learned.values) > 0 ? 1 - spread(rest) / spread(learned.values) : NaN;
     const told = `The model explains ${figure(100 * share)} % of the variance of the response of the learned filter`;
-    this.parts.compared.textContent = `${told} to this picture.`;
+    this.parts.compared.textContent = `${told}. The mean of the picture is taken away first.`;
   }
 
   drawFigures() {
