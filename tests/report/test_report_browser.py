@@ -1,11 +1,13 @@
 """The page in a browser, from a file, with no network: it draws, answers, sorts, fits, and follows the scheme."""
 
+import base64
 import re
 
 import pytest
 import torch
 
 from scalekeys.report import write_report
+from scalekeys.report.page.document import joined
 from scalekeys.report.page.words import SIGMA, size_name
 from scalekeys.scalespace import template
 
@@ -202,3 +204,24 @@ def test_an_article_fits_its_window(browser, tmp_path, width, scheme):
     assert page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
     page.close()
     assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"range": [79, 92], "nticks": 6}, ["80", "82.5", "85", "87.5", "90"]),
+        ({"range": [0, 0.37], "nticks": 4, "tickformat": ".0%"}, ["0%", "10%", "20%", "30%"]),
+        ({"range": [-0.12, 0.11], "nticks": 4}, ["\N{MINUS SIGN}0.1", "0", "0.1"]),
+        ({"range": [0.5, 30.5], "nticks": 12, "tickformat": "d"}, ["5", "10", "15", "20", "25", "30"]),
+        ({"range": [0, 90], "tickvals": [0, 22.5], "ticksuffix": "°"}, ["0°", "22.5°"]),
+    ],
+)
+def test_ticks_are_round_and_say_their_value(browser, spec, expected):
+    page = browser.new_page()
+    module = base64.b64encode(joined("page/axes.js").encode()).decode()
+    run = """async ([module, spec]) => {
+        const {Axis} = await import(`data:text/javascript;base64,${module}`);
+        return new Axis("x", spec, [], "").ticks().map((tick) => tick.text);
+    }"""
+    assert page.evaluate(run, [module, spec]) == expected
+    page.close()

@@ -65,11 +65,12 @@ export class Axis {
   }
 }
 
-/* The next of 1, 2, 2.5 and 5 times a power of ten. */
+/* The next of 1, 2, 5, and 2.5 unless it is to be whole, times a power of ten. */
 function round(step, whole) {
   const power = 10 ** Math.floor(Math.log10(step));
-  const nice = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((own) => own >= step * (1 - 1e-9));
-  return whole ? Math.max(1, Math.ceil(nice)) : nice;
+  const factors = whole ? [1, 2, 5, 10] : [1, 2, 2.5, 5, 10];
+  const nice = factors.map((factor) => factor * power).find((own) => own >= step * (1 - 1e-9));
+  return whole ? Math.max(1, nice) : nice;
 }
 
 function extremes(trace, letter) {
