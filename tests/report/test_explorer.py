@@ -193,6 +193,18 @@ def test_the_keyboard_reaches_every_filter(page):
 
 
 @pytest.mark.browser
+def test_the_sheet_is_in_the_order_that_is_asked_for(page, fit):
+    sheet, order = page.locator("[data-role=sheet]"), page.locator("[data-role=order]")
+    order.select_option("r2")
+    sheet.press("Home")
+    best = int(np.nanargmax(fit.r2.numpy()))
+    assert f"r² {float(fit.r2[best]):.2f}" in page.locator("[data-role=told]").inner_text()
+    sheet.press("End")  # a filter without a fit comes last
+    assert "r²" not in page.locator("[data-role=told]").inner_text()
+    order.select_option("depth")
+
+
+@pytest.mark.browser
 def test_filters_that_are_zero_or_broken_open_too(page):
     for channel, word in ((0, "zero-filter"), (1, "non-finite")):
         show(page, f"layer=1&channel={channel}")

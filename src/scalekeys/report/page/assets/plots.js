@@ -294,6 +294,8 @@ export class Chart {
     this.told.className = "hover";
     this.told.hidden = true;
     element.append(this.told);
+    this.ring = svg("circle", { class: "ring", r: 8, visibility: "hidden" });
+    this.root.append(this.ring);
     this.root.addEventListener("pointermove", (event) => this.tell(this.nearest(event)));
     this.root.addEventListener("pointerdown", (event) => this.tell(this.nearest(event)));
     this.root.addEventListener("pointerleave", () => this.tell(undefined));
@@ -313,7 +315,10 @@ export class Chart {
 
   tell(point) {
     this.told.hidden = !point;
+    this.ring.setAttribute("visibility", point && !point.box ? "visible" : "hidden");
     if (!point) return;
+    this.ring.setAttribute("cx", point.x);
+    this.ring.setAttribute("cy", point.y);
     const lines = pieces(point.text).map((line) => {
       const row = document.createElement("div");
       for (const piece of line) {
