@@ -193,6 +193,13 @@ def test_the_keyboard_reaches_every_filter(page):
 
 
 @pytest.mark.browser
+def test_the_line_is_copied_or_selected(page):
+    show(page, "layer=0&channel=5")
+    page.locator("[data-role=copy]").click()
+    page.wait_for_function("/Copied|Selected/.test(document.querySelector('[data-role=copy]').textContent)")
+
+
+@pytest.mark.browser
 def test_the_sheet_is_in_the_order_that_is_asked_for(page, fit):
     sheet, order = page.locator("[data-role=sheet]"), page.locator("[data-role=order]")
     order.select_option("r2")

@@ -321,15 +321,17 @@ class Explorer {
     return this.family.kind === "oriented" ? withinBound(own) : own;
   }
 
-  copy() {
-    const done = (word) => {
-      this.parts.copy.textContent = word;
-      setTimeout(() => (this.parts.copy.textContent = "Copy"), 1500);
-    };
-    navigator.clipboard?.writeText(this.parts.line.textContent).then(
-      () => done("Copied"),
-      () => done("Not allowed"),
-    );
+  /* Copy the line; where the browser does not allow that, select it. */
+  async copy() {
+    const { copy, line } = this.parts;
+    try {
+      await navigator.clipboard.writeText(line.textContent);
+      copy.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(line);
+      copy.textContent = "Selected";
+    }
+    setTimeout(() => (copy.textContent = "Copy"), 1500);
   }
 
   use(image) {
