@@ -69,7 +69,7 @@ def main() -> None:
     imports = [run([sys.executable, "-c", "import torch"])[0] for _ in range(arguments.repeats)]
     results = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in ("scalekeys", "torch", "numpy", "plotly")},
+        "versions": {name: version(name) for name in ("scalekeys", "torch", "numpy")},
         "import_torch_s": statistics.median(imports),
         "networks": {Path(source).name: analyse(source, arguments.repeats) for source in arguments.sources},
     }

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from scalekeys.report import write_report
     from scalekeys.report.atlas import write_atlas_report
+    from scalekeys.report.explorer import explore
     from scalekeys.report.findings import write_findings
 
 _HOMES = {
@@ -113,6 +114,7 @@ _HOMES = {
     ),
     "scalekeys.report": ("write_report",),
     "scalekeys.report.atlas": ("write_atlas_report",),
+    "scalekeys.report.explorer": ("explore",),
     "scalekeys.report.findings": ("write_findings",),
 }
 _MODULES = ("atlas", "nn", "scalespace")
@@ -144,6 +146,7 @@ __all__ = [
     "diagnose",
     "eliminate_keys",
     "evaluate",
+    "explore",
     "extract",
     "fit",
     "fit_in_network",

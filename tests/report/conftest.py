@@ -1,5 +1,6 @@
 """Banks that stand for what a report meets, each fitted once for the whole run."""
 
+import shutil
 from dataclasses import fields
 from functools import lru_cache
 
@@ -22,6 +23,7 @@ SECTIONS = [
     "scales",
     "distribution",
     "gallery",
+    "explorer",
     "layers",
     "method",
 ]
@@ -103,6 +105,25 @@ def _many():
         values = StackFit(*(getattr(few.values, field.name)[places] for field in fields(StackFit)))
         fits.append(Fit(bank, few.spec, values))
     return tuple(fits)
+
+
+_CHROMIUM = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return a running Chromium, or skip where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("needs Chromium, which is not installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=found, args=_CHROMIUM)
+        yield browser
+        browser.close()
 
 
 def fits_of(bank):

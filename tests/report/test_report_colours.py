@@ -29,7 +29,7 @@ TO_LAB = [
 
 
 def palettes():
-    style = resources.files("scalekeys.report").joinpath("page/assets/style.css").read_text(encoding="utf-8")
+    style = resources.files("scalekeys.report").joinpath("page/assets/colours.css").read_text(encoding="utf-8")
     light, dark = re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)
     found = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in (light, dark)]
     return {"light": found[0], "dark": found[1]}

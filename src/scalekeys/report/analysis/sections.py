@@ -20,6 +20,7 @@ from scalekeys.report.analysis.histograms import angle_histogram, r2_histograms
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality
 from scalekeys.report.analysis.view import Analysis
+from scalekeys.report.explorer import explorer_section
 from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.families import (
     TEMPLATE_ALPHA,
@@ -189,6 +190,12 @@ def gallery(analysis: Analysis) -> Section:
     return Section("gallery", "Gallery: learned, model, residual", body, short="Gallery")
 
 
+def explorer(analysis: Analysis) -> Section:
+    """Show every filter on one sheet, and each beside models that the reader chooses."""
+    standings = [layer.formation and layer.formation.white for layer in analysis.summary.layers]
+    return explorer_section(analysis.fit, [standing.value if standing else None for standing in standings])
+
+
 def layers(analysis: Analysis) -> Section:
     """List every layer."""
     rows = [_layer_row(layer) for layer in analysis.summary.layers]
@@ -229,6 +236,7 @@ SECTIONS: tuple[Callable[[Analysis], Section | None], ...] = (
     distribution,
     orientation,
     gallery,
+    explorer,
     layers,
     method,
 )

@@ -1,9 +1,10 @@
 """A whole page from its sections: base template, stylesheet, figure script.
 
-Nothing is fetched by the finished page: styles, scripts and the plotting library stand inside it.
+Nothing is fetched by the finished page: styles and scripts stand inside it.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+EXPLORER = tuple(
+    f"explorer/{name}.js" for name in ("scalespace", "filters", "pictures", "sheet", "line", "search", "explorer")
+)
+"""The modules of the explorer, each after those that it imports."""
+
+
+FIGURES = tuple(f"page/{name}.js" for name in ("labels", "axes", "plots"))
+"""The modules that draw figures, in the same order."""
+
+_IMPORT = re.compile(r"^import [^;]+;\n", re.MULTILINE)
+
+
 @dataclass(frozen=True, eq=False)
 class Figure:
     """An interactive figure, as data.
@@ -27,8 +40,8 @@ class Figure:
     name : str
         Identifier in the page: lower-case letters and hyphens.
     data, layout : list and dict
-        Traces and layout in the vocabulary of plotly; the layout has a height. A string ``var(--name)`` stands for
-        a value of the stylesheet.
+        Traces and layout in the part of the vocabulary of plotly that ``plots.js`` draws; the layout has a height. A
+        string ``var(--name)`` stands for a value of the stylesheet.
     label : str
         Text alternative.
     narrow : dict
@@ -47,9 +60,7 @@ class Figure:
     @property
     def json(self) -> Markup:
         """The figure as JSON that may stand inside a script element."""
-        spec = {"data": self.data, "layout": self.layout, "narrow": self.narrow}
-        text = json.dumps(spec, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-        return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+        return script_json({"data": self.data, "layout": self.layout, "narrow": self.narrow})
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +83,18 @@ class Section:
     title: str
     body: Markup
     short: str = ""
+
+
+def script_json(data: Any) -> Markup:
+    r"""Return data as JSON that may stand inside a script element.
+
+    Examples
+    --------
+    >>> script_json({"name": "</script>"})
+    Markup('{"name":"\\u003c/script>"}')
+    """
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def render(template: str, **context: Any) -> Markup:
@@ -104,15 +127,18 @@ def render_page(title: str, header: Markup, sections: Sequence[Section], *, vers
     str
         One self-contained HTML document; a function of the arguments alone.
     """
+    explored = any("data-explorer" in section.body for section in sections)
+    styles = ["page/colours.css", "page/style.css", *(["explorer/explorer.css"] if explored else [])]
     return _text(
         "page/base.html.j2",
         title=title,
         header=header,
         sections=sections,
         version=version,
-        style=_asset("style.css"),
-        script=_asset("page.js"),
-        plotly=_plotly() if any("data-figure" in section.body for section in sections) else None,
+        style=joined(*styles),
+        script=joined(*FIGURES, "page/page.js"),
+        drawn=any("data-figure" in section.body for section in sections),
+        modules=joined(*EXPLORER, "explorer/start.js") if explored else None,
     )
 
 
@@ -157,13 +183,12 @@ def _template(name: str) -> str:
     return resources.files("scalekeys.report").joinpath(page, "templates", file).read_text(encoding="utf-8")
 
 
-@lru_cache(maxsize=8)
-def _asset(name: str) -> Markup:
-    return Markup(resources.files("scalekeys.report").joinpath("page", "assets", name).read_text(encoding="utf-8"))
-
-
-@lru_cache(maxsize=1)
-def _plotly() -> Markup:
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())
+@lru_cache(maxsize=16)
+def joined(*names: str) -> Markup:
+    """Return packaged files, ``PAGE/NAME``, as one text; modules of scripts become one, without their imports."""
+    texts = []
+    for name in names:
+        page, _, file = name.partition("/")
+        text = resources.files("scalekeys.report").joinpath(page, "assets", file).read_text(encoding="utf-8")
+        texts.append(_IMPORT.sub("", text))
+    return Markup("\n".join(texts))
