@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from scalekeys.errors import OutputError
 from scalekeys.optional import in_short, require
 
+_GRAPH_LOG = "_jit_onnx_log"  # prints the whole graph of a network that cannot be traced to standard output
+
 
 def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path, traced: bool = False) -> None:
     """Write a network in evaluation mode to an ONNX file, for batches of any size where its operations allow that.
@@ -62,6 +64,8 @@ class OnnxNetwork(nn.Module):
     ------
     MissingExtraError
         If onnxruntime is not installed.
+    OutputError
+        If onnxruntime does not run such a model.
     """
 
     def __init__(self, model: Path | bytes, *, threads: int = 0) -> None:
@@ -71,7 +75,12 @@ class OnnxNetwork(nn.Module):
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
         content = model if isinstance(model, bytes) else model.read_bytes()
-        self._session = runtime.InferenceSession(content, options)
+        try:
+            self._session = runtime.InferenceSession(content, options)
+        except Exception as error:  # whatever onnxruntime raises
+            raise OutputError(
+                f"onnxruntime cannot run the network ({in_short(error)}); give the network in float32, or another runtime"
+            ) from error
         self._input = self._session.get_inputs()[0].name
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
@@ -82,11 +91,13 @@ class OnnxNetwork(nn.Module):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what the exporter says to its developers from users."""
-    before = logging.root.manager.disable
+    before, graph_log = logging.root.manager.disable, vars(torch._C).get(_GRAPH_LOG)
     logging.disable(logging.WARNING)
+    setattr(torch._C, _GRAPH_LOG, lambda *_: None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+        setattr(torch._C, _GRAPH_LOG, graph_log)
