@@ -3,7 +3,8 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -45,8 +46,8 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path,
             torch.onnx.export(network.eval(), (example,), path, verbose=False, external_data=False, **options)
     except Exception as error:  # whatever the exporter raises
         raise OutputError(
-            f"{label}: torch.onnx.export cannot write the network {type(network).__name__} ({in_short(error)}); write "
-            "a state dict instead, to .pth or .safetensors"
+            f"{label}: torch.onnx.export cannot write the network {type(network).__name__} "
+            f"({in_short(error.__cause__ or error)}); write a state dict instead, to .pth or .safetensors"
         ) from error
 
 
@@ -92,10 +93,10 @@ class OnnxNetwork(nn.Module):
 def _quiet() -> Iterator[None]:
     """Keep what the exporter says to its developers from users."""
     before, graph_log = logging.root.manager.disable, vars(torch._C).get(_GRAPH_LOG)
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)  # what fails is raised
     setattr(torch._C, _GRAPH_LOG, lambda *_: None)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
