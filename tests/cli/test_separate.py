@@ -24,14 +24,6 @@ def build():
 
 def double():
     return build().double()
-
-class Choosing(nn.Sequential):
-    def forward(self, inputs):
-        outputs = super().forward(inputs)
-        return 2 * outputs if outputs.mean().item() > 0 else outputs
-
-def choosing():
-    return Choosing(build())
 """
 SHAPE = ("--shape", "3x24x24")
 
@@ -92,7 +84,6 @@ def test_a_state_dict_is_written_and_loaded_again(folder):
         (("net.py:build", "-o", "a.pth", "--layer", "3", *SHAPE), "no layer is separated: '3', because its kernels"),
         (("net.py:build", "-o", "a.pth", "--shape", "4x9x9"), "does not run on an input of shape"),
         (("net.py:double", "-o", "a.onnx", "--runtime", "torch", *SHAPE), "onnxruntime cannot run the network"),
-        (("net.py:choosing", "-o", "a.onnx", "--runtime", "torch", *SHAPE), "(GuardOnDataDependentSymNode: "),
     ],
 )
 def test_bad_input_is_one_line_and_no_file(folder, arguments, message):

@@ -409,10 +409,21 @@ class Turned(nn.Module):
         return inputs.mT
 
 
-def test_a_network_that_cannot_be_traced_prints_nothing(tmp_path, capfd):
-    with pytest.raises(OutputError, match="cannot write the network Sequential"):
-        export_onnx(nn.Sequential(Turned()), images(), tmp_path / "a.onnx", label=tmp_path, traced=True)
+class Choosing(nn.Module):
+    """Does what depends on the values of its input."""
+
+    def forward(self, inputs):
+        return 2 * inputs if inputs.mean().item() > 0 else inputs
+
+
+@pytest.mark.parametrize(
+    ("network", "traced", "reason"), [(Turned(), True, "Unsupported"), (Choosing(), False, "GuardOnDataDependent")]
+)
+def test_a_network_that_cannot_be_exported_is_refused_in_one_sentence(network, traced, reason, tmp_path, capfd):
+    with pytest.raises(OutputError, match=rf"cannot write the network {type(network).__name__} \({reason}"):
+        export_onnx(network, images(), tmp_path / "a.onnx", label=tmp_path, traced=traced)
     assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_onnxruntime_computes_the_same(tmp_path):
