@@ -10,7 +10,8 @@ from typing import Any
 
 import scalekeys as sk
 from fit_sections.record import table
-from scalekeys.networks.changing.separate.factors import low_rank, most_rank, products
+from scalekeys.networks.changing.separate.factors import low_rank, most_rank
+from scalekeys.networks.changing.separate.separable_conv import products
 from scalekeys.shapes import size_text
 from surgery_sections.halves import Halves
 

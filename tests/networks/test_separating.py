@@ -398,7 +398,7 @@ def test_times_are_measured_once_and_kept(runtime, cache, monkeypatch):
 
 def test_what_onnxruntime_does_not_run_is_refused():
     network = network_of(side=31, rank=1).to(torch.bfloat16)
-    with pytest.raises(OutputError, match="onnxruntime cannot run the network .*; give the network in float32, or"):
+    with pytest.raises(OutputError, match=r"onnxruntime cannot run the network .*; give the network in float32, or"):
         sk.separate(network, images(1).to(torch.bfloat16), rank=1, runtime="onnxruntime")
 
 

@@ -350,7 +350,7 @@ def _started(channels: int, size: Size, derivatives: Derivatives, sigma: Sigma, 
     raise ModelError(f"init must be 'keys' or a fit, got {init!r}")
 
 
-def _check(channels: int, kernel_size: Any, padding: Any, **options: Any) -> None:
+def _check(channels: Any, kernel_size: Any, padding: Any, **options: Any) -> None:
     if not isinstance(channels, Integral) or channels < 1:
         raise ModelError(f"channels must be a whole number of at least 1, got {channels!r}")
     if isinstance(kernel_size, str) and kernel_size != AUTO:
@@ -369,7 +369,7 @@ def _check(channels: int, kernel_size: Any, padding: Any, **options: Any) -> Non
             raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, got {value!r}")
 
 
-def _each(values: int | Sequence[int], axes: int, name: str, *, least: int = 1) -> tuple[int, ...]:
+def _each(values: Any, axes: int, name: str, *, least: int = 1) -> tuple[int, ...]:
     """Return one number for each axis."""
     found = tuple(values) if isinstance(values, Sequence) else (values,) * axes
     if len(found) != axes or not all(isinstance(value, Integral) and value >= least for value in found):

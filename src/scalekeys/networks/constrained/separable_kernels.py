@@ -187,7 +187,7 @@ def placed(numbers: _Numbers, device: torch.device) -> _Numbers:
 
 
 def kept(numbers: _Numbers, device: torch.device) -> _Numbers:
-    """Bring tables to a device for good; leave them where they are if it is "meta", from where they would not return."""
+    """Bring tables to a device for good; leave them where they are if it is "meta", which keeps no numbers."""
     return numbers if device.type == "meta" else placed(numbers, device)
 
 

@@ -80,7 +80,8 @@ class OnnxNetwork(nn.Module):
             self._session = runtime.InferenceSession(content, options)
         except Exception as error:  # whatever onnxruntime raises
             raise OutputError(
-                f"onnxruntime cannot run the network ({in_short(error)}); give the network in float32, or another runtime"
+                f"onnxruntime cannot run the network ({in_short(error)}); give the network in float32, or another "
+                "runtime"
             ) from error
         self._input = self._session.get_inputs()[0].name
 
