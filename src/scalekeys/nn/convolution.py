@@ -372,7 +372,7 @@ def _check(channels: Any, kernel_size: Any, padding: Any, **options: Any) -> Non
 def _each(values: Any, axes: int, name: str, *, least: int = 1) -> tuple[int, ...]:
     """Return one number for each axis."""
     found = tuple(values) if isinstance(values, Sequence) else (values,) * axes
-    if len(found) != axes or not all(isinstance(value, Integral) and value >= least for value in found):
+    if len(found) != axes or not all(isinstance(value, Integral) and int(value) >= least for value in found):
         wanted = f"one whole number of at least {least}, or one for each axis ({axes} in all)"
         raise ModelError(f"{name} must be {wanted}, got {values!r}")
     return found
