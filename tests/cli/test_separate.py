@@ -21,6 +21,9 @@ def build():
     with torch.no_grad():
         large.weight.copy_(torch.einsum("cyr,cxr->cyx", column, row)[:, None] / 31)
     return nn.Sequential(nn.Conv2d(3, 4, 1), large, nn.BatchNorm2d(4), small, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+def double():
+    return build().double()
 """
 SHAPE = ("--shape", "3x24x24")
 
@@ -80,6 +83,7 @@ def test_a_state_dict_is_written_and_loaded_again(folder):
         (("there.pth", "-o", "a.pth", *SHAPE), "does not say how the network uses them; give FILE.py:FUNCTION"),
         (("net.py:build", "-o", "a.pth", "--layer", "3", *SHAPE), "no layer is separated: '3', because its kernels"),
         (("net.py:build", "-o", "a.pth", "--shape", "4x9x9"), "does not run on an input of shape"),
+        (("net.py:double", "-o", "a.onnx", "--runtime", "torch", *SHAPE), "onnxruntime cannot run the network"),
     ],
 )
 def test_bad_input_is_one_line_and_no_file(folder, arguments, message):

@@ -10,7 +10,7 @@ from torch import nn
 
 import scalekeys as sk
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
-from scalekeys.errors import CheckpointError, FilterError, ModelError
+from scalekeys.errors import CheckpointError, FilterError, ModelError, OutputError
 from scalekeys.networks.changing.separate import timing
 from scalekeys.networks.changing.separate.factors import low_rank
 from scalekeys.networks.changing.separate.separable_conv import SeparableConv, long_axes, products
@@ -108,6 +108,18 @@ def test_factors_of_another_shape_are_refused():
     for wrong in ([], factors_for(layer)[:1], [one[:2] for one in factors_for(layer)]):
         with pytest.raises(FilterError, match="a layer of 4 kernels of 5x5 needs a factor of shape"):
             SeparableConv(layer, wrong)
+
+
+def test_training_mode_and_hooks_are_those_of_the_layer():
+    layer = nn.Conv2d(CHANNELS, CHANNELS, 5, groups=CHANNELS).eval()
+    seen = []
+    layer.register_forward_pre_hook(lambda _, given, named: ((3 * given[0],), named), with_kwargs=True)
+    layer.register_forward_hook(lambda own, *_: seen.append(own))
+    separable, whole = separable_of(layer)
+    inputs = torch.randn(2, CHANNELS, 9, 9, generator=drawn())
+    torch.testing.assert_close(separable(inputs), whole(inputs), rtol=0, atol=1e-4)
+    assert seen == [separable, whole]
+    assert not any(one.training for one in separable.modules())
 
 
 def kernels_of_rank(rank, size=(7, 7), channels=CHANNELS):
@@ -236,6 +248,22 @@ def test_what_cannot_be_separated_is_left_with_a_reason():
     }
     sequence = nn.Sequential(nn.Conv1d(3, CHANNELS, 1), nn.Conv1d(CHANNELS, CHANNELS, 9, groups=CHANNELS))
     assert "one axis" in sk.separate(sequence, rank=1, runtime=None).left["1"]
+
+
+def test_scale_space_layers_are_separated_unless_they_are_already():
+    torch.manual_seed(0)
+    layers = [sk.nn.ScaleSpaceConv2d(CHANNELS, side, ["dx", "smooth"], padding="same") for side in (7, 9)]
+    network, inputs = nn.Sequential(nn.Conv2d(3, CHANNELS, 1), *layers).eval(), images()
+    found = sk.separate(network, inputs, tolerance=1e-9, runtime=None)
+    assert [(one.layer, one.rank) for one in found.layers] == [("1", 1)]
+    assert found.left == {
+        "2": "it is executed along one axis after the other already (sk.bake(network) has plain layers)"
+    }
+    torch.testing.assert_close(found.module(inputs), network(inputs), rtol=0, atol=1e-5)
+    torch.testing.assert_close(sk.load_separated(network, found.module.state_dict())(inputs), found.module(inputs))
+    baked = sk.separate(sk.bake(network), inputs, tolerance=1e-9, runtime=None)
+    assert [(one.layer, one.rank) for one in baked.layers] == [("1", 1), ("2", 1)]
+    torch.testing.assert_close(baked.module(inputs), network(inputs), rtol=0, atol=1e-5)
 
 
 def test_tolerance_and_rank_leave_what_does_not_fit():
@@ -368,6 +396,36 @@ def test_times_are_measured_once_and_kept(runtime, cache, monkeypatch):
         sk.separate(network, inputs, rank=1, runtime=runtime)
 
 
+def test_what_onnxruntime_does_not_run_is_refused():
+    network = network_of(side=31, rank=1).to(torch.bfloat16)
+    with pytest.raises(OutputError, match=r"onnxruntime cannot run the network .*; give the network in float32, or"):
+        sk.separate(network, images(1).to(torch.bfloat16), rank=1, runtime="onnxruntime")
+
+
+class Turned(nn.Module):
+    """Does what the exporter that follows a network does not know."""
+
+    def forward(self, inputs):
+        return inputs.mT
+
+
+class Choosing(nn.Module):
+    """Does what depends on the values of its input."""
+
+    def forward(self, inputs):
+        return 2 * inputs if inputs.mean().item() > 0 else inputs
+
+
+@pytest.mark.parametrize(
+    ("network", "traced", "reason"), [(Turned(), True, "Unsupported"), (Choosing(), False, "GuardOnDataDependent")]
+)
+def test_a_network_that_cannot_be_exported_is_refused_in_one_sentence(network, traced, reason, tmp_path, capfd):
+    with pytest.raises(OutputError, match=rf"cannot write the network {type(network).__name__} \({reason}"):
+        export_onnx(network, images(), tmp_path / "a.onnx", label=tmp_path, traced=traced)
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+
+
 def test_onnxruntime_computes_the_same(tmp_path):
     network = network_of(rank=2, side=5)
     found = sk.separate(network, images(2), rank=2, runtime=None).module
@@ -397,6 +455,9 @@ def test_a_state_dict_is_loaded_into_the_network_as_it_was_built(norm, tmp_path)
     ("options", "message"),
     [
         ({"rank": 1, "tolerance": 0.1}, "give one of rank, tolerance, accuracy and time, got rank, tolerance"),
+        ({"rank": 1.5}, "rank is a whole number, got 1.5"),
+        ({"tolerance": "small"}, "tolerance is a number, got 'small'"),
+        ({"module": "net.pth"}, "expected a network .*, got an object of type str"),
         ({"rank": 0}, "rank is the number of outer products for each kernel, at least 1, got 0"),
         ({"tolerance": 1.0}, "tolerance is a share, at least 0 and below 1, got 1.0"),
         ({"accuracy": -1.0}, "accuracy is in points of top-1 that may be lost, not negative, got -1.0"),
@@ -409,6 +470,7 @@ def test_a_state_dict_is_loaded_into_the_network_as_it_was_built(norm, tmp_path)
         ({"layers": ["stem"]}, "no layer is called 'stem'; the layers are 1"),
     ],
 )
+@pytest.mark.usefixtures("without_shape_checks")
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(sk.ScaleKeysError, match=message):
-        sk.separate(network_of(), **{"example": images(1)} | options)
+        sk.separate(**{"module": network_of(), "example": images(1)} | options)

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 import scalekeys as sk
 from independent import receptive_field
@@ -261,6 +263,32 @@ def test_distributed_in_one_process():
         torch.testing.assert_close(mine.grad, its.grad)
 
 
+class OnOneDevice(TorchFunctionMode):
+    """Fails where an operation takes tensors on two devices, as a GPU does."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        devices = {one.device for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)}
+        assert len(devices) < 2, f"{func} on {devices}"
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_layers_go_to_another_device_with_all_that_they_look_up(axes):
+    own = layer(8, 5, ["dog", "jet2"], axes, separable=True).to("meta")
+    with OnOneDevice():
+        assert own(images(8, (9,) * axes, device="meta")).shape == (2, 8, *(9,) * axes)
+        assert own.weight.is_meta
+
+
+@pytest.mark.parametrize("size", [5, "auto"])
+def test_layers_start_without_values_where_these_are_loaded_later(size):
+    trained = layer(16, size, sigma=1.0)
+    own = layer(16, size, sigma=0.5, device="meta").to_empty(device="cpu")
+    own.load_state_dict(trained.state_dict())
+    given = images(16)
+    assert torch.equal(own(given), trained(given))
+
+
 def network():
     return nn.Sequential(nn.Conv2d(3, 8, 1), layer(8, 7), nn.ReLU(), layer(8, 9, "jet2", stride=2, bias=False))
 
@@ -327,14 +355,25 @@ def test_in_the_place_of_a_convolution():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 0}, "channels must be at least 1"),
+        ({"channels": 0}, "channels must be a whole number of at least 1"),
         ({"derivatives": "unknown"}, "no family is called 'unknown'"),
         ({"derivatives": ["dx"] * 9}, "one for each of 8 channels, got 9"),
         ({"derivatives": []}, "got 0"),
         ({"derivatives": "dphi"}, "'dphi' cannot be constrained"),
         ({"derivatives": "dx", "kernel_size": (5, 1)}, "takes differences along a side of 1; got 5x1"),
         ({"kernel_size": "large"}, "kernel_size must be a number, numbers or 'auto'"),
-        ({"kernel_size": (3, 3, 3)}, "kernel_size must be one number of at least 1, or 2"),
+        ({"channels": 2.5}, "channels must be a whole number of at least 1, got 2.5"),
+        ({"derivatives": None}, "derivatives must be the name of a family, or several names, got None"),
+        ({"kernel_size": 5.5}, "kernel_size must be one whole number of at least 1, or one for each axis"),
+        ({"kernel_size": (3, 3, 3)}, r"for each axis \(2 in all\), got \(3, 3, 3\)"),
+        ({"stride": "2"}, "stride must be one whole number of at least 1"),
+        ({"padding": -1}, "padding must be one whole number of at least 0"),
+        ({"padding": "full"}, "padding must be one of 'valid', 'same', got 'full'"),
+        ({"padding_mode": "mirror"}, "padding_mode must be one of 'zeros', 'reflect', 'replicate', 'circular'"),
+        ({"learn_sigma": "no"}, "learn_sigma must be one of True, False, got 'no'"),
+        ({"sigma": "wide"}, "sigma must be numbers of pixels, got 'wide'"),
+        ({"sigma": [[1, 2], [3]]}, "sigma must be numbers of pixels"),
+        ({"init": "keys", "kernel_size": (5, 1)}, "the models of init take differences along a side of 1; got 5x1"),
         ({"kernel_size": "auto", "padding": 3}, "needs padding='same'"),
         ({"kernel_size": 4, "stride": 2}, "needs odd sides, got 4x4"),
         ({"sigma": -1.0}, "sigma must be finite scales of at least 0 pixels"),
@@ -358,6 +397,7 @@ def test_wrong_options_are_refused_in_a_sentence(options, message):
 @pytest.mark.parametrize(
     ("plain", "size", "message"),
     [
+        (nn.Linear(4, 4), 3, "takes the place of a depthwise convolution"),
         (nn.Conv2d(4, 8, 3), 3, "takes the place of a depthwise convolution"),
         (nn.Conv1d(4, 4, 3, groups=4), 3, "takes the place of a depthwise convolution"),
         (nn.Conv2d(4, 4, 3, groups=4), "auto", "needs a layer that is padded by half its kernel"),
@@ -368,6 +408,11 @@ def test_wrong_options_are_refused_in_a_sentence(options, message):
 def test_convolutions_without_a_stand_in_are_refused(plain, size, message):
     with pytest.raises(sk.ModelError, match=message):
         sk.nn.ScaleSpaceConv2d.in_place_of(plain, size)
+
+
+def test_what_a_convolution_says_is_not_said_again():
+    with pytest.raises(sk.ModelError, match="in_place_of takes bias and stride from the layer; leave out bias and"):
+        sk.nn.ScaleSpaceConv2d.in_place_of(nn.Conv2d(4, 4, 3, padding=1, groups=4), bias=False, stride=2)
 
 
 def test_separable_execution_is_chosen_by_the_rule():

@@ -1,6 +1,7 @@
 """Depthwise convolutions whose kernels are scale-space families at learned scales."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import torch
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import ModelError, listed
 from scalekeys.fitting import Fit
 from scalekeys.networks.constrained.fitted_filters import FittedFilters
 from scalekeys.networks.running.computed_weight import ComputedWeight
@@ -69,13 +70,16 @@ class _ScaleSpaceConv(ComputedWeight):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        _check(channels, kernel_size, padding, tie=tie, separable=separable)
+        kinds: dict[str, Any] = {"tie": tie, "separable": separable, "padding_mode": padding_mode}
+        kinds["learn_sigma"] = learn_sigma
+        _check(channels, kernel_size, padding, **kinds)
         first = _each(_FIRST_SIDE if isinstance(kernel_size, str) else kernel_size, self.axes, "kernel_size")
         with torch.device("cpu"):
             filters = _started(channels, first, derivatives, sigma, init)
             if isinstance(kernel_size, str):
                 filters = with_size(filters, sides_holding(outer_variances(filters)))
         stride, dilation = _each(stride, self.axes, "stride"), _each(dilation, self.axes, "dilation")
+        padding = padding if isinstance(padding, str) else _each(padding, self.axes, "padding", least=0)
         if padding == "same" and max(stride) > 1:
             padding = _half(filters.size, dilation)
         options: dict[str, Any] = {"groups": channels, "bias": bias, "padding_mode": padding_mode}
@@ -113,9 +117,11 @@ class _ScaleSpaceConv(ComputedWeight):
         Raises
         ------
         ModelError
-            If the layer is not depthwise, or no padding keeps the size of the output.
+            If the layer is not depthwise, or no padding keeps the size of the output, or an option is what the layer
+            says.
         """
-        if not layer.groups == layer.in_channels == layer.out_channels or len(layer.kernel_size) != cls.axes:
+        depthwise = isinstance(layer, Convolution) and layer.groups == layer.in_channels == layer.out_channels
+        if not depthwise or len(layer.kernel_size) != cls.axes:
             raise ModelError(
                 f"{cls.__name__} takes the place of a depthwise convolution with as many axes, and as many output as "
                 f"input channels, got {layer}"
@@ -124,6 +130,8 @@ class _ScaleSpaceConv(ComputedWeight):
         given: dict[str, Any] = {"stride": layer.stride, "dilation": layer.dilation, "padding_mode": layer.padding_mode}
         given |= {"bias": layer.bias is not None, "device": layer.weight.device, "dtype": layer.weight.dtype}
         given["padding"] = _grown_padding(layer, wanted, cls.axes)
+        if twice := sorted(given.keys() & options):
+            raise ModelError(f"in_place_of takes {listed(twice)} from the layer; leave out {listed(twice)}")
         return cls(layer.out_channels, wanted, derivatives, **given, **options)
 
     @property
@@ -197,6 +205,11 @@ class _ScaleSpaceConv(ComputedWeight):
         self.is_separable = bool(wanted) and self.axes > 1
         users = [(counts > number).nonzero()[:, 0] for number in range(int(counts.max()))]
         self._users = [None if len(own) == len(counts) else own for own in users]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._choose_execution()  # anew, where the kernels are now
+        return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *others)
@@ -337,24 +350,31 @@ def _started(channels: int, size: Size, derivatives: Derivatives, sigma: Sigma, 
     raise ModelError(f"init must be 'keys' or a fit, got {init!r}")
 
 
-def _check(channels: int, kernel_size: Any, padding: Any, **options: Any) -> None:
-    if channels < 1:
-        raise ModelError(f"channels must be at least 1, got {channels}")
+def _check(channels: Any, kernel_size: Any, padding: Any, **options: Any) -> None:
+    if not isinstance(channels, Integral) or channels < 1:
+        raise ModelError(f"channels must be a whole number of at least 1, got {channels!r}")
     if isinstance(kernel_size, str) and kernel_size != AUTO:
         raise ModelError(f"kernel_size must be a number, numbers or 'auto', got {kernel_size!r}")
     if kernel_size == AUTO and padding != "same":
         raise ModelError(f"kernel_size='auto' needs padding='same', so that outputs keep their size, got {padding!r}")
-    allowed = {"tie": _TIES, "separable": (AUTO, True, False)}
-    for name, value in options.items():
+    allowed = {
+        "tie": _TIES,
+        "separable": (AUTO, True, False),
+        "learn_sigma": (True, False),
+        "padding": ("valid", "same"),
+        "padding_mode": ("zeros", "reflect", "replicate", "circular"),
+    }
+    for name, value in (options | ({"padding": padding} if isinstance(padding, str) else {})).items():
         if value not in allowed[name]:
             raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, got {value!r}")
 
 
-def _each(values: int | Sequence[int], axes: int, name: str) -> tuple[int, ...]:
+def _each(values: Any, axes: int, name: str, *, least: int = 1) -> tuple[int, ...]:
     """Return one number for each axis."""
-    found = (values,) * axes if isinstance(values, int) else tuple(values)
-    if len(found) != axes or any(value < 1 for value in found):
-        raise ModelError(f"{name} must be one number of at least 1, or {axes}, got {values!r}")
+    found = tuple(values) if isinstance(values, Sequence) else (values,) * axes
+    if len(found) != axes or not all(isinstance(value, Integral) and int(value) >= least for value in found):
+        wanted = f"one whole number of at least {least}, or one for each axis ({axes} in all)"
+        raise ModelError(f"{name} must be {wanted}, got {values!r}")
     return found
 
 

@@ -1,5 +1,6 @@
 """Kernels of all channels of a layer as functions of scales and coefficients."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor
 from scalekeys.networks.constrained.fitted_filters import FittedFilters
 from scalekeys.networks.constrained.learned_scales import Scales
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout, Tie, layout_of
-from scalekeys.networks.constrained.separable_kernels import SeparableKernels, placed, tables_of
+from scalekeys.networks.constrained.separable_kernels import SeparableKernels, kept, placed, tables_of
 from scalekeys.shapes import Size
 
 
@@ -68,7 +69,7 @@ class ScaleSpaceKernels(SeparableKernels):
         layout = _with_shared_coefficients(filters, layout_of(filters, torch.arange(len(filters)), tie))
         scales = Scales(layout.variances, layout.gaps, "log", learned=learn_sigma)
         super().__init__(layout, len(filters), scales, layout.coefficients, device, learned=True)
-        self._layout, self._units = layout, placed(_units(layout), device)
+        self._layout, self._units = layout, kept(_units(layout), device)
         self._start()
 
     @torch.no_grad()
@@ -94,7 +95,7 @@ class ScaleSpaceKernels(SeparableKernels):
     def resize(self, size: Size) -> None:
         """Let kernels have other sides; parameters stay as they are."""
         self.size, self._layout = size, replace(self._layout, size=size)
-        self._tables = placed(tables_of(self._layout, len(self._layout.rows)), self.coefficients.device)
+        self._tables = kept(tables_of(self._layout, len(self._layout.rows)), self.coefficients.device)
 
     def product_counts(self) -> Int[Tensor, "channels"]:
         """Return how many outer products the kernel of each channel is a sum of."""
@@ -117,11 +118,16 @@ class ScaleSpaceKernels(SeparableKernels):
         self, others: tuple[Float[Tensor, "terms taps"], ...], x: Float[Tensor, "products taps"]
     ) -> Float[Tensor, "coefficients"]:
         """Return the l2 norm of what each coefficient multiplies: of a sum of outer products by products of sums."""
-        units, products = self._units, x
+        units, products = placed(self._units, x.device), x
         inner = units.weight
         for profile in (*others, products.index_select(0, self._here().product)):
             inner = inner * (profile.index_select(0, units.first) * profile.index_select(0, units.second)).sum(1)
         return torch.zeros_like(self.coefficients).index_add(0, units.coefficient, inner).sqrt()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ScaleSpaceKernels":
+        super()._apply(fn, recurse)
+        self._units = kept(self._units, self.coefficients.device)
+        return self
 
     def extra_repr(self) -> str:
         """Say how many kernels there are, and of how many scales."""

@@ -106,6 +106,7 @@ def convolved_in_turn(
     def product(number: int, own: Tensor | None, bias: Tensor | None) -> Tensor:
         maps, row, column = images, x[:, number], left[..., number]
         if own is not None:
+            own = own.to(images.device)  # from where it was, in a copy that data parallelism made
             row, column = row.index_select(0, own), column.index_select(0, own)
             maps = _chosen(maps, channel, own, by_pixel=by_pixel)
         row = row.reshape(-1, 1, *(1,) * (len(size) - 1), size[-1])
@@ -114,7 +115,7 @@ def convolved_in_turn(
     total = product(0, None, bias)
     for number, own in enumerate(users[1:], start=1):
         part = product(number, own, None)
-        total = total + part if own is None else _added(total, channel, own, part, by_pixel=by_pixel)
+        total = total + part if own is None else _added(total, channel, own.to(part.device), part, by_pixel=by_pixel)
     return total
 
 

@@ -36,13 +36,15 @@ def families_of(derivatives: Derivatives, channels: int, axes: int) -> tuple[Fam
     Raises
     ------
     ModelError
-        If there is no such family, or more names than channels.
+        If there is no such family, or more names than channels, or no name.
 
     Examples
     --------
     >>> [own.name for own in families_of(["dx", "smooth"], 5, 2)]
     ['dx', 'smooth', 'dx', 'smooth', 'dx']
     """
+    if not isinstance(derivatives, Sequence):
+        raise ModelError(f"derivatives must be the name of a family, or several names, got {derivatives!r}")
     names = (derivatives,) if isinstance(derivatives, str) else tuple(derivatives)
     if names == (IDEAL,):
         names = ideal(axes)
@@ -116,7 +118,10 @@ def _scales(sigma: Sigma, channels: int, size: Size) -> Float[Tensor, "channels 
         widest = min((side for side in size if side > 1), default=1) / _SIDES_PER_SIGMA
         ratio = max(widest / _NARROWEST, 1.0)
         return _NARROWEST * ratio ** torch.rand(channels, 1, dtype=torch.float64).expand(-1, axes)
-    given = torch.as_tensor(sigma, dtype=torch.float64).detach().cpu()
+    try:
+        given = torch.as_tensor(sigma, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"sigma must be numbers of pixels, got {sigma!r}") from error
     shapes = ((), (channels,), (channels, axes))
     if given.shape not in shapes or not bool((given.isfinite() & (given >= 0)).all()):
         raise ModelError(
@@ -184,5 +189,15 @@ def outer_variances(filters: FittedFilters) -> Float[Tensor, "filters axes"]:
 
 
 def with_size(filters: FittedFilters, size: Size) -> FittedFilters:
-    """Return the same filters on a window with other sides."""
+    """Return the same filters on a window with other sides.
+
+    Raises
+    ------
+    ModelError
+        If filters take differences along a side of 1.
+    """
+    terms = [term for form in filters.forms for part in form.components for term in part.products]
+    for axis, side in enumerate(reversed(size)):
+        if side < 2 and any(ORDERS[term.operators[axis]] for term in terms):
+            raise ModelError(f"the models of init take differences along a side of 1; got {size_text(size)}")
     return replace(filters, size=size, models=filters.variances.new_zeros(len(filters), *size))

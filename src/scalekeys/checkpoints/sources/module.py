@@ -101,7 +101,15 @@ def open_module(
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the network inside data-parallel and compiled wrappers."""
+    """Return the network inside data-parallel and compiled wrappers.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no network.
+    """
+    if not isinstance(module, nn.Module):
+        raise CheckpointError(f"expected a network (torch.nn.Module), got an object of type {type(module).__name__}")
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while True:
         if isinstance(module, parallel):

@@ -18,6 +18,7 @@ from scalekeys.files import check_new_file, new_files
 from scalekeys.images import batches, open_images, open_unlabelled, sample
 from scalekeys.networks import Separation, separate
 from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.running.batches import inputs_of
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
 _BATCH = 50
@@ -110,7 +111,8 @@ def separate_network(task: Task, step: Step) -> Outcome:
     _check(task)
     step(f"reading {task.network}")
     network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
-    example = example_of(network, task.figures, task.shape, count=max(_EXPORTED, task.batch_size), seed=task.seed)
+    drawn = example_of(network, task.figures, task.shape, count=max(_EXPORTED, task.batch_size), seed=task.seed)
+    example = next(inputs_of(drawn, network.module))
     inputs = None if task.images is None else _images(network, task, step)
     runtime = task.runtime or ("onnxruntime" if task.output.suffix == ONNX else "torch")
     step(f"separating and timing layers in {runtime}")

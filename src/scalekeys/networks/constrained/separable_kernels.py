@@ -94,7 +94,7 @@ class SeparableKernels(nn.Module):
         self.size = layout.size
         self.scales = scales.to(device, precision(device))
         self.coefficients = parameter(coefficients, device, learned=learned)
-        self._tables = placed(tables_of(layout, channels), device)
+        self._tables = kept(tables_of(layout, channels), device)
 
     def factors(self) -> tuple[Float[Tensor, "filters other_taps products"], Float[Tensor, "filters products cols"]]:
         """Return two matrices for each modelled filter, of which it is the product.
@@ -164,8 +164,7 @@ class SeparableKernels(nn.Module):
             return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
         super()._apply(keeping_the_type, recurse)  # type: ignore[no-untyped-call]
-        if not self.coefficients.is_meta:  # from where tables would not come back
-            self._tables = self._here()
+        self._tables = kept(self._tables, self.coefficients.device)
         return self
 
 
@@ -185,6 +184,11 @@ def placed(numbers: _Numbers, device: torch.device) -> _Numbers:
         return value.to(device, precision(device) if value.is_floating_point() else value.dtype)
 
     return type(numbers)(*map(here, numbers))
+
+
+def kept(numbers: _Numbers, device: torch.device) -> _Numbers:
+    """Bring tables to a device for good; leave them where they are if it is "meta", which keeps no numbers."""
+    return numbers if device.type == "meta" else placed(numbers, device)
 
 
 def parameter(values: Tensor, device: torch.device, *, learned: bool) -> nn.Parameter:

@@ -9,6 +9,9 @@ class ComputedWeight(nn.Module):
     So it is read, replaced and run like any convolution, and its weight is never out of date.
     """
 
+    is_separable: bool = False
+    """Whether it is executed along one axis after the other."""
+
     kernel: nn.Module
     like: Tensor  # a buffer without values, of the type that the weight has
 

@@ -3,7 +3,8 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from scalekeys.errors import OutputError
 from scalekeys.optional import in_short, require
+
+_GRAPH_LOG = "_jit_onnx_log"  # prints the whole graph of a network that cannot be traced to standard output
 
 
 def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path, traced: bool = False) -> None:
@@ -43,8 +46,8 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path,
             torch.onnx.export(network.eval(), (example,), path, verbose=False, external_data=False, **options)
     except Exception as error:  # whatever the exporter raises
         raise OutputError(
-            f"{label}: torch.onnx.export cannot write the network {type(network).__name__} ({in_short(error)}); write "
-            "a state dict instead, to .pth or .safetensors"
+            f"{label}: torch.onnx.export cannot write the network {type(network).__name__} "
+            f"({in_short(error.__cause__ or error)}); write a state dict instead, to .pth or .safetensors"
         ) from error
 
 
@@ -62,6 +65,8 @@ class OnnxNetwork(nn.Module):
     ------
     MissingExtraError
         If onnxruntime is not installed.
+    OutputError
+        If onnxruntime does not run such a model.
     """
 
     def __init__(self, model: Path | bytes, *, threads: int = 0) -> None:
@@ -71,7 +76,13 @@ class OnnxNetwork(nn.Module):
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
         content = model if isinstance(model, bytes) else model.read_bytes()
-        self._session = runtime.InferenceSession(content, options)
+        try:
+            self._session = runtime.InferenceSession(content, options)
+        except Exception as error:  # whatever onnxruntime raises
+            raise OutputError(
+                f"onnxruntime cannot run the network ({in_short(error)}); give the network in float32, or another "
+                "runtime"
+            ) from error
         self._input = self._session.get_inputs()[0].name
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
@@ -82,11 +93,13 @@ class OnnxNetwork(nn.Module):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what the exporter says to its developers from users."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    before, graph_log = logging.root.manager.disable, vars(torch._C).get(_GRAPH_LOG)
+    logging.disable(logging.ERROR)  # what fails is raised
+    setattr(torch._C, _GRAPH_LOG, lambda *_: None)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+        setattr(torch._C, _GRAPH_LOG, graph_log)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from scalekeys.networks.changing.separate.factors import LowRank, low_rank, most
 from scalekeys.networks.changing.separate.separable_conv import SeparableConv
 from scalekeys.networks.changing.separate.timing import Calls, Stopwatch
 from scalekeys.networks.changing.shrink import agree
+from scalekeys.networks.running.computed_weight import ComputedWeight
 from scalekeys.networks.running.depthwise_layers import Convolution, make_plain
 from scalekeys.shapes import size_text
 
@@ -51,6 +53,9 @@ class Goal:
         given = {name: value for name, value in vars(self).items() if value is not None}
         if len(given) != 1:
             raise ModelError(f"give one of rank, tolerance, accuracy and time, got {', '.join(given) or 'none'}")
+        for name, value in given.items():
+            if not isinstance(value, Integral if name == "rank" else Real):
+                raise ModelError(f"{name} is {'a whole' if name == 'rank' else 'a'} number, got {value!r}")
         if self.rank is not None and self.rank < 1:
             raise ModelError(f"rank is the number of outer products for each kernel, at least 1, got {self.rank}")
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
@@ -187,6 +192,8 @@ def loosest(fits: Callable[[float], bool], *, upwards: bool = True) -> float | N
 
 def fault_of(filters: LayerFilters, layer: Convolution, calls: Calls | None) -> str | None:
     """Return why a layer cannot be computed axis by axis at all, as a clause; None if it can."""
+    if isinstance(layer, ComputedWeight) and layer.is_separable:
+        return "it is executed along one axis after the other already (sk.bake(network) has plain layers)"
     axes = len([side for side in filters.size if side > 1])
     if axes < 2:
         return "its kernels have one axis of more than one tap, so that there is nothing to separate"

@@ -14,6 +14,11 @@ from scalekeys.networks.changing.shrink import by_side
 from scalekeys.networks.running.depthwise_layers import Convolution, make_plain
 from scalekeys.shapes import FilterStack, Size, size_text
 
+_HOOKS = (
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
+    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+)
+
 
 class SeparableConv(nn.Module):
     """A depthwise convolution whose kernels are sums of outer products, computed axis by axis.
@@ -22,7 +27,8 @@ class SeparableConv(nn.Module):
     ----------
     layer : Convolution
         The depthwise convolution whose place it takes; the layer stays as it is. Stride, padding of any kind, padding
-        mode, dilation, bias, dtype, device and class of the layer are those of the convolutions of one axis.
+        mode, dilation, bias, dtype, device and class of the layer are those of the convolutions of one axis; training
+        mode and hooks on the forward pass are those of the whole.
     factors : sequence of Tensor, shape (channels, side, rank)
         For each axis of more than one tap, in the order of the array: the filters of this axis, one for each output
         channel and outer product.
@@ -60,8 +66,14 @@ class SeparableConv(nn.Module):
         self.kernel_size: Size = tuple(layer.kernel_size)
         axes = long_axes(self.kernel_size)
         _check(layer, axes, factors)
+        plain = deepcopy(layer)
+        make_plain(plain, "")
+        for name in _HOOKS:
+            getattr(self, name).update(getattr(plain, name))
+            getattr(plain, name).clear()
         terms = range(factors[0].shape[-1])
-        self.terms = nn.ModuleList(nn.Sequential(*_chain(layer, axes, with_bias=not term)) for term in terms)
+        self.terms = nn.ModuleList(nn.Sequential(*_chain(plain, axes, with_bias=not term)) for term in terms)
+        self.train(layer.training)
         self.write(factors)
 
     @property
@@ -129,9 +141,9 @@ def _chain(layer: Convolution, axes: Sequence[int], *, with_bias: bool) -> list[
 
 
 def _along(layer: Convolution, axes: Sequence[int], *, first: bool, bias: bool) -> Convolution:
-    """Return a copy of a depthwise convolution that filters along some axes alone."""
+    """Return a copy of a depthwise convolution with a plain weight that filters along some axes alone."""
     copy = deepcopy(layer)
-    before = make_plain(copy, "")
+    before = copy.weight
     copy.kernel_size, copy.stride, copy.dilation = (
         tuple(own if axis in axes else 1 for axis, own in enumerate(values))
         for values in (layer.kernel_size, layer.stride, layer.dilation)
