@@ -4,7 +4,8 @@ A step is forward, backward and AdamW, channels last, in float32 and under autoc
 alternate within one run, and the figures are medians of the ratios of one step to that of the free network beside it,
 in processor time, which other work on the machine disturbs less than wall time; wall time stands beside it. As a
 control, so does the network that is baked, which has nothing to compute: how far its ratio is from 1, the others may be
-off.
+off. What constrained weights take by themselves, and the optimizer, whose parameters they are more of, is measured
+apart, after the steps.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 import scalekeys as sk
 from fit_sections.record import Progress, table
@@ -72,6 +74,24 @@ class Network:
         self.wall.append(time.perf_counter() - wall)
         self.processor.append(time.process_time() - processor)
 
+    def parts(self) -> tuple[float, float, float]:
+        """Return the processor time of all constrained weights, of their gradients, and of AdamW, in seconds."""
+        layers = [layer for layer in self._network.modules() if parametrize.is_parametrized(layer)]
+        start = time.process_time()
+        weights = [weight for layer in layers if isinstance(weight := layer.weight, Tensor)]
+        forward = time.process_time()
+        if weights:
+            torch.autograd.backward(weights, list(map(torch.ones_like, weights)))
+        backward = time.process_time()
+        for group in self._optimizer.param_groups:
+            for one in group["params"]:
+                one.grad = torch.zeros_like(one)
+        gradients = time.process_time()
+        self._optimizer.step()
+        end = time.process_time()
+        self._optimizer.zero_grad()
+        return forward - start, backward - forward, end - gradients
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES), metavar="CASE")
@@ -81,19 +101,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    rows = []
+    rows, parts = [], []
     for name in arguments.cases:
         case = CASES[name]
         steps = min(case.steps, arguments.most)
         for precision in arguments.precisions:
             networks = _networks(case, arguments.seed)
             _run_steps(networks, case, steps, arguments.seed, mixed=precision == "bfloat16")
-            rows += [{"network": name, "precision": precision} | row | {"steps": steps} for row in _rows(networks)]
-    return {"target": _TARGET, "steps": rows}
+            case_of = {"network": name, "precision": precision}
+            rows += [case_of | row | {"steps": steps} for row in _rows(networks)]
+            parts += [case_of | row for row in _parts(networks, steps)]
+    return {"target": _TARGET, "steps": rows, "parts": parts}
 
 
 def show(results: dict[str, Any]) -> None:
     table(f"time of a training step, in that of the free network (aim: {results['target']})", results["steps"])
+    table("processor time of parts of a step, in ms", results["parts"])
 
 
 def _networks(case: Case, seed: int) -> dict[str, Network]:
@@ -131,11 +154,28 @@ def _rows(networks: Mapping[str, Network]) -> list[dict[str, Any]]:
                 "filters": name,
                 "free_s": statistics.median(free.processor[1:]),
                 "by_processor": ratio,
+                "quartiles": _quartiles(network.processor, free.processor),
                 "by_wall": _ratio(network.wall, free.wall),
                 "reached": ratio <= _TARGET,
             }
         )
     return rows
+
+
+def _parts(networks: Mapping[str, Network], count: int) -> list[dict[str, Any]]:
+    """Return one row a network with medians over so many turns after one that does not count."""
+    turns = [{name: network.parts() for name, network in networks.items()} for _ in range(count + 1)][1:]
+    rows = []
+    for name in networks:
+        medians = (statistics.median(times) for times in zip(*(turn[name] for turn in turns), strict=True))
+        weights, gradients, adamw = (round(1e3 * seconds, 2) for seconds in medians)
+        rows.append({"filters": name, "weights_ms": weights, "gradients_ms": gradients, "adamw_ms": adamw})
+    return rows
+
+
+def _quartiles(times: Sequence[float], unit: Sequence[float]) -> list[float]:
+    ratios = [mine / its for mine, its in zip(times[1:], unit[1:], strict=True)]
+    return [round(quartile, 4) for quartile in statistics.quantiles(ratios)] if len(ratios) > 1 else []
 
 
 def _ratio(times: Sequence[float], unit: Sequence[float]) -> float:
