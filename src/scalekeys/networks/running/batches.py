@@ -121,13 +121,15 @@ def uncompiled() -> AbstractContextManager[Any]:
 @contextmanager
 def uncheckpointed() -> Iterator[None]:
     """Let checkpointed parts keep their maps: a part that is run again for its gradients is no longer watched then."""
-    kept = checkpoint.CheckpointFunction, checkpoint._checkpoint_without_reentrant_generator
-    checkpoint.CheckpointFunction = _Called
-    checkpoint._checkpoint_without_reentrant_generator = _called_once
+    stand_ins = {"CheckpointFunction": _Called, "_checkpoint_without_reentrant_generator": _called_once}
+    kept = {name: getattr(checkpoint, name) for name in stand_ins}
     try:
+        for name, one in stand_ins.items():
+            setattr(checkpoint, name, one)
         yield
     finally:
-        checkpoint.CheckpointFunction, checkpoint._checkpoint_without_reentrant_generator = kept
+        for name, one in kept.items():
+            setattr(checkpoint, name, one)
 
 
 def _called_once(*_: object, **__: object) -> Iterator[None]:

@@ -117,7 +117,7 @@ def call_order(network: nn.Module, inputs: Tensor, layers: Mapping[str, Convolut
 def _go(
     run: SuspendedRun, layer: Convolution, watch: _Watch, stops: Mapping[str, Convolution], *, if_reached: bool
 ) -> None:
-    calls = ConvolutionCalls({"": layer}, watch.see)
+    calls, batch = ConvolutionCalls({"": layer}, watch.see), run.batch.clone()
     with ExitStack() as stack:
         stack.enter_context(calls.hooked())
         for name, end in stops.items():
@@ -126,7 +126,7 @@ def _go(
         for mode in (uncompiled(), uncheckpointed(), calls, functional_calls([layer, *stops.values()]), run.resumed()):
             stack.enter_context(mode)
         try:
-            watch.target = _tensor_of(run.network(run.batch.clone()))
+            watch.target = _tensor_of(run.network(batch))
         except _Arrived:
             return
 

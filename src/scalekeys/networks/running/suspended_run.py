@@ -72,7 +72,7 @@ class SuspendedRun:
 
     def suspend_before(self, layer: Convolution) -> None:
         """Go on to a layer, without gradients, and suspend the run there; begin anew if it is not called."""
-        mode = _Recording(self._record.fresh(self._own))
+        mode, batch = _Recording(self._record.fresh(self._own)), self.batch.clone()
         self.restart()
 
         def halt(*_: object) -> None:
@@ -87,7 +87,7 @@ class SuspendedRun:
             stack.enter_context(functional_calls([layer]))
             try:
                 with mode:
-                    self.network(self.batch.clone())
+                    self.network(batch)
             except _Halted:
                 return
 

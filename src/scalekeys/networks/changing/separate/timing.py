@@ -137,14 +137,9 @@ class Ready:
 
     def times(self, changed: "Ready") -> Times:
         """Return how long the network takes, and how long a changed one does, in evaluation mode."""
-        with ExitStack() as stack:
-            for mode in (
-                one_thread(),
-                torch.no_grad(),
-                *(evaluating(one.module, copies=False) for one in (self, changed)),
-            ):
-                stack.enter_context(mode)
-            steps = [self.step, changed.step]
+        steps = [self.step, changed.step]
+        modes = (evaluating(one.module, copies=False) for one in (self, changed))
+        with one_thread(), torch.no_grad(), next(modes), next(modes):
             first, second = in_turn(steps, self.clock, _NETWORK_REPEATS, _NETWORK_SECONDS)
         ratios = sorted(own / its for own, its in zip(second, first, strict=True))
         low, high = (ratios[round(place * (len(ratios) - 1))] for place in (0.25, 0.75))
