@@ -153,7 +153,7 @@ def test_another_option_or_a_damaged_file_begins_anew(folder, call, monkeypatch)
         (folder / "small.pth.work").write_bytes(content)
         done = call(*arguments, "--force")
         assert (done.returncode, done.stderr) == (0, "")
-        assert "is no work that can be gone on with; the work begins anew" in done.stdout
+        assert "is damaged, or no work of an earlier run; the work begins anew" in done.stdout
     assert not (folder / "small.pth.work").exists()
 
 

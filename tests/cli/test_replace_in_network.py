@@ -24,6 +24,9 @@ def build():
             depthwise.weight.copy_(nn.functional.avg_pool2d(torch.randn(6, 1, 7, 7), 3, stride=1))
         layers += [nn.Conv2d(inputs, 6, 1), depthwise, nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)).eval()
+
+def of_one_size():
+    return nn.Sequential(nn.Conv2d(3, 3, 3, groups=3), nn.Flatten(), nn.Linear(27, 3))
 """
 
 
@@ -114,6 +117,12 @@ def test_a_killed_run_goes_on_at_the_layer_where_it_stopped(folder, call, monkey
 def test_what_cannot_work_is_refused_in_one_sentence(folder, call, options, parts):
     assert_one_sentence(call("-o", "copy.pth", *options), *parts)
     assert not (folder / "copy.pth").exists()
+
+
+@pytest.mark.parametrize("verb", [("check", "--images"), ("replace", "-o", "copy.pth", "--in-network", "--data")])
+def test_images_of_a_size_that_the_network_does_not_take_are_refused(folder, verb):
+    done = run(*verb, "images", "nets.py:of_one_size", "--size", 12, cwd=folder)
+    assert_one_sentence(done, "nets.py:of_one_size: does not run on images of shape (3, 12, 12)", "--size")
 
 
 @pytest.mark.parametrize(

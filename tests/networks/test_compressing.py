@@ -6,7 +6,7 @@ from small_classifier import classifier, images
 from torch import nn
 
 import scalekeys as sk
-from scalekeys.errors import FilterError, ModelError
+from scalekeys.errors import FilterError, ModelError, ScaleKeysError
 from scalekeys.filters.budget import within_budget
 from scalekeys.filters.replacement import taps_of
 
@@ -136,3 +136,12 @@ def test_budgets_without_a_meaning_are_refused(options, message):
 def test_a_tolerance_wants_labels():
     with pytest.raises(ModelError, match="batch 1: has inputs without labels"):
         sk.compress(classifier(), [images()], tolerance=1.0)
+
+
+@pytest.mark.parametrize(("options", "match"), [({"layers": ["none"]}, "no layer"), ({"models": ["jet1", "a"]}, "'a'")])
+def test_a_name_that_is_unknown_is_refused_before_anything_is_fitted(options, match):
+    def keep(name, compute):
+        raise AssertionError(name)
+
+    with pytest.raises(ScaleKeysError, match=match):
+        sk.compress(classifier(), images(), budget=0.5, keep=keep, **options)

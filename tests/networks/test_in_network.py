@@ -6,11 +6,14 @@ import pytest
 import torch
 from small_classifier import classifier, images
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import scalekeys as sk
 from scalekeys.errors import FilterError, ModelError
+from scalekeys.networks import output_error
 from scalekeys.networks.changing.keeping import PATCHES
 from scalekeys.networks.changing.linear_parts import linear_parts, with_weights
+from scalekeys.networks.measuring.sensitivity import sensitivity
 from scalekeys.networks.running.memory_layout import channels_last
 
 
@@ -96,6 +99,54 @@ def test_a_layer_that_is_called_twice_keeps_its_plain_fit():
     plain = plain_fit(network, seen, "sparse3")
     found = sk.fit_in_network(network, seen, "sparse3")
     torch.testing.assert_close(found.coefficients, plain.coefficients)
+
+
+def test_a_layer_that_the_output_does_not_depend_on_keeps_its_plain_fit():
+    class Auxiliary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main, self.side = (nn.Conv2d(3, 3, 5, padding=2, groups=3) for _ in range(2))
+
+        def forward(self, x):
+            main = self.main(x).relu()
+            return main.mean((2, 3)), self.side(main).mean((2, 3))
+
+    network, seen = Auxiliary(), images()
+    plain, found = plain_fit(network, seen, "sparse3"), sk.fit_in_network(network, seen, "sparse3")
+    torch.testing.assert_close(found.coefficients[3:], plain.coefficients[3:])
+
+
+class Written(nn.Module):
+    """The same function, written in several ways."""
+
+    def __init__(self, way):
+        super().__init__()
+        torch.manual_seed(0)
+        self.way = way
+        self.main, self.last = (nn.Conv2d(3, 3, 5, padding=2, groups=3) for _ in range(2))
+
+    def forward(self, x):
+        x = x.sub_(0.5).mul_(2) if self.way == "in place" else (x - 0.5) * 2
+        if self.way in (True, False):
+            x = checkpoint(self.part, x.requires_grad_(torch.is_grad_enabled()), use_reentrant=self.way)
+        else:
+            x = self.part(x)
+        return self.last(x).mean((2, 3))
+
+    def part(self, x):
+        return self.main(x.sin()).relu()
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+@pytest.mark.parametrize("way", ["in place", True, False])
+def test_changes_of_inputs_in_place_and_checkpointed_parts_make_no_difference(way):
+    seen, plain, other = images(24), Written("plain"), Written(way)
+    given = seen.clone()
+    wanted, found = (sk.fit_in_network(one, [given], "sparse3").coefficients for one in (plain, other))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(*(sensitivity(one, [given])["main"] for one in (other, plain)))
+    assert output_error(plain, other, [given]).value < 1e-6
+    assert torch.equal(given, seen)
 
 
 def test_filters_without_a_model_stay_as_they_are():

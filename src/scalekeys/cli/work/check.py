@@ -11,6 +11,7 @@ from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
 from scalekeys.checkup.normalisations import batch_norms_of
 from scalekeys.checkup.responses import LEAST_IMAGES, Responses
+from scalekeys.cli.work.evaluate import check_runs
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import DataError
 from scalekeys.filters.bank import LeftOut
@@ -108,5 +109,6 @@ def _responses(network: NamedNetwork, task: Task, step: Step) -> Responses | Non
         raise DataError(f"{source}: holds {len(chosen)} images; a check-up by images needs at least {LEAST_IMAGES}")
     step(f"reading {len(chosen)} images")
     found = list(batches(images, preparation_of(network, task.figures), size=_BATCH, indices=chosen))
+    check_runs(network, found[0][0][:2])
     given = found if task.data is not None else [inputs for inputs, _ in found]
     return Responses.of(network.module, given, labelled=task.data is not None)

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import DataError, ModelError
 from scalekeys.images import Images, batches, open_images, open_unlabelled, sample
 from scalekeys.images.preparation import Preparation
 from scalekeys.networks import AccuracyDifference, Evaluation, evaluate, recalibrate
+from scalekeys.networks.running.batches import evaluating
+from scalekeys.optional import in_short
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
 ITS_OWN = "pretrained"
@@ -140,12 +142,26 @@ def _on(device: str, module: nn.Module) -> nn.Module:
         raise ModelError(f"--device {device}: cannot be used ({str(error).partition(chr(10))[0]})") from None
 
 
+@torch.no_grad()
+def check_runs(network: NamedNetwork, inputs: Tensor) -> None:
+    """Refuse images that a network does not take, because of their size or their channels."""
+    try:
+        with evaluating(network.module):
+            network.module(inputs)
+    except Exception as error:  # whatever a network raises
+        raise ModelError(
+            f"{network.label}: does not run on images of shape {tuple(inputs.shape[1:])} ({in_short(error)}); give the "
+            "--size that it takes, and --grey if it takes one channel"
+        ) from error
+
+
 def check_classes(network: NamedNetwork, images: Images, prepare: Preparation) -> None:
     """Refuse places in a list of classes for the numbers of a network that has more or fewer of them."""
     if images.classes is None:
         return
-    image, _ = images[0]
-    outputs = evaluate(network.module, [(prepare(image)[None], [0])]).classes
+    inputs = prepare(images[0][0])[None]
+    check_runs(network, inputs)
+    outputs = evaluate(network.module, [(inputs, [0])]).classes
     if outputs != images.classes:
         raise DataError(
             f"{images.label}: the places of its {images.classes} classes in order are not their numbers among the "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scalekeys import __version__
-from scalekeys.cli.work.evaluate import check_classes
+from scalekeys.cli.work.evaluate import check_classes, check_runs
 from scalekeys.cli.work.step import Step
 from scalekeys.cli.work.work_file import WorkFile, fingerprint
 from scalekeys.errors import DataError
@@ -93,7 +93,9 @@ def read_images(network: NamedNetwork, data: Data, step: Step, *, labelled: bool
         )
     step(f"reading {len(chosen)} images")
     if not labelled:
-        return Shares(list(batches(images, prepare, size=BATCH, indices=chosen)), ())
+        found = list(batches(images, prepare, size=BATCH, indices=chosen))
+        check_runs(network, found[0][0][:2])
+        return Shares(found, ())
     order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(data.seed)).tolist()
     shares = (sorted(chosen[place] for place in order[start::2]) for start in (0, 1))
     return Shares(*(list(batches(images, prepare, size=BATCH, indices=share)) for share in shares))

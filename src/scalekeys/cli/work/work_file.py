@@ -64,7 +64,7 @@ class WorkFile:
                 name: {key: tensors[place] for key, place in piece.items()} for name, piece in places.items()
             }
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
-            return f"{self.path}: is no work that can be gone on with; the work begins anew"
+            return f"{self.path}: is damaged, or no work of an earlier run; the work begins anew"
         if changed:
             return f"{self.path}: was begun with another value of {', '.join(changed)}; the work begins anew"
         self._pieces = pieces

@@ -13,6 +13,7 @@ from scalekeys.filters.budget import within_budget
 from scalekeys.filters.choice import matching_layers
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting import PatchCovariance
+from scalekeys.fitting.spec import parse_spec
 from scalekeys.networks.changing.keeping import PATCHES, Keep, at_once, response_fit
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
@@ -166,17 +167,20 @@ class Compressor:
         self._say = progress or (lambda _: None)
         self.module, self._inputs = module, list(inputs_of(batches, module))
         bank = open_module(module).bank()
+        self._whole = _taps_of(bank, layers)
+        names = candidates_for(bank) if models is None else models
+        for name in names:
+            _check_model(name, bank)
         watched, inputs = fastest_layout(module, self._inputs)
         self._say("measuring what filters see")
         covariance = patch_covariance(watched, inputs, patches=PATCHES)
         self._say("measuring what depends on them")
         weights = sensitivity(watched, inputs, seed=seed)
         self._candidates, self._losses = [], []
-        for name in candidates_for(bank) if models is None else models:
+        for name in names:
             self._say(f"modelling by {name}")
             self._candidates.append(_candidate(bank, name, covariance, layers, keep))
             self._losses.append(_loss(self._candidates[-1], covariance, weights))
-        self._whole = _taps_of(bank, layers)
         self._outside = int(taps_of(bank).sum()) - self._whole
 
     @property
@@ -207,6 +211,12 @@ def candidates_for(bank: FilterBank) -> Sequence[str]:
     """Return the models that compete for filters with any number of axes."""
     planar = all(len(layer.size) == 2 for layer in bank)
     return CANDIDATES if planar else [name for name in CANDIDATES if name != KEYS]
+
+
+def _check_model(name: str, bank: FilterBank) -> None:
+    """Refuse an unknown model before others are fitted."""
+    if name != KEYS:
+        parse_spec(name, {layer.axes for layer in bank}, criterion="response")
 
 
 def _candidate(

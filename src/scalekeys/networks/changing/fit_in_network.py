@@ -83,7 +83,8 @@ def fit_in_network(
     (Hutchinson); its damping, relative to each filter's own curvature, is chosen on a fifth of the inputs that the step
     does not use, and a step that does not help there is not taken.
 
-    A layer that is called more than once keeps its plain fit.
+    A layer that is called more than once keeps its plain fit, and so does a layer that the output of the network (the
+    first of several) does not depend on, as that of an auxiliary output.
 
     References
     ----------

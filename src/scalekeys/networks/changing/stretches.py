@@ -53,12 +53,17 @@ class Walk:
         self._suspends = True
 
     def stretch_from(self, name: str) -> "Stretch | None":
-        """Go on to a layer, and return the stretch to the next one; None if the layer is not called just once."""
+        """Go on to a layer, and return the stretch to the next one.
+
+        None if the layer is not called just once, or nothing that the network gives depends on it by its gradient.
+        """
         calls, end = next_layer(self._from_start.original, self._sources[name], self._sources)
         if calls != 1 or self._calls.count(name) != 1:
             return None
         ends = (None, None) if end is None else (self._sources[end], self._layers[end])
         stretch = Stretch(name, self._sources[name], self._layers[name], *ends)
+        if end is None and not stretch.passage(self._from_start, gradients=True).target.requires_grad:
+            return None
         if self._suspends:
             self._few.suspend_before(self._sources[name], self._layers[name])
             self._suspends = stretch.is_same(self._few, self._from_start)

@@ -14,7 +14,7 @@ from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.choice import matches, no_such_layer
 from scalekeys.filters.reach import Reach, Sides, predicted_reach
-from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
+from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncheckpointed, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution, not_finite
 from scalekeys.networks.running.functional_calls import functional_calls
 
@@ -168,7 +168,7 @@ class _Watcher:
     def run(self, network: nn.Module, inputs: Tensor, axes: int) -> dict[str, _Moments]:
         """Run a batch, and return the moments of the gradient of each layer."""
         self._units.clear()
-        with uncompiled(), functional_calls(self._chosen.values()):
+        with uncompiled(), uncheckpointed(), functional_calls(self._chosen.values()):
             network(inputs)
         return {name: _moments(name, unit, inputs, axes, self._signs[name]) for name, unit in self._units.items()}
 

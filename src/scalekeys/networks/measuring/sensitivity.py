@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import Batches, inputs_of, logits_of, uncompiled
+from scalekeys.networks.running.batches import Batches, copying_inputs, inputs_of, logits_of, uncheckpointed, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers
 from scalekeys.networks.running.functional_calls import functional_calls
 
@@ -67,7 +67,11 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     generator, count = torch.Generator().manual_seed(seed), 0
     for inputs in inputs_of(batches, network):
         outputs: list[tuple[str, Tensor]] = []
-        with _watched(layers, outputs), torch.enable_grad(), uncompiled(), functional_calls(layers.values()):
+        with ExitStack() as stack:
+            for context in (_watched(layers, outputs), torch.enable_grad(), uncompiled(), uncheckpointed()):
+                stack.enter_context(context)
+            for context in (functional_calls(layers.values()), copying_inputs(network)):
+                stack.enter_context(context)
             logits = logits_of(network(inputs))
         if logits is None or logits.ndim != 2:
             raise ModelError(f"{opened.label}: gives no logits, shape (inputs, classes); only classifiers have classes")

@@ -85,7 +85,7 @@ def exported(network: nn.Module, example: Tensor) -> Exported:
     ['conv2d', 'relu', 'output']
     """
     try:
-        with evaluating(network), torch.no_grad():
+        with evaluating(network, copies=False), torch.no_grad():
             program = torch.export.export(network, (example,), strict=False)
     except Exception as error:  # whatever the network raises, or what torch says of it
         raise ModelError(

@@ -1,7 +1,7 @@
 """Batches of inputs, and of inputs with labels, in any form that data loaders give; and networks that look at them."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any, TypeAlias
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from torch.utils import checkpoint
 
 from scalekeys.errors import ModelError
 from scalekeys.networks.running.depthwise_layers import Convolution
@@ -83,20 +84,65 @@ def logits_of(output: Any) -> Tensor | None:
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Keep a network in evaluation mode, and give each of its modules its own mode back."""
+def evaluating(network: nn.Module, *, copies: bool = True) -> Iterator[None]:
+    """Keep a network in evaluation mode, and give each of its modules its own mode back.
+
+    With `copies` a network that changes its inputs in place, as with ``x.div_(255)``, changes copies of them.
+    """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        yield
+        with copying_inputs(network) if copies else nullcontext():
+            yield
     finally:
         for module, training in modes:
             module.training = training
 
 
+@contextmanager
+def copying_inputs(network: nn.Module) -> Iterator[None]:
+    """Let a network run on copies of its inputs, which it may change in place."""
+    handle = network.register_forward_pre_hook(_with_copies)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _with_copies(_network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(one.clone() if isinstance(one, Tensor) else one for one in inputs)
+
+
 def uncompiled() -> AbstractContextManager[Any]:
     """Let compiled parts run as they are written: what is compiled cannot be watched."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+@contextmanager
+def uncheckpointed() -> Iterator[None]:
+    """Let checkpointed parts keep their maps: a part that is run again for its gradients is no longer watched then."""
+    stand_ins = {"CheckpointFunction": _Called, "_checkpoint_without_reentrant_generator": _called_once}
+    kept = {name: getattr(checkpoint, name) for name in stand_ins}
+    try:
+        for name, one in stand_ins.items():
+            setattr(checkpoint, name, one)
+        yield
+    finally:
+        for name, one in kept.items():
+            setattr(checkpoint, name, one)
+
+
+def _called_once(*_: object, **__: object) -> Iterator[None]:
+    """Stand for the generator of PyTorch that goes around a part while that runs."""
+    yield
+
+
+class _Called:
+    """Stands for the function of PyTorch that runs a part without its gradients."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], _keeps_random_state: bool, *args: Any) -> Any:
+        return function(*args)
 
 
 def _numbered(batches: Batches) -> Iterator[tuple[int, Batch]]:

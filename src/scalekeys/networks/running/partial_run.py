@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import evaluating, logits_of, uncompiled
+from scalekeys.networks.running.batches import evaluating, logits_of, uncheckpointed, uncompiled
 from scalekeys.networks.running.convolution_calls import ConvolutionCalls
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import functional_calls
@@ -117,16 +117,16 @@ def call_order(network: nn.Module, inputs: Tensor, layers: Mapping[str, Convolut
 def _go(
     run: SuspendedRun, layer: Convolution, watch: _Watch, stops: Mapping[str, Convolution], *, if_reached: bool
 ) -> None:
-    calls = ConvolutionCalls({"": layer}, watch.see)
+    calls, batch = ConvolutionCalls({"": layer}, watch.see), run.batch.clone()
     with ExitStack() as stack:
         stack.enter_context(calls.hooked())
         for name, end in stops.items():
             stack.callback(end.register_forward_pre_hook(watch.stop(name, if_reached=if_reached)).remove)
         stack.enter_context(torch.set_grad_enabled(watch.gradients))
-        for mode in (uncompiled(), calls, functional_calls([layer, *stops.values()]), run.resumed()):
+        for mode in (uncompiled(), uncheckpointed(), calls, functional_calls([layer, *stops.values()]), run.resumed()):
             stack.enter_context(mode)
         try:
-            watch.target = _tensor_of(run.network(run.batch))
+            watch.target = _tensor_of(run.network(batch))
         except _Arrived:
             return
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_any, tree_leaves, tree_map
 
-from scalekeys.networks.running.batches import uncompiled
+from scalekeys.networks.running.batches import uncheckpointed, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import functional_calls
 
@@ -72,7 +72,7 @@ class SuspendedRun:
 
     def suspend_before(self, layer: Convolution) -> None:
         """Go on to a layer, without gradients, and suspend the run there; begin anew if it is not called."""
-        mode = _Recording(self._record.fresh(self._own))
+        mode, batch = _Recording(self._record.fresh(self._own)), self.batch.clone()
         self.restart()
 
         def halt(*_: object) -> None:
@@ -83,10 +83,11 @@ class SuspendedRun:
             stack.callback(layer.register_forward_pre_hook(halt).remove)
             stack.enter_context(torch.no_grad())
             stack.enter_context(uncompiled())
+            stack.enter_context(uncheckpointed())
             stack.enter_context(functional_calls([layer]))
             try:
                 with mode:
-                    self.network(self.batch)
+                    self.network(batch)
             except _Halted:
                 return
 

@@ -115,7 +115,7 @@ class Stopwatch:
 
     def ready(self, module: nn.Module, example: Tensor) -> "Ready":
         """Make a network ready to be timed on an example."""
-        with one_thread(), torch.no_grad(), evaluating(module):
+        with one_thread(), torch.no_grad(), evaluating(module, copies=False):
             return Ready(module, RUNTIMES[self.runtime](module, example), _clock(example))
 
 
@@ -137,8 +137,9 @@ class Ready:
 
     def times(self, changed: "Ready") -> Times:
         """Return how long the network takes, and how long a changed one does, in evaluation mode."""
-        with one_thread(), torch.no_grad(), evaluating(self.module), evaluating(changed.module):
-            steps = [self.step, changed.step]
+        steps = [self.step, changed.step]
+        modes = (evaluating(one.module, copies=False) for one in (self, changed))
+        with one_thread(), torch.no_grad(), next(modes), next(modes):
             first, second = in_turn(steps, self.clock, _NETWORK_REPEATS, _NETWORK_SECONDS)
         ratios = sorted(own / its for own, its in zip(second, first, strict=True))
         low, high = (ratios[round(place * (len(ratios) - 1))] for place in (0.25, 0.75))
