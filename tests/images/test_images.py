@@ -197,7 +197,7 @@ def test_what_holds_no_pictures_is_one_sentence(tree, tmp_path):
     ):
         with pytest.raises(DataError, match=match):
             open_images(str(tmp_path / source))
-    with pytest.raises(DataError, match="empty: has no folders"):
+    with pytest.raises(DataError, match="empty: holds no images; give a folder of images, at any depth"):
         open_unlabelled(str(tmp_path / "empty"))
 
 

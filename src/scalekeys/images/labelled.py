@@ -128,7 +128,7 @@ def open_images(source: str, *, labels: Path | None = None) -> Images:
     if colon and scheme == "hf":
         return _from_hub(name, numbers)
     folder = _folder(source)
-    if is_file(folder / "dataset_dict.json") or is_file(folder / "dataset_info.json"):
+    if _is_saved(folder):
         return _from_disk(folder, numbers)
     if numbers is None:
         return open_class_folders(folder)
@@ -141,19 +141,27 @@ def open_unlabelled(source: str) -> Images:
     scheme, colon, _ = source.partition(":")
     if colon and scheme == "hf":
         return open_images(source)
-    folder = _folder(source)
+    wanted = "a folder of images, at any depth"
+    folder = _folder(source, wanted)
+    if _is_saved(folder):
+        return _from_disk(folder, None)
     files = tuple(pictures_in(folder))
     if not files:
-        return open_images(source)
+        raise DataError(f"{source}: holds no images; give {wanted}, or hf:NAME")
     return ImageFolder(source, files, (0,) * len(files))
 
 
-def _folder(source: str) -> Path:
+def _folder(source: str, wanted: str = "a folder with a folder of images for each class") -> Path:
     folder = expanded(source)
     if not is_folder(folder):
         what = "is a file" if exists(folder) else "no such folder"
-        raise DataError(f"{source}: {what}; give a folder with a folder of images for each class, or hf:NAME")
+        raise DataError(f"{source}: {what}; give {wanted}, or hf:NAME")
     return folder
+
+
+def _is_saved(folder: Path) -> bool:
+    """Tell whether ``datasets`` has saved a data set there."""
+    return is_file(folder / "dataset_dict.json") or is_file(folder / "dataset_info.json")
 
 
 def open_class_folders(folder: Path, numbers: ClassNumbers | None = None) -> ImageFolder:
