@@ -102,6 +102,7 @@ def test_the_page_says_what_to_do(fitted):
     for one in checkup.advice:
         for sentence in (one.what, one.evidence, one.action, one.expect, one.command or "", one.figure):
             assert plain(sentence).replace("  ", " ") in text
+    assert text.count("The first kernels of") == len(checkup.advice)
     assert text.index("What to do") < text.index("By kernel size")
 
 

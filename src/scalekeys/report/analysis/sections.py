@@ -36,6 +36,7 @@ from scalekeys.report.page.pictures import common_limit, filter_picture, picture
 from scalekeys.report.page.words import AXES, count, number, percent, plural, taps_in
 
 _MOST_PLACES = 5
+_KERNELS = 12  # of a layer, beside a finding
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def advice(analysis: Analysis) -> Section:
     body = render(
         "analysis/advice.html.j2",
         text=narrative.advice(found),
-        advice=[(one, _bar_unit(one)) for one in found.advice],
+        advice=[(one, _bar_unit(one), _first_kernels(analysis, one)) for one in found.advice],
         most=_MOST_PLACES,
         skipped=found.skipped,
     )
@@ -255,6 +256,16 @@ def sections_of(analysis: Analysis) -> list[Section]:
 def _bar_unit(one: Advice) -> float:
     """Return the figure that a whole bar stands for."""
     return max(max(place.value, place.control or 0.0) for place in one.places) or 1.0
+
+
+def _first_kernels(analysis: Analysis, one: Advice) -> list[Markup]:
+    """Draw the first kernels of the layer that a finding concerns most, in one range."""
+    layers = [layer for layer in analysis.fit.bank.layers if layer.name == one.places[0].layer]
+    if not layers:
+        return []
+    kernels = list(layers[0].kernels[:_KERNELS].detach().cpu().double().numpy())
+    limit = common_limit(*kernels)
+    return [filter_picture(kernel, limit, f"channel {channel}") for channel, kernel in enumerate(kernels)]
 
 
 def _tiles(analysis: Analysis) -> list[Tile]:
