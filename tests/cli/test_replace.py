@@ -180,7 +180,7 @@ def test_noise_is_a_control_with_a_seed(folder, call):
         (["net.pth", "-o", "net.pth", "--force"], "net.pth: is the source itself, which is never changed"),
         (["net.pth", "-o", "net.safetensors"], "net.safetensors: is a name for safetensors files, and the copy has"),
         (["net.pth", "-o", "taken.pth"], "taken.pth: exists already; give --force to replace it"),
-        (["net.pth", "-o", "new.pth", "--model", "jet9"], "no model is called 'jet9'; use keys, noise, "),
+        (["net.pth", "-o", "new.pth", "--model", "jet9"], "no model is called 'jet9'; use keys, copies, noise, "),
         (
             ["net.pth", "-o", "new.pth", "--model", "method:C"],
             "the paper has no method 'C' with scales for each filter",

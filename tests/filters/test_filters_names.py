@@ -7,6 +7,7 @@ def test_no_public_name_of_the_filters_vanishes():
     assert set(filters.__all__) == {
         "KEEP",
         "MASTER_KEY_FAMILIES",
+        "Copies",
         "FilterBank",
         "KeyAssignment",
         "LayerFilters",
@@ -18,6 +19,7 @@ def test_no_public_name_of_the_filters_vanishes():
         "Spread",
         "assign_keys",
         "coordinates",
+        "copies",
         "dc_offset",
         "master_keys",
         "matched_noise_like",

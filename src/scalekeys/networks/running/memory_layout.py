@@ -15,16 +15,16 @@ T = TypeVar("T", Tensor, nn.Module)
 def fastest_layout(module: nn.Module, batches: Sequence[Tensor]) -> tuple[nn.Module, list[Tensor]]:
     """Return a copy of a network and its inputs, with channels last where maps have two axes and the network runs so.
 
-    Some networks take views that need the usual order. They and their inputs keep it.
+    Some networks take views that need the usual order, or have kernels of three axes. They and their inputs keep it.
 
     Parameters
     ----------
     module : nn.Module
     batches : sequence of Tensor
     """
-    network = channels_last(copy_of(module))
     changed = [channels_last(batch) for batch in batches]
-    try:
+    try:  # weights of three axes have no such order, and make this fail as well
+        network = channels_last(copy_of(module))
         with torch.no_grad(), evaluating(network):
             for batch in changed[:1]:
                 network(batch[:2])
