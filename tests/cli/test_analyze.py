@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from typing import get_args, get_type_hints
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 import scalekeys as sk
 from scalekeys.cli import app
 from scalekeys.cli.commands.analyze import analyze as verb
+from scalekeys.fitting import formation
 from scalekeys.scalespace import DISCRETIZATIONS
 
 
@@ -126,7 +128,9 @@ def test_kinds_are_asked_for_only_where_they_are_not_the_usual_ones(monkeypatch,
     assert seen == {"weights": None, **asked}
 
 
-def test_a_sparse_model_has_a_report_too(checkpoint, tmp_path):
+def test_a_sparse_model_has_a_report_too(checkpoint, tmp_path, monkeypatch):
+    few = partial(formation, reference=64)  # each of which is fitted as the filters are
+    monkeypatch.setattr("scalekeys.report.analysis.summary.formation", few)
     result = run("analyze", checkpoint, "-o", "out", "--model", "sparse3", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     page = (tmp_path / "out" / "report.html").read_text()
