@@ -40,12 +40,12 @@ from pathlib import Path
 from PIL import Image
 
 draw = np.random.default_rng(0)
-for part in ("train", "test"):
+for part in ("train", "val"):
     for number in range(40):
         folder = Path("images", part, str(number % 2))
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(folder / f"{number}.png")
 PYTHON
 scalekeys train builtin:cifar_convnext_learned_scales data.source=images loop.epochs=1 loop.batch=8 -o runs/scales
-scalekeys evaluate builtin:cifar-convnext --data images/test
+scalekeys evaluate builtin:cifar-convnext --data images/val
 echo "the wheel stands alone"
