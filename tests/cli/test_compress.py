@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork
 from scalekeys.cli.work import compress as work
 from scalekeys.errors import OutputError
 from scalekeys.networks.changing import keeping
@@ -93,7 +94,7 @@ def test_an_onnx_file_computes_what_the_network_computes_or_is_refused(folder, c
     exec(NETWORK, names)
     other, path = names["build"](), folder / "small.onnx"  # which is not compressed
     with pytest.raises(OutputError, match=r"small.onnx: is not written, because onnxruntime computes other outputs"):
-        work._check_onnx(other, torch.randn(2, 3, 12, 12), path, path)
+        work._check_onnx(other, torch.randn(2, 3, 12, 12), OnnxNetwork(path), path)
 
 
 def load_names():
@@ -167,7 +168,7 @@ def test_another_option_or_a_damaged_file_begins_anew(folder, call, monkeypatch)
         (("--budget", 0.3, "--model", "sparrow"), ("sparrow",)),
         (("--budget", 0.3, "--layer", "stem"), ("no layer is called 'stem'",)),
         (("--budget", 0.3, "--limit", 15), ("15 images are too few; give at least 20",)),
-        (("--budget", 0.3, "-o", "small.txt"), ("small.txt", ".pt or .onnx")),
+        (("--budget", 0.3, "-o", "small.txt"), ("small.txt", ".pth, .pt, .safetensors or .onnx")),
         (("--budget", 0.3, "--data", "nothing"), ("nothing: no such folder",)),
     ],
 )

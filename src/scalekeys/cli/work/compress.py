@@ -9,21 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES as STATE_DICTS
-from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
-from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.cli.work.learning_images import Data, Shares, read_images, work_file
+from scalekeys.cli.work.network_file import check_request, write_network
 from scalekeys.cli.work.step import Step
-from scalekeys.errors import ModelError, OutputError, listed
-from scalekeys.files import check_new_file, new_files
+from scalekeys.errors import ModelError, OutputError
 from scalekeys.networks import AccuracyDifference, Compression, Evaluation, compress, evaluate
 from scalekeys.networks.changing.compress import HALVINGS, candidates_for, check_aim
 from scalekeys.networks.running.batches import logits_of
 from scalekeys.training.network_source import open_network
 
-ONNX = ".onnx"
-SUFFIXES = (*STATE_DICTS, ONNX)
 _SAME = 1e-3  # of the largest output
 
 
@@ -108,7 +104,8 @@ class Outcome:
 
 def compress_network(task: Task, step: Step) -> Outcome:
     """Write a network whose depthwise filters cost fewer numbers."""
-    _check(task)
+    check_request(task.network, task.output, "compressed", force=task.force)
+    check_aim(task.budget, task.tolerance)
     step(f"reading {task.network}")
     network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
     models = task.models or candidates_for(open_module(network.module).bank())
@@ -134,23 +131,14 @@ def compress_network(task: Task, step: Step) -> Outcome:
     )
     before, after = (_measured(module, shares, step) for module in (network.module, found.module))
     step(f"writing {task.output}")
-    _write(found.module, shares.inputs[0][:2], task)
+    example = shares.inputs[0][:2]
+
+    def check(written: OnnxNetwork) -> None:
+        _check_onnx(found.module, example, written, task.output)
+
+    write_network(found.module, example, task.output, label=task.network, force=task.force, check=check)
     work.clear()
     return Outcome(task, found, shares.counts, before, after, (*network.notes, *work.notes))
-
-
-def _check(task: Task) -> None:
-    """Refuse what cannot work before any work is done."""
-    if task.output.suffix not in SUFFIXES:
-        allowed = listed(SUFFIXES).replace(" and ", " or ")
-        raise OutputError(f"{task.output}: a compressed network is written to {allowed}; name such a file")
-    check_new_file(task.output, force=task.force)
-    check_aim(task.budget, task.tolerance)
-    if Path(task.network).is_file() and Path(task.network).suffix != ".py":
-        raise ModelError(
-            f"{task.network}: a file of weights does not say how the network uses them; give FILE.py:FUNCTION that "
-            f"returns the network, and this file as --checkpoint"
-        )
 
 
 def _bar(step: Step, total: int) -> Callable[[str], None]:
@@ -165,19 +153,10 @@ def _measured(module: nn.Module, shares: Shares, step: Step) -> Evaluation | Non
     return evaluate(module, shares.measuring, progress=step("measuring on held-out images", shares.counts[1]))
 
 
-def _write(module: nn.Module, example: Tensor, task: Task) -> None:
-    with new_files(task.output, force=task.force) as target:
-        if task.output.suffix == ONNX:
-            export_onnx(module, example, target, label=task.output)
-            _check_onnx(module, example, target, task.output)
-        else:
-            state_dict_copying(task.network, module.state_dict).write([], target)
-
-
 @torch.no_grad()
-def _check_onnx(module: nn.Module, example: Tensor, path: Path, label: Path) -> None:
+def _check_onnx(module: nn.Module, example: Tensor, written: OnnxNetwork, label: Path) -> None:
     """Refuse a file with which onnxruntime computes something else."""
-    wanted, found = logits_of(module(example)), OnnxNetwork(path)(example)[0]
+    wanted, found = logits_of(module(example)), written(example)[0]
     if wanted is None or not bool((found - wanted.cpu()).abs().max() <= _SAME * wanted.abs().max()):
         raise OutputError(
             f"{label}: is not written, because onnxruntime computes other outputs than PyTorch; write a state dict, to "

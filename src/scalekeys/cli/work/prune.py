@@ -7,19 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
-from scalekeys.checkpoints.sources.module import open_module
-from scalekeys.cli.work.example import example_of, refuse_weights
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork
+from scalekeys.cli.work.example import example_of
+from scalekeys.cli.work.network_file import check_request, write_network
 from scalekeys.cli.work.step import Step
-from scalekeys.errors import OutputError, listed
-from scalekeys.files import check_new_file, new_files
+from scalekeys.errors import OutputError
 from scalekeys.images import batches, open_unlabelled, sample
 from scalekeys.networks import Pruning, prune_dead
 from scalekeys.networks.pruning.same_outputs import Reference
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
-ONNX = ".onnx"
-SUFFIXES = (".pth", ".pt", ".safetensors", ONNX)
 _BATCH = 2  # so that the axis of the batch is not taken for one of size 1
 
 
@@ -80,7 +77,7 @@ class Outcome:
 
 def prune_network(task: Task, step: Step) -> Outcome:
     """Write a network without its dead filters, whose outputs are those of the original."""
-    _check(task)
+    check_request(task.network, task.output, "pruned", force=task.force)
     step(f"reading {task.network}")
     network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
     example, images = _inputs(network, task)
@@ -94,25 +91,13 @@ def prune_network(task: Task, step: Step) -> Outcome:
         seed=task.seed,
     )
     step(f"writing {task.output}")
-    with new_files(task.output, force=task.force) as target:
-        if task.output.suffix == ONNX:
-            export_onnx(pruning.module, example, target, label=task.output)
-            reference = Reference(network.module, example, images or (), task.seed)
-            _check_onnx(reference.difference(OnnxNetwork(target)), task)
-        else:
-            copying = open_module(pruning.module).copying
-            assert copying is not None
-            copying.write([], target)
+
+    def check(found: OnnxNetwork) -> None:
+        reference = Reference(network.module, example, images or (), task.seed)
+        _check_onnx(reference.difference(found), task)
+
+    write_network(pruning.module, example, task.output, label=task.network, force=task.force, check=check)
     return Outcome(task, pruning, network.notes)
-
-
-def _check(task: Task) -> None:
-    """Refuse what cannot work before any work is done."""
-    if task.output.suffix not in SUFFIXES:
-        allowed = listed(SUFFIXES).replace(" and ", " or ")
-        raise OutputError(f"{task.output}: a pruned network is written to {allowed}; name such a file")
-    check_new_file(task.output, force=task.force)
-    refuse_weights(task.network)
 
 
 def _inputs(network: NamedNetwork, task: Task) -> tuple[Tensor, list[Tensor] | None]:

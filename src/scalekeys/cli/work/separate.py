@@ -7,14 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
-from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork
 from scalekeys.cli.work.evaluate import check_classes
-from scalekeys.cli.work.example import example_of, refuse_weights
-from scalekeys.cli.work.prune import ONNX, SUFFIXES
+from scalekeys.cli.work.example import example_of
+from scalekeys.cli.work.network_file import ONNX, check_request, write_network
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError, OutputError, listed
-from scalekeys.files import check_new_file, new_files
 from scalekeys.images import batches, open_images, open_unlabelled, sample
 from scalekeys.networks import Separation, separate
 from scalekeys.networks.pruning.same_outputs import Reference
@@ -108,7 +106,7 @@ class Outcome:
 
 def separate_network(task: Task, step: Step) -> Outcome:
     """Write a network whose depthwise layers are computed axis by axis, where that is faster."""
-    _check(task)
+    check_request(task.network, task.output, "separated", force=task.force)
     step(f"reading {task.network}")
     network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
     drawn = example_of(network, task.figures, task.shape, count=max(_EXPORTED, task.batch_size), seed=task.seed)
@@ -123,24 +121,13 @@ def separate_network(task: Task, step: Step) -> Outcome:
         why = [f"{name!r}, because {reason}" for name, reason in found.left.items()]
         raise ModelError(f"{task.network}: no layer is separated: {listed(why, limit=3)}; nothing is written")
     step(f"writing {task.output}")
-    with new_files(task.output, force=task.force) as target:
-        if task.output.suffix == ONNX:
-            export_onnx(found.module, example[:_EXPORTED], target, label=task.output)
-            _check_onnx(Reference(found.module, example[:_EXPORTED]).difference(OnnxNetwork(target)), task)
-        else:
-            copying = open_module(found.module).copying
-            assert copying is not None
-            copying.write([], target)
+    few = example[:_EXPORTED]
+
+    def check(written: OnnxNetwork) -> None:
+        _check_onnx(Reference(found.module, few).difference(written), task)
+
+    write_network(found.module, few, task.output, label=task.network, force=task.force, check=check)
     return Outcome(task, found, sum(len(images) for images, _ in inputs or ()), network.notes)
-
-
-def _check(task: Task) -> None:
-    """Refuse what cannot work before any work is done."""
-    if task.output.suffix not in SUFFIXES:
-        allowed = listed(SUFFIXES).replace(" and ", " or ")
-        raise OutputError(f"{task.output}: a separated network is written to {allowed}; name such a file")
-    check_new_file(task.output, force=task.force)
-    refuse_weights(task.network)
 
 
 def _images(network: NamedNetwork, task: Task, step: Step) -> list[tuple[Tensor, Tensor]]:

@@ -1,0 +1,61 @@
+"""The file that a verb writes a changed network to: what it may be called, and how it is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
+from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
+from scalekeys.errors import ModelError, OutputError, listed
+from scalekeys.files import check_new_file, new_files
+
+ONNX = ".onnx"
+SUFFIXES = (".pth", ".pt", ".safetensors", ONNX)
+
+
+def check_request(network: str, output: Path, kind: str, *, force: bool) -> None:
+    """Refuse what cannot work before any work is done: an output of another kind, or weights in the place of a network.
+
+    Raises
+    ------
+    OutputError
+        If the output has another suffix, or exists and is not to be replaced.
+    ModelError
+        If the network is a file of weights.
+    """
+    if output.suffix not in SUFFIXES:
+        allowed = listed(SUFFIXES).replace(" and ", " or ")
+        raise OutputError(f"{output}: a {kind} network is written to {allowed}; name such a file")
+    check_new_file(output, force=force)
+    if Path(network).is_file() and Path(network).suffix != ".py":
+        raise ModelError(
+            f"{network}: a file of weights does not say how the network uses them; give FILE.py:FUNCTION that "
+            f"returns the network, and this file as --checkpoint"
+        )
+
+
+def write_network(
+    module: nn.Module, example: Tensor, output: Path, *, label: str, force: bool, check: Callable[[OnnxNetwork], None]
+) -> None:
+    """Write a network as ONNX, if it passes a check there, or its state dict, by the suffix of the output.
+
+    Parameters
+    ----------
+    module : nn.Module
+    example : Tensor
+        A batch of two inputs or more, so that the axis of the batch is not taken for one of size 1.
+    output : Path
+    label : str
+        What errors call the network.
+    force : bool
+        Whether an existing output is replaced.
+    check : callable
+        Raises what stops the file from being kept if onnxruntime computes something else.
+    """
+    with new_files(output, force=force) as target:
+        if output.suffix == ONNX:
+            export_onnx(module, example, target, label=output)
+            check(OnnxNetwork(target))
+        else:
+            state_dict_copying(label, module.state_dict).write([], target)
