@@ -158,6 +158,14 @@ def test_without_labels_outputs_are_compared(network):
     assert dead["followed"]["change"] < 1e-10
 
 
+def test_classes_that_are_not_those_of_the_network_are_refused(network):
+    for number in range(24):
+        (network / "three" / "abc"[number % 3]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(network / "three" / "abc"[number % 3] / f"{number}.png")
+    done = run("check", "nets.py:build", "--data", "three", "--size", "16", cwd=network)
+    assert_one_sentence(done, "three: the places of its 3 classes in order are not their numbers among the 2 classes")
+
+
 def test_too_few_images_and_images_without_a_network_are_refused(network, call):
     few = network / "few" / "0"
     few.mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,12 @@ from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
 from scalekeys.checkup.normalisations import batch_norms_of
 from scalekeys.checkup.responses import LEAST_IMAGES, Responses
-from scalekeys.cli.work.evaluate import check_runs
+from scalekeys.cli.work.evaluate import check_runs, opened_images
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import DataError
 from scalekeys.filters.bank import LeftOut
 from scalekeys.fitting import fit
-from scalekeys.images import batches, open_images, open_unlabelled, sample
+from scalekeys.images import batches, sample
 from scalekeys.shapes import Size
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
@@ -103,12 +103,13 @@ def _responses(network: NamedNetwork, task: Task, step: Step) -> Responses | Non
     source = task.images if task.data is None else task.data
     if source is None:
         return None
-    images = open_unlabelled(source) if task.data is None else open_images(source, labels=task.labels)
+    labelled, prepare = task.data is not None, preparation_of(network, task.figures)
+    images = opened_images(network, source, prepare, labelled=labelled, labels=task.labels)
     chosen = sample(images, task.limit, task.seed)
     if len(chosen) < LEAST_IMAGES:
         raise DataError(f"{source}: holds {len(chosen)} images; a check-up by images needs at least {LEAST_IMAGES}")
     step(f"reading {len(chosen)} images")
-    found = list(batches(images, preparation_of(network, task.figures), size=_BATCH, indices=chosen))
+    found = list(batches(images, prepare, size=_BATCH, indices=chosen))
     check_runs(network, found[0][0][:2])
-    given = found if task.data is not None else [inputs for inputs, _ in found]
-    return Responses.of(network.module, given, labelled=task.data is not None)
+    given = found if labelled else [inputs for inputs, _ in found]
+    return Responses.of(network.module, given, labelled=labelled)

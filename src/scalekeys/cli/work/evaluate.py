@@ -114,8 +114,7 @@ def run_evaluation(task: Task, step: Step) -> Outcome:
     network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
     prepare = preparation_of(network, task.figures)
     before = _reference(task)
-    images = open_images(task.data, labels=task.labels)
-    check_classes(network, images, prepare)
+    images = opened_images(network, task.data, prepare, labelled=True, labels=task.labels)
     module = _on(task.device, network.module)
     reference = None if before is None else _on(task.device, before.module)
     recalibrated = 0
@@ -153,6 +152,17 @@ def check_runs(network: NamedNetwork, inputs: Tensor) -> None:
             f"{network.label}: does not run on images of shape {tuple(inputs.shape[1:])} ({in_short(error)}); give the "
             "--size that it takes, and --grey if it takes one channel"
         ) from error
+
+
+def opened_images(
+    network: NamedNetwork, source: str, prepare: Preparation, *, labelled: bool, labels: Path | None = None
+) -> Images:
+    """Open images without classes, or with those of a network: with labels the classes have to be its own."""
+    if not labelled:
+        return open_unlabelled(source)
+    images = open_images(source, labels=labels)
+    check_classes(network, images, prepare)
+    return images
 
 
 def check_classes(network: NamedNetwork, images: Images, prepare: Preparation) -> None:

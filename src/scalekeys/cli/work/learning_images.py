@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from scalekeys import __version__
-from scalekeys.cli.work.evaluate import check_classes, check_runs
+from scalekeys.cli.work.evaluate import check_runs, opened_images
 from scalekeys.cli.work.step import Step
 from scalekeys.cli.work.work_file import WorkFile, fingerprint
 from scalekeys.errors import DataError
 from scalekeys.files import expanded, is_folder
-from scalekeys.images import Images, batches, open_images, open_unlabelled, sample
+from scalekeys.images import batches, sample
 from scalekeys.images.pictures import class_folders
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
@@ -82,9 +82,7 @@ def read_images(network: NamedNetwork, data: Data, step: Step, *, labelled: bool
     """
     prepare = preparation_of(network, data.figures)
     labelled = labelled and _has_labels(data)
-    images: Images = open_images(data.source, labels=data.labels) if labelled else open_unlabelled(data.source)
-    if labelled:
-        check_classes(network, images, prepare)
+    images = opened_images(network, data.source, prepare, labelled=labelled, labels=data.labels)
     chosen = sample(images, data.limit, data.seed)
     halves = (2 if labelled else 1) * FEWEST
     if len(chosen) < halves:

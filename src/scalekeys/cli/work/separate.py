@@ -8,12 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork
-from scalekeys.cli.work.evaluate import check_classes
+from scalekeys.cli.work.evaluate import opened_images
 from scalekeys.cli.work.example import example_of
 from scalekeys.cli.work.network_file import ONNX, check_request, write_network
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError, OutputError, listed
-from scalekeys.images import batches, open_images, open_unlabelled, sample
+from scalekeys.images import batches, sample
 from scalekeys.networks import Separation, separate
 from scalekeys.networks.pruning.same_outputs import Reference
 from scalekeys.networks.running.batches import inputs_of
@@ -133,10 +133,8 @@ def separate_network(task: Task, step: Step) -> Outcome:
 def _images(network: NamedNetwork, task: Task, step: Step) -> list[tuple[Tensor, Tensor]]:
     """Return images in batches; their labels count only where they have some."""
     assert task.images is not None
-    source = open_images(task.images, labels=task.labels) if task.labelled else open_unlabelled(task.images)
     prepare = preparation_of(network, task.figures)
-    if task.labelled:
-        check_classes(network, source, prepare)
+    source = opened_images(network, task.images, prepare, labelled=task.labelled, labels=task.labels)
     chosen = sample(source, task.limit, task.seed)
     step(f"reading {len(chosen)} images")
     return list(batches(source, prepare, size=_BATCH, indices=chosen))
