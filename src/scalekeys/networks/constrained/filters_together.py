@@ -1,7 +1,6 @@
 """The filters of all layers of a constrained network computed together, once in each pass through the network."""
 
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -11,6 +10,8 @@ from torch.nn.utils.parametrize import ParametrizationList
 from scalekeys.networks.constrained.modelled_filters import Numbers, Recipe
 from scalekeys.networks.constrained.scale_space_kernel import ScaleSpaceKernel
 from scalekeys.networks.constrained.separable_sums import joined
+
+_PREPARED = "_prepared_kernels"  # an attribute of the network during a pass
 
 
 def compute_together(network: nn.Module) -> None:
@@ -32,21 +33,21 @@ def compute_together(network: nn.Module) -> None:
 def _prepare(network: nn.Module, _: Any) -> None:
     if torch.compiler.is_compiling():
         return
-    found = sorted(_kernels(network), key=lambda one: _kind(*one))
-    for _kind_of, group in groupby(found, key=lambda one: _kind(*one)):
-        members = list(group)
-        if len(members) > 1:
-            kernels, dtype = [kernel for kernel, _ in members], members[0][1]
+    groups: dict[tuple[Any, ...], list[ScaleSpaceKernel]] = {}
+    for kernel, dtype in _kernels(network):
+        groups.setdefault(_kind(kernel, dtype), []).append(kernel)
+    for (dtype, *_others), kernels in groups.items():
+        if len(kernels) > 1:
             numbers = [kernel.numbers() for kernel in kernels]
             filters = _recipe(kernels, numbers).filters(Numbers(*map(torch.cat, zip(*numbers, strict=True))), dtype)
             for kernel, own in zip(kernels, filters.split([len(kernel.offset) for kernel in kernels]), strict=True):
                 kernel.prepare(own)
+    network.__dict__[_PREPARED] = [kernel for kernels in groups.values() for kernel in kernels]
 
 
 def _forget(network: nn.Module, *_: Any) -> None:
-    if not torch.compiler.is_compiling():
-        for kernel, _dtype in _kernels(network):
-            kernel.prepare(None)
+    for kernel in network.__dict__.pop(_PREPARED, ()):
+        kernel.prepare(None)
 
 
 def _kernels(network: nn.Module) -> Iterator[tuple[ScaleSpaceKernel, torch.dtype]]:
@@ -58,9 +59,9 @@ def _kernels(network: nn.Module) -> Iterator[tuple[ScaleSpaceKernel, torch.dtype
 
 def _kind(kernel: ScaleSpaceKernel, dtype: torch.dtype) -> tuple[Any, ...]:
     """Return what filters that are computed together have in common."""
-    constants, offset = kernel.here().constants, kernel.offset
-    types = map(str, (dtype, offset.dtype, offset.device))
-    return constants.operators, constants.window, kernel.norm, kernel.scales.kind, *types
+    tables, offset = kernel.here(), kernel.offset
+    made = tables.constants.operators, tables.constants.window, len(tables.slot), kernel.norm, kernel.scales.kind
+    return dtype, offset.dtype, offset.device, *made
 
 
 def _recipe(kernels: list[ScaleSpaceKernel], numbers: list[Numbers]) -> Recipe:

@@ -139,7 +139,7 @@ class ScaleSpaceKernel(SeparableKernels):
 
     def _state(self) -> tuple[bool, list[int]]:
         """Return whether gradients are wanted, and what changes when a number changes."""
-        versions = [-1 if one.is_inference() else one._version for one in self.parameters()]
+        versions = [-1 if one.is_inference() else one._version for one in self.numbers()]
         return torch.is_grad_enabled(), versions
 
     def __getstate__(self) -> dict[str, Any]:

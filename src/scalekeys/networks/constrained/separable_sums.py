@@ -21,7 +21,8 @@ from scalekeys.scalespace import GAP
 class Tables(NamedTuple):
     """What is looked up where, to compute the filters of a layer from its parameters.
 
-    A *cell* is an outer product of one operator for each axis, at the scales of one kernel.
+    A *cell* is an outer product of one operator for each axis, at the scales of one kernel. Most kernels take few of
+    the operators along x: these have numbers of their own in each kernel, the *slots*.
 
     Parameters
     ----------
@@ -31,9 +32,12 @@ class Tables(NamedTuple):
     fixed : Tensor, shape (fixed,)
     two_scales, gap : Tensor of int64, shape (pairs,)
         See :class:`ParameterLayout`.
+    slot : Tensor of int64, shape (slots, kernels)
+        The operator along x of each; any where a kernel has fewer. Without slots, where some kernel takes all operators
+        that there are, these stand in their place.
     coefficient : Tensor of int64, shape (cells,)
         What multiplies each cell. Cells are those of all operators along the first axis of the array, then along the
-        next, and so on, and of all kernels.
+        next, and so on, of all slots, and of all kernels.
     weight : Tensor, shape (cells,)
         A constant factor; 0 where a filter does not have the cell.
     order : Tensor of int64, shape (channels,)
@@ -45,6 +49,7 @@ class Tables(NamedTuple):
     fixed: Float[Tensor, "fixed"]
     two_scales: Int[Tensor, "pairs"]
     gap: Int[Tensor, "pairs"]
+    slot: Int[Tensor, "slots kernels"]
     coefficient: Int[Tensor, "cells"]
     weight: Float[Tensor, "cells"]
     order: Int[Tensor, "channels"]
@@ -54,18 +59,22 @@ def tables_of(layout: ParameterLayout, channels: int) -> Tables:
     """Look up, for the filters of a layer with so many channels, what they are computed by."""
     terms, axes, operators = layout.terms, len(layout.size), len(layout.operators)
     kernels = len(layout.rows) + len(layout.two_scales)
-    cell = terms.kernel
-    for axis, own in enumerate(terms.operators):
-        cell = cell + own * kernels * operators**axis
-    coefficient = torch.zeros(operators**axes * kernels, dtype=torch.long).index_copy(0, cell, terms.coefficient)
+    slot, own_slot = _slots(terms.operators[0], terms.kernel, operators, kernels)
+    slots = len(slot) or operators
+    cell = own_slot * kernels + terms.kernel
+    for axis, own in enumerate(terms.operators[1:]):
+        cell = cell + own * kernels * slots * operators**axis
+    count = slots * operators ** (axes - 1) * kernels
+    coefficient = torch.zeros(count, dtype=torch.long).index_copy(0, cell, terms.coefficient)
     return Tables(
         constants=constants_of(layout.operators, layout.size, layout.window, layout.discretization),
         scale=layout.scale,
         fixed=layout.fixed,
         two_scales=layout.two_scales,
         gap=layout.gap,
+        slot=slot,
         coefficient=coefficient,
-        weight=torch.zeros(len(coefficient), dtype=torch.float64).index_add(0, cell, terms.weight),
+        weight=torch.zeros(count, dtype=torch.float64).index_add(0, cell, terms.weight),
         order=_order(layout.rows, channels),
     )
 
@@ -76,34 +85,27 @@ def joined(tables: Sequence[Tables], scales: Sequence[int], gaps: Sequence[int],
     Parameters
     ----------
     tables : sequence of Tables
-        With the same constants.
+        With the same constants, and as many slots.
     scales, gaps, coefficients : sequence of int
         How many parameters each layer has.
     """
     filters = [own.scale.shape[1] for own in tables]
-    parts = [_kernels_last(own, count) for own, count in zip(tables, filters, strict=True)]
     starts = list(zip(*map(_starts, (scales, gaps, coefficients, filters)), strict=True))
     fixed = _starts([len(own.fixed) for own in tables])
     scale = [
         torch.where(own.scale < count, own.scale + start[0], own.scale - count + sum(scales) + beyond)
         for own, count, start, beyond in zip(tables, scales, starts, fixed, strict=True)
     ]
-    coefficient = [own[0] + start[2] for own, start in zip(parts, starts, strict=True)]
-    cells = [
-        torch.cat([part[:, :n] for part, n in both] + [part[:, n:] for part, n in both], dim=1).flatten()
-        for both in (
-            list(zip(coefficient, filters, strict=True)),
-            list(zip([weight for _, weight in parts], filters, strict=True)),
-        )
-    ]
+    coefficient = [own.coefficient + start[2] for own, start in zip(tables, starts, strict=True)]
     return Tables(
         constants=tables[0].constants,
         scale=torch.cat(scale, dim=1),
         fixed=torch.cat([own.fixed for own in tables]),
         two_scales=torch.cat([own.two_scales + start[3] for own, start in zip(tables, starts, strict=True)]),
         gap=torch.cat([own.gap + start[1] for own, start in zip(tables, starts, strict=True)]),
-        coefficient=cells[0],
-        weight=cells[1],
+        slot=_by_kernel([own.slot for own in tables], tables),
+        coefficient=_by_kernel(coefficient, tables).flatten(),
+        weight=_by_kernel([own.weight for own in tables], tables).flatten(),
         order=tables[0].order[:0],
     )
 
@@ -132,8 +134,8 @@ def variances_of(tables: Tables, size: Size, known: Tensor, gaps: Tensor) -> Flo
 
 def sums_without_x(
     tables: Tables, size: Size, along: Float[Tensor, "axes operators taps kernels"], strengths: Tensor
-) -> Float[Tensor, "operators *others kernels"]:
-    """Return what each profile along x is multiplied by along the other axes, in the order of the array.
+) -> Float[Tensor, "slots *others kernels"]:
+    """Return what the profile of each slot along x is multiplied by along the other axes, in the order of the array.
 
     Parameters
     ----------
@@ -145,17 +147,25 @@ def sums_without_x(
         What each coefficient multiplies its cells by.
     """
     cells = strengths.index_select(0, tables.coefficient) * tables.weight
-    sums = cells.view(*(along.shape[1],) * len(size), -1)
+    sums = cells.view(*(along.shape[1],) * (len(size) - 1), -1, along.shape[-1])
     for profile, taps in zip(reversed(along[1:].unbind()), size, strict=False):
         sums = _contracted(sums, profile[:, :taps])
     return sums
+
+
+def along_x(
+    tables: Tables, size: Size, along: Float[Tensor, "axes operators taps kernels"]
+) -> Float[Tensor, "slots cols kernels"]:
+    """Return the profile of each slot along x."""
+    x = along[0, :, : size[-1]]
+    return x.gather(0, tables.slot[:, None].expand(-1, x.shape[1], -1)) if len(tables.slot) else x
 
 
 def fields_of(
     tables: Tables, size: Size, along: Float[Tensor, "axes operators taps kernels"], strengths: Tensor
 ) -> Float[Tensor, "*sides filters"]:
     """Return sums of outer products, whose parameters are those of :func:`sums_without_x`."""
-    kernels = _contracted(sums_without_x(tables, size, along, strengths), along[0, :, : size[-1]])
+    kernels = _contracted(sums_without_x(tables, size, along, strengths), along_x(tables, size, along))
     if not len(tables.two_scales):
         return kernels
     filters = tables.scale.shape[1]
@@ -168,14 +178,30 @@ def _contracted(sums: Float[Tensor, "operators *rest kernels"], profile: Tensor)
     return (sums.unsqueeze(-2) * spread).sum(0)
 
 
-def _kernels_last(tables: Tables, filters: int) -> tuple[Tensor, Tensor]:
-    """Return coefficients and weights, shape (cells of a kernel, kernels)."""
-    kernels = filters + len(tables.two_scales)
-    return tables.coefficient.view(-1, kernels), tables.weight.view(-1, kernels)
+def _by_kernel(parts: Sequence[Tensor], tables: Sequence[Tables]) -> Tensor:
+    """Join what several layers have for each of their kernels: first kernels of filters first, then second ones."""
+    filters, seconds = [own.scale.shape[1] for own in tables], [len(own.two_scales) for own in tables]
+    counts = list(zip(filters, seconds, strict=True))
+    both = [
+        part.view(part.numel() // sum(own), sum(own)).split(own, 1) for part, own in zip(parts, counts, strict=True)
+    ]
+    return torch.cat([first for first, _ in both] + [second for _, second in both], dim=1)
 
 
 def _starts(counts: Sequence[int]) -> list[int]:
     return [sum(counts[:place]) for place in range(len(counts))]
+
+
+def _slots(operator: Tensor, kernel: Tensor, operators: int, kernels: int) -> tuple[Tensor, Tensor]:
+    """Return :attr:`Tables.slot`, and the slot of each term."""
+    pairs, index = torch.unique(torch.stack([kernel, operator]), dim=1, return_inverse=True)
+    owner, known = pairs[0].contiguous(), pairs[1]
+    rank = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
+    slot = torch.zeros(int(rank.max()) + 1, kernels, dtype=torch.long)
+    if len(slot) == operators:
+        return slot[:0], operator
+    slot[rank, owner] = known
+    return slot, rank[index]
 
 
 def _order(rows: Tensor, channels: int) -> Tensor:
