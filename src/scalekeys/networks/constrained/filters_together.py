@@ -1,6 +1,7 @@
 """The filters of all layers of a constrained network computed together, once in each pass through the network."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,6 +29,16 @@ def compute_together(network: nn.Module) -> None:
     if _prepare not in network._forward_pre_hooks.values():
         network.register_forward_pre_hook(_prepare)
         network.register_forward_hook(_forget, always_call=True)
+
+
+@contextmanager
+def computed_together(network: nn.Module) -> Iterator[None]:
+    """Within it, filters are those that were computed together at its start, as in a pass through the network."""
+    _prepare(network, ())
+    try:
+        yield
+    finally:
+        _forget(network)
 
 
 def _prepare(network: nn.Module, _: Any) -> None:
