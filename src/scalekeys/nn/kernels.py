@@ -200,7 +200,7 @@ def _units(layout: ParameterLayout) -> Units:
     twice = torch.where(first == second, 1.0, 2.0)
     axes, kernels = torch.arange(len(layout.size))[:, None], len(layout.rows) + len(layout.two_scales)
     profile = (axes * len(layout.operators) + layout.terms.operators) * kernels + layout.terms.kernel
-    places = (profile[:, own].flatten() for own in (first, second))
+    places = profile[:, first].flatten(), profile[:, second].flatten()
     return Units(*places, coefficient[first], twice * weight[first] * weight[second])
 
 

@@ -1,6 +1,7 @@
 """Functions of a variance as sums of decaying exponentials, of which every solution of the heat equation consists."""
 
 from collections.abc import Callable
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -57,8 +58,7 @@ def exponential_sum(function: Callable[[Tensor], Tensor], maximum: float, fastes
     position = torch.cos(torch.pi * (torch.arange(_SAMPLES, dtype=torch.float64) + 0.5) / _SAMPLES)
     share = (position + 1) / 2 * (maximum / (bend + maximum))
     t = (bend * share / (1 - share)).clamp(0.0, maximum)
-    ends = torch.tensor([_SLOWEST / maximum, fastest], dtype=torch.float64).log()
-    candidates = torch.linspace(*ends.tolist(), _CANDIDATES, dtype=torch.float64).exp()
+    candidates = torch.linspace(log(_SLOWEST / maximum), log(fastest), _CANDIDATES, dtype=torch.float64).exp()
     decays = torch.exp(-t[:, None] * candidates)
     triangle, order = qr(decays.numpy(), mode="r", pivoting=True)
     left = abs(triangle.diagonal())

@@ -66,7 +66,8 @@ class Recipe:
         fields = fields_of(self.tables, self.size, profiles(t, self.tables.constants), numbers.coefficients)
         taps = tuple(range(len(self.size)))
         if self.norm == "unit":
-            return fields * (numbers.amplitude / torch.linalg.vector_norm(fields, dim=taps))
+            norms: Tensor = torch.linalg.vector_norm(fields, dim=taps)
+            return fields * (numbers.amplitude / norms)
         return numbers.amplitude * fields + (numbers.offset - numbers.amplitude * fields.mean(taps))
 
 
