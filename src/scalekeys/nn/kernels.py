@@ -13,7 +13,7 @@ from scalekeys.networks.constrained.fitted_filters import FittedFilters
 from scalekeys.networks.constrained.learned_scales import Scales
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout, Tie, layout_of
 from scalekeys.networks.constrained.separable_kernels import SeparableKernels, kept, placed
-from scalekeys.networks.constrained.separable_sums import Tables, fields_of, sums_without_x, tables_of
+from scalekeys.networks.constrained.separable_sums import Tables, along_x, fields_of, sums_without_x, tables_of
 from scalekeys.shapes import Size
 
 
@@ -115,12 +115,9 @@ class ScaleSpaceKernels(SeparableKernels):
         with self._exactly():
             along, products = self.along(), placed(self._products, self.coefficients.device).profile
             sums = sums_without_x(self.here(), self.size, along, self._strengths(along)).flatten(1, -2)
-            places = products.view(-1)
-            parts = (
-                part.transpose(0, 1).flatten(1).index_select(1, places) for part in (sums, along[0, :, : self.size[-1]])
-            )
-            left, row = (part.view(len(part), *products.shape).movedim(0, -1) for part in parts)
-            return left, row
+            x = along_x(self.here(), self.size, along)
+            left, row = (_rows(part).index_select(0, products.view(-1)) for part in (sums, x))
+            return left.view(*products.shape, -1), row.view(*products.shape, -1)
 
     def _exactly(self) -> AbstractContextManager[Any]:
         if self.coefficients.dtype == torch.float64:  # which autocast leaves alone
@@ -147,10 +144,10 @@ class ScaleSpaceKernels(SeparableKernels):
     def _norms(self, along: Float[Tensor, "axes operators taps kernels"]) -> Float[Tensor, "coefficients"]:
         """Return the l2 norm of what each coefficient multiplies: of a sum of outer products by products of sums."""
         units = placed(self._units, along.device)
-        profiles = along.movedim(2, 0).flatten(1)
-        pairs = profiles.index_select(1, units.first) * profiles.index_select(1, units.second)
+        profiles = _rows(along)
+        pairs = profiles.index_select(0, units.first) * profiles.index_select(0, units.second)
         inner = units.weight
-        for axis in pairs.sum(0).view(len(self.size), -1).unbind():
+        for axis in pairs.sum(1).view(len(self.size), -1).unbind():
             inner = inner * axis
         return torch.zeros_like(self.coefficients).index_add(0, units.coefficient, inner).sqrt()
 
@@ -164,6 +161,11 @@ class ScaleSpaceKernels(SeparableKernels):
         """Say how many kernels there are, and of how many scales."""
         size = "x".join(map(str, self.size))
         return f"{len(self._layout.rows)} kernels, {size}, {len(self.coefficients)} coefficients"
+
+
+def _rows(parts: Float[Tensor, "*numbers taps kernels"]) -> Float[Tensor, "parts taps"]:
+    """Return what stands at each number, and for each kernel, as a row in memory."""
+    return parts.transpose(-1, -2).flatten(0, -2)
 
 
 def _with_shared_coefficients(filters: FittedFilters, layout: ParameterLayout) -> ParameterLayout:
