@@ -13,7 +13,7 @@ from scalekeys.networks.constrained.fitted_filters import FittedFilters
 from scalekeys.networks.constrained.learned_scales import Scales
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout, Tie, layout_of
 from scalekeys.networks.constrained.separable_kernels import SeparableKernels, kept, placed
-from scalekeys.networks.constrained.separable_sums import Tables, along_x, fields_of, sums_without_x, tables_of
+from scalekeys.networks.constrained.separable_sums import Tables, fields_of, slots_of, sums_without_x, tables_of
 from scalekeys.shapes import Size
 
 
@@ -23,7 +23,7 @@ class Units(NamedTuple):
     Parameters
     ----------
     first, second : Tensor of int64, shape (axes * pairs,)
-        The profiles of two terms along x, then along y, and so on, as numbers of an axis, an operator and a kernel; or
+        The profiles of two terms along x, then along y, and so on, as numbers of an axis, a slot and a kernel; or
         the same term twice. Two terms that differ stand here once.
     coefficient : Tensor of int64, shape (pairs,)
     weight : Tensor, shape (pairs,)
@@ -115,8 +115,8 @@ class ScaleSpaceKernels(SeparableKernels):
         with self._exactly():
             along, products = self.along(), placed(self._products, self.coefficients.device).profile
             sums = sums_without_x(self.here(), self.size, along, self._strengths(along)).flatten(1, -2)
-            x = along_x(self.here(), self.size, along)
-            left, row = (_rows(part).index_select(0, products.view(-1)) for part in (sums, x))
+            both = sums, along[0, :, : self.size[-1]]
+            left, row = (_rows(part).index_select(0, products.view(-1)) for part in both)
             return left.view(*products.shape, -1), row.view(*products.shape, -1)
 
     def _exactly(self) -> AbstractContextManager[Any]:
@@ -138,10 +138,10 @@ class ScaleSpaceKernels(SeparableKernels):
         with torch.no_grad():
             return self.kernel_variances().clamp(min=0.0).T
 
-    def _strengths(self, along: Float[Tensor, "axes operators taps kernels"]) -> Float[Tensor, "coefficients"]:
+    def _strengths(self, along: Float[Tensor, "axes slots taps kernels"]) -> Float[Tensor, "coefficients"]:
         return self.coefficients / self._norms(along)
 
-    def _norms(self, along: Float[Tensor, "axes operators taps kernels"]) -> Float[Tensor, "coefficients"]:
+    def _norms(self, along: Float[Tensor, "axes slots taps kernels"]) -> Float[Tensor, "coefficients"]:
         """Return the l2 norm of what each coefficient multiplies: of a sum of outer products by products of sums."""
         units = placed(self._units, along.device)
         profiles = _rows(along)
@@ -201,7 +201,8 @@ def _units(layout: ParameterLayout) -> Units:
     first, second = torch.cat(firsts), torch.cat(seconds)
     twice = torch.where(first == second, 1.0, 2.0)
     axes, kernels = torch.arange(len(layout.size))[:, None], len(layout.rows) + len(layout.two_scales)
-    profile = (axes * len(layout.operators) + layout.terms.operators) * kernels + layout.terms.kernel
+    _, slot, slots = slots_of(layout)
+    profile = (axes * slots + slot) * kernels + layout.terms.kernel
     places = profile[:, first].flatten(), profile[:, second].flatten()
     return Units(*places, coefficient[first], twice * weight[first] * weight[second])
 
@@ -209,7 +210,7 @@ def _units(layout: ParameterLayout) -> Units:
 def _products(layout: ParameterLayout, tables: Tables) -> Products:
     """Find the profiles along x of each channel."""
     channels, kernels = len(layout.rows), len(layout.rows) + len(layout.two_scales)
-    used = (tables.weight.view(-1, len(tables.slot) or len(layout.operators), kernels) != 0).any(0).cpu()
+    used = (tables.weight.view(-1, tables.slot.shape[1] or len(layout.operators), kernels) != 0).any(0).cpu()
     owners = torch.cat([torch.arange(channels), layout.two_scales]).expand_as(used)
     known = used.flatten().nonzero()[:, 0]
     owner, order = owners.flatten()[known].sort(stable=True)

@@ -71,7 +71,7 @@ def _kernels(network: nn.Module) -> Iterator[tuple[ScaleSpaceKernel, torch.dtype
 def _kind(kernel: ScaleSpaceKernel, dtype: torch.dtype) -> tuple[Any, ...]:
     """Return what filters that are computed together have in common."""
     tables, offset = kernel.here(), kernel.offset
-    made = tables.constants.operators, tables.constants.window, len(tables.slot), kernel.norm, kernel.scales.kind
+    made = tables.constants.operators, tables.constants.window, tables.slot.shape[1], kernel.norm, kernel.scales.kind
     return dtype, offset.dtype, offset.device, *made
 
 

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from scalekeys.networks.constrained.differentiable_profiles import Size, profiles
+from scalekeys.networks.constrained.differentiable_profiles import Size
 from scalekeys.networks.constrained.learned_scales import ScaleKind, variances_from
-from scalekeys.networks.constrained.separable_sums import Tables, fields_of, variances_of
+from scalekeys.networks.constrained.separable_sums import Tables, fields_of, profiles_of, variances_of
 
 KernelNorm: TypeAlias = Literal["free", "unit"]
 NORMS: tuple[KernelNorm, ...] = get_args(KernelNorm)
@@ -63,7 +63,7 @@ class Recipe:
         t = variances_of(
             self.tables, self.size, variances_from(self.scale, numbers.theta), variances_from(self.scale, numbers.gap)
         )
-        fields = fields_of(self.tables, self.size, profiles(t, self.tables.constants), numbers.coefficients)
+        fields = fields_of(self.tables, self.size, profiles_of(self.tables, t), numbers.coefficients)
         taps = tuple(range(len(self.size)))
         if self.norm == "unit":
             norms: Tensor = torch.linalg.vector_norm(fields, dim=taps)

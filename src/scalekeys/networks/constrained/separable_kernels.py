@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scalekeys.networks.constrained.differentiable_profiles import Constants, profiles
+from scalekeys.networks.constrained.differentiable_profiles import Constants
 from scalekeys.networks.constrained.learned_scales import Scales
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout
-from scalekeys.networks.constrained.separable_sums import Tables, tables_of, variances_of
+from scalekeys.networks.constrained.separable_sums import Tables, profiles_of, tables_of, variances_of
 
 _Numbers = TypeVar("_Numbers", bound=NamedTuple)
 
@@ -18,9 +18,9 @@ _Numbers = TypeVar("_Numbers", bound=NamedTuple)
 class SeparableKernels(nn.Module):
     """Sums of outer products of one profile for each axis, each a function of scales.
 
-    All operators along an axis are computed for all filters, and so are all outer products of them: a filter multiplies
-    most by zero, but few tensor operations on long rows take less time than many on short ones. Filters come last in
-    memory, which makes the rows long.
+    All operators along an axis are computed for all filters, and as many outer products as some filter has: others
+    multiply some by zero, but few tensor operations on long rows take less time than many on short ones. Filters come
+    last in memory, which makes the rows long.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ class SeparableKernels(nn.Module):
         self.coefficients = parameter(coefficients, device, learned=learned)
         self._tables = kept(tables_of(layout, channels), device)
 
-    def along(self) -> Float[Tensor, "axes operators taps kernels"]:
-        """Return the profiles of all operators along x, y and z, as long as the longest side."""
-        return profiles(self.kernel_variances(), self.here().constants)
+    def along(self) -> Float[Tensor, "axes slots taps kernels"]:
+        """Return the profiles that kernels take along x, y and z, as long as the longest side."""
+        return profiles_of(self.here(), self.kernel_variances())
 
     def kernel_variances(self) -> Float[Tensor, "axes kernels"]:
         """Return the variances of all kernels, below 0 where they are 0."""

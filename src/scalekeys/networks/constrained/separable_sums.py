@@ -12,6 +12,7 @@ from scalekeys.networks.constrained.differentiable_profiles import (
     Size,
     ceiling,
     constants_of,
+    profiles,
     within,
 )
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout
@@ -21,8 +22,8 @@ from scalekeys.scalespace import GAP
 class Tables(NamedTuple):
     """What is looked up where, to compute the filters of a layer from its parameters.
 
-    A *cell* is an outer product of one operator for each axis, at the scales of one kernel. Most kernels take few of
-    the operators along x: these have numbers of their own in each kernel, the *slots*.
+    A kernel takes few of the operators along an axis: these have numbers of their own in each kernel and along each
+    axis, the *slots*. A *cell* is an outer product of one slot for each axis.
 
     Parameters
     ----------
@@ -32,12 +33,12 @@ class Tables(NamedTuple):
     fixed : Tensor, shape (fixed,)
     two_scales, gap : Tensor of int64, shape (pairs,)
         See :class:`ParameterLayout`.
-    slot : Tensor of int64, shape (slots, kernels)
-        The operator along x of each; any where a kernel has fewer. Without slots, where some kernel takes all operators
-        that there are, these stand in their place.
+    slot : Tensor of int64, shape (axes, slots, kernels)
+        The operator of each; any where a kernel has fewer. Without slots, where some kernel takes all operators that
+        there are along some axis, these stand in their place.
     coefficient : Tensor of int64, shape (cells,)
-        What multiplies each cell. Cells are those of all operators along the first axis of the array, then along the
-        next, and so on, of all slots, and of all kernels.
+        What multiplies each cell. Cells are those of all slots along the first axis of the array, then along the next,
+        and so on, and of all kernels.
     weight : Tensor, shape (cells,)
         A constant factor; 0 where a filter does not have the cell.
     order : Tensor of int64, shape (channels,)
@@ -49,7 +50,7 @@ class Tables(NamedTuple):
     fixed: Float[Tensor, "fixed"]
     two_scales: Int[Tensor, "pairs"]
     gap: Int[Tensor, "pairs"]
-    slot: Int[Tensor, "slots kernels"]
+    slot: Int[Tensor, "axes slots kernels"]
     coefficient: Int[Tensor, "cells"]
     weight: Float[Tensor, "cells"]
     order: Int[Tensor, "channels"]
@@ -57,14 +58,12 @@ class Tables(NamedTuple):
 
 def tables_of(layout: ParameterLayout, channels: int) -> Tables:
     """Look up, for the filters of a layer with so many channels, what they are computed by."""
-    terms, axes, operators = layout.terms, len(layout.size), len(layout.operators)
-    kernels = len(layout.rows) + len(layout.two_scales)
-    slot, own_slot = _slots(terms.operators[0], terms.kernel, operators, kernels)
-    slots = len(slot) or operators
-    cell = own_slot * kernels + terms.kernel
-    for axis, own in enumerate(terms.operators[1:]):
-        cell = cell + own * kernels * slots * operators**axis
-    count = slots * operators ** (axes - 1) * kernels
+    terms, kernels = layout.terms, len(layout.rows) + len(layout.two_scales)
+    slot, places, slots = slots_of(layout)
+    cell = terms.kernel
+    for axis, own in enumerate(places):
+        cell = cell + own * kernels * slots**axis
+    count = slots ** len(places) * kernels
     coefficient = torch.zeros(count, dtype=torch.long).index_copy(0, cell, terms.coefficient)
     return Tables(
         constants=constants_of(layout.operators, layout.size, layout.window, layout.discretization),
@@ -77,6 +76,23 @@ def tables_of(layout: ParameterLayout, channels: int) -> Tables:
         weight=torch.zeros(count, dtype=torch.float64).index_add(0, cell, terms.weight),
         order=_order(layout.rows, channels),
     )
+
+
+def slots_of(layout: ParameterLayout) -> tuple[Int[Tensor, "axes slots kernels"], Int[Tensor, "axes terms"], int]:
+    """Return :attr:`Tables.slot`, the slot of each term along each axis, and how many slots there are."""
+    terms, known = layout.terms, []
+    for operator in terms.operators:
+        pairs, index = torch.unique(torch.stack([terms.kernel, operator]), dim=1, return_inverse=True)
+        owner = pairs[0].contiguous()
+        rank = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
+        known.append((rank, owner, pairs[1], rank[index]))
+    slots = max(int(rank.max()) + 1 for rank, *_ in known)
+    slot = torch.zeros(len(known), slots, len(layout.rows) + len(layout.two_scales), dtype=torch.long)
+    if slots == len(layout.operators):
+        return slot[:, :0], terms.operators, slots
+    for own, (rank, owner, operators, _) in zip(slot, known, strict=True):
+        own[rank, owner] = operators
+    return slot, torch.stack([place for *_, place in known]), slots
 
 
 def joined(tables: Sequence[Tables], scales: Sequence[int], gaps: Sequence[int], coefficients: Sequence[int]) -> Tables:
@@ -103,7 +119,7 @@ def joined(tables: Sequence[Tables], scales: Sequence[int], gaps: Sequence[int],
         fixed=torch.cat([own.fixed for own in tables]),
         two_scales=torch.cat([own.two_scales + start[3] for own, start in zip(tables, starts, strict=True)]),
         gap=torch.cat([own.gap + start[1] for own, start in zip(tables, starts, strict=True)]),
-        slot=_by_kernel([own.slot for own in tables], tables),
+        slot=_by_kernel([own.slot for own in tables], tables).unflatten(0, tables[0].slot.shape[:2]),
         coefficient=_by_kernel(coefficient, tables).flatten(),
         weight=_by_kernel([own.weight for own in tables], tables).flatten(),
         order=tables[0].order[:0],
@@ -132,8 +148,16 @@ def variances_of(tables: Tables, size: Size, known: Tensor, gaps: Tensor) -> Flo
     return torch.cat([t, smaller + within(gaps.index_select(0, tables.gap), largest) + GAP], dim=1)
 
 
+def profiles_of(tables: Tables, t: Float[Tensor, "axes kernels"]) -> Float[Tensor, "axes slots taps kernels"]:
+    """Return the profiles of all slots along x, y and z at given variances, as long as the longest side."""
+    along = profiles(t, tables.constants)
+    if not tables.slot.shape[1]:
+        return along
+    return along.gather(1, tables.slot[:, :, None].expand(-1, -1, along.shape[2], -1))
+
+
 def sums_without_x(
-    tables: Tables, size: Size, along: Float[Tensor, "axes operators taps kernels"], strengths: Tensor
+    tables: Tables, size: Size, along: Float[Tensor, "axes slots taps kernels"], strengths: Tensor
 ) -> Float[Tensor, "slots *others kernels"]:
     """Return what the profile of each slot along x is multiplied by along the other axes, in the order of the array.
 
@@ -141,31 +165,23 @@ def sums_without_x(
     ----------
     tables : Tables
     size : tuple of int
-    along : Tensor, shape (axes, operators, taps, kernels)
-        The profiles along x, y and z, as long as the longest side.
+    along : Tensor, shape (axes, slots, taps, kernels)
+        See :func:`profiles_of`.
     strengths : Tensor, shape (coefficients,)
         What each coefficient multiplies its cells by.
     """
     cells = strengths.index_select(0, tables.coefficient) * tables.weight
-    sums = cells.view(*(along.shape[1],) * (len(size) - 1), -1, along.shape[-1])
+    sums = cells.view(*(along.shape[1],) * len(size), -1)
     for profile, taps in zip(reversed(along[1:].unbind()), size, strict=False):
         sums = _contracted(sums, profile[:, :taps])
     return sums
 
 
-def along_x(
-    tables: Tables, size: Size, along: Float[Tensor, "axes operators taps kernels"]
-) -> Float[Tensor, "slots cols kernels"]:
-    """Return the profile of each slot along x."""
-    x = along[0, :, : size[-1]]
-    return x.gather(0, tables.slot[:, None].expand(-1, x.shape[1], -1)) if len(tables.slot) else x
-
-
 def fields_of(
-    tables: Tables, size: Size, along: Float[Tensor, "axes operators taps kernels"], strengths: Tensor
+    tables: Tables, size: Size, along: Float[Tensor, "axes slots taps kernels"], strengths: Tensor
 ) -> Float[Tensor, "*sides filters"]:
     """Return sums of outer products, whose parameters are those of :func:`sums_without_x`."""
-    kernels = _contracted(sums_without_x(tables, size, along, strengths), along_x(tables, size, along))
+    kernels = _contracted(sums_without_x(tables, size, along, strengths), along[0, :, : size[-1]])
     if not len(tables.two_scales):
         return kernels
     filters = tables.scale.shape[1]
@@ -190,18 +206,6 @@ def _by_kernel(parts: Sequence[Tensor], tables: Sequence[Tables]) -> Tensor:
 
 def _starts(counts: Sequence[int]) -> list[int]:
     return [sum(counts[:place]) for place in range(len(counts))]
-
-
-def _slots(operator: Tensor, kernel: Tensor, operators: int, kernels: int) -> tuple[Tensor, Tensor]:
-    """Return :attr:`Tables.slot`, and the slot of each term."""
-    pairs, index = torch.unique(torch.stack([kernel, operator]), dim=1, return_inverse=True)
-    owner, known = pairs[0].contiguous(), pairs[1]
-    rank = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
-    slot = torch.zeros(int(rank.max()) + 1, kernels, dtype=torch.long)
-    if len(slot) == operators:
-        return slot[:0], operator
-    slot[rank, owner] = known
-    return slot, rank[index]
 
 
 def _order(rows: Tensor, channels: int) -> Tensor:
