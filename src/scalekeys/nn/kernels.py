@@ -13,7 +13,7 @@ from scalekeys.networks.constrained.fitted_filters import FittedFilters
 from scalekeys.networks.constrained.learned_scales import Scales
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout, Tie, layout_of
 from scalekeys.networks.constrained.separable_kernels import SeparableKernels, kept, placed
-from scalekeys.networks.constrained.separable_sums import Tables, fields_of, slots_of, sums_without_x, tables_of
+from scalekeys.networks.constrained.separable_sums import fields_of, slots_of, sums_without_x, tables_of
 from scalekeys.shapes import Size
 
 
@@ -42,7 +42,7 @@ class Products(NamedTuple):
     Parameters
     ----------
     profile : Tensor of int64, shape (products, channels)
-        The profile of each along x, as the number of a slot and a kernel (:class:`Tables`); any where there are fewer.
+        The profile of each along x, as the number of a slot and a kernel; any where there are fewer.
     counts : Tensor of int64, shape (channels,)
         How many each channel has.
     """
@@ -87,7 +87,7 @@ class ScaleSpaceKernels(SeparableKernels):
         scales = Scales(layout.variances, layout.gaps, "log", learned=learn_sigma)
         super().__init__(layout, len(filters), scales, layout.coefficients, device, learned=True)
         self._layout = layout
-        self._units, self._products = kept(_units(layout), device), kept(_products(layout, self.here()), device)
+        self._units, self._products = kept(_units(layout), device), kept(_products(layout), device)
         self._start()
 
     @torch.no_grad()
@@ -207,10 +207,12 @@ def _units(layout: ParameterLayout) -> Units:
     return Units(*places, coefficient[first], twice * weight[first] * weight[second])
 
 
-def _products(layout: ParameterLayout, tables: Tables) -> Products:
+def _products(layout: ParameterLayout) -> Products:
     """Find the profiles along x of each channel."""
     channels, kernels = len(layout.rows), len(layout.rows) + len(layout.two_scales)
-    used = (tables.weight.view(-1, tables.slot.shape[1] or len(layout.operators), kernels) != 0).any(0).cpu()
+    _, slot, slots = slots_of(layout)
+    used = torch.zeros(slots, kernels, dtype=torch.bool)
+    used[slot[0], layout.terms.kernel] = True
     owners = torch.cat([torch.arange(channels), layout.two_scales]).expand_as(used)
     known = used.flatten().nonzero()[:, 0]
     owner, order = owners.flatten()[known].sort(stable=True)
