@@ -39,7 +39,7 @@ class Blocks(nn.Module):
         return maps
 
 
-def constrained(model="ideal8", learn="scales+coefficients", **options) -> nn.Module:
+def constrained(model="jet2", learn="scales+coefficients", **options) -> nn.Module:
     network = Blocks()
     fit = sk.fit(sk.extract(network), model)
     return sk.constrain(network, fit, learn, min_r2=float(fit.r2.nanquantile(0.2)), **options)
