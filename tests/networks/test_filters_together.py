@@ -117,7 +117,7 @@ def test_nothing_is_left_after_a_pass():
     before = network.blocks[0].weight
     network(maps())
     with torch.no_grad():
-        for one in network.parameters():
+        for one in network.blocks[0].parametrizations.weight[0].parameters():
             one.data.add_(0.1)
     assert (network.blocks[0].weight - before).abs().max() > 0.01
     with pytest.raises(RuntimeError):
