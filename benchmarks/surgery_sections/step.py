@@ -22,6 +22,7 @@ from torch.nn.utils import parametrize
 
 import scalekeys as sk
 from fit_sections.record import Progress, table
+from scalekeys.networks.constrained.filters_together import computed_together
 from surgery_sections.convnext import convnext
 
 HELP = "time training steps with constrained filters beside the free network"
@@ -78,7 +79,8 @@ class Network:
         """Return the processor time of all constrained weights, of their gradients, and of AdamW, in seconds."""
         layers = [layer for layer in self._network.modules() if parametrize.is_parametrized(layer)]
         start = time.process_time()
-        weights = [weight for layer in layers if isinstance(weight := layer.weight, Tensor)]
+        with computed_together(self._network):
+            weights = [weight for layer in layers if isinstance(weight := layer.weight, Tensor)]
         forward = time.process_time()
         if weights:
             torch.autograd.backward(weights, list(map(torch.ones_like, weights)))

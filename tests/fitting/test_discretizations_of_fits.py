@@ -158,13 +158,13 @@ def test_profiles_that_are_learned_are_those_of_templates_with_their_derivatives
         plan = template_plan(family, (5,), discretization=name)
         wanted = plan(t[:, None])[:, 0]
         slope = torch.autograd.functional.jacobian(lambda t: plan(t[:, None])[:, 0].sum(0), t).T  # noqa: B023
-        found = profiles(t[None], constants)[0].unflatten(-1, (2, 5))[:, number]
+        found = profiles(t[None], constants)[0, number].T
         own = torch.autograd.functional.jacobian(
-            lambda t: profiles(t[None], constants)[0].unflatten(-1, (2, 5))[:, number].sum(0),  # noqa: B023
+            lambda t: profiles(t[None], constants)[0, number].sum(1),  # noqa: B023
             t,
         ).T
-        assert_close(found, wanted, absolute=1e-12)
-        assert_close(own, slope, absolute=1e-11)
+        assert_close(found, wanted, absolute=1e-11)
+        torch.testing.assert_close(own, slope, rtol=1e-8, atol=1e-7)  # largest at the smallest variance, about 25
 
 
 @pytest.mark.parametrize("size", [(4, 5), (5, 4), (3, 2, 3), (2, 3, 4)], ids=str)

@@ -56,7 +56,7 @@ def test_profiles_are_those_of_the_discrete_gaussian(size):
     constants = constants_of(operators, size, "exact")
     share = torch.cat([torch.zeros(1), torch.logspace(-6, 0, 40)]).double()
     t = (share * constants.maximum).clamp(max=constants.maximum).expand(2, -1).clone().requires_grad_()
-    found = profiles(t, constants).unflatten(-1, (len(operators), max(size)))
+    found = profiles(t, constants).movedim(-1, 1)  # axes, variances, operators, taps
     bound = float(t.detach().max())
     for (axis, taps), (number, name) in itertools.product(enumerate(reversed(size)), enumerate(DIFFERENCES)):
         radius = taps // 2

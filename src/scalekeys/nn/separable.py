@@ -75,13 +75,13 @@ def convolved(images: Tensor, weight: Tensor, bias: Tensor | None, steps: Steps)
 
 def convolved_in_turn(
     images: Tensor,
-    factors: tuple[Float[Tensor, "channels other_taps products"], Float[Tensor, "channels products cols"]],
+    factors: tuple[Float[Tensor, "products channels other_taps"], Float[Tensor, "products channels cols"]],
     users: Sequence[Tensor | None],
     bias: Tensor | None,
     steps: Steps,
     size: Size,
 ) -> Tensor:
-    """Convolve each channel with the product of two matrices, one outer product after the other.
+    """Convolve each channel with a sum of outer products, one after the other.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def convolved_in_turn(
     channel = images.ndim - len(size) - 1
 
     def product(number: int, own: Tensor | None, bias: Tensor | None) -> Tensor:
-        maps, row, column = images, x[:, number], left[..., number]
+        maps, row, column = images, x[number], left[number]
         if own is not None:
             own = own.to(images.device)  # from where it was, in a copy that data parallelism made
             row, column = row.index_select(0, own), column.index_select(0, own)

@@ -16,7 +16,7 @@ from scalekeys.fitting.spec import parse_spec
 from scalekeys.modelling import METHOD, model_filters
 from scalekeys.networks import constrain, replace
 from scalekeys.networks.constrained.learned_offsets import learn_offsets
-from scalekeys.networks.constrained.scale_space_kernel import KernelNorm
+from scalekeys.networks.constrained.modelled_filters import KernelNorm
 from scalekeys.networks.running.depthwise_layers import depthwise_layers
 from scalekeys.nn import ScaleSpaceConv1d, ScaleSpaceConv2d, ScaleSpaceConv3d
 from scalekeys.paper import TEMPLATE_METHODS

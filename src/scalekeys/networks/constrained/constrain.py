@@ -10,12 +10,14 @@ from torch.nn.utils import parametrize
 from scalekeys.errors import ModelError
 from scalekeys.filters.replacement import Replacement, replacement
 from scalekeys.fitting import Fit
+from scalekeys.networks.constrained.filters_together import compute_together
 from scalekeys.networks.constrained.finite_start import discretized, with_finite_scales
 from scalekeys.networks.constrained.fitted_filters import fitted_filters
 from scalekeys.networks.constrained.learned_offsets import AddedConstant
 from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, ScaleKind, Scales
+from scalekeys.networks.constrained.modelled_filters import NORMS, KernelNorm
 from scalekeys.networks.constrained.parameter_layout import TIES, ParameterLayout, Tie, geometric_mean, layout_of
-from scalekeys.networks.constrained.scale_space_kernel import LEARN, NORMS, KernelNorm, Learn, ScaleSpaceKernel
+from scalekeys.networks.constrained.scale_space_kernel import LEARN, Learn, ScaleSpaceKernel
 from scalekeys.networks.running.computed_weight import ComputedWeight
 from scalekeys.networks.running.depthwise_layers import Convolution, copied, copy_of, make_plain
 from scalekeys.scalespace import Discretization, families
@@ -141,6 +143,7 @@ def constrain(
         parametrize.register_parametrization(layer, "weight", kernel, unsafe=True)
         if kernel.is_whole:
             layer.get_parameter("parametrizations.weight.original").requires_grad_(False)  # there is nothing in it
+    compute_together(network)
     return network
 
 

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.networks.constrained.differentiable_profiles import (
-    Constants,
     ceiling,
     constants_of,
     largest_variance,
@@ -102,7 +101,7 @@ def _fields(form: ModelForm, kernels: Float[Tensor, "kernels filters axes"], fil
     """Return each component of a form, shape (filters, taps)."""
     operators = tuple({name: 0 for part in form.components for one in part.products for name in one.operators})
     constants = constants_of(operators, filters.size, filters.window, filters.discretization)
-    known = [_profiles(t, constants, len(operators)) for t in kernels]
+    known = [profiles(t.T.contiguous(), constants).movedim(-1, 1) for t in kernels]  # axes, filters, operators, taps
     fields = []
     for component in form.components:
         total = kernels.new_zeros(kernels.shape[1], 1)
@@ -115,9 +114,3 @@ def _fields(form: ModelForm, kernels: Float[Tensor, "kernels filters axes"], fil
             total = total + field
         fields.append(total)
     return fields
-
-
-def _profiles(t: Float[Tensor, "filters axes"], constants: Constants, operators: int) -> Tensor:
-    """Return the profiles of all operators, shape (axes, filters, operators, taps)."""
-    known: Tensor = profiles(t.T.contiguous(), constants).unflatten(-1, (operators, -1))
-    return known

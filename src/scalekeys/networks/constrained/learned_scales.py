@@ -56,6 +56,11 @@ _KINDS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor
 }
 
 
+def variances_from(kind: ScaleKind, theta: Tensor) -> Tensor:
+    """Return the variances that parameters stand for."""
+    return _KINDS[kind][1](theta)
+
+
 class Scales(nn.Module):
     r"""Variances as functions of unbounded parameters.
 
@@ -82,12 +87,11 @@ class Scales(nn.Module):
 
     def variances(self) -> Tensor:
         """Return the variances, negative where t is 0."""
-        return _KINDS[self.kind][1](self.theta)
+        return variances_from(self.kind, self.theta)
 
     def gaps(self) -> Tensor:
-        """Return the gaps, negative where they are 0; there must be some."""
-        assert self.gap is not None
-        return _KINDS[self.kind][1](self.gap)
+        """Return the gaps, negative where they are 0."""
+        return variances_from(self.kind, self.theta[:0] if self.gap is None else self.gap)
 
     def extra_repr(self) -> str:
         """Say how many there are."""

@@ -1,21 +1,20 @@
 """Depthwise weights as functions of scales, amplitudes and offsets."""
 
-from contextlib import nullcontext
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from scalekeys.networks.constrained.learned_scales import Scales
+from scalekeys.networks.constrained.modelled_filters import KernelNorm, Numbers, Recipe
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout
 from scalekeys.networks.constrained.separable_kernels import SeparableKernels, parameter
+from scalekeys.networks.constrained.separable_sums import Tables
 from scalekeys.shapes import over_taps
 
 Learn: TypeAlias = Literal["none", "scales", "amplitudes", "scales+amplitudes", "coefficients", "scales+coefficients"]
 LEARN: tuple[Learn, ...] = get_args(Learn)
-KernelNorm: TypeAlias = Literal["free", "unit"]
-NORMS: tuple[KernelNorm, ...] = get_args(KernelNorm)
 
 
 class ScaleSpaceKernel(SeparableKernels):
@@ -27,8 +26,7 @@ class ScaleSpaceKernel(SeparableKernels):
     another discretization. :math:`\bar K` is the mean of K over the window: b is the mean of the filter, and a scale
     changes the form of a filter and not its mean. (Otherwise a small change of a large scale, at which K is nearly
     constant, would move the mean of a filter by many times the norm of its deviations.) The filters of a layer are
-    computed together, whatever their families: terms with the same profile along x are added up along the other axes
-    first, and each filter is a product of two small matrices.
+    computed together, whatever their families.
 
     Parameters
     ----------
@@ -83,6 +81,8 @@ class ScaleSpaceKernel(SeparableKernels):
         self.amplitude = parameter(amplitude, device, learned="amplitudes" in learned)
         self.offset = parameter(layout.offset, device, learned=varied)
         self.is_whole = len(layout.rows) == channels
+        self.recipe_together: tuple[list[Tables], Recipe] | None = None
+        self._prepared: tuple[Tensor, tuple[bool, list[int]]] | None = None
 
     def forward(self, free: Float[Tensor, "kept 1 *sides"]) -> Float[Tensor, "channels 1 *sides"]:
         """Return the weight of the layer.
@@ -92,11 +92,11 @@ class ScaleSpaceKernel(SeparableKernels):
         free : Tensor, shape (kept, 1, *sides)
             The filters that are no models.
         """
-        exact = self.offset.dtype == torch.float64  # which autocast leaves alone
-        with nullcontext() if exact else torch.autocast(free.device.type, enabled=False):
-            filters = self.filters().to(free.dtype)
+        filters = self._filters_prepared()
+        if filters is None:
+            filters = self._recipe().filters(self.numbers(), free.dtype)
         if not self.is_whole:
-            filters = torch.cat([filters, free[:, 0]]).index_select(0, self._here().order)
+            filters = torch.cat([filters, free[:, 0]]).index_select(0, self.here().order)
         return _with_channels(filters, free)
 
     def right_inverse(self, weight: Float[Tensor, "channels 1 *sides"]) -> Float[Tensor, "kept 1 *sides"]:
@@ -120,18 +120,37 @@ class ScaleSpaceKernel(SeparableKernels):
         free.mul_(over_taps(kept[:, None], len(self.size)).to(free))
 
     def filters(self) -> Float[Tensor, "filters *sides"]:
-        """Return the modelled filters."""
-        products = torch.bmm(*self.factors())
-        fields, amplitude = products.view(-1, *self.size), over_taps(self.amplitude, len(self.size))
-        if self.norm == "unit":
-            return amplitude * fields / over_taps(torch.linalg.vector_norm(products, dim=(1, 2)), len(self.size))
-        return amplitude * (fields - over_taps(products.mean((1, 2)), len(self.size))) + over_taps(
-            self.offset, len(self.size)
-        )
+        """Return the modelled filters, in the type of what they are computed from."""
+        return self._recipe().filters(self.numbers(), self.offset.dtype)
+
+    def numbers(self) -> Numbers:
+        """Return what the filters are made of."""
+        gap = self.scales.theta.new_zeros(0) if self.scales.gap is None else self.scales.gap
+        return Numbers(self.scales.theta, gap, self.coefficients, self.amplitude, self.offset)
+
+    def prepare(self, filters: Float[Tensor, "filters *sides"] | None) -> None:
+        """Take filters that were computed elsewhere from the present numbers, until these change; None for no more."""
+        self._prepared = None if filters is None else (filters, self._state())
+
+    def _filters_prepared(self) -> Tensor | None:
+        if self._prepared is None or self._prepared[1] != self._state():
+            return None
+        return self._prepared[0]
+
+    def _state(self) -> tuple[bool, list[int]]:
+        """Return whether gradients are wanted, and what changes when a number changes."""
+        versions = [-1 if one.is_inference() else one._version for one in self.numbers()]
+        return torch.is_grad_enabled(), versions
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"recipe_together": None, "_prepared": None}
+
+    def _recipe(self) -> Recipe:
+        return Recipe(self.here(), self.size, self.scales.kind, self.norm)
 
     def _channels(self) -> Int[Tensor, "channels"]:
         """Return which filters of the layer are modelled, and after these which are not."""
-        return torch.argsort(self._here().order)
+        return torch.argsort(self.here().order)
 
     def extra_repr(self) -> str:
         """Say how many filters are modelled, and what is learned."""

@@ -1,0 +1,142 @@
+"""The filters of a constrained network computed together: the same as layer by layer, whatever happens around them."""
+
+import copy
+import io
+
+import pytest
+import torch
+from depthwise_network import random_filters
+from torch import nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+import scalekeys as sk
+from tolerances import assert_close
+
+MODELS = {
+    "ideal8": {},
+    ("jet2", "dog", "smooth"): {"scale": "softplus"},
+    "dog": {"tie": "network"},
+    ("sharpen", "dx"): {"norm": "unit", "learn": "scales"},
+}
+
+
+class Blocks(nn.Module):
+    """Layers of two sizes, two of one size, with filters that are no models; run by a checkpoint if one is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shapes = ((6, (5, 5)), (6, (3, 5)), (6, (5, 5)), (6, (5, 5)))
+        self.blocks = nn.ModuleList(nn.Conv2d(n, n, size, groups=n, padding="same") for n, size in shapes)
+        self.run = nn.Module.__call__
+        with torch.no_grad():
+            for seed, block in enumerate(self.blocks):
+                block.weight.copy_(random_filters(*block.weight.shape, seed=seed))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            maps = maps + self.run(block, maps)
+        return maps
+
+
+def constrained(model="jet2", learn="scales+coefficients", **options) -> nn.Module:
+    network = Blocks()
+    fit = sk.fit(sk.extract(network), model)
+    return sk.constrain(network, fit, learn, min_r2=float(fit.r2.nanquantile(0.2)), **options)
+
+
+def alone(network: nn.Module) -> nn.Module:
+    """Return a copy that computes layer by layer."""
+    twin = copy.deepcopy(network)
+    twin._forward_pre_hooks.clear()
+    return twin
+
+
+def maps() -> torch.Tensor:
+    return random_filters(2, 6, 9, 9, seed=9).float()
+
+
+def gradients(network: nn.Module, **options) -> dict[str, torch.Tensor]:
+    network.zero_grad()
+    network(maps()).square().mean().backward(**options)
+    return {name: one.grad for name, one in network.named_parameters() if one.grad is not None}
+
+
+def assert_same_gradients(mine, its):
+    assert mine.keys() == its.keys()
+    for name, gradient in its.items():
+        torch.testing.assert_close(mine[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_outputs_and_gradients_are_those_of_layers_alone(model):
+    network = constrained(model, **MODELS[model])
+    its = alone(network)
+    assert_close(network(maps()), its(maps()), absolute=1e-5)
+    assert_same_gradients(gradients(network), gradients(its))
+    with torch.inference_mode():
+        assert_close(network(maps()), its(maps()), absolute=1e-5)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_with_checkpoints(reentrant):
+    network = constrained()
+    wanted = gradients(network)
+    inputs = maps().requires_grad_()
+    network.run = lambda block, maps: checkpoint(block, maps, use_reentrant=reentrant)
+    network.zero_grad()
+    network(inputs).square().mean().backward()
+    assert_same_gradients({n: p.grad for n, p in network.named_parameters() if p.grad is not None}, wanted)
+
+
+def test_going_back_twice_and_over_two_passes():
+    network = constrained()
+    wanted = gradients(network)
+    network.zero_grad()
+    first, second = network(maps()), network(maps())
+    for part in (first[:, :3], first[:, 3:], second[:, :3], second[:, 3:]):
+        part.square().sum().div(2 * second.numel()).backward(retain_graph=True)
+    assert_same_gradients({n: p.grad for n, p in network.named_parameters() if p.grad is not None}, wanted)
+
+
+def test_a_number_that_changes_during_a_pass_counts():
+    network = constrained()
+    kernel = network.blocks[3].parametrizations.weight[0]
+
+    def double(*_):
+        with torch.no_grad():
+            kernel.amplitude.mul_(2)
+
+    network.blocks[2].register_forward_hook(double)
+    found = network(maps())
+    assert_close(found, alone(network)(maps()), absolute=1e-5)  # the copy has the doubled number from the start
+
+
+def test_nothing_is_left_after_a_pass():
+    network = constrained()
+    before = network.blocks[0].weight
+    network(maps())
+    with torch.no_grad():
+        for one in network.blocks[0].parametrizations.weight[0].parameters():
+            one.data.add_(0.1)
+    assert (network.blocks[0].weight - before).abs().max() > 0.01
+    with pytest.raises(RuntimeError):
+        network(torch.zeros(1, 5, 9, 9))
+    assert "_prepared_kernels" not in vars(network)
+    copy.deepcopy(network)
+    torch.save(network.state_dict(), io.BytesIO())
+
+
+def test_other_numbers_for_one_pass():
+    network = constrained()
+    moved = {name: one.detach() + 0.1 for name, one in network.named_parameters()}
+    other = copy.deepcopy(network)
+    other.load_state_dict(moved, strict=False)
+    assert_close(functional_call(network, moved, (maps(),)), other(maps()), absolute=1e-5)
+
+
+def test_constrained_again_it_has_the_hooks_once():
+    network = constrained(layers=["blocks.0"])
+    again = sk.constrain(network, sk.fit(sk.extract(network), "jet2"), layers=["blocks.2", "blocks.3"])
+    assert len(again._forward_pre_hooks) == len(again._forward_hooks) == 1
+    assert_close(again(maps()), alone(again)(maps()), absolute=1e-5)
