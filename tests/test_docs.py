@@ -72,7 +72,8 @@ def in_toctrees(page, seen):
     seen.add(page)
     for tree in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         for entry in (line for line in tree.splitlines() if line and not line.startswith((":", "gallery/"))):
-            in_toctrees((page.parent / f"{entry}.md").resolve(), seen)
+            name = re.sub(r".*<(.*)>", r"\1", entry)
+            in_toctrees((page.parent / f"{name}.md").resolve(), seen)
     return seen
 
 
