@@ -67,7 +67,7 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
-    "show_nav_level": 2,
+    "show_nav_level": 1,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc", "sg_download_links"],
     "footer_start": ["copyright"],
