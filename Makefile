@@ -2,14 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --jobs auto --doctree-dir build/doctrees
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint fuzz wheel try-wheel clean
+.PHONY: help demo test lint fuzz docs linkcheck wheel try-wheel clean
 
 help:
 	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
 	@echo "make test   linters, type checks and the test suite"
 	@echo "make lint   linters and type checks only"
+	@echo "make docs   the site of documentation, in build/docs; make linkcheck visits its external links"
 	@echo "make wheel  the package as a wheel, in dist/; make try-wheel runs the README's commands from it"
 	@echo "make fuzz   damaged and hostile input of every format, for MINUTES=n (5)"
 
@@ -29,6 +31,12 @@ lint: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m fuzz --minutes $(or $(MINUTES),5)
 
+docs: $(VENV)/.docs
+	$(SPHINX) -b html docs build/docs
+
+linkcheck: $(VENV)/.docs
+	$(SPHINX) -b linkcheck docs build/linkcheck
+
 wheel: $(VENV)/.dev
 	rm -rf dist
 	$(BIN)/python -m hatchling build
@@ -37,13 +45,17 @@ try-wheel: wheel
 	PYTHON=$(PYTHON) tests/try_wheel.sh dist/*.whl
 
 clean:
-	rm -rf $(VENV) dist scalekeys-demo
+	rm -rf $(VENV) build dist scalekeys-demo docs/gallery docs/reference/generated
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	$(PIP) --editable '.[docs]'
 	touch $@
 
 # timm imports torchvision; its compiled operators are not needed, so it comes without its own dependencies.

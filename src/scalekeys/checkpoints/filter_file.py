@@ -64,7 +64,7 @@ def read_filters(path: Path) -> Float64[Tensor, "filters rows cols"]:
 
 
 def write_filters(filters: Float64[Tensor, "filters rows cols"], path: Path) -> None:
-    """Write filters as a table that :func:`read_filters` reads back exactly; they are numbered from 0.
+    """Write filters, numbered from 0, as a table that :func:`scalekeys.checkpoints.read_filters` reads back exactly.
 
     Parameters
     ----------

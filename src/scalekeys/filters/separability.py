@@ -33,7 +33,7 @@ def separability(filters: ArrayLike) -> Float[Tensor, "*batch ranks"]:
 
     Notes
     -----
-    With the singular values :math:`s_1 \ge s_2 \ge \dots` of the matrix of a filter, the share of rank r is
+    With the singular values :math:`s_1 \ge s_2 \ge \ldots` of the matrix of a filter, the share of rank r is
     :math:`\sum_{i \le r} s_i^2 / \sum_i s_i^2`. The mean of the filter is not subtracted, since a network executes the
     filter with its mean.
 

@@ -12,7 +12,7 @@ TRACED_MAX_VARIANCE = 1000.0
 
 
 def discrete_gaussian(t: Variances, radius: int, *, max_variance: float | None = None) -> Kernel1d:
-    r"""Evaluate the discrete analogue of the Gaussian kernel on the taps ``-radius .. radius``.
+    r"""Evaluate the discrete analogue of the Gaussian kernel on the taps from ``-radius`` to ``radius``.
 
     Parameters
     ----------

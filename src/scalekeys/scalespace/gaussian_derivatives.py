@@ -45,7 +45,7 @@ REACH = 8
 
 
 def gaussian_derivative(t: Variances, order: int, radius: int, discretization: Discretization = "discrete") -> Kernel1d:
-    r"""Evaluate a derivative of the Gaussian on the taps ``-radius .. radius`` of one axis.
+    r"""Evaluate a derivative of the Gaussian on the taps of one axis from ``-radius`` to ``radius``.
 
     Parameters
     ----------

@@ -1,0 +1,63 @@
+"""Draw the page of ideas: ``python docs/figures/ideas.py docs/images`` writes scales.png and controls.png."""
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+import scalekeys as sk
+
+FAMILIES = ("smooth", "dx", "dx+", "dxx")
+SIGMAS = (0.0, 0.5, 1.0, 2.0, torch.inf)
+LAYER, SHOWN = 0, 8
+DPI = 110
+
+
+def main(folder: Path) -> None:
+    """Write both pictures."""
+    _scales(folder / "scales.png")
+    _controls(folder / "controls.png")
+
+
+def _scales(output: Path) -> None:
+    """Draw four families of 7 x 7 taps at five scales, the same along both axes."""
+    figure, axes = plt.subplots(len(FAMILIES), len(SIGMAS), figsize=(7.6, 6.2), layout="constrained")
+    for row, name in zip(axes, FAMILIES, strict=True):
+        for panel, sigma in zip(row, SIGMAS, strict=True):
+            _draw(panel, sk.scalespace.template(name, torch.full((2,), sigma**2)))
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for panel, sigma in zip(axes[0], SIGMAS, strict=True):
+        panel.set_title("sigma infinite" if sigma == torch.inf else f"sigma {sigma:g}", fontsize=10)
+    figure.savefig(output, dpi=DPI)
+
+
+def _controls(output: Path) -> None:
+    """Draw kernels of a trained layer, their models, and noise of both kinds, with the median r2 of the layer."""
+    layer = sk.FilterBank((sk.extract("builtin:cifar-convnext").layers[LAYER],))
+    fit = sk.fit(layer)
+    noises = {"matched noise": sk.matched_noise_like(layer), "white noise": sk.white_noise_like(layer)}
+    rows = {_named("trained", fit.r2): layer, "their models": fit.kernels()}
+    rows |= {_named(name, sk.fit(noise).r2): noise for name, noise in noises.items()}
+    figure, axes = plt.subplots(len(rows), SHOWN, figsize=(8.6, 4.4), layout="constrained")
+    for row, (name, bank) in zip(axes, rows.items(), strict=True):
+        for panel, kernel in zip(row, bank.layers[0].kernels, strict=False):
+            _draw(panel, kernel - kernel.mean())
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    figure.savefig(output, dpi=DPI)
+
+
+def _named(name: str, r2: Tensor) -> str:
+    return f"{name}\nmedian r2 {r2.nanmedian():.2f}"
+
+
+def _draw(panel: Axes, kernel: Tensor) -> None:
+    largest = float(kernel.abs().max())
+    panel.imshow(kernel, cmap="RdBu_r", vmin=-largest, vmax=largest)
+    panel.set(xticks=[], yticks=[])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
