@@ -13,7 +13,7 @@ SCALES = (0.3, 0.5, 1.0)
 
 
 def main(output: Path) -> None:
-    """Draw both kernels at three scales, and the scale that the sampled one really has over the scale that was asked."""
+    """Draw both kernels at three scales, and the scale that each of them has over the scale that was asked for."""
     figure, panels = plt.subplots(1, 4, figsize=(9, 2.4), layout="constrained", width_ratios=(1, 1, 1, 1.3))
     taps = torch.arange(-SHOWN, SHOWN + 1)
     shown = slice(RADIUS - SHOWN, RADIUS + SHOWN + 1)

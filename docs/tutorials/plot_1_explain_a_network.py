@@ -150,7 +150,9 @@ table[["formation", "formation_low", "formation_high", "beyond_matched", "beyond
 # just is weak evidence: one in twenty such intervals does so by chance.
 
 beyond = table["beyond_matched_low"] > 0
-print(f"{beyond.sum()} of {len(table)} layers are explained better than matched noise: {', '.join(table.index[beyond])}")
+print(
+    f"{beyond.sum()} of {len(table)} layers are explained better than matched noise: {', '.join(table.index[beyond])}"
+)
 print(f"the network is {formation.network.white.word} beside white noise")
 
 # %%

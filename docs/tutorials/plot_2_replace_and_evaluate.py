@@ -21,9 +21,9 @@ from scalekeys.training import train_digits
 # --------------------
 #
 # The package has a small network for the digits that scikit-learn ships: three layers of 32 depthwise kernels of 7x7
-# taps. Ten epochs take about half a minute. A fifth of the digits, 359 images, is kept for testing.
+# taps. Eight epochs take less than half a minute. A fifth of the digits, 359 images, is kept for testing.
 
-trained = train_digits(epochs=10, seed=0)
+trained = train_digits(epochs=8, seed=0)
 network = trained.network
 images, labels = trained.test
 test = [(images, labels)]  # anything that yields batches of images and labels will do, such as a DataLoader
@@ -66,8 +66,9 @@ for name, model in models.items():
 # it is, and nothing is trained.
 
 replaced = {name: sk.replace(network, model) for name, model in models.items()}
-for name, other in replaced.items():
-    print(f"{name:14} {sk.evaluate(other, test).difference(before)}")
+costs = {name: sk.evaluate(other, test).difference(before) for name, other in replaced.items()}
+for name, cost in costs.items():
+    print(f"{name:14} {cost}")
 
 # %%
 # Replacing the kernels by a single family ruins the network, and a part of that has a simple reason: the kernels have
@@ -82,21 +83,20 @@ for name, other in replaced.items():
 
 seen = [trained.train[0][:300]]
 matched = {name: sk.recalibrate(other, seen, network) for name, other in replaced.items()}
-differences = {name: sk.evaluate(other, test).difference(before) for name, other in matched.items()}
-for name, difference in differences.items():
-    print(f"{name:14} {difference}")
+costs_matched = {name: sk.evaluate(other, test).difference(before) for name, other in matched.items()}
+for name, cost in costs_matched.items():
+    print(f"{name:14} {cost}")
 
 # %%
 # One picture shows both steps, with intervals of 95 %.
 
 figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
-steps = {"replaced": (replaced, "C1", -0.1), "replaced, statistics matched": (matched, "black", 0.1)}
-for label, (networks, colour, shift) in steps.items():
-    for place, other in enumerate(networks.values()):
-        difference = sk.evaluate(other, test).difference(before)
-        low, high = difference.interval
+steps = {"replaced": (costs, "C1", -0.1), "replaced, statistics matched": (costs_matched, "black", 0.1)}
+for label, (shown, colour, shift) in steps.items():
+    for place, cost in enumerate(shown.values()):
+        low, high = cost.interval
         axes.plot([place + shift] * 2, [100 * low, 100 * high], color=colour)
-        axes.plot(place + shift, 100 * difference.value, "o", color=colour, label=label if place == 0 else None)
+        axes.plot(place + shift, 100 * cost.value, "o", color=colour, label=label if place == 0 else None)
 axes.axhline(0, color="0.6", linewidth=1)
 axes.set(xticks=range(len(models)), xticklabels=models, ylabel="points of top-1 accuracy")
 axes.legend(frameon=False)
@@ -104,15 +104,16 @@ axes.legend(frameon=False)
 # %%
 # What can be said after five comparisons on 359 images?
 
-for name, difference in differences.items():
-    low, high = difference.interval
+for name, cost in costs_matched.items():
+    low, high = cost.interval
     verdict = "worse than the original" if high < 0 else "not told apart from the original"
     print(f"{name:14} {verdict} (95 % from {100 * low:+.1f} to {100 * high:+.1f} points)")
 
 # %%
 # *Not told apart* does not mean *equal*: with this many images a loss as large as the lower end of the interval would
-# go unnoticed. Both kinds of noise lose far more than the jets do, so the network does need the form of its kernels, and
-# not only their size and smoothness. One family a kernel is too little for this network, even with matched statistics.
+# go unnoticed. Both kinds of noise lose far more than the jets do, so the network does need the form of its kernels,
+# and not only their size and smoothness. One family a kernel is too little for this network, even with matched
+# statistics.
 #
 # Keep the scales as parameters, and make them plain again
 # --------------------------------------------------------

@@ -124,7 +124,7 @@ DIFFERENCES = """
     group by epoch order by epoch
 """
 differences = atlas.sql(DIFFERENCES).to_pandas()
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
 training = table.dropna(subset="epoch")
 for column, colour in (("r2", "black"), ("matched", "C1"), ("white", "0.6")):
     left.plot(training.epoch, training[column], "o-", color=colour, label=column)
@@ -136,7 +136,7 @@ for control, colour in (("white", "0.6"), ("matched", "C1")):
         differences.epoch, differences[f"over_{control}"], errors, fmt="o-", capsize=3, color=colour, label=control
     )
 right.axhline(0, color="black", linewidth=0.8)
-right.set(xlabel="epoch", ylabel="mean r2 of kernels less that of noise")
+right.set(xlabel="epoch", ylabel="mean r2 of kernels minus r2 of noise")
 right.legend(frameon=False)
 
 # %%
@@ -147,7 +147,9 @@ right.legend(frameon=False)
 for row in differences.itertuples():
     low, high = row.over_matched - row.matched_error, row.over_matched + row.matched_error
     verdict = "no more than" if low <= 0 else "more than"
-    print(f"epoch {row.epoch:2}: {verdict} matched noise ({row.over_matched:+.3f}, 95 % from {low:+.3f} to {high:+.3f})")
+    print(
+        f"epoch {row.epoch:2}: {verdict} matched noise ({row.over_matched:+.3f}, 95 % from {low:+.3f} to {high:+.3f})"
+    )
 
 # %%
 # Five checkpoints are compared here, so that one interval which misses 0 only just would be weak evidence. And matched
