@@ -89,16 +89,18 @@ def show(checkup):
 show(sk.check(network))
 
 # %%
-# A filter is *dead* if its output is constant, whatever its input is. Two kinds of death can be seen here. Weight decay
-# pulls every weight to zero, and only gradients hold against it. A filter that the network does not use gets no
-# gradients, so its weights shrink to nothing. The norms of the filters show that there are two groups and a wide gap
-# between them:
+# A filter is *dead* if its output is constant, whatever its input is. This network has filters that died in two ways.
+# The first way: weight decay pulls every weight to zero, and only gradients hold against it. A filter that the network
+# does not use gets no gradients, so its weights shrink. A filter counts as dead (orange below) once its norm is less
+# than a ten-thousandth of what is usual in its layer, because no batch norm makes up for a factor so small. After this
+# short training many filters are still on their way: their norms are spread over five powers of ten.
 
 bank = sk.extract(network)
 figure, axes = plt.subplots(figsize=(6, 2.8), layout="constrained")
-for place, layer in enumerate(bank):
-    norms = np.maximum(layer.kernels.flatten(1).norm(dim=1).numpy(), 1e-20)
-    axes.plot(np.full(len(norms), place) + np.linspace(-0.2, 0.2, len(norms)), np.sort(norms), "k.", markersize=4)
+for place, (layer, rows) in enumerate(bank.parts()):
+    norms, order_of_norms = layer.kernels.flatten(1).norm(dim=1).sort()
+    colours = np.where(bank.negligible[rows][order_of_norms], "C1", "black")
+    axes.scatter(place + np.linspace(-0.2, 0.2, len(norms)), norms, s=8, c=colours)
 axes.set(
     yscale="log", xticks=range(len(bank.layers)), xticklabels=[layer.name for layer in bank], ylabel="norm of filter"
 )
@@ -107,7 +109,7 @@ axes.set(
 # Check with images
 # -----------------
 #
-# The other kind of death cannot be seen in the weights of a filter: the filter is of normal size, but its *input* is
+# The second way to die cannot be seen in the weights of a filter: the filter is of normal size, but its *input* is
 # constant, because the ReLU in front of it gives zero for every image. A few hundred images without labels show that.
 # With images, the check also follows the advice that it can follow quickly: on a copy of the network, matched to the
 # original on one half of the images, and compared with it on the other half.
