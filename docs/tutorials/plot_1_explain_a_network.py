@@ -42,6 +42,8 @@ for rows, layer in zip((panels[:2], panels[2:]), (bank.layers[0], bank.layers[-1
         draw(place, kernel)
     rows[0, 0].set_title(layer.name, fontsize=8, loc="left")
 
+plt.show()
+
 # %%
 # Many of these kernels look smooth, and some look like a blur or like the difference between one side and the other.
 # The next step puts that impression into numbers.
@@ -85,6 +87,8 @@ for column, (word, place) in zip(panels.T, chosen.items(), strict=True):
     draw(column[0], kernels[place], f"{word}: r2 = {fit.r2[place]:.2f}")
     draw(column[1], models[place], f"fitted: {fit.family[place]}")
 
+plt.show()
+
 # %%
 # Compare with noise
 # ------------------
@@ -106,6 +110,8 @@ for row, source, name in zip(panels, (bank, matched_bank, white_bank), ("kernels
         draw(place, kernel)
     row[0].set_title(name, fontsize=8, loc="left")
 
+plt.show()
+
 # %%
 # The kernels and the matched noise look alike, which is why matched noise is the stricter control. Now all three are
 # fitted in the same way.
@@ -117,6 +123,7 @@ for one, label, colour in ((fit, "kernels", "black"), (matched, "matched noise",
     axes.hist(one.r2, bins, histtype="step", color=colour, label=f"{label}, median {one.r2.median():.2f}")
 axes.set(xlabel="r2", ylabel="kernels")
 axes.legend(frameon=False)
+plt.show()
 
 # %%
 # The kernels are far from white noise: the eight shapes explain about four times as much of them. They are not far
@@ -141,6 +148,7 @@ for column, label, colour in (("formation", "beside white noise", "black"), ("be
 axes.axhline(0, color="0.6", linewidth=1)
 axes.set(xticks=places, xlabel="layer, from input to output", ylabel="formation", ylim=(-1.05, 1.05))
 axes.legend(frameon=False, loc="lower left")
+plt.show()
 table[["formation", "formation_low", "formation_high", "beyond_matched", "beyond_matched_low", "beyond_matched_high"]]
 
 # %%

@@ -100,6 +100,7 @@ for label, (shown, colour, shift) in steps.items():
 axes.axhline(0, color="0.6", linewidth=1)
 axes.set(xticks=range(len(models)), xticklabels=models, ylabel="points of top-1 accuracy")
 axes.legend(frameon=False)
+plt.show()
 
 # %%
 # What can be said after five comparisons on 359 images?

@@ -104,6 +104,7 @@ for place, (layer, rows) in enumerate(bank.parts()):
 axes.set(
     yscale="log", xticks=range(len(bank.layers)), xticklabels=[layer.name for layer in bank], ylabel="norm of filter"
 )
+plt.show()
 
 # %%
 # Check with images

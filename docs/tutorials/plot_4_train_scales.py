@@ -92,6 +92,8 @@ for panel, name, kernel in zip(panels, sk.scalespace.ideal(2), layer.weight.deta
     panel.imshow(kernel, cmap="RdBu_r", vmin=-largest, vmax=largest)
     panel.set(title=name, xticks=[], yticks=[])
 
+plt.show()
+
 # %%
 # Train, and watch the scales
 # ---------------------------
@@ -136,6 +138,7 @@ for panel, axis, scales in zip(panels, "xy", np.moveaxis(history, -1, 0), strict
     panel.set(xlabel="epoch", title=f"sigma along {axis}")
 panels[0].set_ylabel("pixels of the layer")
 print(f"after {EPOCHS} epochs scales lie between {history[-1].min():.2f} and {history[-1].max():.2f} pixels")
+plt.show()
 
 # %%
 # Freeze the scales
@@ -184,6 +187,7 @@ for place, (name, other) in enumerate(pairs):
 axes.axvline(0, color="0.6", linewidth=1)
 labels_of_pairs = [f"{name} beside {other}" for name, other in pairs]
 axes.set(yticks=range(len(pairs)), yticklabels=labels_of_pairs, xlabel="difference in points of top-1, with 95 %")
+plt.show()
 
 # %%
 # These are four comparisons with one seed on 500 easy images, so read them with care. An interval that holds 0 says

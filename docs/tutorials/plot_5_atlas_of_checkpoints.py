@@ -138,6 +138,7 @@ for control, colour in (("white", "0.6"), ("matched", "C1")):
 right.axhline(0, color="black", linewidth=0.8)
 right.set(xlabel="epoch", ylabel="mean r2 of kernels minus r2 of noise")
 right.legend(frameon=False)
+plt.show()
 
 # %%
 # Read the two controls one after the other. At epoch 0 the kernels *are* random numbers, so they must not differ from

@@ -89,8 +89,8 @@ def not_formed(evidence: Evidence) -> Advice | None:
         f"In {len(places)} of {counted(judged, 'layer')} the kernels are like noise: "
         f"{named([place.layer for place in places])}.",
         f"The formation of these layers is at most {max(white.value for white in groups.values()):.2f}, and that of "
-        f"the network is {whole.value:.2f} ({whole.low:.2f} to {whole.high:.2f}). Formation is 0 for white noise, and 1 "
-        "where every filter is explained better than noise.",
+        f"the network is {whole.value:.2f} ({whole.low:.2f} to {whole.high:.2f}). Formation is 0 for white noise, and "
+        "1 where every filter is explained better than noise.",
         "Train longer, with more weight decay on these kernels, or with frozen idealized filters in these layers.",
         None,
         "The accuracy may gain or not: other layers may do the work, and formation does not rank architectures.",

@@ -63,7 +63,8 @@ def redundant(evidence: Evidence) -> Advice | None:
         f"scalekeys replace {evidence.source} -o FILE --model copies",
         f"It saves {100 * saved / taps:.1f} % of the depthwise weights where a copy is stored as {NUMBERS} numbers; "
         "time and the size of a plain file stay the same. Measure what that costs: MCUNet lost 1.0 points of top-1 "
-        "(-0.8 to 2.8), and nothing with statistics matched (-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB (0.01 to 0.03).",
+        "(-0.8 to 2.8), and nothing with statistics matched (-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB "
+        "(0.01 to 0.03).",
         BOUNDED,
         evidence.share(places),
         places,
