@@ -70,7 +70,7 @@ def test_kernels_with_an_outer_ring_of_next_to_nothing():
     kernels = padded(smooth(), (9, 9))
     kernels += 1e-3 * white(sides=(9, 9))
     found = advice_of(kernels, smooth(seed=1), audit="too-large")
-    assert found.what == "In 1 layer the kernels are larger than what they hold: a (9x9, 5x5 is enough)."
+    assert found.what == "In 1 layer the outer taps of the kernels hold next to nothing: a (9x9, 5x5 is enough)."
     assert found.command == "scalekeys crop NETWORK -o FILE"
     (place,) = found.places
     assert place.control == pytest.approx(1 - 25 / 81)
@@ -92,7 +92,7 @@ def test_an_outer_ring_at_the_threshold(share, is_found):
 
 def test_kernels_that_show_no_end_of_a_field():
     found = advice_of(polynomials(), smooth(), audit="too-small")
-    assert found.what == "In 1 layer filters want more room than their kernels have: a."
+    assert found.what == "In 1 layer many filters are wider than their kernels: a."
     (place,) = found.places
     assert place.value > 0.5 > 0.3 > place.control
 
@@ -153,7 +153,7 @@ def test_eight_bits():
     kernels = smooth()
     kernels[:3] /= 1000
     found = advice_of(kernels, smooth(seed=1), audit="eight-bits")
-    assert found.what == "3 live filters become zero in integers of eight bits with one scale a layer: a."
+    assert found.what == "3 live filters become zero in eight-bit integers with one quantisation step a layer: a."
     kernels[:3] *= 10
     assert advice_of(kernels, audit="eight-bits") is None
 

@@ -108,8 +108,8 @@ def test_both_controls_are_told_and_what_they_mean(apart):
         "matched",
         "white",
     ]
-    assert "white noise: the same means and norms; a model no better there says nothing\n" in result.stdout
-    assert "matched noise: also as smooth and as wide; what goes beyond it is not due to these alone\n" in result.stdout
+    assert "white noise: random filters with equal means and norms; a fit must exceed theirs\n" in result.stdout
+    assert "matched noise: random filters also as smooth and as wide; only the excess is shape\n" in result.stdout
     (turned,) = [line for line in result.stdout.splitlines() if line.startswith("better explained at an angle")]
     assert [turned.count(word) for word in ("7x7", "3x3", "matched", "white")] == [1, 1, 2, 2]
 

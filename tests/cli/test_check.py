@@ -44,7 +44,7 @@ def test_advice_is_told_with_evidence_command_and_places(call):
     assert "scalekeys crop ill.pth -o FILE" in done.stdout
     assert "figure:" not in done.stdout
     assert len(done.stdout.splitlines()) <= 24  # a screen
-    assert done.stdout.index("8 of 32 filters are dead") < done.stdout.index("are larger than what they hold")
+    assert done.stdout.index("8 of 32 filters are dead") < done.stdout.index("the outer taps of the kernels hold")
 
 
 def test_layers_are_listed_on_request_and_long_names_are_not_broken(call):
@@ -147,7 +147,7 @@ def test_with_labelled_images_advice_is_followed_and_measured(network):
     assert "the outputs of 1 more are the same for all 24 images" in done.stdout
     assert "scalekeys prune nets.py:build --images FOLDER -o FILE" in done.stdout
     assert "top-1 accuracy on 12 other images goes from" in done.stdout
-    assert "2 channels of 16 behind batch norms vary less than the epsilon" in done.stdout
+    assert "2 channels of 16 with a batch norm vary less than its epsilon" in done.stdout
 
 
 def test_without_labels_outputs_are_compared(network):

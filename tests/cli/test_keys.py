@@ -57,7 +57,7 @@ def test_it_writes_its_files_and_prints_the_keys(folder, done):
     assert all(float(row[8]) > 0.99 for row in rows)
     noise = r"\(matched noise: \d\d\.\d %, white noise: \d\d\.\d %\)"
     assert re.search(rf"explained: 9\d\.\d % of their energy {noise}", done.stdout)
-    assert "what goes beyond it is not due to these alone" in done.stdout
+    assert "only the excess is shape" in done.stdout
     assert "covered: 100.0 % correlate with their key by 0.8 or more" in done.stdout
     assert "recommended k = 8: " in done.stdout
     assert "report:  found/report.html" in done.stdout

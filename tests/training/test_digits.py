@@ -12,6 +12,10 @@ def test_a_short_training_learns_and_reports_progress():
     assert calls == [1] * 6
     assert trained.accuracy > 0.5  # a guess reads 10 % of the digits correctly
     assert not trained.network.training
+    images, labels = trained.test
+    with torch.no_grad():
+        assert float((trained.network(images).argmax(-1) == labels).double().mean()) == trained.accuracy
+    assert (len(trained.train[0]), len(labels)) == (1438, 359)
 
 
 def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_alone():

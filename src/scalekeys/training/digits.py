@@ -63,10 +63,23 @@ class DigitsNetwork(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class TrainedDigits:
-    """The trained network, in evaluation mode, and the share of held-out digits that it reads correctly."""
+    """A trained network, and the digits on which it was trained and tested.
+
+    Parameters
+    ----------
+    network : DigitsNetwork
+        In evaluation mode.
+    accuracy : float
+        The share of the test digits that it reads correctly.
+    train, test : tuple of (Tensor, Tensor)
+        Images (digits, 1, 24, 24) with values from -1 to 1, and their labels, from 0 to 9. The training shifts each
+        image at random, so that the network has seen other positions of the images in `train`.
+    """
 
     network: DigitsNetwork
     accuracy: float
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
 
 
 def train_digits(
@@ -106,7 +119,8 @@ def train_digits(
     network.eval()
     with torch.no_grad():
         accuracy = (network(images[test]).argmax(-1) == labels[test]).double().mean()
-    return TrainedDigits(network, float(accuracy))
+    seen, held_out = ((images[part], labels[part]) for part in (train, test))
+    return TrainedDigits(network, float(accuracy), seen, held_out)
 
 
 def _digits() -> tuple[Tensor, Tensor]:

@@ -34,9 +34,9 @@ def too_large(evidence: Evidence) -> Advice | None:
     told = named([f"{place.layer} ({place.size}, {windows[place.layer]} is enough)" for place in places])
     return Advice(
         "too-large",
-        f"In {counted(len(found), 'layer')} the kernels are larger than what they hold: {told}.",
-        f"Outside lies {percentages([place.value for place in places], 1)} of the energy of a layer, where white noise "
-        f"has {percentages([place.control or 0 for place in places])}.",
+        f"In {counted(len(found), 'layer')} the outer taps of the kernels hold next to nothing: {told}.",
+        f"Of the energy of a layer {percentages([place.value for place in places], 1)} lies outside the smaller "
+        f"window; of the energy of white noise {percentages([place.control or 0 for place in places])} does.",
         "Crop these kernels."
         if evidence.norms == ()
         else "Crop these kernels, and match the batch-norm statistics behind them on a few images (--images).",
@@ -60,9 +60,9 @@ def too_small(evidence: Evidence) -> Advice | None:
     values, noise = [place.value for place in places], [place.control or 0 for place in places]
     return Advice(
         "too-small",
-        f"In {counted(len(places), 'layer')} filters want more room than their kernels have: "
+        f"In {counted(len(places), 'layer')} many filters are wider than their kernels: "
         f"{named([place.layer for place in places])}.",
-        f"The best scale of {percentages(values)} of the filters of a layer is infinite, of matched noise that of "
+        f"Of the filters of a layer {percentages(values)} have an infinite scale, of matched noise "
         f"{percentages(noise)}.",
         "Train with a larger kernel or with dilation in these layers.",
         None,

@@ -25,7 +25,7 @@ def not_finite(evidence: Evidence) -> Advice | None:
         "not-finite",
         f"{counted(count, 'filter')} of {len(evidence.bank)} hold values that are not finite: "
         f"{named([place.layer for place in places])}.",
-        "Every output behind such a filter is no number; trained weights have none.",
+        "Outputs behind such a filter are not finite either; the weights of a working network have no such filters.",
         "Go back to a checkpoint from before training diverged, or convert the weights again.",
         None,
         "The network gives results again.",
@@ -48,10 +48,10 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         "good as constant.",
         f"{_why_dead(evidence, small, count - small)}, in {len(places)} of "
         f"{counted(len(evidence.bank.layers), 'layer')}. Noise, and so the usual initialisations, has no such filters.",
-        "Take the channels out of their blocks.",
+        "Remove the dead filters together with their channels.",
         f"scalekeys prune {evidence.network}{' --images FOLDER' if count > small else ''} -o FILE",
-        "Fewer weights and multiplications, also in the layers around them, at outputs that are compared first; fewer "
-        "channels are not always faster, so time the network before and after.",
+        "Fewer weights and multiplications, also in the layers before and behind. The command verifies that the "
+        "outputs stay the same. Fewer channels are not always faster, so time the network before and after.",
         CERTAIN,
         evidence.share(places),
         places,
@@ -88,12 +88,12 @@ def not_formed(evidence: Evidence) -> Advice | None:
         "not-formed",
         f"In {len(places)} of {counted(judged, 'layer')} the kernels are like noise: "
         f"{named([place.layer for place in places])}.",
-        f"Their formation is at most {max(white.value for white in groups.values()):.2f}, and that of the network is "
-        f"{whole.value:.2f} ({whole.low:.2f} to {whole.high:.2f}), where white noise has 0 and filters that are all "
-        "explained better than noise have 1.",
+        f"The formation of these layers is at most {max(white.value for white in groups.values()):.2f}, and that of "
+        f"the network is {whole.value:.2f} ({whole.low:.2f} to {whole.high:.2f}). Formation is 0 for white noise, and "
+        "1 where every filter is explained better than noise.",
         "Train longer, with more weight decay on these kernels, or with frozen idealized filters in these layers.",
         None,
-        "Whether accuracy gains is open: other layers may do the work, and formation does not rank architectures.",
+        "The accuracy may gain or not: other layers may do the work, and formation does not rank architectures.",
         HINT,
         evidence.share(places),
         places,

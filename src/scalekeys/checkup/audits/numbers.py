@@ -58,13 +58,13 @@ def lost_in_eight_bits(evidence: Evidence) -> Advice | None:
     become = "becomes" if count == 1 else "become"
     return Advice(
         "eight-bits",
-        f"{counted(count, 'live filter')} {become} zero in integers of eight bits with one scale a layer: "
+        f"{counted(count, 'live filter')} {become} zero in eight-bit integers with one quantisation step a layer: "
         f"{named([place.layer for place in places])}.",
-        f"No tap reaches half a step, which is a {2 * _STEPS}th of the largest tap of the layer. With a scale for each "
-        "channel no live filter becomes zero.",
-        "Quantise with one scale for each channel.",
+        f"No tap of these filters reaches half a step, which is a {2 * _STEPS}th of the largest tap of the layer. With "
+        "one step for each channel no live filter becomes zero.",
+        "Quantise with one step for each channel.",
         None,
-        "One number more for each channel.",
+        "It costs one more number for each channel.",
         CERTAIN,
         evidence.share(places),
         places,
@@ -91,15 +91,16 @@ def small_variances(evidence: Evidence) -> Advice | None:
     )
     return Advice(
         "small-variances",
-        f"{counted(count, 'channel')} of {channels} behind batch norms vary less than the epsilon of a batch norm: "
+        f"{counted(count, 'channel')} of {channels} with a batch norm vary less than its epsilon: "
         f"{named([place.layer for place in places])}.",
-        f"Their running variance is below {_EPSILON:g}, PyTorch's epsilon, and their factor is not negligible; a new "
-        "batch norm has a variance of 1. Epsilon, and not the variance, decides what these channels are divided by.",
-        "Keep the epsilon of training wherever the network is converted or built again, compute batch norms in "
-        "float32, and leave these batch norms in evaluation mode where the network is trained on.",
+        f"The running variance of these channels is below {_EPSILON:g}, PyTorch's epsilon, and their factor is not "
+        "negligible; a new batch norm has a variance of 1. So epsilon, and not the variance, decides what these "
+        "channels are divided by.",
+        "Keep the epsilon of training when the network is converted or built again, compute batch norms in float32, "
+        "and leave these batch norms in evaluation mode when the network is trained further.",
         None,
         f"With Keras's epsilon of {_LARGER_EPSILON:g} these channels would shrink to "
-        f"{percentages(_shrunk(norms))} of their size, in silence.",
+        f"{percentages(_shrunk(norms))} of their size, without a warning.",
         CERTAIN,
         count / channels,
         places,

@@ -38,7 +38,7 @@ def lopsided(evidence: Evidence) -> Advice | None:
         "lopsided",
         "The filters prefer a side or an axis: " + "; ".join(_told(name, known[name]) for name in found) + ".",
         f"Chance gives so uneven a split with a probability below {CLEAR}, adjusted for {len(known)} comparisons, if "
-        "filters are independent; the larger share of matched noise is "
+        "filters are independent; the larger share in matched noise is "
         + named(["not known" if p.control is None else f"{100 * p.control:.0f} %" for p in places])
         + ".",
         "Look at the aspect ratio and the mirroring of the training images.",

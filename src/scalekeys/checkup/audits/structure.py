@@ -30,10 +30,10 @@ def separable(evidence: Evidence) -> Advice | None:
         f"In {counted(len(places), 'layer')} the kernels are nearly separable: "
         f"{named([place.layer for place in places])}.",
         f"{' or '.join(map(str, ranks))} outer {'product holds' if ranks == [1] else 'products hold'} "
-        f"{100 * ENERGY_KEPT:.0f} % of the energy of a layer. The best one of each filter holds "
-        f"{percentages([place.value for place in places])}, of matched noise "
-        f"{percentages([place.control or 0 for place in places])}.",
-        "Run each kernel as that many pairs of filters of one axis, and match the batch-norm statistics behind them.",
+        f"{100 * ENERGY_KEPT:.0f} % of the energy of a layer. The best single product holds "
+        f"{percentages([place.value for place in places])} of the energy of the filters, and "
+        f"{percentages([place.control or 0 for place in places])} of the energy of matched noise.",
+        "Run each kernel as this number of pairs of 1-D convolutions, and match the batch-norm statistics behind them.",
         f"scalekeys separate {evidence.network} --images FOLDER --size PIXELS -o FILE.onnx",
         "Fewer multiplications. On one core, layers of 7x7 took 0.4 of their time in onnxruntime with 1 outer product, "
         "but 1.1 with 2; layers of 13x13 took 0.2 and 0.3. The command times each layer, and leaves those that are not "
@@ -56,14 +56,15 @@ def redundant(evidence: Evidence) -> Advice | None:
     taps = sum(layer.kernels.numel() for layer in evidence.bank.layers)
     return Advice(
         "redundant",
-        f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another one of their layer, up "
-        f"to a factor and an offset: {named([place.layer for place in places])}.",
-        f"Each of them correlates by more than {COPY} with one before it; of matched noise {noise} do.",
+        f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another filter of their layer, "
+        f"up to a factor and an offset: {named([place.layer for place in places])}.",
+        f"Each copy correlates by more than {COPY} with an earlier filter of its layer; of matched noise {noise} do.",
         "Make each copy from the filter that it copies, with a factor and an offset.",
         f"scalekeys replace {evidence.source} -o FILE --model copies",
         f"It saves {100 * saved / taps:.1f} % of the depthwise weights where a copy is stored as {NUMBERS} numbers; "
-        "time, and the size of a plain file, stay. Measure what that costs: MCUNet lost 1.0 points of top-1 (-0.8 to "
-        "2.8), and nothing with statistics matched (-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB (0.01 to 0.03).",
+        "time and the size of a plain file stay the same. Measure what that costs: MCUNet lost 1.0 points of top-1 "
+        "(-0.8 to 2.8), and nothing with statistics matched (-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB "
+        "(0.01 to 0.03).",
         BOUNDED,
         evidence.share(places),
         places,

@@ -27,7 +27,9 @@ def analyze(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(help="ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas."),
+        typer.Option(
+            help="Models: ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas."
+        ),
     ] = "ideal",
     discretization: Annotated[DiscretizationName, typer.Option(help=DISCRETIZATION_HELP)] = "discrete",
     kinds: Kinds = "depthwise",
@@ -35,10 +37,11 @@ def analyze(
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Show which receptive fields the filters of a network are, at which scales, and how well theory fits.
+    """Explain the filters of a network on one page: shapes, scales, and how well they fit.
 
-    Every figure stands beside those of white noise, which shares only means and norms with the filters, and of matched
-    noise, which shares their smoothness and extent as well.
+    Each filter is compared with blurs and differences of blurs. Every figure stands beside the same figure for two
+    kinds of random filters: white noise, which shares only means and norms with the filters, and matched noise, which
+    is also as smooth and as wide.
     Writes OUTPUT/report.html (one self-contained page) and OUTPUT/filters.parquet (one row a filter).
     """
     from scalekeys.cli.show.analyze import print_summary

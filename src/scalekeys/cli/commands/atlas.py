@@ -17,7 +17,7 @@ EXPORT_EXAMPLE = "Example: scalekeys atlas export atlas/ -o shared/ --licence CC
 MERGE_EXAMPLE = "Example: scalekeys atlas merge mine/ theirs/ -o both/"
 
 app = typer.Typer(
-    help="Analyse many networks into one table of filters, and ask it.", no_args_is_help=True, rich_markup_mode=None
+    help="Analyse many networks into one table of filters, and query it.", no_args_is_help=True, rich_markup_mode=None
 )
 
 Sources = Annotated[
@@ -31,14 +31,19 @@ Sources = Annotated[
 ]
 Output = Annotated[
     Path,
-    typer.Option("--output", "-o", help="Folder of the atlas; an existing one is gone on with.", show_default=False),
+    typer.Option("--output", "-o", help="Folder of the atlas; an existing atlas is continued.", show_default=False),
 ]
-Workers = Annotated[int | None, typer.Option(min=0, help="Processes; 0 works in this one. By default one a processor.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Number of worker processes; 0: no workers. By default one for each processor."),
+]
 RayAddress = Annotated[
     str | None, typer.Option("--ray", metavar="ADDRESS|local", help="Work on a Ray cluster that shares the folders.")
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")]
-Recheck = Annotated[bool, typer.Option("--recheck", help="Read files again that were not touched since, and hubs.")]
+Recheck = Annotated[
+    bool, typer.Option("--recheck", help="Read all sources again, also those that have not changed since the last run.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -53,11 +58,12 @@ def build(
     recheck: Recheck = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit the filters of many networks, and go on where an earlier run ended.
+    """Fit the filters of many networks, or continue an earlier run.
 
     Writes OUTPUT/filters/ (one row a filter), networks.parquet and failures.parquet (one row a source), and
-    left_out.parquet (what looks like a kernel and is not read). Sources that cannot be read become rows of
-    failures.parquet and stop nothing. Run again after any interruption: it does only what is missing.
+    left_out.parquet (tensors that look like kernels and are not read). A source that cannot be read becomes a row of
+    failures.parquet and does not stop the run. After an interruption, run the same command again: only what is missing
+    is done.
     """
     from scalekeys.cli.show.atlas import print_summary
     from scalekeys.cli.show.progress import working
@@ -106,7 +112,7 @@ def query(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask an atlas in SQL. A query can read the tables of the atlas, and nothing else, and changes nothing."""
+    """Query an atlas in SQL. A query can only read, and only the tables of the atlas."""
     from scalekeys.atlas import NAMED
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.atlas import print_rows
@@ -128,7 +134,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
 ) -> None:
-    """Report on an atlas: scales over depth, families, what is explained, and what goes with the metadata.
+    """Write a page about an atlas: scales, families, r2, correlations with metadata.
 
     Writes OUTPUT/report.html (one self-contained page) and the tables behind it as CSV.
     """
@@ -235,8 +241,8 @@ def merge(
 ) -> None:
     """Join atlases, and exports of atlases, into one atlas.
 
-    A network that several of them hold has its rows once. The new atlas can be asked, reported on, exported and gone on
-    with as if it had been built at once.
+    A network that stands in several of them has its rows once. The new atlas can be queried, reported on, exported and
+    continued as if it had been built in one run.
     """
     from scalekeys.cli.show.atlas import print_holdings
     from scalekeys.cli.show.progress import working

@@ -39,12 +39,12 @@ Source = Annotated[
 Weights = Annotated[
     str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
 ]
-Checkpoint = Annotated[Path | None, typer.Option(help="Weights to load into a network that can be run.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="File of weights to load into a network that runs.")]
 Images = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT], for a network that can be run: they show what filters answer "
+        help="Images without labels, or hf:NAME[:SPLIT], for a network that runs: they show the outputs of filters "
         "and what following the advice changes.",
     ),
 ]
@@ -52,18 +52,20 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="The same with a folder for each class, or hf:NAME[:SPLIT]: accuracy before and after as well.",
+        help="Images with a folder for each class, or hf:NAME[:SPLIT]: accuracy is measured before and after.",
     ),
 ]
-Limit = Annotated[int, typer.Option(min=20, help="So many of these images, drawn at random.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the matched noise, and of images drawn at random.")]
+Limit = Annotated[int, typer.Option(min=20, help="How many of the images to use, drawn at random.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Seed of matched noise and of the random choice of images.")
+]
 Layers = Annotated[bool, typer.Option("--layers", help="List the layers of each finding with their figures.")]
 FailOn = Annotated[
     str | None,
     typer.Option(
         metavar="AUDITS",
-        help="Exit with status 3 if one of these audits finds something, for example dead,unformed; their names in "
-        "JSON work, too.",
+        help="Exit with status 3 if one of these audits finds something, for example dead,unformed; the "
+        "names that --json prints work too.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
@@ -89,11 +91,11 @@ def check(
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether kernels are trained, dead, too large, too small or redundant, and what to do about it.
+    """Find dead, untrained, oversized and redundant kernels, and say what to do.
 
-    Each finding says what was found and where, the figure beside that of noise, what to do, what that saves and costs,
-    and how sure it is. The most valuable finding comes first. Nothing wrong is an answer, too. With images, advice that
-    can be followed quickly is followed, on a copy, and what it changes is measured.
+    Each finding says what was found and where, gives its figure beside the same figure for noise, and says what to do,
+    what that saves and costs, and how sure the finding is. The most valuable finding comes first; there may be none.
+    With images, advice that can be followed quickly is followed on a copy, and the change of the outputs is measured.
     """
     if images is not None and data is not None:
         raise typer.BadParameter("is for images without labels; give it or --data", param_hint="--images")

@@ -17,9 +17,9 @@ def compare(
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Compare trainings: accuracy, learned parameters, scales, and filters before and after.
+    """Compare trainings: accuracy, learned parameters, scales and filters.
 
-    Runs that differ by their seed alone count as one condition. Writes OUTPUT/report.html (one self-contained page) and
+    Runs that differ only in their seed count as one condition. Writes OUTPUT/report.html (one self-contained page) and
     runs.csv (one row a run).
     """
     from scalekeys.cli.show.compare import print_conditions

@@ -26,11 +26,11 @@ Data = Annotated[
     ),
 ]
 Budget = Annotated[
-    float | None, typer.Option(help="How many numbers the filters may take, as a share of their parameters.")
+    float | None, typer.Option(help="How many numbers may describe the filters, as a share of their parameters.")
 ]
 Tolerance = Annotated[
     float | None,
-    typer.Option(help="Points of top-1 that may be lost on the images that are learned from, in place of a budget."),
+    typer.Option(help="In place of a budget: points of top-1 that may be lost, on the images that are learned from."),
 ]
 Models = Annotated[
     list[str] | None,
@@ -42,8 +42,10 @@ Layers = Annotated[
         "--layer", metavar="PATTERN", help="Compress the layers of this name, with * for anything; may be repeated."
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="So many of the images, drawn at random.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random, and of random classes.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="How many of the images to use, drawn at random.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random choice of images and of random classes.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -70,10 +72,11 @@ def compress(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give each depthwise filter the model that is worth its numbers, within a budget or a tolerance.
+    """Describe depthwise filters by fewer numbers, within a budget or a tolerance.
 
-    A run that was ended goes on where it stopped if it is called again: finished models are kept in a file beside the
-    output until the output is written.
+    Several models compete for each filter; a filter gets the model that saves most for what it costs. A run that was
+    interrupted continues where it stopped when the same command is given again: finished models are kept in a file
+    beside the output until the output is written.
     """
     figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     from scalekeys.cli.show.compress import print_outcome

@@ -30,23 +30,23 @@ Layers = Annotated[
     typer.Option(
         "--layer",
         metavar="NAME=SIDES",
-        help="Crop the layer of this name, with * for anything, to sides such as 5 or 5x3, instead; may be repeated.",
+        help="Crop only the layers of this name, with * for anything, to sides such as 5 or 5x3; may be repeated.",
     ),
 ]
 Refit = Annotated[
     bool,
-    typer.Option(help="Fit the taps that stay to the responses of the whole kernels to natural images, or only cut."),
+    typer.Option(help="Fit the remaining taps to the responses of the whole kernels to natural images, or only cut."),
 ]
 ImageSource = Annotated[
     str | None,
     typer.Option(
         "--images",
         metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT]: statistics behind the layers are matched on them.",
+        help="Images without labels, or hf:NAME[:SPLIT], on which batch-norm statistics are matched.",
     ),
 ]
-Limit = Annotated[int, typer.Option(min=2, help="So many of these images, drawn at random.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random.")]
+Limit = Annotated[int, typer.Option(min=2, help="How many of the images to use, drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random choice of images.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -71,10 +71,10 @@ def crop(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Crop depthwise kernels that are larger than what they hold around their central taps.
+    """Crop depthwise kernels whose outer taps hold next to nothing.
 
-    A layer becomes smaller where next to nothing of its energy lies outside; its padding shrinks with it. The code that
-    loads the file has to give these layers their new kernel size and padding, which are listed.
+    The padding of a layer shrinks with its kernels, so that outputs keep their sizes. The code that builds the network
+    has to use the new kernel sizes and paddings before it can load the file; the command lists them.
     """
     sides = dict(map(_sides, layer)) if layer else None
     figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)

@@ -18,10 +18,10 @@ def demo(
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
 ) -> None:
-    """Train a small depthwise-separable network on handwritten digits, and report on it and on what comes along.
+    """Train a small network on handwritten digits, and write three reports.
 
-    That is the eight published keys, and a ConvNeXt that was trained on CIFAR-10.
-    Needs no network and no data beyond what is installed.
+    The other two reports are about the eight published keys and about a ConvNeXt that was trained on CIFAR-10; both
+    come with the package. Nothing is downloaded.
     """
     from scalekeys.cli.show.analyze import print_summary
     from scalekeys.cli.show.progress import working

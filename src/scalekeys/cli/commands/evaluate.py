@@ -22,7 +22,7 @@ Data = Annotated[
     str, typer.Option(help="A folder with a folder of images for each class, or hf:NAME[:SPLIT].", show_default=False)
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option(help="Weights to load, all that the network has; by default those of its name.")
+    Path | None, typer.Option(help="File of weights for the whole network; by default the weights of its name.")
 ]
 Weights = Annotated[
     str | None, typer.Option(help="Which entry of a nested checkpoint to load, for example params_ema.")
@@ -33,18 +33,18 @@ Recalibrate = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER|NUMBER",
-        help="First take statistics anew, on images without labels: of a folder, or so many of the data.",
+        help="First re-estimate batch-norm statistics, on images without labels: a folder, or a number of the images.",
     ),
 ]
 Reference = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|pretrained",
-        help="Checkpoint of the network before it was changed: to compare with, and to match it if recalibrated.",
+        help="Checkpoint of the network before it was changed: to compare with, and to match with --recalibrate.",
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default cuda where there is one.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random choice of images.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -70,7 +70,7 @@ def evaluate(
 ) -> None:
     """Count how many images of a labelled set a network classifies correctly.
 
-    Images are prepared as the network says itself (timm, transformers); with --size and its like as they say.
+    Images are prepared as timm or transformers prescribe for the network; --size, --mean and the like override that.
     """
     figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     from scalekeys.cli.show.evaluate import print_outcome

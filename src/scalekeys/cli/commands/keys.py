@@ -23,11 +23,13 @@ Sources = Annotated[
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for report, keys and members.", show_default=False)
 ]
-Number = Annotated[str, typer.Option("-k", metavar="NUMBER|auto", help="How many keys; auto takes the recommended.")]
+Number = Annotated[
+    str, typer.Option("-k", metavar="NUMBER|auto", help="How many keys; auto takes the recommended number.")
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the search, and of white and matched noise.")]
-Restarts = Annotated[int, typer.Option(min=1, help="How many starts compete.")]
+Restarts = Annotated[int, typer.Option(min=1, help="How many random starts the search makes; the best result counts.")]
 Weighting = Annotated[
-    Literal["equal", "energy"], typer.Option(help="Whether all filters count alike, or strong ones more.")
+    Literal["equal", "energy"], typer.Option(help="Whether all filters count equally, or by their energy.")
 ]
 Symmetry = Annotated[
     Literal["none", "dihedral"], typer.Option(help="With dihedral, turned and mirrored filters share a key.")
@@ -36,7 +38,7 @@ Sizes = Annotated[
     str,
     typer.Option(
         metavar="largest|common|SIZE",
-        help="Pad all kernels to the largest, crop them to what all have, or take those of one size: 7x7, 31, 5x3x3.",
+        help="Pad kernels to the largest size, crop them to the smallest, or take one size only: 7x7, 31, 5x3x3.",
     ),
 ]
 Axes = Annotated[
@@ -50,55 +52,60 @@ Layers = Annotated[
     typer.Option(metavar="PATTERN", help="Take the layers of this name, with * for anything; may be repeated."),
 ]
 Weights = Annotated[str | None, typer.Option(help="Which entry of nested checkpoints to read, for example params_ema.")]
-Threshold = Annotated[float, typer.Option(min=0, max=1, help="Correlation with its key that makes a filter covered.")]
+Threshold = Annotated[
+    float, typer.Option(min=0, max=1, help="Correlation with its key from which on a filter counts as covered.")
+]
 NoCurve = Annotated[
     bool,
     typer.Option(
         "--no-curve",
-        help="Do not compare numbers of keys by how well they explain the filters, which takes a minute; the curve of "
-        "--eliminate is measured all the same.",
+        help="Do not measure how well other numbers of keys explain the filters, which takes a minute. The curve of "
+        "--eliminate is measured in any case.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Eliminate = Annotated[
-    bool, typer.Option("--eliminate", help="Take the keys that a network misses most, of many candidates.")
+    bool, typer.Option("--eliminate", help="Of many candidates, find the keys without which a network suffers most.")
 ]
 HoldOut = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Also measure what keys of some networks explain of others: SOURCE is a .csv list with columns source and "
-        "COLUMN, such as task, and networks with one value in it are left out together.",
+        help="Also measure how well keys of some networks explain other networks. SOURCE is a .csv list with the "
+        "columns source and COLUMN, such as task; networks with the same value in COLUMN form a group, and each group "
+        "is left out in turn.",
     ),
 ]
 By = Annotated[
     Literal["accuracy", "outputs", "responses"],
     typer.Option(
-        help="What a missing candidate costs: accuracy, the change of the outputs (no labels needed), or that of the "
-        "responses of the filters (nothing is measured).",
+        help="How the cost of a missing candidate is measured: by accuracy, by the change of the outputs (needs no "
+        "labels), or by the change of the responses of the filters (computed, and fastest).",
     ),
 ]
 Network = Annotated[
     str | None,
     typer.Option(
-        metavar="NETWORK", help="To measure: timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION."
+        metavar="NETWORK", help="Network to measure: timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION."
     ),
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option(help="Weights of the network to measure; by default those of its name.")
+    Path | None, typer.Option(help="File of weights of the network to measure; by default the weights of its name.")
 ]
 Data = Annotated[
     str | None, typer.Option(help="Images to measure on: a folder with a folder for each class, or hf:NAME[:SPLIT].")
 ]
 ImageCount = Annotated[
     int,
-    typer.Option(min=2, help="How many images, drawn at random: one half decides, the other is measured."),
+    typer.Option(
+        min=2, help="How many images to use, drawn at random: one half decides, accuracy is measured on the other."
+    ),
 ]
 Candidates = Annotated[
-    str, typer.Option(metavar="NUMBER|all", help="How many keys are candidates; all takes the filters themselves.")
+    str, typer.Option(metavar="NUMBER|all", help="How many candidates to start with; all: every filter is a candidate.")
 ]
-Draws = Annotated[int, typer.Option(min=1, help="How often random candidates, and noise, are drawn beside.")]
+Draws = Annotated[int, typer.Option(min=1, help="How many draws of random candidates, and of noise, to compare with.")]
 
 
 _WHOLE: dict[str, Literal["largest", "common"]] = {"largest": "largest", "common": "common"}
@@ -158,14 +165,15 @@ def keys(
     interpolation: Interpolate = None,
     grey: Grey = False,
 ) -> None:
-    """Find the few filters, the keys, of which the filters of networks are copies up to a factor and an offset.
+    """Find keys: a few filters that stand for groups of similar filters.
 
-    Writes OUTPUT/report.html (one self-contained page), keys.npy and keys.csv, and members.parquet (one row a filter).
+    A filter belongs to the key that comes closest to it with a factor and an offset. Writes OUTPUT/report.html (one
+    self-contained page), keys.npy and keys.csv, and members.parquet (one row a filter).
 
-    With --eliminate the keys are those that a network misses most: of many candidates one is dropped again and again
-    whose absence costs least, and the accuracy is measured against the number of keys, beside random candidates and
-    noise. With --hold-out, held_out.csv holds a row for each network of a list: what keys found without its group
-    explain of it, beside keys of its own group, the published ones, and keys of noise.
+    With --eliminate the keys are those without which a network suffers most: the candidate whose absence costs least is
+    dropped, again and again, and the accuracy is measured for several numbers of keys, beside random candidates and
+    noise. With --hold-out, held_out.csv has a row for each network of a list: how much of its filters is explained by
+    keys that were found without its group, by keys of its own group, by the published keys, and by keys of noise.
     """
     k, wanted = _number_of_keys(number, compared=not no_curve), _sizes(sizes)
     given = [name for name in _ELIMINATION if _is_given(context, name)]

@@ -14,24 +14,37 @@ Kinds = Annotated[
     Kind,
     typer.Option(
         "--kinds",
-        help="Which convolutions to read; grouped: of several groups and not depthwise, ordinary: of one group.",
+        help="Which convolutions to read; grouped: several groups, but not depthwise; ordinary: one group.",
     ),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(help='The number of each class: JSON {"name": number}, or a name on each line in their order.'),
+    typer.Option(
+        help='File with the number of each class: JSON {"name": number}, or one name a line, in order of number.'
+    ),
 ]
-Size = Annotated[str | None, typer.Option(metavar="PIXELS|ROWSxCOLS", help="Size of images for the network.")]
+Size = Annotated[
+    str | None, typer.Option(metavar="PIXELS|ROWSxCOLS", help="Size of the images that the network takes.")
+]
 Shape = Annotated[
     str | None,
-    typer.Option(metavar="SIZExSIZE", help="Shape of one input that is no image, such as 1x40x101, without the batch."),
+    typer.Option(
+        metavar="SIZExSIZE", help="Shape of one input, without the batch, if it is no image; such as 1x40x101."
+    ),
 ]
-CropPct = Annotated[float | None, typer.Option(help="Share of the shorter side that is kept.")]
-Mean = Annotated[str | None, typer.Option(metavar="NUMBERS", help="Subtracted from channels in 0..1; one or three.")]
-Std = Annotated[str | None, typer.Option(metavar="NUMBERS", help="What channels are divided by; one or three.")]
+CropPct = Annotated[
+    float | None, typer.Option(help="Share of the shorter side of an image that the centre crop keeps.")
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBERS", help="Mean to subtract from channels between 0 and 1: one number, or three."),
+]
+Std = Annotated[
+    str | None, typer.Option(metavar="NUMBERS", help="Standard deviation to divide channels by: one number, or three.")
+]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Interpolate = Annotated[Interpolation | None, typer.Option("--interpolation", help="How images are resized.")]
-Grey = Annotated[bool, typer.Option("--grey", help="Images of one channel.")]
+Grey = Annotated[bool, typer.Option("--grey", help="Read images with one channel.")]
 
 
 def figures_of(

@@ -13,7 +13,8 @@ def paper(
         Path | None, typer.Option("--output", "-o", help="Folder for the article, its figures and tables.")
     ] = None,
     filters: Annotated[
-        Path | None, typer.Option(help="Other filters: .npy (filters, rows, cols), or .csv like the published table.")
+        Path | None,
+        typer.Option(help="Filters of your own: .npy (filters, rows, cols), or .csv like the published table."),
     ] = None,
     families: Annotated[
         str | None, typer.Option(help="The family of each filter, separated by commas; by default the best of eight.")
@@ -26,9 +27,10 @@ def paper(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing output.")] = False,
 ) -> None:
-    """Repeat the analysis of the master key filters paper: spread, normalisation, scales by every method, residuals.
+    """Repeat the analysis of the paper on the master key filters.
 
-    Without options it prints every published figure beside the computed one.
+    Spread, normalisation, scales by every method, and residuals are computed from the filters. Without options, every
+    published figure is printed beside the computed one.
     """
     from scalekeys.cli.show.paper import print_study
     from scalekeys.cli.show.progress import working

@@ -35,21 +35,23 @@ ImageSource = Annotated[
     typer.Option(
         "--images",
         metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT]: filters whose output none of them changes are dead too.",
+        help="Images without labels, or hf:NAME[:SPLIT]: filters with one output for all images are dead too.",
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="So many of these images, drawn at random.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="How many of the images to use, drawn at random.")]
 MultipleOf = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Keep dead channels so that widths of layers stay multiples of what divides both them and this number.",
+        help="Keep some dead channels, so that a layer whose width is a multiple of this number stays one.",
     ),
 ]
 Tolerance = Annotated[
-    float, typer.Option(min=0, help="By which share of the largest output the outputs may differ at most.")
+    float, typer.Option(min=0, help="Largest difference of outputs that is accepted, as a share of the largest output.")
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the random inputs, and of images drawn at random.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Seed of random inputs and of the random choice of images.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -74,9 +76,10 @@ def prune(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove dead depthwise filters from a network whose outputs stay the same.
+    """Remove dead depthwise filters; the outputs of the network stay the same.
 
-    Outputs are compared, on random inputs and on the images, before the file is written.
+    The outputs of the network before and after are compared, on random inputs and on the images, before the file is
+    written.
     """
     figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     from scalekeys.cli.show.progress import working

@@ -32,7 +32,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="The file to write, or the folder for a folder. What is no file needs .safetensors, .pth or .pt.",
+        help="File to write, or folder if SOURCE is one. For timm:, hf:, builtin: a .safetensors, .pth or .pt file.",
         show_default=False,
     ),
 ]
@@ -49,8 +49,8 @@ ChosenFrom = Annotated[
     str | None,
     typer.Option(
         metavar="NETWORK",
-        help="Let the filters of this network be modelled instead: their models stand in the same layers and channels "
-        "of the copy.",
+        help="Model the filters of this other network, and put the models into the same layers and channels of the "
+        "copy.",
     ),
 ]
 Layers = Annotated[
@@ -63,15 +63,22 @@ Keep = Annotated[
 ]
 MinR2 = Annotated[
     float | None,
-    typer.Option("--min-r2", max=1, help="Replace only filters of whose energy the model explains this share."),
+    typer.Option(
+        "--min-r2",
+        max=1,
+        help="Replace only filters with at least this r2, the share of energy that the model explains.",
+    ),
 ]
 Criterion = Annotated[
     Literal["l2", "l1", "response", "variance", "variance-continuous"] | None,
-    typer.Option(help="What decides the scales of a model that is fitted.  [default: l2]", show_default=False),
+    typer.Option(help="What the fit of a model minimises.  [default: l2]", show_default=False),
 ]
 Scales = Annotated[
     Literal["per-axis", "common", "shared"] | None,
-    typer.Option(help="Which scales it has.  [default: per-axis]", show_default=False),
+    typer.Option(
+        help="Whether a model has one scale for each axis, one for all, or shares it.  [default: per-axis]",
+        show_default=False,
+    ),
 ]
 Discretization = Annotated[
     DiscretizationName | None, typer.Option(help=f"{DISCRETIZATION_HELP}  [default: discrete]", show_default=False)
@@ -83,18 +90,20 @@ InNetwork = Annotated[
     bool,
     typer.Option(
         "--in-network",
-        help="Fit the filters for what the network does with them, layer by layer, on the images of --data. SOURCE is "
-        "then a network as for scalekeys evaluate, FILE.py:FUNCTION or another.",
+        help="Fit models, layer by layer, so that the outputs of the network on the images of --data change least. "
+        "SOURCE is then a network that runs, such as FILE.py:FUNCTION, as for scalekeys evaluate.",
     ),
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option(help="With --in-network: the weights of the network, of which a copy is written.")
+    Path | None, typer.Option(help="With --in-network: file of weights of the network; a changed copy is written.")
 ]
 Data = Annotated[
     str | None, typer.Option(metavar="FOLDER", help="With --in-network: images without labels, or hf:NAME[:SPLIT].")
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="With --in-network: so many of the images, drawn at random.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the noise, and of images drawn at random.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="With --in-network: how many of the images to use, drawn at random.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of noise and of the random choice of images.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
@@ -125,10 +134,10 @@ def replace(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a trained network with its depthwise filters replaced by models of them.
+    """Copy a network with its depthwise filters replaced by models.
 
-    The copy has the format of the source and differs from it in nothing else. With --in-network a run that was ended
-    goes on where it stopped if it is called again.
+    The copy has the format of the source and differs from the source only in these filters. A run with --in-network
+    that was interrupted continues where it stopped when the same command is given again.
     """
     figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     elsewhere = {"--chosen-from": chosen_from, "--min-r2": min_r2, "--criterion": criterion, "--scales": scales}

@@ -31,7 +31,7 @@ Output = Annotated[
         show_default=False,
     ),
 ]
-Rank = Annotated[int | None, typer.Option(min=1, help="So many outer products for each kernel.")]
+Rank = Annotated[int | None, typer.Option(min=1, help="Number of outer products for each kernel.")]
 Tolerance = Annotated[
     float | None,
     typer.Option(
@@ -41,12 +41,17 @@ Tolerance = Annotated[
     ),
 ]
 Accuracy = Annotated[
-    float | None, typer.Option(min=0, metavar="POINTS", help="As few as lose no more points of top-1 on --data.")
+    float | None,
+    typer.Option(
+        min=0, metavar="POINTS", help="As few outer products as possible without losing more points of top-1 on --data."
+    ),
 ]
-Share = Annotated[float | None, typer.Option("--time", help="As many as fit into this share of the present time.")]
+Share = Annotated[
+    float | None, typer.Option("--time", help="As many outer products as fit into this share of the present time.")
+]
 Runtime = Annotated[
     Literal["onnxruntime", "torch", "compile"] | None,
-    typer.Option(help="Where the network is going to run; by default onnxruntime for .onnx, else torch."),
+    typer.Option(help="Runtime in which the network will run; by default onnxruntime for .onnx, otherwise torch."),
 ]
 Layers = Annotated[
     list[str] | None,
@@ -57,16 +62,16 @@ ImageSource = Annotated[
     typer.Option(
         "--images",
         metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT]: outer products and statistics are matched on them.",
+        help="Images without labels, or hf:NAME[:SPLIT], on which outer products and statistics are matched.",
     ),
 ]
 Data = Annotated[
     str | None,
-    typer.Option("--data", metavar="FOLDER", help="The same with labels: a folder of images for each class."),
+    typer.Option("--data", metavar="FOLDER", help="Images with labels, in place of --images: a folder for each class."),
 ]
-Limit = Annotated[int, typer.Option(min=2, help="So many of these images, drawn at random.")]
+Limit = Annotated[int, typer.Option(min=2, help="How many of the images to use, drawn at random.")]
 Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Inputs that go through the timed network together.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of images drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random choice of images.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -98,10 +103,10 @@ def separate(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute depthwise layers as sums of outer products, axis by axis, where that is faster and loses little.
+    """Run large depthwise kernels one axis at a time, where that is faster.
 
-    Layers and the whole network are timed where the network is going to run, on one thread of this machine; a layer
-    that is not faster stays as it is.
+    A kernel becomes a sum of outer products of kernels of one axis. Layers and the whole network are timed in the
+    runtime of the output, on one thread of this machine; a layer that is not faster stays as it is.
     """
     figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
     goals = {"--rank": rank, "--tolerance": tolerance, "--accuracy": accuracy, "--time": time}

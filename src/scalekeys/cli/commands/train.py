@@ -13,24 +13,28 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|builtin:NAME", help="A recipe in YAML, or one that comes along.", show_default=False
+            metavar="FILE|builtin:NAME",
+            help="A recipe in YAML, or one that comes with the package.",
+            show_default=False,
         ),
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings in the place of those of the recipe.", show_default=False),
+        typer.Argument(metavar="KEY=VALUE", help="Settings that override those of the recipe.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write into; runs/RECIPE by default.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Begin anew, in the place of an earlier training.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start again, and remove an earlier training in the folder.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures of all epochs as JSON.")] = False,
 ) -> None:
-    """Train a network by a recipe, with depthwise filters that are free, frozen, or functions of learned scales.
+    """Train a network with filters that are free, frozen, or functions of scales.
 
-    Writes OUTPUT/network.safetensors, metrics.csv and what TensorBoard reads, after every epoch. Interrupted, the same
-    command goes on where it stopped, to the same result. For 8 GPUs put 'torchrun --nproc-per-node 8 --no-python'
-    before it.
+    A recipe says what is trained and how. Writes OUTPUT/network.safetensors, metrics.csv and logs for TensorBoard after
+    every epoch. If a training is interrupted, the same command continues it to the same result. For 8 GPUs put
+    'torchrun --nproc-per-node 8 --no-python' before the command.
     """
     from scalekeys.cli.show.train import print_rows, watching
     from scalekeys.training import read_recipe, recipe_file

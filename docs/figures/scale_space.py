@@ -1,4 +1,4 @@
-"""Draw the page of ideas: ``python docs/figures/ideas.py docs/images`` writes scales.png and controls.png."""
+"""Draw the page on scale space: ``python docs/figures/scale_space.py docs/images`` writes its three pictures."""
 
 import sys
 from pathlib import Path
@@ -9,17 +9,45 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 import scalekeys as sk
+from scalekeys.scalespace import discrete_gaussian
 
 FAMILIES = ("smooth", "dx", "dx+", "dxx")
 SIGMAS = (0.0, 0.5, 1.0, 2.0, torch.inf)
 LAYER, SHOWN = 0, 8
+ASKED, RADIUS, TAPS = (0.3, 0.5, 1.0), 40, 3
 DPI = 110
 
 
 def main(folder: Path) -> None:
-    """Write both pictures."""
+    """Write the pictures."""
+    _gaussians(folder / "gaussians.png")
     _scales(folder / "scales.png")
     _controls(folder / "controls.png")
+
+
+def _gaussians(output: Path) -> None:
+    """Draw both kernels at three scales, and the scale that each of them has over the scale that was asked for."""
+    figure, panels = plt.subplots(1, 4, figsize=(9, 2.4), layout="constrained", width_ratios=(1, 1, 1, 1.3))
+    taps = torch.arange(-TAPS, TAPS + 1)
+    shown = slice(RADIUS - TAPS, RADIUS + TAPS + 1)
+    for panel, sigma in zip(panels, ASKED, strict=False):
+        scale = torch.tensor(sigma, dtype=torch.float64)
+        panel.bar(taps - 0.2, discrete_gaussian(scale.square(), RADIUS)[shown], 0.4, color="black", label="discrete")
+        panel.bar(taps + 0.2, _sampled(scale)[shown], 0.4, color="C1", label="sampled")
+        panel.set(title=f"sigma = {sigma} pixels", xticks=taps[1:-1:2])
+    panels[0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0.5, 1))
+    scales = torch.linspace(0.05, 1.2, 200, dtype=torch.float64)
+    places = torch.arange(-RADIUS, RADIUS + 1).double()
+    for kernels, colour in ((discrete_gaussian(scales.square(), RADIUS), "black"), (_sampled(scales), "C1")):
+        panels[3].plot(scales, (kernels * places.square()).sum(-1).sqrt(), color=colour)
+    panels[3].set(title="scale that the kernel has", xlabel="scale that was asked for")
+    figure.savefig(output, dpi=DPI)
+
+
+def _sampled(sigma: Tensor) -> Tensor:
+    """Return the Gaussian at whole pixels, divided by its sum."""
+    places = torch.arange(-RADIUS, RADIUS + 1).double()
+    return torch.softmax(-places.square() / (2 * sigma[..., None].square()), dim=-1)
 
 
 def _scales(output: Path) -> None:
