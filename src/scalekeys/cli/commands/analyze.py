@@ -20,7 +20,7 @@ def analyze(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for report.html and filters.parquet.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Folder for report.html and the tables.", show_default=False)
     ],
     weights: Annotated[
         str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
@@ -39,7 +39,8 @@ def analyze(
 
     Every figure stands beside those of white noise, which shares only means and norms with the filters, and of matched
     noise, which shares their smoothness and extent as well.
-    Writes OUTPUT/report.html (one self-contained page) and OUTPUT/filters.parquet (one row a filter).
+    Writes OUTPUT/report.html (one self-contained page), OUTPUT/filters.parquet (one row a filter) and, with the model
+    ideal, OUTPUT/ladder.parquet (what richer models add, one row for each layer and model).
     """
     from scalekeys.cli.show.analyze import print_summary
     from scalekeys.cli.show.progress import working

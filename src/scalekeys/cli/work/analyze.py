@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scalekeys.cli.work.step import Step
@@ -21,7 +22,10 @@ def analyze_bank(
     seed: int = 0,
     step: Step,
 ) -> Summary:
-    """Fit a bank and both its controls, and write ``report.html`` and ``filters.parquet`` into a folder."""
+    """Fit a bank and both its controls, and write ``report.html``, ``filters.parquet`` and ``ladder.parquet``.
+
+    The last one has a row for each layer and step of the ladder, where the model is that of the idealized families.
+    """
     fitted, white, matched = (
         fit(filters, model, discretization=discretization, progress=step(f"fitting {name}", len(bank)))
         for name, filters in (
@@ -30,7 +34,12 @@ def analyze_bank(
             ("matched noise", matched_noise_like(bank, seed=seed)),
         )
     )
-    step("writing the report")
-    with (folder / "filters.parquet").open("wb") as file:  # as Arrow takes no path that is not in UTF-8
-        pq.write_table(fitted.to_arrow(), file)
-    return write_report(fitted, white, matched, folder / "report.html")
+    step("comparing models and writing the report")
+    summary = write_report(fitted, white, matched, folder / "report.html")
+    tables = {"filters": fitted.to_arrow()}
+    if summary.ladder:
+        tables["ladder"] = pa.Table.from_pylist([row for group in summary.ladder.layers for row in group.rows()])
+    for name, table in tables.items():
+        with (folder / f"{name}.parquet").open("wb") as file:  # as Arrow takes no path that is not in UTF-8
+            pq.write_table(table, file)
+    return summary

@@ -15,7 +15,13 @@ from scalekeys.checkup import Advice
 from scalekeys.fitting import Group
 from scalekeys.report.analysis import narrative
 from scalekeys.report.analysis.cautions import cautions
-from scalekeys.report.analysis.figures import depth_profile, family_mix, formation_profile, input_scale_profile
+from scalekeys.report.analysis.figures import (
+    depth_profile,
+    family_mix,
+    formation_profile,
+    input_scale_profile,
+    ladder_profile,
+)
 from scalekeys.report.analysis.histograms import angle_histogram, r2_histograms
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality
@@ -82,6 +88,24 @@ def sizes(analysis: Analysis) -> Section:
         rows.append(_Row("all", analysis.summary.quality, total=True))
     body = render("analysis/sizes.html.j2", text=narrative.sizes(analysis.summary), rows=rows)
     return Section("sizes", "By kernel size", body, short="Kernel size")
+
+
+def ladder(analysis: Analysis) -> Section | None:
+    """Say what explains the rest: what each richer model adds, and whether noise gains as much."""
+    found = analysis.summary.ladder
+    if found is None:
+        return None
+    body = render(
+        "analysis/ladder.html.j2",
+        found=found,
+        groups=[found.network] if len(found.sizes) == 1 else [*found.sizes, found.network],
+        models=[step.model for step in found.network.steps],
+        most=max(group.sampled for group in found.layers),
+        figure=ladder_profile(found.layers) if len(found.layers) > 1 else None,
+        taps=[taps_in(group.size) for group in found.layers],
+        axes=analysis.summary.axes,
+    )
+    return Section("ladder", "What explains the rest", body, short="The rest")
 
 
 def families(analysis: Analysis) -> Section:
@@ -230,6 +254,7 @@ def method(analysis: Analysis) -> Section:
 SECTIONS: tuple[Callable[[Analysis], Section | None], ...] = (
     advice,
     sizes,
+    ladder,
     families,
     formation,
     depth,

@@ -163,6 +163,7 @@ def _environment() -> "Environment":
         words.number_in,
         words.significant,
         words.percent,
+        words.points,
         words.count,
         words.plural,
         words.listed,
