@@ -71,6 +71,11 @@ class FamilySummary:
     median_r2: float | None
     median_sigma: Scales
 
+    @property
+    def most_in_noise(self) -> float:
+        """The larger of its shares in both kinds of noise."""
+        return max(self.matched_share, self.white_share)
+
 
 @dataclass(frozen=True)
 class SizeSummary:
@@ -109,6 +114,10 @@ class LayerSummary:
             axis: None if sigma is None or axis not in pitches else sigma * pitches[axis] * (self.dilation or 1)
             for axis, sigma in self.median_sigma.items()
         }
+
+    def share_of(self, family: str) -> float:
+        """The share of a family among the fitted filters."""
+        return self.families[family] / max(self.quality.fitted, 1)
 
     @property
     def main_family(self) -> str | None:

@@ -166,6 +166,8 @@ def _environment() -> "Environment":
         words.points,
         words.count,
         words.plural,
+        words.spelled,
+        words.kernels_of,
         words.listed,
         words.size_name,
         words.size_words,
