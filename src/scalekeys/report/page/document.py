@@ -167,6 +167,7 @@ def _environment() -> "Environment":
         words.count,
         words.plural,
         words.spelled,
+        words.sentence,
         words.kernels_of,
         words.listed,
         words.size_name,

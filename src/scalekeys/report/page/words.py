@@ -143,6 +143,17 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def sentence(text: str) -> str:
+    """Return a clause as a sentence.
+
+    Examples
+    --------
+    >>> sentence("all is well"), sentence("")
+    ('All is well.', '')
+    """
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") or not text else ".")
+
+
 def size_name(size: str) -> str:
     """Return a kernel size with a multiplication sign.
 
