@@ -39,8 +39,9 @@ def analyze(
 
     Every figure stands beside those of white noise, which shares only means and norms with the filters, and of matched
     noise, which shares their smoothness and extent as well.
-    Writes OUTPUT/report.html (one self-contained page), OUTPUT/filters.parquet (one row a filter) and, with the model
-    ideal, OUTPUT/ladder.parquet (what richer models add, one row for each layer and model).
+    Writes OUTPUT/report.html (one self-contained page), OUTPUT/filters.parquet (one row a filter) and
+    OUTPUT/ladder.parquet (what richer models add, one row for each layer and model; empty with another model than
+    ideal).
     """
     from scalekeys.cli.show.analyze import print_summary
     from scalekeys.cli.show.progress import working

@@ -48,9 +48,8 @@ def print_summary(summary: Summary, folder: Path) -> None:
     others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
     if others:
         console.print("status: " + ", ".join(others))
-    tables = ("filters", "ladder") if summary.ladder else ("filters",)
-    lines = [f"report: {folder / 'report.html'}", *(f"table:  {folder / name}.parquet" for name in tables)]
-    console.print("\n".join(lines), soft_wrap=True)
+    files = "report: report.html", "table:  filters.parquet", "ladder: ladder.parquet"
+    console.print("\n".join(f"{line[:8]}{folder / line[8:]}" for line in files), soft_wrap=True)
 
 
 def _status(word: str, count: int) -> str:

@@ -24,7 +24,8 @@ def analyze_bank(
 ) -> Summary:
     """Fit a bank and both its controls, and write ``report.html``, ``filters.parquet`` and ``ladder.parquet``.
 
-    The last one has a row for each layer and step of the ladder, where the model is that of the idealized families.
+    The last one has a row for each layer and step of the ladder; it is empty where the model is another than the
+    idealized families.
     """
     fitted, white, matched = (
         fit(filters, model, discretization=discretization, progress=step(f"fitting {name}", len(bank)))
@@ -36,9 +37,9 @@ def analyze_bank(
     )
     step("comparing models and writing the report")
     summary = write_report(fitted, white, matched, folder / "report.html")
-    tables = {"filters": fitted.to_arrow()}
-    if summary.ladder:
-        tables["ladder"] = pa.Table.from_pylist([row for group in summary.ladder.layers for row in group.rows()])
+    groups = summary.ladder.layers if summary.ladder else ()
+    steps = pa.Table.from_pylist([row for group in groups for row in group.rows()])
+    tables = {"filters": fitted.to_arrow(), "ladder": steps}
     for name, table in tables.items():
         with (folder / f"{name}.parquet").open("wb") as file:  # as Arrow takes no path that is not in UTF-8
             pq.write_table(table, file)
