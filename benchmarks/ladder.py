@@ -16,12 +16,15 @@ import scalekeys as sk
 from scalekeys.fitting.ladder import Compared, Difference, LadderGroup
 
 _REFINED = 60
+HEADS = (
+    *("network", "kernel", "step", "numbers", "explained", "adds", "beyond matched"),
+    *("of the rest", "rest beyond matched"),
+)
 
 
 def main(sources: list[str], kinds: str) -> None:
     """Print the tables."""
-    print("| network | kernel | step | numbers | explained | adds | adds beyond matched | of the rest | beyond matched |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}")
     costs = []
     for source in sources:
         bank = sk.extract(source, kinds=kinds)

@@ -267,9 +267,7 @@ def _check(fits: Sequence[Fit]) -> None:
     """Refuse fits that are not the first step of a ladder, or not of one bank."""
     first = fits[0]
     if any(not has_ladder(one.spec, [layer.axes for layer in one.bank]) for one in fits):
-        raise FilterError(
-            f"a ladder begins with fits of the model 'ideal' with the default options, got {first.spec}"
-        )
+        raise FilterError(f"a ladder begins with fits of the model 'ideal' with the default options, got {first.spec}")
     if any([len(layer) for layer in one.bank] != [len(layer) for layer in first.bank] for one in fits[1:]):
         raise FilterError("the noise is not that of the filters: its layers hold other numbers of filters")
 

@@ -25,8 +25,8 @@ def families(summary: Summary) -> dict[str, list[FamilySummary]]:
     """Rank the families, and find those that are more, and less, frequent than in both kinds of noise."""
     fitted = summary.quality.fitted
     sides = {
-        family.family: {_stands_out(family.share, noise, fitted) for noise in (family.matched_share, family.white_share)}
-        for family in summary.families
+        one.family: {_stands_out(one.share, noise, fitted) for noise in (one.matched_share, one.white_share)}
+        for one in summary.families
     }
     return {
         "ranked": sorted((family for family in summary.families if family.filters), key=lambda one: -one.filters),

@@ -115,8 +115,13 @@ class LayerSummary:
             for axis, sigma in self.median_sigma.items()
         }
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether all its filters are dead."""
+        return self.dead == self.quality.filters
+
     def share_of(self, family: str) -> float:
-        """The share of a family among the fitted filters."""
+        """Return the share of a family among the fitted filters."""
         return self.families[family] / max(self.quality.fitted, 1)
 
     @property

@@ -65,7 +65,7 @@ class LayerKeys:
     members: tuple[int, ...]
 
     def share_of(self, key: int) -> float:
-        """The share of a key among the filters."""
+        """Return the share of a key among the filters."""
         return self.members[key] / self.filters
 
     @property

@@ -102,7 +102,7 @@ def render(template: str, **context: Any) -> Markup:
 
     Examples
     --------
-    >>> "lead" in render("page/header.html.j2", kicker="a", title="<b>", lead="lead", tiles=[], cautions=[])
+    >>> "lead" in render("page/header.html.j2", kicker="a", title="<b>", lead="lead", tiles=[], cautions="")
     True
     """
     return Markup(_text(template, **context))
