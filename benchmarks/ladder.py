@@ -4,7 +4,7 @@
 
 One row for each network, kernel size and step of the ladder (``scalekeys.ladder``). The last table gives the processor
 time of the ladder in units of that of the three fits of the idealized families that it starts from, in the same run,
-and by how much a refined search of the oriented families exceeds the grid that the ladder uses.
+and with ``--refined`` by how much a refined search of the oriented families exceeds the grid that the ladder uses.
 """
 
 import argparse
@@ -22,7 +22,7 @@ HEADS = (
 )
 
 
-def main(sources: list[str], kinds: str) -> None:
+def main(sources: list[str], kinds: str, *, refined: bool) -> None:
     """Print the tables."""
     print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}")
     costs = []
@@ -38,7 +38,7 @@ def main(sources: list[str], kinds: str) -> None:
             print_rows(bank.model, group, whole=group is found.network)
     print("\n| network | time of the ladder | oriented, refined less grid, median (largest) |\n|---|---|---|")
     for bank, ratio in costs:
-        print(f"| {bank.model} | {ratio:.2f} | {shortfall(bank)} |")
+        print(f"| {bank.model} | {ratio:.2f} | {shortfall(bank) if refined else '-'} |")
 
 
 def print_rows(network: str, group: LadderGroup, *, whole: bool) -> None:
@@ -91,5 +91,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+")
     parser.add_argument("--kinds", default="depthwise")
+    parser.add_argument("--refined", action="store_true")
     arguments = parser.parse_args()
-    main(arguments.sources, arguments.kinds)
+    main(arguments.sources, arguments.kinds, refined=arguments.refined)
