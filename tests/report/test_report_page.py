@@ -16,7 +16,7 @@ from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
 from scalekeys.report.analysis.api import render_analysis
 from scalekeys.report.analysis.view import Analysis
-from scalekeys.report.page.words import count, number, percent, size_name
+from scalekeys.report.page.words import count, number, percent, points, size_name
 from scalekeys.scalespace import template
 
 
@@ -174,8 +174,8 @@ def test_the_page_says_what_explains_the_rest_and_whether_noise_gains_as_much(fi
     words = {"more": "more than", "no more": "no more than", "less": "less than"}
     for verb, step in zip(("explains", "adds", "adds", "adds"), found.network.steps, strict=True):
         gain, noise = (plain(percent(share)) for share in (step.gain.filters, step.gain.matched))
-        said = f"{step.model} {verb} {gain}: {words[step.beyond_matched.word]} matched noise, {noise}; the difference"
-        assert said in text
+        assert f"{step.model} {verb} {gain}: {words[step.beyond_matched.word]} matched noise" in text
+        assert f", {noise}; the difference is {points(step.beyond_matched.value)}" in text
     assert f"Sample: {found.network.sampled} of {found.network.filters} filters with a fit" in text
     assert page_of("network").figures["ladder"]["data"][0]["name"] == "ideal"
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from scalekeys.fitting import LadderGroup
+from scalekeys.fitting.ladder import Compared
 from scalekeys.report.analysis.summary import LayerSummary
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Figure
@@ -77,19 +78,20 @@ def ladder_profile(groups: Sequence[LadderGroup]) -> Figure:
 
 
 def _step_trace(groups: Sequence[LadderGroup], model: str, colour: str) -> dict[str, Any]:
-    steps = [next((step for step in group.steps if step.model == model), None) for group in groups]
+    none = Compared(None, None, None)
+    gains = [next((step.gain for step in group.steps if step.model == model), none) for group in groups]
     return {
         "type": "bar",
         "orientation": "h",
         "name": model,
-        "x": [round(step.gain.filters or 0, 5) if step else 0 for step in steps],
+        "x": [round(gain.filters or 0, 5) for gain in gains],
         "y": list(range(len(groups))),
         "marker": {"color": f"var(--{colour})", "line": {"width": 0}},
         "hoverinfo": "text",
         "hovertext": [
-            f"<b>{plot_text(group.name, _HOVER_WIDTH)}</b><br>{model} adds {percent(step and step.gain.filters)}, "
-            f"matched noise {percent(step and step.gain.matched)}"
-            for group, step in zip(groups, steps, strict=True)
+            f"<b>{plot_text(group.name, _HOVER_WIDTH)}</b><br>{model} adds {percent(gain.filters)}, matched noise "
+            f"{percent(gain.matched)}"
+            for group, gain in zip(groups, gains, strict=True)
         ],
     }
 
