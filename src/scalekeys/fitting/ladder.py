@@ -225,10 +225,10 @@ def ladder(
     >>> found = ladder(sk.fit(keys), sk.fit(sk.white_noise_like(keys)), sk.fit(sk.matched_noise_like(keys)))
     >>> for step in found.network.steps:
     ...     print(step.model, step.numbers, round(step.explained.filters, 3))
-    ideal 5 0.838
-    second-order 5 0.838
-    jet2 9 0.946
-    oriented 6 0.946
+    ideal 5 0.884
+    second-order 5 0.884
+    jet2 9 0.97
+    oriented 6 0.97
     """
     fits = (fit, matched, white)
     _check(fits)
