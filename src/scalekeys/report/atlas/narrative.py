@@ -1,4 +1,4 @@
-"""What a report on an atlas says in sentences."""
+"""Which metadata have a column on the page of an atlas, and why some have no correlations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
