@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         spread,
         white_noise_like,
     )
-    from scalekeys.fitting import fit, formation, natural_image_covariance, orientation
+    from scalekeys.fitting import fit, formation, ladder, natural_image_covariance, orientation
     from scalekeys.modelling import model_filters
     from scalekeys.networks import (
         bake,
@@ -91,7 +91,7 @@ _HOMES = {
         "separability",
         "spread",
     ),
-    "scalekeys.fitting": ("fit", "formation", "natural_image_covariance", "orientation"),
+    "scalekeys.fitting": ("fit", "formation", "ladder", "natural_image_covariance", "orientation"),
     "scalekeys.modelling": ("model_filters",),
     "scalekeys.networks": (
         "bake",
@@ -151,6 +151,7 @@ __all__ = [
     "fit",
     "fit_in_network",
     "formation",
+    "ladder",
     "load_pruned",
     "load_separated",
     "master_keys",

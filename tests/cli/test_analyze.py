@@ -43,12 +43,17 @@ def test_it_writes_a_report_and_a_table_and_prints_a_summary(apart):
     folder, result = apart
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    assert sorted(path.name for path in folder.iterdir()) == ["filters.parquet", "report.html"]
+    assert sorted(path.name for path in folder.iterdir()) == ["filters.parquet", "ladder.parquet", "report.html"]
     assert "16 filters in 2 layers" in result.stdout
     assert str(folder / "report.html") in result.stdout
     table = pq.read_table(folder / "filters.parquet").to_pandas()
     assert tuple(table.query("layer == '1'").family) == sk.MASTER_KEY_FAMILIES
     assert "<html" in (folder / "report.html").read_text()
+    steps = pq.read_table(folder / "ladder.parquet").to_pandas()
+    assert [*steps.model.unique()] == ["ideal", "second-order", "jet2", "oriented"]
+    assert set(steps.layer) == set(table.layer)
+    assert "beyond matched" in result.stdout
+    assert "models of more numbers explain more of" in result.stdout
 
 
 def test_a_discretization_can_be_chosen_and_is_named_on_the_page(checkpoint, tmp_path):
@@ -151,7 +156,12 @@ def test_an_existing_folder_is_kept_unless_forced(checkpoint, tmp_path):
     assert "out: this output folder exists already; give --force" in refused.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
     assert run("analyze", checkpoint, "-o", "out", "--force", cwd=tmp_path).returncode == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["filters.parquet", "mine.txt", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "filters.parquet",
+        "ladder.parquet",
+        "mine.txt",
+        "report.html",
+    ]
 
 
 def _missing(path):

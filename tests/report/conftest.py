@@ -17,6 +17,7 @@ from scalekeys.scalespace import template
 SECTIONS = [
     "advice",
     "sizes",
+    "ladder",
     "families",
     "formation",
     "depth",

@@ -141,8 +141,8 @@ def test_the_page_and_its_plots_follow_the_scheme(visit):
 
 def test_the_table_of_layers_sorts_both_ways(visit):
     page = visit("network")
-    head = page.locator("table.sortable th", has_text="filters").first
-    column = "[...document.querySelectorAll('table.sortable tbody tr')].map(r => r.cells[5].textContent.trim())"
+    head = page.locator("#layers table.sortable th", has_text="filters").first
+    column = "[...document.querySelectorAll('#layers table.sortable tbody tr')].map(r => r.cells[5].textContent.trim())"
     assert page.evaluate(column) == ["40", "30", "24", "10"]
     head.locator("button").click()
     assert page.evaluate(column) == ["10", "24", "30", "40"]
@@ -150,16 +150,16 @@ def test_the_table_of_layers_sorts_both_ways(visit):
     head.locator("button").press("Enter")
     assert page.evaluate(column) == ["40", "30", "24", "10"]
     assert head.get_attribute("aria-sort") == "descending"
-    page.locator("table.sortable th", has_text="layer").first.locator("button").click()
-    assert page.locator("table.sortable tbody tr").first.locator("th").inner_text() == "net.blocks.0.dw"
+    page.locator("#layers table.sortable th", has_text="layer").first.locator("button").click()
+    assert page.locator("#layers table.sortable tbody tr").first.locator("th").inner_text() == "net.blocks.0.dw"
     assert head.get_attribute("aria-sort") == "none"
 
 
 def test_missing_numbers_sort_last(visit):
     page = visit("rows")
     for _ in range(2):
-        page.locator("table.sortable th", has_text=f"{SIGMA}x").locator("button").click()
-        names = page.locator("table.sortable tbody th").all_inner_texts()
+        page.locator("#layers table.sortable th", has_text=f"{SIGMA}x").locator("button").click()
+        names = page.locator("#layers table.sortable tbody th").all_inner_texts()
         assert names == ["row", "column"]
 
 
@@ -179,8 +179,8 @@ def test_the_legend_hides_and_isolates(visit):
 def test_a_page_without_figures_works_too(visit):
     page = visit("nothing")
     assert page.locator(".canvas").count() == 0
-    page.locator("table.sortable th button").first.click()
-    assert page.locator("table.sortable th").first.get_attribute("aria-sort") == "ascending"
+    page.locator("#layers table.sortable th button").first.click()
+    assert page.locator("#layers table.sortable th").first.get_attribute("aria-sort") == "ascending"
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

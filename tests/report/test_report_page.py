@@ -16,7 +16,7 @@ from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
 from scalekeys.report.analysis.api import render_analysis
 from scalekeys.report.analysis.view import Analysis
-from scalekeys.report.page.words import count, number, percent, size_name
+from scalekeys.report.page.words import count, number, percent, points, size_name
 from scalekeys.scalespace import template
 
 
@@ -28,7 +28,7 @@ def test_every_kind_of_bank_gives_a_page_with_its_sections(bank_name):
     page = page_of(bank_name)
     sections = [attributes["id"] for attributes in page.of("section")]
     turned = [] if bank_name == "rows" else ["orientation"]
-    everything = SECTIONS[:7] + turned + SECTIONS[7:]
+    everything = SECTIONS[:8] + turned + SECTIONS[8:]
     assert sections == (["advice", "layers", "method"] if bank_name == "nothing" else everything)
     identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
@@ -71,6 +71,7 @@ def test_the_figures_stand_in_scripts_that_close_where_they_should(bank_name):
     for block in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', source, flags=re.DOTALL):
         assert "<" not in block
     assert page_of(bank_name).figures.keys() <= {
+        "ladder",
         "family-mix",
         "formation-profile",
         "depth-profile",
@@ -164,6 +165,19 @@ def test_what_cannot_be_fitted_is_said_plainly():
     assert "Nothing could be fitted" in page.text
     assert not page.figures
     assert len(rendered("nothing")) < 100_000  # no plotting library without figures
+
+
+def test_the_page_says_what_explains_the_rest_and_whether_noise_gains_as_much(fitted):
+    found = summarize(*fitted("network")).ladder
+    text = plain(page_of("network").text)
+    assert "explains more of anything, noise included" in text
+    words = {"more": "more than", "no more": "no more than", "less": "less than"}
+    for verb, step in zip(("explains", "adds", "adds", "adds"), found.network.steps, strict=True):
+        gain, noise = (plain(percent(share)) for share in (step.gain.filters, step.gain.matched))
+        assert f"{step.model} {verb} {gain}: {words[step.beyond_matched.word]} matched noise" in text
+        assert f", {noise}; the difference is {points(step.beyond_matched.value)}" in text
+    assert f"Sample: {found.network.sampled} of {found.network.filters} filters with a fit" in text
+    assert page_of("network").figures["ladder"]["data"][0]["name"] == "ideal"
 
 
 @pytest.mark.parametrize(

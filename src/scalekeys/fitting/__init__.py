@@ -2,6 +2,7 @@
 
 from scalekeys.fitting.api import fit, share_scales
 from scalekeys.fitting.formation import Formation, Group, Standing, formation
+from scalekeys.fitting.ladder import Ladder, LadderGroup, ladder
 from scalekeys.fitting.orientation import Orientation, orientation
 from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance
 from scalekeys.fitting.prepare import STATUSES
@@ -19,12 +20,15 @@ __all__ = [
     "FitSpec",
     "Formation",
     "Group",
+    "Ladder",
+    "LadderGroup",
     "Orientation",
     "PatchCovariance",
     "StackFit",
     "Standing",
     "fit",
     "formation",
+    "ladder",
     "natural_image_covariance",
     "orientation",
     "parse_spec",

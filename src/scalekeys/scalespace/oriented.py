@@ -62,8 +62,9 @@ def _shifted(kernel: Tensor, radius: int, reach: int, *, half: bool) -> Tensor:
 
 def oriented_fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
     """Return oriented fields at parameters (n, 3) of a parametrization: shape (n, rows, cols), differentiable."""
-    parts = [_fields(some, own, size) for some in parameters.split(kernels_at_once(size))]
-    return torch.cat(parts) if parts else parameters.new_zeros(0, *size)
+    order = own.mixed_variance(parameters).abs().argsort()  # kernels made at once then reach about as far
+    parts = [_fields(some, own, size) for some in parameters[order].split(kernels_at_once(size))]
+    return torch.cat(parts)[order.argsort()] if parts else parameters.new_zeros(0, *size)
 
 
 def kernels_at_once(size: tuple[int, ...]) -> int:

@@ -20,7 +20,7 @@ def analyze(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for report.html and filters.parquet.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Folder for report.html and the tables.", show_default=False)
     ],
     weights: Annotated[
         str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
@@ -42,7 +42,9 @@ def analyze(
     Each filter is compared with blurs and differences of blurs. Every figure stands beside the same figure for two
     kinds of random filters: white noise, which shares only means and norms with the filters, and matched noise, which
     is also as smooth and as wide.
-    Writes OUTPUT/report.html (one self-contained page) and OUTPUT/filters.parquet (one row a filter).
+    Writes OUTPUT/report.html (one self-contained page), OUTPUT/filters.parquet (one row a filter) and
+    OUTPUT/ladder.parquet (what richer models add, one row for each layer and model; empty with another model than
+    ideal).
     """
     from scalekeys.cli.show.analyze import print_summary
     from scalekeys.cli.show.progress import working

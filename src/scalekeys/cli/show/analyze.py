@@ -4,12 +4,18 @@ from pathlib import Path
 
 from rich.table import Table
 
-from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table
+from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table, print_whole
 from scalekeys.cli.show.controls import CONTROLS
 from scalekeys.cli.show.notes import print_notes
-from scalekeys.fitting import Standing
+from scalekeys.fitting import LadderGroup, Standing
 from scalekeys.fitting.formation import LIKE_NOISE
+from scalekeys.fitting.ladder import Difference
 from scalekeys.report.analysis.summary import Quality, Summary
+
+LADDER = (
+    "each step is the best of the models up to it, on a sample of filters; models of more numbers explain more of\n"
+    "anything, noise included, so what counts is the last column: the gain less that of matched noise, with 95 %"
+)
 
 _STATUSES = {
     "polynomial": "an infinite scale: no decay inside the window, a larger kernel may be wanted",
@@ -32,6 +38,9 @@ def print_summary(summary: Summary, folder: Path) -> None:
     console.print(_size_table(summary))
     console.print(CONTROLS)
     console.print(_family_table(summary))
+    if summary.ladder:
+        print_whole(console, _ladder_table(summary.ladder.network))
+        console.print(LADDER, soft_wrap=True)
     if summary.formation and summary.formation.white:
         console.print(_formation(summary.formation.white, summary), soft_wrap=True)
     if summary.orientation:
@@ -39,7 +48,8 @@ def print_summary(summary: Summary, folder: Path) -> None:
     others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
     if others:
         console.print("status: " + ", ".join(others))
-    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'filters.parquet'}", soft_wrap=True)
+    files = "report: report.html", "table:  filters.parquet", "ladder: ladder.parquet"
+    console.print("\n".join(f"{line[:8]}{folder / line[8:]}" for line in files), soft_wrap=True)
 
 
 def _status(word: str, count: int) -> str:
@@ -83,6 +93,22 @@ def _quality_cells(quality: Quality) -> tuple[str, ...]:
         percentage(quality.matched_share_explained),
         percentage(quality.white_share_explained),
     )
+
+
+def _ladder_table(group: LadderGroup) -> Table:
+    table = plain_table("step", "numbers", "explained", "matched", "white", "adds", "matched", "beyond matched")
+    for step in group.steps:
+        shares = (*vars(step.explained).values(), step.gain.filters, step.gain.matched)
+        table.add_row(step.model, str(step.numbers), *map(percentage, shares), _points(step.beyond_matched))
+    return table
+
+
+def _points(found: Difference) -> str:
+    """Write a difference of shares in percentage points, with its interval where there is one."""
+    if found.value is None or found.low is None or found.high is None:
+        return "-"
+    value, low, high = (f"{100 * one:+.1f}" for one in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
 
 
 def _family_table(summary: Summary) -> Table:

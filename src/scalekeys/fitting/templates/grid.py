@@ -217,8 +217,12 @@ class FamilyGrid:
     @cached_property
     def has_form(self) -> bool:
         """Whether the templates are anything but constant on the window."""
-        norms = self._bases(self.nodes).norm(dim=-2)
-        return bool((norms > 0.5).any())
+        return bool((self._atoms.norm(dim=0) > 0.5).any())
+
+    @cached_property
+    def _atoms(self) -> Tensor:
+        """Bases at every node, side by side: shape (taps, components * nodes), float32."""
+        return _atoms(self._bases(self.nodes))
 
     @cached_property
     def whole(self) -> WholeFamily:
@@ -282,7 +286,7 @@ class FamilyGrid:
         # A smooth function exceeds its linear interpolation by at most 1/8 of its second derivative in units of cells.
         if self.family.parametrization.experience is not None:
             reach = torch.full(self.nodes.points.shape[1:], self.family.parametrization.experience)
-            return Dictionary(self.nodes, _atoms(self._bases(self.nodes)), reach)
+            return Dictionary(self.nodes, self._atoms, reach)
         cells = torch.zeros(1)
         for axis in range(self.parameters):
             bends = self._bend(axis)
@@ -294,7 +298,7 @@ class FamilyGrid:
             last = reach.narrow(axis, inner - 1, 1)
             reach = torch.cat([reach, last], dim=axis) if count > inner else reach
         reach = reach.flatten()
-        return Dictionary(self.nodes, _atoms(self._bases(self.nodes)), reach)
+        return Dictionary(self.nodes, self._atoms, reach)
 
     @cached_property
     def fine_angles(self) -> Dictionary:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from scalekeys.fitting import LadderGroup
+from scalekeys.fitting.ladder import Compared
 from scalekeys.report.analysis.summary import LayerSummary
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Figure
@@ -33,6 +35,7 @@ from scalekeys.report.page.words import (
 
 _HOVER_WIDTH = 38
 _LABEL_WIDTH = 24
+_STEP_COLOURS = ("ink", "family-1", "family-13", "family-16")
 _ALONG = {
     "x": {"color": "var(--along-x)", "symbol": "diamond-wide"},
     "y": {"color": "var(--along-y)", "symbol": "diamond-tall"},
@@ -56,6 +59,41 @@ def family_mix(analysis: Analysis) -> Figure:
         narrow={"yaxis.ticktext": [f"{layers[i].depth} " for i in ticks]},
         legend=True,
     )
+
+
+def ladder_profile(groups: Sequence[LadderGroup]) -> Figure:
+    """Draw what each step of the ladder adds in each layer: one stacked bar a layer, the input at the top."""
+    row = min(max(1400 / len(groups), 5), 22)
+    ticks = list(range(0, len(groups), int(-(-13 // row))))
+    names = [shortened(name, _LABEL_WIDTH) for name in distinct_parts([group.name for group in groups])]
+    steps = list({step.model: None for group in groups for step in group.steps})
+    return Figure(
+        "ladder",
+        [_step_trace(groups, step, colour) for step, colour in zip(steps, _STEP_COLOURS, strict=False)],
+        shares_layout(len(groups), row, ticks, [f"{plot_text(names[i])} " for i in ticks]),
+        f"Stacked bars: the share of the energy that each step explains in {plural(len(groups), 'layer')}",
+        narrow={"yaxis.ticktext": [f"{i + 1} " for i in ticks]},
+        legend=True,
+    )
+
+
+def _step_trace(groups: Sequence[LadderGroup], model: str, colour: str) -> dict[str, Any]:
+    none = Compared(None, None, None)
+    gains = [next((step.gain for step in group.steps if step.model == model), none) for group in groups]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": model,
+        "x": [round(gain.filters or 0, 5) for gain in gains],
+        "y": list(range(len(groups))),
+        "marker": {"color": f"var(--{colour})", "line": {"width": 0}},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"<b>{plot_text(group.name, _HOVER_WIDTH)}</b><br>{model} adds {percent(gain.filters)}, matched noise "
+            f"{percent(gain.matched)}"
+            for group, gain in zip(groups, gains, strict=True)
+        ],
+    }
 
 
 def _mix_trace(layers: Sequence[LayerSummary], family: str) -> dict[str, Any]:

@@ -13,9 +13,15 @@ from markupsafe import Markup
 
 from scalekeys.checkup import Advice
 from scalekeys.fitting import Group
-from scalekeys.report.analysis import narrative
+from scalekeys.report.analysis import facts
 from scalekeys.report.analysis.cautions import cautions
-from scalekeys.report.analysis.figures import depth_profile, family_mix, formation_profile, input_scale_profile
+from scalekeys.report.analysis.figures import (
+    depth_profile,
+    family_mix,
+    formation_profile,
+    input_scale_profile,
+    ladder_profile,
+)
 from scalekeys.report.analysis.histograms import angle_histogram, r2_histograms
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Quality
@@ -56,7 +62,7 @@ def header(analysis: Analysis) -> Markup:
         "page/header.html.j2",
         kicker="Receptive fields of convolution kernels",
         title=analysis.summary.model,
-        lead=narrative.lead(analysis.summary),
+        lead=render("analysis/lead.html.j2", summary=analysis.summary),
         tiles=_tiles(analysis),
         cautions=cautions(analysis),
     )
@@ -67,7 +73,7 @@ def advice(analysis: Analysis) -> Section:
     found = analysis.checkup
     body = render(
         "analysis/advice.html.j2",
-        text=narrative.advice(found),
+        audits=found.audits,
         advice=[(one, _bar_unit(one), _first_kernels(analysis, one)) for one in found.advice],
         most=_MOST_PLACES,
         skipped=found.skipped,
@@ -80,25 +86,45 @@ def sizes(analysis: Analysis) -> Section:
     rows = [_Row(size.size, size.quality) for size in analysis.summary.sizes]
     if len(rows) > 1:
         rows.append(_Row("all", analysis.summary.quality, total=True))
-    body = render("analysis/sizes.html.j2", text=narrative.sizes(analysis.summary), rows=rows)
+    fitted = [size for size in analysis.summary.sizes if size.quality.fitted]
+    unfitted = [size.size for size in analysis.summary.sizes if not size.quality.fitted]
+    body = render("analysis/sizes.html.j2", fitted=fitted, unfitted=unfitted, rows=rows)
     return Section("sizes", "By kernel size", body, short="Kernel size")
+
+
+def ladder(analysis: Analysis) -> Section | None:
+    """Say what explains the rest: what each richer model adds, and whether noise gains as much."""
+    found = analysis.summary.ladder
+    if found is None:
+        return None
+    body = render(
+        "analysis/ladder.html.j2",
+        found=found,
+        groups=[found.network] if len(found.sizes) == 1 else [*found.sizes, found.network],
+        models=[step.model for step in found.network.steps],
+        most=max(group.sampled for group in found.layers),
+        figure=ladder_profile(found.layers) if len(found.layers) > 1 else None,
+        taps=[taps_in(group.size) for group in found.layers],
+        axes=analysis.summary.axes,
+    )
+    return Section("ladder", "What explains the rest", body, short="The rest")
 
 
 def families(analysis: Analysis) -> Section:
     """Show each family as a card: its template, and the filters for which it won."""
     summary = analysis.summary
     names = [family.family for family in summary.families]
-    shares = [max(f.share, f.white_share, f.matched_share) for f in summary.families]
     body = render(
         "analysis/families.html.j2",
-        text=narrative.families(summary, by_evidence=analysis.fit.spec.selects),
+        by_evidence=analysis.fit.spec.selects,
         cards=[_family_card(family, summary.axes) for family in summary.families],
-        widest=max(shares, default=0) or 1,
+        widest=max(max(family.share, family.most_in_noise) for family in summary.families) or 1,
         axes=summary.axis_names,
         sigma=TEMPLATE_SIGMA,
         alpha=TEMPLATE_ALPHA if "sharpen" in names else None,
         mixtures=any(map(is_mixture, names)),
         pictured=pictured([summary.axes]),
+        **facts.families(summary),
     )
     return Section("families", "The families", body, short="Families")
 
@@ -110,8 +136,9 @@ def formation(analysis: Analysis) -> Section | None:
         return None
     body = render(
         "analysis/formation.html.j2",
-        paragraphs=narrative.formation(group, analysis.summary.layers),
+        group=group,
         figure=formation_profile(analysis),
+        **facts.formation(analysis.summary.layers),
     )
     return Section("formation", "Formed or not", body, short="Formation")
 
@@ -121,11 +148,11 @@ def depth(analysis: Analysis) -> Section:
     several = sum(layer.quality.fitted > 0 for layer in analysis.summary.layers) > 1
     body = render(
         "analysis/depth.html.j2",
-        text=narrative.mix(analysis.summary),
         mix=family_mix(analysis),
-        profile_text=narrative.profile(analysis.summary) if several else None,
         profile=depth_profile(analysis) if several else None,
         in_input=input_scale_profile(analysis) if several else None,
+        **facts.mix(analysis.summary),
+        **(facts.profile(analysis.summary) if several else {}),
     )
     return Section("depth", "Over depth", body, short="Depth")
 
@@ -141,15 +168,15 @@ def scales(analysis: Analysis) -> Section:
         figure, shown = scale_histogram(analysis)
         if shown:
             plots.append({"figure": figure, "axes": None, "eligible": shown, "shown": shown})
-    body = render("analysis/scales.html.j2", plots=plots, paragraphs=narrative.scales(analysis))
+    body = render("analysis/scales.html.j2", plots=plots, **facts.scales(analysis))
     return Section("scales", "Scales", body)
 
 
 def distribution(analysis: Analysis) -> Section:
     """Show how r2 is distributed, against both controls, size by size."""
-    body = render(
-        "analysis/distribution.html.j2", figure=r2_histograms(analysis), paragraphs=narrative.distribution(analysis)
-    )
+    several = len(analysis.summary.sizes) > 1
+    rows = facts.distribution(analysis)
+    body = render("analysis/distribution.html.j2", figure=r2_histograms(analysis), sizes=rows, several=several)
     return Section("distribution", "How well single filters are explained", body, short="Distribution of r²")
 
 
@@ -186,8 +213,8 @@ def gallery(analysis: Analysis) -> Section:
                 }
             )
     several = any(len(row["examples"]) > 1 for row in rows)
-    text = narrative.gallery(several=several, axes=set(analysis.axes.tolist()))
-    body = render("analysis/gallery.html.j2", text=text, rows=rows, several=several)
+    axes = set(analysis.axes.tolist())
+    body = render("analysis/gallery.html.j2", rows=rows, several=several, pictured=pictured(axes), lines=1 in axes)
     return Section("gallery", "Gallery: learned, model, residual", body, short="Gallery")
 
 
@@ -202,7 +229,7 @@ def layers(analysis: Analysis) -> Section:
     rows = [_layer_row(layer) for layer in analysis.summary.layers]
     body = render(
         "analysis/layers.html.j2",
-        text=narrative.layers(analysis.summary),
+        unknown=any(None in (layer.stride, layer.dilation) for layer in analysis.summary.layers),
         rows=rows,
         axes=analysis.summary.axis_names,
         dead=analysis.summary.dead > 0,
@@ -221,8 +248,8 @@ def method(analysis: Analysis) -> Section:
         families=", ".join(spec.labels),
         axes=analysis.summary.axis_names,
         sharpen="sharpen" in spec.labels,
-        window=narrative.WINDOWS[spec.window],
-        instead=narrative.DISCRETIZATIONS[spec.discretization],
+        window=spec.window,
+        discretization=spec.discretization,
     )
     return Section("method", "How to read this page", body, short="Method")
 
@@ -230,6 +257,7 @@ def method(analysis: Analysis) -> Section:
 SECTIONS: tuple[Callable[[Analysis], Section | None], ...] = (
     advice,
     sizes,
+    ladder,
     families,
     formation,
     depth,
@@ -338,6 +366,6 @@ def _layer_row(layer: LayerSummary) -> dict[str, object]:
         "layer": layer,
         "taps": taps_in(layer.size),
         "colour": family_colour(family) if family else "",
-        "share": layer.families[family] / layer.quality.fitted if family else None,
+        "share": layer.share_of(family) if family else None,
         "formed": layer.formation.white.value if layer.formation and layer.formation.white else None,
     }

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from scalekeys.filters import LeftOut
-from scalekeys.fitting import Fit, Group, formation
+from scalekeys.fitting import Fit, Group, Ladder, formation, ladder
+from scalekeys.fitting.ladder import has_ladder
 from scalekeys.report.analysis.gains import Gains, by_size, gains_of
 from scalekeys.report.page.numbers import Scales, size_text, without_infinities
 from scalekeys.report.page.orientation import Orientation
@@ -70,6 +71,11 @@ class FamilySummary:
     median_r2: float | None
     median_sigma: Scales
 
+    @property
+    def most_in_noise(self) -> float:
+        """The larger of its shares in both kinds of noise."""
+        return max(self.matched_share, self.white_share)
+
 
 @dataclass(frozen=True)
 class SizeSummary:
@@ -110,6 +116,15 @@ class LayerSummary:
         }
 
     @property
+    def is_dead(self) -> bool:
+        """Whether all its filters are dead."""
+        return self.dead == self.quality.filters
+
+    def share_of(self, family: str) -> float:
+        """Return the share of a family among the fitted filters."""
+        return self.families[family] / max(self.quality.fitted, 1)
+
+    @property
     def main_family(self) -> str | None:
         """The most frequent family, or None where nothing was fitted."""
         return max(self.families, key=lambda name: self.families[name]) if any(self.families.values()) else None
@@ -123,7 +138,8 @@ class Summary:
     :attr:`scalekeys.fitting.Fit.dead`; ``strongest`` is the share of the energy that one filter holds
     (:attr:`scalekeys.fitting.Fit.strongest`). ``orientation`` says how many filters gain from a free angle, by kernel
     size; it is empty where nothing has an angle, and where the fit is not that of the idealized families.
-    ``formation`` joins the layers; it is measured where the fit is by least squares.
+    ``formation`` joins the layers; it is measured where the fit is by least squares. ``ladder`` says what richer models
+    explain, where the fit is that of the idealized families.
     """
 
     model: str
@@ -140,6 +156,7 @@ class Summary:
     left_out: tuple[LeftOut, ...] = ()
     orientation: tuple[Orientation, ...] = ()
     formation: Group | None = None
+    ladder: Ladder | None = None
 
     @property
     def axis_names(self) -> tuple[str, ...]:
@@ -185,6 +202,7 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
     words, counts = np.unique(fit.status, return_counts=True)
     formed = formation(fit, fits.matched) if fit.spec.is_plain else None
     groups = [None] * len(bank.layers) if formed is None else formed.layers
+    climbs = (fit.family != "").any() and has_ladder(fit.spec, [layer.axes for layer in bank])
     return Summary(
         model=bank.model,
         fit=str(fit.spec),
@@ -200,6 +218,7 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
         left_out=bank.left_out,
         orientation=by_size(gains, fit),
         formation=None if formed is None else formed.network,
+        ladder=ladder(*fits) if climbs else None,
     )
 
 

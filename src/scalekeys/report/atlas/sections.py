@@ -10,7 +10,9 @@ from operator import itemgetter
 from markupsafe import Markup
 
 from scalekeys.report.atlas import figures, narrative
+from scalekeys.report.atlas.correlation import LEAST_NETWORKS
 from scalekeys.report.atlas.orientation import by_kernel
+from scalekeys.report.atlas.questions import NOISE_QUANTILE
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
 from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.orientation import Verdict, meaning
@@ -26,9 +28,9 @@ def header(summary: AtlasSummary, title: str) -> Markup:
         "page/header.html.j2",
         kicker="An atlas of convolution kernels",
         title=title,
-        lead=narrative.lead(summary),
+        lead=render("atlas/lead.html.j2", counts=summary.counts, total=summary.total),
         tiles=_tiles(summary),
-        cautions=narrative.cautions(summary),
+        cautions=render("atlas/cautions.html.j2", counts=summary.counts, quantile=NOISE_QUANTILE),
     )
 
 
@@ -50,7 +52,7 @@ def networks(summary: AtlasSummary) -> Section:
         rows=rows,
         columns=narrative.short_columns(summary.about),
         count=plural(len(rows), "network"),
-        small=narrative.small_kernels(summary),
+        small=[row["kernel"] for row in summary.rows("explained") if row["r2"] is None and row["kernel"] != "all"],
     )
     return Section("networks", "The networks", body, short="Networks")
 
@@ -73,7 +75,9 @@ def scales(summary: AtlasSummary) -> Section:
 def mix(summary: AtlasSummary) -> Section:
     """Compare the families of kernels, strides and architectures."""
     drawn = figures.family_mix(summary) if summary.tables["mix"].num_rows else None
-    body = render("atlas/mix.html.j2", figure=drawn, text=narrative.strides(summary) if drawn else "")
+    rows = [row for row in summary.rows("mix") if row["kind"] == "stride"]
+    known = sum(row["filters"] for row in rows if row["name"] != "unknown")
+    body = render("atlas/mix.html.j2", figure=drawn, filters=sum(row["filters"] for row in rows), known=known)
     return Section("mix", "Which families", body, short="Families")
 
 
@@ -103,9 +107,13 @@ def correlations(summary: AtlasSummary) -> Section:
                 "scatter": figures.scatter(summary, strongest, place) if strongest else None,
             }
         )
+    tested = [one for one in summary.correlations if one.p_holm is not None]
     body = render(
         "atlas/correlations.html.j2",
-        paragraphs=narrative.correlations(summary),
+        summary=summary,
+        tested=tested,
+        standing=sorted((one for one in tested if one.is_significant), key=lambda one: -abs(one.rho or 0)),
+        least=LEAST_NETWORKS,
         columns=columns,
         words=STATISTICS,
     )

@@ -3,15 +3,16 @@
 A new section is one function here, and one entry in :data:`SECTIONS`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
+from scalekeys.clustering import FOUND_AGAIN
 from scalekeys.filters import master_keys
-from scalekeys.report.keys import narrative
-from scalekeys.report.keys.cautions import cautions
+from scalekeys.filters.dead import NEGLIGIBLE
 from scalekeys.report.keys.curve import number_of_keys
 from scalekeys.report.keys.elimination import elimination_curve
 from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
@@ -31,25 +32,35 @@ STEPS = 9
 UNCOVERED = 24
 """Uncovered filters that are pictured."""
 
+FOUND = 0.9
+"""A published filter counts as found again from this correlation on."""
+
 
 def header(view: KeysView) -> Markup:
     """Render what stands above the first section: the findings in a few sentences, key figures, and cautions."""
+    summary = view.summary
+    halves = {point.k: point.stability_halves or 0.0 for point in summary.curve}
+    limits = {"least": FOUND, "negligible": NEGLIGIBLE, "found_again": FOUND_AGAIN}
+    best = max(summary.keys, key=lambda key: key.published_correlation or 0)
     return render(
         "page/header.html.j2",
         kicker="Master keys of convolution kernels",
-        title=listed(view.summary.models),
-        lead=narrative.lead(view.summary),
+        title=listed(summary.models),
+        lead=render("keys/lead.html.j2", summary=summary, found=summary.published(FOUND), best=best, least=FOUND),
         tiles=_tiles(view),
-        cautions=cautions(view.summary),
+        cautions=render("keys/cautions.html.j2", summary=summary, halves=halves, **limits),
     )
 
 
 def gallery(view: KeysView) -> Section:
     """Show each key as a card: its picture, its model, its published match."""
     summary = view.summary
+    modelled = [key for key in summary.keys if key.model]
     body = render(
         "keys/gallery.html.j2",
-        text=narrative.gallery(summary),
+        families=Counter(key.model for key in modelled).most_common(),
+        worst=min((key.r2 or 0 for key in modelled), default=0),
+        others=len(summary.keys) - len(modelled),
         cards=[_card(view, place) for place in range(len(summary.keys))],
         widest=max(key.share for key in summary.keys) or 1,
         pictured=pictured([view.filters.ndim - 1]),
@@ -74,13 +85,16 @@ def members(view: KeysView) -> Section:
                 "items": _ranked([_member(view, int(ranked[place])) for place in places]),
             }
         )
-    body = render("keys/members.html.j2", text=narrative.members(view.summary), rows=rows)
+    body = render("keys/members.html.j2", symmetry=view.summary.symmetry, rows=rows)
     return Section("members", "Members by distance", body, short="Members")
 
 
 def depth(view: KeysView) -> Section:
     """Follow the mix of keys from the input to the output."""
-    body = render("keys/depth.html.j2", text=narrative.mix(view.summary), mix=key_mix(view.summary))
+    layers = view.summary.layers
+    leaders = Counter(layer.main_key for layer in layers).most_common()
+    low, high = (choose(layers, key=lambda layer: layer.share_of(leaders[0][0])) for choose in (min, max))
+    body = render("keys/depth.html.j2", view=view, mix=key_mix(view.summary), leaders=leaders, low=low, high=high)
     return Section("depth", "Over depth", body, short="Depth")
 
 
@@ -89,7 +103,7 @@ def coverage(view: KeysView) -> Section:
     several = len(view.summary.layers) > 1
     body = render(
         "keys/coverage.html.j2",
-        paragraphs=narrative.coverage(view.summary),
+        view=view,
         curve=correlation_curve(view),
         over_depth=coverage_over_depth(view.summary) if several else None,
         threshold=view.threshold,
@@ -101,7 +115,7 @@ def choice(view: KeysView) -> Section:
     """Compare numbers of keys."""
     body = render(
         "keys/choice.html.j2",
-        paragraphs=narrative.number_of_keys(view.summary),
+        reason=view.summary.reason,
         figure=number_of_keys(view.summary) if view.summary.curve else None,
         rows=view.summary.curve,
         best=view.summary.best_k,
@@ -117,7 +131,7 @@ def elimination(view: KeysView) -> Section | None:
         return None
     body = render(
         "keys/elimination.html.j2",
-        paragraphs=narrative.elimination(summary, len(view.summary.keys)),
+        used=len(view.summary.keys),
         figure=elimination_curve(summary),
         summary=summary,
     )
@@ -129,7 +143,7 @@ def uncovered(view: KeysView) -> Section:
     far = np.flatnonzero(view.correlation < view.threshold)
     farthest = far[np.argsort(view.correlation[far], kind="stable")][:UNCOVERED]
     items = [_member(view, int(index)) for index in farthest]
-    body = render("keys/uncovered.html.j2", text=narrative.uncovered(view.summary, len(items), len(far)), items=items)
+    body = render("keys/uncovered.html.j2", summary=view.summary, total=len(far), items=items)
     return Section("uncovered", "What stays uncovered", body, short="Uncovered")
 
 
@@ -163,7 +177,7 @@ SECTIONS: tuple[Callable[[KeysView], Section | None], ...] = (
 
 def _tiles(view: KeysView) -> list[Tile]:
     summary = view.summary
-    found = len(summary.published(narrative.FOUND))
+    found = len(summary.published(FOUND))
     studied = "not studied" if summary.best_k is None else f"recommended {summary.best_k}"
     return [
         Tile("keys", str(len(summary.keys)), studied),
@@ -179,7 +193,7 @@ def _tiles(view: KeysView) -> list[Tile]:
             f"matched noise {percent(summary.matched_noise)}, white {percent(summary.white_noise)}",
         ),
         Tile("covered", percent(summary.coverage), f"by {number(summary.threshold)} or more"),
-        Tile("published keys found", str(found), f"of 8, by {number(narrative.FOUND, 1)} or more"),
+        Tile("published keys found", str(found), f"of 8, by {number(FOUND, 1)} or more"),
     ]
 
 
@@ -194,7 +208,7 @@ def _card(view: KeysView, place: int) -> dict[str, Any]:
         "picture": _picture(values, key_name(key.key)),
         "model": None if model is None else _picture(model, f"model of {key_name(key.key)}"),
         "published": None if key.published is None else _published(view, key.key, key.published),
-        "found": (key.published_correlation or 0) >= narrative.FOUND,
+        "found": (key.published_correlation or 0) >= FOUND,
     }
 
 
@@ -235,5 +249,5 @@ def _layer_row(layer: LayerKeys) -> dict[str, Any]:
         "key": main,
         "name": key_name(main),
         "colour": place_colour(main),
-        "share": layer.members[main] / layer.filters,
+        "share": layer.share_of(main),
     }

@@ -64,6 +64,10 @@ class LayerKeys:
     coverage: float
     members: tuple[int, ...]
 
+    def share_of(self, key: int) -> float:
+        """Return the share of a key among the filters."""
+        return self.members[key] / self.filters
+
     @property
     def main_key(self) -> int:
         """The most frequent key."""

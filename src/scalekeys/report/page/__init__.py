@@ -5,6 +5,6 @@ Each page has a folder beside this one, with its templates in ``templates/``.
 """
 
 from scalekeys.report.page.document import Figure, Section, render, render_page
-from scalekeys.report.page.header import Caution, Tile
+from scalekeys.report.page.header import Tile
 
-__all__ = ["Caution", "Figure", "Section", "Tile", "render", "render_page"]
+__all__ = ["Figure", "Section", "Tile", "render", "render_page"]

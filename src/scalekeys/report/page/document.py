@@ -102,7 +102,7 @@ def render(template: str, **context: Any) -> Markup:
 
     Examples
     --------
-    >>> "lead" in render("page/header.html.j2", kicker="a", title="<b>", lead="lead", tiles=[], cautions=[])
+    >>> "lead" in render("page/header.html.j2", kicker="a", title="<b>", lead="lead", tiles=[], cautions="")
     True
     """
     return Markup(_text(template, **context))
@@ -163,8 +163,12 @@ def _environment() -> "Environment":
         words.number_in,
         words.significant,
         words.percent,
+        words.points,
         words.count,
         words.plural,
+        words.spelled,
+        words.sentence,
+        words.kernels_of,
         words.listed,
         words.size_name,
         words.size_words,

@@ -1,8 +1,6 @@
-"""What stands above the first section of a page: key figures, and remarks to read first."""
+"""What stands above the first section of a page: key figures."""
 
 from dataclasses import dataclass
-
-from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -12,14 +10,3 @@ class Tile:
     label: str
     value: str
     beside: str
-
-
-@dataclass(frozen=True)
-class Caution:
-    """A remark above the figures: a few words to scan, and a sentence or two.
-
-    A text of ours is markup already; a text from elsewhere is plain and will be escaped.
-    """
-
-    head: str
-    text: Markup | str

@@ -88,6 +88,17 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None or not math.isfinite(value) else f"{number(100 * value, digits)}{_SPACE}%"
 
 
+def points(value: float | None) -> str:
+    """Format a difference of shares in percentage points, with its sign.
+
+    Examples
+    --------
+    >>> points(0.123), points(-0.0101), points(None)
+    ('+12.3', '−1.0', '–')
+    """
+    return NONE if value is None else ("+" if round(value, 3) > 0 else "") + number(100 * value, 1)
+
+
 def count(value: int) -> str:
     """Format a count; from ten thousand on, thousands stand apart.
 
@@ -130,6 +141,17 @@ def listed(words: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def sentence(text: str) -> str:
+    """Return a clause as a sentence.
+
+    Examples
+    --------
+    >>> sentence("all is well"), sentence("")
+    ('All is well.', '')
+    """
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") or not text else ".")
 
 
 def size_name(size: str) -> str:

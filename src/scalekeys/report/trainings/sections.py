@@ -11,10 +11,10 @@ from markupsafe import Markup
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
-from scalekeys.report.page import Caution, Section, Tile, render
+from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.pictures import common_limit, filter_picture
 from scalekeys.report.page.plots import place_colour
-from scalekeys.report.page.words import count, listed, percent, plural
+from scalekeys.report.page.words import count, percent, plural
 from scalekeys.report.trainings.figures import (
     accuracy_by_parameters,
     accuracy_over_epochs,
@@ -38,7 +38,11 @@ def header(comparison: Comparison) -> Markup:
         title=plural(len(comparison.conditions), "condition"),
         lead=_lead(comparison),
         tiles=_tiles(comparison),
-        cautions=_cautions(comparison),
+        cautions=render(
+            "trainings/cautions.html.j2",
+            comparison=comparison,
+            single=sum(len(condition.counted) == 1 for condition in comparison.conditions),
+        ),
     )
 
 
@@ -155,17 +159,6 @@ def _tiles(comparison: Comparison) -> list[Tile]:
         Tile("epochs", str(sum(len(run.rows) for run in all_runs)), "of all runs together"),
         Tile("time", duration(seconds), "of all runs together"),
     ]
-
-
-def _cautions(comparison: Comparison) -> list[Caution]:
-    found = [Caution(run.name, "; ".join(run.notes) + ".") for run in comparison.runs if run.notes]
-    if len(comparison.sources) > 1:
-        found.insert(0, Caution("different data", f"The recipes name {listed(comparison.sources)}."))
-    single = [condition for condition in comparison.conditions if len(condition.counted) == 1]
-    if single and len(comparison.conditions) > 1:
-        text = f"{plural(len(single), 'condition')} with one run: how much of a difference is chance cannot be seen."
-        found.append(Caution("one seed", text))
-    return found
 
 
 def _condition_row(place: int, condition: Condition) -> dict[str, Any]:
