@@ -36,24 +36,15 @@ class Task(NetworkTask):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out.
-
-    Parameters
-    ----------
-    task : Task
-    compression : Compression
-    images : (int, int)
-        How many were learned from, and how many held out.
-    before, after : Evaluation or None
-        On the images that were held out.
-    notes : tuple of str
-    """
+    """What came out."""
 
     task: Task
     compression: Compression
     images: tuple[int, int]
+    """How many were learned from, and how many held out."""
     before: Evaluation | None
     after: Evaluation | None
+    """`before` and `after`: on the images that were held out."""
     notes: tuple[str, ...]
 
     @property

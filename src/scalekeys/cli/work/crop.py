@@ -42,25 +42,15 @@ class Task(NetworkTask):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out.
-
-    Parameters
-    ----------
-    task : Task
-    layers : tuple of CroppedLayer
-    left : mapping of str to str
-    numbers : tuple of (int, int)
-        Depthwise weights before and now.
-    images : int
-        On how many images the statistics were matched; 0 for not at all.
-    notes : tuple of str
-    """
+    """What came out."""
 
     task: Task
     layers: tuple[CroppedLayer, ...]
     left: Mapping[str, str]
     numbers: tuple[int, int]
+    """Depthwise weights before and now."""
     images: int
+    """On how many images the statistics were matched; 0 for not at all."""
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:

@@ -46,24 +46,14 @@ class Task(NetworkTask):
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A network with images, ready to be measured.
-
-    Parameters
-    ----------
-    task : Task
-    network : NamedNetwork
-    bank : FilterBank
-        Its filters.
-    halves : pair of sequences of batches
-        On which candidates are eliminated, and on which the curve is measured.
-    measured : {"accuracy", "outputs"}
-    notes : tuple of str
-    """
+    """A network with images, ready to be measured."""
 
     task: Task
     network: NamedNetwork
     bank: FilterBank
+    """Its filters."""
     halves: tuple[Sequence[tuple[Tensor, Tensor]], Sequence[tuple[Tensor, Tensor]]]
+    """On which candidates are eliminated, and on which the curve is measured."""
     measured: Measured
     notes: tuple[str, ...]
 

@@ -42,29 +42,18 @@ class Task(NetworkTask):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out.
-
-    Parameters
-    ----------
-    task : Task
-    evaluation : Evaluation
-    reference : Evaluation or None
-        Of the network before it was changed.
-    recalibrated : int
-        On how many images; 0 for not at all.
-    images_per_second : float
-        Reading and preparing included.
-    preparation : mapping
-        How images were prepared.
-    notes : tuple of str
-    """
+    """What came out."""
 
     task: Task
     evaluation: Evaluation
     reference: Evaluation | None
+    """Of the network before it was changed."""
     recalibrated: int
+    """On how many images; 0 for not at all."""
     images_per_second: float
+    """Reading and preparing included."""
     preparation: Mapping[str, Any]
+    """How images were prepared."""
     notes: tuple[str, ...]
 
     @property

@@ -39,21 +39,14 @@ def check_request(network: str, output: Path, kind: str, *, force: bool) -> None
 
 @dataclass(frozen=True)
 class Same:
-    """The outputs that a written ONNX file has to have.
-
-    Parameters
-    ----------
-    reference : callable
-        Computes the wanted outputs.
-    tolerance : float
-        By which share of the largest output the outputs may differ at most.
-    option : str, optional
-        The option that raises the tolerance.
-    """
+    """The outputs that a written ONNX file has to have."""
 
     reference: Callable[[], Reference]
+    """Computes the wanted outputs."""
     tolerance: float
+    """By which share of the largest output the outputs may differ at most."""
     option: str | None = None
+    """The option that raises the tolerance."""
 
     def check(self, written: Path, output: Path) -> None:
         """Refuse a file with which onnxruntime computes something else."""

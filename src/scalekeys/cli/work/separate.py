@@ -46,20 +46,12 @@ class Task(NetworkTask):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out.
-
-    Parameters
-    ----------
-    task : Task
-    separation : Separation
-    images : int
-        On how many images outer products and statistics were matched; 0 for not at all.
-    notes : tuple of str
-    """
+    """What came out."""
 
     task: Task
     separation: Separation
     images: int
+    """On how many images outer products and statistics were matched; 0 for not at all."""
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:

@@ -61,15 +61,10 @@ def infinite_variance(size: Size) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """Search coordinates of the parameters of a family, whose combinations are the nodes of a grid.
-
-    Parameters
-    ----------
-    values : tuple of Tensor, each of shape (values,)
-        For each parameter.
-    """
+    """Search coordinates of the parameters of a family, whose combinations are the nodes of a grid."""
 
     values: tuple[Tensor, ...]
+    """For each parameter."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,22 +125,17 @@ class Nodes:
 
 @dataclass(frozen=True, eq=False)
 class Dictionary:
-    """Templates of one family at the nodes of a grid.
-
-    Parameters
-    ----------
-    nodes : Nodes
-    atoms : Tensor, shape (taps, components * nodes), float32
-        For angles: centred, orthonormal components, component by component. For distances: the templates themselves.
-    reach : Tensor, shape (nodes,), float32
-        How far the nodes may be from what lies between them. For angles, and filters of unit norm: how much the
-        correlation (the energy, for several components) with any template in the cells around a node can exceed that
-        of the best of their corners. For distances: the largest distance from a template to the nearest node.
-    """
+    """Templates of one family at the nodes of a grid."""
 
     nodes: Nodes
     atoms: Tensor
+    """Shape (taps, components * nodes), float32. For angles: centred, orthonormal components, component by component.
+    For distances: the templates themselves."""
     reach: Tensor
+    """Shape (nodes,), float32. How far the nodes may be from what lies between them. For angles, and filters of unit
+    norm: how much the correlation (the energy, for several components) with any template in the cells around a node
+    can exceed that of the best of their corners. For distances: the largest distance from a template to the nearest
+    node."""
 
 
 class FamilyGrid:
@@ -243,7 +233,8 @@ class FamilyGrid:
     @cached_property
     def _coarse_bases(self) -> Tensor:
         nodes = Nodes(tuple(self._probes(_OTHERS)))
-        return self._bases(nodes).unflatten(0, nodes.shape)
+        bases: Tensor = self._bases(nodes).unflatten(0, nodes.shape)
+        return bases
 
     @cached_property
     def whole(self) -> WholeFamily:
