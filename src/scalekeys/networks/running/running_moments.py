@@ -32,11 +32,6 @@ class PatchGeometry:
 class PatchMoments:
     """Number, mean and centred products of the patches of each channel.
 
-    Parameters
-    ----------
-    channels, taps : int
-    device : torch.device
-
     Attributes
     ----------
     count : int
@@ -162,11 +157,6 @@ def _square(vector: Tensor) -> Tensor:
 
 class ChannelMoments:
     """Number, mean and centred squares of what the channels of maps hold.
-
-    Parameters
-    ----------
-    channels : int
-    device : torch.device
 
     Attributes
     ----------
