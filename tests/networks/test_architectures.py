@@ -61,7 +61,7 @@ def thin_out(network):
     for stage in [one for one in network.modules() if isinstance(one, nn.Sequential | nn.ModuleList)]:
         shapes = [(type(block), [weight.shape for weight in block.parameters()]) for block in stage]
         for place in reversed(range(1, len(shapes))):
-            if shapes[place][1] and shapes[place] == shapes[place - 1]:
+            if list(stage[place].children()) and shapes[place] == shapes[place - 1]:
                 del stage[place]
 
 
