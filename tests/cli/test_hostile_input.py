@@ -39,7 +39,7 @@ def test_names_that_are_no_text_are_rows_of_failures_and_shown_safely(atlas):
         "two\\nlines.safetensors",
     ]
     assert "caf\\udce9.safetensors: a name must consist of printable characters in UTF-8; rename it" in result.stdout
-    again = run_process("atlas", "build", "*.safetensors", "-o", "atlas", "--workers", 0, "--json", cwd=folder, **SAFE)
+    again = run("atlas", "build", "*.safetensors", "-o", "atlas", "--workers", 0, "--json", cwd=folder)
     assert (again.returncode, again.stdout.count('"source"')) == (0, 4)
 
 
@@ -128,7 +128,7 @@ def test_files_whose_names_are_no_text_are_read_and_outputs_of_such_names_refuse
     assert (result.returncode, result.stderr) == (0, "")
     table = pq.read_table(tmp_path / "out" / "filters.parquet")
     assert set(table["model"].to_pylist()) == {"caf\\udce9"}
-    refused = run_process("analyze", b"caf\xe9.pth", "-o", b"out\xff", cwd=tmp_path, **SAFE)
+    refused = run("analyze", b"caf\xe9.pth", "-o", b"out\xff", cwd=tmp_path)
     assert_one_sentence(refused, "name another output")
-    refused = run_process("atlas", "build", b"caf\xe9.pth", "-o", b"atlas\xff", "--workers", 0, cwd=tmp_path, **SAFE)
+    refused = run("atlas", "build", b"caf\xe9.pth", "-o", b"atlas\xff", "--workers", 0, cwd=tmp_path)
     assert_one_sentence(refused, "the name of an atlas must be text in UTF-8")

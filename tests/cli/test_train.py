@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from command_line import COMMAND, run, run_process
+from command_line import COMMAND, run
 from safetensors.torch import load_file
 
 SETTINGS = """
@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 def test_it_trains_prints_the_last_figures_and_goes_on_after_a_kill(folder):
-    whole = run_process("train", "tiny.yaml", "-o", "whole", cwd=folder)
+    whole = run("train", "tiny.yaml", "-o", "whole", cwd=folder)
     assert (whole.returncode, whole.stderr) == (0, "")
     assert "top-1" in whole.stdout
     assert "weights: whole/network.safetensors" in whole.stdout

@@ -56,6 +56,15 @@ class Logits(nn.Module):
         return self.network(images).logits
 
 
+def thin_out(network):
+    """Take blocks out that repeat the one before them, with weights of the same shapes."""
+    for stage in [one for one in network.modules() if isinstance(one, nn.Sequential | nn.ModuleList)]:
+        shapes = [(type(block), [weight.shape for weight in block.parameters()]) for block in stage]
+        for place in reversed(range(1, len(shapes))):
+            if list(stage[place].children()) and shapes[place] == shapes[place - 1]:
+                del stage[place]
+
+
 def created(name):
     """Create a network whose batch norms have seen images, so that its outputs depend on them."""
     with torch.random.fork_rng():
@@ -65,6 +74,7 @@ def created(name):
         else:
             config = getattr(transformers, f"{name}Config")(num_labels=3, **IN_TRANSFORMERS[name])
             network = Logits(getattr(transformers, f"{name}ForImageClassification")(config))
+        thin_out(network)
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = None

@@ -49,12 +49,12 @@ def test_filters_are_sums_of_smoothings(number):
     assert_close(kernel.sigma[1], torch.tensor([x, y], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("size", [(3, 3), (7, 7), (31, 31), (5, 9)], ids=str)
+@pytest.mark.parametrize("size", [(3, 3), (5, 9), (7, 31)], ids=str)
 def test_profiles_are_those_of_the_discrete_gaussian(size):
     """Over the whole range of t, with both derivatives."""
     operators = (*DIFFERENCES, "impulse")
     constants = constants_of(operators, size, "exact")
-    share = torch.cat([torch.zeros(1), torch.logspace(-6, 0, 40)]).double()
+    share = torch.cat([torch.zeros(1), torch.logspace(-6, 0, 16)]).double()
     t = (share * constants.maximum).clamp(max=constants.maximum).expand(2, -1).clone().requires_grad_()
     found = profiles(t, constants).movedim(-1, 1)  # axes, variances, operators, taps
     bound = float(t.detach().max())

@@ -25,12 +25,12 @@ SHAPES = [
 @pytest.mark.parametrize("bias", [True, False])
 def test_derivatives_of_both_orders_are_those_of_finite_differences(kernel, padding, bias):
     torch.manual_seed(0)
-    values = [torch.randn(2, 3, 8, 7), torch.randn(3, 1, *kernel), *([torch.randn(3)] if bias else [])]
+    values = [torch.randn(2, 2, 5, 7), torch.randn(2, 1, *kernel), *([torch.randn(2)] if bias else [])]
     values = [value.double().requires_grad_() for value in values]
 
     def convolved(images, weight, offset=None):
         with FastDepthwise():
-            return F.conv2d(images, weight, offset, padding=padding, groups=3)
+            return F.conv2d(images, weight, offset, padding=padding, groups=2)
 
     assert _is_fast(convolved(*values))
     assert torch.autograd.gradcheck(convolved, values)

@@ -40,16 +40,15 @@ def quadratic(errors, covariance):
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
-@pytest.mark.parametrize("kernel", [3, 5, 7, (3, 5), (1, 7), (4, 2)], ids=str)
+@pytest.mark.parametrize("kernel", [3, (3, 5), (1, 7), (4, 2)], ids=str)
 def test_the_variance_of_the_response_of_any_filter_is_its_quadratic_form(kernel, mode):
     images = uneven(3, 2, 17, 15)
-    for stride, padding, dilation, multiplier in itertools.product(
-        (1, 2, (2, 1)), (0, 1, (2, 3), "same", "valid"), (1, 2, (1, 2)), (1, 3)
-    ):
+    multipliers = itertools.cycle((1, 3))
+    for stride, padding, dilation in itertools.product((1, 2, (2, 1)), (0, 1, (2, 3), "same", "valid"), (1, 2, (1, 2))):
         if padding == "same" and stride != 1:
             continue
         options = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": mode, "groups": 2}
-        layer = nn.Conv2d(2, 2 * multiplier, kernel, **options, bias=False, dtype=torch.float64)
+        layer = nn.Conv2d(2, 2 * next(multipliers), kernel, **options, bias=False, dtype=torch.float64)
         found = seen_by(layer, images)
         with torch.no_grad():
             layer.weight.copy_(random(*layer.weight.shape, seed=1))

@@ -43,6 +43,13 @@ def arguments(cifar, tmp_path):
     )
 
 
+def in_this_process(command, **_):
+    """Run the command line without a process of its own."""
+    from scalekeys.cli import app
+
+    app(command[command.index("train") :], standalone_mode=False)
+
+
 def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue):
     runs = queue.planned(queue.CONDITIONS, tuple(queue.BUDGETS), (0, 1, 2))
     names = [run.name for run in runs]
@@ -76,7 +83,9 @@ def test_the_recipes_of_all_runs_are_understood(queue):
 
 
 def test_the_queue_trains_keeps_skips_and_sums_up(queue, arguments, capfd, monkeypatch):
-    queue.train(arguments)
+    with monkeypatch.context() as patched:
+        patched.setattr(queue.subprocess, "run", in_this_process)
+        queue.train(arguments)
     results = queue.read_results(arguments.source)
     assert [result.run.name for result in results] == ["free_torch_init-16-0", "frozen_ideal8-16-0"]
     assert [result.learned_depthwise for result in results] == [8 * 49, 0]

@@ -9,17 +9,11 @@ import pytest
 from safetensors.torch import load_file
 from tiny_data import RECIPE
 
+from scalekeys.training import read_recipe, train
+
 LAUNCHED = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
 COMMAND = (sys.executable, "-c", "from scalekeys.cli import main; main()", "train", "tiny.yaml")
 OVERRIDES = ("network.drop_path=0", "loop.epochs=2", "loop.fit_every=0", "loop.accumulate=2")
-
-
-def trained(command, folder, *overrides):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    done = subprocess.run(
-        [*command, *OVERRIDES, *overrides], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def table(path):
@@ -29,10 +23,13 @@ def table(path):
 
 def test_two_processes_give_the_weights_and_accuracies_of_one(cifar, tmp_path):
     (tmp_path / "tiny.yaml").write_text(RECIPE.replace("source: cifar", f"source: {cifar}"))
-    trained(COMMAND, tmp_path, "-o", "one")
+    train(read_recipe(str(tmp_path / "tiny.yaml"), OVERRIDES), tmp_path / "one")
     (tmp_path / "two").mkdir()
     (tmp_path / "two" / "precision.json").write_text('{"precision": "fp32", "seconds": {"fp32": 1.0}}')
-    trained(LAUNCHED + COMMAND, tmp_path, "loop.precision=auto", "-o", "two")  # which both processes take from there
+    command = [*LAUNCHED, *COMMAND, *OVERRIDES, "loop.precision=auto", "-o", "two"]  # which both take from there
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     one, two = (table(tmp_path / name / "metrics.csv") for name in ("one", "two"))
     for row, other in zip(one, two, strict=True):
         for name in set(row) - {"seconds", "images_per_second"}:

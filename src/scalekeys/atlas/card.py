@@ -30,30 +30,20 @@ _SIZES = (("K", 3), ("M", 6), ("B", 9), ("T", 12))
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card says.
-
-    Parameters
-    ----------
-    settings : Settings
-    tables : mapping of str to pyarrow.Table
-        Of networks, failures and what was left out.
-    filters, parts : int
-        Number of filters, and of their files.
-    software : tuple of str
-        Versions of scalekeys that fitted filters.
-    keep_paths : bool
-        Whether paths are written as they were given.
-    licence : str, optional
-        Of the tables.
-    """
+    """What a card says."""
 
     settings: Settings
     tables: Mapping[str, pa.Table]
+    """Of networks, failures and what was left out."""
     filters: int
     parts: int
+    """`filters` and `parts`: number of filters, and of their files."""
     software: tuple[str, ...]
+    """Versions of scalekeys that fitted filters."""
     keep_paths: bool = False
+    """Whether paths are written as they were given."""
     licence: str | None = None
+    """Of the tables."""
 
 
 def card(facts: Facts) -> str:

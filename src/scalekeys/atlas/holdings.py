@@ -25,38 +25,24 @@ GROUP = 131_072
 
 @dataclass(frozen=True)
 class Network:
-    """The rows of a network.
-
-    Parameters
-    ----------
-    content : str
-        Its content hash.
-    form : int
-        The version of the form in which they were made.
-    rows : iterator of pyarrow.Table
-        In the present form, with empty columns where the form was older; to be taken before the next network.
-    """
+    """The rows of a network."""
 
     content: str
+    """Its content hash."""
     form: int
+    """The version of the form in which they were made."""
     rows: Iterator[pa.Table]
+    """In the present form, with empty columns where the form was older; to be taken before the next network."""
 
 
 @dataclass(frozen=True)
 class Holdings:
-    """The sources of an atlas or of an export, and where the rows of their networks are.
-
-    Parameters
-    ----------
-    layout : Layout
-    settings : Settings
-    entries : mapping of str to Entry
-        By source.
-    """
+    """The sources of an atlas or of an export, and where the rows of their networks are."""
 
     layout: Layout
     settings: Settings
     entries: Mapping[str, Entry]
+    """By source."""
 
     def networks(self, order: Iterable[str] = ()) -> Iterator[Network]:
         """Yield the rows of each network once.

@@ -25,18 +25,11 @@ _MOST = 2**31  # of layers and filters
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a source.
-
-    Parameters
-    ----------
-    reference : Reference
-    signature : str
-        That of the source when it was read.
-    outcome : Read or Failed
-    """
+    """What is known of a source."""
 
     reference: Reference
     signature: str
+    """That of the source when it was read."""
     outcome: Read | Failed
 
     def line(self) -> str:

@@ -19,24 +19,16 @@ DEPTHWISE = "depthwise"
 
 @dataclass(frozen=True)
 class Settings:
-    """How an atlas is built.
-
-    Parameters
-    ----------
-    version : int
-        Of the form of its tables.
-    seed : int
-        Of white and matched noise.
-    kinds : str
-        The kinds of convolutions whose filters are in it.
-    older : mapping of str to int
-        The version of the form of networks of an export whose rows are of an older one, by content hash.
-    """
+    """How an atlas is built."""
 
     version: int
+    """Of the form of its tables."""
     seed: int
+    """Of white and matched noise."""
     kinds: str
+    """The kinds of convolutions whose filters are in it."""
     older: Mapping[str, int] = field(default_factory=dict)
+    """The version of the form of networks of an export whose rows are of an older one, by content hash."""
 
 
 @dataclass(frozen=True)

@@ -46,16 +46,10 @@ end"""
 
 @dataclass(frozen=True)
 class Query:
-    """A question to an atlas.
-
-    Parameters
-    ----------
-    title : str
-        What it shows, in a sentence.
-    sql : str
-    """
+    """A question to an atlas."""
 
     title: str
+    """What it shows, in a sentence."""
     sql: str
 
 

@@ -25,18 +25,12 @@ _TAKEN = frozenset(name.casefold() for name in (*NETWORKS.names, *FAILURES.names
 
 @dataclass(frozen=True)
 class Reference:
-    """A checkpoint to be analysed.
-
-    Parameters
-    ----------
-    source : str
-        What it is called in the atlas: a path as it was given, or the name of a model on a hub.
-    metadata : mapping of str to str
-        What else is known of it, by column. An empty value removes the one that an earlier run was given.
-    """
+    """A checkpoint to be analysed."""
 
     source: str
+    """What it is called in the atlas: a path as it was given, or the name of a model on a hub."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    """What else is known of it, by column. An empty value removes the one that an earlier run was given."""
 
     def with_metadata(self, metadata: Mapping[str, str]) -> "Reference":
         """Return the same checkpoint with more metadata, which come before what is known."""

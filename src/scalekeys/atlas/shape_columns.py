@@ -17,10 +17,6 @@ _RANKS = 3
 def shape_columns(bank: FilterBank) -> dict[str, pa.Array]:
     """Return columns that describe the shape of filters; empty where a filter is dead or a column has no meaning.
 
-    Parameters
-    ----------
-    bank : FilterBank
-
     Returns
     -------
     dict of str to pyarrow.Array

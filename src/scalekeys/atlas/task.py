@@ -19,26 +19,17 @@ from scalekeys.threads import one_thread
 
 @dataclass(frozen=True)
 class Task:
-    """A checkpoint to be analysed.
-
-    Parameters
-    ----------
-    reference : Reference
-    signature : str
-        That of the source before it is read.
-    atlas : str
-        The folder of the atlas, as an absolute path.
-    seed : int
-        Of white and matched noise.
-    kinds : str
-        The kinds of convolutions to read.
-    """
+    """A checkpoint to be analysed."""
 
     reference: Reference
     signature: str
+    """That of the source before it is read."""
     atlas: str
+    """The folder of the atlas, as an absolute path."""
     seed: int
+    """Of white and matched noise."""
     kinds: str = DEPTHWISE
+    """The kinds of convolutions to read."""
 
 
 @dataclass(frozen=True)

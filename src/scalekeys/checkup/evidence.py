@@ -24,22 +24,15 @@ LEAST = 8
 
 @dataclass(frozen=True, eq=False)
 class LayerEvidence:
-    """One layer beside its noise.
-
-    Parameters
-    ----------
-    filters, matched : LayerFilters
-        The filters, and matched noise in their place.
-    rows : slice
-        Where the filters stand in the bank.
-    live : array of bool, shape (filters,)
-        Which filters are neither dead nor unreadable.
-    """
+    """One layer beside its noise."""
 
     filters: LayerFilters
     matched: LayerFilters
+    """`filters` and `matched`: the filters, and matched noise in their place."""
     rows: slice
+    """Where the filters stand in the bank."""
     live: np.ndarray
+    """Bool, shape (filters,). Which filters are neither dead nor unreadable."""
 
     @property
     def kernels(self) -> Tensor:
@@ -58,36 +51,24 @@ class LayerEvidence:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A network under examination.
-
-    Parameters
-    ----------
-    source : str
-        How a command names it.
-    fit : Fit
-        Of its filters by the idealized families.
-    seed : int
-        Of the noise.
-    known : Fit, optional
-        The fit of matched noise, where it was made already.
-    sides : tuple of int, optional
-        Of the inputs of the network, in pixels, where they are known; a single one stands for all.
-    norms : tuple of BatchNorm, optional
-        The batch norms of the network, where more than its filters is known.
-    responses : Responses, optional
-        The network with images, where they are given.
-    runs : bool
-        Whether `source` names a network that can be run, and not only its weights.
-    """
+    """A network under examination."""
 
     source: str
+    """How a command names it."""
     fit: Fit
+    """Of its filters by the idealized families."""
     seed: int = 0
+    """Of the noise."""
     known: Fit | None = None
+    """The fit of matched noise, where it was made already."""
     sides: Size | None = None
+    """Of the inputs of the network, in pixels, where they are known; a single one stands for all."""
     norms: tuple[BatchNorm, ...] | None = None
+    """The batch norms of the network, where more than its filters is known."""
     responses: Responses | None = None
+    """The network with images, where they are given."""
     runs: bool = False
+    """Whether `source` names a network that can be run, and not only its weights."""
 
     @property
     def network(self) -> str:

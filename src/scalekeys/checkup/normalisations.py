@@ -16,20 +16,14 @@ _FACTORS = {"running_var": "weight", "moving_variance": "gamma"}
 
 @dataclass(frozen=True, eq=False)
 class BatchNorm:
-    """One batch norm.
-
-    Parameters
-    ----------
-    name : str
-    variance : Tensor, shape (channels,), float64
-        The running variance of its inputs, in squared units of the activations.
-    factor : Tensor, shape (channels,), float64
-        What the normalised inputs are multiplied by; ones where the batch norm has no such parameter.
-    """
+    """One batch norm."""
 
     name: str
     variance: Tensor
+    """Shape (channels,), float64. The running variance of its inputs, in squared units of the activations."""
     factor: Tensor
+    """Shape (channels,), float64. What the normalised inputs are multiplied by; ones where the batch norm has no such
+    parameter."""
 
 
 def batch_norms_of(source: Checkpoint | nn.Module) -> tuple[BatchNorm, ...]:

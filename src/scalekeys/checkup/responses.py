@@ -23,21 +23,13 @@ _SEEN = 64
 
 @dataclass(frozen=True, eq=False)
 class Responses:
-    """A network that runs, and what goes into it.
-
-    Parameters
-    ----------
-    network : nn.Module
-    learning : tuple of Tensor
-        Batches on which a changed network is matched to this one: every second input.
-    measuring : tuple of Tensor, or of (Tensor, Tensor)
-        Batches of the other inputs, with their labels if there are any, on which both are compared.
-    labelled : bool
-    """
+    """A network that runs, and what goes into it."""
 
     network: nn.Module
     learning: tuple[Tensor, ...]
+    """Batches on which a changed network is matched to this one: every second input."""
     measuring: tuple[Tensor, ...] | tuple[Labelled, ...]
+    """Batches of the other inputs, with their labels if there are any, on which both are compared."""
     labelled: bool
 
     @classmethod

@@ -21,25 +21,17 @@ MOST = 2**13
 
 @dataclass(frozen=True, eq=False)
 class NetworkSample:
-    """Filters of several networks as unit vectors, at most as many of one as of each other that has so many.
-
-    Parameters
-    ----------
-    rows : Tensor, shape (points, taps)
-    network : Tensor of int64, shape (points,)
-        The number of the network of each.
-    counts : Tensor of int64, shape (networks,)
-        How many filters of each network are in the sample.
-    window : tuple of int
-    moves : Tensor
-        The symmetries.
-    """
+    """Filters of several networks as unit vectors, at most as many of one as of each other that has so many."""
 
     rows: Rows
+    """Shape (points, taps)."""
     network: Int[Tensor, "points"]
+    """The number of the network of each."""
     counts: Int[Tensor, "networks"]
+    """How many filters of each network are in the sample."""
     window: Size
     moves: Moves
+    """The symmetries."""
 
     @classmethod
     def of(cls, banks: Sequence[FilterBank], spec: ClusterSpec, most: int = MOST) -> "NetworkSample":

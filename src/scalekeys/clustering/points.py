@@ -66,22 +66,14 @@ def segments_of(banks: Sequence[FilterBank]) -> tuple[Segment, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """The usable filters of selected layers as unit vectors.
-
-    Parameters
-    ----------
-    segments : tuple of Segment
-        The selected layers.
-    window : tuple of int
-    spec : ClusterSpec
-    notes : tuple of str
-        What was left out of the selection, in sentences.
-    """
+    """The usable filters of selected layers as unit vectors."""
 
     segments: tuple[Segment, ...]
+    """The selected layers."""
     window: Size
     spec: ClusterSpec
     notes: tuple[str, ...] = ()
+    """What was left out of the selection, in sentences."""
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -17,33 +17,21 @@ SYMMETRIES: tuple[Symmetry, ...] = ("none", "dihedral")
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """What :func:`scalekeys.cluster` was asked for.
-
-    Parameters
-    ----------
-    k : int
-        Number of keys.
-    seed, restarts : int
-    weighting : {"equal", "energy"}
-    symmetry : {"none", "dihedral"}
-    sizes : {"largest", "common"} or tuple of int
-    layers : tuple of str or None
-        Patterns of layer names.
-    axes : int or None
-        How many axes the kernels have; None for those that most filters have.
-    batch_size : int or None
-        Filters at a time, where filters are read anew in each pass; None keeps them in memory.
-    """
+    """What :func:`scalekeys.cluster` was asked for."""
 
     k: int = 8
+    """Number of keys."""
     seed: int = 0
     restarts: int = 10
     weighting: Weighting = "equal"
     symmetry: Symmetry = "none"
     sizes: Sizes = "largest"
     layers: tuple[str, ...] | None = None
+    """Patterns of layer names."""
     axes: int | None = None
+    """How many axes the kernels have; None for those that most filters have."""
     batch_size: int | None = None
+    """Filters at a time, where filters are read anew in each pass; None keeps them in memory."""
 
 
 def parse_spec(

@@ -16,10 +16,6 @@ _FLAGS = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NONBLOCK", "O_CLOE
 def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file, or a link to one, for reading in binary mode; this never waits.
 
-    Parameters
-    ----------
-    path : str or Path
-
     Returns
     -------
     BufferedReader

@@ -32,20 +32,13 @@ DEAD: tuple[str, ...] = ("zero-filter", "negligible")
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Filters of one size in units of their centred norm, and what several families need of them.
-
-    Parameters
-    ----------
-    taps : Tensor, shape (filters, taps)
-    size : tuple of int
-        Sides of the kernel, in the order of its axes in an array.
-    metric : Tensor, shape (filters, taps, taps), optional
-        The covariance of the patches that each filter sees.
-    """
+    """Filters of one size in units of their centred norm, and what several families need of them."""
 
     taps: Float[Tensor, "filters taps"]
     size: tuple[int, ...]
+    """Sides of the kernel, in the order of its axes in an array."""
     metric: Float[Tensor, "filters taps taps"] | None = None
+    """The covariance of the patches that each filter sees."""
 
     def __len__(self) -> int:
         return len(self.taps)
@@ -79,21 +72,14 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A stack of filters before the fit.
-
-    Parameters
-    ----------
-    targets : Targets
-        Zero where a filter is not finite.
-    status : Tensor of int64, shape (filters,)
-        Index into :data:`STATUSES`.
-    norm : Tensor, shape (filters,)
-        The centred norm.
-    """
+    """A stack of filters before the fit."""
 
     targets: Targets
+    """Zero where a filter is not finite."""
     status: Int[Tensor, "filters"]
+    """Index into :data:`STATUSES`."""
     norm: Float[Tensor, "filters"]
+    """The centred norm."""
 
 
 def prepare(filters: FilterStack, metric: Tensor | None = None) -> Prepared:

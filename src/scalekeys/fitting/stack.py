@@ -33,38 +33,28 @@ _WEIGHTED_CHUNK = 2_048  # where each filter has a matrix of its own
 
 @dataclass(frozen=True, eq=False)
 class StackFit:
-    """The fit of a stack of filters; NaN (and family -1) where there is none.
-
-    Parameters
-    ----------
-    family : Tensor of int64, shape (filters,)
-        Index into the families of the spec, or -1.
-    parameters : Tensor, shape (filters, parameters)
-        As the parametrization of the family names them; NaN beyond its last one.
-    coefficients : Tensor, shape (filters, components)
-        Of the components of the family; zero beyond the last.
-    offset, r2, r2_response, residual_l1, residual_l2, norm : Tensor, shape (filters,)
-        ``norm`` is the l2 norm of the centred filter. ``r2_response`` is NaN but for the criterion `response`.
-    scale_error : Tensor, shape (filters, axes)
-        Standard errors of the scales.
-    scale_status : Tensor of int64, shape (filters, axes)
-        Index into :data:`scalekeys.fitting.uncertainty.SCALE_STATUSES`, or -1.
-    status : Tensor of int64, shape (filters,)
-        Index into :data:`STATUSES`.
-    """
+    """The fit of a stack of filters; NaN (and family -1) where there is none."""
 
     family: Int[Tensor, "filters"]
+    """Index into the families of the spec, or -1."""
     parameters: Float[Tensor, "filters parameters"]
+    """As the parametrization of the family names them; NaN beyond its last one."""
     coefficients: Float[Tensor, "filters components"]
+    """Of the components of the family; zero beyond the last."""
     offset: Float[Tensor, "filters"]
     r2: Float[Tensor, "filters"]
     r2_response: Float[Tensor, "filters"]
     residual_l1: Float[Tensor, "filters"]
     residual_l2: Float[Tensor, "filters"]
     norm: Float[Tensor, "filters"]
+    """`offset`, `r2`, `r2_response`, `residual_l1`, `residual_l2` and `norm`: ``norm`` is the l2 norm of the centred
+    filter. ``r2_response`` is NaN but for the criterion `response`."""
     scale_error: Float[Tensor, "filters axes"]
+    """Standard errors of the scales."""
     scale_status: Int[Tensor, "filters axes"]
+    """Index into :data:`scalekeys.fitting.uncertainty.SCALE_STATUSES`, or -1."""
     status: Int[Tensor, "filters"]
+    """Index into :data:`STATUSES`."""
 
 
 def chunks_of(

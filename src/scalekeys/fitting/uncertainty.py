@@ -55,7 +55,7 @@ def scale_errors(
     """
     assert solution.hessian is not None
     lower, upper = (ends.to(coordinates) for ends in grid.bounds())
-    matters = torch.tensor([count > 1 for count in grid.nodes.shape]).to(coordinates.device)
+    matters = torch.tensor(grid.turns).to(coordinates.device)
     ended = grid.ended.to(coordinates.device)
     at_low, at_high = (coordinates <= lower + _AT_END) & ended, (coordinates >= upper - _AT_END) & ended
     free = ~(at_low | at_high | is_infinite(grid, coordinates)) & matters

@@ -13,17 +13,11 @@ MOST = 1_000_000
 
 @dataclass(frozen=True)
 class ClassNumbers:
-    """The numbers of classes by their names.
-
-    Parameters
-    ----------
-    numbers : mapping of str to int
-    are_places : bool
-        Whether each number is the place of a name in their order, rather than one that was given.
-    """
+    """The numbers of classes by their names."""
 
     numbers: Mapping[str, int]
     are_places: bool
+    """Whether each number is the place of a name in their order, rather than one that was given."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -35,22 +35,14 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Pictures in files.
-
-    Parameters
-    ----------
-    label : str
-    files : tuple of Path
-    numbers : tuple of int
-        The class of each.
-    classes : int or None
-        See :class:`Images`.
-    """
+    """Pictures in files."""
 
     label: str
     files: tuple[Path, ...]
     numbers: tuple[int, ...]
+    """The class of each."""
     classes: int | None = None
+    """See :class:`Images`."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -61,26 +53,17 @@ class ImageFolder:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Pictures of a data set of Hugging Face.
-
-    Parameters
-    ----------
-    label : str
-    rows : datasets.Dataset
-    image, target : str
-        The columns.
-    numbers : tuple of int or None
-        The class that each stored number stands for, if it is another.
-    classes : int or None
-        See :class:`Images`.
-    """
+    """Pictures of a data set of Hugging Face."""
 
     label: str
     rows: Any
     image: str
     target: str
+    """`image` and `target`: the columns."""
     numbers: tuple[int, ...] | None = None
+    """The class that each stored number stands for, if it is another."""
     classes: int | None = None
+    """See :class:`Images`."""
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -26,17 +26,11 @@ _MODES = {1: "L", 3: "RGB"}
 
 @dataclass(frozen=True)
 class Preparation:
-    """What makes a tensor (channels, rows, cols) of a picture.
-
-    Parameters
-    ----------
-    function : callable
-    figures : mapping
-        What it does, for people and for machines.
-    """
+    """What makes a tensor (channels, rows, cols) of a picture."""
 
     function: "Callable[[Image], Tensor]"
     figures: Mapping[str, Any]
+    """What it does, for people and for machines."""
 
     def __call__(self, image: "Image") -> Tensor:
         """Prepare a picture."""

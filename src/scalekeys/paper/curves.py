@@ -12,20 +12,15 @@ from scalekeys.scalespace import FAMILIES, Window, template
 
 @dataclass(frozen=True, eq=False)
 class OffsetCurve:
-    """``sqrt(det V(|h - C|))`` of one filter as a function of C.
-
-    Parameters
-    ----------
-    offsets, values : Tensor, shape (points,)
-    kinks : Tensor, shape (taps,)
-        The values of the filter inside the range, where the curve has its kinks.
-    kink_values : Tensor, shape (taps,)
-    """
+    """``sqrt(det V(|h - C|))`` of one filter as a function of C."""
 
     offsets: Tensor
     values: Tensor
+    """`offsets` and `values`: shape (points,)."""
     kinks: Tensor
+    """Shape (taps,). The values of the filter inside the range, where the curve has its kinks."""
     kink_values: Tensor
+    """Shape (taps,)."""
 
 
 def offset_curve(study: Study, index: int, *, points: int = 801) -> OffsetCurve:

@@ -164,12 +164,7 @@ class AxisScales(Parametrization):
 
 @dataclass(frozen=True)
 class Strengthened(Parametrization):
-    """One variance for all axes, and the strength of the second of two components beside the first.
-
-    Parameters
-    ----------
-    axes : int
-    """
+    """One variance for all axes, and the strength of the second of two components beside the first."""
 
     axes: int
     names = ("t", "alpha")
@@ -228,12 +223,7 @@ class Strengthened(Parametrization):
 
 @dataclass(frozen=True)
 class TwoScales(Parametrization):
-    """The first of two components at one variance, minus the second at a larger one, each for all axes.
-
-    Parameters
-    ----------
-    axes : int
-    """
+    """The first of two components at one variance, minus the second at a larger one, each for all axes."""
 
     axes: int
     names = ("t_inner", "t_outer")

@@ -25,31 +25,21 @@ def generator(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Images of a batch, or a part of it, and the random numbers of each.
-
-    Parameters
-    ----------
-    rows : Tensor of int64, shape (images,)
-        Which images of the data set.
-    crop : Tensor, shape (images, 4)
-        Uniform numbers for area, ratio and place of a crop, or two of them for a shift.
-    flip : Tensor, shape (images,)
-        A uniform number.
-    erase : Tensor, shape (images, 5)
-        Uniform numbers: whether, area, ratio and place of a rectangle.
-    noise : Tensor of int64, shape (images,)
-        Seeds.
-    mix : Tensor, shape (images, 4)
-        The same for both images of a pair, the first with the second and so on: which way (uniform), the share of the
-        own image (beta), and the centre of a rectangle (uniform).
-    """
+    """Images of a batch, or a part of it, and the random numbers of each."""
 
     rows: Int[Tensor, "images"]
+    """Which images of the data set."""
     crop: Float[Tensor, "images 4"]
+    """Uniform numbers for area, ratio and place of a crop, or two of them for a shift."""
     flip: Float[Tensor, "images"]
+    """A uniform number."""
     erase: Float[Tensor, "images 5"]
+    """Uniform numbers: whether, area, ratio and place of a rectangle."""
     noise: Int[Tensor, "images"]
+    """Seeds."""
     mix: Float[Tensor, "images 4"]
+    """The same for both images of a pair, the first with the second and so on: which way (uniform), the share of the
+    own image (beta), and the centre of a rectangle (uniform)."""
 
     def __getitem__(self, part: slice) -> "Draws":
         return Draws(*(getattr(self, field.name)[part] for field in fields(self)))

@@ -63,28 +63,17 @@ class _Nobody:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """All that a training works with.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    data : DataSets
-    accelerator : accelerate.Accelerator
-    network : nn.Module
-        The one to change; wrapped where several processes work on it.
-    optimizer : torch.optim.Optimizer
-    average : AveragedModel or None
-    rows : list of dict
-        Figures of the epochs that are done.
-    """
+    """All that a training works with."""
 
     recipe: Recipe
     data: DataSets
     accelerator: Any
     network: nn.Module
+    """The one to change; wrapped where several processes work on it."""
     optimizer: Any
     average: AveragedModel | None
     rows: list[Row]
+    """Figures of the epochs that are done."""
 
     @property
     def steps(self) -> int:

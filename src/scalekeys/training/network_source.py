@@ -34,27 +34,18 @@ _NO_SIZE = (
 
 @dataclass(frozen=True, eq=False)
 class NamedNetwork:
-    """A network that was asked for by name.
-
-    Parameters
-    ----------
-    module : nn.Module
-        In evaluation mode.
-    label : str
-        What errors and results call it.
-    processor : object, optional
-        The image processor of transformers that belongs to it.
-    notes : tuple of str
-        What was decided on the way, in sentences a user should see.
-    preprocessing : Preprocessing, optional
-        How its images are prepared, where that is known.
-    """
+    """A network that was asked for by name."""
 
     module: nn.Module
+    """In evaluation mode."""
     label: str
+    """What errors and results call it."""
     processor: Any = None
+    """The image processor of transformers that belongs to it."""
     notes: tuple[str, ...] = ()
+    """What was decided on the way, in sentences a user should see."""
     preprocessing: Preprocessing | None = None
+    """How its images are prepared, where that is known."""
 
 
 @dataclass(frozen=True)

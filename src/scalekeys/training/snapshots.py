@@ -27,20 +27,13 @@ Row = dict[str, float]
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The state of a training after some epochs.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    rows : list of dict
-        Figures of each epoch that is done.
-    states : dict
-        State dictionaries by name.
-    """
+    """The state of a training after some epochs."""
 
     recipe: Recipe
     rows: list[Row]
+    """Figures of each epoch that is done."""
     states: dict[str, Any]
+    """State dictionaries by name."""
 
 
 def write_snapshot(snapshot: Snapshot, weights: Mapping[str, Tensor], folder: Path) -> None:

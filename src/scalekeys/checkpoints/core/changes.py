@@ -21,28 +21,19 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Filters to put in the place of others in one weight.
-
-    Parameters
-    ----------
-    layer, key : str
-        Name of the layer, and key of its weight.
-    places : Tensor of int64, shape (changed,)
-        Which filters of the layer are changed; the others keep their bits.
-    filters : Tensor, shape (changed, *sides)
-        Of the type that the weight is stored in.
-    shape : tuple of int
-        Of the stored weight.
-    arrangement : callable
-        How the filters stand in the weight; it must give a view of the weight.
-    """
+    """Filters to put in the place of others in one weight."""
 
     layer: str
     key: str
+    """`layer` and `key`: name of the layer, and key of its weight."""
     places: Int[Tensor, "changed"]
+    """Which filters of the layer are changed; the others keep their bits."""
     filters: Tensor
+    """Shape (changed, *sides). Of the type that the weight is stored in."""
     shape: tuple[int, ...]
+    """Of the stored weight."""
     arrangement: Arrangement = outputs_first
+    """How the filters stand in the weight; it must give a view of the weight."""
 
     def apply_to(self, weight: Tensor) -> None:
         """Put the filters into a weight in memory, bit by bit, as types of few bits know no other way."""
@@ -58,24 +49,16 @@ Write: TypeAlias = Callable[[Sequence[Change], Path], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Copying:
-    """How to make a copy of a source in which the weights of some layers are changed and nothing else.
-
-    Parameters
-    ----------
-    write : callable
-        Writes the copy.
-    files : tuple of Path
-        What the source consists of, so that no copy overwrites it.
-    is_folder : bool
-        Whether the copy is a folder.
-    suffixes : tuple of str
-        What the copy may be called, where this decides its format; empty where it has the format of the source.
-    """
+    """How to make a copy of a source in which the weights of some layers are changed and nothing else."""
 
     write: Write
+    """Writes the copy."""
     files: tuple[Path, ...] = ()
+    """What the source consists of, so that no copy overwrites it."""
     is_folder: bool = False
+    """Whether the copy is a folder."""
     suffixes: tuple[str, ...] = ()
+    """What the copy may be called, where this decides its format; empty where it has the format of the source."""
 
 
 def cast(filters: FilterStack, dtype: torch.dtype, *, layer: str) -> Tensor:

@@ -27,28 +27,19 @@ MOST_VALUES = 2**28
 
 @dataclass(frozen=True)
 class ConvolutionLayer:
-    """One convolution of a source that is read.
-
-    Parameters
-    ----------
-    name : str
-        Name of the layer in tables and reports.
-    key : str
-        Key of its weight among the tensors of the checkpoint.
-    stride, dilation : int or None
-        Taken from the graph; None where the source holds weights only.
-    arrangement : callable
-        How the filters stand in the weight.
-    kind : str
-        Depthwise, grouped or ordinary.
-    """
+    """One convolution of a source that is read."""
 
     name: str
+    """Name of the layer in tables and reports."""
     key: str
+    """Key of its weight among the tensors of the checkpoint."""
     stride: int | None = None
     dilation: int | None = None
+    """`stride` and `dilation`: taken from the graph; None where the source holds weights only."""
     arrangement: Arrangement = outputs_first
+    """How the filters stand in the weight."""
     kind: str = DEPTHWISE
+    """Depthwise, grouped or ordinary."""
 
 
 def layer_of_graph(
@@ -77,54 +68,36 @@ def layer_of_graph(
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """An opened source of weights.
-
-    Parameters
-    ----------
-    label : str
-        What errors call the source: a path, or what the user typed.
-    model : str
-        What the network is called in tables.
-    tensors : mapping of str to TensorInfo
-        Every tensor with its shape and type; values are not read for it.
-    layers : tuple of ConvolutionLayer
-        The layers of the kinds that were asked for, from input to output.
-    load : callable
-        Gives the values of one tensor by its key.
-    notes : tuple of str
-        What was decided on the way, in sentences a user should see.
-    entry : tuple of str
-        The path of nested names under which the keys stand in the source.
-    left_out : tuple of LeftOut
-        What has the shape of a kernel, or is a convolution, and is not read, each with the reason.
-    copying : Copying or None
-        How to copy the source with changes; None for a part of a source, and for a format that is only read.
-    only_read : str
-        Why the source cannot be copied with changes, as a clause on the source; empty where it can be.
-    computed : mapping of str to TensorInfo
-        Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows.
-    prefix : str
-        What stands before the keys of the network where `tensors` has those of copies of it too.
-    kinds : frozenset of str
-        The kinds of convolutions that were asked for.
-    pitches : callable
-        Gives the pitch of layers (:mod:`scalekeys.checkpoints.core.pitch`) by their keys, where it is known.
-    """
+    """An opened source of weights."""
 
     label: str
+    """What errors call the source: a path, or what the user typed."""
     model: str
+    """What the network is called in tables."""
     tensors: Mapping[str, TensorInfo]
+    """Every tensor with its shape and type; values are not read for it."""
     layers: tuple[ConvolutionLayer, ...]
+    """The layers of the kinds that were asked for, from input to output."""
     load: Callable[[str], Tensor]
+    """Gives the values of one tensor by its key."""
     notes: tuple[str, ...] = ()
+    """What was decided on the way, in sentences a user should see."""
     entry: tuple[str, ...] = ()
+    """The path of nested names under which the keys stand in the source."""
     left_out: tuple[LeftOut, ...] = ()
+    """What has the shape of a kernel, or is a convolution, and is not read, each with the reason."""
     copying: Copying | None = None
+    """How to copy the source with changes; None for a part of a source, and for a format that is only read."""
     only_read: str = ""
+    """Why the source cannot be copied with changes, as a clause on the source; empty where it can be."""
     computed: Mapping[str, TensorInfo] = field(default_factory=dict)
+    """Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows."""
     prefix: str = ""
+    """What stands before the keys of the network where `tensors` has those of copies of it too."""
     kinds: Kinds = DEPTHWISE_ONLY
+    """The kinds of convolutions that were asked for."""
     pitches: Callable[[], Mapping[str, Pitch | None]] = dict
+    """Gives the pitch of layers (:mod:`scalekeys.checkpoints.core.pitch`) by their keys, where it is known."""
 
     def bank(self) -> FilterBank:
         """Load the filters of the layers, and nothing else.

@@ -21,21 +21,14 @@ _PART = re.compile(r"(?:^|\.)(weight_(?:[gvu]|orig|mask|bar)|parametrizations\.w
 
 @dataclass(frozen=True)
 class Computed:
-    """A weight that stands in several tensors of a source.
-
-    Parameters
-    ----------
-    info : TensorInfo
-        Of the weight.
-    parts : tuple of str
-        Keys of the tensors that it is computed from, the one of the shape of the weight first.
-    compute : callable
-        Gives the weight from these.
-    """
+    """A weight that stands in several tensors of a source."""
 
     info: TensorInfo
+    """Of the weight."""
     parts: tuple[str, ...]
+    """Keys of the tensors that it is computed from, the one of the shape of the weight first."""
     compute: Callable[..., Tensor]
+    """Gives the weight from these."""
 
     def value(self, load: Callable[[str], Tensor]) -> Tensor:
         """Compute the weight, in float32 at least."""

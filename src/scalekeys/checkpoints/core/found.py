@@ -15,26 +15,17 @@ _OF_TYPES = {
 
 @dataclass(frozen=True)
 class Found:
-    """A tensor that looks like the weight of a convolution.
-
-    Parameters
-    ----------
-    key : str
-    arrangement : callable or None
-        How its filters stand in it; None where it is not read whatever is asked for.
-    reason : str
-        Why it is left out where it is not read; empty where it is then not spoken of.
-    is_of_other_type : bool
-        Whether it is a depthwise weight but for the type of its numbers.
-    kinds : frozenset of str
-        What it can be: it is read where all of them are asked for.
-    """
+    """A tensor that looks like the weight of a convolution."""
 
     key: str
     arrangement: Arrangement | None = None
+    """How its filters stand in it; None where it is not read whatever is asked for."""
     reason: str = ""
+    """Why it is left out where it is not read; empty where it is then not spoken of."""
     is_of_other_type: bool = False
+    """Whether it is a depthwise weight but for the type of its numbers."""
     kinds: Kinds = DEPTHWISE_ONLY
+    """What it can be: it is read where all of them are asked for."""
 
 
 def of_other_type(key: str, dtype: str) -> Found:

@@ -44,15 +44,10 @@ _MOST_TAPS = 31
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The weights of a network around one of them.
-
-    Parameters
-    ----------
-    tensors : mapping of str to TensorInfo
-        All tensors of the network, in its order.
-    """
+    """The weights of a network around one of them."""
 
     tensors: Mapping[str, TensorInfo]
+    """All tensors of the network, in its order."""
 
     def refusal(self, key: str) -> str:
         """Say why a weight of shape (C, 1, *sides) is not certainly depthwise; empty where it is."""

@@ -51,24 +51,16 @@ Path: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One set of weights in a nested dict.
-
-    Parameters
-    ----------
-    path : tuple of str
-        Where it stands.
-    tensors : mapping of str to Tensor
-        By name.
-    parts : tuple of str
-        The dicts that it was joined from.
-    copy : str
-        What stands before the names where the dict holds several copies of one network.
-    """
+    """One set of weights in a nested dict."""
 
     path: Path
+    """Where it stands."""
     tensors: Mapping[str, Tensor]
+    """By name."""
     parts: Path = ()
+    """The dicts that it was joined from."""
     copy: str = ""
+    """What stands before the names where the dict holds several copies of one network."""
 
     @property
     def name(self) -> str:

@@ -87,19 +87,12 @@ def from_state_dict(
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of several copies of a network are read.
-
-    Parameters
-    ----------
-    prefix : str
-        What stands before the names of the chosen one, with a dot; empty where all tensors are of one network.
-    others : tuple of str
-        What stands before those of the others; empty where a part of a network is chosen.
-    notes : tuple of str
-    """
+    """Which of several copies of a network are read."""
 
     prefix: str = ""
+    """What stands before the names of the chosen one, with a dot; empty where all tensors are of one network."""
     others: tuple[str, ...] = ()
+    """What stands before those of the others; empty where a part of a network is chosen."""
     notes: tuple[str, ...] = ()
 
     def of(self, tensors: Mapping[str, _Any]) -> dict[str, _Any]:

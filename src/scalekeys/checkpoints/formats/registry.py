@@ -35,49 +35,32 @@ class _Open(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """A file format.
-
-    Parameters
-    ----------
-    name : str
-        What it is called in errors.
-    suffixes : tuple of str
-        What its files are usually called; a hint where the content does not tell.
-    matches : callable
-        Tells from the first bytes of a file whether it can be of this format.
-    open : callable
-        Opens a file, and chooses among nested weights where the format has them.
-    is_graph : bool
-        Whether a file holds a graph and the weights of its nodes, and no state dict.
-    holds : callable, optional
-        Where the format is a zip archive: tells from the names of its records whether it is of this format.
-    in_folders : bool
-        Whether a file of this format in a folder counts as the weights of the folder.
-    """
+    """A file format."""
 
     name: str
+    """What it is called in errors."""
     suffixes: tuple[str, ...]
+    """What its files are usually called; a hint where the content does not tell."""
     matches: Callable[[bytes], bool]
+    """Tells from the first bytes of a file whether it can be of this format."""
     open: _Open
+    """Opens a file, and chooses among nested weights where the format has them."""
     is_graph: bool = False
+    """Whether a file holds a graph and the weights of its nodes, and no state dict."""
     holds: Callable[[Collection[str]], bool] | None = None
+    """Where the format is a zip archive: tells from the names of its records whether it is of this format."""
     in_folders: bool = True
+    """Whether a file of this format in a folder counts as the weights of the folder."""
 
 
 @dataclass(frozen=True)
 class FolderFormat:
-    """A format that is a folder of files that belong together.
-
-    Parameters
-    ----------
-    matches : callable
-        Tells whether a folder is one of this format.
-    open : callable
-        Opens it.
-    """
+    """A format that is a folder of files that belong together."""
 
     matches: Callable[[Path], bool]
+    """Tells whether a folder is one of this format."""
     open: _Open
+    """Opens it."""
 
 
 def _never(_head: bytes) -> bool:

@@ -66,10 +66,6 @@ class RangedFile:
     What is fetched is kept in a temporary file without a name, so that nothing is left behind, however this process
     ends.
 
-    Parameters
-    ----------
-    address : Address
-
     Raises
     ------
     CheckpointError

@@ -26,10 +26,6 @@ _LARGEST_REQUEST = 1 << 24
 class RangedSafetensors:
     """A safetensors file on a web server.
 
-    Parameters
-    ----------
-    address : Address
-
     Raises
     ------
     CheckpointError

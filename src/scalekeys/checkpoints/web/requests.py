@@ -49,24 +49,16 @@ class RefusedError(CheckpointError):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a file is.
-
-    Parameters
-    ----------
-    url : str
-        Begins with ``http://`` or ``https://``.
-    label : str
-        What errors call the file: the address without a query, which may hold a signature.
-    token : str
-        A bearer token, which is sent to the server of `home` and to no other.
-    home : str
-        An address of the server that the token is for.
-    """
+    """Where a file is."""
 
     url: str
+    """Begins with ``http://`` or ``https://``."""
     label: str
+    """What errors call the file: the address without a query, which may hold a signature."""
     token: str = field(default="", repr=False)
+    """A bearer token, which is sent to the server of `home` and to no other."""
     home: str = ""
+    """An address of the server that the token is for."""
 
     def authorization(self, url: str) -> dict[str, str]:
         """Return the header that tells a server who asks; none for another server than the home of the token."""

@@ -1,41 +1,32 @@
 """``scalekeys analyze``: from a trained network to a scale-space report."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scalekeys.cli.commands.options import DISCRETIZATION_HELP, DiscretizationName, Kinds
+from scalekeys.cli.commands import options
 
 EXAMPLE = "Example: scalekeys analyze model.pth -o report/"
 
 
 def analyze(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH.",
-            show_default=False,
-        ),
-    ],
+    source: options.Source,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for report.html and the tables.", show_default=False)
     ],
-    weights: Annotated[
-        str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
-    ] = None,
+    weights: options.Weights = None,
     model: Annotated[
         str,
         typer.Option(
             help="Models: ideal, second-order, oriented, jet1 to jet3, auto (all compete), or families with commas."
         ),
     ] = "ideal",
-    discretization: Annotated[DiscretizationName, typer.Option(help=DISCRETIZATION_HELP)] = "discrete",
-    kinds: Kinds = "depthwise",
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    discretization: Annotated[options.DiscretizationName, typer.Option(help=options.DISCRETIZATION_HELP)] = "discrete",
+    kinds: options.Kinds = "depthwise",
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Explain the filters of a network on one page: shapes, scales, and how well they fit.
 
@@ -48,6 +39,7 @@ def analyze(
     """
     from scalekeys.cli.show.analyze import print_summary
     from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
     from scalekeys.cli.work.analyze import analyze_bank
     from scalekeys.files import check_new_folder, new_folder
 
@@ -60,7 +52,4 @@ def analyze(
         with new_folder(output, force=force) as folder:
             families = tuple(model.split(",")) if "," in model else model
             summary = analyze_bank(bank, folder, model=families, discretization=discretization, seed=seed, step=step)
-    if as_json:
-        typer.echo(json.dumps(summary.to_dict(), indent=2))
-    else:
-        print_summary(summary, output)
+    print_result(summary, print_summary, output, as_json=as_json)

@@ -1,13 +1,12 @@
 """``scalekeys atlas``: many networks in one table, and questions to it."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scalekeys.cli.commands.options import Kinds
+from scalekeys.cli.commands import options
 
 BUILD_EXAMPLE = "Example: scalekeys atlas build 'checkpoints/**/*.pth' models.csv 'timm:convnext*' -o atlas/"
 QUERY_EXAMPLE = 'Example: scalekeys atlas query atlas/ "select family, count(*) from filters group by family"'
@@ -29,6 +28,7 @@ Sources = Annotated[
         show_default=False,
     ),
 ]
+Atlas = Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)]
 Output = Annotated[
     Path,
     typer.Option("--output", "-o", help="Folder of the atlas; an existing atlas is continued.", show_default=False),
@@ -40,11 +40,9 @@ Workers = Annotated[
 RayAddress = Annotated[
     str | None, typer.Option("--ray", metavar="ADDRESS|local", help="Work on a Ray cluster that shares the folders.")
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of white and matched noise.")]
 Recheck = Annotated[
     bool, typer.Option("--recheck", help="Read all sources again, also those that have not changed since the last run.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command("build", epilog=BUILD_EXAMPLE)
@@ -53,10 +51,10 @@ def build(
     output: Output,
     workers: Workers = None,
     ray: RayAddress = None,
-    seed: Seed = 0,
-    kinds: Kinds = "depthwise",
+    seed: options.Seed = 0,
+    kinds: options.Kinds = "depthwise",
     recheck: Recheck = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Fit the filters of many networks, or continue an earlier run.
 
@@ -67,6 +65,7 @@ def build(
     """
     from scalekeys.cli.show.atlas import print_summary
     from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
     from scalekeys.cli.work.atlas import check_networks
 
     processes = (0 if ray else os.cpu_count() or 1) if workers is None else workers
@@ -87,16 +86,13 @@ def build(
             recheck=recheck,
             progress=progress,
         )
-    if as_json:
-        typer.echo(json.dumps(summary.to_dict(), indent=2))
-    else:
-        print_summary(summary, output)
+    print_result(summary, print_summary, output, as_json=as_json)
     check_networks(summary)
 
 
 @app.command("query", epilog=QUERY_EXAMPLE)
 def query(
-    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    folder: Atlas,
     question: Annotated[
         str,
         typer.Argument(
@@ -109,8 +105,8 @@ def query(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write all rows into a .csv or .parquet file.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    as_json: AsJson = False,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Query an atlas in SQL. A query can only read, and only the tables of the atlas."""
     from scalekeys.atlas import NAMED
@@ -130,9 +126,9 @@ def query(
 
 @app.command("report", epilog=REPORT_EXAMPLE)
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    folder: Atlas,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
-    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+    force: options.Force = False,
 ) -> None:
     """Write a page about an atlas: scales, families, r2, correlations with metadata.
 
@@ -155,7 +151,7 @@ def report(
 
 @app.command("findings", epilog=FINDINGS_EXAMPLE)
 def findings(
-    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    folder: Atlas,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
     keys: Annotated[
         Path | None,
@@ -164,7 +160,7 @@ def findings(
             show_default=False,
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+    force: options.Force = False,
 ) -> None:
     """Test the claims of the papers on all networks of an atlas, beside white and matched noise.
 
@@ -185,7 +181,7 @@ def findings(
 
 @app.command("export", epilog=EXPORT_EXAMPLE)
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)],
+    folder: Atlas,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
     licence: Annotated[
         str | None,
@@ -199,8 +195,8 @@ def export(
             "--keep-paths", help="Write paths as they were given. By default they are relative to their common folder."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export in the folder.")] = False,
-    as_json: AsJson = False,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write an atlas as files to share, with a data card.
 
@@ -209,16 +205,14 @@ def export(
     """
     from scalekeys.cli.show.atlas import print_export
     from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
 
     with working() as step:
         from scalekeys.atlas.exporting import export as export_atlas
 
         step("writing tables")
         summary = export_atlas(folder, output, keep_paths=keep_paths, licence=licence, force=force)
-    if as_json:
-        typer.echo(json.dumps(summary.to_dict(), indent=2))
-    else:
-        print_export(summary, output)
+    print_result(summary, print_export, output, as_json=as_json)
 
 
 @app.command("merge", epilog=MERGE_EXAMPLE)
@@ -237,7 +231,7 @@ def merge(
             show_default=False,
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Join atlases, and exports of atlases, into one atlas.
 
@@ -246,13 +240,11 @@ def merge(
     """
     from scalekeys.cli.show.atlas import print_holdings
     from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
 
     with working() as step:
         from scalekeys.atlas.merging import merge as merge_atlases
 
         step("joining tables")
         summary = merge_atlases(folders, output, prefixes=prefixes or ())
-    if as_json:
-        typer.echo(json.dumps(summary.to_dict(), indent=2))
-    else:
-        print_holdings(summary, output)
+    print_result(summary, print_holdings, output, as_json=as_json)

@@ -1,23 +1,11 @@
 """``scalekeys check``: what is wrong with the kernels of a network, and what to do about it."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scalekeys.cli.commands.options import (
-    CropPct,
-    Grey,
-    Interpolate,
-    Kinds,
-    Labels,
-    Mean,
-    Size,
-    Std,
-    figures_of,
-    size_of,
-)
+from scalekeys.cli.commands import options
 from scalekeys.errors import FilterError
 
 EXAMPLE = "Example: scalekeys check model.pth"
@@ -36,16 +24,12 @@ Source = Annotated[
         show_default=False,
     ),
 ]
-Weights = Annotated[
-    str | None, typer.Option(help="Which entry of a nested checkpoint to read, for example params_ema.")
-]
-Checkpoint = Annotated[Path | None, typer.Option(help="File of weights to load into a network that runs.")]
 Images = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT], for a network that runs: they show the outputs of filters "
-        "and what following the advice changes.",
+        help="Images without labels, or hf:NAME[:SPLIT], for a network that runs: they show the outputs of "
+        "filters and what following the advice changes.",
     ),
 ]
 Data = Annotated[
@@ -56,40 +40,36 @@ Data = Annotated[
     ),
 ]
 Limit = Annotated[int, typer.Option(min=20, help="How many of the images to use, drawn at random.")]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="Seed of matched noise and of the random choice of images.")
-]
 Layers = Annotated[bool, typer.Option("--layers", help="List the layers of each finding with their figures.")]
 FailOn = Annotated[
     str | None,
     typer.Option(
         metavar="AUDITS",
-        help="Exit with status 3 if one of these audits finds something, for example dead,unformed; the "
-        "names that --json prints work too.",
+        help="Exit with status 3 if one of these audits finds something, for example dead,unformed; the names "
+        "that --json prints work too.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
 def check(
     source: Source,
-    checkpoint: Checkpoint = None,
-    weights: Weights = None,
-    kinds: Kinds = "depthwise",
+    checkpoint: options.Checkpoint = None,
+    weights: options.Weights = None,
+    kinds: options.Kinds = "depthwise",
     images: Images = None,
     data: Data = None,
-    labels: Labels = None,
+    labels: options.Labels = None,
     limit: Limit = 256,
-    size: Size = None,
-    crop_pct: CropPct = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: Interpolate = None,
-    grey: Grey = False,
-    seed: Seed = 0,
+    size: options.Size = None,
+    crop_pct: options.CropPct = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolate = None,
+    grey: options.Grey = False,
+    seed: options.Seed = 0,
     layers: Layers = False,
     fail_on: FailOn = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find dead, untrained, oversized and redundant kernels, and say what to do.
 
@@ -99,8 +79,8 @@ def check(
     """
     if images is not None and data is not None:
         raise typer.BadParameter("is for images without labels; give it or --data", param_hint="--images")
-    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
-    sides = None if (both := size_of(size)) is None else tuple(dict.fromkeys(both))
+    figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    sides = None if (both := options.size_of(size)) is None else tuple(dict.fromkeys(both))
     watched = _audits(fail_on)
     from scalekeys.cli.show.check import print_checkup
     from scalekeys.cli.show.progress import working

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from scalekeys.cli.commands import options
+
 EXAMPLE = "Example: scalekeys compare runs/free runs/frozen runs/learned -o comparison/"
 
 
@@ -14,8 +16,8 @@ def compare(
         list[Path], typer.Argument(metavar="RUN", help="Folders that scalekeys train wrote.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report and table.", show_default=False)],
-    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Compare trainings: accuracy, learned parameters, scales and filters.
 

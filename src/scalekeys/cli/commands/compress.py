@@ -1,13 +1,11 @@
 """``scalekeys compress``: the same network with depthwise filters of fewer numbers."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scalekeys.cli.commands.evaluate import Checkpoint, Network, Weights
-from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Labels, Mean, Size, Std, figures_of
+from scalekeys.cli.commands import options
 
 EXAMPLE = (
     "Example: scalekeys compress nets.py:build --checkpoint model.pth --data val/ --size 224 --budget 0.3 -o small.pth"
@@ -43,34 +41,29 @@ Layers = Annotated[
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="How many of the images to use, drawn at random.")]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random choice of images and of random classes.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def compress(
-    network: Network,
+    network: options.Network,
     output: Output,
     data: Data,
-    checkpoint: Checkpoint = None,
-    weights: Weights = None,
+    checkpoint: options.Checkpoint = None,
+    weights: options.Weights = None,
     budget: Budget = None,
     tolerance: Tolerance = None,
     model: Models = None,
     layer: Layers = None,
-    labels: Labels = None,
+    labels: options.Labels = None,
     limit: Limit = 500,
-    size: Size = None,
-    crop_pct: CropPct = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: Interpolate = None,
-    grey: Grey = False,
-    seed: Seed = 0,
-    force: Force = False,
-    as_json: AsJson = False,
+    size: options.Size = None,
+    crop_pct: options.CropPct = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolate = None,
+    grey: options.Grey = False,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Describe depthwise filters by fewer numbers, within a budget or a tolerance.
 
@@ -78,9 +71,10 @@ def compress(
     interrupted continues where it stopped when the same command is given again: finished models are kept in a file
     beside the output until the output is written.
     """
-    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     from scalekeys.cli.show.compress import print_outcome
     from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
     from scalekeys.cli.work.compress import Task, compress_network
     from scalekeys.cli.work.learning_images import Data as LearningData
 
@@ -88,7 +82,4 @@ def compress(
     task = Task(network, checkpoint, weights, output, images, budget, tolerance, model or None, layer or None, force)
     with working() as step:
         outcome = compress_network(task, step)
-    if as_json:
-        typer.echo(json.dumps(outcome.to_dict(), indent=2))
-    else:
-        print_outcome(outcome)
+    print_result(outcome, print_outcome, as_json=as_json)

@@ -1,13 +1,11 @@
 """``scalekeys crop``: the same network with smaller depthwise kernels."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scalekeys.cli.commands.evaluate import Checkpoint, Weights
-from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Mean, Size, Std, figures_of
+from scalekeys.cli.commands import options
 
 EXAMPLE = "Example: scalekeys crop nets.py:build --checkpoint model.pth --images images/ --size 224 -o small.pth"
 
@@ -46,30 +44,27 @@ ImageSource = Annotated[
     ),
 ]
 Limit = Annotated[int, typer.Option(min=2, help="How many of the images to use, drawn at random.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random choice of images.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def crop(
     network: Network,
     output: Output,
-    checkpoint: Checkpoint = None,
-    weights: Weights = None,
+    checkpoint: options.Checkpoint = None,
+    weights: options.Weights = None,
     tolerance: Tolerance = 0.02,
     layer: Layers = None,
     refit: Refit = True,
     images: ImageSource = None,
     limit: Limit = 256,
-    size: Size = None,
-    crop_pct: CropPct = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: Interpolate = None,
-    grey: Grey = False,
-    seed: Seed = 0,
-    force: Force = False,
-    as_json: AsJson = False,
+    size: options.Size = None,
+    crop_pct: options.CropPct = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolate = None,
+    grey: options.Grey = False,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Crop depthwise kernels whose outer taps hold next to nothing.
 
@@ -77,19 +72,17 @@ def crop(
     has to use the new kernel sizes and paddings before it can load the file; the command lists them.
     """
     sides = dict(map(_sides, layer)) if layer else None
-    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     from scalekeys.cli.show.crop import print_outcome
     from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
     from scalekeys.cli.work.crop import Task, crop_network
 
     where = network, checkpoint, weights, output
     task = Task(*where, tolerance, sides, refit, images, limit, figures, seed, force)
     with working() as step:
         outcome = crop_network(task, step)
-    if as_json:
-        typer.echo(json.dumps(outcome.to_dict(), indent=2))
-    else:
-        print_outcome(outcome)
+    print_result(outcome, print_outcome, as_json=as_json)
 
 
 def _sides(text: str) -> tuple[str, int | tuple[int, ...]]:

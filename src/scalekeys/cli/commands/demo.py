@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalekeys.cli.commands import options
+
 EXAMPLE = "Example: scalekeys demo -o my-demo/"
 
 
@@ -13,10 +15,8 @@ def demo(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Length of the training; the default takes a minute.")
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the training, and of white and matched noise.")
-    ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")] = False,
+    seed: options.Seed = 0,
+    force: options.Force = False,
 ) -> None:
     """Train a small network on handwritten digits, and write three reports.
 

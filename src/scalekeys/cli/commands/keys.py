@@ -1,13 +1,12 @@
 """``scalekeys keys``: the few filters behind the many of one network or more."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from scalekeys.cli.commands.options import CropPct, Grey, Interpolate, Kinds, Labels, Mean, Size, Std, figures_of
+from scalekeys.cli.commands import options
 
 EXAMPLE = "Example: scalekeys keys model.pth other.safetensors -k 8 -o keys/"
 
@@ -26,7 +25,6 @@ Output = Annotated[
 Number = Annotated[
     str, typer.Option("-k", metavar="NUMBER|auto", help="How many keys; auto takes the recommended number.")
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the search, and of white and matched noise.")]
 Restarts = Annotated[int, typer.Option(min=1, help="How many random starts the search makes; the best result counts.")]
 Weighting = Annotated[
     Literal["equal", "energy"], typer.Option(help="Whether all filters count equally, or by their energy.")
@@ -51,7 +49,6 @@ Layers = Annotated[
     list[str] | None,
     typer.Option(metavar="PATTERN", help="Take the layers of this name, with * for anything; may be repeated."),
 ]
-Weights = Annotated[str | None, typer.Option(help="Which entry of nested checkpoints to read, for example params_ema.")]
 Threshold = Annotated[
     float, typer.Option(min=0, max=1, help="Correlation with its key from which on a filter counts as covered.")
 ]
@@ -59,12 +56,10 @@ NoCurve = Annotated[
     bool,
     typer.Option(
         "--no-curve",
-        help="Do not measure how well other numbers of keys explain the filters, which takes a minute. The curve of "
-        "--eliminate is measured in any case.",
+        help="Do not measure how well other numbers of keys explain the filters, which takes a minute. The "
+        "curve of --eliminate is measured in any case.",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace the files in an existing output folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Eliminate = Annotated[
     bool, typer.Option("--eliminate", help="Of many candidates, find the keys without which a network suffers most.")
 ]
@@ -72,16 +67,16 @@ HoldOut = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Also measure how well keys of some networks explain other networks. SOURCE is a .csv list with the "
-        "columns source and COLUMN, such as task; networks with the same value in COLUMN form a group, and each group "
-        "is left out in turn.",
+        help="Also measure how well keys of some networks explain other networks. SOURCE is a .csv list with "
+        "the columns source and COLUMN, such as task; networks with the same value in COLUMN form a "
+        "group, and each group is left out in turn.",
     ),
 ]
 By = Annotated[
     Literal["accuracy", "outputs", "responses"],
     typer.Option(
-        help="How the cost of a missing candidate is measured: by accuracy, by the change of the outputs (needs no "
-        "labels), or by the change of the responses of the filters (computed, and fastest).",
+        help="How the cost of a missing candidate is measured: by accuracy, by the change of the outputs "
+        "(needs no labels), or by the change of the responses of the filters (computed, and fastest).",
     ),
 ]
 Network = Annotated[
@@ -135,35 +130,35 @@ def keys(
     output: Output,
     sources: Sources = None,
     number: Number = "8",
-    seed: Seed = 0,
+    seed: options.Seed = 0,
     restarts: Restarts = 10,
     weighting: Weighting = "equal",
     symmetry: Symmetry = "none",
     sizes: Sizes = "largest",
     axes: Axes = None,
     layers: Layers = None,
-    weights: Weights = None,
-    kinds: Kinds = "depthwise",
+    weights: options.Weights = None,
+    kinds: options.Kinds = "depthwise",
     threshold: Threshold = 0.8,
     no_curve: NoCurve = False,
-    force: Force = False,
-    as_json: AsJson = False,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
     hold_out: HoldOut = None,
     eliminate: Eliminate = False,
     by: By = "accuracy",
     network: Network = None,
     checkpoint: Checkpoint = None,
     data: Data = None,
-    labels: Labels = None,
+    labels: options.Labels = None,
     images: ImageCount = 200,
     candidates: Candidates = "64",
     draws: Draws = 3,
-    size: Size = None,
-    crop_pct: CropPct = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: Interpolate = None,
-    grey: Grey = False,
+    size: options.Size = None,
+    crop_pct: options.CropPct = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolate = None,
+    grey: options.Grey = False,
 ) -> None:
     """Find keys: a few filters that stand for groups of similar filters.
 
@@ -185,13 +180,14 @@ def keys(
     if eliminate:
         _check_elimination(network, data, symmetry=symmetry, kinds=kinds)
         count = _candidates(candidates, k)
-        figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+        figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
         from scalekeys.cli.work.eliminate import Task
 
         shown = str(network), checkpoint, weights, str(data), labels
         task = Task(*shown, images, by, count, draws, figures, seed)
     from scalekeys.cli.show.keys import print_keys
     from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
     from scalekeys.cli.work.eliminate import open_task
     from scalekeys.cli.work.hold_out import grouped
     from scalekeys.cli.work.hold_out import hold_out as held_out
@@ -216,10 +212,7 @@ def keys(
             if hold_out is not None:
                 found = held_out(banks, groups, hold_out, folder, len(summary.keys), search, step)
                 summary = replace(summary, held_out=found)
-    if as_json:
-        typer.echo(json.dumps(summary.to_dict(), indent=2))
-    else:
-        print_keys(summary, output)
+    print_result(summary, print_keys, output, as_json=as_json)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -17,6 +17,27 @@ Kinds = Annotated[
         help="Which convolutions to read; grouped: several groups, but not depthwise; ordinary: one group.",
     ),
 ]
+Network = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION that returns a network.",
+        show_default=False,
+    ),
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="File of weights for the whole network; by default the weights of its name.")
+]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH.", show_default=False
+    ),
+]
+Weights = Annotated[str | None, typer.Option(help="Which entry of a nested checkpoint to take, such as params_ema.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn at random.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output; in a folder, its files.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Labels = Annotated[
     Path | None,
     typer.Option(
@@ -53,10 +74,10 @@ def figures_of(
     mean: str | None,
     std: str | None,
     interpolation: Interpolation | None,
-    *,
-    channels: int,
+    grey: bool,
 ) -> "Figures":
     """Read how images are prepared, where it is said."""
+    channels = 1 if grey else 3
     numbers = size_of(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels)
     from scalekeys.training.network_source import Figures
 

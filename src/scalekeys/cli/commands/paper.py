@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scalekeys.cli.commands import options
+
 EXAMPLE = "Example: scalekeys paper -o article/ --json paper.json"
 
 
@@ -25,7 +27,7 @@ def paper(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for all figures at full precision; - for standard output.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing output.")] = False,
+    force: options.Force = False,
 ) -> None:
     """Repeat the analysis of the paper on the master key filters.
 

@@ -1,23 +1,11 @@
 """``scalekeys prune``: the same network without its dead filters."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scalekeys.cli.commands.evaluate import Checkpoint, Network, Weights
-from scalekeys.cli.commands.options import (
-    CropPct,
-    Grey,
-    Interpolate,
-    Mean,
-    Shape,
-    Size,
-    Std,
-    figures_of,
-    shape_of,
-)
+from scalekeys.cli.commands import options
 
 EXAMPLE = "Example: scalekeys prune nets.py:build --checkpoint model.pth --size 224 -o small.onnx"
 
@@ -49,48 +37,41 @@ MultipleOf = Annotated[
 Tolerance = Annotated[
     float, typer.Option(min=0, help="Largest difference of outputs that is accepted, as a share of the largest output.")
 ]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="Seed of random inputs and of the random choice of images.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def prune(
-    network: Network,
+    network: options.Network,
     output: Output,
-    checkpoint: Checkpoint = None,
-    weights: Weights = None,
+    checkpoint: options.Checkpoint = None,
+    weights: options.Weights = None,
     images: ImageSource = None,
     limit: Limit = None,
-    size: Size = None,
-    shape: Shape = None,
-    crop_pct: CropPct = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: Interpolate = None,
-    grey: Grey = False,
+    size: options.Size = None,
+    shape: options.Shape = None,
+    crop_pct: options.CropPct = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolate = None,
+    grey: options.Grey = False,
     multiple_of: MultipleOf = 8,
     tolerance: Tolerance = 1e-5,
-    seed: Seed = 0,
-    force: Force = False,
-    as_json: AsJson = False,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Remove dead depthwise filters; the outputs of the network stay the same.
 
     The outputs of the network before and after are compared, on random inputs and on the images, before the file is
     written.
     """
-    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.prune import print_outcome
+    from scalekeys.cli.show.result import print_result
     from scalekeys.cli.work.prune import Task, prune_network
 
     where = network, checkpoint, weights, output, images, limit
-    task = Task(*where, figures, shape_of(shape, size, images), multiple_of, tolerance, seed, force)
+    task = Task(*where, figures, options.shape_of(shape, size, images), multiple_of, tolerance, seed, force)
     with working() as step:
         outcome = prune_network(task, step)
-    if as_json:
-        typer.echo(json.dumps(outcome.to_dict(), indent=2))
-    else:
-        print_outcome(outcome)
+    print_result(outcome, print_outcome, as_json=as_json)

@@ -1,32 +1,15 @@
 """``scalekeys replace``: the same checkpoint with idealized depthwise filters."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from scalekeys.cli.commands.options import (
-    DISCRETIZATION_HELP,
-    CropPct,
-    DiscretizationName,
-    Grey,
-    Interpolate,
-    Mean,
-    Size,
-    Std,
-    figures_of,
-)
+from scalekeys.cli.commands import options
 
 EXAMPLE = "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'"
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH.", show_default=False
-    ),
-]
 Output = Annotated[
     Path,
     typer.Option(
@@ -49,8 +32,8 @@ ChosenFrom = Annotated[
     str | None,
     typer.Option(
         metavar="NETWORK",
-        help="Model the filters of this other network, and put the models into the same layers and channels of the "
-        "copy.",
+        help="Model the filters of this other network, and put the models into the same layers and channels "
+        "of the copy.",
     ),
 ]
 Layers = Annotated[
@@ -81,17 +64,15 @@ Scales = Annotated[
     ),
 ]
 Discretization = Annotated[
-    DiscretizationName | None, typer.Option(help=f"{DISCRETIZATION_HELP}  [default: discrete]", show_default=False)
-]
-Weights = Annotated[
-    str | None, typer.Option(help="Which entry of a nested checkpoint to change, for example params_ema.")
+    options.DiscretizationName | None,
+    typer.Option(help=f"{options.DISCRETIZATION_HELP}  [default: discrete]", show_default=False),
 ]
 InNetwork = Annotated[
     bool,
     typer.Option(
         "--in-network",
-        help="Fit models, layer by layer, so that the outputs of the network on the images of --data change least. "
-        "SOURCE is then a network that runs, such as FILE.py:FUNCTION, as for scalekeys evaluate.",
+        help="Fit models, layer by layer, so that the outputs of the network on the images of --data change "
+        "least. SOURCE is then a network that runs, such as FILE.py:FUNCTION, as for scalekeys evaluate.",
     ),
 ]
 Checkpoint = Annotated[
@@ -103,13 +84,10 @@ Data = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=1, help="With --in-network: how many of the images to use, drawn at random.")
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of noise and of the random choice of images.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
 
 def replace(
-    source: Source,
+    source: options.Source,
     output: Output,
     model: ModelName = "jet2",
     chosen_from: ChosenFrom = None,
@@ -119,33 +97,34 @@ def replace(
     criterion: Criterion = None,
     scales: Scales = None,
     discretization: Discretization = None,
-    weights: Weights = None,
+    weights: options.Weights = None,
     in_network: InNetwork = False,
     checkpoint: Checkpoint = None,
     data: Data = None,
     limit: Limit = 250,
-    size: Size = None,
-    crop_pct: CropPct = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: Interpolate = None,
-    grey: Grey = False,
-    seed: Seed = 0,
-    force: Force = False,
-    as_json: AsJson = False,
+    size: options.Size = None,
+    crop_pct: options.CropPct = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolate = None,
+    grey: options.Grey = False,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Copy a network with its depthwise filters replaced by models.
 
     The copy has the format of the source and differs from the source only in these filters. A run with --in-network
     that was interrupted continues where it stopped when the same command is given again.
     """
-    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     elsewhere = {"--chosen-from": chosen_from, "--min-r2": min_r2, "--criterion": criterion, "--scales": scales}
     _check_sense(
         {"--data": data, "--checkpoint": checkpoint}, elsewhere | {"--discretization": discretization}, in_network
     )
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.replace import print_outcome
+    from scalekeys.cli.show.result import print_result
     from scalekeys.cli.work.replace import Choice, Model, Names, replace_filters
 
     by = Model(model, criterion, scales, discretization, seed)
@@ -160,10 +139,7 @@ def replace(
 
             learning = Learning(checkpoint, LearningData(data, None, limit, figures, seed))
             outcome = replace_in_network(names, learning, model=model, choice=choice, force=force, step=step)
-    if as_json:
-        typer.echo(json.dumps(outcome.to_dict(), indent=2))
-    else:
-        print_outcome(outcome)
+    print_result(outcome, print_outcome, as_json=as_json)
 
 
 def _check_sense(needed: Mapping[str, object], elsewhere: Mapping[str, object], in_network: bool) -> None:

@@ -1,24 +1,11 @@
 """``scalekeys separate``: the same network with depthwise layers that are computed axis by axis."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from scalekeys.cli.commands.evaluate import Checkpoint, Network, Weights
-from scalekeys.cli.commands.options import (
-    CropPct,
-    Grey,
-    Interpolate,
-    Labels,
-    Mean,
-    Shape,
-    Size,
-    Std,
-    figures_of,
-    shape_of,
-)
+from scalekeys.cli.commands import options
 
 EXAMPLE = "Example: scalekeys separate nets.py:build --checkpoint model.pth --images images/ --size 224 -o fast.onnx"
 
@@ -71,16 +58,13 @@ Data = Annotated[
 ]
 Limit = Annotated[int, typer.Option(min=2, help="How many of the images to use, drawn at random.")]
 Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Inputs that go through the timed network together.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random choice of images.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def separate(
-    network: Network,
+    network: options.Network,
     output: Output,
-    checkpoint: Checkpoint = None,
-    weights: Weights = None,
+    checkpoint: options.Checkpoint = None,
+    weights: options.Weights = None,
     rank: Rank = None,
     tolerance: Tolerance = None,
     accuracy: Accuracy = None,
@@ -89,26 +73,26 @@ def separate(
     layer: Layers = None,
     images: ImageSource = None,
     data: Data = None,
-    labels: Labels = None,
+    labels: options.Labels = None,
     limit: Limit = 256,
-    size: Size = None,
-    shape: Shape = None,
-    crop_pct: CropPct = None,
-    mean: Mean = None,
-    std: Std = None,
-    interpolation: Interpolate = None,
-    grey: Grey = False,
+    size: options.Size = None,
+    shape: options.Shape = None,
+    crop_pct: options.CropPct = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolate = None,
+    grey: options.Grey = False,
     batch_size: Batch = 1,
-    seed: Seed = 0,
-    force: Force = False,
-    as_json: AsJson = False,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run large depthwise kernels one axis at a time, where that is faster.
 
     A kernel becomes a sum of outer products of kernels of one axis. Layers and the whole network are timed in the
     runtime of the output, on one thread of this machine; a layer that is not faster stays as it is.
     """
-    figures = figures_of(size, crop_pct, mean, std, interpolation, channels=1 if grey else 3)
+    figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     goals = {"--rank": rank, "--tolerance": tolerance, "--accuracy": accuracy, "--time": time}
     given = [name for name, value in goals.items() if value is not None]
     if len(given) > 1:
@@ -118,16 +102,14 @@ def separate(
     if accuracy is not None and data is None:
         raise typer.BadParameter("needs images with labels; give --data", param_hint="--accuracy")
     from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
     from scalekeys.cli.show.separate import print_outcome
     from scalekeys.cli.work.separate import Task, separate_network
 
     goal = {name.removeprefix("--"): goals[name] for name in given}
     where = network, checkpoint, weights, output, goal, runtime, layer
     inputs = images or data, labels if data else None, data is not None, limit
-    task = Task(*where, *inputs, figures, shape_of(shape, size, images or data), batch_size, seed, force)
+    task = Task(*where, *inputs, figures, options.shape_of(shape, size, images or data), batch_size, seed, force)
     with working() as step:
         outcome = separate_network(task, step)
-    if as_json:
-        typer.echo(json.dumps(outcome.to_dict(), indent=2))
-    else:
-        print_outcome(outcome)
+    print_result(outcome, print_outcome, as_json=as_json)

@@ -12,43 +12,22 @@ from scalekeys.checkup.evidence import Evidence
 from scalekeys.checkup.normalisations import batch_norms_of
 from scalekeys.checkup.responses import LEAST_IMAGES, Responses
 from scalekeys.cli.work.evaluate import check_runs, opened_images
+from scalekeys.cli.work.network_task import NetworkTask, read_batches
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import DataError
 from scalekeys.filters.bank import LeftOut
 from scalekeys.fitting import fit
-from scalekeys.images import batches, sample
+from scalekeys.images import sample
 from scalekeys.shapes import Size
-from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
+from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
 _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is examined.
+class Task(NetworkTask):
+    """What is examined; the network may be a file or folder of weights."""
 
-    Parameters
-    ----------
-    source : str
-        A file or folder of weights, or a network that can be run.
-    checkpoint : Path or None
-        Weights for a network that can be run.
-    weights : str or None
-    kinds : str
-    images, data : str or None
-        A folder or data set of images, without and with labels; at most one of them.
-    labels : Path or None
-    limit : int
-        How many of the images.
-    figures : Figures
-    sides : tuple of int or None
-        Of the inputs, for the audit of the reach.
-    seed : int
-    """
-
-    source: str
-    checkpoint: Path | None
-    weights: str | None
     kinds: str
     images: str | None
     data: str | None
@@ -56,13 +35,14 @@ class Task:
     limit: int
     figures: Figures
     sides: Size | None
+    """Of the inputs, for the audit of the reach."""
     seed: int
 
     @property
     def runs(self) -> bool:
         """Whether the network itself is needed, and not only its weights."""
         given = (self.checkpoint, self.images, self.data)
-        return any(one is not None for one in given) or Path(self.source.rpartition(":")[0]).suffix == ".py"
+        return any(one is not None for one in given) or Path(self.network.rpartition(":")[0]).suffix == ".py"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +56,13 @@ class Outcome:
 
 def check_network(task: Task, step: Step) -> Outcome:
     """Examine a network."""
-    step(f"reading {task.source}")
     network = None
     if task.runs:
-        network = open_network(task.source, checkpoint=task.checkpoint, weights=task.weights)
+        network = task.opened(step)
         opened = open_source(network.module, kinds=task.kinds)
     else:
-        opened = open_source(task.source, weights=task.weights, kinds=task.kinds)
+        step(f"reading {task.network}")
+        opened = open_source(task.network, weights=task.weights, kinds=task.kinds)
     bank, norms = opened.bank(), batch_norms_of(opened if network is None else network.module)
     responses = None if network is None else _responses(network, task, step)
     fitted = fit(bank, progress=step("fitting filters", len(bank)))
@@ -96,7 +76,7 @@ def check_network(task: Task, step: Step) -> Outcome:
 def _named(task: Task) -> str:
     """Return the network as a command names it."""
     checkpoint = "" if task.checkpoint is None else f" --checkpoint {quote(str(task.checkpoint))}"
-    return f"{quote(task.source)}{checkpoint}"
+    return f"{quote(task.network)}{checkpoint}"
 
 
 def _responses(network: NamedNetwork, task: Task, step: Step) -> Responses | None:
@@ -108,8 +88,7 @@ def _responses(network: NamedNetwork, task: Task, step: Step) -> Responses | Non
     chosen = sample(images, task.limit, task.seed)
     if len(chosen) < LEAST_IMAGES:
         raise DataError(f"{source}: holds {len(chosen)} images; a check-up by images needs at least {LEAST_IMAGES}")
-    step(f"reading {len(chosen)} images")
-    found = list(batches(images, prepare, size=_BATCH, indices=chosen))
+    found = read_batches(images, chosen, prepare, step, size=_BATCH)
     check_runs(network, found[0][0][:2])
     given = found if labelled else [inputs for inputs, _ in found]
     return Responses.of(network.module, given, labelled=labelled)

@@ -6,43 +6,25 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.cli.work.learning_images import Data, Shares, read_images, work_file
-from scalekeys.cli.work.network_file import check_request, write_network
+from scalekeys.cli.work.network_file import Same, check_request, write_network
+from scalekeys.cli.work.network_task import NetworkTask
 from scalekeys.cli.work.step import Step
-from scalekeys.errors import ModelError, OutputError
+from scalekeys.errors import ModelError
 from scalekeys.networks import AccuracyDifference, Compression, Evaluation, compress, evaluate
 from scalekeys.networks.changing.compress import HALVINGS, candidates_for, check_aim
-from scalekeys.networks.running.batches import logits_of
-from scalekeys.training.network_source import open_network
+from scalekeys.networks.pruning.same_outputs import Reference
 
 _SAME = 1e-3  # of the largest output
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is compressed, and what is written.
+class Task(NetworkTask):
+    """What is compressed, and what is written."""
 
-    Parameters
-    ----------
-    network : str
-    checkpoint : Path or None
-    weights : str or None
-    output : Path
-    data : Data
-    budget, tolerance : float or None
-        One of them.
-    models, layers : sequence of str or None
-    force : bool
-    """
-
-    network: str
-    checkpoint: Path | None
-    weights: str | None
     output: Path
     data: Data
     budget: float | None
@@ -54,24 +36,15 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out.
-
-    Parameters
-    ----------
-    task : Task
-    compression : Compression
-    images : (int, int)
-        How many were learned from, and how many held out.
-    before, after : Evaluation or None
-        On the images that were held out.
-    notes : tuple of str
-    """
+    """What came out."""
 
     task: Task
     compression: Compression
     images: tuple[int, int]
+    """How many were learned from, and how many held out."""
     before: Evaluation | None
     after: Evaluation | None
+    """`before` and `after`: on the images that were held out."""
     notes: tuple[str, ...]
 
     @property
@@ -106,8 +79,7 @@ def compress_network(task: Task, step: Step) -> Outcome:
     """Write a network whose depthwise filters cost fewer numbers."""
     check_request(task.network, task.output, "compressed", force=task.force)
     check_aim(task.budget, task.tolerance)
-    step(f"reading {task.network}")
-    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    network = task.opened(step)
     models = task.models or candidates_for(open_module(network.module).bank())
     shares = read_images(network, task.data, step, labelled=True)
     if task.tolerance is not None and not shares.measuring:
@@ -132,11 +104,8 @@ def compress_network(task: Task, step: Step) -> Outcome:
     before, after = (_measured(module, shares, step) for module in (network.module, found.module))
     step(f"writing {task.output}")
     example = shares.inputs[0][:2]
-
-    def check(written: OnnxNetwork) -> None:
-        _check_onnx(found.module, example, written, task.output)
-
-    write_network(found.module, example, task.output, label=task.network, force=task.force, check=check)
+    same = Same(lambda: Reference(found.module, example), _SAME)
+    write_network(found.module, example, task.output, label=task.network, force=task.force, same=same)
     work.clear()
     return Outcome(task, found, shares.counts, before, after, (*network.notes, *work.notes))
 
@@ -151,14 +120,3 @@ def _measured(module: nn.Module, shares: Shares, step: Step) -> Evaluation | Non
     if not shares.measuring:
         return None
     return evaluate(module, shares.measuring, progress=step("measuring on held-out images", shares.counts[1]))
-
-
-@torch.no_grad()
-def _check_onnx(module: nn.Module, example: Tensor, written: OnnxNetwork, label: Path) -> None:
-    """Refuse a file with which onnxruntime computes something else."""
-    wanted, found = logits_of(module(example)), written(example)[0]
-    if wanted is None or not bool((found - wanted.cpu()).abs().max() <= _SAME * wanted.abs().max()):
-        raise OutputError(
-            f"{label}: is not written, because onnxruntime computes other outputs than PyTorch; write a state dict, to "
-            ".pth or .safetensors"
-        )

@@ -12,44 +12,23 @@ from scalekeys.checkpoints.core.arrangement import outputs_first
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES, state_dict_copying
 from scalekeys.checkpoints.formats.registry import format_of
+from scalekeys.cli.work.network_task import NetworkTask, read_batches
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import check_new_file, new_file
 from scalekeys.filters.window import cropped
-from scalekeys.images import batches, open_unlabelled, sample
+from scalekeys.images import open_unlabelled, sample
 from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropped_layer, refitted_layer, windows_of
 from scalekeys.shapes import Size
-from scalekeys.training.network_source import Figures, open_network, preparation_of
+from scalekeys.training.network_source import Figures, preparation_of
 
 _BATCH = 50
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is cropped, and what is written.
+class Task(NetworkTask):
+    """What is cropped, and what is written; the network may be a file or folder of weights."""
 
-    Parameters
-    ----------
-    network : str
-        A file or folder of weights, or a network that can be run.
-    checkpoint : Path or None
-    weights : str or None
-    output : Path
-    tolerance : float
-    layers : mapping of str to tuple of int, or None
-    refit : bool
-    images : str or None
-        A folder or data set of images, without labels.
-    limit : int
-        How many of them.
-    figures : Figures
-    seed : int
-    force : bool
-    """
-
-    network: str
-    checkpoint: Path | None
-    weights: str | None
     output: Path
     tolerance: float
     layers: Mapping[str, int | Size] | None
@@ -63,25 +42,15 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out.
-
-    Parameters
-    ----------
-    task : Task
-    layers : tuple of CroppedLayer
-    left : mapping of str to str
-    numbers : tuple of (int, int)
-        Depthwise weights before and now.
-    images : int
-        On how many images the statistics were matched; 0 for not at all.
-    notes : tuple of str
-    """
+    """What came out."""
 
     task: Task
     layers: tuple[CroppedLayer, ...]
     left: Mapping[str, str]
     numbers: tuple[int, int]
+    """Depthwise weights before and now."""
     images: int
+    """On how many images the statistics were matched; 0 for not at all."""
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,20 +71,18 @@ def crop_network(task: Task, step: Step) -> Outcome:
         allowed = listed(SUFFIXES).replace(" and ", " or ")
         raise OutputError(f"{task.output}: cropped weights are written as a state dict; name it {allowed}")
     check_new_file(task.output, force=task.force)
-    step(f"reading {task.network}")
     path = Path(task.network).expanduser()
     return _of_weights(task, step) if path.exists() and path.suffix != ".py" else _of_network(task, step)
 
 
 def _of_network(task: Task, step: Step) -> Outcome:
-    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    network = task.opened(step)
     inputs: list[Tensor] | None = None
     if task.images is not None:
         source = open_unlabelled(task.images)
         chosen = sample(source, task.limit, task.seed)
-        step(f"reading {len(chosen)} images")
-        prepare = preparation_of(network, task.figures)
-        inputs = [images for images, _ in batches(source, prepare, size=_BATCH, indices=chosen)]
+        read = read_batches(source, chosen, preparation_of(network, task.figures), step, size=_BATCH)
+        inputs = [images for images, _ in read]
     step("cropping kernels")
     found = crop(network.module, inputs, tolerance=task.tolerance, layers=task.layers, refit=task.refit)
     images = sum(map(len, inputs or ()))
@@ -132,6 +99,7 @@ def _of_weights(task: Task, step: Step) -> Outcome:
             f"{task.network}: holds weights alone, with which {listed(more)} cannot be used; give FILE.py:FUNCTION "
             "that returns the network, and this file as --checkpoint"
         )
+    step(f"reading {task.network}")
     opened = open_source(task.network, weights=task.weights)
     path = Path(task.network).expanduser()
     if path.is_file() and format_of(path).is_graph:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints import extract
 from scalekeys.cli.work.evaluate import check_classes
+from scalekeys.cli.work.network_task import NetworkTask
 from scalekeys.cli.work.search import Search
 from scalekeys.cli.work.step import Step
 from scalekeys.clustering import Keys, with_other_keys
@@ -22,41 +23,22 @@ from scalekeys.networks.measuring.key_curve import Measured, curve_counts, curve
 from scalekeys.networks.measuring.key_elimination import By
 from scalekeys.report.keys.elimination import EliminationSummary, summarize_elimination
 from scalekeys.shapes import size_text
-from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
+from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
 BATCH = 50
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is eliminated, and on what it is measured.
+class Task(NetworkTask):
+    """What is eliminated, and on what it is measured."""
 
-    Parameters
-    ----------
-    network : str
-    checkpoint : Path or None
-    weights : str or None
-    data : str
-    labels : Path or None
-    images : int
-        One half of them decides what is eliminated, the other is measured.
-    by : {"accuracy", "outputs", "responses"}
-    candidates : int or None
-        How many keys are found at first; None for the filters themselves.
-    draws : int
-        Of random candidates, and of each kind of noise.
-    figures : Figures
-    seed : int
-    """
-
-    network: str
-    checkpoint: Path | None
-    weights: str | None
     data: str
     labels: Path | None
     images: int
+    """One half of them decides what is eliminated, the other is measured."""
     by: By
     candidates: int | None
+    """How many keys are found at first; None for the filters themselves."""
     draws: int
     figures: Figures
     seed: int
@@ -64,24 +46,14 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A network with images, ready to be measured.
-
-    Parameters
-    ----------
-    task : Task
-    network : NamedNetwork
-    bank : FilterBank
-        Its filters.
-    halves : pair of sequences of batches
-        On which candidates are eliminated, and on which the curve is measured.
-    measured : {"accuracy", "outputs"}
-    notes : tuple of str
-    """
+    """A network with images, ready to be measured."""
 
     task: Task
     network: NamedNetwork
     bank: FilterBank
+    """Its filters."""
     halves: tuple[Sequence[tuple[Tensor, Tensor]], Sequence[tuple[Tensor, Tensor]]]
+    """On which candidates are eliminated, and on which the curve is measured."""
     measured: Measured
     notes: tuple[str, ...]
 
@@ -132,8 +104,7 @@ class Opened:
 
 def open_task(task: Task, step: Step) -> Opened:
     """Open the network and the images, and check that the network takes them."""
-    step(f"reading {task.network}")
-    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    network = task.opened(step)
     bank = replace(extract(network.module), model=network.label)
     step(f"reading {task.data}")
     prepare = preparation_of(network, task.figures)

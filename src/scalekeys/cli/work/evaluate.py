@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scalekeys.cli.work.network_task import NetworkTask
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import DataError, ModelError
 from scalekeys.images import Images, batches, open_images, open_unlabelled, sample
@@ -23,34 +24,15 @@ ITS_OWN = "pretrained"
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is evaluated, on what.
+class Task(NetworkTask):
+    """What is evaluated, on what."""
 
-    Parameters
-    ----------
-    network : str
-    checkpoint : Path or None
-    weights : str or None
-    data : str
-    labels : Path or None
-    recalibration : str or None
-        A folder or data set, or a number of images of `data`.
-    reference : str or None
-        The checkpoint of the network before it was changed, or :data:`ITS_OWN`.
-    figures : Figures
-    batch_size : int
-    limit : int or None
-    seed : int
-    device : str
-    """
-
-    network: str
-    checkpoint: Path | None
-    weights: str | None
     data: str
     labels: Path | None
     recalibration: str | None
+    """A folder or data set, or a number of images of the data."""
     reference: str | None
+    """The checkpoint of the network before it was changed, or :data:`ITS_OWN`."""
     figures: Figures
     batch_size: int
     limit: int | None
@@ -60,29 +42,18 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out.
-
-    Parameters
-    ----------
-    task : Task
-    evaluation : Evaluation
-    reference : Evaluation or None
-        Of the network before it was changed.
-    recalibrated : int
-        On how many images; 0 for not at all.
-    images_per_second : float
-        Reading and preparing included.
-    preparation : mapping
-        How images were prepared.
-    notes : tuple of str
-    """
+    """What came out."""
 
     task: Task
     evaluation: Evaluation
     reference: Evaluation | None
+    """Of the network before it was changed."""
     recalibrated: int
+    """On how many images; 0 for not at all."""
     images_per_second: float
+    """Reading and preparing included."""
     preparation: Mapping[str, Any]
+    """How images were prepared."""
     notes: tuple[str, ...]
 
     @property
@@ -110,8 +81,7 @@ class Outcome:
 
 def run_evaluation(task: Task, step: Step) -> Outcome:
     """Evaluate a network, and what it was before if that is given."""
-    step(f"reading {task.network}")
-    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    network = task.opened(step)
     prepare = preparation_of(network, task.figures)
     before = _reference(task)
     images = opened_images(network, task.data, prepare, labelled=True, labels=task.labels)

@@ -22,16 +22,10 @@ _HINT = (
 
 @dataclass(frozen=True)
 class Learning:
-    """What a fit inside a network needs beside the network.
-
-    Parameters
-    ----------
-    checkpoint : Path or None
-        The weights of the network, of which a copy is written; by default those of its name, as a state dict.
-    data : Data
-    """
+    """What a fit inside a network needs beside the network."""
 
     checkpoint: Path | None
+    """The weights of the network, of which a copy is written; by default those of its name, as a state dict."""
     data: Data
 
 

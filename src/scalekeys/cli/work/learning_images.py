@@ -25,41 +25,26 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Data:
-    """Which images, and how they are prepared.
-
-    Parameters
-    ----------
-    source : str
-        A folder or data set.
-    labels : Path or None
-        The number of each class.
-    limit : int or None
-        How many images.
-    figures : Figures
-    seed : int
-        Of the choice of images, and of which are held out.
-    """
+    """Which images, and how they are prepared."""
 
     source: str
+    """A folder or data set."""
     labels: Path | None
+    """The number of each class."""
     limit: int | None
+    """How many images."""
     figures: Figures
     seed: int
+    """Of the choice of images, and of which are held out."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """Prepared images in batches, with labels where these are known.
-
-    Parameters
-    ----------
-    learning : list of (Tensor, Tensor)
-    measuring : list of (Tensor, Tensor)
-        Empty where no labels are known.
-    """
+    """Prepared images in batches, with labels where these are known."""
 
     learning: Sequence[tuple[Tensor, Tensor]]
     measuring: Sequence[tuple[Tensor, Tensor]]
+    """Empty where no labels are known."""
 
     @property
     def inputs(self) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """The file that a verb writes a changed network to: what it may be called, and how it is written."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
 from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import check_new_file, new_files
+from scalekeys.networks.pruning.same_outputs import Reference
 
 ONNX = ".onnx"
 SUFFIXES = (".pth", ".pt", ".safetensors", ONNX)
@@ -35,10 +37,30 @@ def check_request(network: str, output: Path, kind: str, *, force: bool) -> None
         )
 
 
-def write_network(
-    module: nn.Module, example: Tensor, output: Path, *, label: str, force: bool, check: Callable[[OnnxNetwork], None]
-) -> None:
-    """Write a network as ONNX, if it passes a check there, or its state dict, by the suffix of the output.
+@dataclass(frozen=True)
+class Same:
+    """The outputs that a written ONNX file has to have."""
+
+    reference: Callable[[], Reference]
+    """Computes the wanted outputs."""
+    tolerance: float
+    """By which share of the largest output the outputs may differ at most."""
+    option: str | None = None
+    """The option that raises the tolerance."""
+
+    def check(self, written: Path, output: Path) -> None:
+        """Refuse a file with which onnxruntime computes something else."""
+        difference = self.reference().difference(OnnxNetwork(written))
+        if not difference <= self.tolerance:
+            more = "" if self.option is None else f", or raise {self.option}"
+            raise OutputError(
+                f"{output}: is not written, because onnxruntime computes outputs that differ by {difference:.1e} of "
+                f"the largest one, above {self.tolerance:.0e}; write a state dict, to .pth or .safetensors{more}"
+            )
+
+
+def write_network(module: nn.Module, example: Tensor, output: Path, *, label: str, force: bool, same: Same) -> None:
+    """Write a network as ONNX, if it computes the same there, or its state dict, by the suffix of the output.
 
     Parameters
     ----------
@@ -50,12 +72,11 @@ def write_network(
         What errors call the network.
     force : bool
         Whether an existing output is replaced.
-    check : callable
-        Raises what stops the file from being kept if onnxruntime computes something else.
+    same : Same
     """
     with new_files(output, force=force) as target:
         if output.suffix == ONNX:
             export_onnx(module, example, target, label=output)
-            check(OnnxNetwork(target))
+            same.check(target, output)
         else:
             state_dict_copying(label, module.state_dict).write([], target)

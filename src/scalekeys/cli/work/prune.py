@@ -7,45 +7,22 @@ from typing import Any
 
 from torch import Tensor
 
-from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork
 from scalekeys.cli.work.example import example_of
-from scalekeys.cli.work.network_file import check_request, write_network
+from scalekeys.cli.work.network_file import Same, check_request, write_network
+from scalekeys.cli.work.network_task import NetworkTask
 from scalekeys.cli.work.step import Step
-from scalekeys.errors import OutputError
 from scalekeys.images import batches, open_unlabelled, sample
 from scalekeys.networks import Pruning, prune_dead
 from scalekeys.networks.pruning.same_outputs import Reference
-from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
+from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
 _BATCH = 2  # so that the axis of the batch is not taken for one of size 1
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is pruned, and what is written.
+class Task(NetworkTask):
+    """What is pruned, and what is written."""
 
-    Parameters
-    ----------
-    network : str
-    checkpoint : Path or None
-    weights : str or None
-    output : Path
-    images : str or None
-        A folder or data set of images, without labels.
-    limit : int or None
-        How many of them.
-    figures : Figures
-    shape : tuple of int or None
-        Of one input, where inputs are no images.
-    multiple_of : int
-    tolerance : float
-    seed : int
-    force : bool
-    """
-
-    network: str
-    checkpoint: Path | None
-    weights: str | None
     output: Path
     images: str | None
     limit: int | None
@@ -78,8 +55,7 @@ class Outcome:
 def prune_network(task: Task, step: Step) -> Outcome:
     """Write a network without its dead filters, whose outputs are those of the original."""
     check_request(task.network, task.output, "pruned", force=task.force)
-    step(f"reading {task.network}")
-    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    network = task.opened(step)
     example, images = _inputs(network, task)
     step("removing dead filters")
     pruning = prune_dead(
@@ -91,12 +67,8 @@ def prune_network(task: Task, step: Step) -> Outcome:
         seed=task.seed,
     )
     step(f"writing {task.output}")
-
-    def check(found: OnnxNetwork) -> None:
-        reference = Reference(network.module, example, images or (), task.seed)
-        _check_onnx(reference.difference(found), task)
-
-    write_network(pruning.module, example, task.output, label=task.network, force=task.force, check=check)
+    same = Same(lambda: Reference(network.module, example, images or (), task.seed), task.tolerance, "--tolerance")
+    write_network(pruning.module, example, task.output, label=task.network, force=task.force, same=same)
     return Outcome(task, pruning, network.notes)
 
 
@@ -109,11 +81,3 @@ def _inputs(network: NamedNetwork, task: Task) -> tuple[Tensor, list[Tensor] | N
     source = open_unlabelled(task.images)
     chosen: Sequence[int] = sample(source, task.limit, task.seed)
     return example, [inputs for inputs, _ in batches(source, prepare, size=_BATCH, indices=chosen)]
-
-
-def _check_onnx(difference: float, task: Task) -> None:
-    if not difference <= task.tolerance:
-        raise OutputError(
-            f"{task.output}: is not written, because onnxruntime computes outputs that differ by {difference:.1e} of "
-            f"the largest one, above the tolerance of {task.tolerance:.1e}; write a state dict, or raise --tolerance"
-        )

@@ -18,22 +18,14 @@ _CHOICE = " (choose with --weights)"  # which is for the source alone
 
 @dataclass(frozen=True)
 class Names:
-    """What is read and written.
-
-    Parameters
-    ----------
-    source : str
-    output : Path
-    chosen_from : str or None
-        Another network, whose filters are modelled in the place of those of the source.
-    weights : str or None
-        Which entry of a nested source is changed.
-    """
+    """What is read and written."""
 
     source: str
     output: Path
     chosen_from: str | None
+    """Another network, whose filters are modelled in the place of those of the source."""
     weights: str | None
+    """Which entry of a nested source is changed."""
 
 
 @dataclass(frozen=True)

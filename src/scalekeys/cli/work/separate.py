@@ -7,17 +7,17 @@ from typing import Any
 
 from torch import Tensor
 
-from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork
 from scalekeys.cli.work.evaluate import opened_images
 from scalekeys.cli.work.example import example_of
-from scalekeys.cli.work.network_file import ONNX, check_request, write_network
+from scalekeys.cli.work.network_file import ONNX, Same, check_request, write_network
+from scalekeys.cli.work.network_task import NetworkTask, read_batches
 from scalekeys.cli.work.step import Step
-from scalekeys.errors import ModelError, OutputError, listed
-from scalekeys.images import batches, sample
+from scalekeys.errors import ModelError, listed
+from scalekeys.images import sample
 from scalekeys.networks import Separation, separate
 from scalekeys.networks.pruning.same_outputs import Reference
 from scalekeys.networks.running.batches import inputs_of
-from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
+from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
 _BATCH = 50
 _EXPORTED = 2  # inputs, so that the axis of the batch is not taken for one of size 1
@@ -25,42 +25,12 @@ _ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is separated, and what is written.
+class Task(NetworkTask):
+    """What is separated, and what is written."""
 
-    Parameters
-    ----------
-    network : str
-    checkpoint : Path or None
-    weights : str or None
-    output : Path
-    goal : mapping
-        At most one of rank, tolerance, accuracy and time.
-    runtime : str or None
-        By default that of the output.
-    layers : sequence of str or None
-    images : str or None
-        A folder or data set of images.
-    labels : Path or None
-        The number of each class.
-    labelled : bool
-        Whether the images have labels.
-    limit : int
-        How many of them.
-    figures : Figures
-    shape : tuple of int or None
-        Of one input, where inputs are no images.
-    batch_size : int
-        Of the example that is timed.
-    seed : int
-    force : bool
-    """
-
-    network: str
-    checkpoint: Path | None
-    weights: str | None
     output: Path
     goal: Mapping[str, Any]
+    """At most one of rank, tolerance, accuracy and time."""
     runtime: str | None
     layers: Sequence[str] | None
     images: str | None
@@ -76,20 +46,12 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out.
-
-    Parameters
-    ----------
-    task : Task
-    separation : Separation
-    images : int
-        On how many images outer products and statistics were matched; 0 for not at all.
-    notes : tuple of str
-    """
+    """What came out."""
 
     task: Task
     separation: Separation
     images: int
+    """On how many images outer products and statistics were matched; 0 for not at all."""
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,8 +69,7 @@ class Outcome:
 def separate_network(task: Task, step: Step) -> Outcome:
     """Write a network whose depthwise layers are computed axis by axis, where that is faster."""
     check_request(task.network, task.output, "separated", force=task.force)
-    step(f"reading {task.network}")
-    network = open_network(task.network, checkpoint=task.checkpoint, weights=task.weights)
+    network = task.opened(step)
     drawn = example_of(network, task.figures, task.shape, count=max(_EXPORTED, task.batch_size), seed=task.seed)
     example = next(inputs_of(drawn, network.module))
     inputs = None if task.images is None else _images(network, task, step)
@@ -122,11 +83,8 @@ def separate_network(task: Task, step: Step) -> Outcome:
         raise ModelError(f"{task.network}: no layer is separated: {listed(why, limit=3)}; nothing is written")
     step(f"writing {task.output}")
     few = example[:_EXPORTED]
-
-    def check(written: OnnxNetwork) -> None:
-        _check_onnx(Reference(found.module, few).difference(written), task)
-
-    write_network(found.module, few, task.output, label=task.network, force=task.force, check=check)
+    same = Same(lambda: Reference(found.module, few), _ROUNDING)
+    write_network(found.module, few, task.output, label=task.network, force=task.force, same=same)
     return Outcome(task, found, sum(len(images) for images, _ in inputs or ()), network.notes)
 
 
@@ -136,13 +94,4 @@ def _images(network: NamedNetwork, task: Task, step: Step) -> list[tuple[Tensor,
     prepare = preparation_of(network, task.figures)
     source = opened_images(network, task.images, prepare, labelled=task.labelled, labels=task.labels)
     chosen = sample(source, task.limit, task.seed)
-    step(f"reading {len(chosen)} images")
-    return list(batches(source, prepare, size=_BATCH, indices=chosen))
-
-
-def _check_onnx(difference: float, task: Task) -> None:
-    if not difference <= _ROUNDING:
-        raise OutputError(
-            f"{task.output}: is not written, because onnxruntime computes outputs that differ by {difference:.1e} of "
-            f"the largest one, above {_ROUNDING:.0e}; write a state dict"
-        )
+    return read_batches(source, chosen, prepare, step, size=_BATCH)

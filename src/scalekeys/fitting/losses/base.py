@@ -22,28 +22,20 @@ FLOAT32_SLACK = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What belongs to given parameters.
-
-    Parameters
-    ----------
-    coefficients : Tensor, shape (filters, components)
-        Of the components that the grid of the family evaluates, which a factor of scale may have left.
-    model : Tensor, shape (filters, taps)
-        The modelled filters.
-    hessian : Tensor, shape (parameters, parameters, filters), optional
-        Of a sum of squares, with respect to the search coordinates.
-    offset : Tensor, shape (filters,), optional
-        The constant, where it is not what the means of model and components make it.
-    gradient_by_tap : Tensor, shape (filters, parameters, taps), optional
-        How its gradient changes with each tap of the filter. None where coefficients and offset are those of least
-        squares; the Hessian then tells all.
-    """
+    """What belongs to given parameters."""
 
     coefficients: Tensor
+    """Shape (filters, components). Of the components that the grid of the family evaluates, which a factor of scale
+    may have left."""
     model: Tensor
+    """Shape (filters, taps). The modelled filters."""
     hessian: Tensor | None = None
+    """Shape (parameters, parameters, filters). Of a sum of squares, with respect to the search coordinates."""
     offset: Tensor | None = None
+    """Shape (filters,). The constant, where it is not what the means of model and components make it."""
     gradient_by_tap: Tensor | None = None
+    """Shape (filters, parameters, taps). How its gradient changes with each tap of the filter. None where coefficients
+    and offset are those of least squares; the Hessian then tells all."""
 
 
 class Loss(ABC):

@@ -33,20 +33,13 @@ class _Projected:
 
 @dataclass(frozen=True, eq=False)
 class PiecewiseSearch:
-    """The least squares of filters by an oriented family, from several starts each.
-
-    Parameters
-    ----------
-    family : OrientedFamily
-    folded : OrientedTargets
-        The filter of each start.
-    largest : float
-        The end of the search along the mean variance, in its coordinate.
-    """
+    """The least squares of filters by an oriented family, from several starts each."""
 
     family: OrientedFamily
     folded: OrientedTargets
+    """The filter of each start."""
     largest: float
+    """The end of the search along the mean variance, in its coordinate."""
 
     def __call__(self, problem: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return the minima and their values.

@@ -24,17 +24,11 @@ from scalekeys.scalespace.second_order import split
 
 @dataclass(frozen=True, eq=False)
 class SquaresObjective(ABC):
-    """A sum of squares, less 1, of some filters.
-
-    Parameters
-    ----------
-    family : ScalarProducts
-    folded : FoldedTargets
-        The filters.
-    """
+    """A sum of squares, less 1, of some filters."""
 
     family: ScalarProducts
     folded: FoldedTargets
+    """The filters."""
 
     @abstractmethod
     def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:

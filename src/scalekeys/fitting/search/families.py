@@ -18,21 +18,14 @@ _AT_ONCE = 1_024  # filters of the coarse search, whose losses at all nodes fit 
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """The best family of each filter, with its parameters and loss.
-
-    Parameters
-    ----------
-    family : Tensor of int64, shape (filters,)
-        Index into the families of the spec.
-    coordinates : Tensor, shape (filters, parameters)
-        In the search coordinates of the family; NaN beyond its last parameter.
-    loss : Tensor, shape (filters,)
-        On filters of unit centred norm.
-    """
+    """The best family of each filter, with its parameters and loss."""
 
     family: Tensor
+    """Int64, shape (filters,). Index into the families of the spec."""
     coordinates: Tensor
+    """Shape (filters, parameters). In the search coordinates of the family; NaN beyond its last parameter."""
     loss: Tensor
+    """Shape (filters,). On filters of unit centred norm."""
 
     @classmethod
     def none(cls, filters: Tensor, parameters: int) -> "Best":

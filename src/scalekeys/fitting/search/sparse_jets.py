@@ -66,13 +66,7 @@ def _rows(targets: Targets) -> list[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class _Products:
-    """Products of unit atoms with each other and with filters, in the sense of the criterion.
-
-    Parameters
-    ----------
-    gram : Tensor, shape (filters, atoms, atoms)
-    aims : Tensor, shape (filters, atoms)
-    """
+    """Products of unit atoms with each other and with filters, in the sense of the criterion."""
 
     gram: Float[Tensor, "filters atoms atoms"]
     aims: Float[Tensor, "filters atoms"]

@@ -20,26 +20,18 @@ _ROUNDING = 4
 
 @dataclass(frozen=True)
 class Schedule:
-    """How far to go.
-
-    Parameters
-    ----------
-    first, last : float
-        The eps of ``sqrt(r^2 + eps^2)`` at the start and at the end.
-    steps : int
-        The most steps.
-    enough : float
-        In units of the last eps: a smaller descent is not worth another step.
-    reweighted : int
-        Steps of reweighted least squares, at the scales of the start, that find the linear unknowns beforehand; with
-        none they are those of the start.
-    """
+    """How far to go."""
 
     first: float
     last: float
+    """`first` and `last`: the eps of ``sqrt(r^2 + eps^2)`` at the start and at the end."""
     steps: int
+    """The most steps."""
     enough: float
+    """In units of the last eps: a smaller descent is not worth another step."""
     reweighted: int = 0
+    """Steps of reweighted least squares, at the scales of the start, that find the linear unknowns beforehand; with
+    none they are those of the start."""
 
 
 @dataclass(eq=False)

@@ -227,24 +227,16 @@ def _powers(name: str, fold: np.ndarray, *, plain: bool) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Tabulated:
-    """Linear functions of the atoms of profiles, divided by powers of ``1 - u``, to be tabulated.
-
-    Parameters
-    ----------
-    functions : array, shape (rows, atoms + 1)
-        Of the atoms and a constant 1.
-    exponents : array, shape (rows,)
-    profiles : Profiles
-    bend : float
-    ends : (float, float)
-        Of u.
-    """
+    """Linear functions of the atoms of profiles, divided by powers of ``1 - u``, to be tabulated."""
 
     functions: np.ndarray
+    """Shape (rows, atoms + 1). Of the atoms and a constant 1."""
     exponents: np.ndarray
+    """Shape (rows,)."""
     profiles: Profiles
     bend: float
     ends: tuple[float, float]
+    """Of u."""
 
     def series(self) -> Tensor:
         """Return the Chebyshev coefficients of the functions and of their two derivatives, (3, rows, length)."""

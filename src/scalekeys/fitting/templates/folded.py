@@ -230,18 +230,12 @@ class _Known:
 
 @dataclass(frozen=True, eq=False)
 class JointlyFolded:
-    """Filters in the order of their families, folded by the symmetries of each.
-
-    Parameters
-    ----------
-    block : Tensor, shape (..., coordinates in y, coordinates in x, n)
-        Filled up with zeros where a family has fewer.
-    ends : Tensor of int64, shape (families,)
-        Where the filters of each family end.
-    """
+    """Filters in the order of their families, folded by the symmetries of each."""
 
     block: Tensor
+    """Shape (..., coordinates in y, coordinates in x, n). Filled up with zeros where a family has fewer."""
     ends: Tensor
+    """Int64, shape (families,). Where the filters of each family end."""
 
     def select(self, index: Tensor) -> "JointlyFolded":
         """Return some of the filters, by ascending number."""

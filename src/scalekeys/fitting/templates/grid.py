@@ -40,7 +40,7 @@ _REFINEMENT = 4
 _MARGIN = 1.1
 _FAR = 1 - 1e-3  # the coordinate of the last node, where a search may go on to infinite scales
 _RANK_TOLERANCE = 1e-9
-_NO_TURN = 1e-4  # radians along the whole range of a parameter, which rounding stays below
+_NO_TURN = 1e-4  # radians from one value of a parameter to the next, which rounding stays below
 _CONSTANT = 1e-12  # norm below which a centred template is none
 
 
@@ -61,15 +61,10 @@ def infinite_variance(size: Size) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """Search coordinates of the parameters of a family, whose combinations are the nodes of a grid.
-
-    Parameters
-    ----------
-    values : tuple of Tensor, each of shape (values,)
-        For each parameter.
-    """
+    """Search coordinates of the parameters of a family, whose combinations are the nodes of a grid."""
 
     values: tuple[Tensor, ...]
+    """For each parameter."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,22 +125,17 @@ class Nodes:
 
 @dataclass(frozen=True, eq=False)
 class Dictionary:
-    """Templates of one family at the nodes of a grid.
-
-    Parameters
-    ----------
-    nodes : Nodes
-    atoms : Tensor, shape (taps, components * nodes), float32
-        For angles: centred, orthonormal components, component by component. For distances: the templates themselves.
-    reach : Tensor, shape (nodes,), float32
-        How far the nodes may be from what lies between them. For angles, and filters of unit norm: how much the
-        correlation (the energy, for several components) with any template in the cells around a node can exceed that
-        of the best of their corners. For distances: the largest distance from a template to the nearest node.
-    """
+    """Templates of one family at the nodes of a grid."""
 
     nodes: Nodes
     atoms: Tensor
+    """Shape (taps, components * nodes), float32. For angles: centred, orthonormal components, component by component.
+    For distances: the templates themselves."""
     reach: Tensor
+    """Shape (nodes,), float32. How far the nodes may be from what lies between them. For angles, and filters of unit
+    norm: how much the correlation (the energy, for several components) with any template in the cells around a node
+    can exceed that of the best of their corners. For distances: the largest distance from a template to the nearest
+    node."""
 
 
 class FamilyGrid:
@@ -171,10 +161,25 @@ class FamilyGrid:
         self._edge = widest(size) / (self.bend + widest(size))
         self._start = float(place_of(torch.tensor(smallest_variance(family.discretization)).double(), self.bend))
         self._ends = family.parametrization.bounds(self.bend, self._edge, self._start)
-        fine = tuple(self._spaced(axis) for axis in range(len(family.parametrization.names)))
-        self._fine_inner_nodes = Nodes(fine)
-        self.inner_nodes = Nodes(tuple(values[::_REFINEMENT] for values in fine))
-        self.fine_nodes, self.nodes = self._with_far(self._fine_inner_nodes), self._with_far(self.inner_nodes)
+
+    @cached_property
+    def _fine_inner_nodes(self) -> Nodes:
+        return Nodes(tuple(self._spaced(axis) for axis in range(self.parameters)))
+
+    @cached_property
+    def inner_nodes(self) -> Nodes:
+        """The nodes up to the longest scale of the grid."""
+        return Nodes(tuple(values[::_REFINEMENT] for values in self._fine_inner_nodes.values))
+
+    @cached_property
+    def fine_nodes(self) -> Nodes:
+        """The nodes of the finer grid."""
+        return self._with_far(self._fine_inner_nodes)
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """The nodes of the grid, with those close to an infinite scale."""
+        return self._with_far(self.inner_nodes)
 
     @property
     def parameters(self) -> int:
@@ -217,7 +222,19 @@ class FamilyGrid:
     @cached_property
     def has_form(self) -> bool:
         """Whether the templates are anything but constant on the window."""
-        return bool((self._atoms.norm(dim=0) > 0.5).any())
+        return bool((self._coarse_bases.norm(dim=-2) > 0.5).any())
+
+    @cached_property
+    def turns(self) -> tuple[bool, ...]:
+        """Whether each parameter changes the templates."""
+        along = (pairwise(self._coarse_bases.movedim(axis, 0)) for axis in range(self.parameters))
+        return tuple(max(float(_angles(a, b).max()) for a, b in pairs) > _NO_TURN for pairs in along)
+
+    @cached_property
+    def _coarse_bases(self) -> Tensor:
+        nodes = Nodes(tuple(self._probes(_OTHERS)))
+        bases: Tensor = self._bases(nodes).unflatten(0, nodes.shape)
+        return bases
 
     @cached_property
     def _atoms(self) -> Tensor:
@@ -270,15 +287,16 @@ class FamilyGrid:
             infinite = 2 * infinite_variance(self.size)
             end = max(limit, infinite / (self.bend + infinite))
         low, high = self.family.parametrization.bounds(self.bend, end, self._start)
-        high = [b if count > 1 else a for a, b, count in zip(low, high, self.inner_nodes.shape, strict=True)]
+        high = [b if turns else a for a, b, turns in zip(low, high, self.turns, strict=True)]
         return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
     @cached_property
     def ended(self) -> Tensor:
         """Which parameters have ends: they change the template, and do not come round to where they began."""
         own = self.family.parametrization
-        pairs = zip(own.names, self.nodes.shape, strict=True)
-        return torch.tensor([count > 1 and name not in own.periodic for name, count in pairs])
+        return torch.tensor(
+            [turns and name not in own.periodic for name, turns in zip(own.names, self.turns, strict=True)]
+        )
 
     @cached_property
     def angles(self) -> Dictionary:
@@ -347,14 +365,13 @@ class FamilyGrid:
     def _spaced(self, axis: int) -> Tensor:
         """Return values of one parameter from end to end; every fourth is about an angle of one step apart."""
         low, high = (ends[axis] for ends in self._ends)
-        probes = torch.linspace(low, high, _PROBES, dtype=torch.float64)
-        others = [torch.linspace(a, b, _OTHERS, dtype=torch.float64) for a, b in zip(*self._ends, strict=True)]
+        if not self.turns[axis]:
+            return torch.full((1,), low, dtype=torch.float64)
+        probes, others = self._probes(_PROBES)[axis], self._probes(_OTHERS)
         nodes = Nodes((*others[:axis], probes, *others[axis + 1 :]))
         bases = self._bases(nodes).unflatten(0, nodes.shape).movedim(axis, 0)
         steps = torch.stack([_angles(a, b).max() for a, b in pairwise(bases)])
         length = torch.nn.functional.pad(steps.cumsum(0), (1, 0))
-        if float(length[-1]) < _NO_TURN:  # this parameter changes nothing
-            return torch.full((1,), low, dtype=torch.float64)
         step = _STEP * self.family.parametrization.coarseness * self.family.coefficients**0.5
         cells = max(1, round(float(length[-1]) / step))
         wanted = torch.linspace(0, float(length[-1]), 1 + cells * _REFINEMENT, dtype=torch.float64)
@@ -363,6 +380,9 @@ class FamilyGrid:
         values = probes[right - 1] + share * (probes[right] - probes[right - 1])
         values[0], values[-1] = low, high
         return values
+
+    def _probes(self, count: int) -> list[Tensor]:
+        return [torch.linspace(low, high, count, dtype=torch.float64) for low, high in zip(*self._ends, strict=True)]
 
     def _bend(self, axis: int) -> Tensor:
         """Largest second derivative along one parameter, in units of cells, that a correlation (energy) can have.

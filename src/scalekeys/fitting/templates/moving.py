@@ -8,16 +8,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Moving:
-    """Components at n points, and how they change with the search coordinates.
-
-    Parameters
-    ----------
-    table : Tensor, shape (entries, components, taps, n)
-        See :mod:`scalekeys.scalespace.second_order`.
-    parameters : int
-    """
+    """Components at n points, and how they change with the search coordinates."""
 
     table: Tensor
+    """Shape (entries, components, taps, n). See :mod:`scalekeys.scalespace.second_order`."""
     parameters: int
 
     @property

@@ -24,18 +24,13 @@ _AT_ONCE = 256  # problems, whose fields with all derivatives stay in a cache
 
 @dataclass(frozen=True, eq=False)
 class OrientedTargets:
-    """Filters, folded as they are and after a reflection of their rows.
-
-    Parameters
-    ----------
-    rising, falling : Tensor, shape (n, coordinates)
-    piece : Tensor of int64, shape (n,), optional
-        The piece in whose coordinates products are asked for; by default in those of the search.
-    """
+    """Filters, folded as they are and after a reflection of their rows."""
 
     rising: Tensor
     falling: Tensor
+    """`rising` and `falling`: shape (n, coordinates)."""
     piece: Tensor | None = None
+    """Int64, shape (n,). The piece in whose coordinates products are asked for; by default in those of the search."""
 
     def select(self, index: Tensor) -> "OrientedTargets":
         """Return some of the filters."""

@@ -17,23 +17,17 @@ class Residuals:
 
     The unknowns of a problem are the search coordinates of its family and, where they are free, the coefficients of the
     components and the offset.
-
-    Parameters
-    ----------
-    family : WholeFamily
-        The family. Where the offset is free, its components are taken less their means.
-    targets : Tensor, shape (taps, n)
-    units : Tensor, shape (components, n), optional
-        Where coefficients and offset are free: their units, 1 / u for the coefficients and that of a constant of unit
-        norm for the offset.
-    amplitudes : Tensor, shape (n,), optional
-        Where the one coefficient is given.
     """
 
     family: WholeFamily
+    """The family. Where the offset is free, its components are taken less their means."""
     targets: Tensor
+    """Shape (taps, n)."""
     units: Tensor | None = None
+    """Shape (components, n). Where coefficients and offset are free: their units, 1 / u for the coefficients and that
+    of a constant of unit norm for the offset."""
     amplitudes: Tensor | None = None
+    """Shape (n,). Where the one coefficient is given."""
 
     def select(self, index: Tensor) -> "Residuals":
         """Return those of some of the problems, by ascending number."""

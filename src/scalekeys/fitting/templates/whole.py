@@ -16,17 +16,12 @@ from scalekeys.scalespace.second_order import chained, entries, lifted, outer, p
 
 @dataclass(frozen=True, eq=False)
 class WholeTargets:
-    """Filters as they are, each with the matrix that weights its errors.
-
-    Parameters
-    ----------
-    taps : Tensor, shape (n, taps)
-    metric : Tensor, shape (n, taps, taps), optional
-        S of the error ``e^T S e``; the sum of squares without it.
-    """
+    """Filters as they are, each with the matrix that weights its errors."""
 
     taps: Tensor
+    """Shape (n, taps)."""
     metric: Tensor | None = None
+    """Shape (n, taps, taps). S of the error ``e^T S e``; the sum of squares without it."""
 
     def select(self, index: Tensor) -> "WholeTargets":
         """Return some of the filters."""

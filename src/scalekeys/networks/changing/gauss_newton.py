@@ -16,18 +16,12 @@ _RIDGE = 1e-6  # share of the curvature of each filter
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
-    """What the squared difference at the end of a stretch is near the present weights, up to a constant.
-
-    Parameters
-    ----------
-    rows : Tensor, shape (filters, parts, samples)
-        Gradients of what is sensed, whose products are summed to the curvature.
-    slope : Tensor, shape (filters, parts), float64
-        Half the negative gradient.
-    """
+    """What the squared difference at the end of a stretch is near the present weights, up to a constant."""
 
     rows: Float[Tensor, "filters parts samples"]
+    """Gradients of what is sensed, whose products are summed to the curvature."""
     slope: Float[Tensor, "filters parts"]
+    """Half the negative gradient."""
 
     def steps(self, dampings: Sequence[float]) -> Iterator[Float[Tensor, "filters parts"]]:
         """Solve for the change of the weights, held back by multiples of each filter's own curvature.

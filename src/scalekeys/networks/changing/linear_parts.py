@@ -18,20 +18,13 @@ from scalekeys.fitting.stack import components_of
 
 @dataclass(frozen=True, eq=False)
 class LinearParts:
-    """The models of a layer as weighted sums: each filter is ``sum over parts of weight * part``.
-
-    Parameters
-    ----------
-    parts : Tensor, shape (filters, parts, *sides)
-        Templates at the scales of each filter, and the constant; zero where a filter has fewer, or no model.
-    weights : Tensor, shape (filters, parts)
-    column : Tensor of int64, shape (filters, parts)
-        Which coefficient of the fit each weight is; the offset follows the last coefficient.
-    """
+    """The models of a layer as weighted sums: each filter is ``sum over parts of weight * part``."""
 
     parts: Float[Tensor, "filters parts *sides"]
+    """Templates at the scales of each filter, and the constant; zero where a filter has fewer, or no model."""
     weights: Float[Tensor, "filters parts"]
     column: Int[Tensor, "filters parts"]
+    """Which coefficient of the fit each weight is; the offset follows the last coefficient."""
 
 
 def linear_parts(fit: Fit, rows: slice, layer: LayerFilters) -> LinearParts:

@@ -22,12 +22,7 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Channels:
-    """Mean and deviation of what each of some channels holds, in float64.
-
-    Parameters
-    ----------
-    mean, deviation : Tensor, shape (channels,)
-    """
+    """Mean and deviation of what each of some channels holds, in float64."""
 
     mean: Float[Tensor, "channels"]
     deviation: Float[Tensor, "channels"]

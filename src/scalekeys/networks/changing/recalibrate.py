@@ -115,17 +115,11 @@ _NOTHING_AT_ALL = "has neither batch norms nor depthwise layers to recalibrate"
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a reference gives: normalised values in its batch norms, and outputs of its depthwise layers, by name.
-
-    Parameters
-    ----------
-    of : dict of Channels
-    normalised : set of str
-        The depthwise layers whose outputs go right into a batch norm.
-    """
+    """What a reference gives: normalised values in its batch norms, and outputs of its depthwise layers, by name."""
 
     of: dict[str, Channels] = field(default_factory=dict)
     normalised: set[str] = field(default_factory=set)
+    """The depthwise layers whose outputs go right into a batch norm."""
 
 
 def _wanted_of(

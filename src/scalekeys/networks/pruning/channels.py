@@ -12,25 +12,17 @@ from scalekeys.networks.pruning.exported import Exported, place
 
 @dataclass(frozen=True, eq=False)
 class Use:
-    """A layer that sums over channels.
-
-    Parameters
-    ----------
-    node : Node
-        The convolution or linear layer.
-    source : Node
-        Its input.
-    weight, bias : str
-        The names of its parameters; that of a bias that it lacks is the one it would have.
-    padded : bool
-        Whether zeros beside the input meet a kernel of more than one value.
-    """
+    """A layer that sums over channels."""
 
     node: Node
+    """The convolution or linear layer."""
     source: Node
+    """Its input."""
     weight: str
     bias: str
+    """`weight` and `bias`: the names of its parameters; that of a bias that it lacks is the one it would have."""
     padded: bool
+    """Whether zeros beside the input meet a kernel of more than one value."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +36,11 @@ class Cut:
 
 @dataclass(eq=False)
 class Channels:
-    """What is known of the channels of a network.
-
-    Parameters
-    ----------
-    graph : Exported
-    constants : dict
-        By the name of a depthwise weight what its filters give on, (channels,); NaN where that depends on the input.
-    """
+    """What is known of the channels of a network."""
 
     graph: Exported
     constants: dict[str, Tensor]
+    """By the name of a depthwise weight what its filters give on, (channels,); NaN where that depends on the input."""
     axis: dict[Node, int] = field(default_factory=dict)
     start: dict[Node, int] = field(default_factory=dict)
     values: dict[Node, Tensor] = field(default_factory=dict)

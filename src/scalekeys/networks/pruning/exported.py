@@ -28,27 +28,18 @@ SIZED = (
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """The operations of a network in the order in which they run.
-
-    Parameters
-    ----------
-    nodes : tuple of Node
-        Those that compute, and the last one, which gives the outputs.
-    names : dict
-        The names of the parameters and buffers by their nodes.
-    state : dict
-        The parameters and buffers by name.
-    owned : frozenset of str
-        Names of what exactly one operation uses under exactly one name, so that a part of it can be cut off.
-    sized : frozenset of str
-        Names of layers whose numbers of channels can be changed.
-    """
+    """The operations of a network in the order in which they run."""
 
     nodes: tuple[Node, ...]
+    """Those that compute, and the last one, which gives the outputs."""
     names: dict[Node, str]
+    """The names of the parameters and buffers by their nodes."""
     state: dict[str, Tensor]
+    """The parameters and buffers by name."""
     owned: frozenset[str]
+    """Names of what exactly one operation uses under exactly one name, so that a part of it can be cut off."""
     sized: frozenset[str]
+    """Names of layers whose numbers of channels can be changed."""
 
     def parameter(self, argument: Any) -> str | None:
         """Return the name of the parameter or buffer that an argument is."""

@@ -19,23 +19,15 @@ _LAST = "every channel of a layer would go, and one must remain"
 
 @dataclass(frozen=True, eq=False)
 class Removal:
-    """What is removed from a network.
-
-    Parameters
-    ----------
-    channels : Channels
-    groups : Tensor
-        For each channel the number of its group: the channels that can be removed together only.
-    removed : Tensor of bool
-        For each group.
-    blocked : dict
-        By group why it stays.
-    """
+    """What is removed from a network."""
 
     channels: Channels
     groups: Tensor
+    """For each channel the number of its group: the channels that can be removed together only."""
     removed: Tensor
+    """Bool. For each group."""
     blocked: dict[int, str]
+    """By group why it stays."""
 
     def of(self, node: Node) -> Tensor:
         """Mark the channels of a node that are removed."""

@@ -28,10 +28,6 @@ class FunctionalCalls(TorchFunctionMode):
     no hook sees what the layer does. In this mode the hooks are called with the input and the output of such a
     convolution, as if the layer had been called. A weight that is computed belongs to no layer, so it is seen only
     where the layer itself is called.
-
-    Parameters
-    ----------
-    layers : iterable of Convolution
     """
 
     def __init__(self, layers: Iterable[Convolution]) -> None:

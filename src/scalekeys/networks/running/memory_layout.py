@@ -16,11 +16,6 @@ def fastest_layout(module: nn.Module, batches: Sequence[Tensor]) -> tuple[nn.Mod
     """Return a copy of a network and its inputs, with channels last where maps have two axes and the network runs so.
 
     Some networks take views that need the usual order, or have kernels of three axes. They and their inputs keep it.
-
-    Parameters
-    ----------
-    module : nn.Module
-    batches : sequence of Tensor
     """
     changed = [channels_last(batch) for batch in batches]
     try:  # weights of three axes have no such order, and make this fail as well

@@ -19,24 +19,16 @@ from scalekeys.networks.running.suspended_run import SuspendedRun
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """What one batch is at a layer, and where its outputs are next looked at.
-
-    Parameters
-    ----------
-    inputs : Tensor
-        Of the convolution of the layer.
-    geometry : PatchGeometry
-        Where the patches lie that it multiplies.
-    outputs : Tensor
-        Of the convolution; a leaf that takes gradients if these were asked for.
-    target : Tensor
-        The input of a layer further on, or what the network gives.
-    """
+    """What one batch is at a layer, and where its outputs are next looked at."""
 
     inputs: Tensor
+    """Of the convolution of the layer."""
     geometry: PatchGeometry
+    """Where the patches lie that it multiplies."""
     outputs: Tensor
+    """Of the convolution; a leaf that takes gradients if these were asked for."""
     target: Tensor
+    """The input of a layer further on, or what the network gives."""
 
 
 class _Arrived(BaseException):

@@ -17,30 +17,20 @@ _BYTES = 2**25  # of the channels that are worked on at a time
 
 @dataclass(frozen=True)
 class PatchGeometry:
-    """Where the patches of a convolution lie.
-
-    Parameters
-    ----------
-    kernel, stride, dilation : tuple of int
-        One number for each axis, in the order of the array, as (cols,), (rows, cols) or (slices, rows, cols).
-    padding : tuple of int
-        Zeros before the first and after the last place of each axis, from the last axis to the first, as ``F.pad``
-        takes them: left, right, above, below, and so on.
-    """
+    """Where the patches of a convolution lie."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
+    """`kernel`, `stride` and `dilation`: one number for each axis, in the order of the array, as (cols,), (rows, cols)
+    or (slices, rows, cols)."""
     padding: tuple[int, ...]
+    """Zeros before the first and after the last place of each axis, from the last axis to the first, as ``F.pad``
+    takes them: left, right, above, below, and so on."""
 
 
 class PatchMoments:
     """Number, mean and centred products of the patches of each channel.
-
-    Parameters
-    ----------
-    channels, taps : int
-    device : torch.device
 
     Attributes
     ----------
@@ -167,11 +157,6 @@ def _square(vector: Tensor) -> Tensor:
 
 class ChannelMoments:
     """Number, mean and centred squares of what the channels of maps hold.
-
-    Parameters
-    ----------
-    channels : int
-    device : torch.device
 
     Attributes
     ----------

@@ -129,16 +129,11 @@ _MADE_AGAIN = object()
 
 @dataclass(eq=False)
 class _Record:
-    """The results of the calls of a run.
-
-    Parameters
-    ----------
-    results : list
-        Of each call: tensors that are still held, :class:`_Gone`, :class:`_Argument`, values, or lists of these; or
-        :data:`_MADE_AGAIN` for calls without tensors, such as those that switch gradients off.
-    """
+    """The results of the calls of a run."""
 
     results: list[Any] = field(default_factory=list)
+    """Of each call: tensors that are still held, :class:`_Gone`, :class:`_Argument`, values, or lists of these; or
+    :data:`_MADE_AGAIN` for calls without tensors, such as those that switch gradients off."""
 
     def held(self) -> list[Tensor]:
         """Return the tensors that are still held."""

@@ -44,13 +44,7 @@ class ImageSet(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class MemoryImages:
-    """Images of one size in memory.
-
-    Parameters
-    ----------
-    pixels : Tensor of uint8, shape (images, 3, rows, cols)
-    labels : Tensor of int64, shape (images,)
-    """
+    """Images of one size in memory."""
 
     pixels: UInt8[Tensor, "images 3 rows cols"]
     labels: Int[Tensor, "images"]
@@ -66,24 +60,15 @@ class MemoryImages:
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
-    """Images that are decoded when asked for, in the processes that load them.
-
-    Parameters
-    ----------
-    images : Images
-        The data set.
-    numbers : Tensor of int64, shape (images,)
-        Which of its images.
-    labels : Tensor of int64, shape (images,)
-    size : int
-        Side of the result.
-    augmentation : Augmentation
-    """
+    """Images that are decoded when asked for, in the processes that load them."""
 
     images: Images
+    """The data set."""
     numbers: Int[Tensor, "images"]
+    """Which of its images."""
     labels: Int[Tensor, "images"]
     size: int
+    """Side of the result."""
     augmentation: Augmentation
     decodes: bool = True
 

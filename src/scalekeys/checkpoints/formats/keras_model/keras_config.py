@@ -14,25 +14,17 @@ _DEEPEST = 40
 
 @dataclass(frozen=True)
 class LayerConfig:
-    """A layer of a configuration.
-
-    Parameters
-    ----------
-    name, class_name : str
-        What the user and what Keras calls it.
-    settings : mapping
-        Its arguments.
-    order : int
-        Its place among the layers of the model.
-    path : tuple of str
-        Where version 3 of Keras stores its weights.
-    """
+    """A layer of a configuration."""
 
     name: str
     class_name: str
+    """`name` and `class_name`: what the user and what Keras calls it."""
     settings: Mapping[str, Any] = field(repr=False)
+    """Its arguments."""
     order: int
+    """Its place among the layers of the model."""
     path: tuple[str, ...]
+    """Where version 3 of Keras stores its weights."""
 
     @property
     def groups(self) -> int:

@@ -22,27 +22,18 @@ _GIVE_MODEL = "give the whole model with its configuration"
 
 @dataclass(frozen=True)
 class Role:
-    """What a weight is.
-
-    Parameters
-    ----------
-    kind : str
-        Of its convolution; empty for what is none, or may be of several kinds.
-    reason : str
-        Why it is left out where it is not read; empty where it is then not spoken of.
-    fault : str
-        Why it cannot be read at all; empty where it can.
-    is_per_channel : bool
-        Whether its axes are (*sides, channels, multiplier) and not (*sides, inputs of a group, outputs).
-    is_transposed : bool
-        Whether they are (*sides, outputs, inputs).
-    """
+    """What a weight is."""
 
     kind: str = ""
+    """Of its convolution; empty for what is none, or may be of several kinds."""
     reason: str = ""
+    """Why it is left out where it is not read; empty where it is then not spoken of."""
     fault: str = ""
+    """Why it cannot be read at all; empty where it can."""
     is_per_channel: bool = False
+    """Whether its axes are (*sides, channels, multiplier) and not (*sides, inputs of a group, outputs)."""
     is_transposed: bool = False
+    """Whether they are (*sides, outputs, inputs)."""
 
 
 _PER_CHANNEL = Role(DEPTHWISE, is_per_channel=True)

@@ -27,18 +27,12 @@ _OLDEST = {"QuantizeLinear": 21, "DequantizeLinear": 21}  # which define what ol
 
 @dataclass(eq=False)
 class Evaluator:
-    """Computes constants of one model, until it has computed `values` numbers.
-
-    Parameters
-    ----------
-    path : Path
-        File of the model.
-    values : int
-        How many numbers may be computed in all.
-    """
+    """Computes constants of one model, until it has computed `values` numbers."""
 
     path: Path
+    """File of the model."""
     values: int = 2**26
+    """How many numbers may be computed in all."""
     left: int = field(init=False, default=0)
 
     def array(self, origin: Origin) -> np.ndarray:

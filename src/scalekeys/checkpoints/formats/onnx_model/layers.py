@@ -25,37 +25,24 @@ _ANONYMOUS = re.compile(r"onnx::.*|_?val?_\d+|\d+|.*Constant(_\d+)?(_output_\d+)
 
 @dataclass(eq=False)
 class Found:
-    """What there is in a model.
-
-    Parameters
-    ----------
-    kinds : frozenset of str
-        The kinds of convolutions that are asked for.
-    layers : dict
-        The layers of these kinds by the keys of their weights.
-    weights : dict
-        Their weights, by key.
-    stored : dict
-        The tensors that the file holds, by key.
-    uses : set
-        Where the weights are used: scope, position of the node, and name of the input.
-    names : set
-        The names of the layers.
-    places : dict
-        The convolutions that use each weight, by its key.
-    left_out : list of LeftOut
-    notes : list of str
-    """
+    """What there is in a model."""
 
     kinds: Kinds = DEPTHWISE_ONLY
+    """The kinds of convolutions that are asked for."""
     layers: dict[str, ConvolutionLayer] = field(default_factory=dict)
+    """The layers of these kinds by the keys of their weights."""
     weights: dict[str, Weight] = field(default_factory=dict)
+    """Their weights, by key."""
     stored: dict[str, Stored] = field(default_factory=dict)
+    """The tensors that the file holds, by key."""
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
+    """The names of the layers."""
     uses: set[tuple[int, int, str]] = field(default_factory=set)
+    """Where the weights are used: scope, position of the node, and name of the input."""
     places: dict[str, list[tuple[Operator, Scope, Node]]] = field(default_factory=dict)
+    """The convolutions that use each weight, by its key."""
     _keys: dict[object, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 

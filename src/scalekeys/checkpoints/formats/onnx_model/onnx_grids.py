@@ -24,10 +24,6 @@ class Grids:
 
     The pitch is 1 along each axis of the first input of at least three axes, and of inputs of the same shape. Other
     inputs, as the states of a stream or a threshold, make no claim.
-
-    Parameters
-    ----------
-    program : Program
     """
 
     def __init__(self, program: Program) -> None:

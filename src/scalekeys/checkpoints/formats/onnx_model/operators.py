@@ -11,29 +11,20 @@ NCHWC = "com.microsoft.nchwc"
 
 @dataclass(frozen=True)
 class Operator:
-    """What a convolution operator does with its weight.
-
-    Parameters
-    ----------
-    weight : int
-        Which input it is.
-    scale, zero_point : int or None
-        Which inputs say what the integers of a quantised weight stand for.
-    layout : str
-        How filters stand in the weight: `oihw` (outputs, inputs of a group, rows, cols), `ohwi` with the inputs last,
-        `blocks` as onnxruntime reorders them for its CPU.
-    transposed : bool
-        Whether it is a transposed convolution, whose weight has the inputs first.
-    unread : str
-        Why its filters are never read; empty where they are.
-    """
+    """What a convolution operator does with its weight."""
 
     weight: int = 1
+    """Which input it is."""
     scale: int | None = None
     zero_point: int | None = None
+    """`scale` and `zero_point`: which inputs say what the integers of a quantised weight stand for."""
     layout: Literal["oihw", "ohwi", "blocks"] = "oihw"
+    """How filters stand in the weight: `oihw` (outputs, inputs of a group, rows, cols), `ohwi` with the inputs last,
+    `blocks` as onnxruntime reorders them for its CPU."""
     transposed: bool = False
+    """Whether it is a transposed convolution, whose weight has the inputs first."""
     unread: str = ""
+    """Why its filters are never read; empty where they are."""
 
 
 _PLAIN = Operator()

@@ -25,20 +25,13 @@ class NotReadError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node of a graph with its names as text.
-
-    Parameters
-    ----------
-    proto : NodeProto
-    attributes : mapping of str to AttributeProto
-        In a function they are those of the call where the body refers to these.
-    position : int
-        Among the nodes of its graph.
-    """
+    """A node of a graph with its names as text."""
 
     proto: Any
     attributes: Mapping[str, Any]
+    """In a function they are those of the call where the body refers to these."""
     position: int
+    """Among the nodes of its graph."""
 
     @cached_property
     def op(self) -> str:

@@ -60,17 +60,11 @@ Origin: TypeAlias = Stored | Made
 
 @dataclass(eq=False)
 class Program:
-    """A parsed model with its local functions.
-
-    Parameters
-    ----------
-    model : ModelProto
-    path : Path
-        Its file.
-    """
+    """A parsed model with its local functions."""
 
     model: Any
     path: Path
+    """Its file."""
     visited: int = 0
     opened: int = 0
     _nodes: dict[int, tuple[Any, tuple[Node, ...]]] = field(default_factory=dict)
@@ -118,34 +112,22 @@ class Program:
 
 @dataclass(eq=False)
 class Scope:
-    """A graph, or one call of a function.
-
-    Parameters
-    ----------
-    program : Program
-    part : GraphProto or FunctionProto
-    path : str
-        Where it is, as ``If_3/then_branch/``; empty for the graph of the model.
-    opsets : mapping of str to int
-        Version of the operators of each domain.
-    outer : Scope or None
-        The graph around a body.
-    given : mapping
-        The values that a function is called with: their names where it is called.
-    attributes : mapping
-        The attributes that a function is called with; None outside functions.
-    depth : int
-        How many calls and bodies it is in.
-    """
+    """A graph, or one call of a function."""
 
     program: Program
     part: Any
     path: str
+    """Where it is, as ``If_3/then_branch/``; empty for the graph of the model."""
     opsets: Mapping[str, int]
+    """Version of the operators of each domain."""
     outer: "Scope | None" = None
+    """The graph around a body."""
     given: "Mapping[str, tuple[Scope, str]]" = field(default_factory=dict)
+    """The values that a function is called with: their names where it is called."""
     attributes: Mapping[str, Any] | None = None
+    """The attributes that a function is called with; None outside functions."""
     depth: int = 0
+    """How many calls and bodies it is in."""
 
     def __post_init__(self) -> None:
         self.program.count(self.depth)

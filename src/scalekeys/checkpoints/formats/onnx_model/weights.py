@@ -33,30 +33,20 @@ _Arranged: TypeAlias = tuple[np.ndarray, tuple[str, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """The weight of one convolution, of shape (outputs, inputs of a group, *sides).
-
-    Parameters
-    ----------
-    identity : object
-        Equal for the same weight, wherever it is used.
-    path, name : str
-        Where in the graph it is, and what it is called there.
-    info : TensorInfo
-    load : callable
-        Gives its values.
-    tensor : TensorProto or None
-        Where the file stores it just so; None if it is computed.
-    notes : tuple of str
-        What was decided on the way, in clauses on its layer.
-    """
+    """The weight of one convolution, of shape (outputs, inputs of a group, *sides)."""
 
     identity: object
+    """Equal for the same weight, wherever it is used."""
     path: str
     name: str
+    """`path` and `name`: where in the graph it is, and what it is called there."""
     info: TensorInfo
     load: Callable[[], Tensor]
+    """Gives its values."""
     tensor: Any = None
+    """Where the file stores it just so; None if it is computed."""
     notes: tuple[str, ...] = ()
+    """What was decided on the way, in clauses on its layer."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,27 +64,18 @@ class Name:
 
 @dataclass(eq=False, slots=True)
 class StandIn:
-    """Stands in for an object of a class that is not imported.
-
-    Parameters
-    ----------
-    name : Name
-        What would have been called to make it.
-    arguments : tuple
-        What with.
-    state : object
-        What its attributes would have been set from.
-    items : dict, optional
-        What was put in as into a dict.
-    elements : list, optional
-        What was put in as into a list or set.
-    """
+    """Stands in for an object of a class that is not imported."""
 
     name: Name
+    """What would have been called to make it."""
     arguments: tuple[Any, ...] = ()
+    """What with."""
     state: Any = None
+    """What its attributes would have been set from."""
     items: dict[Any, Any] | None = None
+    """What was put in as into a dict."""
     elements: list[Any] | None = field(default=None)
+    """What was put in as into a list or set."""
 
     @property
     def attributes(self) -> dict[Any, Any]:
@@ -97,21 +88,14 @@ class StandIn:
 
 @dataclass(frozen=True, eq=False)
 class Long:
-    """A long string of a pickle that stays in its file: bytes, or the text that they stand for in UTF-8.
-
-    Parameters
-    ----------
-    content : Bytes
-        As they lie in the file.
-    is_text : bool
-        Whether they are UTF-8.
-    latin : bool
-        Whether the text stands for bytes, character by character, as older pickles have them.
-    """
+    """A long string of a pickle that stays in its file: bytes, or the text that they stand for in UTF-8."""
 
     content: Bytes
+    """As they lie in the file."""
     is_text: bool = False
+    """Whether they are UTF-8."""
     latin: bool = False
+    """Whether the text stands for bytes, character by character, as older pickles have them."""
 
     def as_bytes(self) -> Bytes:
         """Return the bytes that are meant.

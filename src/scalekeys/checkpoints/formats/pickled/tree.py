@@ -21,18 +21,12 @@ _MOST_MODULES = 1 << 17
 
 @dataclass(eq=False)
 class Tree:
-    """Nested dicts as a training script could have saved them, with tensors without values in them.
-
-    Parameters
-    ----------
-    content : object
-        A dict where there is anything to read.
-    lazy : dict
-        What each tensor without values stands for, by its identity.
-    """
+    """Nested dicts as a training script could have saved them, with tensors without values in them."""
 
     content: Any = None
+    """A dict where there is anything to read."""
     lazy: dict[int, Lazy] = field(default_factory=dict)
+    """What each tensor without values stands for, by its identity."""
     _placeholders: dict[int, Tensor] = field(default_factory=dict)
     _kept: list[Any] = field(default_factory=list)
 

@@ -20,27 +20,18 @@ _MOST_AXES = 64
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A tensor that is a view of the numbers of a storage.
-
-    Parameters
-    ----------
-    storage : Bytes
-        The storage; tensors that share one share their memory.
-    dtype : torch.dtype
-    offset : int
-        Where the tensor starts there, in numbers.
-    shape, stride : tuple of int
-        As in :func:`torch.as_strided`.
-    swapped : bool
-        Whether the bytes of each number stand in the order of other machines.
-    """
+    """A tensor that is a view of the numbers of a storage."""
 
     storage: Bytes
+    """The storage; tensors that share one share their memory."""
     dtype: torch.dtype
     offset: int = 0
+    """Where the tensor starts there, in numbers."""
     shape: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
+    """`shape` and `stride`: as in :func:`torch.as_strided`."""
     swapped: bool = False
+    """Whether the bytes of each number stand in the order of other machines."""
 
     @property
     def start(self) -> int:

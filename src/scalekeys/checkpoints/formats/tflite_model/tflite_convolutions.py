@@ -33,40 +33,27 @@ _DEPTHWISE_TAIL = re.compile(r".*/depthwise[^/]*(/read|/readvariableop)?", re.IG
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """A convolution of a graph.
-
-    Parameters
-    ----------
-    name : str
-        Of its weight or else of its output, without what the converter has put behind; not unique.
-    operator : str
-        What it is in the graph.
-    shape : tuple of int
-        Of its weight, as it is stored.
-    weight : Weight or None
-        None where it cannot be read.
-    kind : str
-        Empty where it is not known, or the kernels have one value.
-    reason : str
-        Why it is left out where it is not read; empty where it is then not spoken of.
-    fault : str
-        Why it cannot be read at all; empty where it can.
-    stride, dilation : tuple of int or None
-        Along the axes of its kernels.
-    pitch : tuple of float or None
-        Of the samples that its kernels stand on, in samples of the input of the network, where it is known.
-    """
+    """A convolution of a graph."""
 
     name: str
+    """Of its weight or else of its output, without what the converter has put behind; not unique."""
     operator: str
+    """What it is in the graph."""
     shape: tuple[int, ...]
+    """Of its weight, as it is stored."""
     weight: Weight | None
+    """None where it cannot be read."""
     kind: str = ""
+    """Empty where it is not known, or the kernels have one value."""
     reason: str = ""
+    """Why it is left out where it is not read; empty where it is then not spoken of."""
     fault: str = ""
+    """Why it cannot be read at all; empty where it can."""
     stride: tuple[int, ...] | None = None
     dilation: tuple[int, ...] | None = None
+    """`stride` and `dilation`: along the axes of its kernels."""
     pitch: Pitch | None = None
+    """Of the samples that its kernels stand on, in samples of the input of the network, where it is known."""
 
 
 def convolutions(graphs: Sequence[Subgraph]) -> Iterator[Convolution]:

@@ -18,10 +18,6 @@ class Grids:
 
     The pitch is 1 along each axis of the first tensor of at least three axes that no operator gives and whose values
     are not in the file. An operator that is not known keeps the pitch of axes along which its sides stay the same.
-
-    Parameters
-    ----------
-    graph : Subgraph
     """
 
     def __init__(self, graph: Subgraph) -> None:

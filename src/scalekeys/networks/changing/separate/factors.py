@@ -21,21 +21,14 @@ _RIDGE = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
-    """The kernels of a layer as sums of outer products.
-
-    Parameters
-    ----------
-    factors : tuple of Tensor, shape (channels, side, rank), float64
-        The filters of each axis of more than one tap.
-    energy : float
-        The share of the energy of the layer that is lost: the squared distance from its kernels, by their squared norm.
-    error : float or None
-        The same for the variance of the responses to what the layer sees; None where that is not known.
-    """
+    """The kernels of a layer as sums of outer products."""
 
     factors: tuple[Float[Tensor, "channels side rank"], ...]
+    """The filters of each axis of more than one tap."""
     energy: float
+    """The share of the energy of the layer that is lost: squared distance from its kernels, by their squared norm."""
     error: float | None
+    """The same for the variance of the responses to what the layer sees; None where that is not known."""
 
     @property
     def rank(self) -> int:

@@ -30,24 +30,16 @@ _LOWEST = 1e-4
 
 @dataclass(frozen=True)
 class Goal:
-    """How many outer products each layer gets; exactly one is given.
-
-    Parameters
-    ----------
-    rank : int or None
-        So many.
-    tolerance : float or None
-        The fewest that lose no more than this share.
-    accuracy : float or None
-        The same, for the largest tolerance that loses no more than so many points of top-1 accuracy.
-    time : float or None
-        The same, for the smallest tolerance with which the network takes no more than this share of its time.
-    """
+    """How many outer products each layer gets; exactly one is given."""
 
     rank: int | None = None
+    """So many."""
     tolerance: float | None = None
+    """The fewest that lose no more than this share."""
     accuracy: float | None = None
+    """The same, for the largest tolerance that loses no more than so many points of top-1 accuracy."""
     time: float | None = None
+    """The same, for the smallest tolerance with which the network takes no more than this share of its time."""
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}

@@ -26,18 +26,12 @@ _NETWORK_REPEATS, _NETWORK_SECONDS = 9, 2.0
 
 @dataclass(frozen=True)
 class Call:
-    """With what a layer is called.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of its input.
-    channels_last : bool
-        How the input lies in memory.
-    """
+    """With what a layer is called."""
 
     shape: tuple[int, ...]
+    """Of its input."""
     channels_last: bool
+    """How the input lies in memory."""
 
 
 Calls: TypeAlias = Mapping[Call, int]
@@ -46,22 +40,15 @@ Calls: TypeAlias = Mapping[Call, int]
 
 @dataclass(frozen=True)
 class Times:
-    """How long a network took before and after a change, in turn.
-
-    Parameters
-    ----------
-    before, after : float
-        Medians, in milliseconds for the example.
-    ratio : float
-        Median of the ratios of neighbouring runs, after by before.
-    quartiles : tuple of float
-        The first and the third quartile of these ratios.
-    """
+    """How long a network took before and after a change, in turn."""
 
     before: float
     after: float
+    """`before` and `after`: medians, in milliseconds for the example."""
     ratio: float
+    """Median of the ratios of neighbouring runs, after by before."""
     quartiles: tuple[float, float]
+    """The first and the third quartile of these ratios."""
 
 
 class Stopwatch:
@@ -121,18 +108,11 @@ class Stopwatch:
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """A network that is ready to be timed.
-
-    Parameters
-    ----------
-    module : nn.Module
-    step : callable
-        Runs it once.
-    clock : callable
-    """
+    """A network that is ready to be timed."""
 
     module: nn.Module
     step: Step
+    """Runs it once."""
     clock: Callable[[], float]
 
     def times(self, changed: "Ready") -> Times:

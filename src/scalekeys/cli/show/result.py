@@ -1,0 +1,23 @@
+"""The result of a verb on standard output: for a person, or as JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import typer
+
+
+class Result(Protocol):
+    """What a verb came to."""
+
+    def to_dict(self) -> Any:
+        """Return the figures that ``--json`` writes."""
+
+
+def print_result(result: Result, shown: Callable[..., None], *where: Path, as_json: bool) -> None:
+    """Print a result as JSON, or let a function show it and where it was written."""
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        shown(result, *where)
