@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scalekeys.training import recipe_file
 
-FREE, REPLACED = "free", "replaced"
+FREE, REPLACED, SMALL = "free", "replaced", "small"
 MAIN = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise", "free_from_ideal8")
 """The conditions on which the claim rests; they run first, and in every budget."""
 
@@ -23,17 +23,25 @@ CONDITIONS = (
     "frozen_keys",
     "frozen_jet2",
     "learned_jet2",
+    "scale_space_7",
+    "scale_space_11",
+    "scale_space",
     REPLACED,
 )
 """Names of recipes, without what all begin with."""
+
+LAYERS = ("scale_space_7", "scale_space_11", "scale_space")
+"""Layers of scale-space kernels of 7, 11 and 15 a side, whose scales are learned."""
 
 BUDGETS = {
     "16": ("loop.epochs=16",),
     "48": ("loop.epochs=48",),
     "few": ("loop.epochs=48", "data.train_images=5000"),
     "coarse": ("loop.epochs=16", "data.detail=16"),
+    SMALL: ("loop.epochs=5", "network.widths=[24, 48]", "network.depths=[1, 2]"),
 }
-"""Settings by budget: the short one, a long one, 10 % of the images, and images of 16 x 16 pixels brought to 32."""
+"""Settings by budget: the short one, a long one, 10 % of the images, images of 16 x 16 pixels brought to 32, and a
+network of a tenth of the operations for a few epochs, of which a processor trains dozens in hours."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,9 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
     """Give all trainings: a first seed of the controls, further seeds of the main conditions, budgets, and the rest."""
     first, others = seeds[:1], seeds[1:]
     stages = [
+        (CONDITIONS[: len(MAIN) + 4], (SMALL,), first),
+        (LAYERS, (SMALL,), first),
+        (CONDITIONS[: len(MAIN) + 4], (SMALL,), others),
         (CONDITIONS[: len(MAIN) + 4], ("16",), first),
         (MAIN, ("16",), others),
         (MAIN, ("48",), first),

@@ -50,7 +50,7 @@ def _named(wanted: Network, classes: int) -> nn.Module:
                 "network: widths and depths need one number for each stage, and kernel an odd one; got "
                 f"{list(wanted.widths)}, {list(wanted.depths)} and {wanted.kernel}"
             )
-        network = CifarConvNeXt(classes, wanted.widths, wanted.depths, wanted.kernel, wanted.drop_path)
+        network = CifarConvNeXt(classes, wanted.widths, wanted.depths, wanted.kernel, wanted.drop_path, wanted.patch)
         if wanted.pretrained:
             load_weights(network, CIFAR_CONVNEXT, None)
         return network

@@ -14,7 +14,6 @@ CLASSES = 10
 PREPROCESSING = Preprocessing((32, 32), 1.0, mean=(0.491, 0.482, 0.447), std=(0.247, 0.243, 0.262))
 """How the images of the weights that come with the package are prepared, as its recipes say."""
 
-_STEM = 2  # side of the patches that become the first pixels
 _EXPANSION = 4
 
 
@@ -63,7 +62,7 @@ class Block(nn.Module):
 
 
 class CifarConvNeXt(nn.Module):
-    """Patches of 2 x 2 pixels, stages of residual blocks that halve the image in between, and a linear classifier.
+    """Patches of pixels, stages of residual blocks that halve the image in between, and a linear classifier.
 
     Parameters
     ----------
@@ -74,6 +73,8 @@ class CifarConvNeXt(nn.Module):
         Side of the depthwise kernels, odd.
     drop_path : float
         Share of images for which the last block is left out in training; it grows linearly with depth from 0.
+    patch : int
+        Side of the patches of pixels that become the first positions.
 
     Examples
     --------
@@ -89,10 +90,11 @@ class CifarConvNeXt(nn.Module):
         depths: Sequence[int] = (2, 4),
         kernel: int = 7,
         drop_path: float = 0.0,
+        patch: int = 2,
     ) -> None:
         super().__init__()
         shares = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
-        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], _STEM, _STEM), ChannelNorm(widths[0], eps=1e-6))
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], patch, patch), ChannelNorm(widths[0], eps=1e-6))
         stages = []
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             blocks = [Block(width, kernel, next(shares)) for _ in range(depth)]

@@ -69,8 +69,9 @@ class Network:
     ----------
     name : str
         ``cifar-convnext``, ``timm:NAME`` or ``hf:NAME``.
-    widths, depths, kernel
-        Of ``cifar-convnext``: channels and blocks of each stage, and the side of its depthwise kernels.
+    widths, depths, kernel, patch
+        Of ``cifar-convnext``: channels and blocks of each stage, the side of its depthwise kernels, and that of the
+        patches of pixels that become the first positions.
     drop_path : float
         Share of images for which a residual block is left out, in the last block; it grows with depth from 0.
     pretrained : bool
@@ -85,6 +86,7 @@ class Network:
     widths: tuple[int, ...] = (48, 96)
     depths: tuple[int, ...] = (2, 4)
     kernel: int = 7
+    patch: int = 2
     drop_path: float = 0.0
     pretrained: bool = False
     checkpoint: str | None = None
@@ -279,7 +281,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(
         ("loop.epochs", "loop.batch", "loop.accumulate", "loop.test_batch", "loop.test_every"), (1, _COUNT)
     ),
-    **dict.fromkeys(("network.depths", "network.kernel"), (1, 1000)),
+    **dict.fromkeys(("network.depths", "network.kernel", "network.patch"), (1, 1000)),
     **dict.fromkeys(("data.workers", "augmentation.pad"), (0, 2**16)),
     "loop.fit_every": (0, _COUNT),
     "seed": (0, _SEED),
