@@ -86,9 +86,9 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
     """Give all trainings: a first seed of the controls, further seeds of the main conditions, budgets, and the rest."""
     first, others = seeds[:1], seeds[1:]
     stages = [
-        (CONDITIONS[: len(MAIN) + 4], (SMALL,), first),
+        (CONDITIONS[: len(MAIN) + 3], (SMALL,), first),
         (LAYERS, (SMALL,), first),
-        (CONDITIONS[: len(MAIN) + 4], (SMALL,), others),
+        (CONDITIONS[: len(MAIN) + 3], (SMALL,), others),
         (CONDITIONS[: len(MAIN) + 4], ("16",), first),
         (MAIN, ("16",), others),
         (MAIN, ("48",), first),
