@@ -64,5 +64,6 @@ def exponential_sum(function: Callable[[Tensor], Tensor], maximum: float, fastes
     triangle, order = qr(decays.numpy(), mode="r", pivoting=True)
     left = abs(triangle.diagonal())
     chosen = torch.from_numpy(order[: int((left > _NEGLIGIBLE * left[0]).sum())]).long().sort().values
-    coefficients = torch.linalg.lstsq(decays[:, chosen], function(t).T, driver="gelsy", rcond=_RANK).solution.T
+    # "gelsy", the default, gives other digits in each process
+    coefficients = torch.linalg.lstsq(decays[:, chosen], function(t).T, driver="gelsd", rcond=_RANK).solution.T
     return ExponentialSum(candidates[chosen], coefficients.contiguous())
