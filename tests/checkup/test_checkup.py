@@ -49,7 +49,7 @@ def test_sentences_end_and_say_what_is_compared(ill):
             assert sentence[0].isupper() or sentence[0].isdigit()
             assert sentence.endswith(".")
             assert " 1 layers" not in sentence
-        assert any(word in advice.evidence.lower() for word in ("noise", "usual", "scale for each"))
+        assert any(word in advice.evidence.lower() for word in ("noise", "usual", "step for each"))
 
 
 def test_places_stand_in_the_order_of_how_many_filters_they_concern():
