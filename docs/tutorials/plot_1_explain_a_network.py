@@ -93,9 +93,9 @@ plt.show()
 # Compare with noise
 # ------------------
 #
-# Is a median r2 of 0.45 much? The number alone does not tell. A flexible shape explains a part of any kernel, even of
-# a kernel of random numbers, and a smooth shape explains a larger part of a smooth random kernel. So the same fit is
-# made to two *controls*, kernels that hold none of what was learned:
+# The median r2 above is 0.45. Is that median much? The number alone does not tell. A flexible shape explains a part of
+# any kernel, even of a kernel of random numbers, and a smooth shape explains a larger part of a smooth random kernel.
+# So the same fit is made to two *controls*, kernels that hold none of what was learned:
 #
 # - *White noise*: independent random numbers with the mean and the energy of the kernel in whose place they stand. The
 #   shapes have to explain more of the kernels than of white noise, or the fit says nothing at all.
@@ -136,7 +136,8 @@ plt.show()
 #
 # *Formation* turns the comparison into one number a layer. It is the probability that the shapes explain more of a
 # kernel than of noise, less the probability that they explain less: 0 is noise, 1 is a layer in which every kernel is
-# explained better than all noise. Each value has an interval of 95 %.
+# explained better than all noise. Each value has an interval of 95 %. White noise does not have to be passed, because
+# ``sk.formation`` makes white noise of the same kernel sizes itself.
 
 formation = sk.formation(fit, matched)
 table = formation.to_pandas().set_index("layer")

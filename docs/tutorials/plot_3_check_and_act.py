@@ -156,10 +156,10 @@ for name in ("multiple of 8", "all dead filters"):
     print(f"{name:17} outputs change by at most {change:.1g} of the largest; {difference}")
 
 # %%
-# The outputs are the same up to rounding, so no image is classified otherwise. The interval of the accuracy knows only
-# that 500 images showed no difference; with so few images it cannot be narrower. Whether the smaller network is faster
-# is another question: fewer channels are not always faster, so measure the time on the machine and with the runtime
-# where the network will run.
+# The outputs are the same up to rounding, so no image is classified otherwise. The interval of the accuracy follows
+# only from 500 images that showed no difference; with so few images the interval cannot be narrower. Whether the
+# smaller network is faster is another question: fewer channels are not always faster, so measure the time on the
+# machine and with the runtime where the network will run.
 #
 # Pruning keeps the outputs, so it also keeps the poor accuracy. The cause has to be removed in the training: with a
 # weight decay of 0.02 and a learning rate of 0.1 in the lines above, the same network reads 98.6 % of the test digits

@@ -88,7 +88,8 @@ def test_the_page_says_which_layers_have_formed(fitted):
     assert f"formation {number(network.value)} {network.word}" in text
     assert [layer.formation.white.word for layer in summary.layers] == ["formed", "formed", "formed", "like noise"]
     assert (
-        "Of the 4 layers that can tell, one is like noise and three are formed. Like noise: “net.blocks.3.dw”." in text
+        "Of the 4 layers in which filters count, one is like noise and three are formed. Like noise: “net.blocks.3.dw”."
+        in text
     )
     assert "4 filters do not count: dead, constant or of too few taps." in text
     assert "No filter counts" not in text

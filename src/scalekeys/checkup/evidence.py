@@ -102,7 +102,8 @@ class Evidence:
         seen = None if self.responses is None else self.responses.covariance.layers.get(filters.name)
         if seen is not None:
             return seen, "these images"
-        return natural_image_covariance(filters.size, dilation=filters.dilation or 1)[None], "natural images"
+        natural = "natural images" if len(filters.size) == 2 else "inputs that vary as natural images do"
+        return natural_image_covariance(filters.size, dilation=filters.dilation or 1)[None], natural
 
     @cached_property
     def noise(self) -> FilterBank:

@@ -38,7 +38,7 @@ def too_large(evidence: Evidence) -> Advice | None:
         f"Of the energy of a layer {percentages([place.value for place in places], 1)} lies outside the smaller "
         f"window; of the energy of white noise {percentages([place.control or 0 for place in places])} does.",
         "Crop these kernels."
-        if evidence.norms == ()
+        if evidence.norms == () or len(evidence.bank.layers[0].size) != 2
         else "Crop these kernels, and match the batch-norm statistics behind them on a few images (--images).",
         f"scalekeys crop {evidence.source} -o FILE",
         f"It saves {100 * saved / taps:.1f} % of the depthwise weights. On {seen} responses change by at most "

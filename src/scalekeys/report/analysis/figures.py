@@ -1,6 +1,6 @@
 """The figures of a network report over layers and scales: an analysis in, a figure as data out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,8 @@ def family_mix(analysis: Analysis) -> Figure:
     )
 
 
-def ladder_profile(groups: Sequence[LadderGroup]) -> Figure:
-    """Draw what each step of the ladder adds in each layer: one stacked bar a layer, the input at the top."""
+def ladder_profile(groups: Sequence[LadderGroup], depths: Mapping[str, int]) -> Figure:
+    """Draw what each step of the ladder adds in each layer, whose depths are given by name; the input at the top."""
     row = min(max(1400 / len(groups), 5), 22)
     ticks = list(range(0, len(groups), int(-(-13 // row))))
     names = [shortened(name, _LABEL_WIDTH) for name in distinct_parts([group.name for group in groups])]
@@ -72,7 +72,7 @@ def ladder_profile(groups: Sequence[LadderGroup]) -> Figure:
         [_step_trace(groups, step, colour) for step, colour in zip(steps, _STEP_COLOURS, strict=False)],
         shares_layout(len(groups), row, ticks, [f"{plot_text(names[i])} " for i in ticks]),
         f"Stacked bars: the share of the energy that each step explains in {plural(len(groups), 'layer')}",
-        narrow={"yaxis.ticktext": [f"{i + 1} " for i in ticks]},
+        narrow={"yaxis.ticktext": [f"{depths[groups[i].name]} " for i in ticks]},
         legend=True,
     )
 

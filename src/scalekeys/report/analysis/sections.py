@@ -103,7 +103,9 @@ def ladder(analysis: Analysis) -> Section | None:
         groups=[found.network] if len(found.sizes) == 1 else [*found.sizes, found.network],
         models=[step.model for step in found.network.steps],
         most=max(group.sampled for group in found.layers),
-        figure=ladder_profile(found.layers) if len(found.layers) > 1 else None,
+        figure=ladder_profile(found.layers, {layer.name: layer.depth for layer in analysis.summary.layers})
+        if len(found.layers) > 1
+        else None,
         taps=[taps_in(group.size) for group in found.layers],
         axes=analysis.summary.axes,
     )
@@ -257,8 +259,8 @@ def method(analysis: Analysis) -> Section:
 SECTIONS: tuple[Callable[[Analysis], Section | None], ...] = (
     advice,
     sizes,
-    ladder,
     families,
+    ladder,
     formation,
     depth,
     scales,
