@@ -4,7 +4,8 @@ Every message says what was given, what is allowed and what to do. The command l
 with status 1; a library user catches :class:`ScaleKeysError`.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 LONGEST = 480
 """The most characters of a message; with the name of the program before it, a line stays below 500."""
@@ -108,3 +109,15 @@ def counted(number: int, noun: str) -> str:
     ('1 layer', '3 layers')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """Ask whether a known name was meant that is nearly the one given; empty if none is.
+
+    Examples
+    --------
+    >>> perhaps("spares6", ["sparse6", "jet2"])
+    ' (did you mean sparse6?)'
+    """
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scalekeys.checkpoints import read_filters
-from scalekeys.errors import ModelError
+from scalekeys.errors import ModelError, perhaps
 from scalekeys.filters import MASTER_KEY_FAMILIES, FilterBank, Modelled, assign_keys, copies, noise_model
 from scalekeys.fitting import fit
 from scalekeys.fitting.spec import Criterion, Scales, is_model, model_names
@@ -87,9 +87,9 @@ def _families(model: str) -> str | tuple[str, ...]:
     if "," in model:
         return tuple(name.strip() for name in model.split(","))
     if not is_model(model):
-        methods = ", ".join(TEMPLATE_METHODS)
+        methods, meant = ", ".join(TEMPLATE_METHODS), perhaps(model, (KEYS, COPIES, NOISE, *model_names()))
         raise ModelError(
-            f"no model is called {model!r}; use {KEYS}, {COPIES}, {NOISE}, a .npy or .csv file of keys, {METHOD} with "
-            f"{methods}, or {', '.join(model_names())}"
+            f"no model is called {model!r}{meant}; use {KEYS}, {COPIES}, {NOISE}, a .npy or .csv file of keys, "
+            f"{METHOD} with {methods}, or {', '.join(model_names())}"
         )
     return model

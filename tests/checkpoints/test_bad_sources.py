@@ -155,7 +155,7 @@ class Dense(nn.Module):
 
 
 INSTEAD = "has no depthwise layers to read; it has 4 convolutions with kernels 7x7, 3x3 and 1x1, and 1 linear layer; "
-INSTEAD += 'kinds="ordinary" reads ordinary convolutions$'
+INSTEAD += r'kinds="ordinary" \(--kinds ordinary\) reads ordinary convolutions$'
 
 
 def test_a_network_without_depthwise_layers(tmp_path):

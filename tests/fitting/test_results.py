@@ -158,7 +158,7 @@ def test_the_share_explained_is_weighted_by_energy():
     [
         (
             {"model": "ideal9"},
-            r"no model is called 'ideal9'; use one of ideal, ideal8, second-order, oriented, auto, dy",
+            r"no model is called 'ideal9' \(did you mean ideal\?\); use one of ideal, ideal8, second-order, oriented, ",
         ),
         ({"model": ("dx", "dz")}, "family 'dz' is not defined for kernels of 2 axes"),
         ({"model": ("dx", "dw")}, "no family is called 'dw'"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import ModelError, perhaps
 from scalekeys.scalespace import (
     DISCRETIZATIONS,
     JETS,
@@ -199,8 +199,8 @@ def parse_spec(model: str | Sequence[str], axes: Iterable[int] = (2,), **options
     terms = None
     if isinstance(model, str):
         if not is_model(model):
-            allowed = ", ".join(model_names())
-            raise ModelError(f"no model is called {model!r}; use one of {allowed}, or a tuple of family names")
+            allowed, meant = ", ".join(model_names()), perhaps(model, model_names())
+            raise ModelError(f"no model is called {model!r}{meant}; use one of {allowed}, or a tuple of family names")
         terms = _terms(model)
         found = (WIDE_JET,) if terms else _families_of(model, tuple(axes))
     else:

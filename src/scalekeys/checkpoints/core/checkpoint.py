@@ -133,7 +133,11 @@ class Checkpoint:
             return GROUPS_NOT_KNOWN
         if self.left_out:
             return f"left out: {said_of(self.left_out)}"
-        more = f'; kinds="{ORDINARY}" reads ordinary convolutions' if ORDINARY not in self.kinds else ""
+        more = (
+            f'; kinds="{ORDINARY}" (--kinds {ORDINARY}) reads ordinary convolutions'
+            if ORDINARY not in self.kinds
+            else ""
+        )
         return what_it_holds(self.tensors) + (more if has_kernels(self.tensors) else "")
 
     def _read(self, layer: ConvolutionLayer, depth: int) -> LayerFilters:
