@@ -1,5 +1,6 @@
 """The modelled filters of one layer, or of several together, as a function of the numbers that they are made of."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -77,10 +78,10 @@ class _Filters(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, recipe: Recipe, dtype: torch.dtype, *numbers: Tensor) -> Tensor:
         """Return the filters, and keep the graph that they come from."""
-        own = [number.detach().requires_grad_(number.requires_grad) for number in numbers]
-        with torch.enable_grad(), saved_tensors_hooks(_same, _same):
+        own = [number.detach().clone().requires_grad_(number.requires_grad) for number in numbers]
+        with torch.enable_grad(), saved_tensors_hooks(torch.Tensor.detach, _same):  # itself, it would keep its own graph
             fields = recipe._fields(Numbers(*own))
-        ctx.recipe, ctx.numbers, ctx.inside = recipe, numbers, (fields, own)
+        ctx.recipe, ctx.numbers, ctx.versions, ctx.inside = recipe, numbers, versions_of(numbers), (fields, own)
         return _filters_first(fields.detach(), dtype)
 
     @staticmethod
@@ -89,6 +90,11 @@ class _Filters(torch.autograd.Function):
         fields, own = ctx.inside
         again = torch.is_grad_enabled()
         if again:
+            if versions_of(ctx.numbers) != ctx.versions:
+                raise RuntimeError(
+                    "gradients of gradients cannot be computed, because numbers that filters are made of were changed in "
+                    "place after the forward pass; change them after the backward pass"
+                )
             own = ctx.numbers
             fields = ctx.recipe._fields(Numbers(*own))
         outside = gradients[0].movedim(0, -1).to(fields.dtype, memory_format=torch.contiguous_format)
@@ -96,6 +102,11 @@ class _Filters(torch.autograd.Function):
         found = torch.autograd.grad(fields, wanted, outside, retain_graph=True, create_graph=again, allow_unused=True)
         left = iter(found)
         return (None, None, *(next(left) if number.requires_grad else None for number in own))
+
+
+def versions_of(numbers: Sequence[Tensor]) -> list[int]:
+    """Return what changes when one of the numbers changes in place."""
+    return [-1 if one.is_inference() else one._version for one in numbers]
 
 
 def _filters_first(fields: Float[Tensor, "*sides filters"], dtype: torch.dtype) -> Float[Tensor, "filters *sides"]:
