@@ -101,6 +101,27 @@ def test_going_back_twice_and_over_two_passes():
     assert_same_gradients({n: p.grad for n, p in network.named_parameters() if p.grad is not None}, wanted)
 
 
+def test_numbers_of_a_layer_that_a_pass_leaves_out_get_no_gradients():
+    network = constrained()
+    its = alone(network)
+    for one in (network, its):
+        left_out = one.blocks[2]
+        one.run = lambda block, maps, left_out=left_out: maps if block is left_out else block(maps)
+    wanted = gradients(its)
+    assert not any(name.startswith("blocks.2") for name in wanted)
+    assert_same_gradients(gradients(network), wanted)
+
+
+def test_gradients_of_gradients_are_those_of_layers_alone():
+    together, found = constrained(), []
+    for network in (together, alone(together)):
+        numbers = [one for one in network.parameters() if one.requires_grad]
+        first = torch.autograd.grad(network(maps()).square().mean(), numbers, create_graph=True)
+        second = torch.autograd.grad(sum(one.square().sum() for one in first), numbers, allow_unused=True)
+        found.append({str(place): one for place, one in enumerate(second) if one is not None})
+    assert_same_gradients(*found)
+
+
 def test_a_number_that_changes_during_a_pass_counts():
     network = constrained()
     kernel = network.blocks[3].parametrizations.weight[0]
@@ -209,4 +230,4 @@ def test_what_fails_while_filters_are_computed_leaves_nothing(monkeypatch):
 def test_baked_a_network_has_no_hooks():
     baked = sk.bake(nn.Sequential(constrained()))
     for part in (baked, *baked.modules()):
-        assert not (part._forward_pre_hooks or part._forward_hooks or part._forward_hooks_always_called)
+        assert not any((part._forward_pre_hooks, part._forward_hooks, part._forward_hooks_always_called))

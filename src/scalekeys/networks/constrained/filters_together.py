@@ -60,8 +60,8 @@ def _prepare(network: nn.Module, _: Any) -> None:
     for (dtype, *_others), kernels in groups.items():
         if len(kernels) > 1:
             numbers = [kernel.numbers() for kernel in kernels]
-            filters = _recipe(kernels, numbers).filters(Numbers(*map(torch.cat, zip(*numbers, strict=True))), dtype)
-            for kernel, own in zip(kernels, filters.split([len(kernel.offset) for kernel in kernels]), strict=True):
+            filters = _recipe(kernels, numbers).filters(numbers, dtype)
+            for kernel, own in zip(kernels, filters, strict=True):
                 kernel.prepare(own)
 
 

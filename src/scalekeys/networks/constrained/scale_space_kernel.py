@@ -94,7 +94,7 @@ class ScaleSpaceKernel(SeparableKernels):
         """
         filters = self._filters_prepared()
         if filters is None:
-            filters = self._recipe().filters(self.numbers(), free.dtype)
+            (filters,) = self._recipe().filters([self.numbers()], free.dtype)
         if not self.is_whole:
             filters = torch.cat([filters, free[:, 0]]).index_select(0, self.here().order)
         return _with_channels(filters, free)
@@ -121,7 +121,7 @@ class ScaleSpaceKernel(SeparableKernels):
 
     def filters(self) -> Float[Tensor, "filters *sides"]:
         """Return the modelled filters, in the type of what they are computed from."""
-        return self._recipe().filters(self.numbers(), self.offset.dtype)
+        return self._recipe().filters([self.numbers()], self.offset.dtype)[0]
 
     def numbers(self) -> Numbers:
         """Return what the filters are made of."""
