@@ -85,10 +85,8 @@ class _Filters(torch.autograd.Function):
         own = _joined(layers)
         for one, parts in zip(own, zip(*layers, strict=True), strict=True):
             one.requires_grad_(any(part.requires_grad for part in parts))
-        with (
-            torch.enable_grad(),
-            saved_tensors_hooks(torch.Tensor.detach, _same),
-        ):  # itself, it would keep its own graph
+        # A graph that saves one of its own results as it is would keep itself alive.
+        with torch.enable_grad(), saved_tensors_hooks(torch.Tensor.detach, _same):
             fields = recipe._fields(own)
         ctx.recipe, ctx.layers, ctx.versions, ctx.inside = recipe, layers, versions_of(numbers), (fields, own)
         ctx.set_materialize_grads(False)
@@ -107,10 +105,9 @@ class _Filters(torch.autograd.Function):
                 )
             own = _joined(ctx.layers)
             fields = ctx.recipe._fields(own)
-        known = zip(ctx.layers, gradients, strict=True)
         outside = [
             fields.new_zeros(*fields.shape[:-1], len(layer.offset)) if one is None else one.movedim(0, -1).to(fields)
-            for layer, one in known
+            for layer, one in zip(ctx.layers, gradients, strict=True)
         ]
         wanted = [number for number in own if number.requires_grad]
         found = torch.autograd.grad(
@@ -128,7 +125,8 @@ def _of_layers(
 ) -> tuple[Float[Tensor, "_ *sides"], ...]:
     """Return the filters of each layer, filters first in memory."""
     filters = fields.movedim(-1, 0).to(dtype, memory_format=torch.contiguous_format)
-    return filters.split([len(layer.offset) for layer in layers])
+    parts: tuple[Tensor, ...] = filters.split([len(layer.offset) for layer in layers])
+    return parts
 
 
 def _of_numbers(
