@@ -94,6 +94,22 @@ def test_every_public_name_is_in_the_reference():
     assert public - listed - {"scalekeys.__version__", *(f"scalekeys.{name}" for name in PUBLIC)} == set()
 
 
+def test_a_constant_is_explained_by_the_package_that_exports_it():
+    pytest.importorskip("sphinx")
+    docstrings = loaded(DOCS / "site" / "docstrings.py")
+    lines = []
+    docstrings._readable(None, "data", "scalekeys.scalespace.GAP", None, None, lines)
+    assert lines[0].startswith("Smallest difference of the two variances")
+    assert docstrings._sentence("scalekeys.scalespace.AXES").startswith("Names of the axes; a kernel of D axes")
+
+
+def loaded(path):
+    spec = spec_from_file_location(path.stem, path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def public_names():
     """What each public module exports, read without importing it."""
     files = {"scalekeys": SOURCE / "__init__.py"}
@@ -108,9 +124,7 @@ def public_names():
 
 
 def test_the_picture_of_the_layers_shows_the_contract():
-    spec = spec_from_file_location("layers", DOCS / "figures" / "layers.py")
-    layers = module_from_spec(spec)
-    spec.loader.exec_module(layers)
+    layers = loaded(DOCS / "figures" / "layers.py")
     assert (DOCS / "images" / "layers.svg").read_text(encoding="utf-8") == layers.drawn()
     architecture = (DOCS / "architecture.md").read_text(encoding="utf-8")
     rows = {

@@ -30,22 +30,30 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 def _readable(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
     if what == "data":
-        lines[:] = _sentences().get(name.rpartition(".")[2], "").splitlines()
+        lines[:] = _sentence(name).splitlines()
     lines[:] = [line if ">>>" in line or "`" in line else STAR.sub(r"\\*", line) for line in lines]
 
 
+def _sentence(constant: str) -> str:
+    """Return what stands below a constant; of several with one name, below the one in the package that exports it."""
+    package, _, name = constant.rpartition(".")
+    known = _sentences().get(name, {})
+    return next((text for module, text in known.items() if f"{module}.".startswith(f"{package}.")), "")
+
+
 @cache
-def _sentences() -> dict[str, str]:
-    """Return the string that stands below each constant of the package, by name."""
-    found = {}
-    for path in Path(scalekeys.__file__).parent.rglob("*.py"):
-        body = ast.parse(path.read_text(encoding="utf-8")).body
-        for statement, after in pairwise(body):
+def _sentences() -> dict[str, dict[str, str]]:
+    """Return the strings that stand below the constants of the package, by name and module."""
+    found: dict[str, dict[str, str]] = {}
+    root = Path(scalekeys.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        module = ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
+        for statement, after in pairwise(ast.parse(path.read_text(encoding="utf-8")).body):
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                found |= {
-                    one.id: inspect.cleandoc(str(after.value.value)) for one in targets if isinstance(one, ast.Name)
-                }
+                for one in targets:
+                    if isinstance(one, ast.Name):
+                        found.setdefault(one.id, {})[module] = inspect.cleandoc(str(after.value.value))
     return found
 
 

@@ -72,3 +72,17 @@ def test_exported(package):
     constrained = constrained_by(package, "ideal8", min_r2=0.3)
     program = torch.export.export(constrained, (images(),))
     torch.testing.assert_close(program.module()(images()), constrained(images()))
+
+
+def test_a_layer_that_is_compiled_alone_is_compiled_once(package):
+    layers = [nn.Conv2d(6, 6, 5, groups=6, padding=2) for _ in range(2)]
+    network = package.constrain(nn.Sequential(*layers), package.fit(package.extract(nn.Sequential(*layers)), "jet2"))
+    eager = copy.deepcopy(network)
+    network[1].compile(fullgraph=True, backend="eager")
+    maps = random_filters(2, 6, 9, 9).float()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(2):
+            torch.testing.assert_close(network(maps), eager(maps), rtol=1e-4, atol=1e-4)
+            with torch.no_grad():
+                for one in (*network.parameters(), *eager.parameters()):
+                    one.mul_(1.01)

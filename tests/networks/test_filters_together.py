@@ -1,6 +1,7 @@
 """The filters of a constrained network computed together: the same as layer by layer, whatever happens around them."""
 
 import copy
+import gc
 import io
 
 import pytest
@@ -11,6 +12,7 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 import scalekeys as sk
+from scalekeys.networks.constrained.scale_space_kernel import ScaleSpaceKernel
 from tolerances import assert_close
 
 MODELS = {
@@ -99,6 +101,27 @@ def test_going_back_twice_and_over_two_passes():
     assert_same_gradients({n: p.grad for n, p in network.named_parameters() if p.grad is not None}, wanted)
 
 
+def test_numbers_of_a_layer_that_a_pass_leaves_out_get_no_gradients():
+    network = constrained()
+    its = alone(network)
+    for one in (network, its):
+        left_out = one.blocks[2]
+        one.run = lambda block, maps, left_out=left_out: maps if block is left_out else block(maps)
+    wanted = gradients(its)
+    assert not any(name.startswith("blocks.2") for name in wanted)
+    assert_same_gradients(gradients(network), wanted)
+
+
+def test_gradients_of_gradients_are_those_of_layers_alone():
+    together, found = constrained(), []
+    for network in (together, alone(together)):
+        numbers = [one for one in network.parameters() if one.requires_grad]
+        first = torch.autograd.grad(network(maps()).square().mean(), numbers, create_graph=True)
+        second = torch.autograd.grad(sum(one.square().sum() for one in first), numbers, allow_unused=True)
+        found.append({str(place): one for place, one in enumerate(second) if one is not None})
+    assert_same_gradients(*found)
+
+
 def test_a_number_that_changes_during_a_pass_counts():
     network = constrained()
     kernel = network.blocks[3].parametrizations.weight[0]
@@ -127,6 +150,19 @@ def test_nothing_is_left_after_a_pass():
     torch.save(network.state_dict(), io.BytesIO())
 
 
+@pytest.mark.parametrize("twin", [lambda network: network, alone], ids=["together", "alone"])
+def test_no_pass_keeps_memory(twin):
+    network = twin(constrained())
+    counts = []
+    for _ in range(3):
+        gradients(network)
+        network(maps())
+        network.zero_grad()
+        gc.collect()
+        counts.append(sum(type(one) is torch.Tensor for one in gc.get_objects()))
+    assert counts[1] == counts[2]
+
+
 def test_other_numbers_for_one_pass():
     network = constrained()
     moved = {name: one.detach() + 0.1 for name, one in network.named_parameters()}
@@ -140,3 +176,58 @@ def test_constrained_again_it_has_the_hooks_once():
     again = sk.constrain(network, sk.fit(sk.extract(network), "jet2"), layers=["blocks.2", "blocks.3"])
     assert len(again._forward_pre_hooks) == len(again._forward_hooks) == 1
     assert_close(again(maps()), alone(again)(maps()), absolute=1e-5)
+
+
+@pytest.mark.parametrize("twin", [lambda network: network, alone], ids=["together", "alone"])
+def test_numbers_that_change_before_the_backward_pass(twin):
+    network = twin(constrained())
+    wanted = gradients(network)
+    network.zero_grad()
+    loss = network(maps()).square().mean()
+    with torch.no_grad():
+        for one in network.blocks[0].parametrizations.weight[0].parameters():
+            one.mul_(1.5)
+    loss.backward()
+    assert_same_gradients({n: p.grad for n, p in network.named_parameters() if p.grad is not None}, wanted)
+
+
+def test_numbers_that_change_before_gradients_of_gradients_are_refused():
+    network = alone(constrained())
+    loss = network(maps()).square().mean()
+    with torch.no_grad():
+        network.blocks[0].parametrizations.weight[0].amplitude.mul_(2)
+    with pytest.raises(RuntimeError, match="changed in place after the forward pass"):
+        torch.autograd.grad(loss, network.blocks[0].parametrizations.weight[0].coefficients, create_graph=True)
+
+
+def test_other_numbers_for_one_layer_within_a_pass():
+    network = constrained()
+    moved = {name: one.detach() + 0.1 for name, one in network.blocks[2].named_parameters()}
+    other = copy.deepcopy(network)
+    other.blocks[2].load_state_dict(moved, strict=False)
+    network.run = lambda block, maps: (
+        functional_call(block, moved, (maps,)) if block is network.blocks[2] else block(maps)
+    )
+    assert_close(network(maps()), other(maps()), absolute=1e-5)
+
+
+def test_what_fails_while_filters_are_computed_leaves_nothing(monkeypatch):
+    network = constrained()
+    prepare, done = ScaleSpaceKernel.prepare, []
+
+    def prepare_one(kernel, filters):
+        if filters is not None and done:
+            raise MemoryError
+        done.append(kernel)
+        prepare(kernel, filters)
+
+    monkeypatch.setattr(ScaleSpaceKernel, "prepare", prepare_one)
+    with pytest.raises(MemoryError):
+        network(maps())
+    assert done[0]._prepared is None
+
+
+def test_baked_a_network_has_no_hooks():
+    baked = sk.bake(nn.Sequential(constrained()))
+    for part in (baked, *baked.modules()):
+        assert not any((part._forward_pre_hooks, part._forward_hooks, part._forward_hooks_always_called))

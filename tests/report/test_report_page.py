@@ -181,6 +181,17 @@ def test_the_page_says_what_explains_the_rest_and_whether_noise_gains_as_much(fi
     assert page_of("network").figures["ladder"]["data"][0]["name"] == "ideal"
 
 
+@pytest.mark.parametrize("bank", ["network", "deep", "one"])
+def test_the_page_counts_the_intervals_that_it_shows(fitted, bank):
+    found = summarize(*fitted(bank)).ladder
+    shown = [found.network, *(found.sizes if len(found.sizes) > 1 else ())]
+    both = [one for group in shown for step in group.steps for one in (step.beyond_matched, step.rest_beyond_matched)]
+    own = [step.beyond_matched for group in found.layers for step in group.steps]
+    counts = [sum(one.low is not None for one in differences) for differences in (both, own)]
+    captions = re.findall(r"(\d+) intervals are shown", page_of(bank).text)
+    assert [int(one) for one in captions] == [one for one in counts if one]
+
+
 @pytest.mark.parametrize(
     ("families", "sentence"),
     [

@@ -31,11 +31,20 @@ def compute_together(network: nn.Module) -> None:
         network.register_forward_hook(_forget, always_call=True)
 
 
+def compute_alone(network: nn.Module) -> None:
+    """Take the hooks of :func:`compute_together` from a network, and from all networks inside it."""
+    for part in network.modules():
+        for hooks in (part._forward_pre_hooks, part._forward_hooks):
+            for key in [key for key, hook in hooks.items() if hook is _prepare or hook is _forget]:
+                del hooks[key]
+                part._forward_hooks_always_called.pop(key, None)
+
+
 @contextmanager
 def computed_together(network: nn.Module) -> Iterator[None]:
     """Within it, filters are those that were computed together at its start, as in a pass through the network."""
-    _prepare(network, ())
     try:
+        _prepare(network, ())
         yield
     finally:
         _forget(network)
@@ -47,13 +56,13 @@ def _prepare(network: nn.Module, _: Any) -> None:
     groups: dict[tuple[Any, ...], list[ScaleSpaceKernel]] = {}
     for kernel, dtype in _kernels(network):
         groups.setdefault(_kind(kernel, dtype), []).append(kernel)
+    network.__dict__[_PREPARED] = [kernel for kernels in groups.values() for kernel in kernels]
     for (dtype, *_others), kernels in groups.items():
         if len(kernels) > 1:
             numbers = [kernel.numbers() for kernel in kernels]
-            filters = _recipe(kernels, numbers).filters(Numbers(*map(torch.cat, zip(*numbers, strict=True))), dtype)
-            for kernel, own in zip(kernels, filters.split([len(kernel.offset) for kernel in kernels]), strict=True):
+            filters = _recipe(kernels, numbers).filters(numbers, dtype)
+            for kernel, own in zip(kernels, filters, strict=True):
                 kernel.prepare(own)
-    network.__dict__[_PREPARED] = [kernel for kernels in groups.values() for kernel in kernels]
 
 
 def _forget(network: nn.Module, *_: Any) -> None:

@@ -1,7 +1,9 @@
 """The modelled filters of one layer, or of several together, as a function of the numbers that they are made of."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
@@ -44,19 +46,20 @@ class Recipe:
     scale: ScaleKind
     norm: KernelNorm
 
-    def filters(self, numbers: Numbers, dtype: torch.dtype) -> Float[Tensor, "filters *sides"]:
-        """Return the filters in a type, in which nothing is computed.
+    def filters(self, numbers: Sequence[Numbers], dtype: torch.dtype) -> tuple[Float[Tensor, "_ *sides"], ...]:
+        """Return the filters of each layer in a type, in which nothing is computed.
 
         Their gradients are computed beside the graph of the network, which sees one operation without tensors that are
         saved: it may go back several times, and what is computed again in the backward pass sees the same, whether
-        filters of other layers are made along with these or not.
+        filters of other layers are made along with these or not. The numbers of a layer that a pass left out get no
+        gradients.
         """
-        device = numbers.offset.device.type
-        exact = numbers.offset.dtype == torch.float64  # which autocast leaves alone
+        device = numbers[0].offset.device.type
+        exact = numbers[0].offset.dtype == torch.float64  # which autocast leaves alone
         with nullcontext() if exact else torch.autocast(device, enabled=False):
             if torch.compiler.is_compiling() or not torch.is_grad_enabled():
-                return _filters_first(self._fields(numbers), dtype)
-            filters: Tensor = _Filters.apply(self, dtype, *numbers)  # type: ignore[no-untyped-call]
+                return _of_layers(self._fields(_joined(numbers)), numbers, dtype)
+            filters: tuple[Tensor, ...] = _Filters.apply(self, dtype, *chain(*numbers))  # type: ignore[no-untyped-call]
             return filters
 
     def _fields(self, numbers: Numbers) -> Float[Tensor, "*sides filters"]:
@@ -75,31 +78,73 @@ class _Filters(torch.autograd.Function):
     """See :meth:`Recipe.filters`."""
 
     @staticmethod
-    def forward(ctx: Any, recipe: Recipe, dtype: torch.dtype, *numbers: Tensor) -> Tensor:
+    def forward(ctx: Any, recipe: Recipe, dtype: torch.dtype, *numbers: Tensor) -> tuple[Tensor, ...]:
         """Return the filters, and keep the graph that they come from."""
-        own = [number.detach().requires_grad_(number.requires_grad) for number in numbers]
-        with torch.enable_grad(), saved_tensors_hooks(_same, _same):
-            fields = recipe._fields(Numbers(*own))
-        ctx.recipe, ctx.numbers, ctx.inside = recipe, numbers, (fields, own)
-        return _filters_first(fields.detach(), dtype)
+        kinds = len(Numbers._fields)
+        layers = [Numbers(*numbers[start : start + kinds]) for start in range(0, len(numbers), kinds)]
+        own = _joined(layers)
+        for one, parts in zip(own, zip(*layers, strict=True), strict=True):
+            one.requires_grad_(any(part.requires_grad for part in parts))
+        # A graph that saves one of its own results as it is would keep itself alive.
+        with torch.enable_grad(), saved_tensors_hooks(torch.Tensor.detach, _same):
+            fields = recipe._fields(own)
+        ctx.recipe, ctx.layers, ctx.versions, ctx.inside = recipe, layers, versions_of(numbers), (fields, own)
+        ctx.set_materialize_grads(False)
+        return _of_layers(fields.detach(), layers, dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Go back through that graph, or where gradients are differentiated again through one of the same numbers."""
         fields, own = ctx.inside
         again = torch.is_grad_enabled()
         if again:
-            own = ctx.numbers
-            fields = ctx.recipe._fields(Numbers(*own))
-        outside = gradients[0].movedim(0, -1).to(fields.dtype, memory_format=torch.contiguous_format)
+            if versions_of([*chain(*ctx.layers)]) != ctx.versions:
+                raise RuntimeError(
+                    "gradients of gradients cannot be computed, because numbers that filters are made of were changed "
+                    "in place after the forward pass; change them after the backward pass"
+                )
+            own = _joined(ctx.layers)
+            fields = ctx.recipe._fields(own)
+        outside = [
+            fields.new_zeros(*fields.shape[:-1], len(layer.offset)) if one is None else one.movedim(0, -1).to(fields)
+            for layer, one in zip(ctx.layers, gradients, strict=True)
+        ]
         wanted = [number for number in own if number.requires_grad]
-        found = torch.autograd.grad(fields, wanted, outside, retain_graph=True, create_graph=again, allow_unused=True)
-        left = iter(found)
-        return (None, None, *(next(left) if number.requires_grad else None for number in own))
+        found = torch.autograd.grad(
+            fields, wanted, torch.cat(outside, dim=-1), retain_graph=True, create_graph=again, allow_unused=True
+        )
+        return None, None, *_of_numbers(iter(found), own, ctx.layers, gradients)
 
 
-def _filters_first(fields: Float[Tensor, "*sides filters"], dtype: torch.dtype) -> Float[Tensor, "filters *sides"]:
-    return fields.movedim(-1, 0).to(dtype, memory_format=torch.contiguous_format)
+def _joined(layers: Sequence[Numbers]) -> Numbers:
+    return Numbers(*map(torch.cat, zip(*layers, strict=True)))
+
+
+def _of_layers(
+    fields: Float[Tensor, "*sides filters"], layers: Sequence[Numbers], dtype: torch.dtype
+) -> tuple[Float[Tensor, "_ *sides"], ...]:
+    """Return the filters of each layer, filters first in memory."""
+    filters = fields.movedim(-1, 0).to(dtype, memory_format=torch.contiguous_format)
+    parts: tuple[Tensor, ...] = filters.split([len(layer.offset) for layer in layers])
+    return parts
+
+
+def _of_numbers(
+    found: Iterator[Tensor | None], own: Numbers, layers: Sequence[Numbers], used: Sequence[Tensor | None]
+) -> Iterator[Tensor | None]:
+    """Yield the gradients of the numbers of each layer; None for what needs none, and for layers that were not used."""
+    kinds = []
+    for one, parts in zip(own, zip(*layers, strict=True), strict=True):
+        gradient = next(found) if one.requires_grad else None
+        kinds.append([None] * len(layers) if gradient is None else gradient.split([len(part) for part in parts]))
+    for layer, mine, gradient in zip(layers, zip(*kinds, strict=True), used, strict=True):
+        for number, its in zip(layer, mine, strict=True):
+            yield its if number.requires_grad and gradient is not None else None
+
+
+def versions_of(numbers: Sequence[Tensor]) -> list[int]:
+    """Return what changes when one of the numbers changes in place."""
+    return [-1 if one.is_inference() else one._version for one in numbers]
 
 
 def _same(value: Any) -> Any:

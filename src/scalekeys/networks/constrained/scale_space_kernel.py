@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scalekeys.networks.constrained.learned_scales import Scales
-from scalekeys.networks.constrained.modelled_filters import KernelNorm, Numbers, Recipe
+from scalekeys.networks.constrained.modelled_filters import KernelNorm, Numbers, Recipe, versions_of
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout
 from scalekeys.networks.constrained.separable_kernels import SeparableKernels, parameter
 from scalekeys.networks.constrained.separable_sums import Tables
@@ -82,7 +82,7 @@ class ScaleSpaceKernel(SeparableKernels):
         self.offset = parameter(layout.offset, device, learned=varied)
         self.is_whole = len(layout.rows) == channels
         self.recipe_together: tuple[list[Tables], Recipe] | None = None
-        self._prepared: tuple[Tensor, tuple[bool, list[int]]] | None = None
+        self._prepared: tuple[Tensor, tuple[Any, ...]] | None = None
 
     def forward(self, free: Float[Tensor, "kept 1 *sides"]) -> Float[Tensor, "channels 1 *sides"]:
         """Return the weight of the layer.
@@ -94,7 +94,7 @@ class ScaleSpaceKernel(SeparableKernels):
         """
         filters = self._filters_prepared()
         if filters is None:
-            filters = self._recipe().filters(self.numbers(), free.dtype)
+            (filters,) = self._recipe().filters([self.numbers()], free.dtype)
         if not self.is_whole:
             filters = torch.cat([filters, free[:, 0]]).index_select(0, self.here().order)
         return _with_channels(filters, free)
@@ -121,7 +121,7 @@ class ScaleSpaceKernel(SeparableKernels):
 
     def filters(self) -> Float[Tensor, "filters *sides"]:
         """Return the modelled filters, in the type of what they are computed from."""
-        return self._recipe().filters(self.numbers(), self.offset.dtype)
+        return self._recipe().filters([self.numbers()], self.offset.dtype)[0]
 
     def numbers(self) -> Numbers:
         """Return what the filters are made of."""
@@ -133,14 +133,16 @@ class ScaleSpaceKernel(SeparableKernels):
         self._prepared = None if filters is None else (filters, self._state())
 
     def _filters_prepared(self) -> Tensor | None:
-        if self._prepared is None or self._prepared[1] != self._state():
+        if torch.compiler.is_compiling():  # of this layer alone
             return None
-        return self._prepared[0]
+        prepared = self._prepared  # which another thread may take away meanwhile
+        return None if prepared is None or prepared[1] != self._state() else prepared[0]
 
-    def _state(self) -> tuple[bool, list[int]]:
-        """Return whether gradients are wanted, and what changes when a number changes."""
-        versions = [-1 if one.is_inference() else one._version for one in self.numbers()]
-        return torch.is_grad_enabled(), versions
+    def _state(self) -> tuple[Any, ...]:
+        """Return whether gradients are wanted, which the numbers are, and what changes when one of them changes."""
+        known = [self.scales.theta, self.scales.gap, self.coefficients, self.amplitude, self.offset]
+        numbers = [one for one in known if one is not None]
+        return torch.is_grad_enabled(), [id(one) for one in numbers], versions_of(numbers)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"recipe_together": None, "_prepared": None}

@@ -3,7 +3,7 @@
 A new section is one function here, and one entry in :data:`SECTIONS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from scalekeys.checkup import Advice
-from scalekeys.fitting import Group
+from scalekeys.fitting import Group, LadderGroup
 from scalekeys.report.analysis import facts
 from scalekeys.report.analysis.cautions import cautions
 from scalekeys.report.analysis.figures import (
@@ -97,10 +97,13 @@ def ladder(analysis: Analysis) -> Section | None:
     found = analysis.summary.ladder
     if found is None:
         return None
+    groups = [found.network] if len(found.sizes) == 1 else [*found.sizes, found.network]
     body = render(
         "analysis/ladder.html.j2",
         found=found,
-        groups=[found.network] if len(found.sizes) == 1 else [*found.sizes, found.network],
+        groups=groups,
+        intervals=_intervals(groups, "beyond_matched", "rest_beyond_matched"),
+        intervals_of_layers=_intervals(found.layers, "beyond_matched"),
         models=[step.model for step in found.network.steps],
         most=max(group.sampled for group in found.layers),
         figure=ladder_profile(found.layers, {layer.name: layer.depth for layer in analysis.summary.layers})
@@ -110,6 +113,12 @@ def ladder(analysis: Analysis) -> Section | None:
         axes=analysis.summary.axes,
     )
     return Section("ladder", "What explains the rest", body, short="The rest")
+
+
+def _intervals(groups: Sequence[LadderGroup], *differences: str) -> int:
+    """Count the differences that have an interval."""
+    steps = [step for group in groups for step in group.steps]
+    return sum(getattr(step, name).low is not None for step in steps for name in differences)
 
 
 def families(analysis: Analysis) -> Section:

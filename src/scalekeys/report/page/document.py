@@ -173,7 +173,6 @@ def _environment() -> "Environment":
         words.size_name,
         words.size_words,
         words.formula,
-        words.prose,
         words.breakable,
     )
     environment.filters.update({function.__name__: function for function in filters})
