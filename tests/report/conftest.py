@@ -17,8 +17,8 @@ from scalekeys.scalespace import template
 SECTIONS = [
     "advice",
     "sizes",
-    "ladder",
     "families",
+    "ladder",
     "formation",
     "depth",
     "scales",
