@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+import scalekeys
+
 _QUIET_S = 30
 
 RESULTS = Path(__file__).parents[1] / "results" / "fit.json"
@@ -29,8 +31,9 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    names = ("scalekeys", "torch", "numpy", "scipy", "scikit-learn", "pyarrow", "duckdb")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    names = ("torch", "numpy", "scipy", "scikit-learn", "pyarrow", "duckdb")
+    installed = {name: version(name) for name in names}
+    return {"python": platform.python_version(), "scalekeys": scalekeys.__version__} | installed
 
 
 def save(section: str, results: dict[str, Any], output: Path) -> None:
