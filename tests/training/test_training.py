@@ -195,6 +195,7 @@ def test_a_full_disk_stops_it_and_leaves_the_last_epoch(recipe, tmp_path, monkey
         ("loop.precision=fp16", "fp16 needs a GPU"),
         ("network.name=resnet", "'resnet' is no network"),
         ("network.widths=[8]", "widths and depths need one number for each stage"),
+        ("network.patch=64", "does not take images of 32 x 32 pixels"),
         ("data.size=64", "images of CIFAR-10 have 32 pixels"),
         ("data.source=nowhere", "nowhere: no such file or folder"),
         ("depthwise.learn=scales", "scales needs filters with a model"),

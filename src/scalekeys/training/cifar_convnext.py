@@ -81,6 +81,8 @@ class CifarConvNeXt(nn.Module):
     >>> network = CifarConvNeXt(10)
     >>> network(torch.zeros(2, 3, 32, 32)).shape, sum(p.numel() for p in network.parameters())
     (torch.Size([2, 10]), 379642)
+    >>> CifarConvNeXt(10, patch=1).stem(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 48, 32, 32])
     """
 
     def __init__(
