@@ -49,7 +49,6 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "backreferences_dir": "reference/generated/backreferences",
     "doc_module": ("scalekeys",),
-    "reference_url": {"scalekeys": None},
     "capture_repr": ("_repr_html_", "__repr__"),
     "first_notebook_cell": "%matplotlib inline",
 }
