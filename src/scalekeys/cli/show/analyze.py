@@ -14,7 +14,7 @@ from scalekeys.report.analysis.summary import Quality, Summary
 
 LADDER = (
     "each step is the best of the models up to it, on a sample of filters; models of more numbers explain more of\n"
-    "anything, noise included, so what counts is the last column: the gain less that of matched noise, with 95 %"
+    "anything, noise included, so what counts is the last column: the gain less that of matched noise (95 %)"
 )
 
 _STATUSES = {
