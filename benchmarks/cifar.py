@@ -72,6 +72,8 @@ def _train(run: Planned, arguments: argparse.Namespace) -> None:
     settings = [*run.settings, f"data.source={arguments.data}", *arguments.settings]
     if run.start is not None:
         settings.append(f"network.checkpoint={arguments.runs / run.start.name}")
+    if run.imitated is not None:
+        settings.append(f"depthwise.covariance_from={arguments.runs / run.imitated.name}")
     command = (*SCALEKEYS, "train", str(run.recipe), *settings, "-o", str(folder))
     subprocess.run(command, env=os.environ | _ENVIRONMENT, check=True)
     result = result_of(run, folder, arguments.settings)

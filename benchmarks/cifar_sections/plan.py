@@ -7,7 +7,8 @@ from pathlib import Path
 
 from scalekeys.training import recipe_file
 
-FREE, REPLACED, SMALL = "free", "replaced", "small"
+FREE, REPLACED, MATCHED_TRAINED, SMALL = "free", "replaced", "frozen_matched_trained", "small"
+SMALL_NETWORK = ("network.widths=[24, 48]", "network.depths=[1, 2]")
 MAIN = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise", "free_from_ideal8")
 """The conditions on which the claim rests; they run first, and in every budget."""
 
@@ -16,7 +17,7 @@ CONDITIONS = (
     "frozen_rotated",
     "frozen_shuffled",
     "frozen_random",
-    "frozen_matched_trained",
+    MATCHED_TRAINED,
     "free_truncated_normal",
     FREE,
     "learned_scales",
@@ -38,10 +39,15 @@ BUDGETS = {
     "48": ("loop.epochs=48",),
     "few": ("loop.epochs=48", "data.train_images=5000"),
     "coarse": ("loop.epochs=16", "data.detail=16"),
-    SMALL: ("loop.epochs=5", "network.widths=[24, 48]", "network.depths=[1, 2]"),
+    SMALL: ("loop.epochs=5", *SMALL_NETWORK),
+    "small_long": ("loop.epochs=16", *SMALL_NETWORK),
+    "small_few": ("loop.epochs=48", "data.train_images=5000", *SMALL_NETWORK),
+    "small_coarse": ("loop.epochs=5", "data.detail=16", *SMALL_NETWORK),
 }
-"""Settings by budget: the short one, a long one, 10 % of the images, images of 16 x 16 pixels brought to 32, and a
-network of a tenth of the operations for a few epochs, of which a processor trains dozens in hours."""
+"""Settings by budget: the short one, a long one, 10 % of the images, images of 16 x 16 pixels brought to 32, and the
+like for a network of a tenth of the operations, which a processor trains in minutes."""
+VARIED = ("small_long", "small_few", "small_coarse")
+"""Other budgets of the small network, for the main conditions."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,12 @@ class Planned:
         return Planned(FREE, self.budget, self.seed) if self.condition == REPLACED else None
 
     @property
+    def imitated(self) -> "Planned | None":
+        """The training whose filters its noise imitates, where the network of the package is another one."""
+        small = self.budget in (SMALL, *VARIED)
+        return Planned(MAIN[0], self.budget, self.seed) if small and self.condition == MATCHED_TRAINED else None
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """What it sets beside its recipe; one that starts from another training has a short budget of its own."""
         settings = BUDGETS[self.budget]
@@ -89,13 +101,16 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
         (CONDITIONS[: len(MAIN) + 3], (SMALL,), first),
         (LAYERS, (SMALL,), first),
         (CONDITIONS[: len(MAIN) + 3], (SMALL,), others),
+        (CONDITIONS, (SMALL,), first),
+        (MAIN, VARIED, first),
+        (CONDITIONS, (SMALL,), others),
         (CONDITIONS[: len(MAIN) + 4], ("16",), first),
         (MAIN, ("16",), others),
         (MAIN, ("48",), first),
         (CONDITIONS, ("16",), first),
         (MAIN, ("few", "coarse"), first),
         (CONDITIONS, ("16",), others),
-        (MAIN, ("few", "coarse", "48"), others),
+        (MAIN, ("few", "coarse", "48", *VARIED), others),
     ]
     for conditions, budgets, some in stages:
         for seed, budget, condition in product(some, budgets, conditions):

@@ -54,9 +54,10 @@ def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue
     runs = queue.planned(queue.CONDITIONS, tuple(queue.BUDGETS), (0, 1, 2))
     names = [run.name for run in runs]
     small = [name for name in names if "-small-" in name]
-    assert len(small) == 7 * 3 + 3
-    assert names[: len(small)] == small
-    others = names[len(small) :]
+    assert len(small) == 18 * 3
+    assert names[:24] == small[:24]
+    assert all("-small_" in name for name in names[24 + 8 : 24 + 8 + 12])
+    others = [name for name in names if "-small" not in name]
     assert len(set(others)) == len(others) == 18 * 3 + 4 * 3 * 3
     assert others[:8] == [
         f"{name}-16-0"
@@ -76,6 +77,8 @@ def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue
     few = queue.planned(("frozen_ideal8",), ("few", "48"), (3,))
     assert [run.name for run in few] == ["frozen_ideal8-48-3", "frozen_ideal8-few-3"]
     assert few[1].settings == ("loop.epochs=48", "data.train_images=5000", "seed=3")
+    (imitating,) = queue.planned(("frozen_matched_trained",), ("small",), (1,))
+    assert imitating.imitated.name == "free_torch_init-small-1"
 
 
 def test_the_recipes_of_all_runs_are_understood(queue):
