@@ -77,8 +77,6 @@ def card(facts: Facts) -> str:
 def size_category(rows: int) -> str:
     """Return the word of the hub for a number of rows.
 
-    Examples
-    --------
     >>> size_category(8), size_category(182_179), size_category(10**8)
     ('n<1K', '100K<n<1M', '100M<n<1B')
     """

@@ -22,13 +22,9 @@ _PER_PROCESSOR = 2  # tasks under way, so that no processor waits for the driver
 class Ray:
     """Tasks of one processor each on a Ray cluster.
 
-    Parameters
-    ----------
-    address : str
-        Of a cluster, as Ray takes it (``"auto"``, ``"HOST:6379"``, ``"ray://HOST:10001"``), or ``"local"`` for one that
-        is started here.
-    workers : int
-        How many processors to use; 0 for all.
+    `address`: of a cluster, as Ray takes it (``"auto"``, ``"HOST:6379"``, ``"ray://HOST:10001"``), or ``"local"`` for
+    one that is started here.
+    `workers`: how many processors to use; 0 for all.
     """
 
     def __init__(self, address: str, workers: int = 0) -> None:

@@ -152,15 +152,9 @@ _BROUGHT = Column("", "Metadata, as whoever built the atlas gave it.")
 def column_rows(table: str, schema: pa.Schema | None = None) -> list[str]:
     r"""Return a table of the columns in Markdown.
 
-    Parameters
-    ----------
-    table : str
-        Of :data:`SCHEMAS`.
-    schema : pyarrow.Schema, optional
-        With columns of metadata beside those of the table.
+    `table`: of :data:`SCHEMAS`.
+    `schema`: with columns of metadata beside those of the table.
 
-    Examples
-    --------
     >>> print("\n".join(column_rows("left_out")[:3]))
     | column | type | unit | meaning |
     |---|---|---|---|
@@ -177,8 +171,6 @@ def column_rows(table: str, schema: pa.Schema | None = None) -> list[str]:
 def type_name(kind: pa.DataType) -> str:
     """Return a type as NumPy and Hugging Face name it.
 
-    Examples
-    --------
     >>> type_name(pa.float64()), type_name(pa.list_(pa.int64()))
     ('float64', 'list of int64')
     """

@@ -37,17 +37,9 @@ class Engine(Protocol):
     def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
         """Yield each task with its result, in the order in which they are done.
 
-        Parameters
-        ----------
-        function : callable
-            Of the top level of a module; never raises.
-        tasks : iterable
-            Taken from as workers get free.
-
-        Raises
-        ------
-        AtlasError
-            If there are no workers to be had.
+        `function`: of the top level of a module; never raises.
+        `tasks`: taken from as workers get free.
+        Raises AtlasError if there are no workers to be had.
         """
 
 
@@ -63,10 +55,7 @@ class InProcess:
 class Processes:
     """Processes of this machine, started afresh (never forked).
 
-    Parameters
-    ----------
-    workers : int
-        How many.
+    `workers`: how many.
     """
 
     def __init__(self, workers: int) -> None:

@@ -47,16 +47,10 @@ class Holdings:
     def networks(self, order: Iterable[str] = ()) -> Iterator[Network]:
         """Yield the rows of each network once.
 
-        Parameters
-        ----------
-        order : iterable of str
-            The content hashes of all networks, in the order in which those of an atlas are yielded; by default that of
-            their first sources. Those of an export come as they are stored.
-
-        Raises
-        ------
-        AtlasError
-            If rows are missing or damaged, or the number of the rows of a network is not that of its filters.
+        `order`: the content hashes of all networks, in the order in which those of an atlas are yielded; by default
+        that of their first sources. Those of an export come as they are stored.
+        Raises AtlasError if rows are missing or damaged, or the number of the rows of a network is not that of its
+        filters.
         """
         counts = {content: found[0][1].filters for content, found in by_content(self.entries).items()}
         missing = set(counts)
@@ -112,10 +106,7 @@ def holdings_of(folder: Path) -> Holdings:
 
     The tables say which sources there are; the journal of an atlas adds what the tables do not keep of them.
 
-    Raises
-    ------
-    AtlasError
-        If there is neither, or tables are missing or damaged.
+    Raises AtlasError if there is neither, or tables are missing or damaged.
     """
     layout = layout_of(folder)
     settings = layout.known()
@@ -148,8 +139,6 @@ def _agree(one: Entry, other: Entry) -> bool:
 def in_groups(tables: Iterable[pa.Table], most: int = GROUP) -> Iterator[pa.Table]:
     """Yield the rows of tables in tables of so many rows, the last of which may have fewer.
 
-    Examples
-    --------
     >>> tables = [pa.table({"a": [1, 2, 3]}), pa.table({"a": [4]}), pa.table({"a": [5, 6]})]
     >>> [table["a"].to_pylist() for table in in_groups(tables, 4)]
     [[1, 2, 3, 4], [5, 6]]

@@ -24,8 +24,6 @@ _ASKED_AT_ONCE = 16
 class ContentHash:
     """The hash of the filters of a network with the names, strides and dilations of their layers, layer by layer.
 
-    Examples
-    --------
     >>> import torch
     >>> layer = LayerFilters("dw", torch.ones(2, 3, 3))
     >>> first, second = ContentHash(), ContentHash()
@@ -65,11 +63,8 @@ def signature(reference: Reference) -> str | None:
     stand for all files of the folder. For an address: the size, and the tag or time that the server gives. For
     ``hf:NAME``: the commit. For ``timm:NAME``: the version of timm, which decides what a name means.
 
-    Returns
-    -------
-    str or None
-        Empty where the checkpoint is not there or nothing tells its state; None where a server would have to be asked
-        and does not answer.
+    The word is empty where the checkpoint is not there or nothing tells its state; None where a server would have to be
+    asked and does not answer.
     """
     if reference.is_path:
         return _of_files(reference)

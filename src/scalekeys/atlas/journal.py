@@ -58,15 +58,8 @@ class Entry:
 class Journal:
     """The entries of an atlas by source, and the file that keeps them.
 
-    Parameters
-    ----------
-    path : Path
-        Need not exist.
-
-    Raises
-    ------
-    AtlasError
-        If it cannot be read.
+    `path`: need not exist.
+    Raises AtlasError if it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,10 +74,7 @@ class Journal:
     def append(self, entry: Entry) -> None:
         """Add an entry.
 
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
+        Raises OutputError if it cannot be written.
         """
         line = entry.line() if self._whole else "\n" + entry.line()
         with writing_to(self.path), self.path.open("ab") as file:
@@ -95,10 +85,7 @@ class Journal:
     def compact(self) -> None:
         """Keep one line for each source, sorted by source.
 
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
+        Raises OutputError if it cannot be written.
         """
         self.entries = dict(sorted(self.entries.items()))
         with new_file(self.path, force=True) as temporary:
@@ -113,10 +100,7 @@ def _check_of(known: Mapping[str, Any]) -> str:
 def _typed(kind: type[T], values: Any) -> T:
     """Make a dataclass of values from JSON, each of which must be of the type of its field.
 
-    Raises
-    ------
-    ValueError
-        If one is not, there are others than fields, or a field without a default is missing.
+    Raises ValueError if one is not, there are others than fields, or a field without a default is missing.
     """
     hints, known = get_type_hints(kind), fields(kind)  # type: ignore[arg-type]
     needed = {field.name for field in known if field.default is MISSING}
@@ -128,10 +112,7 @@ def _typed(kind: type[T], values: Any) -> T:
 def _checked(value: Any, hint: Any, *, encodable: bool) -> Any:
     """Return a value of JSON as the type of a field wants it.
 
-    Raises
-    ------
-    ValueError
-        If it is not of that type.
+    Raises ValueError if it is not of that type.
     """
     if hint == tuple[LeftOut, ...] and isinstance(value, list):
         return tuple(_typed(LeftOut, one) for one in value)

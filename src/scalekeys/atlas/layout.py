@@ -83,10 +83,7 @@ class Layout:
     def files(self, contents: Iterable[str]) -> list[Path]:
         """Return the files of the rows of networks.
 
-        Raises
-        ------
-        AtlasError
-            If one is missing.
+        Raises AtlasError if one is missing.
         """
         files = [self.rows_of(content) for content in contents]
         for file in files:
@@ -97,10 +94,7 @@ class Layout:
     def known(self) -> "Settings | None":
         """Return how the atlas is built; None if there is no atlas yet.
 
-        Raises
-        ------
-        AtlasError
-            If the settings are damaged, or of a newer form.
+        Raises AtlasError if the settings are damaged, or of a newer form.
         """
         if not exists(self.settings):
             return None
@@ -127,13 +121,8 @@ class Layout:
     def building(self, seed: int, kinds: str = DEPTHWISE) -> Iterator[None]:
         """Make the folder ready, and keep other builders away while a block runs.
 
-        Raises
-        ------
-        AtlasError
-            If the folder holds something else, an atlas of another seed, of other kinds or of a newer form, or is being
-            built.
-        OutputError
-            If it cannot be written.
+        Raises AtlasError if the folder holds something else, an atlas of another seed, of other kinds or of a newer
+        form, or is being built; OutputError if it cannot be written.
         """
         self._check(seed, kinds)
         busy = AtlasError(f"{self.folder}: is being built by another process; wait until it is done")
@@ -226,10 +215,7 @@ class ExportLayout(Layout):
     def files(self, contents: Iterable[str]) -> list[Path]:  # noqa: ARG002
         """Return all parts of the rows of filters.
 
-        Raises
-        ------
-        AtlasError
-            If one is missing, or there are parts of another export.
+        Raises AtlasError if one is missing, or there are parts of another export.
         """
         found = self.parts()
         whole = [self.part(number, len(found)) for number in range(len(found))]
@@ -269,10 +255,8 @@ def is_content(text: object) -> bool:
 def _settings(known: object) -> Settings:
     """Return version, seed and kinds, which atlases of versions 1 and 2 do not name.
 
-    Raises
-    ------
-    ValueError
-        If version and seed are not there or no whole numbers, the kinds are no word, or older forms no such mapping.
+    Raises ValueError if version and seed are not there or no whole numbers, the kinds are no word, or older forms no
+    such mapping.
     """
     values = [known.get(name) for name in ("schema", "seed")] if isinstance(known, dict) else []
     kinds = known.get("kinds", DEPTHWISE) if isinstance(known, dict) else None

@@ -104,10 +104,7 @@ def _prefixed(held: Holdings, prefix: str) -> Holdings:
 def _common(held: Sequence[Holdings]) -> Settings:
     """Return the settings that all have.
 
-    Raises
-    ------
-    AtlasError
-        If seeds or kinds differ.
+    Raises AtlasError if seeds or kinds differ.
     """
     first = held[0]
     for other in held[1:]:
@@ -171,10 +168,7 @@ def _check_contents(found: Sequence[tuple[Path, Entry]]) -> None:
 def _metadata(found: Sequence[tuple[Path, Entry]]) -> dict[str, str]:
     """Return the metadata of a source from all atlases.
 
-    Raises
-    ------
-    AtlasError
-        If a column has two values.
+    Raises AtlasError if a column has two values.
     """
     joined: dict[str, tuple[Path, str]] = {}
     for folder, entry in found:

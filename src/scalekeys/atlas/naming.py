@@ -21,8 +21,6 @@ def without_common_folder(sources: Iterable[str]) -> dict[str, str]:
     Web addresses lose their queries, which may hold a signature. Absolute paths, relative ones and those in the home
     folder of a user have a common folder each.
 
-    Examples
-    --------
     >>> without_common_folder(["/home/me/nets/a.pth", "/home/me/nets/new/b.pth", "timm:convnext_tiny"])
     {'/home/me/nets/a.pth': 'a.pth', '/home/me/nets/new/b.pth': 'new/b.pth', 'timm:convnext_tiny': 'timm:convnext_tiny'}
     >>> without_common_folder(["https://example.org/a.safetensors?signature=secret"]).popitem()[1]
@@ -42,8 +40,6 @@ def without_common_folder(sources: Iterable[str]) -> dict[str, str]:
 def with_prefix(sources: Iterable[str], prefix: str) -> dict[str, str]:
     """Return the names of sources with a prefix; names on hubs, which are the same everywhere, stay.
 
-    Examples
-    --------
     >>> with_prefix(["nets/a.pth", "timm:convnext_tiny"], "lab")
     {'nets/a.pth': 'lab/nets/a.pth', 'timm:convnext_tiny': 'timm:convnext_tiny'}
     """
@@ -53,10 +49,7 @@ def with_prefix(sources: Iterable[str], prefix: str) -> dict[str, str]:
 def renamed(entries: Mapping[str, Entry], names: Mapping[str, str], remedy: str) -> dict[str, Entry]:
     """Return entries under other names, which stand in what is said of the sources too.
 
-    Raises
-    ------
-    AtlasError
-        If two sources get one name; `remedy` says what to do.
+    Raises AtlasError if two sources get one name; `remedy` says what to do.
     """
     found: dict[str, Entry] = {}
     for old, entry in entries.items():
@@ -81,8 +74,6 @@ def reworded(entry: Entry, change: Callable[[str], str]) -> Entry:
 def without_folders(sources: Iterable[str]) -> Callable[[str], str]:
     """Return a function that removes from a sentence the folders of sources, of the user and of this process.
 
-    Examples
-    --------
     >>> clear = without_folders(["/data/nets/model.index.json"])
     >>> clear("/data/nets/model-1.bin: is missing beside a/data/nets/b")
     'model-1.bin: is missing beside a/data/nets/b'

@@ -91,10 +91,7 @@ def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
 def check_columns(references: Iterable[Reference]) -> None:
     """Refuse columns of metadata that differ in capitals only, which SQL does not tell.
 
-    Raises
-    ------
-    AtlasError
-        If there are any.
+    Raises AtlasError if there are any.
     """
     spelled: dict[str, str] = {}
     for reference in references:

@@ -35,10 +35,7 @@ class _Part:
 def identify(checkpoint: Checkpoint) -> tuple[str, int, int]:
     """Return the content hash of a checkpoint, and the numbers of its layers and filters.
 
-    Raises
-    ------
-    CheckpointError
-        If it has no depthwise layers, or they cannot be read.
+    Raises CheckpointError if it has no depthwise layers, or they cannot be read.
     """
     content, layers, filters = ContentHash(), 0, 0
     for layer in checkpoint.stream():
@@ -51,25 +48,12 @@ def identify(checkpoint: Checkpoint) -> tuple[str, int, int]:
 def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) -> Iterator[pa.Table]:
     """Fit the filters of a checkpoint and both their controls, and yield one row a filter, in their order.
 
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-    source : str
-        What it is called in the atlas.
-    content : str
-        What :func:`identify` gave.
-    seed : int
-        Of the noise, which is that of :func:`scalekeys.white_noise_like` and of :func:`scalekeys.matched_noise_like`.
-
-    Yields
-    ------
-    pyarrow.Table
-        Of the form :data:`scalekeys.atlas.schema.FILTERS`.
-
-    Raises
-    ------
-    CheckpointError
-        If the filters cannot be read, or are not those of the content hash; then all rows are void.
+    `source`: what it is called in the atlas.
+    `content`: what :func:`identify` gave.
+    `seed`: of the noise, which is that of :func:`scalekeys.white_noise_like` and of
+    :func:`scalekeys.matched_noise_like`.
+    Yields tables of the form :data:`scalekeys.atlas.schema.FILTERS`.
+    Raises CheckpointError if the filters cannot be read, or are not those of the content hash; then all rows are void.
     """
     again = ContentHash()
     for parts in _batches(_beside_noise(_with_floors(checkpoint), again, seed)):

@@ -158,12 +158,7 @@ def fault(found: pa.Schema, wanted: pa.Schema) -> str | None:
 def read_whole(path: Path, wanted: pa.Schema) -> pa.Table:
     """Read a table, and check its values and its columns.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it is damaged; the message says how.
+    Raises FileNotFoundError if there is none; ValueError if it is damaged; the message says how.
     """
     try:
         with open_regular(path) as file:

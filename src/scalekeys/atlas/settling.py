@@ -25,10 +25,7 @@ def settle(layout: Layout, journal: Journal) -> None:
     The rows of a network that has several sources go under the first of them by name. Files that belong to no source
     are put aside.
 
-    Raises
-    ------
-    OutputError
-        If a table cannot be written; those that were there stay as they are.
+    Raises OutputError if a table cannot be written; those that were there stay as they are.
     """
     for content, sources in by_content(journal.entries).items():
         path, (first, read) = layout.rows_of(content), sources[0]

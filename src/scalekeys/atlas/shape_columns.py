@@ -17,17 +17,12 @@ _RANKS = 3
 def shape_columns(bank: FilterBank) -> dict[str, pa.Array]:
     """Return columns that describe the shape of filters; empty where a filter is dead or a column has no meaning.
 
-    Returns
-    -------
-    dict of str to pyarrow.Array
-        ``centre_x``, ``centre_y`` and ``centre_z``: the mean of :func:`scalekeys.filters.spread`, in pixels. Of kernels
-        of two axes with two taps or more: ``rank1``, ``rank2`` and ``rank3``, what
-        :func:`scalekeys.filters.separability` gives, and ``rank1_centred``, the same without the mean of the filter;
-        ``key`` and ``key_correlation``, the family of the nearest published key, and the absolute correlation with it,
-        by :func:`scalekeys.filters.assign_keys`.
+    Returns ``centre_x``, ``centre_y`` and ``centre_z``: the mean of :func:`scalekeys.filters.spread`, in pixels. Of
+    kernels of two axes with two taps or more: ``rank1``, ``rank2`` and ``rank3``, what
+    :func:`scalekeys.filters.separability` gives, and ``rank1_centred``, the same without the mean of the filter;
+    ``key`` and ``key_correlation``, the family of the nearest published key, and the absolute correlation with it, by
+    :func:`scalekeys.filters.assign_keys`.
 
-    Examples
-    --------
     >>> from scalekeys.filters import master_keys
     >>> columns = shape_columns(FilterBank.from_tensor(master_keys()))
     >>> print(*columns)

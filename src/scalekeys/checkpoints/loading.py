@@ -66,19 +66,9 @@ def load_into(module: nn.Module, source: Source, *, weights: str | None = None) 
 def keys_by_name(opened: Checkpoint, names: Collection[str]) -> dict[str, str]:
     """Return the keys of a source by the names that a network has for them.
 
-    Parameters
-    ----------
-    opened : Checkpoint
-    names : collection of str
-        Of the tensors of the network.
+    `names`: of the tensors of the network.
+    Returns all keys of the network that was chosen: those that the network lacks stand under names of their own.
 
-    Returns
-    -------
-    dict of str to str
-        Of all keys of the network that was chosen: those that the network lacks stand under names of their own.
-
-    Examples
-    --------
     >>> import torch
     >>> opened = open_source({"model.module.weight": torch.ones(2, 3), "model.bias": torch.ones(2)})
     >>> keys_by_name(opened, ["weight", "bias"])

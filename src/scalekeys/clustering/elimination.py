@@ -22,17 +22,11 @@ _SHARE = 8  # a measured round drops one of so many candidates
 class Round:
     """One round of an elimination.
 
-    Parameters
-    ----------
-    removed : tuple of int
-        The candidates that were dropped, the cheapest first.
-    left : int
-        How many candidates remain.
-    loss : float
-        The response error of the filters with the candidates that remain, see :class:`CandidateErrors`.
-    cost : float or None
-        What was measured for the candidates that remain; None where one round dropped several candidates, or dropped
-        one by the response error alone.
+    `removed`: the candidates that were dropped, the cheapest first.
+    `left`: how many candidates remain.
+    `loss`: the response error of the filters with the candidates that remain, see :class:`CandidateErrors`.
+    `cost`: what was measured for the candidates that remain; None where one round dropped several candidates, or
+    dropped one by the response error alone.
     """
 
     removed: tuple[int, ...]
@@ -45,14 +39,11 @@ class Round:
 class CandidateErrors:
     """How alike filters and candidates are, and what each candidate costs in the place of each filter.
 
-    Parameters
-    ----------
-    similarity : Tensor, shape (filters, candidates)
-        Size of the product of the centred filter with the centred candidate of norm 1. The largest decides which
-        candidate stands for a filter, as in :func:`scalekeys.assign_keys`.
-    errors : Tensor, shape (filters, candidates)
-        Energy of the response error, as a share of the energy of all responses of the layer. The sum over all filters,
-        each with its candidate, is the loss; a layer contributes 1 where nothing remains of its responses.
+    `similarity`: shape (filters, candidates); size of the product of the centred filter with the centred candidate of
+    norm 1. The largest decides which candidate stands for a filter, as in :func:`scalekeys.assign_keys`.
+    `errors`: shape (filters, candidates); energy of the response error, as a share of the energy of all responses of
+    the layer. The sum over all filters, each with its candidate, is the loss; a layer contributes 1 where nothing
+    remains of its responses.
     """
 
     similarity: Float[Tensor, "filters candidates"]
@@ -67,19 +58,11 @@ class CandidateErrors:
     ) -> "CandidateErrors":
         """Compare the filters of a network with candidates, by the covariance of the patches that each filter sees.
 
-        Parameters
-        ----------
-        bank : FilterBank
-        candidates : Tensor, shape (candidates, *sides)
-        covariances : mapping from str to Tensor of shape (channels, taps, taps)
-            By the names of layers, see :attr:`scalekeys.fitting.PatchCovariance.layers`. The filters of other layers
-            are left out, as are filters that are negligible, constant or not finite, or have another number of axes
-            than the candidates.
-
-        Raises
-        ------
-        ModelError
-            If no filter remains.
+        `candidates`: shape (candidates, *sides).
+        `covariances`: of shape (channels, taps, taps); by the names of layers, see
+        :attr:`scalekeys.fitting.PatchCovariance.layers`. The filters of other layers are left out, as are filters that
+        are negligible, constant or not finite, or have another number of axes than the candidates.
+        Raises ModelError if no filter remains.
         """
         parts = [
             _compared(layer, ~bank.negligible[mine], candidates.double(), covariances[layer.name])
@@ -136,30 +119,13 @@ def eliminate(
 ) -> list[Round]:
     """Drop candidates until `keep` of them remain.
 
-    Parameters
-    ----------
-    compared : CandidateErrors
-    keep : int
-        How many candidates remain.
-    measure : callable, optional
-        Gives what some candidates cost, such as the share of images that a network with them classifies wrongly.
-        Without it the response error alone decides.
-    tries : int
-        How many candidates are measured to find one to drop: the cheapest by the response error.
-    measured : int
-        With so many candidates or fewer the measured cost decides; with more the response error.
+    `keep`: how many candidates remain.
+    `measure`: gives what some candidates cost, such as the share of images that a network with them classifies wrongly.
+    Without it the response error alone decides.
+    `tries`: how many candidates are measured to find one to drop: the cheapest by the response error.
+    `measured`: with so many candidates or fewer the measured cost decides; with more the response error.
+    Raises ModelError if there are not more candidates than are kept, or a number is too small.
 
-    Returns
-    -------
-    list of Round
-
-    Raises
-    ------
-    ModelError
-        If there are not more candidates than are kept, or a number is too small.
-
-    Notes
-    -----
     This is backward elimination, with the response error as a filter for what is worth measuring. A removal changes
     only the filters of the candidate that goes, whose runner-up is known, so that the response error of all removals
     takes one pass over the filters. A measured round drops an eighth of the candidates at once, those that are
@@ -185,8 +151,6 @@ def eliminate(
 def measurements(candidates: int, keep: int, tries: int = 3, measured: int = 32) -> int:
     """Return how often :func:`eliminate` measures.
 
-    Examples
-    --------
     >>> measurements(64, 8), measurements(64, 8, measured=64)
     (50, 94)
     """
@@ -214,8 +178,6 @@ def distinct(filters: Float[Tensor, "filters *sides"], threshold: float = 0.99) 
 
     Constant filters are left out too.
 
-    Examples
-    --------
     >>> from scalekeys.filters import master_keys
     >>> len(distinct(torch.cat([master_keys(), 2 - 3 * master_keys()])))
     8

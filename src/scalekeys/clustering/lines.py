@@ -44,12 +44,8 @@ def power_sums(
 ) -> tuple[Solutions, Float[Tensor, "solutions"]]:
     """Apply the scatter matrix of its points to each key: one step of the power method, which never explains less.
 
-    Returns
-    -------
-    sums : Tensor, shape (solutions, keys, taps)
-        Zero for a key without points.
-    explained : Tensor, shape (solutions,)
-        Energy that the given keys explain.
+    `sums`: shape (solutions, keys, taps); zero for a key without points.
+    `explained`: shape (solutions,); energy that the given keys explain.
     """
     products = scalar_products(rows, keys, moves)
     energy = products.square()

@@ -37,12 +37,7 @@ class NetworkSample:
     def of(cls, banks: Sequence[FilterBank], spec: ClusterSpec, most: int = MOST) -> "NetworkSample":
         """Sample the usable filters of banks, one bank a network.
 
-        Parameters
-        ----------
-        banks : sequence of FilterBank
-        spec : ClusterSpec
-        most : int
-            Filters in all.
+        `most`: filters in all.
         """
         points = points_of(banks, spec)
         ends = torch.tensor([len(bank) for bank in banks], device=points.device).cumsum(0)
@@ -79,15 +74,9 @@ class NetworkSample:
 def equal_shares(labels: Sequence[Sequence[Hashable]], chosen: Bool[Tensor, "networks"]) -> Float[Tensor, "networks"]:
     """Share 1 equally among the first labels, the part of each among the second labels in it, and so on.
 
-    Parameters
-    ----------
-    labels : sequence of sequence
-        For each network its group, its series in the group, ...; networks with the same labels share alike.
-    chosen : Tensor of bool
-        The others get nothing.
+    `labels`: for each network its group, its series in the group, ...; networks with the same labels share alike.
+    `chosen`: the others get nothing.
 
-    Examples
-    --------
     >>> equal_shares([("a", "x"), ("a", "y"), ("a", "y"), ("b", "z")], torch.ones(4, dtype=torch.bool)).tolist()
     [0.25, 0.125, 0.125, 0.5]
     """
@@ -105,8 +94,6 @@ def equal_shares(labels: Sequence[Sequence[Hashable]], chosen: Bool[Tensor, "net
 def _bound(counts: Sequence[int], most: int) -> int:
     """Return how many filters each network may have at most, so that all of them have no more than `most`.
 
-    Examples
-    --------
     >>> _bound([10, 300, 500], 200), _bound([10, 20], 200)
     (95, 20)
     """

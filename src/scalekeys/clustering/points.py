@@ -25,10 +25,7 @@ BATCH = 2**16
 def as_banks(filters: FilterBank | Sequence[FilterBank] | ArrayLike, axes: int = 2) -> tuple[FilterBank, ...]:
     """Return one bank or more, whatever was given; of an array the last `axes` dimensions are the kernel.
 
-    Raises
-    ------
-    FilterError
-        If it is neither banks nor filters of shape (..., *sides).
+    Raises FilterError if it is neither banks nor filters of shape (..., *sides).
     """
     if isinstance(filters, FilterBank):
         return (filters,)
@@ -191,13 +188,8 @@ def _joined(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor,
 def points_of(banks: Sequence[FilterBank], spec: ClusterSpec) -> Points:
     """Select layers and their common window.
 
-    Raises
-    ------
-    FilterError
-        If no layer is left, or no usable filter, or fewer of them than keys.
+    Raises FilterError if no layer is left, or no usable filter, or fewer of them than keys.
 
-    Notes
-    -----
     Kernels with another number of axes are other things, and never of one key. If the spec does not say which number to
     take, it is that of most filters, and the larger one of two that are as frequent.
     """

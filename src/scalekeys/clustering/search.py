@@ -54,25 +54,12 @@ def search(
 ) -> tuple[Solutions, Float[Tensor, "solutions"]]:
     """Find keys from several starts.
 
-    Parameters
-    ----------
-    rows, weights : Tensor
-        Points, as unit vectors, and what they count.
-    k : int
-    moves : Tensor
-        The symmetries.
-    seed, restarts : int
-    swaps : int, optional
-        How many swaps each restart tries.
-    advance : callable, optional
-        Called with the share of the work that was done since the last call.
-
-    Returns
-    -------
-    keys : Tensor, shape (restarts, k, taps)
-        Best first.
-    explained : Tensor, shape (restarts,)
-        Share of the weighted energy that they explain.
+    `rows`, `weights`: points, as unit vectors, and what they count.
+    `moves`: the symmetries.
+    `swaps`: how many swaps each restart tries.
+    `advance`: called with the share of the work that was done since the last call.
+    `keys`: shape (restarts, k, taps); best first.
+    `explained`: shape (restarts,); share of the weighted energy that they explain.
     """
     weights = (weights / weights.sum()).to(rows.dtype)
     group = max(1, _AT_ONCE // (len(moves) * max(k, CANDIDATES) * len(rows)))

@@ -17,27 +17,14 @@ from scalekeys.shapes import Size, size_text
 def window_for(sizes: tuple[Size, ...], spec: ClusterSpec) -> Size:
     """Return the window in which filters of some sizes are compared.
 
-    Parameters
-    ----------
-    sizes : tuple of tuple of int
-        The sizes that occur, all with as many axes.
-    spec : ClusterSpec
+    `sizes`: the sizes that occur, all with as many axes.
+    Raises FilterError if an exact size was asked for that no layer has, or the window has no more than one tap;
+    ModelError if the sides of an exact size differ where filters count up to quarter turns.
 
-    Raises
-    ------
-    FilterError
-        If an exact size was asked for that no layer has, or the window has no more than one tap.
-    ModelError
-        If the sides of an exact size differ where filters count up to quarter turns.
-
-    Notes
-    -----
     Along an axis on which the sides are all odd, or all even, the window has the largest of them (or the smallest), and
     the centres of all filters coincide. On an axis with odd and even sides its side is odd, and the centre of an even
     side is the tap before its middle.
 
-    Examples
-    --------
     >>> window_for(((7, 7), (4, 4)), ClusterSpec(sizes="common"))
     (3, 3)
     >>> window_for(((4,), (16,)), ClusterSpec(sizes="largest"))
@@ -93,23 +80,13 @@ def unit_rows(
 def symmetries(window: Size, symmetry: str) -> Int[Tensor, "transforms taps"]:
     """Return for each symmetry which tap of a filter stands where after it.
 
-    Parameters
-    ----------
-    window : tuple of int
-        Its sides are equal, unless there is no symmetry.
-    symmetry : {"none", "dihedral"}
+    `window`: its sides are equal, unless there is no symmetry.
+    Returns a tensor of shape (transforms, taps): without symmetry there is only number 0, which does nothing. On one
+    axis number 1 mirrors a filter. On two axes number t turns it by t quarter turns against the clock, as
+    ``torch.rot90`` does; from 4 on it is mirrored left to right before it is turned ``t - 4`` times. On three axes
+    number 8 p + m puts the axes in the order of permutation p, as ``itertools.permutations`` lists them, and then
+    mirrors those dimensions d for which bit d of m is set.
 
-    Returns
-    -------
-    Tensor of int64, shape (transforms, taps)
-        Without symmetry there is only number 0, which does nothing. On one axis number 1 mirrors a filter. On two axes
-        number t turns it by t quarter turns against the clock, as ``torch.rot90`` does; from 4 on it is mirrored left
-        to right before it is turned ``t - 4`` times. On three axes number 8 p + m puts the axes in the order of
-        permutation p, as ``itertools.permutations`` lists them, and then mirrors those dimensions d for which bit d of
-        m is set.
-
-    Examples
-    --------
     >>> symmetries((3, 3), "dihedral")[4].tolist()
     [2, 1, 0, 5, 4, 3, 8, 7, 6]
     >>> symmetries((4,), "dihedral").tolist(), len(symmetries((3, 3, 3), "dihedral"))

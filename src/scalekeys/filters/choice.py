@@ -12,8 +12,6 @@ _NAMES_LISTED = 8
 def matches(name: str, patterns: Sequence[str] | None) -> bool:
     """Tell whether a name fits one of the patterns, in which ``*`` stands for anything; without patterns all do.
 
-    Examples
-    --------
     >>> matches("stages.0.dw", ["stages.*"]), matches("stages.0.dw", "stem"), matches("stem", None)
     (True, False, True)
     """
@@ -23,10 +21,7 @@ def matches(name: str, patterns: Sequence[str] | None) -> bool:
 def matching_layers(bank: FilterBank, patterns: Sequence[str] | None) -> list[bool]:
     """Return for each layer of a bank whether its name fits one of the patterns.
 
-    Raises
-    ------
-    FilterError
-        If none does.
+    Raises FilterError if none does.
     """
     chosen = [matches(layer.name, patterns) for layer in bank.layers]
     if not any(chosen):

@@ -12,8 +12,6 @@ def corresponding_names(names: Sequence[str], others: Sequence[str]) -> dict[str
 
     Names are the same where they are equal but for one prefix, which a wrapper puts before all names of a network.
 
-    Examples
-    --------
     >>> corresponding_names(["encoder.stages.0.dw", "decoder.0.dw"], ["stages.0.dw", "stages.1.dw"])
     {'encoder.stages.0.dw': 'stages.0.dw'}
     """
@@ -23,8 +21,6 @@ def corresponding_names(names: Sequence[str], others: Sequence[str]) -> dict[str
 def corresponding_part(names: Sequence[str], others: Sequence[str]) -> str:
     """Return the prefix of the part of a network that another network is, with its dot; empty for the whole.
 
-    Examples
-    --------
     >>> corresponding_part(["encoder.stages.0.dw", "decoder.0.dw"], ["stages.0.dw", "stages.1.dw"])
     'encoder.'
     """
@@ -48,25 +44,11 @@ def _matched(names: Sequence[str], known: Collection[str], mine: str, theirs: st
 def corresponding_parts(bank: FilterBank, source: FilterBank, wanted: Sequence[bool]) -> list[slice | None]:
     """Return where the filters of each layer of a bank that is wanted have their counterparts in another bank.
 
-    Parameters
-    ----------
-    bank, source : FilterBank
-        Of two networks.
-    wanted : sequence of bool
-        One a layer of `bank`.
+    `bank`, `source`: of two networks.
+    `wanted`: one a layer of `bank`.
+    Returns one entry a layer of `bank`, None where it is not wanted.
+    Raises FilterError if the other network has no such layer of as many filters of the same size.
 
-    Returns
-    -------
-    list of slice or None
-        One a layer of `bank`, None where it is not wanted.
-
-    Raises
-    ------
-    FilterError
-        If the other network has no such layer of as many filters of the same size.
-
-    Examples
-    --------
     >>> import scalekeys as sk
     >>> bank = FilterBank.from_tensor(sk.master_keys(), layer="dw")
     >>> corresponding_parts(bank, bank, [True]), corresponding_parts(bank, bank, [False])

@@ -41,8 +41,6 @@ def layer_level(filters: FilterStack) -> float:
     Of three filters or more at least two reach the level, so that one huge filter does not decide. Filters that are
     zero or not finite do not count.
 
-    Examples
-    --------
     >>> filters = torch.ones(10, 2, 2)
     >>> filters[0] *= 1e6
     >>> layer_level(filters)
@@ -54,18 +52,11 @@ def layer_level(filters: FilterStack) -> float:
 def floors(levels: Sequence[float]) -> list[float]:
     """Return for each layer of a network the norm, as a binary logarithm, below which its filters are negligible.
 
-    Parameters
-    ----------
-    levels : sequence of float
-        See :func:`layer_level`.
+    `levels`: see :func:`layer_level`.
 
-    Notes
-    -----
     A layer is measured by its own level, unless this level is out of proportion to that of the network, which a quarter
     of its layers reach: then most filters of the layer are dead, or huge, and it is measured by the network's.
 
-    Examples
-    --------
     >>> below = floors([1.0, 0.0, -130.0])
     >>> [round(value, 1) for value in below]
     [-12.3, -13.3, -13.3]
@@ -79,13 +70,8 @@ def floors(levels: Sequence[float]) -> list[float]:
 def negligible_filters(layers: Sequence[_Layer]) -> Bool[Tensor, "filters"]:
     """Mark the filters of a network that are negligible, though not zero.
 
-    Parameters
-    ----------
-    layers : sequence of LayerFilters
-        Those of the whole network, or layers that have a floor.
+    `layers`: those of the whole network, or layers that have a floor.
 
-    Notes
-    -----
     Negligible is what lies below the floor of its layer, and a filter whose weights are all subnormal numbers of their
     type, which weight decay leaves where it has nothing more to take away.
     """

@@ -23,26 +23,12 @@ _RIDGE = 1e-6
 def smallest_window(kernels: FilterStack, tolerance: float = OUTER_ENERGY) -> tuple[Size, float] | None:
     """Return the smallest window around the central taps that holds nearly all energy of the filters of a layer.
 
-    Parameters
-    ----------
-    kernels : Tensor, shape (filters, *sides)
-        Filters that are not finite are left out.
-    tolerance : float
-        The share of the energy, summed over all filters, that may lie outside the window.
+    `kernels`: shape (filters, *sides); filters that are not finite are left out.
+    `tolerance`: the share of the energy, summed over all filters, that may lie outside the window.
+    Returns the sides of the window, and the share of the energy outside; None where no smaller window will do, or there
+    is no energy. Each axis loses a tap at either end in each step, down to a side of 3 or 4.
+    Raises FilterError if the tolerance is no share.
 
-    Returns
-    -------
-    tuple of (tuple of int, float), or None
-        The sides of the window, and the share of the energy outside; None where no smaller window will do, or there is
-        no energy. Each axis loses a tap at either end in each step, down to a side of 3 or 4.
-
-    Raises
-    ------
-    FilterError
-        If the tolerance is no share.
-
-    Examples
-    --------
     >>> kernels = torch.nn.functional.pad(torch.ones(4, 3, 3), (2, 2, 2, 2))
     >>> smallest_window(kernels)
     ((3, 3), 0.0)
@@ -66,8 +52,6 @@ def smallest_window(kernels: FilterStack, tolerance: float = OUTER_ENERGY) -> tu
 def outer_share(kernels: FilterStack, window: Size) -> float:
     """Return the share of the energy of filters outside a window around their central taps.
 
-    Examples
-    --------
     >>> outer_share(torch.ones(2, 5, 5), (3, 3)), outer_share(torch.ones(2, 5), (5,))
     (0.64, 0.0)
     """
@@ -78,8 +62,6 @@ def outer_share(kernels: FilterStack, window: Size) -> float:
 def outside(kernels: Float[Tensor, "filters *sides"], window: Size) -> Float[Tensor, "filters *sides"]:
     """Set the taps of filters inside a window around their central taps to zero.
 
-    Examples
-    --------
     >>> outside(torch.ones(1, 5), (3,))
     tensor([[1., 0., 0., 0., 1.]])
     """
@@ -91,27 +73,16 @@ def refitted(
 ) -> Float[Tensor, "filters *window"]:
     r"""Return kernels in a smaller window whose responses are as near to those of the whole ones as they can be.
 
-    Parameters
-    ----------
-    kernels : Tensor, shape (filters, *sides)
-    window : tuple of int
-        A side for each axis, none larger than before.
-    covariance : Tensor, shape (filters or 1, taps, taps)
-        Of the patches that the whole kernels see.
+    `kernels`: shape (filters, *sides).
+    `window`: a side for each axis, none larger than before.
+    `covariance`: shape (filters or 1, taps, taps); of the patches that the whole kernels see.
+    Returns a tensor of shape (filters, *window): of the type of the kernels. Filters that are not finite are cut and no
+    more.
 
-    Returns
-    -------
-    Tensor, shape (filters, *window)
-        Of the type of the kernels. Filters that are not finite are cut and no more.
-
-    Notes
-    -----
     Neighbouring values of a patch tell much of each other. So what the taps outside (o) add is foretold from those
     inside (i) by regression: :math:`h_i + S_{ii}^{-1} S_{io} h_o` minimises the mean square of the difference of the
     responses for patches of covariance S.
 
-    Examples
-    --------
     >>> kernels = torch.tensor([[0.1, 1.0, 1.0, 1.0, 0.1]], dtype=torch.float64)
     >>> refitted(kernels, (3,), torch.eye(5)[None])
     tensor([[1., 1., 1.]], dtype=torch.float64)
@@ -132,8 +103,6 @@ def refitted(
 def white_share(size: Size, window: Size) -> float:
     """Return the share of the energy of white noise outside a window: that of the taps.
 
-    Examples
-    --------
     >>> white_share((5, 5), (3, 3))
     0.64
     """

@@ -19,16 +19,11 @@ Sides: TypeAlias = tuple[float, ...]
 class Reach:
     """How far the outputs of a layer reach, on a single path from the input.
 
-    Parameters
-    ----------
-    added : tuple of float
-        The variance that the filters of the layer add, for each side, in samples of the input squared.
-    flat : tuple of float
-        The variance that flat kernels of this size would add; white noise has it on average.
-    sigma : tuple of float
-        The standard deviation of the receptive field behind the layer, in samples of the input.
-    size : tuple of float
-        The sides of the largest window of the input that can matter behind the layer, its theoretical receptive field.
+    `added`: the variance that the filters of the layer add, for each side, in samples of the input squared.
+    `flat`: the variance that flat kernels of this size would add; white noise has it on average.
+    `sigma`: the standard deviation of the receptive field behind the layer, in samples of the input.
+    `size`: the sides of the largest window of the input that can matter behind the layer, its theoretical receptive
+    field.
     """
 
     added: Sides

@@ -19,22 +19,12 @@ def in_powers_of_two(
 ) -> tuple[Float[Tensor, "*shape"], Int[Tensor, "..."]]:
     """Return filters in float64, each in units of a power of two, and the exponents of these units.
 
-    Parameters
-    ----------
-    values : Tensor, shape (..., *sides)
-    axes : int
-        How many axes a kernel has.
+    `values`: shape (..., *sides).
+    `axes`: how many axes a kernel has.
+    `scaled`: shape (..., *sides); the largest absolute value of each filter lies in [1, 2), or near it at both ends of
+    the range of float64. A filter that is zero or not finite stays as it is.
+    `exponent`: shape (...); ``values == scaled * 2 ** exponent``; 0 for a filter that stays as it is.
 
-    Returns
-    -------
-    scaled : Tensor, shape (..., *sides), float64
-        The largest absolute value of each filter lies in [1, 2), or near it at both ends of the range of float64. A
-        filter that is zero or not finite stays as it is.
-    exponent : Tensor of int64, shape (...)
-        ``values == scaled * 2 ** exponent``; 0 for a filter that stays as it is.
-
-    Examples
-    --------
     >>> scaled, exponent = in_powers_of_two(torch.tensor([[[3e300, -6e300]]], dtype=torch.float64))
     >>> scaled, exponent
     (tensor([[[ 0.5600, -1.1199]]], dtype=torch.float64), tensor([999]))
@@ -49,8 +39,6 @@ def in_powers_of_two(
 def power_of_two(exponent: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Return two to some powers exactly, as float64.
 
-    Examples
-    --------
     >>> power_of_two(torch.tensor([-1022, 0, 10])).tolist()
     [2.2250738585072014e-308, 1.0, 1024.0]
     """
@@ -60,18 +48,10 @@ def power_of_two(exponent: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 def norms(filters: Float[Tensor, "..."], *, axes: int = 2) -> Float[Tensor, "..."]:
     """Return the l2 norm of each filter, as float64; infinite only where no float64 is as large.
 
-    Parameters
-    ----------
-    filters : Tensor, shape (..., *sides)
-    axes : int
-        How many axes a kernel has.
+    `filters`: shape (..., *sides).
+    `axes`: how many axes a kernel has.
+    Returns a tensor of shape (...).
 
-    Returns
-    -------
-    Tensor, shape (...), float64
-
-    Examples
-    --------
     >>> round(norms(torch.tensor([[3e-300, 4e-300]], dtype=torch.float64)).item() / 1e-300, 12)
     5.0
     """

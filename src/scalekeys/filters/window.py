@@ -10,18 +10,10 @@ from scalekeys.shapes import Size
 def in_window(filters: Float[Tensor, "..."], window: Size) -> Float[Tensor, "..."]:
     """Cut filters to a window, or surround them with zeros up to it, central tap on central tap.
 
-    Parameters
-    ----------
-    filters : Tensor, shape (..., *sides)
-    window : tuple of int
-        A side for each axis of the filters, in the order of the array.
+    `filters`: shape (..., *sides).
+    `window`: a side for each axis of the filters, in the order of the array.
+    Returns a tensor of shape (..., *window).
 
-    Returns
-    -------
-    Tensor, shape (..., *window)
-
-    Examples
-    --------
     >>> in_window(torch.tensor([[1.0, 2.0, 3.0]]), (3, 1))[:, 0]
     tensor([0., 2., 0.])
     >>> in_window(torch.tensor([1.0, 2.0, 3.0]), (5,))

@@ -36,8 +36,6 @@ def eligible(numbers: Mapping[str, int], taps: int) -> list[tuple[int, tuple[str
 
     What is left over then judges the model; with fewer left, a criterion for many taps means nothing.
 
-    Examples
-    --------
     >>> eligible({"dx": 4, "smooth": 4, "jet1": 6, "jet2": 9}, 9)
     [(4, ('dx', 'smooth'))]
     """

@@ -195,18 +195,9 @@ def formation(fit: Fit, matched: Fit | None = None, *, reference: int = _REFEREN
 def beyond_white_noise(fit: Fit) -> np.ndarray:
     """Tell of which filters the model explains more than of 95 in 100 filters of white noise of their size.
 
-    Parameters
-    ----------
-    fit : Fit
-        By least squares, with free amplitude and offset.
+    `fit`: by least squares, with free amplitude and offset.
+    Returns a tensor of shape (filters,): False where a filter carries no fit.
 
-    Returns
-    -------
-    array of bool, shape (filters,)
-        False where a filter carries no fit.
-
-    Examples
-    --------
     >>> import torch, scalekeys as sk
     >>> beyond_white_noise(sk.fit(sk.master_keys())).all()
     np.True_
@@ -221,15 +212,9 @@ def beyond_white_noise(fit: Fit) -> np.ndarray:
 def ranks(shares: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Return which share of the noise is explained less than each filter; ties count half.
 
-    Parameters
-    ----------
-    shares : array, shape (filters,)
-        What a model explains of each filter.
-    noise : array, shape (reference,)
-        What it explains of noise.
+    `shares`: shape (filters,); what a model explains of each filter.
+    `noise`: shape (reference,); what it explains of noise.
 
-    Examples
-    --------
     >>> ranks(np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.5])).tolist()
     [0.0, 0.75, 1.0]
     """

@@ -17,16 +17,8 @@ def metric_of(
 ) -> Callable[[Tensor], Float[Tensor, "filters taps taps"]]:
     """Return a function from positions in a bank, of filters of one size, to the covariances of what they see.
 
-    Parameters
-    ----------
-    bank : FilterBank
-    covariance : PatchCovariance, or Tensor or array of shape (taps, taps) or (filters, taps, taps), or None
-        See :func:`scalekeys.fit`.
-
-    Raises
-    ------
-    FilterError
-        If a layer is missing, or shapes do not go together, or numbers are not finite.
+    `covariance`: of shape (taps, taps) or (filters, taps, taps), or None; see :func:`scalekeys.fit`.
+    Raises FilterError if a layer is missing, or shapes do not go together, or numbers are not finite.
     """
     if covariance is None:
         own = [natural_image_covariance(layer.size, dilation=layer.dilation or 1)[None] for layer in bank.layers]

@@ -62,12 +62,9 @@ def chunks_of(
 ) -> Iterator[tuple[FilterStack, Int[Tensor, "filters"]]]:
     """Share filters and their positions out in equal chunks, which do not depend on the number of threads.
 
-    Parameters
-    ----------
-    filters : Tensor, shape (filters, *size)
-    positions : Tensor of int64, shape (filters,)
-    weighted : bool
-        Whether each filter has a matrix of its own.
+    `filters`: shape (filters, *size).
+    `positions`: shape (filters,).
+    `weighted`: whether each filter has a matrix of its own.
     """
     most = _WEIGHTED_CHUNK if weighted else CHUNK if filters.device.type == "cpu" else _CHUNK_ELSEWHERE
     count = max(1, -(-len(filters) // most))
@@ -82,15 +79,10 @@ def fit_chunk(
 ) -> StackFit:
     """Fit every filter of a stack with the best of the families of the spec.
 
-    Parameters
-    ----------
-    filters : Tensor, shape (filters, *size)
-    spec : FitSpec
-        With a scale for each axis, or a common one.
-    assigned : Tensor of int64, shape (filters,), optional
-        The one family (index into those of the spec) of each filter; by default all compete.
-    metric : Tensor, shape (filters, taps, taps), optional
-        The covariances of the patches of the filters, for the criterion `response`.
+    `filters`: shape (filters, *size).
+    `spec`: with a scale for each axis, or a common one.
+    `assigned`: shape (filters,); the one family (index into those of the spec) of each filter; by default all compete.
+    `metric`: shape (filters, taps, taps); the covariances of the patches of the filters, for the criterion `response`.
     """
     prepared = prepare(filters, metric)
     usable = (prepared.status == 0).nonzero()[:, 0]
@@ -113,15 +105,10 @@ def measure(
 ) -> StackFit:
     """Return coefficients, residuals and standard errors of given families and search coordinates.
 
-    Parameters
-    ----------
-    filters : Tensor, shape (filters, *size)
-    family : Tensor of int64, shape (filters,)
-        Index into the families of the spec; -1 for no fit.
-    coordinates : Tensor, shape (filters, parameters)
-    spec : FitSpec
-    prepared : Prepared, optional
-        The same filters, prepared.
+    `filters`: shape (filters, *size).
+    `family`: shape (filters,); index into the families of the spec; -1 for no fit.
+    `coordinates`: shape (filters, parameters).
+    `prepared`: the same filters, prepared.
     """
     prepared = prepare(filters) if prepared is None else prepared
     size, status, norm = prepared.targets.size, prepared.status, prepared.norm

@@ -28,20 +28,13 @@ def fit_table(
 ) -> pa.Table:
     """Return one row a filter.
 
-    Parameters
-    ----------
-    bank : FilterBank
-    labels : sequence of str
-        Names of the families.
-    family, status : Tensor of int64, shape (filters,)
-        Indices into the labels, and into :data:`scalekeys.fitting.STATUSES`.
-    sigma, sigma_error : Tensor, shape (filters, axes)
-    sigma_status : array of str, shape (filters, axes)
-    numbers : mapping of str to Tensor, shape (filters,)
-        Columns of numbers, which stand between scales and statuses.
-    coefficients : Tensor, shape (filters, components)
-    mixed : array of bool, shape (filters,)
-        Whose coefficients are listed; the others have an amplitude.
+    `labels`: names of the families.
+    `family`, `status`: shape (filters,); indices into the labels, and into :data:`scalekeys.fitting.STATUSES`.
+    `sigma`, `sigma_error`: shape (filters, axes).
+    `sigma_status`: shape (filters, axes).
+    `numbers`: shape (filters,); columns of numbers, which stand between scales and statuses.
+    `coefficients`: shape (filters, components).
+    `mixed`: shape (filters,); whose coefficients are listed; the others have an amplitude.
     """
     columns = _places(bank)
     columns |= {

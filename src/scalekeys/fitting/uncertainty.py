@@ -25,27 +25,14 @@ def scale_errors(
 ) -> tuple[Tensor, Tensor]:
     r"""Return the standard error of each scale of filters of one family, and a word for each, as an index.
 
-    Parameters
-    ----------
-    solution : Solution
-        With the curvature of the sum of squares.
-    left : Tensor, shape (filters,)
-        The sum of squares that is left.
-    coordinates : Tensor, shape (filters, parameters)
-        As they were fitted.
-    grid : FamilyGrid
-    fixed_numbers : int
-        How many numbers are taken from a filter beside the parameters.
+    `solution`: with the curvature of the sum of squares.
+    `left`: shape (filters,); the sum of squares that is left.
+    `coordinates`: shape (filters, parameters); as they were fitted.
+    `fixed_numbers`: how many numbers are taken from a filter beside the parameters.
+    `errors`: shape (filters, axes); of the scale along each axis, in pixels; NaN where a scale is at an end or nothing
+    curves.
+    `words`: shape (filters, axes); index into :data:`SCALE_STATUSES`.
 
-    Returns
-    -------
-    errors : Tensor, shape (filters, axes)
-        Of the scale along each axis, in pixels; NaN where a scale is at an end or nothing curves.
-    words : Tensor of int64, shape (filters, axes)
-        Index into :data:`SCALE_STATUSES`.
-
-    Notes
-    -----
     With the Hessian H of the sum of squares in the free parameters, the linear ones eliminated, and the residual
     variance :math:`s^2 = RSS / (taps - numbers)`, the covariance of the parameters is :math:`2 s^2 H^{-1}`. Where
     the amplitude is a moment, the noise moves it too: then it is :math:`s^2 J J^T`, with

@@ -188,17 +188,10 @@ def smoothing_kernel(
 def derivative_at(t: Tensor, order: int, x: Tensor, discretization: Discretization) -> Tensor:
     """Return a derivative of the continuous Gaussian at places x, sampled or integrated over a pixel around each.
 
-    Parameters
-    ----------
-    t : Tensor, shape (...)
-    order : int
-    x : Tensor, shape (taps,)
-        Integers and places half-way between integers; samples at either are normalized by their own sum.
-    discretization : {"sampled", "normalized-sampled", "integrated"}
-
-    Returns
-    -------
-    Tensor, shape (..., taps)
+    `t`: shape (...).
+    `x`: shape (taps,); integers and places half-way between integers; samples at either are normalized by their own
+    sum.
+    Returns a tensor of shape (..., taps).
     """
     # Below the square of the rounding error the derivatives of the formulas overflow, times factors that underflow.
     positive = (t > torch.finfo(t.dtype).eps ** 2)[..., None]

@@ -44,10 +44,7 @@ def limit_template(plan: Plan, parameters: Tensor) -> Tensor:
 
     Where several scales are infinite, they are equal: their ratio counts in the limit.
 
-    Raises
-    ------
-    ModelError
-        If the family has no limit of its own, as those of two scales and of a strength.
+    Raises ModelError if the family has no limit of its own, as those of two scales and of a strength.
     """
     if not isinstance(plan.family.parametrization, AxisScales):
         raise ModelError(f"family {plan.family.name!r} has no template at an infinite scale of its own")

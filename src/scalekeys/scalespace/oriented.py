@@ -26,21 +26,11 @@ def affine_kernel(
 ) -> Tensor:
     """Return the convolution of three discrete analogues of the Gaussian: along x, y and the rising diagonal.
 
-    Parameters
-    ----------
-    variances : Tensor, shape (3, n)
-        Along x, y and the diagonal.
-    radii : (int, int)
-        Half widths of the window along x and y.
-    halves : (bool, bool)
-        Whether the taps along x and y stand half-way between integers, where neighbours are averaged.
-    profile : callable
-        Where the discrete analogues of the Gaussian come from.
-
-    Returns
-    -------
-    Tensor, shape (n, rows, cols)
-        Rows in the order of growing y.
+    `variances`: shape (3, n); along x, y and the diagonal.
+    `radii`: half widths of the window along x and y.
+    `halves`: whether the taps along x and y stand half-way between integers, where neighbours are averaged.
+    `profile`: where the discrete analogues of the Gaussian come from.
+    Returns a tensor of shape (n, rows, cols): rows in the order of growing y.
     """
     reach = math.ceil(_REACH * math.sqrt(float(variances[2].max()) if variances.numel() else 0.0)) + _TERMS
     wide = max(radii) + reach + 1

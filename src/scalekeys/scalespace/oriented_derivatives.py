@@ -24,23 +24,12 @@ _PERIODS = 16  # periods are rounded up to multiples, so that few tables of cosi
 class FieldDerivatives:
     """Differences of affine kernels of a positive mixed variance, with derivatives in the variances of their factors.
 
-    Parameters
-    ----------
-    order : int
-        Total order of the differences.
-    size : (int, int)
-        Rows and columns of the window.
-    centred : bool
-        Whether the means of the fields are subtracted.
+    `order`: total order of the differences.
+    `size`: rows and columns of the window.
+    `centred`: whether the means of the fields are subtracted.
+    `fold`: shape (coordinates, taps); fields of even order are the same after a turn by 180 degrees, those of odd order
+    change their sign: a field is its coordinates times these orthonormal rows.
 
-    Attributes
-    ----------
-    fold : Tensor, shape (coordinates, taps)
-        Fields of even order are the same after a turn by 180 degrees, those of odd order change their sign: a field is
-        its coordinates times these orthonormal rows.
-
-    Notes
-    -----
     The derivative in a variance is half the second difference along its axis or diagonal, so that everything here is
     linear in the kernel.
     """
@@ -65,10 +54,7 @@ class FieldDerivatives:
     def __call__(self, variances: Tensor) -> Tensor:
         """Return tables of three parameters, in coordinates: shape (n, order + 1, 10, coordinates).
 
-        Parameters
-        ----------
-        variances : Tensor, shape (3, n)
-            Along x, y and the rising diagonal.
+        `variances`: shape (3, n); along x, y and the rising diagonal.
         """
         kernel = affine_kernel(variances, *self._window, periodic_gaussian).flatten(1)
         matrix = self._matrix.to(kernel)
@@ -85,16 +71,9 @@ def field_derivatives(order: int, size: tuple[int, ...], *, centred: bool = Fals
 def periodic_gaussian(t: Tensor, radius: int) -> Tensor:
     """Return the discrete analogue of the Gaussian from its spectrum ``exp(-t (1 - cos w))``, with absolute errors.
 
-    Parameters
-    ----------
-    t : Tensor, shape (...)
-        Variances.
-    radius : int
-
-    Returns
-    -------
-    Tensor, shape (..., 2 radius + 1)
-        Repeated with a period so long that the repetitions are below rounding.
+    `t`: shape (...); variances.
+    Returns a tensor of shape (..., 2 radius + 1): repeated with a period so long that the repetitions are below
+    rounding.
     """
     length = radius + _SPREAD * math.sqrt(float(t.max()) if t.numel() else 0.0) + _TERMS
     decay, cosines = _spectrum(radius, math.ceil(length / _PERIODS) * _PERIODS + 1)
@@ -164,12 +143,8 @@ def signs_of(coordinates: Tensor) -> Tensor:
 def variance_tables(coordinates: Tensor, signs: Tensor, bend: float) -> list[Tensor]:
     """Return tables of the variances along x, y and the diagonal, each of shape (10, n).
 
-    Parameters
-    ----------
-    coordinates : Tensor, shape (3, n)
-    signs : Tensor, shape (3, n)
-        Of :func:`signs_of`, which at an edge between two pieces say from which one it is looked at.
-    bend : float
+    `coordinates`: shape (3, n).
+    `signs`: shape (3, n); of :func:`signs_of`, which at an edge between two pieces say from which one it is looked at.
     """
     u, eccentricity, angle = coordinates
     rest = 1 - u

@@ -27,26 +27,14 @@ class Profiles:
 
     It holds plain numbers and no tensors, so that it serves every device and every trace.
 
-    Parameters
-    ----------
-    operators : sequence of sequence of str
-        Names along each axis, in the order (x, y, z).
-    sides : sequence of int
-        Taps along each axis.
-    window : {"exact", "published"}
-    discretization : str
-    first : int
-        The number of the first of these axes; along y, number 1, taps run from the largest coordinate to the smallest.
-    folded : bool
-        Whether the atoms of a kernel are its taps at 0 and above alone, since it is even.
-
-    Attributes
-    ----------
-    atoms : list of (int, float)
-    rows : list, by axis and operator, of shape (taps, atoms + 1)
-        What the atoms, and a constant 1 after them, are multiplied by. The unit impulse does not depend on the scale,
-        and has its numbers in the last column. Of a kernel that is not folded, the rows take the taps in the middle
-        that their axis needs, see :meth:`along`.
+    `operators`: names along each axis, in the order (x, y, z).
+    `sides`: taps along each axis.
+    `first`: the number of the first of these axes; along y, number 1, taps run from the largest coordinate to the
+    smallest.
+    `folded`: whether the atoms of a kernel are its taps at 0 and above alone, since it is even.
+    `rows`: of shape (taps, atoms + 1); what the atoms, and a constant 1 after them, are multiplied by. The unit impulse
+    does not depend on the scale, and has its numbers in the last column. Of a kernel that is not folded, the rows take
+    the taps in the middle that their axis needs, see :meth:`along`.
     """
 
     def __init__(

@@ -16,8 +16,6 @@ from torch import Tensor
 def pairs(parameters: int) -> tuple[tuple[int, int], ...]:
     """Return the pairs of parameters whose second derivatives a table holds, in order.
 
-    Examples
-    --------
     >>> pairs(2)
     ((0, 0), (0, 1), (1, 1))
     """
@@ -27,8 +25,6 @@ def pairs(parameters: int) -> tuple[tuple[int, int], ...]:
 def entries(parameters: int) -> int:
     """Return the length of a table.
 
-    Examples
-    --------
     >>> entries(2)
     6
     """
@@ -90,12 +86,8 @@ def outer(functions: Sequence[Tensor]) -> Tensor:
 def tied(table: Tensor, groups: tuple[int, ...]) -> Tensor:
     """Let arguments share a parameter: turn derivatives in each argument into those in the parameters.
 
-    Parameters
-    ----------
-    table : Tensor, shape (entries, ...)
-        Of a function of ``len(groups)`` arguments.
-    groups : tuple of int
-        The parameter of each argument, numbered from 0.
+    `table`: shape (entries, ...); of a function of ``len(groups)`` arguments.
+    `groups`: the parameter of each argument, numbered from 0.
     """
     count = len(groups)
     if groups == tuple(range(count)):

@@ -52,17 +52,10 @@ class TemplatePlan:
     ) -> Float[Tensor, "filters components ..."]:
         """Evaluate the templates.
 
-        Parameters
-        ----------
-        parameters : Tensor, shape (filters, parameters)
-            As the parametrization of the family names them; finite.
-        max_variance : float, optional
-            Upper bound of the variances; see :func:`discrete_gaussian`.
-
-        Returns
-        -------
-        Tensor, shape (filters, components, *size)
-            One component for each coefficient of a model: the receptive field, or the derivatives of a jet.
+        `parameters`: shape (filters, parameters); as the parametrization of the family names them; finite.
+        `max_variance`: upper bound of the variances; see :func:`discrete_gaussian`.
+        Returns a tensor of shape (filters, components, *size): one component for each coefficient of a model: the
+        receptive field, or the derivatives of a jet.
         """
         if isinstance(self.family.parametrization, Oriented):
             return oriented_fields(parameters, self.family.parametrization, self.size)[:, None]

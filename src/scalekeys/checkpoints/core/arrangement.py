@@ -23,8 +23,6 @@ LEADING = 3
 def outputs_first(weight: Tensor) -> Tensor:
     """Arrange a weight of shape (outputs, inputs of a group, *sides), as torch and ONNX have it.
 
-    Examples
-    --------
     >>> outputs_first(torch.zeros(8, 1, 3, 5)).shape
     torch.Size([1, 8, 1, 3, 5])
     """
@@ -34,8 +32,6 @@ def outputs_first(weight: Tensor) -> Tensor:
 def inputs_first(groups: int) -> Arrangement:
     """Return the arrangement of a transposed convolution: a weight of shape (inputs, outputs of a group, *sides).
 
-    Examples
-    --------
     >>> inputs_first(2)(torch.zeros(8, 3, 5)).shape
     torch.Size([2, 3, 4, 5])
     """
@@ -52,8 +48,6 @@ def sparse_columns(weight: Tensor) -> Tensor:
 
     Fully convolutional masked autoencoders store the kernels of their encoder so (Woo et al., ConvNeXt V2, 2023).
 
-    Examples
-    --------
     >>> sparse_columns(torch.arange(9)[:, None])[0, 0, 0]
     tensor([[0, 3, 6],
             [1, 4, 7],
@@ -66,8 +60,6 @@ def sparse_columns(weight: Tensor) -> Tensor:
 def sparse_kernels(weight: Tensor) -> Tensor:
     """Arrange an ordinary sparse convolution: a weight of shape (rows * cols, inputs, outputs), kernels by columns.
 
-    Examples
-    --------
     >>> sparse_kernels(torch.zeros(9, 8, 16)).shape
     torch.Size([1, 16, 8, 3, 3])
     """
@@ -78,8 +70,6 @@ def sparse_kernels(weight: Tensor) -> Tensor:
 def channels_of(arrangement: Arrangement, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return how many outputs, and inputs of a group, a weight of some shape has.
 
-    Examples
-    --------
     >>> channels_of(outputs_first, (8, 3, 5, 5)), channels_of(inputs_first(2), (8, 3, 5, 5))
     ((8, 3), (6, 4))
     """
@@ -90,8 +80,6 @@ def channels_of(arrangement: Arrangement, shape: tuple[int, ...]) -> tuple[int, 
 def shape_of_filters(arrangement: Arrangement, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape (filters, *sides) of the filters in a weight of some shape.
 
-    Examples
-    --------
     >>> shape_of_filters(sparse_columns, (49, 96)), shape_of_filters(outputs_first, (8, 3, 5))
     ((96, 7, 7), (24, 5))
     """

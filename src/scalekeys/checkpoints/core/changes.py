@@ -64,13 +64,8 @@ class Copying:
 def cast(filters: FilterStack, dtype: torch.dtype, *, layer: str) -> Tensor:
     """Round filters to the type that they are stored in.
 
-    Raises
-    ------
-    FilterError
-        If one is too large for it.
+    Raises FilterError if one is too large for it.
 
-    Examples
-    --------
     >>> cast(torch.full((1, 1, 1), 1 / 3), torch.float16, layer="dw")
     tensor([[[0.3333]]], dtype=torch.float16)
     """
@@ -87,14 +82,9 @@ def cast(filters: FilterStack, dtype: torch.dtype, *, layer: str) -> Tensor:
 def overwrite(content: bytearray, change: Change, *, start: int = 0, stride: Sequence[int] | None = None) -> None:
     """Put changed filters into the bytes of a weight, and leave the other bytes as they are.
 
-    Parameters
-    ----------
-    content : bytearray
-        The bytes of a storage, or a part of them.
-    start : int
-        Where the weight starts in them, in bytes: a multiple of the size of a number.
-    stride : sequence of int, optional
-        Steps along the axes of the weight, in numbers; by default those of a weight without gaps.
+    `content`: the bytes of a storage, or a part of them.
+    `start`: where the weight starts in them, in bytes: a multiple of the size of a number.
+    `stride`: steps along the axes of the weight, in numbers; by default those of a weight without gaps.
     """
     size = change.filters.itemsize
     numbers = torch.frombuffer(content, dtype=_INTEGERS[size])

@@ -53,8 +53,6 @@ def layer_of_graph(
 ) -> tuple[ConvolutionLayer, tuple[str, ...]]:
     """Return a layer with one stride and one dilation for all axes, and a note on each that had several.
 
-    Examples
-    --------
     >>> layer_of_graph("dw", "dw.weight", stride=(2, 1), dilation=(1, 1))[1]
     ("layer 'dw' has stride 2x1; the larger is recorded",)
     """
@@ -174,8 +172,6 @@ class Checkpoint:
 def is_depthwise_shape(shape: tuple[int, ...]) -> bool:
     """Tell whether a weight of this shape has one filter of more than one value for each of several channels.
 
-    Examples
-    --------
     >>> is_depthwise_shape((96, 1, 7, 7)), is_depthwise_shape((96, 1, 1, 1)), is_depthwise_shape((96, 3, 4, 4))
     (True, False, False)
     >>> is_depthwise_shape((96, 1, 7)), is_depthwise_shape((96, 1, 3, 3, 3)), is_depthwise_shape((96, 1))
@@ -187,8 +183,6 @@ def is_depthwise_shape(shape: tuple[int, ...]) -> bool:
 def has_sides(shape: tuple[int, ...]) -> bool:
     """Tell whether a weight of this shape can have kernels of one to three axes and of more than one value.
 
-    Examples
-    --------
     >>> has_sides((96, 3, 4, 4)), has_sides((96, 3, 1, 1)), has_sides((0, 3, 4, 4)), has_sides((96, 3))
     (True, False, False, False)
     """
@@ -198,8 +192,6 @@ def has_sides(shape: tuple[int, ...]) -> bool:
 def said_of(left_out: Sequence[LeftOut], *, limit: int = 3) -> str:
     """Say in one clause what is left out, reason by reason, and count what goes beyond `limit` names.
 
-    Examples
-    --------
     >>> said_of([LeftOut(name, (8, 1, 9), "its kernels have one axis") for name in ("a.weight", "b.weight")])
     "'a.weight' and 'b.weight' (its kernels have one axis)"
     """
@@ -211,8 +203,6 @@ def said_of(left_out: Sequence[LeftOut], *, limit: int = 3) -> str:
 def as_filters(weight: Tensor, arrangement: Arrangement = outputs_first) -> FilterStack:
     """Copy the filters of a weight to the CPU as float32, or as float64 if it is so.
 
-    Examples
-    --------
     >>> as_filters(torch.ones(4, 1, 3, 5, dtype=torch.bfloat16)).shape
     torch.Size([4, 3, 5])
     """
@@ -225,10 +215,7 @@ def as_filters(weight: Tensor, arrangement: Arrangement = outputs_first) -> Filt
 def refuse_choice(label: str, weights: str | None) -> None:
     """Refuse a choice of nested weights where a source holds one set only.
 
-    Raises
-    ------
-    CheckpointError
-        If `weights` is given.
+    Raises CheckpointError if `weights` is given.
     """
     if weights is not None:
         raise CheckpointError(f"{label}: holds one set of weights and no {weights!r}; leave --weights out")

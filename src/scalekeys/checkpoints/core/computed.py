@@ -49,8 +49,6 @@ class _Way:
 def find_computed(tensors: Mapping[str, TensorInfo]) -> dict[str, Computed]:
     """Find the weights that can be computed, by the key that the weight would have.
 
-    Examples
-    --------
     >>> parts = {"dw.weight_g": (8, 1, 1, 1), "dw.weight_v": (8, 1, 3, 3)}
     >>> find_computed({key: TensorInfo(shape, "float32") for key, shape in parts.items()})["dw.weight"].parts
     ('dw.weight_v', 'dw.weight_g')
@@ -74,8 +72,6 @@ def find_computed(tensors: Mapping[str, TensorInfo]) -> dict[str, Computed]:
 def is_part(key: str) -> bool:
     """Tell whether a tensor is a part of a weight that a module computes.
 
-    Examples
-    --------
     >>> is_part("dw.weight_v"), is_part("dw.parametrizations.weight.original"), is_part("dw.weight")
     (True, True, False)
     """

@@ -44,8 +44,6 @@ _DEEPEST = 4
 def preferred(names: Sequence[str]) -> list[str]:
     """Return names of copies of one network, the preferred first; nothing where they are names of its parts.
 
-    Examples
-    --------
     >>> preferred(["online_model", "ema_model"]), preferred(["encoder_q", "encoder_k"]), preferred(["left", "right"])
     (['ema_model', 'online_model'], ['encoder_q', 'encoder_k'], [])
     >>> preferred(["epoch_9", "epoch_10"]), preferred(["conv_proj_q", "conv_proj_k"])
@@ -64,8 +62,6 @@ def preferred(names: Sequence[str]) -> list[str]:
 def is_average(name: str) -> bool:
     """Tell whether a set of weights is called as an average of those of the whole network is.
 
-    Examples
-    --------
     >>> [is_average(name) for name in ("swa_model", "shadow_params", "net_ema", "encoder_ema", "teacher", "model")]
     [True, True, True, False, False, False]
     """
@@ -76,13 +72,8 @@ def is_average(name: str) -> bool:
 def find_copies(kernels: Shapes) -> list[str]:
     """Return what stands before the names of copies of one network in a flat dict, the preferred copy first.
 
-    Parameters
-    ----------
-    kernels : mapping of str to tuple of int
-        Shapes of what can be a depthwise weight, by name.
+    `kernels`: shapes of what can be a depthwise weight, by name.
 
-    Examples
-    --------
     >>> find_copies({"net.ema_model.dw.weight": (8, 1, 3, 3), "net.online_model.dw.weight": (8, 1, 3, 3)})
     ['net.ema_model', 'net.online_model']
     >>> find_copies({"rgb.dw.weight": (8, 1, 3, 3), "flow.dw.weight": (8, 1, 3, 3)})
@@ -105,8 +96,6 @@ def find_copies(kernels: Shapes) -> list[str]:
 def look_alike(kernels: Shapes) -> list[str]:
     """Return the first parts of names, where each of them has the same kernels and their names say no more.
 
-    Examples
-    --------
     >>> look_alike({"one.dw.weight": (8, 1, 3, 3), "two.dw.weight": (8, 1, 3, 3)})
     ['one', 'two']
     """
@@ -118,8 +107,6 @@ def look_alike(kernels: Shapes) -> list[str]:
 def flattened(shapes: Shapes) -> list[str]:
     """Return the keys of averages that are called as other tensors are, without their dots or with `_` for each.
 
-    Examples
-    --------
     >>> flattened({"model.a.dw.weight": (8, 1, 3, 3), "model_ema.adwweight": (8, 1, 3, 3), "ema_bias": (8,)})
     ['model_ema.adwweight']
     """

@@ -55,17 +55,10 @@ Load: TypeAlias = Callable[[str], Tensor]
 def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = DEPTHWISE_ONLY) -> list[Found]:
     """Judge every tensor of a flat dict.
 
-    Parameters
-    ----------
-    tensors : mapping of str to TensorInfo
-        In the order of the network, with weights that are computed in the place of their parts.
-    load : callable
-        Gives the values of one of them.
-    kinds : frozenset of str
-        The kinds of convolutions that are asked for: ordinary ones are not looked for where they are not.
+    `tensors`: in the order of the network, with weights that are computed in the place of their parts.
+    `load`: gives the values of one of them.
+    `kinds`: the kinds of convolutions that are asked for: ordinary ones are not looked for where they are not.
 
-    Examples
-    --------
     >>> import torch
     >>> state = {"dw.weight": torch.rand(8, 1, 3, 3), "blur.filt": torch.ones(8, 1, 3, 3)}
     >>> infos = {key: TensorInfo(tuple(value.shape), "float32") for key, value in state.items()}
@@ -98,8 +91,6 @@ class _Source:
 def shapes_of_kernels(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of what may be a depthwise weight, or the main part of one, by shape and name alone.
 
-    Examples
-    --------
     >>> shapes_of_kernels({"dw.weight": TensorInfo((8, 1, 3, 3), "float32"), "mask": TensorInfo((8, 1, 3, 3), "bool")})
     {'dw.weight': (8, 1, 3, 3)}
     """
@@ -113,8 +104,6 @@ def shapes_of_kernels(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int,
 def shapes_of_convolutions(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of what may be the weight of a convolution, or the main part of one, by shape and name alone.
 
-    Examples
-    --------
     >>> shapes_of_convolutions({"stem.weight": TensorInfo((8, 3, 3, 3), "float32")})
     {'stem.weight': (8, 3, 3, 3)}
     """

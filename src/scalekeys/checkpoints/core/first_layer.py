@@ -17,21 +17,11 @@ _COLOURS = 4  # with as many channels a layer can work on each colour of an imag
 def judge_first(convolutions: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[str, bool]:
     """Find a first layer with the shape of a depthwise one that may be, or is, an ordinary convolution.
 
-    Parameters
-    ----------
-    convolutions : sequence of (str, tuple of int)
-        Name and shape of all weights of four axes, from input to output.
+    `convolutions`: name and shape of all weights of four axes, from input to output.
+    `name`: of the layer; empty where there is none.
+    `is_ordinary`: whether it is an ordinary convolution, which is so where a larger convolution takes all of its
+    channels and nothing else in the network looks like that.
 
-    Returns
-    -------
-    name : str
-        Of the layer; empty where there is none.
-    is_ordinary : bool
-        Whether it is an ordinary convolution, which is so where a larger convolution takes all of its channels and
-        nothing else in the network looks like that.
-
-    Examples
-    --------
     >>> judge_first([("conv1", (32, 1, 3, 3)), ("conv2", (64, 32, 3, 3))])
     ('conv1', True)
     >>> judge_first([("conv1", (32, 1, 3, 3)), ("dw", (32, 1, 3, 3)), ("pw", (64, 32, 1, 1))])
@@ -55,8 +45,6 @@ def judge_first(convolutions: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[st
 def said_of_first(name: str) -> str:
     """Return the note on a layer of which it is not certain that it is depthwise.
 
-    Examples
-    --------
     >>> said_of_first("conv1")[:52]
     "layer 'conv1' is read as depthwise by its shape; in "
     """

@@ -31,8 +31,6 @@ class TensorInfo:
 def info_of(tensor: Tensor) -> TensorInfo:
     """Return shape and type of a tensor in memory.
 
-    Examples
-    --------
     >>> import torch
     >>> info_of(torch.zeros(2, 3))
     TensorInfo(shape=(2, 3), dtype='float32')
@@ -47,8 +45,6 @@ def info_of(tensor: Tensor) -> TensorInfo:
 def is_floating(dtype: str) -> bool:
     """Tell whether a type holds real floating-point numbers that widen to float32 one by one.
 
-    Examples
-    --------
     >>> is_floating("bfloat16"), is_floating("float8_e4m3fn"), is_floating("int8"), is_floating("float4_e2m1fn_x2")
     (True, True, False, False)
     """
@@ -58,8 +54,6 @@ def is_floating(dtype: str) -> bool:
 def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
     """Say in one clause what kinds of layers the tensors belong to.
 
-    Examples
-    --------
     >>> tensors = {"stem.weight": (8, 3, 7, 7), "conv.weight": (8, 8, 3, 3), "fc.weight": (10, 8), "fc.bias": (10,)}
     >>> what_it_holds({name: TensorInfo(shape, "float32") for name, shape in tensors.items()})
     'it has 2 convolutions with kernels 7x7 and 3x3, and 1 linear layer'
@@ -81,8 +75,6 @@ def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
 def has_kernels(tensors: Mapping[str, TensorInfo]) -> bool:
     """Tell whether there may be a convolution with kernels of more than one value among the weights.
 
-    Examples
-    --------
     >>> has_kernels({"pw.weight": TensorInfo((8, 8, 1, 1), "float32")})
     False
     """

@@ -24,13 +24,8 @@ _NOUNS = {DEPTHWISE: "depthwise layers", GROUPED: "grouped convolutions", ORDINA
 def kinds_asked(kinds: str | Iterable[str]) -> Kinds:
     """Return the kinds of convolutions that a user asks for, by one name or several.
 
-    Raises
-    ------
-    CheckpointError
-        If a name is none of them, or there is no name.
+    Raises CheckpointError if a name is none of them, or there is no name.
 
-    Examples
-    --------
     >>> sorted(kinds_asked("all"))
     ['depthwise', 'grouped', 'ordinary']
     >>> sorted(kinds_asked(("depthwise", "grouped")))
@@ -52,8 +47,6 @@ def kind_of(*, groups: int, inputs: int, transposed: bool = False) -> str:
     A transposed convolution is never depthwise, as its filters are not applied to the channels of its input but spread
     them.
 
-    Examples
-    --------
     >>> kind_of(groups=8, inputs=1), kind_of(groups=2, inputs=4), kind_of(groups=1, inputs=8)
     ('depthwise', 'grouped', 'ordinary')
     """
@@ -65,8 +58,6 @@ def kind_of(*, groups: int, inputs: int, transposed: bool = False) -> str:
 def nouns_of(kinds: Kinds) -> str:
     """Name the layers of some kinds.
 
-    Examples
-    --------
     >>> nouns_of(kinds_asked("depthwise")), nouns_of(kinds_asked("all"))
     ('depthwise layers', 'convolutions')
     """
@@ -76,8 +67,6 @@ def nouns_of(kinds: Kinds) -> str:
 def not_asked(groups: int, *, transposed: bool = False) -> str:
     """Say why a convolution of several groups that is not depthwise is left out, and how to have it read.
 
-    Examples
-    --------
     >>> not_asked(4)
     'it is a convolution of 4 groups and not depthwise; kinds="grouped" reads it'
     """

@@ -37,8 +37,6 @@ _DEPTHWISE = re.compile(
 def last_name(key: str) -> str:
     """Return what follows the last dot.
 
-    Examples
-    --------
     >>> last_name("stem.dw.weight")
     'weight'
     """
@@ -48,8 +46,6 @@ def last_name(key: str) -> str:
 def names_a_weight(key: str) -> bool:
     """Tell whether the last part of a name is a usual one for the weight of a layer.
 
-    Examples
-    --------
     >>> [names_a_weight(key) for key in ("dw.weight", "dw.W", "dw.conv_weight", "dw.bias", "blur.filt", "class_weight")]
     [True, True, True, False, False, False]
     """
@@ -60,8 +56,6 @@ def names_a_weight(key: str) -> bool:
 def may_be_fixed(key: str) -> bool:
     """Tell whether a name is one of filters that are usually not learned, as those of a blur.
 
-    Examples
-    --------
     >>> may_be_fixed("pool.blur.kernel"), may_be_fixed("blocks.0.dw.kernel")
     (True, False)
     """
@@ -71,8 +65,6 @@ def may_be_fixed(key: str) -> bool:
 def is_of_training(key: str) -> bool:
     """Tell whether a tensor is a gradient or a moment of an optimiser.
 
-    Examples
-    --------
     >>> is_of_training("state.dw.weight.exp_avg"), is_of_training("grad.dw.weight"), is_of_training("dw.weight")
     (True, True, False)
     """
@@ -82,8 +74,6 @@ def is_of_training(key: str) -> bool:
 def names_depthwise(key: str) -> bool:
     """Tell whether a name says that its layer is depthwise.
 
-    Examples
-    --------
     >>> names_depthwise("stages.0.dwconv.kernel"), names_depthwise("stages.0.conv.kernel")
     (True, False)
     """
@@ -96,8 +86,6 @@ def layer_names(keys: Iterable[str]) -> dict[str, str]:
     Names that would become those of others stay as they are. Letters that no table or page can hold become escape
     sequences.
 
-    Examples
-    --------
     >>> layer_names(["module.stem.weight", "a.module.b.weight", "a.b.weight"])
     {'module.stem.weight': 'stem', 'a.module.b.weight': 'a.module.b', 'a.b.weight': 'a.b'}
     """
@@ -107,8 +95,6 @@ def layer_names(keys: Iterable[str]) -> dict[str, str]:
 def without_wrappers(keys: Iterable[str]) -> dict[str, str]:
     """Return each name without the parts that wrappers have put into it, but for those that would become equal.
 
-    Examples
-    --------
     >>> without_wrappers(["module._orig_mod.a.weight", "b._checkpoint_wrapped_module.weight"])
     {'module._orig_mod.a.weight': 'a.weight', 'b._checkpoint_wrapped_module.weight': 'b.weight'}
     """
@@ -125,8 +111,6 @@ def _short(key: str) -> str:
 def in_utf8(name: str) -> str:
     """Return a name that every table and page can hold, with escapes for what is no text in UTF-8.
 
-    Examples
-    --------
     >>> in_utf8("net" + chr(0xDCE9)) == "net" + chr(92) + "udce9"
     True
     """

@@ -73,8 +73,6 @@ class Neighbours:
     def has_channels_last(self, key: str) -> bool:
         """Tell whether a weight has the order (*sides, inputs, outputs) of Keras and JAX, by its bias or else its name.
 
-        Examples
-        --------
         >>> infos = {"dw.kernel": TensorInfo((31, 1, 512), "float32"), "dw.weight": TensorInfo((8, 1, 9), "float32")}
         >>> [Neighbours(infos).has_channels_last(key) for key in infos]
         [True, False]
@@ -166,8 +164,6 @@ class Neighbours:
 def is_of_transform(key: str, shape: Shape) -> bool:
     """Tell whether a weight with kernels of one axis is a basis of sines and cosines.
 
-    Examples
-    --------
     >>> is_of_transform("stft.conv_real.weight", (513, 1, 1024)), is_of_transform("dw.weight", (64, 1, 11))
     (True, False)
     """

@@ -83,30 +83,14 @@ class Entry:
 def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "file") -> tuple[Entry, tuple[str, ...]]:
     """Choose one set of weights in a nested dict.
 
-    Parameters
-    ----------
-    tree : mapping
-        State dict, plain or nested.
-    weights : str, optional
-        The name of the set to take, with dots between levels; the first in the order above that has depthwise weights,
-        or else convolutions, by default.
-    label, noun : str
-        What errors and notes call the source.
+    `tree`: state dict, plain or nested.
+    `weights`: the name of the set to take, with dots between levels; the first in the order above that has depthwise
+    weights, or else convolutions, by default.
+    `label`, `noun`: what errors and notes call the source.
+    Returns the chosen set.
+    `notes`: which it is and what else there is; empty for a plain state dict.
+    Raises CheckpointError if there are no tensors, or `weights` names none.
 
-    Returns
-    -------
-    Entry
-        The chosen set.
-    notes : tuple of str
-        Which it is and what else there is; empty for a plain state dict.
-
-    Raises
-    ------
-    CheckpointError
-        If there are no tensors, or `weights` names none.
-
-    Examples
-    --------
     >>> dw = {"dw.weight": torch.zeros(8, 1, 7, 7)}
     >>> entry, notes = pick({"params": dw, "params_ema": dw | {}, "iter": 5}, label="net.pth")
     >>> entry.name, notes

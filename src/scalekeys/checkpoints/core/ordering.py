@@ -24,8 +24,6 @@ _Part = tuple[int, tuple[tuple[int, int, str], ...]]
 def network_order(name: str) -> tuple[_Part, ...]:
     """Return a sort key that puts the names of layers in the likely order of their network.
 
-    Examples
-    --------
     >>> sorted(["head.dw", "stages.10.dw", "stages.2.mlp", "stages.2.attn", "stem.0"], key=network_order)
     ['stem.0', 'stages.2.attn', 'stages.2.mlp', 'stages.10.dw', 'head.dw']
     """

@@ -23,19 +23,11 @@ _UNCLEAR = "it can be a convolution with kernels of one axis, or several linear 
 def find_ordinary(key: str, info: TensorInfo, around: Neighbours, *, named: bool, sparse: bool) -> Found | None:
     """Judge a tensor that is not depthwise.
 
-    Parameters
-    ----------
-    key, info
-        Name, shape and type of the tensor.
-    around : Neighbours
-        The other tensors of the network.
-    named : bool
-        Whether any of these has the usual name of a weight.
-    sparse : bool
-        Whether any of these is a weight of a sparse convolution.
+    `key`, `info`: name, shape and type of the tensor.
+    `around`: the other tensors of the network.
+    `named`: whether any of these has the usual name of a weight.
+    `sparse`: whether any of these is a weight of a sparse convolution.
 
-    Examples
-    --------
     >>> infos = {"conv.weight": TensorInfo((8, 3, 5), "float32"), "mean": TensorInfo((3, 1, 1), "float32")}
     >>> [bool(find_ordinary(key, infos[key], Neighbours(infos), named=True, sparse=False)) for key in infos]
     [True, False]
@@ -63,8 +55,6 @@ def find_ordinary(key: str, info: TensorInfo, around: Neighbours, *, named: bool
 def is_sparse_kernel(key: str, shape: Shape) -> bool:
     """Tell whether a weight can be that of an ordinary sparse convolution: (places, inputs, outputs).
 
-    Examples
-    --------
     >>> is_sparse_kernel("down.kernel", (4, 96, 192)), is_sparse_kernel("down.kernel", (8, 96, 192))
     (True, False)
     """
@@ -80,8 +70,6 @@ def _is_convolution(key: str, shape: Shape, around: Neighbours) -> bool:
 def _groups_of_transposed(shape: Shape, bias: Shape | None) -> int:
     """Return the groups of a transposed convolution, (inputs, outputs of a group, *sides), by its bias; 0 of others.
 
-    Examples
-    --------
     >>> _groups_of_transposed((32, 6, 3), (12,)), _groups_of_transposed((32, 6, 3), (32,))
     (2, 0)
     """

@@ -19,8 +19,6 @@ UNKNOWN, CONSTANT = nan, 0.0
 def agreed(grids: Iterable[Grid | None]) -> Grid | None:
     """Return the grid of what is computed sample by sample from several values, which are broadcast.
 
-    Examples
-    --------
     >>> agreed([(CONSTANT, UNKNOWN, 4.0, 4.0), (4.0, CONSTANT)]), agreed([(2.0,), (4.0,)]), agreed([(2.0,), None])
     ((0.0, nan, 4.0, 4.0), (nan,), None)
     """
@@ -41,8 +39,6 @@ def _one(pitches: Sequence[float]) -> float:
 def strided(grid: Sequence[float], steps: Sequence[float]) -> Grid:
     """Return a grid of which every so many samples remain along each axis; steps below 1 are of upsampling.
 
-    Examples
-    --------
     >>> strided((2.0, 4.0, UNKNOWN), (2, 0.5, 2))
     (4.0, 2.0, nan)
     """
@@ -56,8 +52,6 @@ def strided(grid: Sequence[float], steps: Sequence[float]) -> Grid:
 def pitch_of(grid: Grid | None) -> Pitch | None:
     """Return the pitch along all axes of a kernel; None where it is not known along one of them.
 
-    Examples
-    --------
     >>> pitch_of((4.0, 8.0)), pitch_of((4.0, CONSTANT)), pitch_of((4.0, UNKNOWN)), pitch_of(None)
     ((4.0, 8.0), None, None, None)
     """
@@ -67,8 +61,6 @@ def pitch_of(grid: Grid | None) -> Pitch | None:
 def same_everywhere(pitches: Iterable[Pitch | None]) -> Pitch | None:
     """Return the pitch of a layer that is used in several places; None where these do not have the same.
 
-    Examples
-    --------
     >>> same_everywhere([(4.0, 4.0), (4.0, 4.0)]), same_everywhere([(4.0, 4.0), (8.0, 8.0)]), same_everywhere([])
     ((4.0, 4.0), None, None)
     """

@@ -44,19 +44,11 @@ def from_state_dict(
     (:mod:`scalekeys.checkpoints.core.neighbours`). Weights that a module computes are computed where all parts of them
     are there. What has the shape of a kernel and is not read is in :attr:`Checkpoint.left_out`.
 
-    Parameters
-    ----------
-    in_network_order : bool
-        Whether the keys stand in the order of the network; if not they are sorted by :func:`network_order`.
-    weights : str, optional
-        Which of several copies of the network to read, by the name before theirs.
-    kinds : frozenset of str
-        The kinds of convolutions to read. Grouped ones count as ordinary, as nothing tells them apart.
-
-    Raises
-    ------
-    CheckpointError
-        If `weights` names none.
+    `in_network_order`: whether the keys stand in the order of the network; if not they are sorted by
+    :func:`network_order`.
+    `weights`: which of several copies of the network to read, by the name before theirs.
+    `kinds`: the kinds of convolutions to read. Grouped ones count as ordinary, as nothing tells them apart.
+    Raises CheckpointError if `weights` names none.
     """
     choice = choose_copy(tensors, weights, label=label)
     own, averages = choice.of(tensors), set(averages_of(tensors))
@@ -105,8 +97,6 @@ class Choice:
 def weight_keys(keys: Iterable[str]) -> list[str]:
     """Return the keys that name a weight, or a part of one that is computed, or all keys where none does.
 
-    Examples
-    --------
     >>> weight_keys(["dw.weight", "dw.bias", "blur.filt"]), weight_keys(["mine"])
     (['dw.weight'], ['mine'])
     """
@@ -117,18 +107,9 @@ def weight_keys(keys: Iterable[str]) -> list[str]:
 def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label: str, noun: str = "file") -> Choice:
     """Choose one of several copies of a network in a flat dict.
 
-    Parameters
-    ----------
-    weights : str, optional
-        What stands before the names of the copy, or of any part of the network.
+    `weights`: what stands before the names of the copy, or of any part of the network.
+    Raises CheckpointError if `weights` is given and stands before no names.
 
-    Raises
-    ------
-    CheckpointError
-        If `weights` is given and stands before no names.
-
-    Examples
-    --------
     >>> infos = {f"{name}.dw.weight": TensorInfo((8, 1, 3, 3), "float32") for name in ("model", "ema_model")}
     >>> choose_copy(infos, None, label="net").notes
     ("read 'ema_model'; the file also holds 'model' (choose with --weights)",)
@@ -154,8 +135,6 @@ def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label
 def said_of_choice(name: str, others: Sequence[str], noun: str) -> str:
     """Say which weights are read, and what others there are.
 
-    Examples
-    --------
     >>> said_of_choice("ema", ["model"], "file")
     "read 'ema'; the file also holds 'model' (choose with --weights)"
     """

@@ -20,12 +20,8 @@ SUFFIXES = (".safetensors", ".pth", ".pt")
 def state_dict_copying(label: str, state: Callable[[], Mapping[str, Any]]) -> Copying:
     """Return how the state dict of a source is written, in the format that the name of the file asks for.
 
-    Parameters
-    ----------
-    label : str
-        What errors call the source.
-    state : callable
-        Gives the state dict when it is asked for.
+    `label`: what errors call the source.
+    `state`: gives the state dict when it is asked for.
     """
     return Copying(partial(_write, label, state), suffixes=SUFFIXES)
 

@@ -25,8 +25,6 @@ _TAR = (257, b"ustar", "a tar archive")
 def foreign_kind(head: bytes) -> str:
     """Name the kind of a file from its first bytes; empty where they tell nothing.
 
-    Examples
-    --------
     >>> foreign_kind(b"<!DOCTYPE html><html>"), foreign_kind(b"not found"), foreign_kind(bytes(16))
     ('an HTML page', 'a text file', '')
     """

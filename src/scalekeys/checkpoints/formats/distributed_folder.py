@@ -35,10 +35,7 @@ def matches_folder(folder: Path) -> bool:
 def open_distributed(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a folder of ``torch.distributed.checkpoint``; the pieces of a tensor are read when it is asked for.
 
-    Raises
-    ------
-    CheckpointError
-        If its list of tensors is damaged, or names no tensors.
+    Raises CheckpointError if its list of tensors is damaged, or names no tensors.
     """
     label = str(path)
     metadata = read_one(whole(path / METADATA), f"{path / METADATA}")

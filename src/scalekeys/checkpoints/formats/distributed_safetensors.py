@@ -30,10 +30,7 @@ def matches_folder(folder: Path) -> bool:
 def open_shards(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a folder of parts as the one network that they are of.
 
-    Raises
-    ------
-    CheckpointError
-        If a part is damaged, or the parts do not fit together.
+    Raises CheckpointError if a part is damaged, or the parts do not fit together.
     """
     pieces: dict[str, list[Piece]] = {}
     dtypes: dict[str, set[str]] = {}

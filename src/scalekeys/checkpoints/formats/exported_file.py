@@ -50,10 +50,7 @@ def holds(names: Collection[str]) -> bool:
 def open_exported(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a program of ``torch.export``.
 
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, or holds no weights.
+    Raises CheckpointError if it is damaged, or holds no weights.
     """
     label = str(path)
     archive = open_archive(whole(path), label)

@@ -42,10 +42,8 @@ def open_nemo(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
 
     Nothing is written to the disk; an archive that is packed by gzip is unpacked in memory.
 
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, grows beyond measure, or holds no weights, or several of which no name says more.
+    Raises CheckpointError if it is damaged, grows beyond measure, or holds no weights, or several of which no name says
+    more.
     """
     label = str(path)
     content: Bytes = whole(path)

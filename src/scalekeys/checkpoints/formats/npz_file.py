@@ -38,10 +38,7 @@ def holds(names: Collection[str]) -> bool:
 def open_npz(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open an archive of arrays, which are the weights of one network by their names.
 
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, or holds no arrays of numbers.
+    Raises CheckpointError if it is damaged, or holds no arrays of numbers.
     """
     label = str(path)
     tree = Tree()

@@ -31,8 +31,6 @@ ONLY_READ = "is a plain pickle, a format that is only read; replace filters in a
 def matches(head: bytes) -> bool:
     """Tell whether a file that starts so can be a pickle.
 
-    Examples
-    --------
     >>> matches(pickle.dumps({})), matches(pickle.dumps({}, protocol=0)), matches(b"<html>")
     (True, True, False)
     """
@@ -44,10 +42,7 @@ def matches(head: bytes) -> bool:
 def open_pickle(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a plain pickle and choose the weights in it.
 
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, wants to run something, or holds no arrays or tensors.
+    Raises CheckpointError if it is damaged, wants to run something, or holds no arrays or tensors.
     """
     label = str(path)
     if _OF_JOBLIB in bytes(whole(path).read(0, _SEARCHED)):

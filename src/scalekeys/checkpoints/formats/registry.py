@@ -100,10 +100,7 @@ _HEAD = 512
 def open_file(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a file of weights by its content, whatever it is called.
 
-    Raises
-    ------
-    CheckpointError
-        If it is missing, unreadable, empty, damaged or of another kind.
+    Raises CheckpointError if it is missing, unreadable, empty, damaged or of another kind.
     """
     found = format_of(path)
     try:
@@ -118,10 +115,7 @@ def open_file(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
 def format_of(path: Path) -> Format:
     """Return the format of a file, by its content.
 
-    Raises
-    ------
-    CheckpointError
-        If it is missing, unreadable, empty or of no format that is known.
+    Raises CheckpointError if it is missing, unreadable, empty or of no format that is known.
     """
     try:
         return _format_of(path, _head(path))
@@ -132,10 +126,7 @@ def format_of(path: Path) -> Format:
 def open_as_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint | None:
     """Open a folder whose files belong together, if it is one; None for any other folder.
 
-    Raises
-    ------
-    CheckpointError
-        If it cannot be read, or is damaged.
+    Raises CheckpointError if it cannot be read, or is damaged.
     """
     try:
         found = next((row for row in FOLDER_FORMATS if row.matches(folder)), None)

@@ -51,16 +51,8 @@ def open_safetensors(path: Path, *, weights: str | None = None, kinds: Kinds = D
 
     The format does not keep the order of the network: layers are sorted by the habits of their names.
 
-    Parameters
-    ----------
-    path : Path
-    weights : str, optional
-        Which of several copies of the network to take, by the name before theirs.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged or cut short, or `weights` names none of its tensors.
+    `weights`: which of several copies of the network to take, by the name before theirs.
+    Raises CheckpointError if the file is damaged or cut short, or `weights` names none of its tensors.
     """
     metadata, tensors = header_of(path)
 
@@ -85,10 +77,7 @@ def open_safetensors(path: Path, *, weights: str | None = None, kinds: Kinds = D
 def header_of(path: Path, *, label: str | None = None) -> tuple[Mapping[str, str], dict[str, TensorInfo]]:
     """Return what the header of a file says: its metadata, and the shape and type of each tensor.
 
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged or cut short.
+    Raises CheckpointError if the file is damaged or cut short.
     """
     with _opened(path, label) as file:
         tensors = {key: _info(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118 (not a dict)

@@ -40,10 +40,7 @@ def open_torchscript(path: Path, *, weights: str | None = None, kinds: Kinds = D
 
     Tensors that freezing has made constants of the code have lost their names and are called ``constants.0`` and so on.
 
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, or holds no tensors.
+    Raises CheckpointError if it is damaged, or holds no tensors.
     """
     label = str(path)
     archive = open_archive(whole(path), label)

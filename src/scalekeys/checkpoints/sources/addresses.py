@@ -41,18 +41,10 @@ def open_address(
 ) -> Checkpoint:
     """Open a safetensors file on a web server, or the shards beside their index. The header of each file is fetched.
 
-    Parameters
-    ----------
-    address : Address
-    model : str
-        What the network is called in tables; by default the name of the file, or of the folder of an index.
-    weights : str, optional
-        Which of several copies of the network to take, by the name before theirs.
-
-    Raises
-    ------
-    CheckpointError
-        If it cannot be fetched, is damaged or is of another kind, or `weights` names none of its tensors.
+    `model`: what the network is called in tables; by default the name of the file, or of the folder of an index.
+    `weights`: which of several copies of the network to take, by the name before theirs.
+    Raises CheckpointError if it cannot be fetched, is damaged or is of another kind, or `weights` names none of its
+    tensors.
     """
     path = PurePosixPath(unquote(urlsplit(address.url).path))
     if path.name.endswith(INDEX_SUFFIX):
@@ -74,15 +66,8 @@ def open_address(
 def state_of(url: str) -> str:
     """Return a word that changes when a file on a web server, or any of the shards that an index names, has changed.
 
-    Returns
-    -------
-    str
-        Empty where the server does not tell.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is not there, or cannot be asked about.
+    The word is empty where the server does not tell.
+    Raises CheckpointError if a file is not there, or cannot be asked about.
     """
     address = address_of(url)
     words = [version_of(address).word()]

@@ -22,10 +22,7 @@ CIFAR_CONVNEXT = Path(__file__).parents[1] / "data" / "cifar_convnext.safetensor
 def open_builtin(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open filters that come with the package.
 
-    Raises
-    ------
-    CheckpointError
-        If there are none of this name, or `weights` is given.
+    Raises CheckpointError if there are none of this name, or `weights` is given.
     """
     label = f"builtin:{name}"
     if name not in BUILTINS:

@@ -14,8 +14,6 @@ WILDCARDS = frozenset("*?[")
 def has_wildcard(text: str) -> bool:
     """Tell whether a name is a pattern.
 
-    Examples
-    --------
     >>> has_wildcard("timm:convnext*"), has_wildcard("timm:convnext_tiny.fb_in1k")
     (True, False)
     """
@@ -25,20 +23,11 @@ def has_wildcard(text: str) -> bool:
 def models_like(scheme: str, pattern: str) -> tuple[str, ...]:
     """Return the sources of a hub whose names fit a pattern, in which ``*`` stands for anything, sorted.
 
-    Parameters
-    ----------
-    scheme : str
-        ``"timm"``: of the models with trained weights, whose names have the form ``ARCHITECTURE.TAG``. ``"hf"``: of one
-        owner; where the hub client is offline, of those in its cache.
-    pattern : str
-        What follows the colon.
-
-    Raises
-    ------
-    MissingExtraError
-        If the client of the hub is not installed.
-    CheckpointError
-        If no model fits, the hub cannot be asked, or the scheme has no list of models.
+    `scheme`: ``"timm"``: of the models with trained weights, whose names have the form ``ARCHITECTURE.TAG``. ``"hf"``:
+    of one owner; where the hub client is offline, of those in its cache.
+    `pattern`: what follows the colon.
+    Raises MissingExtraError if the client of the hub is not installed; CheckpointError if no model fits, the hub cannot
+    be asked, or the scheme has no list of models.
     """
     label = f"{scheme}:{pattern}"
     if scheme not in _LISTS:

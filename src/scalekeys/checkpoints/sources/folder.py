@@ -33,10 +33,8 @@ _STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training
 def open_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open the weights in a folder: the customary names of Hugging Face first, else the only file of weights.
 
-    Raises
-    ------
-    CheckpointError
-        If there is none, or several of which no name says more than the other, or a part of one is missing.
+    Raises CheckpointError if there is none, or several of which no name says more than the other, or a part of one is
+    missing.
     """
     if (together := open_as_folder(folder, weights=weights, kinds=kinds)) is not None:
         return together
@@ -53,10 +51,7 @@ def open_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPT
 def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]:
     """Load every tensor of the weights in a folder.
 
-    Raises
-    ------
-    CheckpointError
-        If there are none, or they are those of a graph.
+    Raises CheckpointError if there are none, or they are those of a graph.
     """
     file = find_weights(folder)
     if file is None or (not is_index(file) and format_of(file).is_graph):
@@ -71,10 +66,7 @@ def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]
 def find_weights(folder: Path) -> Path | None:
     """Return the file of weights of a folder, or the index of its shards; None if there is neither.
 
-    Raises
-    ------
-    CheckpointError
-        If there are several, or the folder cannot be read.
+    Raises CheckpointError if there are several, or the folder cannot be read.
     """
     try:
         names = sorted(path.name for path in folder.iterdir() if _is_candidate(path))
@@ -87,13 +79,9 @@ def find_weights(folder: Path) -> Path | None:
 def choose_weights(names: Sequence[str], *, label: str) -> str | None:
     """Return which of the files of weights of a model is read: the customary names first, else the only one.
 
-    Raises
-    ------
-    CheckpointError
-        If there are several of which no name says more than the other, or shards without their index.
+    Raises CheckpointError if there are several of which no name says more than the other, or shards without their
+    index.
 
-    Examples
-    --------
     >>> choose_weights(["model.safetensors", "model.pth", "pytorch_model.bin"], label="a folder")
     'model.safetensors'
     """
@@ -117,8 +105,6 @@ def is_index(path: Path) -> bool:
 def as_a_part(path: Path) -> tuple[str, ...]:
     """Return a note where a file is called as one of several shards, of which the others hold the rest of the network.
 
-    Examples
-    --------
     >>> as_a_part(Path("model-00001-of-00003.safetensors"))
     ('it is part 1 of 3 of a network; give the folder, or the index of the parts, for the whole',)
     """
@@ -132,10 +118,7 @@ def as_a_part(path: Path) -> tuple[str, ...]:
 def open_index(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a sharded model by its index; a shard that holds no weight of a layer may be missing or damaged.
 
-    Raises
-    ------
-    CheckpointError
-        If the index or a shard is damaged or missing, or `weights` names none of its tensors.
+    Raises CheckpointError if the index or a shard is damaged or missing, or `weights` names none of its tensors.
     """
     home = _weight_map(path)
     found, opened = join_shards(
@@ -192,8 +175,6 @@ def _is_candidate(path: Path) -> bool:
 def names_weights(name: str) -> bool:
     """Tell whether a file is called as weights are, or as an index of their shards, and not as a state of training.
 
-    Examples
-    --------
     >>> names_weights("model.safetensors.index.json"), names_weights("optimizer.pt"), names_weights("config.json")
     (True, False, False)
     """

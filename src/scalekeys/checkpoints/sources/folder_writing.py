@@ -18,20 +18,10 @@ def write_folder(
 ) -> tuple[str, ...]:
     """Copy a folder with changes in its weights.
 
-    Parameters
-    ----------
-    folder : Path
-    parts : mapping of str to callable
-        What writes a copy of each file of weights, by its name.
-    home : callable
-        Gives the name of the file that holds a weight, by the key of the weight.
-    left_out : collection of str
-        Names of files that are not copied; neither are hidden files and folders.
-
-    Returns
-    -------
-    tuple of str
-        What the writers of the files have said, and what is not in the copy.
+    `parts`: what writes a copy of each file of weights, by its name.
+    `home`: gives the name of the file that holds a weight, by the key of the weight.
+    `left_out`: names of files that are not copied; neither are hidden files and folders.
+    Returns what the writers of the files have said, and what is not in the copy.
     """
     notes: list[str] = []
     for name in dict.fromkeys(home(change.key) for change in changes):

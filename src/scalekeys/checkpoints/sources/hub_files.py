@@ -22,10 +22,7 @@ _ENDINGS = tuple(suffix + end for suffix in SUFFIXES for end in ("", INDEX_SUFFI
 def hub_client() -> Any:
     """Return ``huggingface_hub`` with those of its modules that are used here, which it does not import by itself.
 
-    Raises
-    ------
-    MissingExtraError
-        If it is not installed.
+    Raises MissingExtraError if it is not installed.
     """
     for part in ("constants", "errors", "utils"):
         require(f"huggingface_hub.{part}", extra="transformers")
@@ -35,22 +32,12 @@ def hub_client() -> Any:
 def hub_file(hub: Any, repository: str, revision: str | None, *, label: str) -> Address | None:
     """Return the address of the safetensors file of a model, or of the index of its shards, on the hub.
 
-    Parameters
-    ----------
-    hub : module
-        ``huggingface_hub``.
-    repository : str
-        ``ORG/NAME``.
-    revision : str, optional
-        A branch, a tag or a commit.
-    label : str
-        What errors call the model.
-
-    Returns
-    -------
-    Address or None
-        In the commit that the revision stands for now. None where the hub is not asked or does not answer, has no such
-        model or no safetensors file that is its own, and where the local cache holds it.
+    `hub`: ``huggingface_hub``.
+    `repository`: ``ORG/NAME``.
+    `revision`: a branch, a tag or a commit.
+    `label`: what errors call the model.
+    Returns its address in the commit that the revision stands for now. None where the hub is not asked or does not
+    answer, has no such model or no safetensors file that is its own, and where the local cache holds it.
     """
     if hub.constants.HF_HUB_OFFLINE:
         return None
@@ -70,10 +57,7 @@ def hub_file(hub: Any, repository: str, revision: str | None, *, label: str) -> 
 def commit_of(hub: Any, repository: str, revision: str | None) -> str:
     """Return the commit that a revision of a model stands for; a commit stands for itself, and the hub is not asked.
 
-    Raises
-    ------
-    Exception
-        Of the hub client, if the hub does not answer or has no such model.
+    Raises Exception of the hub client, if the hub does not answer or has no such model.
     """
     if revision and _COMMIT.fullmatch(revision):
         return revision

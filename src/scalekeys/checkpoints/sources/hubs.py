@@ -36,12 +36,8 @@ _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ON
 def open_timm(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
     """Open a pretrained model of timm.
 
-    Raises
-    ------
-    MissingExtraError
-        If timm is not installed.
-    CheckpointError
-        If timm does not know the name, or its weights can neither be found nor fetched.
+    Raises MissingExtraError if timm is not installed; CheckpointError if timm does not know the name, or its weights
+    can neither be found nor fetched.
     """
     label = f"timm:{name}"
     return open_module(create_timm(name), weights=weights, kinds=kinds, label=label, model=label)
@@ -50,19 +46,9 @@ def open_timm(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE
 def create_timm(name: str, *, pretrained: bool = True, **options: Any) -> nn.Module:
     """Make a model of timm, with its trained weights or with random ones.
 
-    Parameters
-    ----------
-    name : str
-    pretrained : bool
-    **options
-        Of ``timm.create_model``, such as the number of classes.
-
-    Raises
-    ------
-    MissingExtraError
-        If timm is not installed.
-    CheckpointError
-        If timm does not know the name, or its weights can neither be found nor fetched.
+    `**options`: of ``timm.create_model``, such as the number of classes.
+    Raises MissingExtraError if timm is not installed; CheckpointError if timm does not know the name, or its weights
+    can neither be found nor fetched.
     """
     label = f"timm:{name}"
     timm = require("timm", extra="timm")
@@ -87,12 +73,8 @@ def open_hf(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_O
     Safetensors files are preferred; of those, only the header and the filters are fetched, unless they are in the local
     cache. A pickled format is fetched, as a whole, only where there are none.
 
-    Raises
-    ------
-    MissingExtraError
-        If huggingface_hub is not installed.
-    CheckpointError
-        If it can neither be found nor fetched, or holds no weights.
+    Raises MissingExtraError if huggingface_hub is not installed; CheckpointError if it can neither be found nor
+    fetched, or holds no weights.
     """
     label = f"hf:{name}"
     hub = hub_client()

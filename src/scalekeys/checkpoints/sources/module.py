@@ -45,19 +45,10 @@ def open_module(
 ) -> Checkpoint:
     """Open a network: its convolutions of one, two and three axes with kernels of more than one value.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Data-parallel and compiled wrappers around it are looked through.
-    kinds : frozenset of str
-        The kinds of convolutions to read.
-    label, model : str, optional
-        What errors and tables call it; its class by default.
-
-    Raises
-    ------
-    CheckpointError
-        If it is a TorchScript module, or a layer has not been initialised, or `weights` is given.
+    `module`: data-parallel and compiled wrappers around it are looked through.
+    `kinds`: the kinds of convolutions to read.
+    `label`, `model`: what errors and tables call it; its class by default.
+    Raises CheckpointError if it is a TorchScript module, or a layer has not been initialised, or `weights` is given.
     """
     module = unwrapped(module)
     name = type(module).__name__
@@ -103,10 +94,7 @@ def open_module(
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return the network inside data-parallel and compiled wrappers.
 
-    Raises
-    ------
-    CheckpointError
-        If it is no network.
+    Raises CheckpointError if it is no network.
     """
     if not isinstance(module, nn.Module):
         raise CheckpointError(f"expected a network (torch.nn.Module), got an object of type {type(module).__name__}")

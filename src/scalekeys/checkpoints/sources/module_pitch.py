@@ -28,21 +28,11 @@ _Sides: TypeAlias = dict[str, list[tuple[int, ...]]]
 def pitches_of(module: nn.Module, layers: Mapping[str, nn.modules.conv._ConvNd]) -> dict[str, Pitch | None]:
     """Return the pitch of convolutions of a network.
 
-    Parameters
-    ----------
-    module : nn.Module
-        It is left as it is.
-    layers : mapping of str to module
-        Its convolutions that are wanted, by name.
+    `module`: it is left as it is.
+    `layers`: its convolutions that are wanted, by name.
+    Returns the pitch of each layer, in samples of the input along the axes of its kernels; None where the network does
+    not run on an input of one image, or the sides of what comes to the layer do not tell.
 
-    Returns
-    -------
-    dict of str to tuple of float, or None
-        The pitch of each layer, in samples of the input along the axes of its kernels; None where the network does not
-        run on an input of one image, or the sides of what comes to the layer do not tell.
-
-    Examples
-    --------
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.Conv2d(8, 8, 7, groups=8))
     >>> pitches_of(network, {"1": network[1]})
     {'1': (4.0, 4.0)}

@@ -42,23 +42,10 @@ def join_shards(
 ) -> tuple[Checkpoint, dict[str, S]]:
     """Open the shards of a network as the one that they are of; those without weights may be missing or damaged.
 
-    Parameters
-    ----------
-    home : mapping of str to str
-        The shard that holds each tensor.
-    open_shard : callable
-        Opens a shard by its name.
-
-    Returns
-    -------
-    Checkpoint
-    dict of str to Shard
-        The shards that could be opened.
-
-    Raises
-    ------
-    CheckpointError
-        If a shard with weights is damaged or missing, or `weights` names none of the tensors.
+    `home`: the shard that holds each tensor.
+    `open_shard`: opens a shard by its name.
+    Returns the shards that could be opened.
+    Raises CheckpointError if a shard with weights is damaged or missing, or `weights` names none of the tensors.
     """
     needed = {home[key] for key in weight_keys(home)}
     opened = {shard: open_shard(shard) for shard in sorted(needed)}
@@ -84,10 +71,7 @@ def join_shards(
 def weight_map(content: bytes, *, label: str) -> Mapping[str, str]:
     """Read which shard holds which tensor; a shard is a plain name of a file beside the index.
 
-    Raises
-    ------
-    CheckpointError
-        If the content is no index of shards, or names files elsewhere.
+    Raises CheckpointError if the content is no index of shards, or names files elsewhere.
     """
     try:
         home = parse_json(content)["weight_map"]

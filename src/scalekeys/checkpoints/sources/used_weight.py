@@ -21,13 +21,8 @@ _NAME = "weight"
 def used_weight(layer: nn.Module) -> Tensor:
     """Return the weight of a layer as its next forward pass in evaluation mode has it.
 
-    Parameters
-    ----------
-    layer : nn.Module
-        Neither its parameters and buffers nor its mode change, and no random numbers are drawn.
+    `layer`: neither its parameters and buffers nor its mode change, and no random numbers are drawn.
 
-    Examples
-    --------
     >>> layer = nn.utils.spectral_norm(nn.Conv2d(4, 4, 3, groups=4))
     >>> used_weight(layer).shape
     torch.Size([4, 1, 3, 3])

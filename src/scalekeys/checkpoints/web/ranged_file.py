@@ -46,10 +46,7 @@ class Version:
 def version_of(address: Address) -> Version:
     """Ask a server, once, for the state of a file; one byte of the file is fetched.
 
-    Raises
-    ------
-    CheckpointError
-        If it is not there, or cannot be asked.
+    Raises CheckpointError if it is not there, or cannot be asked.
     """
 
     def receive(response: HTTPResponse) -> Version:
@@ -66,10 +63,8 @@ class RangedFile:
     What is fetched is kept in a temporary file without a name, so that nothing is left behind, however this process
     ends.
 
-    Raises
-    ------
-    CheckpointError
-        If the file is not there, is empty, cannot be fetched, or is too large to be fetched as a whole.
+    Raises CheckpointError if the file is not there, is empty, cannot be fetched, or is too large to be fetched as a
+    whole.
     """
 
     def __init__(self, address: Address) -> None:
@@ -90,10 +85,7 @@ class RangedFile:
     def fetch(self, start: int, stop: int) -> None:
         """Fetch a range of bytes, unless it is there.
 
-        Raises
-        ------
-        CheckpointError
-            If it cannot be fetched, or the file has changed since it was opened.
+        Raises CheckpointError if it cannot be fetched, or the file has changed since it was opened.
         """
         stop = min(stop, self.size) if self._version else stop
         if start < stop and not any(first <= start and stop <= last for first, last in self._there):
@@ -167,10 +159,7 @@ class RangedFile:
     def _copy(self, response: HTTPResponse, start: int, most: int) -> int:
         """Write what comes to its place in the temporary file, and return how many bytes came.
 
-        Raises
-        ------
-        TimeoutError
-            If they come too slowly.
+        Raises TimeoutError if they come too slowly.
         """
         self._content.seek(start)
         copied, begun = 0, time.monotonic()
@@ -194,17 +183,10 @@ class RangedFile:
 def joined(spans: Iterable[tuple[int, int]], *, gap: int, most: int) -> list[tuple[int, int]]:
     """Join ranges of bytes that lie close together.
 
-    Parameters
-    ----------
-    spans : iterable of (int, int)
-        Start and stop of each.
-    gap : int
-        The most bytes between two that are joined, which are fetched in vain.
-    most : int
-        The most bytes of a joined range.
+    `spans`: start and stop of each.
+    `gap`: the most bytes between two that are joined, which are fetched in vain.
+    `most`: the most bytes of a joined range.
 
-    Examples
-    --------
     >>> joined([(0, 10), (12, 20), (50, 60)], gap=4, most=100)
     [(0, 20), (50, 60)]
     """

@@ -26,17 +26,9 @@ _LARGEST_REQUEST = 1 << 24
 class RangedSafetensors:
     """A safetensors file on a web server.
 
-    Raises
-    ------
-    CheckpointError
-        If it cannot be fetched, is damaged, or is no safetensors file.
-
-    Attributes
-    ----------
-    tensors : dict of str to TensorInfo
-        Every tensor with its shape and type.
-    notes : tuple of str
-        What a user should know, in sentences.
+    Raises CheckpointError if it cannot be fetched, is damaged, or is no safetensors file.
+    `tensors`: every tensor with its shape and type.
+    `notes`: what a user should know, in sentences.
     """
 
     def __init__(self, address: Address) -> None:
@@ -60,10 +52,7 @@ class RangedSafetensors:
     def load(self, key: str) -> Tensor:
         """Fetch the values of a tensor, unless they are there.
 
-        Raises
-        ------
-        CheckpointError
-            If they cannot be fetched, or are damaged.
+        Raises CheckpointError if they cannot be fetched, or are damaged.
         """
         start, stop = self._spans[key]
         for first, last in self._requests:

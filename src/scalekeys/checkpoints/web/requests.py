@@ -69,13 +69,8 @@ class Address:
 def address_of(url: str, *, label: str | None = None) -> Address:
     """Return the address of a file, with the token in ``HF_TOKEN`` for the hub.
 
-    Raises
-    ------
-    CheckpointError
-        If it names no server, or a user and password, which would stand in every table and report.
+    Raises CheckpointError if it names no server, or a user and password, which would stand in every table and report.
 
-    Examples
-    --------
     >>> address_of("https://example.org/my net.safetensors").url
     'https://example.org/my%20net.safetensors'
     >>> address_of("https://me:secret@example.org/net.safetensors")
@@ -106,20 +101,9 @@ def ask(
 ) -> T:
     """Send a GET request and hand the answer over; a failure that may pass is followed by another attempt.
 
-    Parameters
-    ----------
-    address : Address
-    headers : mapping of str to str
-    receive : callable
-        Takes the answer, of status 2xx. It is called again where the connection breaks while it reads.
-    attempts : int
-
-    Raises
-    ------
-    NoAnswerError
-        If no server answers, the connection breaks each time, or the server is in trouble.
-    RefusedError
-        If the server answers with another error.
+    `receive`: takes the answer, of status 2xx. It is called again where the connection breaks while it reads.
+    Raises NoAnswerError if no server answers, the connection breaks each time, or the server is in trouble;
+    RefusedError if the server answers with another error.
     """
     for attempt in range(1, attempts + 1):
         try:

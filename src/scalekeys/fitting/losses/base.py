@@ -41,12 +41,8 @@ class Solution:
 class Loss(ABC):
     """The loss of one family for many filters.
 
-    Parameters
-    ----------
-    targets : Targets
-        Filters whose centred norm is 1.
-    grid : FamilyGrid
-        The family on its window, with the coarse grid.
+    `targets`: filters whose centred norm is 1.
+    `grid`: the family on its window, with the coarse grid.
     """
 
     rounds: int = 1
@@ -91,22 +87,12 @@ class Loss(ABC):
     def starts(self, rows: Tensor, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return where a refined loss could be below that of all families, given the best of the coarse ones.
 
-        Parameters
-        ----------
-        rows : Tensor of int64, shape (filters,)
-            Those whose coarse loss comes within the limit somewhere.
-        coarse : Tensor, shape (filters, nodes)
-            Their coarse losses.
-        best : Tensor, shape (filters,)
-
-        Returns
-        -------
-        problem : Tensor of int64, shape (starts,)
-            The filter of each start.
-        position : Tensor, shape (starts, parameters)
-            Where on the grid, in numbers of nodes.
-        value : Tensor, shape (starts,)
-            The coarse loss.
+        `rows`: shape (filters,); those whose coarse loss comes within the limit somewhere.
+        `coarse`: shape (filters, nodes); their coarse losses.
+        `best`: shape (filters,).
+        `problem`: shape (starts,); the filter of each start.
+        `position`: shape (starts, parameters); where on the grid, in numbers of nodes.
+        `value`: shape (starts,); the coarse loss.
         """
 
     def begin(self, problem: Tensor, position: Tensor) -> Tensor:  # noqa: ARG002

@@ -47,16 +47,10 @@ class PiecewiseSearch:
         Only what may be the lowest minimum of its filter is followed to the end; the other starts return where they
         have come.
 
-        Parameters
-        ----------
-        problem : Tensor of int64, shape (n,)
-            The number of the filter of each start.
-        start : Tensor, shape (3, n)
-
-        Returns
-        -------
-        Tensor, shape (3, n)
-        Tensor, shape (n,)
+        `problem`: shape (n,); the number of the filter of each start.
+        `start`: shape (3, n).
+        Returns a tensor of shape (3, n).
+        Returns a tensor of shape (n,).
         """
         pieces = self.family.pieces
         local, piece = pieces.enter(start)

@@ -25,16 +25,9 @@ _NO_WIDTH = 1e-9
 def search_by_width(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> Best:
     """Find the scales of each family from widths; the families compete by what they leave unexplained.
 
-    Parameters
-    ----------
-    targets : Targets
-        Filters whose centred norm is 1.
-    spec : FitSpec
-    assigned : Tensor of int64, shape (filters,), optional
-        The one family (index into those of the spec) of each filter; by default all compete.
+    `targets`: filters whose centred norm is 1.
+    `assigned`: shape (filters,); the one family (index into those of the spec) of each filter; by default all compete.
 
-    Notes
-    -----
     What has no width is that of l2: scale and strength of `sharpen`, as in the paper, and the scale along a derivative
     of three taps.
     """
@@ -99,8 +92,6 @@ def continuous_ratio(order: int) -> float:
     Such a derivative is a Hermite polynomial times the Gaussian, and the moments of ``exp(-x^2)`` of even orders k are
     in proportion to ``(k - 1)!! / 2^(k/2)``.
 
-    Examples
-    --------
     >>> [round(continuous_ratio(order), 4) for order in range(3)]
     [2.0, 0.6667, 0.8571]
     """

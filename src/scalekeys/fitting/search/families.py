@@ -120,13 +120,8 @@ def competed_for(index: int, filters: Tensor, assigned: Tensor | None) -> Tensor
 def search(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> Best:
     """Minimise the loss of each filter over families and parameters.
 
-    Parameters
-    ----------
-    targets : Targets
-        Filters whose centred norm is 1.
-    spec : FitSpec
-    assigned : Tensor of int64, shape (filters,), optional
-        The one family (index into those of the spec) of each filter; by default all compete.
+    `targets`: filters whose centred norm is 1.
+    `assigned`: shape (filters,); the one family (index into those of the spec) of each filter; by default all compete.
     """
     filters, size = targets.taps, targets.size
     loss = loss_of(spec)

@@ -33,19 +33,9 @@ def group_labels(
 ) -> tuple[Tensor, int]:
     """Return the group of each filter as a number, and how many groups there are.
 
-    Parameters
-    ----------
-    groups : str or sequence
-        One of :data:`GROUPINGS`, or one label a filter; filters with the label None are groups of their own.
-    bank : FilterBank
-    family : Tensor of int64, shape (filters,)
-        The family of each filter, or -1; a filter without a fit is in no group (-1).
-    spec : FitSpec
-
-    Raises
-    ------
-    ModelError
-        If the name is unknown, or there is not one label for each filter.
+    `groups`: one of :data:`GROUPINGS`, or one label a filter; filters with the label None are groups of their own.
+    `family`: shape (filters,); the family of each filter, or -1; a filter without a fit is in no group (-1).
+    Raises ModelError if the name is unknown, or there is not one label for each filter.
     """
     if isinstance(groups, str):
         labels = _named(groups, bank, family, spec)
@@ -62,10 +52,7 @@ def group_labels(
 def labels_of(values: Iterable[Hashable] | Tensor | np.ndarray, count: int, what: str) -> list[Hashable]:
     """Return one label a filter, from a list, array or tensor.
 
-    Raises
-    ------
-    ModelError
-        If there is not one for each filter, or one cannot be a label.
+    Raises ModelError if there is not one for each filter, or one cannot be a label.
     """
     given = values.tolist() if isinstance(values, torch.Tensor | np.ndarray) else values
     if isinstance(given, str) or not isinstance(given, Iterable):
@@ -151,21 +138,12 @@ def shared_parameters(
 ) -> Tensor:
     """Return the parameters of each filter with the scale of its group.
 
-    Parameters
-    ----------
-    bank : FilterBank
-    family : Tensor of int64, shape (filters,)
-        Given families, or -1.
-    parameters : Tensor, shape (filters, parameters)
-        Those of a fit of each filter by itself: per axis for a criterion that compares widths.
-    labels : Tensor of int64, shape (filters,)
-        Group of each filter, or -1.
-    count : int
-        Number of groups.
-    spec : FitSpec
+    `family`: shape (filters,); given families, or -1.
+    `parameters`: shape (filters, parameters); those of a fit of each filter by itself: per axis for a criterion that
+    compares widths.
+    `labels`: shape (filters,); group of each filter, or -1.
+    `count`: number of groups.
 
-    Notes
-    -----
     A filter that is alone in its group keeps its own fit. For l1 and l2 each filter counts in units in which its
     amplitude (normalization by moments) or its centred norm (affine) is 1. The sum is tabulated on a fine grid of
     scales and refined in its lowest valleys by golden section.

@@ -40,12 +40,8 @@ _AT_ONCE = 512  # filters, each with the products of all atoms
 def sparse_search(targets: Targets, spec: FitSpec) -> Best:
     """Find the scales at which the best few atoms of each filter explain most.
 
-    Parameters
-    ----------
-    targets : Targets
-        Filters whose centred norm is 1.
-    spec : FitSpec
-        Of a sparse model.
+    `targets`: filters whose centred norm is 1.
+    `spec`: of a sparse model.
     """
     parts = [_scales(targets.select(rows), spec) for rows in _rows(targets)]
     coordinates = torch.cat([place for place, _ in parts])

@@ -67,22 +67,13 @@ def minimize(
     A Newton step uses the absolute eigenvalues of the Hessian and a trust radius; a step that does not descend is not
     taken, so the result is never worse than the start. Problems that have converged leave the batch.
 
-    Parameters
-    ----------
-    objective : Objective
-    start : Tensor, shape (p, problems)
-    lower, upper : Tensor, shape (p,) or (p, problems)
-        The ends of the box, or of a box for each problem.
-    compact : bool
-        Whether the parameters are places ``u = t / (c + t)`` of scales, which all may become infinite. Where several of
-        them do, their ratio counts, and steps are taken in ``-log(1 - u)`` there.
-    iterations : int
-        How many steps there are at most.
-
-    Returns
-    -------
-    parameters : Tensor, shape (p, problems)
-    value : Tensor, shape (problems,)
+    `start`: shape (p, problems).
+    `lower`, `upper`: shape (p,) or (p, problems); the ends of the box, or of a box for each problem.
+    `compact`: whether the parameters are places ``u = t / (c + t)`` of scales, which all may become infinite. Where
+    several of them do, their ratio counts, and steps are taken in ``-log(1 - u)`` there.
+    `iterations`: how many steps there are at most.
+    `parameters`: shape (p, problems).
+    `value`: shape (problems,).
     """
     count = start.shape[1]
     low, high = (ends.reshape(len(start), -1).to(start) for ends in (lower, upper))
@@ -168,11 +159,9 @@ def box_step(u: Tensor, gradient: Tensor, hessian: Tensor, lower: Tensor, upper:
     A parameter that stands at an end of the box and is drawn across it stays there. Where the step of others crosses an
     end, they go to it, and the rest follows.
 
-    Parameters
-    ----------
-    u, gradient : Tensor, shape (p, n)
-    hessian : Tensor, shape (p, p, n)
-    lower, upper : Tensor, shape (p, 1)
+    `u`, `gradient`: shape (p, n).
+    `hessian`: shape (p, p, n).
+    `lower`, `upper`: shape (p, 1).
     """
     free = ~((u <= lower) & (gradient > 0) | (u >= upper) & (gradient < 0))
     step = _absolute_step(gradient, hessian, free)

@@ -32,10 +32,8 @@ def least_absolute(
     is convex, Newton's step is taken where it descends, and where not, a step of reweighted least squares, which always
     does. Columns should be of one order.
 
-    Returns
-    -------
-    coefficients : Tensor, shape (problems, unknowns)
-    residual : Tensor, shape (problems, taps)
+    `coefficients`: shape (problems, unknowns).
+    `residual`: shape (problems, taps).
     """
     if basis.shape[-1] == 2:
         parts = [

@@ -15,8 +15,6 @@ _AT_ONCE = 16
 def fitted_lines(targets: Float[Tensor, "taps n"], basis: Float[Tensor, "2 taps n"]) -> Float[Tensor, "2 n"]:
     r"""Return the coefficients with the least sum of ``|h - B c|``.
 
-    Notes
-    -----
     The sum is smoothed to that of :math:`\sqrt{r^2 + \epsilon^2}` with an :math:`\epsilon` that is halved from step to
     step, and each step is one of Newton's method on the optimality conditions with multipliers w,
     :math:`\sum w B = 0` and :math:`w \sqrt{r^2 + \epsilon^2} = r`. An optimum leaves nothing at two taps: all pairs of

@@ -65,23 +65,11 @@ def descend(
 ) -> tuple[Tensor, Tensor]:
     r"""Follow the optimum of ``sum of sqrt(r^2 + eps^2)`` as eps falls.
 
-    Parameters
-    ----------
-    residuals : Residuals
-    start : Tensor, shape (p, n)
-        Single precision is enough for an eps of 3e-4.
-    lower, upper : Tensor, shape (parameters,)
-        Bounds of the first unknowns, the search coordinates.
-    schedule : Schedule
+    `start`: shape (p, n); single precision is enough for an eps of 3e-4.
+    `lower`, `upper`: shape (parameters,); bounds of the first unknowns, the search coordinates.
+    `parameters`: shape (p, n).
+    `value`: shape (n,); the smoothed sum at the last eps.
 
-    Returns
-    -------
-    parameters : Tensor, shape (p, n)
-    value : Tensor, shape (n,)
-        The smoothed sum at the last eps.
-
-    Notes
-    -----
     Each step is one of Newton's method on the optimality conditions with multipliers w, ``sum of w dr = 0`` and
     ``w sqrt(r^2 + eps^2) = r`` (Chan, Golub, Mulet, SIAM J. Sci. Comput. 20, 1999). Eliminating w leaves a step in the
     parameters for which a residual bends by :math:`(1 - w r / \tau) / \tau` with :math:`\tau = \sqrt{r^2 +

@@ -17,8 +17,6 @@ _PIVOT = 1e-13
 def blocks_of(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Return the connected groups of components, given the pairs that are not orthogonal.
 
-    Examples
-    --------
     >>> blocks_of([(0, 0), (0, 3), (1, 1), (2, 2), (3, 3)])
     [[0, 3], [1], [2]]
     """
@@ -32,14 +30,10 @@ def blocks_of(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 def projection(products: Products) -> tuple[Tensor, Tensor, Tensor]:
     """Return minus the squared projection on the components, with derivatives in the search coordinates.
 
-    Returns
-    -------
-    value : Tensor, shape (n,)
-    gradient : Tensor, shape (parameters, n)
-    hessian : Tensor, shape (parameters, parameters, n)
+    `value`: shape (n,).
+    `gradient`: shape (parameters, n).
+    `hessian`: shape (parameters, parameters, n).
 
-    Notes
-    -----
     With the products g of a filter with the components and Q of the components with each other, the best coefficients
     are ``w = Q^-1 g`` and the squared projection is ``g w``. From ``z_i = dg_i - dQ_i w`` follow (Golub and Pereyra,
     1973) the gradient ``-2 dg_i w + w dQ_i w`` and the Hessian

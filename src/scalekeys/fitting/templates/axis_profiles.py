@@ -41,32 +41,17 @@ class AxisProfiles:
     one odd about half a pixel. It is given by its coordinates in an orthonormal basis of the space of such profiles,
     its *fold*. In an even fold the first vector is constant, so that a mean and the deviations from it are apart.
 
-    Parameters
-    ----------
-    operators : sequence of str
-        Names, each once.
-    side : int
-        Taps of the window along the axis.
-    axis : int
-        0 for x, 1 for y, 2 for z.
-    window : {"exact", "published"}
-    bend : float
-    discretization : str
-    plain : bool
-        Whether profiles are wanted as they are, up to twice the variance at which the window is one standard deviation
-        wide, and not up to infinity.
+    `operators`: names, each once.
+    `side`: taps of the window along the axis.
+    `axis`: 0 for x, 1 for y, 2 for z.
+    `plain`: whether profiles are wanted as they are, up to twice the variance at which the window is one standard
+    deviation wide, and not up to infinity.
+    `folds`: of shape (coordinates, taps); orthonormal rows, one matrix for each operator: a profile is its coordinates
+    times its fold.
+    `base`: what is returned is the profile divided by ``(1 - u)^base``. A factor that depends on the scale changes no
+    model with a free amplitude, and without it profiles would vanish with a growing scale, and their deviations from
+    the mean would drown in its rounding.
 
-    Attributes
-    ----------
-    folds : list of Tensor, each of shape (coordinates, taps)
-        Orthonormal rows, one matrix for each operator: a profile is its coordinates times its fold.
-    base : float
-        What is returned is the profile divided by ``(1 - u)^base``. A factor that depends on the scale changes no model
-        with a free amplitude, and without it profiles would vanish with a growing scale, and their deviations from the
-        mean would drown in its rounding.
-
-    Notes
-    -----
     With ``w = 1 - u`` every coordinate falls as a known power of w when t grows: a derivative of order r as
     ``w^(1/2 + ceil(r / 2))``, the deviations from the mean of an even one by a further w. Divided by it, a coordinate
     is a smooth function of u up to u = 1 and is tabulated as a Chebyshev series. Its length is the shortest of a few

@@ -15,8 +15,6 @@ _NODES = 32  # of the quadrature over a pixel, which is at most five standard de
 def atoms_at(profiles: Profiles, t: np.ndarray) -> np.ndarray:
     """Return the atoms of folded profiles at variances of shape (n,): shape (atoms, n).
 
-    Examples
-    --------
     >>> plan = Profiles([["identity"]], [3], "exact", folded=True)
     >>> atoms_at(plan, np.array([0.0, 1.0], dtype=np.longdouble)).astype(float).round(4)
     array([[1.    , 0.4658],

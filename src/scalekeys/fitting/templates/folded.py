@@ -33,10 +33,8 @@ from scalekeys.scalespace.second_order import entries, outer, pairs, product, ti
 class Folded:
     """Filters, folded: one block for each combination of folds that a term of the family needs.
 
-    Parameters
-    ----------
-    blocks : dict of tuple of int to Tensor, shape (..., coordinates in y, coordinates in x, n)
-        By the number of the fold along each axis, in the order (x, y, z).
+    `blocks`: shape (..., coordinates in y, coordinates in x, n); by the number of the fold along each axis, in the
+    order (x, y, z).
     """
 
     blocks: dict[tuple[int, ...], Tensor]
@@ -49,17 +47,10 @@ class Folded:
 class FoldedFamily:
     """The scalar products of a family whose components are sums of outer products, on a window.
 
-    Parameters
-    ----------
-    family : Family
-        With one variance along each axis for all components, or one for several axes.
-    size : tuple of int
-    window : {"exact", "published"}
-    bend : float
-        Of the search coordinates.
-    plain : bool
-        Whether profiles keep every factor that depends on the scale; always where some other limit than infinity is
-        reached, as for mixtures, for components of several scales, and in the published window.
+    `family`: with one variance along each axis for all components, or one for several axes.
+    `bend`: of the search coordinates.
+    `plain`: whether profiles keep every factor that depends on the scale; always where some other limit than infinity
+    is reached, as for mixtures, for components of several scales, and in the published window.
     """
 
     def __init__(
@@ -249,10 +240,7 @@ class OuterProducts:
     stand in the order of their families, so that each family makes the profiles of its own part, and every other
     operation is one for all.
 
-    Parameters
-    ----------
-    families : sequence of FoldedFamily
-        Of one window, each one outer product with a variance for each axis.
+    `families`: of one window, each one outer product with a variance for each axis.
     """
 
     def __init__(self, families: Sequence[FoldedFamily]) -> None:
@@ -328,11 +316,8 @@ def unfolded(block: Tensor, folds: Sequence[Tensor]) -> Tensor:
 def contracted(block: Tensor, profiles: Sequence[Tensor]) -> Tensor:
     """Return the scalar products of folded filters with outer products of profiles, as a table: (entries, n).
 
-    Parameters
-    ----------
-    block : Tensor, shape (..., coordinates in y, coordinates in x, n)
-    profiles : sequence of Tensor, shape (3, coordinates, n)
-        With two derivatives, in the order (x, y, z).
+    `block`: shape (..., coordinates in y, coordinates in x, n).
+    `profiles`: shape (3, coordinates, n); with two derivatives, in the order (x, y, z).
     """
     x = profiles[0]
     moved = block[..., None, 0, :] * x[:, 0]  # (..., coordinates in y, 3, n)

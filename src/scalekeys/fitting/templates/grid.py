@@ -141,15 +141,8 @@ class Dictionary:
 class FamilyGrid:
     """A family on a window with a grid over its parameters; built once (see :func:`family_grid`).
 
-    Parameters
-    ----------
-    family : Family
-        With one scale for all axes, where that is asked for.
-    size : tuple of int
-    window : {"exact", "published"}
+    `family`: with one scale for all axes, where that is asked for.
 
-    Notes
-    -----
     The grid ends at a scale as long as the window. Beyond it the templates hardly turn; where a search may go on to
     infinite scales, one node more stands close to them.
     """

@@ -26,15 +26,10 @@ class Moving:
     def squares(self, weights: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``J W J^T`` and ``J W 1`` for the changes J of ``sum a_c K_c`` by the coordinates and by each a_c.
 
-        Parameters
-        ----------
-        weights : Tensor, shape (taps, n)
-        a : Tensor, shape (components, n)
-
-        Returns
-        -------
-        Tensor, shape (parameters + components, parameters + components, n)
-        Tensor, shape (parameters + components, n)
+        `weights`: shape (taps, n).
+        `a`: shape (components, n).
+        Returns a tensor of shape (parameters + components, parameters + components, n).
+        Returns a tensor of shape (parameters + components, n).
         """
         slopes = self.table[1 : self.parameters + 1]
         moves = torch.cat([(slopes * a[:, None]).sum(1), self.values])

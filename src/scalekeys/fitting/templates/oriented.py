@@ -45,10 +45,7 @@ class OrientedTargets:
 class OrientedFamily(WholeFamily):
     """An oriented family on a window, see :class:`WholeFamily`, for sums of squares that are not weighted.
 
-    Attributes
-    ----------
-    pieces : Pieces
-        In which the fields are smooth.
+    `pieces`: in which the fields are smooth.
     """
 
     def __init__(self, family: Family, size: tuple[int, ...], window: Window, bend: float) -> None:
@@ -96,11 +93,8 @@ class OrientedFamily(WholeFamily):
 def _along_angle(fields: Tensor, weights: Tensor) -> Tensor:
     """Return tables of fields in three variances, and in the angle if they differ along it: (n, entries, coordinates).
 
-    Parameters
-    ----------
-    fields : Tensor, shape (n, differences, 10, coordinates)
-    weights : Tensor, shape (3, differences, n)
-        With two derivatives in the angle, which is the last parameter.
+    `fields`: shape (n, differences, 10, coordinates).
+    `weights`: shape (3, differences, n); with two derivatives in the angle, which is the last parameter.
     """
     if fields.shape[1] == 1:
         return fields[:, 0]

@@ -25,10 +25,7 @@ Neighbours = list[tuple[Tensor, Tensor, Tensor]]
 class Pieces(ABC):
     """The pieces of one family; coordinates have shape (3, n), and pieces are numbers of shape (n,).
 
-    Parameters
-    ----------
-    bend : float
-        Of the search coordinates.
+    `bend`: of the search coordinates.
     """
 
     def __init__(self, bend: float) -> None:

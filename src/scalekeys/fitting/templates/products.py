@@ -10,13 +10,8 @@ from torch import Tensor
 class Products:
     """Scalar products at given parameters, as tables with derivatives in the search coordinates.
 
-    Parameters
-    ----------
-    filters : list of Tensor, shape (entries, n)
-        Of the filters with each component; see :mod:`scalekeys.scalespace.second_order`.
-    gram : dict of (int, int) to Tensor, shape (entries, n)
-        Of components with each other; a pair that is orthogonal by symmetry is missing.
-    parameters : int
+    `filters`: shape (entries, n); of the filters with each component; see :mod:`scalekeys.scalespace.second_order`.
+    `gram`: shape (entries, n); of components with each other; a pair that is orthogonal by symmetry is missing.
     """
 
     filters: list[Tensor]

@@ -75,15 +75,10 @@ class Residuals:
     ) -> tuple[Tensor, Tensor]:
         """Return gradient (p, n) and Hessian (p, p, n) of a sum of functions of the residuals.
 
-        Parameters
-        ----------
-        parameters : Tensor, shape (p, n)
-        moving : Moving
-            The components there.
-        slope, bend : Tensor, shape (taps, n)
-            First and second derivatives of these functions.
-        multipliers : Tensor, shape (taps, n)
-            Slopes that weight the second derivatives of the model.
+        `parameters`: shape (p, n).
+        `moving`: the components there.
+        `slope`, `bend`: shape (taps, n); first and second derivatives of these functions.
+        `multipliers`: shape (taps, n); slopes that weight the second derivatives of the model.
         """
         a = self._coefficients(parameters)
         squares, sums = moving.squares(bend, a)

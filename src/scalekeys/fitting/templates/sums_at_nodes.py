@@ -13,16 +13,9 @@ _SMALLEST_RESIDUAL = 2e-3
 def sums_at_nodes(filters: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
     """Return what the projections on each of many atoms leave, in sums of absolute values.
 
-    Parameters
-    ----------
-    filters : Tensor, shape (filters, taps)
-        Centred.
-    atoms : Tensor, shape (taps, nodes)
-        Of unit norm, centred.
-
-    Returns
-    -------
-    sums, projections : Tensor, shape (filters, nodes)
+    `filters`: shape (filters, taps); centred.
+    `atoms`: shape (taps, nodes); of unit norm, centred.
+    `sums`, `projections`: shape (filters, nodes).
     """
     projections = filters @ atoms
     sums = torch.zeros_like(projections)
@@ -38,13 +31,8 @@ def sums_at_nodes(filters: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
 def sums_of_mixtures(filters: Tensor, atoms: Tensor, components: int) -> Tensor:
     """Return what the projections on the components of each node leave, in sums of absolute values: (filters, nodes).
 
-    Parameters
-    ----------
-    filters : Tensor, shape (filters, taps)
-        Centred.
-    atoms : Tensor, shape (taps, components * nodes)
-        Orthonormal components, component by component.
-    components : int
+    `filters`: shape (filters, taps); centred.
+    `atoms`: shape (taps, components * nodes); orthonormal components, component by component.
     """
     by_node = atoms.unflatten(1, (components, -1)).permute(2, 0, 1)  # (nodes, taps, components)
     values = [filters.new_empty(0, len(by_node))]
@@ -57,14 +45,9 @@ def sums_of_mixtures(filters: Tensor, atoms: Tensor, components: int) -> Tensor:
 def reweighted_sums(filters: Tensor, atoms: Tensor, row: Tensor, node: Tensor) -> Tensor:
     """Return the least sums on the way of reweighted least squares in amplitude and offset: shape (pairs,).
 
-    Parameters
-    ----------
-    filters : Tensor, shape (taps, filters)
-        Centred.
-    atoms : Tensor, shape (taps, nodes)
-        Of unit norm, centred.
-    row, node : Tensor of int64, shape (pairs,)
-        Which filter, and which atom.
+    `filters`: shape (taps, filters); centred.
+    `atoms`: shape (taps, nodes); of unit norm, centred.
+    `row`, `node`: shape (pairs,); which filter, and which atom.
     """
     parts = [
         _reweighted(filters[:, i], atoms[:, k]) for i, k in zip(row.split(_PAIRS), node.split(_PAIRS), strict=True)

@@ -31,16 +31,9 @@ class WholeTargets:
 class WholeFamily:
     """The templates of a family on a window, and their scalar products ``<a, b> = a^T S b``.
 
-    Parameters
-    ----------
-    family : Family
-    size : tuple of int
-    window : {"exact", "published"}
-    bend : float
-        Of the search coordinates.
-    plain : bool
-        Whether profiles keep every factor that depends on the scale; always where some other limit than infinity is
-        reached, as for mixtures, for components of several scales, and in the published window.
+    `bend`: of the search coordinates.
+    `plain`: whether profiles keep every factor that depends on the scale; always where some other limit than infinity
+    is reached, as for mixtures, for components of several scales, and in the published window.
     """
 
     def __init__(

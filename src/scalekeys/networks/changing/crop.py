@@ -27,19 +27,12 @@ Sides: TypeAlias = Mapping[str, int | Sequence[int]]
 class CroppedLayer:
     """One layer whose kernels became smaller.
 
-    Parameters
-    ----------
-    layer : str
-    before, kernel_size : tuple of int
-        The sides of its kernels before and now, in the order of the array.
-    padding : tuple of int, str or None
-        What the convolution has to be given now; None where only weights are known.
-    padding_less : tuple of int
-        How many taps each axis has lost at its start: by how much the padding shrinks, in units of the dilation.
-    energy : float
-        The share of the energy of the layer that was cut off.
-    saved : int
-        How many numbers.
+    `before`, `kernel_size`: the sides of its kernels before and now, in the order of the array.
+    `padding`: what the convolution has to be given now; None where only weights are known.
+    `padding_less`: how many taps each axis has lost at its start: by how much the padding shrinks, in units of the
+    dilation.
+    `energy`: the share of the energy of the layer that was cut off.
+    `saved`: how many numbers.
     """
 
     layer: str

@@ -51,16 +51,10 @@ def quadratic(
 ) -> Quadratic:
     """Measure the squared difference at the end of a stretch as a function of the weights of some filters.
 
-    Parameters
-    ----------
-    passages : iterable of (Passage, Tensor)
-        What the changed network makes of each batch, with gradients, and what it should make of it.
-    count : int
-        The number of inputs in all batches.
-    parts : Tensor, shape (filters, parts, *taps)
-    group : Tensor of int64
-        Which filters.
-    seed : int
+    `passages`: what the changed network makes of each batch, with gradients, and what it should make of it.
+    `count`: the number of inputs in all batches.
+    `parts`: shape (filters, parts, *taps).
+    `group`: which filters.
     """
     generator = torch.Generator().manual_seed(seed)
     slope = torch.zeros(len(group), parts.shape[1], dtype=torch.float64, device=parts.device)

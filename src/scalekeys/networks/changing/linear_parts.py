@@ -30,12 +30,7 @@ class LinearParts:
 def linear_parts(fit: Fit, rows: slice, layer: LayerFilters) -> LinearParts:
     """Return what the models of a layer are sums of.
 
-    Parameters
-    ----------
-    fit : Fit
-    rows : slice
-        Where the filters of the layer stand in the fit.
-    layer : LayerFilters
+    `rows`: where the filters of the layer stand in the fit.
     """
     family = fit.values.family[rows]
     weights = torch.cat([fit.coefficients[rows], fit.offset[rows, None]], dim=1).nan_to_num(0.0)
@@ -62,14 +57,9 @@ def linear_parts(fit: Fit, rows: slice, layer: LayerFilters) -> LinearParts:
 def with_weights(fit: Fit, weights: Sequence[Tensor], covariance: PatchCovariance) -> Fit:
     """Return a fit to responses with other coefficients and offsets at the same scales.
 
-    Parameters
-    ----------
-    fit : Fit
-        With ``criterion="response"``.
-    weights : sequence of Tensor, each of shape (filters of a layer, parts)
-        In the places of :func:`linear_parts`, layer by layer.
-    covariance : PatchCovariance
-        What the filters see.
+    `fit`: with ``criterion="response"``.
+    `weights`: of shape (filters of a layer, parts); in the places of :func:`linear_parts`, layer by layer.
+    `covariance`: what the filters see.
     """
     both = torch.cat([fit.coefficients, fit.offset[:, None]], dim=1)
     rows = slice(0, 0)

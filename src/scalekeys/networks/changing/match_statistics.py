@@ -57,19 +57,10 @@ def normalised(norm: BatchNorm, moments: ChannelMoments) -> Channels:
 def set_statistics(norm: BatchNorm, name: str, moments: ChannelMoments, wanted: Channels | None = None) -> None:
     """Give a batch norm the statistics of its input, or those that make of its input what is wanted.
 
-    Parameters
-    ----------
-    norm : BatchNorm
-    name : str
-    moments : ChannelMoments
-        Of its input. A channel that does not vary keeps its variance.
-    wanted : Channels, optional
-        The normalised values, before weight and bias. By default the statistics are the mean and the unbiased variance.
-
-    Raises
-    ------
-    ModelError
-        If there is only one value a channel.
+    `moments`: of its input. A channel that does not vary keeps its variance.
+    `wanted`: the normalised values, before weight and bias. By default the statistics are the mean and the unbiased
+    variance.
+    Raises ModelError if there is only one value a channel.
     """
     if moments.count < 2:
         raise ModelError(f"layer {name!r}: one value a channel has no variance; give more inputs")
@@ -100,15 +91,8 @@ def match_outputs(layer: Convolution, name: str, moments: ChannelMoments, wanted
 
     Channels of which either does not vary are only shifted.
 
-    Returns
-    -------
-    callable
-        What does the same to outputs that were computed before.
-
-    Raises
-    ------
-    ModelError
-        If the weight or the bias is computed in a way that is not known.
+    Returns what does the same to outputs that were computed before.
+    Raises ModelError if the weight or the bias is computed in a way that is not known.
     """
     outputs = Channels.of(moments)
     scale = torch.where(

@@ -43,20 +43,10 @@ class _Step:
 def shrink(network: nn.Module, layer: Convolution, name: str, window: Size) -> str | None:
     """Crop the kernels of a layer of a network in place, or leave it as it is.
 
-    Parameters
-    ----------
-    network : nn.Module
-    layer : Convolution
-        One of its depthwise layers.
-    name : str
-        Of the layer.
-    window : tuple of int
-        The new sides of its kernels, none larger than before.
-
-    Returns
-    -------
-    str or None
-        Why the layer was left as it is, as a clause on it; None if it was cropped.
+    `layer`: one of its depthwise layers.
+    `name`: of the layer.
+    `window`: the new sides of its kernels, none larger than before.
+    Returns why the layer was left as it is, as a clause on it; None if it was cropped.
     """
     before = _Step(_padding_before(network, name), layer)
     try:
@@ -76,8 +66,6 @@ def shrink(network: nn.Module, layer: Convolution, name: str, window: Size) -> s
 def lost(size: Sequence[int], window: Sequence[int]) -> list[tuple[int, int]]:
     """Return how many taps each axis loses at its start and at its end.
 
-    Examples
-    --------
     >>> lost((7, 8), (3, 5))
     [(2, 2), (1, 2)]
     """
@@ -157,11 +145,7 @@ def _same_outputs(before: _Step, now: _Step, window: Size) -> bool:
 def agree(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], layer: Convolution) -> bool:
     """Tell whether two ways to compute a layer in float64 give the same for random inputs of several sizes.
 
-    Parameters
-    ----------
-    one, other : callable
-    layer : Convolution
-        The layer, whose kernel, stride and dilation say which sizes matter.
+    `layer`: the layer, whose kernel, stride and dilation say which sizes matter.
     """
     draw = torch.Generator().manual_seed(0)
     largest = [step * (side - 1) + 1 for step, side in zip(layer.dilation, layer.kernel_size, strict=True)]

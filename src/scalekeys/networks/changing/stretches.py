@@ -20,23 +20,11 @@ _SAME = 1e-3  # of the largest value
 class Walk:
     """All batches in the original and in the changed network, on their way from layer to layer.
 
-    Parameters
-    ----------
-    module : nn.Module
-        In any mode; it stays as it is.
-    bank : FilterBank
-        Its depthwise filters.
-    wanted : collection of str
-        The layers that are changed.
-    batches : sequence of Tensor
-
-    Attributes
-    ----------
-    order : tuple of str
-        The layers that are changed, in the order in which they are called first.
-    kernels : dict of str to nn.Parameter
-        Their kernels in the changed network. Their memory stays where it is: runs may hold views of it.
-    twins : list of Twin
+    `module`: in any mode; it stays as it is.
+    `bank`: its depthwise filters.
+    `wanted`: the layers that are changed.
+    `order`: the layers that are changed, in the order in which they are called first.
+    `kernels`: their kernels in the changed network. Their memory stays where it is: runs may hold views of it.
     """
 
     def __init__(self, module: nn.Module, bank: FilterBank, wanted: Collection[str], batches: Sequence[Tensor]) -> None:

@@ -203,8 +203,6 @@ def class_ranks(scores: Float[Tensor, "images classes"], labels: Int[Tensor, "im
     Of classes with equal outputs the first comes first. An image with an output that is infinite or not a number is
     behind all: its rank is the largest number there is.
 
-    Examples
-    --------
     >>> class_ranks(torch.tensor([[1.0, 3.0, 2.0], [1.0, 1.0, 1.0]]), torch.tensor([2, 0]))
     tensor([1, 0])
     """

@@ -35,17 +35,12 @@ CONTROLS: tuple[Source, ...] = ("random", "white noise", "matched noise")
 class KeyCurvePoint:
     """What is measured with so many keys of one source.
 
-    Parameters
-    ----------
-    source : {"eliminated", "random", "white noise", "matched noise"}
-    count : int
-        How many keys.
-    values : tuple of float
-        One for each draw, a single one where nothing is drawn.
-    interval : (float, float)
-        With 95 % confidence: of a single value, for other inputs of this kind; of several, for the mean of all draws.
-    loss : AccuracyDifference or None
-        The accuracy less that of the original network, on the same inputs; None for draws and for errors of outputs.
+    `count`: how many keys.
+    `values`: one for each draw, a single one where nothing is drawn.
+    `interval`: with 95 % confidence: of a single value, for other inputs of this kind; of several, for the mean of all
+    draws.
+    `loss`: the accuracy less that of the original network, on the same inputs; None for draws and for errors of
+    outputs.
     """
 
     source: Source
@@ -114,8 +109,6 @@ class KeyCurve:
 def curve_counts(candidates: int, keep: int) -> tuple[int, ...]:
     """Return the numbers of keys of a curve: all candidates, 50, 25 and 10 % of them, and how many are kept.
 
-    Examples
-    --------
     >>> curve_counts(64, 8), curve_counts(10, 8)
     ((64, 32, 16, 8, 6), (10, 8, 5, 2, 1))
     """
@@ -220,8 +213,6 @@ def key_curve(
 def curve_measurements(counts: Sequence[int], candidates: int, draws: int) -> int:
     """Return how often :func:`key_curve` measures; all candidates are drawn in one way only.
 
-    Examples
-    --------
     >>> curve_measurements((64, 8), 64, draws=3)
     17
     """

@@ -19,15 +19,9 @@ _STILL = 1e-7  # of the largest output of the layer: the rounding of float32
 class DeadFilter:
     """A filter from which nothing comes but a constant.
 
-    Parameters
-    ----------
-    layer : str
-    channel : int
-    kind : str
-        ``"zero"``, ``"negligible"`` (its norm is below 1e-4 of the level of its layer), or ``"unmoved"``: its output is
-        the same for all inputs that were given.
-    constant : float
-        What it gives on.
+    `kind`: ``"zero"``, ``"negligible"`` (its norm is below 1e-4 of the level of its layer), or ``"unmoved"``: its
+    output is the same for all inputs that were given.
+    `constant`: what it gives on.
     """
 
     layer: str

@@ -58,19 +58,9 @@ class Exported:
 def exported(network: nn.Module, example: Tensor) -> Exported:
     """Record the operations of a network in evaluation mode.
 
-    Parameters
-    ----------
-    network : nn.Module
-    example : Tensor
-        Inputs; their shape counts.
+    `example`: inputs; their shape counts.
+    Raises ModelError if torch cannot record it.
 
-    Raises
-    ------
-    ModelError
-        If torch cannot record it.
-
-    Examples
-    --------
     >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
     >>> [operation(node) for node in exported(network, torch.zeros(1, 3, 5, 5)).nodes]
     ['conv2d', 'relu', 'output']

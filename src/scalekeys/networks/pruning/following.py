@@ -18,11 +18,7 @@ from scalekeys.networks.pruning.exported import Exported, operation, shape
 def channels_of(graph: Exported, constants: dict[str, Tensor]) -> Channels:
     """Follow the channels of a network through its operations.
 
-    Parameters
-    ----------
-    graph : Exported
-    constants : dict
-        See :class:`Channels`.
+    `constants`: see :class:`Channels`.
     """
     channels = Channels(graph, constants)
     for node in graph.nodes:

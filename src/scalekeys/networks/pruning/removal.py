@@ -45,11 +45,7 @@ class Removal:
 def removal(channels: Channels, multiple_of: int = 1) -> Removal:
     """Find the groups of channels that hold a dead filter and are constant for all that sums over channels.
 
-    Parameters
-    ----------
-    channels : Channels
-    multiple_of : int
-        The largest divisor that each width has in common with this number, the width keeps.
+    `multiple_of`: the largest divisor that each width has in common with this number, the width keeps.
     """
     groups = _groups(channels)
     blocked = _blocked(channels, groups)

@@ -75,8 +75,6 @@ def difference(network: nn.Module, other: nn.Module, inputs: Tensor) -> float:
 def multiplications(network: nn.Module, example: Tensor) -> int:
     """Return how often convolutions, linear layers and products of matrices multiply, for the first of some inputs.
 
-    Examples
-    --------
     >>> multiplications(nn.Conv2d(2, 3, 1), torch.zeros(4, 2, 5, 5))
     150
     """

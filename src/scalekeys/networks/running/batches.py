@@ -31,17 +31,10 @@ _LABELLED = "(inputs, labels), or a dict with the labels under 'labels' or 'labe
 def inputs_of(batches: Batches, network: nn.Module) -> Iterator[Tensor]:
     """Give the inputs of each batch on the device and in the floating-point type of a network.
 
-    Parameters
-    ----------
-    batches : iterable
-        Tensors; tuples or lists whose first element is taken; dicts with the inputs under one of :data:`INPUT_KEYS`. A
-        single tensor, array or dict is one batch. Integers, such as bytes and tokens, keep their type.
-    network : nn.Module
-
-    Raises
-    ------
-    ModelError
-        If there are no batches, or one holds no inputs.
+    `batches`: tensors; tuples or lists whose first element is taken; dicts with the inputs under one of
+    :data:`INPUT_KEYS`. A single tensor, array or dict is one batch. Integers, such as bytes and tokens, keep their
+    type.
+    Raises ModelError if there are no batches, or one holds no inputs.
     """
     for number, batch in _numbered(batches):
         yield _brought(_inputs(batch, number), network)
@@ -53,10 +46,8 @@ def labelled_inputs_of(batches: Batches, network: nn.Module) -> Iterator[Labelle
     A single input with a single number for its label is a batch of one, so that a data set need not be batched. The
     first convolution of the network tells how many dimensions a batch has: two more than its kernel has axes.
 
-    Raises
-    ------
-    ModelError
-        If there are no batches, or one holds no inputs, or no labels, or not one whole number for each input.
+    Raises ModelError if there are no batches, or one holds no inputs, or no labels, or not one whole number for each
+    input.
     """
     dimensions = _dimensions_of_batches(network)
     for number, batch in _numbered(batches):

@@ -17,12 +17,8 @@ Sight: TypeAlias = Callable[[str, Tensor, PatchGeometry, Tensor], Tensor | None]
 class ConvolutionCalls(TorchFunctionMode):
     """A mode in which the depthwise convolutions of layers are seen; layers that pad by themselves as they are.
 
-    Parameters
-    ----------
-    layers : mapping of str to Convolution
-    see : callable
-        Called with the name of the layer, the input (inputs, channels, *sides), where its patches lie, and the output;
-        what it returns, if anything, takes the place of the output.
+    `see`: called with the name of the layer, the input (inputs, channels, *sides), where its patches lie, and the
+    output; what it returns, if anything, takes the place of the output.
     """
 
     def __init__(self, layers: Mapping[str, Convolution], see: Sight) -> None:

@@ -21,11 +21,7 @@ Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 def depthwise_layers(module: nn.Module, opened: Checkpoint) -> dict[str, Convolution]:
     """Return the depthwise layers of a network, or of a copy of it, by the names that :func:`scalekeys.extract` gives.
 
-    Parameters
-    ----------
-    module : nn.Module
-    opened : Checkpoint
-        The same network, opened.
+    `opened`: the same network, opened.
     """
     network = unwrapped(module)
     layers = {}
@@ -86,10 +82,7 @@ def make_plain(layer: Convolution, name: str) -> nn.Parameter:
     Parametrizations, pruning and weight normalisation of the weight are taken off. It takes gradients unless it was a
     parameter without.
 
-    Raises
-    ------
-    ModelError
-        If the weight is computed in some other way.
+    Raises ModelError if the weight is computed in some other way.
     """
     before = layer._parameters.get("weight")
     present = layer.weight.detach().clone()

@@ -27,25 +27,13 @@ def run_together(
 ) -> None:
     """Run a network on all batches at once, and halt all of them at some layers.
 
-    Parameters
-    ----------
-    network : nn.Module
-        It runs in evaluation mode, without gradients, and comes back as it was.
-    batches : iterable of Tensor
-        Not empty; all of them, and what they are at a layer, are in memory together.
-    meeting : callable
-        Called with the name of a layer and what the batches are there, as soon as all of them have arrived; it may
-        change the layer, and what it returns, if anything, is done to each of them before it goes on.
-    inputs, outputs : mapping of str to nn.Module
-        The layers to halt before, and the convolutions to halt behind, by name.
+    `network`: it runs in evaluation mode, without gradients, and comes back as it was.
+    `batches`: not empty; all of them, and what they are at a layer, are in memory together.
+    `meeting`: called with the name of a layer and what the batches are there, as soon as all of them have arrived; it
+    may change the layer, and what it returns, if anything, is done to each of them before it goes on.
+    `inputs`, `outputs`: the layers to halt before, and the convolutions to halt behind, by name.
+    Raises ModelError if the batches come to different layers, because the network decides by its input where it goes.
 
-    Raises
-    ------
-    ModelError
-        If the batches come to different layers, because the network decides by its input where it goes.
-
-    Notes
-    -----
     This is what one batch of all inputs would do, without the memory that this takes between the layers, and for
     inputs of several sizes. Each batch has a thread of its own, of which one is at work at a time.
     """

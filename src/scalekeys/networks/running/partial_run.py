@@ -65,13 +65,8 @@ class _Watch:
 def run_between(run: SuspendedRun, layer: Convolution, end: Convolution | None, *, gradients: bool) -> Passage:
     """Run a batch to the input of a layer `end`, or to the outputs of the network, and see what it is at `layer`.
 
-    Parameters
-    ----------
-    run : SuspendedRun
-        Suspended nowhere behind the layer, of a network of which no parameter takes gradients.
-    layer, end : Convolution
-    gradients : bool
-        Whether the target is to be differentiated with respect to the outputs of the layer.
+    `run`: suspended nowhere behind the layer, of a network of which no parameter takes gradients.
+    `gradients`: whether the target is to be differentiated with respect to the outputs of the layer.
     """
     watch = _Watch(gradients=gradients)
     _go(run, layer, watch, {} if end is None else {"end": end}, if_reached=False)

@@ -13,13 +13,8 @@ from scalekeys.networks.running.running_moments import PatchGeometry
 class Patches:
     """The patches of some maps.
 
-    Parameters
-    ----------
-    maps : Tensor, shape (inputs, channels, *sides)
-    geometry : PatchGeometry
+    `maps`: shape (inputs, channels, *sides).
 
-    Examples
-    --------
     >>> maps = torch.arange(12.0).view(1, 1, 3, 4)
     >>> patches = Patches(maps, PatchGeometry((2, 2), (1, 2), (1, 1), (0, 0, 0, 0)))
     >>> patches.sides
@@ -40,11 +35,8 @@ class Patches:
     ) -> Float[Tensor, "channels taps patches"]:
         """Return patches.
 
-        Parameters
-        ----------
-        inputs : Tensor, shape (patches,)
-        places : Tensor, shape (patches,)
-            The places of the outputs in row-major order.
+        `inputs`: shape (patches,).
+        `places`: shape (patches,); the places of the outputs in row-major order.
         """
         kernel = self._geometry.kernel
         taps = torch.unravel_index(torch.arange(self.taps, device=places.device), kernel)

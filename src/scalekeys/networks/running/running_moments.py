@@ -158,16 +158,10 @@ def _square(vector: Tensor) -> Tensor:
 class ChannelMoments:
     """Number, mean and centred squares of what the channels of maps hold.
 
-    Attributes
-    ----------
-    count : int
-        Values so far, per channel.
-    mean : Tensor, shape (channels,), float64
-    squares : Tensor, shape (channels,), float64
-        Sums of the squares of the values less their mean.
+    `count`: values so far, per channel.
+    `mean`: shape (channels,).
+    `squares`: shape (channels,); sums of the squares of the values less their mean.
 
-    Notes
-    -----
     Maps are joined by the formulas of :class:`PatchMoments`. Each map is centred and added up in the type that it has,
     float32 at least, and all sums of maps in float64.
     """

@@ -21,22 +21,14 @@ from scalekeys.networks.running.functional_calls import functional_calls
 class SuspendedRun:
     """A run of a network on one batch, which begins at the layer before which it was suspended last.
 
-    Parameters
-    ----------
-    network : nn.Module
-        In evaluation mode. Parameters may change only where the run has not been.
-    batch : Tensor
+    `network`: in evaluation mode. Parameters may change only where the run has not been.
 
-    Notes
-    -----
     The code of the network starts from its beginning each time, but no call of PyTorch before the suspension computes
     anything: it returns what it returned when it was recorded. Only tensors that the network still holds when it is
     suspended are kept. All others are replaced by tensors of the same shape without memory of their own, into which a
     network that computes with PyTorch alone never looks. Where a network computes with something else, which is not
     seen here, it meets NaN or zeros there: compare once, and call :meth:`restart` if a resumed run gives other values.
 
-    Examples
-    --------
     >>> network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Conv2d(1, 1, 3)).eval()
     >>> run = SuspendedRun(network, torch.ones(1, 1, 8, 8))
     >>> run.suspend_before(network[2])

@@ -13,13 +13,8 @@ _OBJECT = struct.Struct("<HHIQ")  # number, references, nothing, size
 def check_heaps(content: Buffer) -> None:
     r"""Check that the objects of each global heap, where texts of any length are kept, stand one behind the other.
 
-    Raises
-    ------
-    ValueError
-        If they do not.
+    Raises ValueError if they do not.
 
-    Examples
-    --------
     >>> heap = _HEAP_HEADER.pack(b"GCOL", 1, bytes(3), 56) + _OBJECT.pack(1, 1, 0, 2) + b"ab".ljust(8, b"\0")
     >>> check_heaps(heap + _OBJECT.pack(0, 0, 0, 16))
     >>> check_heaps(heap + _OBJECT.pack(0, 0, 0, 0))

@@ -27,17 +27,9 @@ def holds(names: Collection[str]) -> bool:
 def opened_weights(path: Path, *, is_checked: bool = False) -> Iterator[Any]:
     """Open the HDF5 file of a Keras model, and say in one sentence what is wrong with it.
 
-    Parameters
-    ----------
-    is_checked : bool
-        Whether the file has been opened before, so that what HDF5 does not check need not be looked at again.
-
-    Raises
-    ------
-    MissingExtraError
-        If h5py is not installed.
-    CheckpointError
-        If the file, or what is read of it while it is open, is damaged or cut short.
+    `is_checked`: whether the file has been opened before, so that what HDF5 does not check need not be looked at again.
+    Raises MissingExtraError if h5py is not installed; CheckpointError if the file, or what is read of it while it is
+    open, is damaged or cut short.
     """
     h5py = require("h5py", extra="keras")
     try:

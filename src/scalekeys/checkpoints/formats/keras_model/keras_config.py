@@ -46,10 +46,7 @@ class LayerConfig:
 def layers_of(config: bytes | str | None, path: Path) -> tuple[LayerConfig, ...]:
     """Return the layers of a configuration, those of nested models among them; none where there is no configuration.
 
-    Raises
-    ------
-    CheckpointError
-        If it is no JSON object, or nested without end.
+    Raises CheckpointError if it is no JSON object, or nested without end.
     """
     if not config:
         return ()
@@ -100,8 +97,6 @@ def _numbered(node: Any, counts: dict[str, int]) -> str:
 def snake_case(name: str) -> str:
     """Return the name of a class as Keras writes it into paths.
 
-    Examples
-    --------
     >>> snake_case("SeparableConv2D"), snake_case("MyBlock")
     ('separable_conv2d', 'my_block')
     """

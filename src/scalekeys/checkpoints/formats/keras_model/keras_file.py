@@ -40,12 +40,8 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
     are depthwise or grouped, their strides and dilations and their order; in a file of weights alone, the names of
     layers do.
 
-    Raises
-    ------
-    MissingExtraError
-        If h5py is not installed.
-    CheckpointError
-        If the file is damaged or cut short, or `weights` is given.
+    Raises MissingExtraError if h5py is not installed; CheckpointError if the file is damaged or cut short, or `weights`
+    is given.
     """
     refuse_choice(str(path), weights)
     with opened_weights(path) as file:

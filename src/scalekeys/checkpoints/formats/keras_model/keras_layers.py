@@ -44,12 +44,8 @@ _TRANSPOSED = Role(ORDINARY, is_transposed=True)
 def role_of(weight: StoredWeight, config: LayerConfig | None, version: int) -> Role:
     """Tell what a weight is.
 
-    Parameters
-    ----------
-    config : LayerConfig or None
-        That of its layer, where the file has one.
-    version : int
-        Of the Keras that has written the file, 0 where that is not known.
+    `config`: that of its layer, where the file has one.
+    `version`: of the Keras that has written the file, 0 where that is not known.
     """
     sides = weight.shape[:-2]
     if weight.fault and not weight.shape:
@@ -126,8 +122,6 @@ def _names_depthwise(weight: StoredWeight) -> bool:
 def in_torch_order(values: Tensor, role: Role) -> Tensor:
     """Return a weight with torch's order of axes; filter m of channel c is output channel c * multiplier + m.
 
-    Examples
-    --------
     >>> import torch
     >>> in_torch_order(torch.arange(6).view(1, 1, 3, 2), Role("depthwise", is_per_channel=True)).flatten()
     tensor([0, 1, 2, 3, 4, 5])

@@ -29,22 +29,13 @@ _Path = tuple[str, ...]
 class StoredWeight:
     """A weight in an HDF5 file.
 
-    Parameters
-    ----------
-    key : str
-        Where it stands in the file.
-    layer : tuple of str
-        Where its layer stands among the others.
-    variable : str
-        What it is called in its layer; a number in files of version 3.
-    names : tuple of str
-        What its layer can be called in a configuration, the likeliest first; none in files of version 3.
-    label, title : str
-        What its layer is called in tables, and what it calls itself.
-    shape, dtype
-        Of its values, as they are stored.
-    fault : str
-        Why its values cannot be read, in a clause; empty if they can.
+    `key`: where it stands in the file.
+    `layer`: where its layer stands among the others.
+    `variable`: what it is called in its layer; a number in files of version 3.
+    `names`: what its layer can be called in a configuration, the likeliest first; none in files of version 3.
+    `label`, `title`: what its layer is called in tables, and what it calls itself.
+    `shape`, `dtype`: of its values, as they are stored.
+    `fault`: why its values cannot be read, in a clause; empty if they can.
     """
 
     key: str

@@ -29,8 +29,6 @@ class Reordered:
 def in_order(weight: np.ndarray, size: int) -> np.ndarray:
     """Return a reordered depthwise weight as it was, with the channels that fill up the last block.
 
-    Examples
-    --------
     >>> in_order(np.arange(32).reshape(8, 1, 2, 2), 8)[:2, 0].tolist()
     [[[0, 8], [16, 24]], [[1, 9], [17, 25]]]
     """
@@ -42,10 +40,7 @@ def in_order(weight: np.ndarray, size: int) -> np.ndarray:
 def block_size(weights: Iterable[Reordered]) -> int:
     """Return how many channels a block has in a model, from all its reordered weights.
 
-    Raises
-    ------
-    NotReadError
-        If they do not tell.
+    Raises NotReadError if they do not tell.
     """
     told = {size for weight in weights if (size := _told_by(weight))}
     if len(told) != 1:

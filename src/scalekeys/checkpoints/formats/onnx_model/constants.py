@@ -38,12 +38,8 @@ class Evaluator:
     def array(self, origin: Origin) -> np.ndarray:
         """Return the values that come from somewhere in the graph.
 
-        Raises
-        ------
-        NotReadError
-            If they depend on what the network is given, or are too many, or an operator is not run here.
-        CheckpointError
-            If stored values are damaged.
+        Raises NotReadError if they depend on what the network is given, or are too many, or an operator is not run
+        here; CheckpointError if stored values are damaged.
         """
         self.left = min(_MOST_VALUES, self.values)
         arrays: dict[object, np.ndarray] = {}
@@ -82,10 +78,7 @@ class Evaluator:
 def steps_to(origin: Origin) -> Iterator[Origin]:
     """Yield what has to be known to compute a value, each thing before what is computed from it.
 
-    Raises
-    ------
-    NotReadError
-        If something is not known, comes from itself, or is too much.
+    Raises NotReadError if something is not known, comes from itself, or is too much.
     """
     pending: list[tuple[Origin, bool]] = [(origin, False)]
     open_: set[object] = set()

@@ -19,24 +19,11 @@ _GRAPH_LOG = "_jit_onnx_log"  # prints the whole graph of a network that cannot 
 def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path, traced: bool = False) -> None:
     """Write a network in evaluation mode to an ONNX file, for batches of any size where its operations allow that.
 
-    Parameters
-    ----------
-    network : nn.Module
-    example : Tensor
-        A batch of inputs.
-    path : Path
-        The file to write.
-    label : Path
-        What errors call the file.
-    traced : bool
-        For batches of the size of the example alone, by following what the network does with it: much faster.
-
-    Raises
-    ------
-    MissingExtraError
-        If onnx or onnxscript is not installed.
-    OutputError
-        If torch cannot export the network.
+    `example`: a batch of inputs.
+    `path`: the file to write.
+    `label`: what errors call the file.
+    `traced`: for batches of the size of the example alone, by following what the network does with it: much faster.
+    Raises MissingExtraError if onnx or onnxscript is not installed; OutputError if torch cannot export the network.
     """
     for package in ("onnx", "onnxscript"):
         require(package, extra="onnx")
@@ -54,19 +41,9 @@ def export_onnx(network: nn.Module, example: Tensor, path: Path, *, label: Path,
 class OnnxNetwork(nn.Module):
     """An ONNX model with one input, run by onnxruntime.
 
-    Parameters
-    ----------
-    model : Path or bytes
-        The file, or what it holds.
-    threads : int, optional
-        By default as many as onnxruntime takes.
-
-    Raises
-    ------
-    MissingExtraError
-        If onnxruntime is not installed.
-    OutputError
-        If onnxruntime does not run such a model.
+    `model`: the file, or what it holds.
+    `threads`: by default as many as onnxruntime takes.
+    Raises MissingExtraError if onnxruntime is not installed; OutputError if onnxruntime does not run such a model.
     """
 
     def __init__(self, model: Path | bytes, *, threads: int = 0) -> None:

@@ -70,10 +70,8 @@ class Found:
 def find_layers(program: Program, kinds: Kinds = DEPTHWISE_ONLY) -> Found:
     """Find the convolutions of a model that are of some kinds, in the order of its graph.
 
-    Raises
-    ------
-    CheckpointError
-        If values that a weight is computed from are damaged, or functions call one another without end.
+    Raises CheckpointError if values that a weight is computed from are damaged, or functions call one another without
+    end.
     """
     found, weights = Found(kinds), Weights(program)
     scopes: set[int] = set()

@@ -23,10 +23,7 @@ _LONGEST_PATH = 4096
 def values_of(tensor: Any, model: Path) -> Tensor:
     """Return the values of a tensor of the ONNX file `model`; half precision and less become float32.
 
-    Raises
-    ------
-    CheckpointError
-        If they are missing or incomplete, or would come from outside the folder of the model.
+    Raises CheckpointError if they are missing or incomplete, or would come from outside the folder of the model.
     """
     return as_torch(array_of(tensor, model))
 
@@ -39,10 +36,7 @@ def as_torch(array: np.ndarray) -> Tensor:
 def array_of(tensor: Any, model: Path) -> np.ndarray:
     """Return the values of a tensor, dense or sparse, in the type that they are stored in.
 
-    Raises
-    ------
-    CheckpointError
-        As for :func:`values_of`.
+    Raises CheckpointError as for :func:`values_of`.
     """
     if hasattr(tensor, "indices"):
         return _dense(tensor, model)
@@ -89,10 +83,7 @@ def _name(tensor: Any) -> str:
 def type_of(tensor: Any) -> np.dtype:
     """Return the type of the values of a tensor.
 
-    Raises
-    ------
-    NotReadError
-        If there is no such type.
+    Raises NotReadError if there is no such type.
     """
     try:
         found: np.dtype = require("onnx", extra="onnx").helper.tensor_dtype_to_np_dtype(tensor.data_type)
@@ -109,10 +100,7 @@ def is_external(tensor: Any) -> bool:
 def external_place(tensor: Any, model: Path) -> tuple[str, int, int]:
     """Return where the values of a tensor are: the file as the model calls it, the first byte, and how many.
 
-    Raises
-    ------
-    CheckpointError
-        If that is damaged.
+    Raises CheckpointError if that is damaged.
     """
     fields = {text(entry.key): entry.value for entry in tensor.external_data}
     location = fields.get("location", "")

@@ -32,12 +32,8 @@ def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
     the file stores, by dequantisation for example, are computed. Values are those of the file, where an exporter may
     have multiplied a batch norm into them.
 
-    Raises
-    ------
-    MissingExtraError
-        If onnx is not installed.
-    CheckpointError
-        If the file is damaged or cut short, or `weights` is given.
+    Raises MissingExtraError if onnx is not installed; CheckpointError if the file is damaged or cut short, or `weights`
+    is given.
     """
     refuse_choice(str(path), weights)
     model = read_model(path)

@@ -61,10 +61,7 @@ def operator_of(node: Node, version: int) -> Operator:
     ONNX itself numbers all its operators together and has never changed what the weight of a convolution is; the
     operators of onnxruntime have one version.
 
-    Raises
-    ------
-    NotReadError
-        If nothing is.
+    Raises NotReadError if nothing is.
     """
     operator = _OPERATORS.get((node.domain, node.op))
     if operator is None or (node.domain in _ONE_VERSION and version != 1):

@@ -70,10 +70,7 @@ class Node:
     def integers(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Return an attribute of integers that are not negative.
 
-        Raises
-        ------
-        NotReadError
-            If it is something else.
+        Raises NotReadError if it is something else.
         """
         attribute = self.attributes.get(name)
         if attribute is None:
@@ -111,8 +108,6 @@ def nodes_of(protos: Any) -> tuple[Node, ...]:
 def text(value: str | bytes) -> str:
     r"""Return a string of a message as text, with escapes where it is no UTF-8 or too long for a name.
 
-    Examples
-    --------
     >>> text(b"caf\xe9"), len(text("w" * 10_000))
     ('caf\\xe9', 211)
     """
@@ -133,10 +128,7 @@ def domain(value: str | bytes) -> str:
 def shape_of(tensor: Any) -> tuple[int, ...]:
     """Return the shape that a tensor claims.
 
-    Raises
-    ------
-    NotReadError
-        If a side is negative.
+    Raises NotReadError if a side is negative.
     """
     if any(side < 0 for side in tensor.dims):
         raise NotReadError("its shape has a negative side")
@@ -151,12 +143,8 @@ def volume(shape: tuple[int, ...]) -> int:
 def read_model(path: Path) -> Any:
     """Parse an ONNX file, without the values in files beside it.
 
-    Raises
-    ------
-    MissingExtraError
-        If onnx is not installed.
-    CheckpointError
-        If the file is damaged or cut short, or has an empty graph.
+    Raises MissingExtraError if onnx is not installed; CheckpointError if the file is damaged or cut short, or has an
+    empty graph.
     """
     onnx = require("onnx", extra="onnx")
     try:

@@ -196,10 +196,8 @@ class Scope:
     def origin(self, name: str) -> Origin:
         """Return where a value comes from.
 
-        Raises
-        ------
-        NotReadError
-            If it is not known before the network runs, or nowhere; for inputs of the model an InputError.
+        Raises NotReadError if it is not known before the network runs, or nowhere; for inputs of the model an
+        InputError.
         """
         scope, passed = self, set()
         while (id(scope), name) not in passed:

@@ -77,12 +77,8 @@ class Weights:
     def of(self, operator: Operator, scope: Scope, node: Node) -> Weight:
         """Return the weight of a convolution.
 
-        Raises
-        ------
-        NotReadError
-            If it is not in the file, is not computed here, or is none.
-        CheckpointError
-            If it is computed, and the values that it is computed from are damaged.
+        Raises NotReadError if it is not in the file, is not computed here, or is none; CheckpointError if it is
+        computed, and the values that it is computed from are damaged.
         """
         name = node.input(operator.weight)
         if not name:

@@ -73,8 +73,6 @@ class Array:
 def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype | None:
     """Return the type in torch of the values of an array; None where there is none.
 
-    Examples
-    --------
     >>> torch_dtype(np.dtype(">f4")), torch_dtype(np.dtype("O"))
     (torch.float32, None)
     """

@@ -33,17 +33,11 @@ class UnsafePickleError(PickleError):
 class Machine:
     """Reads pickles from a buffer, one after the other.
 
-    Parameters
-    ----------
-    buffer : bytes, memoryview or mmap
-        What holds them.
-    content : Bytes
-        The same bytes where they stay when the buffer is gone.
-    known : mapping of str to callable
-        What to do in the place of calling a class or function, by its dotted name; each is a function of ours. All
-        others give a :class:`StandIn`.
-    persistent : callable
-        Gives what a persistent identity stands for.
+    `buffer`: what holds them.
+    `content`: the same bytes where they stay when the buffer is gone.
+    `known`: what to do in the place of calling a class or function, by its dotted name; each is a function of ours. All
+    others give a :class:`StandIn`.
+    `persistent`: gives what a persistent identity stands for.
     """
 
     def __init__(self, buffer: Buffer, content: Bytes, known: Known, persistent: Callable[[Any], Any]) -> None:
@@ -115,10 +109,7 @@ class Machine:
     def name(self, module: Any, name: Any) -> Name:
         """Return the name of a class or function.
 
-        Raises
-        ------
-        UnsafePickleError
-            If it can only be meant to run.
+        Raises UnsafePickleError if it can only be meant to run.
         """
         if not (isinstance(module, str) and isinstance(name, str)):
             raise PickleError("a name that is no text")

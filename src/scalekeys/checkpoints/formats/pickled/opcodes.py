@@ -22,10 +22,7 @@ _STOP = ord(".")
 def read_pickle(machine: Machine) -> Any:
     """Read the pickle at the position of a machine, and leave the position behind it.
 
-    Raises
-    ------
-    PickleError
-        If it is damaged, too large, or names what can only be meant to run.
+    Raises PickleError if it is damaged, too large, or names what can only be meant to run.
     """
     machine.begin()
     buffer, code = machine.buffer, 0

@@ -33,23 +33,12 @@ def open_tree(
 ) -> Checkpoint:
     """Choose the weights in nested dicts and open them.
 
-    Parameters
-    ----------
-    path : Path
-        The file that the dicts are from.
-    weights : str, optional
-        The nested state dict to take.
-    kinds : frozenset of str
-        The kinds of convolutions to read.
-    copying : callable, optional
-        Gives how the file is copied with changes; by default it cannot be.
-    only_read : str
-        Why not, as a clause on the file.
-
-    Raises
-    ------
-    CheckpointError
-        If there are no weights.
+    `path`: the file that the dicts are from.
+    `weights`: the nested state dict to take.
+    `kinds`: the kinds of convolutions to read.
+    `copying`: gives how the file is copied with changes; by default it cannot be.
+    `only_read`: why not, as a clause on the file.
+    Raises CheckpointError if there are no weights.
     """
     label = str(path)
     if not isinstance(tree.content, Mapping):
@@ -92,10 +81,7 @@ def load(tensor: Lazy, label: str) -> Tensor:
 def loaded(content: Any, label: str) -> Any:
     """Return what a pickle holds with all tensors read, as it was in memory: dicts, lists, tuples and plain values.
 
-    Raises
-    ------
-    CheckpointError
-        If a tensor cannot be read, or the pickle is nested too deeply.
+    Raises CheckpointError if a tensor cannot be read, or the pickle is nested too deeply.
     """
     try:
         return _filled(content, label)

@@ -37,10 +37,7 @@ def read_one(
 ) -> Any:
     """Read bytes that are one pickle.
 
-    Raises
-    ------
-    CheckpointError
-        If they are damaged, or name what can only be meant to run.
+    Raises CheckpointError if they are damaged, or name what can only be meant to run.
     """
     try:
         with buffer_of(content) as buffer:

@@ -100,10 +100,7 @@ class Long:
     def as_bytes(self) -> Bytes:
         """Return the bytes that are meant.
 
-        Raises
-        ------
-        TypeError
-            If it is a text that stands for no bytes.
+        Raises TypeError if it is a text that stands for no bytes.
         """
         if self.is_text and not self.latin:
             raise TypeError("a text where bytes are wanted")
@@ -137,8 +134,6 @@ ATOMS = (str, int, float, bool, bytes, type(None), complex, Name)
 def as_key(value: Any) -> Hashable:
     """Return what stands in a dict for a key: itself, or a stand-in where hashing it may never end.
 
-    Examples
-    --------
     >>> as_key(("a", 1))
     ('a', 1)
     """

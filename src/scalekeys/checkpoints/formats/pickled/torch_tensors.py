@@ -62,13 +62,8 @@ class Storage:
 def storage_dtype(kind: Any) -> torch.dtype:
     """Return the type of the numbers of a kind of storage.
 
-    Raises
-    ------
-    ValueError
-        If there is no such kind.
+    Raises ValueError if there is no such kind.
 
-    Examples
-    --------
     >>> storage_dtype(Name("torch", "HalfStorage"))
     torch.float16
     """
@@ -82,8 +77,6 @@ def storage_dtype(kind: Any) -> torch.dtype:
 def dtype_named(name: Any) -> torch.dtype | None:
     """Return a type that a pickle names, if it is one of torch.
 
-    Examples
-    --------
     >>> dtype_named(Name("torch", "float16")), dtype_named(Name("torch", "load_it"))
     (torch.float16, None)
     """

@@ -43,10 +43,7 @@ class Tree:
 def tree_of(content: Any) -> Tree:
     """Make nested dicts of what a pickle holds.
 
-    Raises
-    ------
-    PickleError
-        If modules hold one another without end.
+    Raises PickleError if modules hold one another without end.
     """
     tree = Tree()
     tree.content = _Maker(tree).make(content)

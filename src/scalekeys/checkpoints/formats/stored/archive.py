@@ -63,10 +63,8 @@ def is_archive(head: bytes) -> bool:
 def open_archive(content: Bytes, label: str) -> Archive:
     """Open a zip archive without decompressing anything.
 
-    Raises
-    ------
-    CheckpointError
-        If it is damaged or encrypted, has two records of one name, or has a record that would grow beyond measure.
+    Raises CheckpointError if it is damaged or encrypted, has two records of one name, or has a record that would grow
+    beyond measure.
     """
     try:
         with zipfile.ZipFile(Window(content)) as archive:

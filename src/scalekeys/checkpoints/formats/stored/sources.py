@@ -99,8 +99,6 @@ def whole(path: Path) -> FileBytes:
 def buffer_of(content: Bytes) -> Iterator[Buffer]:
     """Give bytes as a buffer: mapped if they are those of a file, so that only what is looked at is read.
 
-    Examples
-    --------
     >>> with buffer_of(MemoryBytes(b"abc")) as buffer:
     ...     bytes(buffer[1:])
     b'bc'

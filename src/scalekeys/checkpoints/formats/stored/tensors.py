@@ -41,10 +41,7 @@ class Stored:
     def load(self) -> Tensor:
         """Read the numbers of the tensor, and no others.
 
-        Raises
-        ------
-        ValueError
-            If they are not all there.
+        Raises ValueError if they are not all there.
         """
         if 0 in self.shape:
             return torch.empty(self.shape, dtype=self.dtype)
@@ -180,8 +177,6 @@ def stored(
 ) -> Stored | Refused:
     """Return a tensor in a storage, or a refusal where it does not lie in there.
 
-    Examples
-    --------
     >>> from scalekeys.checkpoints.formats.stored.sources import MemoryBytes
     >>> stored(MemoryBytes(bytes(16)), torch.float32, (2, 2)).load()
     tensor([[0., 0.],
@@ -203,8 +198,6 @@ def stored(
 def steps(shape: Sequence[int], *, fortran: bool = False) -> tuple[int, ...]:
     """Return the stride of a tensor without gaps, whose last axis (or first) runs fastest.
 
-    Examples
-    --------
     >>> steps((4, 3, 2)), steps((4, 3, 2), fortran=True)
     ((6, 2, 1), (1, 4, 12))
     """
@@ -223,8 +216,6 @@ def placeholder(tensor: Lazy) -> Tensor:
 def whole_lengths(values: Any) -> tuple[int, ...] | None:
     """Return lengths as a tuple; None where they are none, or their product is beyond any memory.
 
-    Examples
-    --------
     >>> whole_lengths([4, 1]), whole_lengths((-4, 1)), whole_lengths("ab")
     ((4, 1), None, None)
     """

@@ -163,8 +163,6 @@ def clean_name(name: str) -> str:
 
     Converters that join operators join their names with semicolons, and that of the convolution is among them.
 
-    Examples
-    --------
     >>> clean_name("net/bn_1/FusedBatchNormV3;net/depthwise_conv2d_1/depthwise;net/depthwise_conv2d_1/BiasAdd")
     'net/depthwise_conv2d_1'
     >>> clean_name("MobilenetV1/Conv2d_1_depthwise/depthwise_weights/read"), clean_name("tfl.pseudo_qconst12")

@@ -59,12 +59,8 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
     the converter has left the weight without a name. Values are those of the file, where the converter may have
     multiplied a batch norm into them; integers are read as the numbers that they stand for.
 
-    Raises
-    ------
-    MissingExtraError
-        If tflite is not installed.
-    CheckpointError
-        If the file is damaged or cut short, or `weights` is given.
+    Raises MissingExtraError if tflite is not installed; CheckpointError if the file is damaged or cut short, or
+    `weights` is given.
     """
     refuse_choice(str(path), weights)
     graphs = read_graph(path)

@@ -77,12 +77,7 @@ class Subgraph:
 def read_graph(path: Path) -> tuple[Subgraph, ...]:
     """Read the subgraphs of a TensorFlow Lite file; the values of their tensors stay in the file.
 
-    Raises
-    ------
-    MissingExtraError
-        If tflite is not installed.
-    CheckpointError
-        If the file is damaged or cut short.
+    Raises MissingExtraError if tflite is not installed; CheckpointError if the file is damaged or cut short.
     """
     tflite = require("tflite", extra="tflite")
     try:
@@ -226,8 +221,6 @@ def _quantisation(table: Any) -> Quantisation | None:
 def dequantised(integers: NDArray[Any], quantisation: Quantisation) -> NDArray[np.float32]:
     """Return the numbers that integers stand for, each rounded once, as TensorFlow Lite has it.
 
-    Examples
-    --------
     >>> both = Quantisation(np.float32([0.5, 2.0]), np.int64([0, 1]), axis=1)
     >>> dequantised(np.int8([[3, 3], [-4, -4]]), both)
     array([[  1.5,   4. ],

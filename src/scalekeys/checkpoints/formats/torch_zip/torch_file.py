@@ -34,17 +34,9 @@ def open_torch(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
 
     Of a whole pickled module the state dict is opened, and objects of unknown classes beside weights are passed over.
 
-    Parameters
-    ----------
-    path : Path
-        Values stay on disk until asked for.
-    weights : str, optional
-        The nested state dict to take.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged, wants to run something, or holds no tensors.
+    `path`: values stay on disk until asked for.
+    `weights`: the nested state dict to take.
+    Raises CheckpointError if the file is damaged, wants to run something, or holds no tensors.
     """
     try:
         tree = tree_of(read_saved(whole(path), str(path)))
@@ -62,9 +54,6 @@ def open_torch(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
 def load_safely(path: Path) -> Any:
     """Load a file of ``torch.save`` on the CPU without executing what it holds.
 
-    Raises
-    ------
-    CheckpointError
-        If that cannot be done.
+    Raises CheckpointError if that cannot be done.
     """
     return loaded(read_saved(whole(path), str(path)), str(path))

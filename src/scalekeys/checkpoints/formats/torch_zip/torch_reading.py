@@ -30,10 +30,7 @@ def is_old(head: bytes) -> bool:
 def read_saved(content: Bytes, label: str) -> Any:
     """Read what ``torch.save`` has written; :func:`.tree_of` makes nested dicts of it.
 
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, or names what can only be meant to run.
+    Raises CheckpointError if it is damaged, or names what can only be meant to run.
     """
     if not is_archive(bytes(content.read(0, len(MAGIC)))):
         return read_old(content, label)

@@ -40,24 +40,11 @@ def write_torch(path: Path, tree: Tree, chosen: Entry, changes: Sequence[Change]
 
     Tensors that share the storage of a changed weight change with it.
 
-    Parameters
-    ----------
-    path : Path
-        A file that has been opened.
-    tree : Tree
-        What it holds.
-    chosen : Entry
-        The set of weights that was opened.
-
-    Returns
-    -------
-    tuple of str
-        Where there are several sets of weights, which of them have changed.
-
-    Raises
-    ------
-    CheckpointError
-        If a weight is stored in a way that does not tell where its numbers are.
+    `path`: a file that has been opened.
+    `tree`: what it holds.
+    `chosen`: the set of weights that was opened.
+    Returns notes on which of several sets of weights have changed.
+    Raises CheckpointError if a weight is stored in a way that does not tell where its numbers are.
     """
     placed = [_place(path, tree, chosen, change) for change in changes]
     try:

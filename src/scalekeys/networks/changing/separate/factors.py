@@ -165,8 +165,6 @@ def _ratio(part: Tensor, whole: Tensor) -> float:
 def most_rank(size: Sequence[int]) -> int:
     """Return how many outer products a kernel can have before they multiply as often as the kernel itself.
 
-    Examples
-    --------
     >>> most_rank((7, 7)), most_rank((3, 3)), most_rank((5, 5, 5)), most_rank((1, 7))
     (3, 1, 8, 0)
     """

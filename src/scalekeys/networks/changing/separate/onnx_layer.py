@@ -21,12 +21,8 @@ class InvertedResidual:
 
     Any padding mode is zeros here.
 
-    Parameters
-    ----------
-    layer : Convolution
-        A depthwise convolution, for its numbers of channels.
-    shape : tuple of int
-        Of the inputs of the layer.
+    `layer`: a depthwise convolution, for its numbers of channels.
+    `shape`: of the inputs of the layer.
     """
 
     def __init__(self, layer: Convolution, shape: tuple[int, ...]) -> None:

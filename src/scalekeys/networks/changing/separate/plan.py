@@ -61,17 +61,10 @@ class Goal:
 class Candidate:
     """A layer that may be computed axis by axis: what each number of outer products loses, and how long it takes.
 
-    Parameters
-    ----------
-    filters : LayerFilters
-    layer : Convolution
-        Its own, for its kind of convolution.
-    covariance : Tensor or None
-        Of what it sees, where that is known.
-    stopwatch : Stopwatch or None
-        None for no times.
-    calls : mapping
-        How often it is called with what, in one pass.
+    `layer`: its own, for its kind of convolution.
+    `covariance`: of what it sees, where that is known.
+    `stopwatch`: None for no times.
+    `calls`: how often it is called with what, in one pass.
     """
 
     def __init__(
@@ -134,13 +127,8 @@ Plan = Mapping[str, LowRank]
 def planned(candidates: Sequence[Candidate], goal: Goal, tolerance: float | None) -> tuple[Plan, dict[str, str]]:
     """Choose for each layer, and tell why others are left.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-    goal : Goal
-        Its rank, if it has one.
-    tolerance : float or None
-        In the place of a rank.
+    `goal`: its rank, if it has one.
+    `tolerance`: in the place of a rank.
     """
     plan, left = {}, {}
     for one in candidates:
@@ -161,15 +149,10 @@ def planned(candidates: Sequence[Candidate], goal: Goal, tolerance: float | None
 def loosest(fits: Callable[[float], bool], *, upwards: bool = True) -> float | None:
     """Return the largest tolerance, or the smallest, that fits, by halving on a scale of logarithms.
 
-    Parameters
-    ----------
-    fits : callable
-        Whether a tolerance will do.
-    upwards : bool
-        Whether small tolerances are those that fit; otherwise large ones are. The result is within 8 % of the limit.
+    `fits`: whether a tolerance will do.
+    `upwards`: whether small tolerances are those that fit; otherwise large ones are. The result is within 8 % of the
+    limit.
 
-    Examples
-    --------
     >>> f"{loosest(lambda tolerance: tolerance < 0.1):.2f}, {loosest(lambda one: one > 0.1, upwards=False):.2f}"
     '0.09, 0.11'
     """

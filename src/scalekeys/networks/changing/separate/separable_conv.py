@@ -23,23 +23,13 @@ _HOOKS = (
 class SeparableConv(nn.Module):
     """A depthwise convolution whose kernels are sums of outer products, computed axis by axis.
 
-    Parameters
-    ----------
-    layer : Convolution
-        The depthwise convolution whose place it takes; the layer stays as it is. Stride, padding of any kind, padding
-        mode, dilation, bias, dtype, device and class of the layer are those of the convolutions of one axis; training
-        mode and hooks on the forward pass are those of the whole.
-    factors : sequence of Tensor, shape (channels, side, rank)
-        For each axis of more than one tap, in the order of the array: the filters of this axis, one for each output
-        channel and outer product.
+    `layer`: the depthwise convolution whose place it takes; the layer stays as it is. Stride, padding of any kind,
+    padding mode, dilation, bias, dtype, device and class of the layer are those of the convolutions of one axis;
+    training mode and hooks on the forward pass are those of the whole.
+    `factors`: shape (channels, side, rank); for each axis of more than one tap, in the order of the array: the filters
+    of this axis, one for each output channel and outer product.
+    Raises FilterError if there is not one factor for each axis, or a factor has another shape.
 
-    Raises
-    ------
-    FilterError
-        If there is not one factor for each axis, or a factor has another shape.
-
-    Notes
-    -----
     Each of the `rank` terms is a chain of depthwise convolutions, one for each axis, and the terms are added. On one
     core this is faster, in PyTorch as well as in onnxruntime, than one pair of convolutions with `rank` filters for
     each channel, whose groups of several channels both execute slowly. Padding an axis and filtering along another one
@@ -48,8 +38,6 @@ class SeparableConv(nn.Module):
     The state dict holds plain weights: ``terms.TERM.AXIS.weight``, and the bias in the last convolution of the first
     term.
 
-    Examples
-    --------
     >>> layer = nn.Conv2d(2, 2, 5, padding=2, groups=2)
     >>> column, row = torch.rand(2, 5, 1), torch.rand(2, 5, 1)
     >>> separable = SeparableConv(layer, [column, row])

@@ -14,21 +14,13 @@ from scalekeys.shapes import Size, size_text
 class SeparatedLayer:
     """One layer that is computed axis by axis.
 
-    Parameters
-    ----------
-    layer : str
-    kernel_size : tuple of int
-        The sides of its kernels, in the order of the array.
-    rank : int
-        The number of outer products that take the place of each kernel.
-    energy : float
-        The share of the energy of the kernels that is lost.
-    error : float or None
-        The share of the variance of the responses that is lost; None where what the layer sees is not known.
-    before, after : float or None
-        Milliseconds in one pass, in the layer and in its separable form; None where no times were asked for.
-    numbers : tuple of (int, int)
-        Weights before and now.
+    `kernel_size`: the sides of its kernels, in the order of the array.
+    `rank`: the number of outer products that take the place of each kernel.
+    `energy`: the share of the energy of the kernels that is lost.
+    `error`: the share of the variance of the responses that is lost; None where what the layer sees is not known.
+    `before`, `after`: milliseconds in one pass, in the layer and in its separable form; None where no times were asked
+    for.
+    `numbers`: weights before and now.
     """
 
     layer: str

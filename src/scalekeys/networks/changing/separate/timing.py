@@ -54,17 +54,8 @@ class Times:
 class Stopwatch:
     """Times of layers and networks in one runtime, on one thread.
 
-    Parameters
-    ----------
-    runtime : str
-        One of ``scalekeys.networks.changing.separate.steps.RUNTIMES``.
-
-    Raises
-    ------
-    ModelError
-        If there is no such runtime.
-    MissingExtraError
-        If it is not installed.
+    `runtime`: one of ``scalekeys.networks.changing.separate.steps.RUNTIMES``.
+    Raises ModelError if there is no such runtime; MissingExtraError if it is not installed.
     """
 
     def __init__(self, runtime: str) -> None:
@@ -129,15 +120,9 @@ class Ready:
 def in_turn(steps: Sequence[Step], clock: Callable[[], float], repeats: int, seconds: float) -> list[list[float]]:
     """Run steps in turn, in the other order every other time, and return the seconds of each run of each step.
 
-    Parameters
-    ----------
-    steps : sequence of callable
-        Each runs once beforehand.
-    clock : callable
-    repeats : int
-        How often each step runs at least.
-    seconds : float
-        How long all of them run at least.
+    `steps`: each runs once beforehand.
+    `repeats`: how often each step runs at least.
+    `seconds`: how long all of them run at least.
     """
     for step in steps:
         step()
@@ -155,10 +140,7 @@ def in_turn(steps: Sequence[Step], clock: Callable[[], float], repeats: int, sec
 def calls_of(network: nn.Module, layers: Mapping[str, Convolution], example: Tensor) -> dict[str, Calls]:
     """Return with what inputs layers are called when a network runs; nothing for a layer that is not called.
 
-    Raises
-    ------
-    ModelError
-        If the network does not run.
+    Raises ModelError if the network does not run.
     """
     found: dict[str, Counter[Call]] = {}
 
