@@ -19,13 +19,9 @@ _SMALLEST_LEFT = 1e-12
 def evidence(r2: Tensor, numbers: Tensor | int, taps: Tensor | int) -> Tensor:
     """Return by how much the information criterion of a constant exceeds that of a model; larger is better.
 
-    Parameters
-    ----------
-    r2 : Tensor, shape (...)
-        Share of the centred energy that least squares explain.
-    numbers : Tensor of shape (...) or int
-        How many numbers were fitted.
-    taps : Tensor of shape (...) or int
+    `r2`: shape (...); share of the centred energy that least squares explain.
+    `numbers`: of shape (...) or int; how many numbers were fitted.
+    `taps`: of shape (...) or int.
     """
     count = torch.as_tensor(taps, dtype=r2.dtype, device=r2.device)
     return -taps * torch.log((1 - r2).clamp(min=_SMALLEST_LEFT)) - (numbers - 1) * torch.log(count)

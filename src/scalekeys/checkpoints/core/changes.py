@@ -107,8 +107,6 @@ def overwrite_in_file(file: BufferedRandom, change: Change, start: int, stride: 
 def extent(shape: Sequence[int], stride: Sequence[int] | None = None) -> int:
     """Return how many numbers of a storage lie between the first and the last of a tensor, both included.
 
-    Examples
-    --------
     >>> extent((4, 1, 3, 3)), extent((4, 1, 3, 3), (1, 1, 12, 4))
     (36, 36)
     """

@@ -38,8 +38,6 @@ _LARGEST_CONFIG = 1 << 28
 def holds(names: Collection[str]) -> bool:
     """Tell whether a zip archive with records of these names is one of ``torch.export``.
 
-    Examples
-    --------
     >>> holds(["net/data/weights/model_weights_config.json"]), holds(["net/data.pkl"])
     (True, False)
     """

@@ -27,8 +27,6 @@ _LONGEST_HEADER = 10_000
 def holds(names: Collection[str]) -> bool:
     """Tell whether a zip archive with records of these names is one of NumPy.
 
-    Examples
-    --------
     >>> holds(["w.npy", "b.npy"]), holds(["net/data.pkl", "w.npy"]), holds([])
     (True, False, False)
     """

@@ -27,8 +27,6 @@ _MOST_OBJECTS = 1 << 17
 def holds(names: Collection[str]) -> bool:
     """Tell whether a zip archive with records of these names is one of TorchScript.
 
-    Examples
-    --------
     >>> holds(["net/data.pkl", "net/constants.pkl"]), holds(["net/data.pkl", "net/data/0"])
     (True, False)
     """

@@ -35,19 +35,10 @@ def depthwise_layers(module: nn.Module, opened: Checkpoint) -> dict[str, Convolu
 def copied(module: nn.Module, bank: FilterBank) -> tuple[nn.Module, dict[str, Convolution]]:
     """Copy a network, and return its depthwise layers by name, which must be those of a bank.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Data-parallel and compiled wrappers around it are left off.
-    bank : FilterBank
-        Filters of the same network.
-
-    Raises
-    ------
-    CheckpointError
-        If the network cannot be read.
-    ModelError
-        If the bank has other layers or filters of other shapes.
+    `module`: data-parallel and compiled wrappers around it are left off.
+    `bank`: filters of the same network.
+    Raises CheckpointError if the network cannot be read; ModelError if the bank has other layers or filters of other
+    shapes.
     """
     opened = open_module(module)
     here = {name: _shape(layer) for name, layer in depthwise_layers(module, opened).items()}
