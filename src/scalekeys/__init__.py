@@ -64,61 +64,24 @@ if TYPE_CHECKING:
     from scalekeys.report.findings import write_findings
 
 _HOMES = {
-    "scalekeys.checkpoints": ("extract", "write_replaced"),
-    "scalekeys.checkup": ("check",),
-    "scalekeys.clustering": ("choose_k", "cluster"),
-    "scalekeys.errors": (
-        "AtlasError",
-        "CheckpointError",
-        "DataError",
-        "FilterError",
-        "MissingExtraError",
-        "ModelError",
-        "OutputError",
-        "ScaleKeysError",
-    ),
-    "scalekeys.filters": (
-        "MASTER_KEY_FAMILIES",
-        "FilterBank",
-        "LayerFilters",
-        "assign_keys",
-        "dc_offset",
-        "master_keys",
-        "matched_noise_like",
-        "moment_normalization",
-        "white_noise_like",
-        "replacement",
-        "separability",
-        "spread",
-    ),
-    "scalekeys.fitting": ("fit", "formation", "ladder", "natural_image_covariance", "orientation"),
-    "scalekeys.modelling": ("model_filters",),
-    "scalekeys.networks": (
-        "bake",
-        "compress",
-        "constrain",
-        "crop",
-        "diagnose",
-        "eliminate_keys",
-        "evaluate",
-        "fit_in_network",
-        "load_pruned",
-        "load_separated",
-        "patch_covariance",
-        "prune_dead",
-        "recalibrate",
-        "receptive_field",
-        "replace",
-        "sensitivity",
-        "separate",
-    ),
-    "scalekeys.report": ("write_report",),
-    "scalekeys.report.atlas": ("write_atlas_report",),
-    "scalekeys.report.explorer": ("explore",),
-    "scalekeys.report.findings": ("write_findings",),
+    "checkpoints": "extract write_replaced",
+    "checkup": "check",
+    "clustering": "choose_k cluster",
+    "errors": "AtlasError CheckpointError DataError FilterError MissingExtraError ModelError OutputError "
+    "ScaleKeysError",
+    "filters": "MASTER_KEY_FAMILIES FilterBank LayerFilters assign_keys dc_offset master_keys matched_noise_like "
+    "moment_normalization white_noise_like replacement separability spread",
+    "fitting": "fit formation ladder natural_image_covariance orientation",
+    "modelling": "model_filters",
+    "networks": "bake compress constrain crop diagnose eliminate_keys evaluate fit_in_network load_pruned "
+    "load_separated patch_covariance prune_dead recalibrate receptive_field replace sensitivity separate",
+    "report": "write_report",
+    "report.atlas": "write_atlas_report",
+    "report.explorer": "explore",
+    "report.findings": "write_findings",
 }
 _MODULES = ("atlas", "nn", "scalespace")
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_HOME_OF = {name: f"scalekeys.{module}" for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "MASTER_KEY_FAMILIES",

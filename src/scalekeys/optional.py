@@ -9,22 +9,10 @@ from scalekeys.errors import CheckpointError, MissingExtraError
 def require(module: str, *, extra: str) -> ModuleType:
     """Import an optional module.
 
-    Parameters
-    ----------
-    module : str
-        Name of the module; its package is what a user lacks.
-    extra : str
-        The extra of scalekeys that brings it.
+    `module`: name of the module; its package is what a user lacks.
+    `extra`: the extra of scalekeys that brings it.
+    Raises MissingExtraError if it is not installed; CheckpointError if it is installed and does not load.
 
-    Raises
-    ------
-    MissingExtraError
-        If it is not installed.
-    CheckpointError
-        If it is installed and does not load.
-
-    Examples
-    --------
     >>> require("no_such_module", extra="timm")
     Traceback (most recent call last):
         ...
@@ -48,8 +36,6 @@ def require(module: str, *, extra: str) -> ModuleType:
 def in_short(error: BaseException) -> str:
     r"""Return the kind of an error of another library, and the first line of what it says.
 
-    Examples
-    --------
     >>> in_short(ValueError("bad size\nsee the manual"))
     'ValueError: bad size'
     """

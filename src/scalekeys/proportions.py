@@ -74,8 +74,6 @@ def paired_interval(both: int, first: int, second: int, neither: int, z: float =
 def mean_interval(values: Sequence[float], bounds: tuple[float, float] = (-inf, inf)) -> tuple[float, float]:
     """Return Student's interval of 95 % of the mean of some values, within bounds; all of them for a single value.
 
-    Examples
-    --------
     >>> low, high = mean_interval([0.01, 0.02, 0.03])
     >>> f"{low:.4f} to {high:.4f}"
     '-0.0048 to 0.0448'

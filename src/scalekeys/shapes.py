@@ -35,10 +35,7 @@ def as_float_tensor(values: ArrayLike) -> Tensor:
 
     Half precision becomes float32 and integers float64. The memory of a NumPy array is shared where it can be.
 
-    Raises
-    ------
-    FilterError
-        If the values are not real numbers.
+    Raises FilterError if the values are not real numbers.
     """
     tensor = _from_numpy(values) if isinstance(values, np.ndarray) else values
     if tensor.dtype in (torch.float32, torch.float64):
@@ -60,13 +57,8 @@ def _from_numpy(array: np.ndarray) -> Tensor:
 def checked_filters(filters: ArrayLike, axes: int) -> Tensor:
     """Return filters of shape (..., *sides) as a tensor of float32 or float64.
 
-    Raises
-    ------
-    FilterError
-        If a kernel cannot have so many axes, or the array has fewer.
+    Raises FilterError if a kernel cannot have so many axes, or the array has fewer.
 
-    Examples
-    --------
     >>> checked_filters(np.ones((4, 3), dtype=int), 1).dtype
     torch.float64
     >>> checked_filters(torch.ones(4), 2)
@@ -85,8 +77,6 @@ def checked_filters(filters: ArrayLike, axes: int) -> Tensor:
 def kernel_dims(axes: int) -> tuple[int, ...]:
     """Return the dimensions of an array that a kernel of so many axes takes, which are the last ones.
 
-    Examples
-    --------
     >>> kernel_dims(1), kernel_dims(3)
     ((-1,), (-3, -2, -1))
     """
@@ -96,8 +86,6 @@ def kernel_dims(axes: int) -> tuple[int, ...]:
 def over_taps(values: Tensor, axes: int) -> Tensor:
     """Give values, one a filter, further dimensions of length 1, so that each acts on all taps of its filter.
 
-    Examples
-    --------
     >>> over_taps(torch.ones(5), 2).shape
     torch.Size([5, 1, 1])
     """
@@ -107,8 +95,6 @@ def over_taps(values: Tensor, axes: int) -> Tensor:
 def axes_text(axes: int) -> str:
     """Write a number of axes.
 
-    Examples
-    --------
     >>> axes_text(1), axes_text(3)
     ('one axis', 'three axes')
     """
@@ -118,8 +104,6 @@ def axes_text(axes: int) -> str:
 def size_text(size: Size) -> str:
     """Write the size of a kernel.
 
-    Examples
-    --------
     >>> size_text((7, 7)), size_text((5,))
     ('7x7', '5')
     """

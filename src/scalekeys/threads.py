@@ -25,14 +25,10 @@ def one_thread() -> Iterator[None]:
 
     It may be nested, used in several threads at once, and stand before a function as a decorator.
 
-    Notes
-    -----
     :func:`torch.set_num_threads` sets two numbers: that of the calling thread, and the one with which threads begin
     that come to PyTorch for the first time afterwards. Only the first is changed here, so that no other thread keeps
     the number that was meant for this one.
 
-    Examples
-    --------
     >>> before = torch.get_num_threads()
     >>> with one_thread():
     ...     torch.get_num_threads()
@@ -50,16 +46,9 @@ def one_thread() -> Iterator[None]:
 def in_threads(function: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
     """Yield the results of a function for each item, in order: each item on one thread, several items at a time.
 
-    Parameters
-    ----------
-    function : callable
-    items : iterable
-    threads : int, optional
-        How many items at a time; by default as many as PyTorch may use threads in the calling thread. The results do
-        not depend on it. With one thread, or one item, everything runs in the calling thread.
+    `threads`: how many items at a time; by default as many as PyTorch may use threads in the calling thread. The
+    results do not depend on it. With one thread, or one item, everything runs in the calling thread.
 
-    Examples
-    --------
     >>> list(in_threads(lambda n: n * n, [1, 2, 3], threads=2))
     [1, 4, 9]
     """

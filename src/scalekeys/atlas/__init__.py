@@ -16,18 +16,14 @@ if TYPE_CHECKING:
     from scalekeys.atlas.references import Reference, expand
 
 _HOMES = {
-    "NAMED": ("queries", "NAMED"),
-    "Answer": ("reading", "Answer"),
-    "Atlas": ("reading", "Atlas"),
-    "Export": ("exporting", "Export"),
-    "Reference": ("references", "Reference"),
-    "Summary": ("building", "Summary"),
-    "build": ("building", "build"),
-    "expand": ("references", "expand"),
-    "export": ("exporting", "export"),
-    "merge": ("merging", "merge"),
-    "open": ("reading", "open_atlas"),
+    "building": "Summary build",
+    "exporting": "Export export",
+    "merging": "merge",
+    "queries": "NAMED",
+    "reading": "Answer Atlas open_atlas",
+    "references": "Reference expand",
 }
+_HOME_OF = {name: f"scalekeys.atlas.{module}" for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "NAMED",
@@ -45,10 +41,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'scalekeys.atlas' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(f"scalekeys.atlas.{module}"), attribute)
+    name = "open_atlas" if name == "open" else name
+    return getattr(import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:

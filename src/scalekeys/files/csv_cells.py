@@ -18,13 +18,8 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 def safe_cell(value: T) -> T | str:
     """Put an apostrophe before a text that a spreadsheet would run as a formula; numbers stay as they are.
 
-    Parameters
-    ----------
-    value : object
-        Of any type; only strings are changed.
+    `value`: of any type; only strings are changed.
 
-    Examples
-    --------
     >>> safe_cell("=1+1"), safe_cell("-0.5"), safe_cell(-0.5), safe_cell("net"), safe_cell("'=1+1")
     ("'=1+1", '-0.5', -0.5, 'net', "''=1+1")
     """
@@ -36,8 +31,6 @@ def safe_cell(value: T) -> T | str:
 def original_cell(text: str) -> str:
     """Return what :func:`safe_cell` was given.
 
-    Examples
-    --------
     >>> [original_cell(str(safe_cell(text))) for text in ("=1+1", "'=1", "-2", "'tis")]
     ['=1+1', "'=1", '-2', "'tis"]
     """
@@ -47,15 +40,8 @@ def original_cell(text: str) -> str:
 def write_csv(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     """Write rows as CSV, with :func:`safe_cell` applied to the names and to the columns of strings.
 
-    Parameters
-    ----------
-    path : Path
-    schema : pyarrow.Schema
-        Of the batches; its columns have no parts.
-    batches : iterable of pyarrow.RecordBatch
+    `schema`: of the batches; its columns have no parts.
 
-    Examples
-    --------
     >>> import tempfile
     >>> path, rows = Path(tempfile.mkdtemp()) / "a.csv", pa.table({"a": ["=x", None], "b": [1, 2]})
     >>> write_csv(path, rows.schema, rows.to_batches())

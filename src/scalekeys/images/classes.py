@@ -40,20 +40,9 @@ def class_numbers(names: Sequence[str], label: str, given: Mapping[str, int] | N
     Otherwise it is the place of its name in the order of the names, as for torchvision's ``ImageFolder``. That library
     sorts whole numbers like words too (0, 1, 10, 2); for a network that was trained so, give its classes in its order.
 
-    Parameters
-    ----------
-    names : sequence of str
-    label : str
-        What errors put first.
-    given : mapping of str to int, optional
+    `label`: what errors put first.
+    Raises DataError if a class has no number, two have the same, or one is too large.
 
-    Raises
-    ------
-    DataError
-        If a class has no number, two have the same, or one is too large.
-
-    Examples
-    --------
     >>> dict(class_numbers(["10", "9"], "images").numbers)
     {'9': 9, '10': 10}
     >>> dict(class_numbers(["n02", "n01"], "images").numbers)
@@ -87,10 +76,7 @@ def is_whole(name: str) -> bool:
 def read_labels(path: Path) -> dict[str, int]:
     """Read the number of each class from JSON, or from lines in the order of the numbers.
 
-    Raises
-    ------
-    DataError
-        If the file cannot be read, or is neither.
+    Raises DataError if the file cannot be read, or is neither.
     """
     text = read_text(path, DataError)
     if not text.lstrip().startswith("{"):

@@ -17,10 +17,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 def read_picture(path: Path) -> "Image":
     """Read a picture.
 
-    Raises
-    ------
-    DataError
-        If it cannot be read.
+    Raises DataError if it cannot be read.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -38,10 +35,7 @@ def read_picture(path: Path) -> "Image":
 def class_folders(folder: Path) -> list[str]:
     """Return the names of the folders in a folder, in their order; hidden ones do not count.
 
-    Raises
-    ------
-    DataError
-        If the folder cannot be read, or holds a link that leads nowhere.
+    Raises DataError if the folder cannot be read, or holds a link that leads nowhere.
     """
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -56,10 +50,7 @@ def class_folders(folder: Path) -> list[str]:
 def pictures_in(folder: Path) -> list[Path]:
     """Return the pictures in a folder, at any depth, in the order of their names; what is hidden does not count.
 
-    Raises
-    ------
-    DataError
-        If a folder cannot be read, or what is called a picture is no regular file.
+    Raises DataError if a folder cannot be read, or what is called a picture is no regular file.
     """
     found, seen = [], set()
     for root, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):

@@ -41,26 +41,14 @@ class Preparation:
 class Preprocessing:
     """The usual preparation of a picture for a classifier: its middle at a given size, channels normalised.
 
-    Parameters
-    ----------
-    size : (int, int)
-        Rows and columns of the result.
-    crop_pct : float
-        Share of the shorter side that is kept: the picture is first resized, its proportions kept, so that it just
-        covers the size divided by this, and then cropped in the middle.
-    mean, std : tuple of float
-        What is subtracted from channels between 0 and 1, and by what they are divided; three numbers for colours, one
-        for grey.
-    interpolation : str
-        Of the resizing, which Pillow does on bytes.
+    `size`: rows and columns of the result.
+    `crop_pct`: share of the shorter side that is kept: the picture is first resized, its proportions kept, so that it
+    just covers the size divided by this, and then cropped in the middle.
+    `mean`, `std`: what is subtracted from channels between 0 and 1, and by what they are divided; three numbers for
+    colours, one for grey.
+    `interpolation`: of the resizing, which Pillow does on bytes.
+    Raises ModelError if a number makes no sense.
 
-    Raises
-    ------
-    ModelError
-        If a number makes no sense.
-
-    Examples
-    --------
     >>> from PIL import Image
     >>> Preprocessing((224, 224))(Image.new("RGB", (640, 480), "white")).shape
     torch.Size([3, 224, 224])

@@ -283,13 +283,8 @@ def study(
 def fit_by(method: Method, filters: Tensor, families: Sequence[str], *, window: Window) -> Fit:
     """Fit filters, each by its family, by a method that gives each of them its own scales.
 
-    Parameters
-    ----------
-    method : Method
-    filters : Tensor, shape (k, rows, cols), float64
-    families : sequence of str
-        One a filter.
-    window : {"exact", "published"}
+    `filters`: shape (k, rows, cols).
+    `families`: one a filter.
     """
     return fit(
         filters,

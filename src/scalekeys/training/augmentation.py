@@ -46,8 +46,6 @@ def shifted(
 ) -> UInt8[Tensor, "images channels rows cols"]:
     """Shift each image by up to so many pixels either way, zeros entering at the border.
 
-    Examples
-    --------
     >>> shifted(torch.tensor([[[[1, 2, 3]]]], dtype=torch.uint8), torch.tensor([[0.5, 0.99]]), 1)
     tensor([[[[2, 3, 0]]]], dtype=torch.uint8)
     """
@@ -115,8 +113,6 @@ def targets(
 ) -> Float[Tensor, "images classes"]:
     """Return what the network should say: smoothed labels, mixed as the images are.
 
-    Examples
-    --------
     >>> from scalekeys.training.draws import epoch_draws
     >>> draws = next(epoch_draws(1, 1, 0, 0, Augmentation()))
     >>> targets(torch.tensor([1]), 4, draws, Augmentation(label_smoothing=0.1), (32, 32))
@@ -133,8 +129,6 @@ def targets(
 def partners(images: int, device: torch.device) -> Int[Tensor, "images"]:
     """Return the other image of each pair; the last of an odd number is its own.
 
-    Examples
-    --------
     >>> partners(5, torch.device("cpu"))
     tensor([1, 0, 3, 2, 4])
     """

@@ -15,18 +15,9 @@ def block_names(network: nn.Module) -> dict[str, int]:
 
     What stands between two blocks belongs to the later one, as in the layer decay of ConvNeXt.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Its modules stand in the order in which they run.
+    `network`: its modules stand in the order in which they run.
+    Returns numbers by the names of parameters and buffers.
 
-    Returns
-    -------
-    dict
-        From the names of parameters and buffers to numbers.
-
-    Examples
-    --------
     >>> from scalekeys.training.cifar_convnext import CifarConvNeXt
     >>> blocks = block_names(CifarConvNeXt(10, widths=(8, 16), depths=(1, 1)))
     >>> names = ("stem.0", "stages.0.0.expand", "stages.1.1", "stages.1.2.expand", "head")

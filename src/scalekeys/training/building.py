@@ -99,10 +99,7 @@ def load_weights(network: nn.Module, path: Path, weights: str | None = None) -> 
 
     What the network lacks is passed over. Its head keeps its own weights where the file has none that fit.
 
-    Raises
-    ------
-    CheckpointError
-        If anything before the head is missing or has another shape.
+    Raises CheckpointError if anything before the head is missing or has another shape.
     """
     if (path / TRAINED).is_file():
         path = path / TRAINED

@@ -64,20 +64,11 @@ class Block(nn.Module):
 class CifarConvNeXt(nn.Module):
     """Patches of pixels, stages of residual blocks that halve the image in between, and a linear classifier.
 
-    Parameters
-    ----------
-    classes : int
-    widths, depths : sequence of int
-        Channels and blocks of each stage.
-    kernel : int
-        Side of the depthwise kernels, odd.
-    drop_path : float
-        Share of images for which the last block is left out in training; it grows linearly with depth from 0.
-    patch : int
-        Side of the patches of pixels that become the first positions.
+    `widths`, `depths`: channels and blocks of each stage.
+    `kernel`: side of the depthwise kernels, odd.
+    `drop_path`: share of images for which the last block is left out in training; it grows linearly with depth from 0.
+    `patch`: side of the patches of pixels that become the first positions.
 
-    Examples
-    --------
     >>> network = CifarConvNeXt(10)
     >>> network(torch.zeros(2, 3, 32, 32)).shape, sum(p.numel() for p in network.parameters())
     (torch.Size([2, 10]), 379642)

@@ -130,8 +130,6 @@ def compare(runs: Sequence[Run]) -> Comparison:
 def condition_name(wanted: Depthwise) -> str:
     """Say in a few words what the depthwise filters are.
 
-    Examples
-    --------
     >>> condition_name(Depthwise()), condition_name(Depthwise("keys", "nearest", "none"))
     ('free', 'nearest keys, frozen')
     >>> condition_name(Depthwise("ideal8", learn="scales"))

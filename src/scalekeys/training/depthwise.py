@@ -36,22 +36,10 @@ _VARIANCES = ("t", "tx", "ty")  # parameters that are the variance of an axis, b
 def prepared(network: nn.Module, wanted: Depthwise, seed: int) -> nn.Module:
     """Return a network with the depthwise filters that a recipe asks for, of which what it says is learned.
 
-    Parameters
-    ----------
-    network : nn.Module
-    wanted : Depthwise
-    seed : int
-        Of noise, and of the random assignment of filters to channels.
-
-    Raises
-    ------
-    RecipeError
-        If these wishes make no sense together, or the filters of another network are to choose, and its layers are not
-        those of this one.
-    CheckpointError
-        If that network cannot be read.
-    ModelError
-        If `filters` names no model, or the kernels are too small for it.
+    `seed`: of noise, and of the random assignment of filters to channels.
+    Raises RecipeError if these wishes make no sense together, or the filters of another network are to choose, and its
+    layers are not those of this one; CheckpointError if that network cannot be read; ModelError if `filters` names no
+    model, or the kernels are too small for it.
     """
     check(wanted)
     if wanted.layers == _SCALE_SPACE:

@@ -65,15 +65,10 @@ class DigitsNetwork(nn.Module):
 class TrainedDigits:
     """A trained network, and the digits on which it was trained and tested.
 
-    Parameters
-    ----------
-    network : DigitsNetwork
-        In evaluation mode.
-    accuracy : float
-        The share of the test digits that it reads correctly.
-    train, test : tuple of (Tensor, Tensor)
-        Images (digits, 1, 24, 24) with values from -1 to 1, and their labels, from 0 to 9. The training shifts each
-        image at random, so that the network has seen other positions of the images in `train`.
+    `network`: in evaluation mode.
+    `accuracy`: the share of the test digits that it reads correctly.
+    `train`, `test`: images (digits, 1, 24, 24) with values from -1 to 1, and their labels, from 0 to 9. The training
+    shifts each image at random, so that the network has seen other positions of the images in `train`.
     """
 
     network: DigitsNetwork

@@ -34,18 +34,9 @@ _STD = 0.02  # of timm and of ConvNeXt
 def drawn(bank: FilterBank, wanted: Depthwise, numbers: np.random.Generator) -> Replacement:
     """Return other filters for each layer: of each kind the same number, in random order.
 
-    Parameters
-    ----------
-    bank : FilterBank
-        The filters in whose place they stand.
-    wanted : Depthwise
-        Which ones.
-    numbers : numpy.random.Generator
-
-    Raises
-    ------
-    RecipeError
-        If matched noise is to imitate a network with other depthwise layers.
+    `bank`: the filters in whose place they stand.
+    `wanted`: which ones.
+    Raises RecipeError if matched noise is to imitate a network with other depthwise layers.
     """
     imitated = _imitated(bank, wanted) if wanted.filters == "matched-noise" else [None] * len(bank.layers)
     stacks, names = [], []
@@ -63,8 +54,6 @@ def drawn(bank: FilterBank, wanted: Depthwise, numbers: np.random.Generator) -> 
 def model_of(filters: str) -> str | Sequence[str]:
     """Return the model that `filters` names, for :func:`scalekeys.fit`: of keys and templates their families.
 
-    Examples
-    --------
     >>> model_of("jet2"), model_of("dx,dy"), model_of("method:B")
     ('jet2', ('dx', 'dy'), 'ideal8')
     """

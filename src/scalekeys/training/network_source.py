@@ -66,25 +66,14 @@ class Figures:
 def open_network(name: str, *, checkpoint: Path | None = None, weights: str | None = None) -> NamedNetwork:
     """Make a network.
 
-    Parameters
-    ----------
-    name : str
-        ``timm:NAME``; ``hf:NAME``, an image classifier of the hub or in a local folder; ``builtin:cifar-convnext``; or
-        ``FILE.py:FUNCTION``, a function that returns a network. If it has a parameter ``checkpoint``, it is given the
-        path and loads the weights itself.
-    checkpoint : Path, optional
-        Weights to load, exactly those of the network; by default those that come with the name.
-    weights : str, optional
-        Which of several nested sets of weights in the checkpoint.
-
-    Raises
-    ------
-    ModelError
-        If the name has none of these forms, or the function fails or returns something else.
-    CheckpointError
-        If weights cannot be found, fetched or read, or are those of another network.
-    MissingExtraError
-        If timm or transformers is not installed.
+    `name`: ``timm:NAME``; ``hf:NAME``, an image classifier of the hub or in a local folder; ``builtin:cifar-convnext``;
+    or ``FILE.py:FUNCTION``, a function that returns a network. If it has a parameter ``checkpoint``, it is given the
+    path and loads the weights itself.
+    `checkpoint`: weights to load, exactly those of the network; by default those that come with the name.
+    `weights`: which of several nested sets of weights in the checkpoint.
+    Raises ModelError if the name has none of these forms, or the function fails or returns something else;
+    CheckpointError if weights cannot be found, fetched or read, or are those of another network; MissingExtraError if
+    timm or transformers is not installed.
     """
     scheme, _, rest = name.partition(":")
     file, _, function = name.rpartition(":")
@@ -112,10 +101,7 @@ def open_network(name: str, *, checkpoint: Path | None = None, weights: str | No
 def preparation_of(network: NamedNetwork, figures: Figures) -> Preparation:
     """Return how the images of a network are prepared: as it says itself, but for the figures that are given.
 
-    Raises
-    ------
-    ModelError
-        If it says nothing and no size is given, or a figure makes no sense.
+    Raises ModelError if it says nothing and no size is given, or a figure makes no sense.
     """
     given = figures.given()
     if hasattr(network.module, "pretrained_cfg"):

@@ -20,12 +20,7 @@ _FUNCTION = re.compile(r"(?<![^.])(parametrizations\.weight\.0|kernel)\..*")
 def optimizer_of(network: nn.Module, wanted: Optimizer, depthwise: Depthwise) -> torch.optim.AdamW:
     """Make the optimiser of the parameters that take gradients.
 
-    Parameters
-    ----------
-    network : nn.Module
-    wanted : Optimizer
-    depthwise : Depthwise
-        Says the weight decay of depthwise weights, and of what these are functions of.
+    `depthwise`: says the weight decay of depthwise weights, and of what these are functions of.
     """
     groups = parameter_groups(network, wanted, depthwise)
     return torch.optim.AdamW(groups, lr=wanted.learning_rate, betas=wanted.betas, fused=True)
@@ -36,8 +31,6 @@ def parameter_groups(network: nn.Module, wanted: Optimizer, depthwise: Depthwise
 
     Biases and factors of normalisations have one axis and no weight decay.
 
-    Examples
-    --------
     >>> from scalekeys.training.cifar_convnext import CifarConvNeXt
     >>> network, depthwise = CifarConvNeXt(10, (8,), (1,)), Depthwise(weight_decay=1.0)
     >>> groups = parameter_groups(network, Optimizer(layer_decay=0.5), depthwise)
@@ -64,8 +57,6 @@ def parameter_groups(network: nn.Module, wanted: Optimizer, depthwise: Depthwise
 def rate_at(progress: float, warmup: float, wanted: Optimizer, batch: int) -> float:
     """Return the learning rate at a share of a training, of which a share `warmup` is a linear rise.
 
-    Examples
-    --------
     >>> [rate_at(progress, 0.5, Optimizer(learning_rate=1.0), 256) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
     [0.0, 0.5, 1.0, 0.5..., 0.0]
     """

@@ -26,10 +26,7 @@ _HOPELESS = 4.0  # times as slow as the fastest: not measured again, since a ste
 def taken_precision(folder: Path) -> tuple[str, Mapping[str, float]] | None:
     """Read which precision the training in a folder took, and the seconds of a step in each; None if it took none.
 
-    Raises
-    ------
-    RecipeError
-        If the file is damaged.
+    Raises RecipeError if the file is damaged.
     """
     path = folder / MEASURED
     if not path.is_file():
@@ -47,10 +44,7 @@ def taken_precision(folder: Path) -> tuple[str, Mapping[str, float]] | None:
 def said_of_precision(folder: Path) -> list[str]:
     """Say which precision the training in a folder took, where it took one, and how long a step was in each.
 
-    Raises
-    ------
-    RecipeError
-        If the file that holds it is damaged.
+    Raises RecipeError if the file that holds it is damaged.
     """
     taken = taken_precision(folder)
     if taken is None:
@@ -62,19 +56,10 @@ def said_of_precision(folder: Path) -> list[str]:
 def fastest_precision(network: nn.Module, images: Tensor, folder: Path) -> str:
     """Measure a few steps of a copy of a network in each precision, write what was found, and return the fastest.
 
-    Parameters
-    ----------
-    network : nn.Module
-        On the device on which it is trained; it stays as it is, and so do the generators of random numbers.
-    images : Tensor, shape (images, 3, rows, cols)
-        As many as are worked on at a time.
-    folder : Path
-        Holds the file afterwards, by which the training is gone on with.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    `network`: on the device on which it is trained; it stays as it is, and so do the generators of random numbers.
+    `images`: shape (images, 3, rows, cols); as many as are worked on at a time.
+    `folder`: holds the file afterwards, by which the training is gone on with.
+    Raises OutputError if the file cannot be written.
     """
     steps = {name: _step(network, images, dtype) for name, dtype in _DTYPES.items() if _known(images.device, dtype)}
     times: dict[str, list[float]] = {name: [] for name in steps}

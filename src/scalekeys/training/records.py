@@ -29,8 +29,6 @@ def write_metrics(rows: Sequence[Row], path: Path) -> None:
 def tagged(row: Row) -> Row:
     """Name figures as TensorBoard groups them: those of the layers together.
 
-    Examples
-    --------
     >>> tagged({"formation": 0.5, "formation stages.0.dw": 0.4})
     {'formation': 0.5, 'formation/stages.0.dw': 0.4}
     """
@@ -40,12 +38,8 @@ def tagged(row: Row) -> Row:
 class Record:
     """Writes the figures of each epoch into a folder.
 
-    Parameters
-    ----------
-    folder : Path
-    rows : list of dict
-        Of the epochs that are done. The last is written again, since a run may have been killed between its snapshot
-        and its figures; what TensorBoard shows of later ones is hidden.
+    `rows`: of the epochs that are done. The last is written again, since a run may have been killed between its
+    snapshot and its figures; what TensorBoard shows of later ones is hidden.
     """
 
     def __init__(self, folder: Path, rows: Sequence[Row]) -> None:

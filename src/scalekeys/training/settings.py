@@ -20,18 +20,9 @@ _SHOWN = 100  # characters of a value or name that a message quotes
 def settings_of(kind: type[T], values: Any, where: str = "") -> T:
     """Make a dataclass of a mapping; every value is checked against its type, and every name must be known.
 
-    Parameters
-    ----------
-    kind : dataclass
-        Its fields are numbers, strings, literals, tuples of these, optional ones, or such dataclasses.
-    values : mapping
-    where : str
-        What errors put before the names.
-
-    Raises
-    ------
-    RecipeError
-        If a name is unknown or missing, or a value of another type.
+    `kind`: its fields are numbers, strings, literals, tuples of these, optional ones, or such dataclasses.
+    `where`: what errors put before the names.
+    Raises RecipeError if a name is unknown or missing, or a value of another type.
     """
     if not isinstance(values, Mapping):
         raise RecipeError(f"{where or 'the recipe'}: expected names with values, got {shown(values)}")
@@ -61,8 +52,6 @@ def plain(settings: Any) -> Any:
 def with_override(values: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
     """Return nested mappings in which the value of a dotted name is another.
 
-    Examples
-    --------
     >>> with_override({"data": {"size": 32}}, "data.size", 64)
     {'data': {'size': 64}}
     """
@@ -74,8 +63,6 @@ def with_override(values: Mapping[str, Any], name: str, value: Any) -> dict[str,
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Lay one nested mapping over another.
 
-    Examples
-    --------
     >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
     {'a': {'b': 1, 'c': 3}}
     """
@@ -90,8 +77,6 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def shown(value: Any) -> str:
     """Return a value of any origin as a message quotes it; what is no plain value is told by its type.
 
-    Examples
-    --------
     >>> shown("a" * 200)[:20], shown([1, None]), shown(object()), shown(10**5000)
     ("'aaaaaaaaaaaaaaaaaaa", '[1, None]', 'a value of type object', 'a number of 16610 bits')
     """

@@ -39,10 +39,7 @@ class Snapshot:
 def write_snapshot(snapshot: Snapshot, weights: Mapping[str, Tensor], folder: Path) -> None:
     """Write a snapshot and the weights of the network to use, in the place of those before.
 
-    Raises
-    ------
-    OutputError
-        If they cannot be written; the files before are then intact.
+    Raises OutputError if they cannot be written; the files before are then intact.
     """
     buffer = io.BytesIO()
     torch.save({"recipe": plain(snapshot.recipe), "rows": snapshot.rows, "states": snapshot.states}, buffer)
@@ -54,12 +51,7 @@ def write_snapshot(snapshot: Snapshot, weights: Mapping[str, Tensor], folder: Pa
 def read_snapshot(folder: Path, recipe: Recipe) -> Snapshot | None:
     """Read the snapshot in a folder, if there is one.
 
-    Raises
-    ------
-    CheckpointError
-        If it is damaged.
-    RecipeError
-        If it belongs to another recipe.
+    Raises CheckpointError if it is damaged; RecipeError if it belongs to another recipe.
     """
     path = folder / SNAPSHOT
     if not exists(path):
@@ -83,10 +75,7 @@ def read_snapshot(folder: Path, recipe: Recipe) -> Snapshot | None:
 def _snapshot_of(content: Any) -> Snapshot:
     """Check what a file holds.
 
-    Raises
-    ------
-    ValueError
-        If it is no snapshot; a :class:`RecipeError` if its recipe is none.
+    Raises ValueError if it is no snapshot; a :class:`RecipeError` if its recipe is none.
     """
     if not isinstance(content, dict) or not {"recipe", "rows", "states"} <= content.keys():
         raise ValueError("it has no recipe, rows and states")

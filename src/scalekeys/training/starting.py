@@ -13,12 +13,8 @@ _SETUP = 2**31  # seeds what is drawn before the first epoch
 def starting_network(recipe: Recipe, classes: int) -> nn.Module:
     """Make the network of a recipe with its first weights; this sets the global generators of torch.
 
-    Raises
-    ------
-    RecipeError
-        If there is no such network.
-    CheckpointError
-        If the weights that it starts from cannot be read or do not fit.
+    Raises RecipeError if there is no such network; CheckpointError if the weights that it starts from cannot be read or
+    do not fit.
     """
     seed_network(recipe.seed, _SETUP)
     return prepared(build(recipe.network, classes, recipe.data.size), recipe.depthwise, recipe.seed)

@@ -13,21 +13,10 @@ _DEEPEST, _MOST = 20, 10_000
 def parse_yaml(text: str, where: str) -> Any:
     """Return the values of a text in YAML.
 
-    Parameters
-    ----------
-    text : str
-    where : str
-        What errors put first.
+    `where`: what errors put first.
+    Raises RecipeError if the text is no YAML, or is too deep or too large, or a value is none of its type;
+    MissingExtraError if PyYAML is not installed.
 
-    Raises
-    ------
-    RecipeError
-        If the text is no YAML, or is too deep or too large, or a value is none of its type.
-    MissingExtraError
-        If PyYAML is not installed.
-
-    Examples
-    --------
     >>> parse_yaml("data: {size: 32}", "recipe.yaml")
     {'data': {'size': 32}}
     >>> parse_yaml("a: [", "recipe.yaml")

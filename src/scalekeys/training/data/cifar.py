@@ -27,10 +27,7 @@ def is_binary(path: Path) -> bool:
 def binary(path: Path, part: str) -> tuple[MemoryImages, tuple[str, ...]]:
     """Read a part of the binary version, and the names of the classes.
 
-    Raises
-    ------
-    RecipeError
-        If a file is missing or is not whole.
+    Raises RecipeError if a file is missing or is not whole.
     """
     records = np.concatenate([_records(path / name) for name in _FILES[part]])
     pixels = torch.from_numpy(records[:, 1:].reshape(-1, 3, _SIDE, _SIDE).copy())
@@ -59,10 +56,7 @@ def packed(path: Path, part: str) -> tuple[MemoryImages, tuple[str, ...]]:
     The archive holds, for ``train`` and ``test``, the bytes of all images ``jpeg_*``, where each begins and the last
     ends, ``offs_*``, and the labels ``y_*``; and ``classes``.
 
-    Raises
-    ------
-    RecipeError
-        If it lacks one of them, is damaged, or an image has another size.
+    Raises RecipeError if it lacks one of them, is damaged, or an image has another size.
     """
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:

@@ -21,10 +21,7 @@ def is_saved(path: Path) -> bool:
 def open_splits(source: str) -> Mapping[str, Any]:
     """Open the splits of a saved data set, or of one of the hub.
 
-    Raises
-    ------
-    RecipeError
-        If that is not possible.
+    Raises RecipeError if that is not possible.
     """
     datasets = require("datasets", extra="train")
     try:
@@ -38,10 +35,7 @@ def open_splits(source: str) -> Mapping[str, Any]:
 def split_of(splits: Mapping[str, Any], source: str, name: str, image: str, label: str) -> Any:
     """Return a split, with its columns checked.
 
-    Raises
-    ------
-    RecipeError
-        If there is no such split or column.
+    Raises RecipeError if there is no such split or column.
     """
     if name not in splits:
         raise RecipeError(f"{source}: has no split {name!r}; it has {', '.join(splits)} (data.train, data.test)")
@@ -56,10 +50,7 @@ def split_of(splits: Mapping[str, Any], source: str, name: str, image: str, labe
 def labels_of(split: Any, where: str, label: str) -> tuple[Tensor, tuple[str, ...]]:
     """Return the labels of a split, and the names of the classes.
 
-    Raises
-    ------
-    RecipeError
-        If there are none, or they are not whole numbers from 0.
+    Raises RecipeError if there are none, or they are not whole numbers from 0.
     """
     try:
         labels = torch.tensor(split[label][:], dtype=torch.int64)

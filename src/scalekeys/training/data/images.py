@@ -103,14 +103,8 @@ def centred(image: "Image", size: int) -> UInt8[Tensor, "3 size size"]:
 def cropped(image: "Image", numbers: Sequence[float], size: int, least_area: float) -> UInt8[Tensor, "3 size size"]:
     """Return a part of random area, ratio and place, resized to a square.
 
-    Parameters
-    ----------
-    image : Image
-    numbers : four numbers from 0 to 1
-        For area, ratio and place.
-    size : int
-    least_area : float
-        As a share of the image.
+    `numbers`: for area, ratio and place.
+    `least_area`: as a share of the image.
     """
     width, height = image.size
     area = (least_area + (1 - least_area) * numbers[0]) * width * height
@@ -132,10 +126,7 @@ def _pixels(image: "Image") -> Tensor:
 def in_memory(images: ImageSet, side: int) -> MemoryImages:
     """Decode all images once.
 
-    Raises
-    ------
-    RecipeError
-        If that needs more memory than can be had.
+    Raises RecipeError if that needs more memory than can be had.
     """
     try:
         pixels = torch.empty(len(images), 3, side, side, dtype=torch.uint8)
