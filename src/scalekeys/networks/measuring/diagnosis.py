@@ -1,10 +1,9 @@
 """Where a network loses: how far the answers of its depthwise layers are from those of another network."""
 
-from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import cos, pi, prod, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.filters import FilterBank
-from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
+from scalekeys.networks.running.batches import Batches, inputs_of
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, make_plain
-from scalekeys.networks.running.functional_calls import functional_calls
+from scalekeys.networks.running.hooks import watched
 from scalekeys.threads import one_thread
 
 if TYPE_CHECKING:
@@ -169,15 +168,10 @@ def _seen(
     inputs: dict[str, Tensor] = {}
     answers: dict[str, Tensor] = {}
 
-    def noted(name: str) -> Any:
-        def note(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-            inputs[name], answers[name] = args[0].clone(), output.clone()  # what follows may work in place
+    def note(name: str, _: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        inputs[name], answers[name] = given[0].clone(), output.clone()  # what follows may work in place
 
-        return note
-
-    with ExitStack() as stack, torch.no_grad(), uncompiled(), evaluating(network), functional_calls(layers.values()):
-        for name, layer in layers.items():
-            stack.callback(layer.register_forward_hook(noted(name)).remove)
+    with torch.no_grad(), watched(network, layers, note):
         network(batch)
     return inputs, answers
 

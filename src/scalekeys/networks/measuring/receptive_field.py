@@ -1,7 +1,6 @@
 """The effective receptive field behind each convolution of a network: measured by gradients, beside its prediction."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -17,6 +16,7 @@ from scalekeys.filters.reach import Reach, Sides, predicted_reach
 from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncheckpointed, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution, not_finite
 from scalekeys.networks.running.functional_calls import functional_calls
+from scalekeys.networks.running.hooks import hooked
 
 _Moments: TypeAlias = Tensor
 """Sums of the absolute gradient of each input, times powers 0 to 2 of the place; shape (inputs, axes, 3), float64."""
@@ -133,7 +133,7 @@ def receptive_field(
     chosen = {name: layer for name, layer in chosen.items() if len(layer.kernel_size) == axes}
     watcher = _Watcher(chosen, seed)
     sums: dict[str, list[_Moments]] = {}
-    with torch.inference_mode(False), torch.enable_grad(), watcher.hooked(convolutions), evaluating(network):
+    with torch.inference_mode(False), torch.enable_grad(), hooked(convolutions, watcher.see), evaluating(network):
         for number, inputs in enumerate(inputs_of(batches, network), start=1):
             for name, moments in watcher.run(network, _leaf(inputs, axes, number), axes).items():
                 sums.setdefault(name, []).append(moments)
@@ -157,14 +157,6 @@ class _Watcher:
         self._signs = {name: torch.Generator().manual_seed(seed) for name in chosen}  # however inputs come in batches
         self._units: dict[str, Tensor] = {}
 
-    @contextmanager
-    def hooked(self, convolutions: Mapping[str, nn.Module]) -> Iterator[None]:
-        """Keep hooks on all convolutions: the order of the calls decides the prediction."""
-        with ExitStack() as stack:
-            for name, layer in convolutions.items():
-                stack.callback(layer.register_forward_hook(self._seen(name)).remove)
-            yield
-
     def run(self, network: nn.Module, inputs: Tensor, axes: int) -> dict[str, _Moments]:
         """Run a batch, and return the moments of the gradient of each layer."""
         self._units.clear()
@@ -172,19 +164,15 @@ class _Watcher:
             network(inputs)
         return {name: _moments(name, unit, inputs, axes, self._signs[name]) for name, unit in self._units.items()}
 
-    def _seen(self, name: str) -> Callable[..., None]:
-        axes = len(self._chosen[name].kernel_size) if name in self._chosen else None
-
-        def see(module: nn.Module, args: Any, output: Tensor) -> None:  # noqa: ARG001
-            if name not in self.called:
-                self.called.append(name)
-            if axes is not None and name not in self._units:
-                centre = output
-                for _ in range(axes):
-                    centre = centre.select(-1, centre.shape[-1] // 2)
-                self._units[name] = centre.clone()  # what comes next may change the output in place
-
-        return see
+    def see(self, name: str, _layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+        """Note a call of a convolution: the order of the first calls decides the prediction."""
+        if name not in self.called:
+            self.called.append(name)
+        if name in self._chosen and name not in self._units:
+            centre = output
+            for _ in self._chosen[name].kernel_size:
+                centre = centre.select(-1, centre.shape[-1] // 2)
+            self._units[name] = centre.clone()  # what comes next may change the output in place
 
 
 def _convolutions(network: nn.Module, keys: Mapping[str, str]) -> dict[str, nn.Module]:

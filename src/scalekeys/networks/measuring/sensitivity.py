@@ -1,7 +1,7 @@
 """How much the outputs of a network depend on what each depthwise filter answers."""
 
-from contextlib import ExitStack
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import Batches, copying_inputs, inputs_of, logits_of, uncheckpointed, uncompiled
-from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers
-from scalekeys.networks.running.functional_calls import functional_calls
+from scalekeys.networks.running.batches import Batches, inputs_of, logits_of, uncheckpointed
+from scalekeys.networks.running.depthwise_layers import depthwise_layers
+from scalekeys.networks.running.hooks import watched
 
 
 def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[str, Float[Tensor, " channels"]]:
@@ -67,11 +67,7 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     generator, count = torch.Generator().manual_seed(seed), 0
     for inputs in inputs_of(batches, network):
         outputs: list[tuple[str, Tensor]] = []
-        with ExitStack() as stack:
-            for context in (_watched(layers, outputs), torch.enable_grad(), uncompiled(), uncheckpointed()):
-                stack.enter_context(context)
-            for context in (functional_calls(layers.values()), copying_inputs(network)):
-                stack.enter_context(context)
+        with torch.enable_grad(), uncheckpointed(), watched(network, layers, partial(_note, outputs)):
             logits = logits_of(network(inputs))
         if logits is None or logits.ndim != 2:
             raise ModelError(f"{opened.label}: gives no logits, shape (inputs, classes); only classifiers have classes")
@@ -86,18 +82,8 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     return {name: values / count for name, values in total.items()}
 
 
-def _watched(layers: dict[str, Convolution], outputs: list[tuple[str, Tensor]]) -> ExitStack:
-    """Let the answers of layers take gradients, and list them."""
-
-    def noted(name: str) -> Any:
-        def note(module: nn.Module, args: Any, output: Tensor) -> Tensor:  # noqa: ARG001
-            tracked = output if output.requires_grad else output.requires_grad_()
-            outputs.append((name, tracked))
-            return tracked.clone()  # which may be changed in place
-
-        return note
-
-    stack = ExitStack()
-    for name, layer in layers.items():
-        stack.callback(layer.register_forward_hook(noted(name)).remove)
-    return stack
+def _note(outputs: list[tuple[str, Tensor]], name: str, _layer: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    """Let the answers of a layer take gradients, and list them."""
+    tracked = output if output.requires_grad else output.requires_grad_()
+    outputs.append((name, tracked))
+    return tracked.clone()  # which may be changed in place

@@ -1,16 +1,14 @@
 """The dead depthwise filters of a network, and the constants that they give on."""
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.networks.running.batches import evaluating, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers
-from scalekeys.networks.running.functional_calls import functional_calls
+from scalekeys.networks.running.hooks import watched
 
 _STILL = 1e-7  # of the largest output of the layer: the rounding of float32
 
@@ -69,19 +67,14 @@ def _unmoved(network: nn.Module, layers: dict[str, Convolution], inputs: Iterabl
     """Return for each layer the outputs of the filters that no input moves, NaN for the others."""
     least: dict[str, Tensor] = {}
     most: dict[str, Tensor] = {}
-    with ExitStack() as stack:
-        for name, layer in layers.items():
 
-            def see(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
-                values = output.detach().transpose(0, 1).flatten(1).cpu()
-                low, high = values.amin(1), values.amax(1)
-                least[name] = torch.minimum(least.get(name, low), low)
-                most[name] = torch.maximum(most.get(name, high), high)
+    def see(name: str, _: nn.Module, __: object, output: Tensor) -> None:
+        values = output.detach().transpose(0, 1).flatten(1).cpu()
+        low, high = values.amin(1), values.amax(1)
+        least[name] = torch.minimum(least.get(name, low), low)
+        most[name] = torch.maximum(most.get(name, high), high)
 
-            stack.callback(layer.register_forward_hook(see).remove)
-        stack.enter_context(functional_calls(layers.values()))
-        for context in (evaluating(network), torch.no_grad(), uncompiled()):
-            stack.enter_context(context)
+    with torch.no_grad(), watched(network, layers, see):
         for batch in inputs:
             network(batch)
     found = {}

@@ -1,7 +1,7 @@
 """The convolutions that depthwise layers call, with the maps and the paddings that these really get."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import CONVOLVE
+from scalekeys.networks.running.hooks import hooked
 from scalekeys.networks.running.running_moments import PatchGeometry
 
 Sight: TypeAlias = Callable[[str, Tensor, PatchGeometry, Tensor], Tensor | None]
@@ -29,19 +30,11 @@ class ConvolutionCalls(TorchFunctionMode):
     @contextmanager
     def hooked(self) -> Iterator["ConvolutionCalls"]:
         """Keep hooks on the layers that tell which of them is at work."""
-        with ExitStack() as stack:
-            for name, layer in self._layers.items():
-                stack.callback(layer.register_forward_pre_hook(self._entering(name)).remove)
-                stack.callback(layer.register_forward_hook(self._leaving).remove)
+        enter = hooked(self._layers, lambda name, *_: self._inside.append(name), before=True)
+        with enter, hooked(self._layers, self._leave):
             yield self
 
-    def _entering(self, name: str) -> Callable[..., None]:
-        def enter(*_: object) -> None:
-            self._inside.append(name)
-
-        return enter
-
-    def _leaving(self, *_: object) -> None:
+    def _leave(self, *_: object) -> None:
         self._inside.pop()
 
     def __torch_function__(

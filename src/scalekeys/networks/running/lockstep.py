@@ -1,7 +1,6 @@
 """Several batches going through a network together, each layer seeing all of them before the next one sees any."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Semaphore, Thread
 from typing import TypeAlias
 
@@ -12,6 +11,7 @@ from scalekeys.errors import ModelError
 from scalekeys.networks.running.batches import evaluating, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import FunctionalCalls
+from scalekeys.networks.running.hooks import hooked
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
 Meeting: TypeAlias = Callable[[str, Sequence[Tensor]], Change | None]
@@ -39,7 +39,8 @@ def run_together(
     """
     calls = FunctionalCalls(outputs.values())
     steps = _Steps([_BatchWalk(network, batch, calls) for batch in batches])
-    with calls.hooked(), steps.hooked(inputs, outputs), evaluating(network), uncompiled():
+    halting = hooked(inputs, steps.halt, before=True), hooked(outputs, steps.halt)
+    with calls.hooked(), halting[0], halting[1], evaluating(network), uncompiled():
         steps.run(meeting)
 
 
@@ -106,25 +107,10 @@ class _Steps:
         self._walks = walks
         self._at_work: _BatchWalk | None = None
 
-    @contextmanager
-    def hooked(self, inputs: Mapping[str, nn.Module], outputs: Mapping[str, nn.Module]) -> Iterator[None]:
-        """Keep hooks on the layers at which to halt."""
-        with ExitStack() as stack:
-            for name, layer in inputs.items():
-                stack.callback(layer.register_forward_pre_hook(self._before(name)).remove)
-            for name, layer in outputs.items():
-                stack.callback(layer.register_forward_hook(self._behind(name)).remove)
-            yield
-
-    def _before(self, name: str) -> Callable[..., Tensor | None]:
-        return lambda _layer, arguments: self._halt(name, arguments[0])
-
-    def _behind(self, name: str) -> Callable[..., Tensor | None]:
-        return lambda _layer, _arguments, output: self._halt(name, output)
-
-    def _halt(self, name: str, value: Tensor) -> Tensor | None:
+    def halt(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | None = None) -> Tensor | None:
+        """Halt the batch that is at work before a layer, or behind it."""
         assert self._at_work is not None
-        return self._at_work.halt(name, value)
+        return self._at_work.halt(name, inputs[0] if output is None else output)
 
     def run(self, meeting: Meeting) -> None:
         """Let all walks go from one layer to the next until they end."""

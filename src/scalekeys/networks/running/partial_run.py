@@ -1,7 +1,7 @@
 """A network run from one of its depthwise layers to the next, so that what this layer changes can be seen there."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import evaluating, logits_of, uncheckpointed, uncompiled
+from scalekeys.networks.running.batches import logits_of, uncheckpointed, uncompiled
 from scalekeys.networks.running.convolution_calls import ConvolutionCalls
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import functional_calls
+from scalekeys.networks.running.hooks import hooked, watched
 from scalekeys.networks.running.running_moments import PatchGeometry
 from scalekeys.networks.running.suspended_run import SuspendedRun
 
@@ -38,8 +39,8 @@ class _Arrived(BaseException):
 class _Watch:
     """What is seen of one run of a network between two layers."""
 
-    def __init__(self, *, gradients: bool) -> None:
-        self.gradients = gradients
+    def __init__(self, *, gradients: bool, if_reached: bool) -> None:
+        self.gradients, self.if_reached = gradients, if_reached
         self.inputs: Tensor | None = None
         self.geometry: PatchGeometry | None = None
         self.outputs: Tensor | None = None
@@ -53,13 +54,10 @@ class _Watch:
         self.outputs = output.detach().requires_grad_(self.gradients)
         return self.outputs.clone() if self.gradients else None  # a clone, which may be changed in place
 
-    def stop(self, name: str, *, if_reached: bool) -> Any:
-        def arrive(module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG001
-            if self.outputs is not None and (not if_reached or args[0].requires_grad):
-                self.target, self.arrived = args[0], name
-                raise _Arrived
-
-        return arrive
+    def arrive(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if self.outputs is not None and (not self.if_reached or inputs[0].requires_grad):
+            self.target, self.arrived = inputs[0], name
+            raise _Arrived
 
 
 def run_between(run: SuspendedRun, layer: Convolution, end: Convolution | None, *, gradients: bool) -> Passage:
@@ -68,8 +66,8 @@ def run_between(run: SuspendedRun, layer: Convolution, end: Convolution | None, 
     `run`: suspended nowhere behind the layer, of a network of which no parameter takes gradients.
     `gradients`: whether the target is to be differentiated with respect to the outputs of the layer.
     """
-    watch = _Watch(gradients=gradients)
-    _go(run, layer, watch, {} if end is None else {"end": end}, if_reached=False)
+    watch = _Watch(gradients=gradients, if_reached=False)
+    _go(run, layer, watch, {} if end is None else {"end": end})
     assert watch.inputs is not None
     assert watch.geometry is not None
     assert watch.outputs is not None
@@ -82,8 +80,8 @@ def next_layer(run: SuspendedRun, layer: Convolution, layers: Mapping[str, Convo
 
     The name is None if there is no such layer before the end of the network. The count is that up to the next layer.
     """
-    watch = _Watch(gradients=True)
-    _go(run, layer, watch, {name: one for name, one in layers.items() if one is not layer}, if_reached=True)
+    watch = _Watch(gradients=True, if_reached=True)
+    _go(run, layer, watch, {name: one for name, one in layers.items() if one is not layer})
     return watch.calls, watch.arrived
 
 
@@ -91,31 +89,25 @@ def call_order(network: nn.Module, inputs: Tensor, layers: Mapping[str, Convolut
     """Return the names of the layers that a batch goes through, in order, each as often as it is called."""
     called: list[str] = []
 
-    def noted(name: str) -> Any:
-        return lambda *_: called.append(name)
-
-    with ExitStack() as stack, torch.no_grad(), uncompiled(), evaluating(network), functional_calls(layers.values()):
-        for name, layer in layers.items():
-            stack.callback(layer.register_forward_pre_hook(noted(name)).remove)
+    with torch.no_grad(), watched(network, layers, lambda name, *_: called.append(name), before=True):
         network(inputs)
     return called
 
 
-def _go(
-    run: SuspendedRun, layer: Convolution, watch: _Watch, stops: Mapping[str, Convolution], *, if_reached: bool
-) -> None:
+def _go(run: SuspendedRun, layer: Convolution, watch: _Watch, stops: Mapping[str, Convolution]) -> None:
     calls, batch = ConvolutionCalls({"": layer}, watch.see), run.batch.clone()
-    with ExitStack() as stack:
-        stack.enter_context(calls.hooked())
-        for name, end in stops.items():
-            stack.callback(end.register_forward_pre_hook(watch.stop(name, if_reached=if_reached)).remove)
-        stack.enter_context(torch.set_grad_enabled(watch.gradients))
-        for mode in (uncompiled(), uncheckpointed(), calls, functional_calls([layer, *stops.values()]), run.resumed()):
-            stack.enter_context(mode)
-        try:
-            watch.target = _tensor_of(run.network(batch))
-        except _Arrived:
-            return
+    with (
+        calls.hooked(),
+        hooked(stops, watch.arrive, before=True),
+        torch.set_grad_enabled(watch.gradients),
+        uncompiled(),
+        uncheckpointed(),
+        calls,
+        functional_calls([layer, *stops.values()]),
+        run.resumed(),
+        suppress(_Arrived),
+    ):
+        watch.target = _tensor_of(run.network(batch))
 
 
 def _tensor_of(output: Any) -> Tensor:

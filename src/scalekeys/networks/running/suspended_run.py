@@ -1,7 +1,7 @@
 """A run of a network that is suspended before a layer, and goes on from there any number of times."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import nan
@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_any, tree_leaves, tree_map
 from scalekeys.networks.running.batches import uncheckpointed, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import functional_calls
+from scalekeys.networks.running.hooks import hooked
 
 
 class SuspendedRun:
@@ -71,17 +72,16 @@ class SuspendedRun:
             self._record = mode.record()
             raise _Halted
 
-        with ExitStack() as stack:
-            stack.callback(layer.register_forward_pre_hook(halt).remove)
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(uncompiled())
-            stack.enter_context(uncheckpointed())
-            stack.enter_context(functional_calls([layer]))
-            try:
-                with mode:
-                    self.network(batch)
-            except _Halted:
-                return
+        with (
+            hooked({"": layer}, halt, before=True),
+            torch.no_grad(),
+            uncompiled(),
+            uncheckpointed(),
+            functional_calls([layer]),
+            suppress(_Halted),
+            mode,
+        ):
+            self.network(batch)
 
 
 class _Halted(BaseException):

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TypeAlias
@@ -17,6 +16,7 @@ from scalekeys.networks.changing.separate.separable_conv import SeparableConv
 from scalekeys.networks.changing.separate.steps import RUNTIMES, Step, layer_steps, version_of
 from scalekeys.networks.running.batches import evaluating
 from scalekeys.networks.running.depthwise_layers import Convolution
+from scalekeys.networks.running.hooks import hooked
 from scalekeys.optional import in_short
 from scalekeys.threads import one_thread
 
@@ -144,18 +144,13 @@ def calls_of(network: nn.Module, layers: Mapping[str, Convolution], example: Ten
     """
     found: dict[str, Counter[Call]] = {}
 
-    def seeing(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            given = inputs[0]
-            flat = given.is_contiguous()
-            last = not flat and given.ndim > 3 and given.is_contiguous(memory_format=_channels_last(given))
-            found.setdefault(name, Counter())[Call(tuple(given.shape), last)] += 1
+    def see(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        given = inputs[0]
+        flat = given.is_contiguous()
+        last = not flat and given.ndim > 3 and given.is_contiguous(memory_format=_channels_last(given))
+        found.setdefault(name, Counter())[Call(tuple(given.shape), last)] += 1
 
-        return see
-
-    with ExitStack() as stack, evaluating(network), torch.no_grad():
-        for name, layer in layers.items():
-            stack.callback(layer.register_forward_pre_hook(seeing(name)).remove)
+    with hooked(layers, see, before=True), evaluating(network), torch.no_grad():
         try:
             network(example)
         except Exception as error:  # whatever a network raises
