@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_copied_leaves_nothing_behind(net, tmp_path, monke
     def fail(source, _target):
         raise PermissionError(13, "Permission denied", str(source))
 
-    monkeypatch.setattr("scalekeys.checkpoints.sources.folder_writing.shutil.copyfile", fail)
+    monkeypatch.setattr("scalekeys.checkpoints.sources.folder.shutil.copyfile", fail)
     with pytest.raises(CheckpointError, match=r"json: cannot be copied \(Permission denied\)"):
         sk.write_replaced(tmp_path / "net", chosen, tmp_path / "new")
     assert names_in(tmp_path) == ["net"]

@@ -13,7 +13,7 @@ from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.safetensors_file import DISTRIBUTED, header_of, open_safetensors
 from scalekeys.checkpoints.formats.stored.archive import damaged
-from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece, whole_lengths
+from scalekeys.checkpoints.formats.stored.tensors import Assembled, Lazy, Piece, whole_lengths
 from scalekeys.errors import CheckpointError
 from scalekeys.files import parse_json
 
@@ -43,8 +43,7 @@ def open_shards(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
                 raise damaged(str(file), f"the place of {key[:80]!r} has other axes than its values")
             pieces.setdefault(key, []).append(Piece(start, info.shape, partial(part.load, key)))
             dtypes.setdefault(key, set()).add(info.dtype)
-    tree = Tree()
-    content = {}
+    tensors: dict[str, Lazy] = {}
     for key, found in pieces.items():
         if len({len(piece.sizes) for piece in found}) > 1 or len(dtypes[key]) > 1:
             raise CheckpointError(f"{path}: the parts of {key!r} do not fit together; fetch them again")
@@ -53,9 +52,8 @@ def open_shards(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
         dtype = getattr(torch, next(iter(dtypes[key])), None)
         if shape is None or not isinstance(dtype, torch.dtype):
             raise damaged(str(path), f"{key[:80]!r} has no shape or type that is known")
-        content[key] = tree.add(Assembled(shape, dtype, tuple(found)))
-    tree.content = content
-    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ, in_network_order=False)
+        tensors[key] = Assembled(shape, dtype, tuple(found))
+    return open_tree(path, Tree.of(tensors), weights=weights, kinds=kinds, only_read=ONLY_READ, in_network_order=False)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -24,13 +24,9 @@ ONLY_READ = "is a program of torch.export, a format that is only read; replace f
 
 _PARTS = {"weights": "model_weights_config.json", "constants": "model_constants_config.json"}
 _OLD_PARTS = ("serialized_state_dict.pt", "serialized_constants.pt", "serialized_state_dict.json")
-_PLAIN = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
-_OTHERS = ("complex32", "complex64", "complex128", "bool", "bfloat16")
-_LATE = {28: "uint16", 29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz"} | {
-    32: "float8_e5m2fnuz",
-    33: "float8_e8m0fnu",
-}
-_DTYPES = dict(enumerate(_PLAIN + _OTHERS, 1)) | _LATE
+_EARLY = "uint8 int8 int16 int32 int64 float16 float32 float64 complex32 complex64 complex128 bool bfloat16"
+_LATE = "uint16 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu"
+_DTYPES = dict(enumerate(_EARLY.split(), 1)) | dict(enumerate(_LATE.split(), 28))
 """The numbers of types in the serialised form."""
 _LARGEST_CONFIG = 1 << 28
 
@@ -60,9 +56,7 @@ def open_exported(path: Path, *, weights: str | None = None, kinds: Kinds = DEPT
         raise damaged(label, error) from None
     if not found:
         raise CheckpointError(f"{label}: is a program of torch.export without weights; export the network itself")
-    tree = Tree()
-    tree.content = {name: tree.add(tensor) for name, tensor in found.items()}
-    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
+    return open_tree(path, Tree.of(found), weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 def _new(archive: Archive) -> Iterator[tuple[str, Lazy]]:
@@ -104,7 +98,7 @@ def _old(archive: Archive, label: str) -> Iterator[tuple[str, Lazy]]:
     for name in _OLD_PARTS:
         for record in [record for record in archive.records if record.rpartition("/")[2] == name]:
             content = archive.records[record].content
-            tree = tree_of(read_saved(content, label))
+            tree = tree_of(read_saved(content, label), label)
             if isinstance(tree.content, dict):
                 for key, tensor in tree.content.items():
                     if isinstance(tensor, torch.Tensor):

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
-from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
-from scalekeys.checkpoints.formats.pickled.reading import refusal
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Window, whole
@@ -51,10 +49,7 @@ def open_nemo(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
         content = _unpacked(content, label)
     members = _members(content, label)
     chosen = _chosen(members, label)
-    try:
-        tree = tree_of(read_saved(members[chosen], f"{label}: {chosen}"))
-    except PickleError as error:
-        raise refusal(label, error) from None
+    tree = tree_of(read_saved(members[chosen], f"{label}: {chosen}"), label)
     return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 

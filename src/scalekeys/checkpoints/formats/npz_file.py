@@ -39,15 +39,13 @@ def open_npz(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE
     Raises CheckpointError if it is damaged, or holds no arrays of numbers.
     """
     label = str(path)
-    tree = Tree()
-    content = {}
+    tensors: dict[str, Lazy] = {}
     for name, record in open_archive(whole(path), label).records.items():
         try:
-            content[name.removesuffix(".npy")] = tree.add(_array(record.content))
+            tensors[name.removesuffix(".npy")] = _array(record.content)
         except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
             raise damaged(label, f"{name[:80]!r}: {error}") from None
-    tree.content = content
-    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
+    return open_tree(path, Tree.of(tensors), weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 def _array(content: Bytes) -> Lazy:

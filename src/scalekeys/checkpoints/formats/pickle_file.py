@@ -8,9 +8,9 @@ from typing import Any
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.arrays import Array
-from scalekeys.checkpoints.formats.pickled.machine import Known, PickleError
+from scalekeys.checkpoints.formats.pickled.machine import Known
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
-from scalekeys.checkpoints.formats.pickled.reading import read_one, refusal
+from scalekeys.checkpoints.formats.pickled.reading import read_one
 from scalekeys.checkpoints.formats.pickled.stand_ins import Long
 from scalekeys.checkpoints.formats.pickled.torch_tensors import Storage
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
@@ -50,10 +50,7 @@ def open_pickle(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
             f"{label}: is a file of joblib, which puts arrays between the parts of a pickle; load it and save the "
             "weights with numpy.savez or safetensors"
         )
-    try:
-        tree = tree_of(read_one(whole(path), label, more=_nested(label)))
-    except PickleError as error:
-        raise refusal(label, error) from None
+    tree = tree_of(read_one(whole(path), label, more=_nested(label)), label)
     return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 

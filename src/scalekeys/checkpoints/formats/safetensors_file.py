@@ -1,6 +1,8 @@
 """``.safetensors``: a header of shapes, then the values; only what is asked for is read."""
 
-from collections.abc import Iterator, Mapping
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -10,12 +12,12 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.changes import Change, Copying, overwrite_in_file
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.state_dict import from_state_dict
-from scalekeys.checkpoints.formats.safetensors_writing import write_safetensors
+from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.errors import CheckpointError
 
 SUFFIXES = (".safetensors",)
@@ -24,6 +26,7 @@ DISTRIBUTED = "DCP_SHARDING_INFO"
 
 _PART = "the file is a part of a checkpoint of several processes and may hold parts of tensors; give its folder"
 LARGEST_HEADER = 100_000_000
+_LENGTH = 8  # bytes of the length of the header, which the header follows and then the values
 _DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -71,7 +74,7 @@ def open_safetensors(path: Path, *, weights: str | None = None, kinds: Kinds = D
         weights=weights,
         kinds=kinds,
     )
-    return replace(opened, copying=Copying(partial(write_safetensors, path), files=(path,)))
+    return replace(opened, copying=Copying(partial(_write, path), files=(path,)))
 
 
 def header_of(path: Path, *, label: str | None = None) -> tuple[Mapping[str, str], dict[str, TensorInfo]]:
@@ -102,9 +105,16 @@ def _opened(path: Path, label: str | None = None) -> Iterator[Any]:
         raise damaged(label or str(path), error) from None
 
 
-def damaged(label: str, error: Exception) -> CheckpointError:
-    """Say that a file is damaged, and how."""
-    return CheckpointError(f"{label}: is damaged or cut short ({error}); fetch or save it again")
+def _write(path: Path, changes: Sequence[Change], target: Path) -> tuple[str, ...]:
+    """Copy a file, header and all, with the bytes of some weights overwritten; there is nothing to say about it."""
+    shutil.copyfile(path, target)
+    with target.open("r+b") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        header = json.loads(file.read(length))
+        for change in changes:
+            start, _ = header[change.key]["data_offsets"]
+            overwrite_in_file(file, change, _LENGTH + length + start)
+    return ()
 
 
 def _info(part: Any) -> TensorInfo:

@@ -52,9 +52,7 @@ def open_torchscript(path: Path, *, weights: str | None = None, kinds: Kinds = D
         found |= dict(_Walk().tensors(constants, ("constants",)))
     except PickleError as error:
         raise refusal(label, error) from None
-    tree = Tree()
-    tree.content = {name: tree.add(tensor) for name, tensor in found.items()}
-    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
+    return open_tree(path, Tree.of(found), weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
 class _Walk:

@@ -26,14 +26,9 @@ SCHEMES = ("http", "https")
 _LARGEST_INDEX = 1 << 26
 
 
-def open_http(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open what is behind ``http:``; see :func:`open_address`."""
-    return open_address(address_of(f"http:{name}"), weights=weights, kinds=kinds)
-
-
-def open_https(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open what is behind ``https:``; see :func:`open_address`."""
-    return open_address(address_of(f"https:{name}"), weights=weights, kinds=kinds)
+def open_url(scheme: str, name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+    """Open what is behind ``http:`` or ``https:``; see :func:`open_address`."""
+    return open_address(address_of(f"{scheme}:{name}"), weights=weights, kinds=kinds)
 
 
 def open_address(

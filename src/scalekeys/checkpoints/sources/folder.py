@@ -1,6 +1,7 @@
 """Folders: the weights of a Hugging Face model, sharded or whole, or any folder with one file of weights."""
 
 import re
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,11 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from scalekeys.checkpoints.core.changes import Copying
+from scalekeys.checkpoints.core.changes import Change, Copying, Write
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_as_folder, open_file
-from scalekeys.checkpoints.sources.folder_writing import write_folder
 from scalekeys.checkpoints.sources.shards import join_shards, weight_map
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.files import read_bytes
@@ -142,8 +142,35 @@ def _copied_in(
         return replace(opened, copying=None, only_read=only_read[0])
     writers = {name: part.copying.write for name, part in parts.items() if part.copying}
     left_out = {file.name for file in folder.iterdir() if _is_candidate(file)} - set(own)
-    write = partial(write_folder, folder, writers, home, left_out)
+    write = partial(_write, folder, writers, home, left_out)
     return replace(opened, copying=Copying(write, files=(folder,), is_folder=True))
+
+
+def _write(
+    folder: Path,
+    parts: Mapping[str, Write],
+    home: Callable[[str], str],
+    left_out: Collection[str],
+    changes: Sequence[Change],
+    target: Path,
+) -> tuple[str, ...]:
+    """Copy a folder with changes in its weights.
+
+    `parts`: what writes a copy of each file of weights, by its name.
+    `home`: gives the name of the file that holds a weight, by the key of the weight.
+    `left_out`: names of files that are not copied; neither are hidden files and folders.
+    Returns what the writers of the files have said, and what is not in the copy.
+    """
+    notes: list[str] = []
+    for name in dict.fromkeys(home(change.key) for change in changes):
+        notes += parts[name]([change for change in changes if home(change.key) == name], target / name)
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and not (file.name in left_out or file.name.startswith(".") or (target / file.name).exists()):
+            shutil.copyfile(file, target / file.name)
+    missing = [file.name for file in sorted(folder.iterdir()) if not (target / file.name).exists()]
+    if missing:
+        notes.append(f"left out {listed(missing, limit=4)}: other weights, folders and hidden files are not copied")
+    return tuple(notes)
 
 
 def _weight_map(path: Path) -> Mapping[str, str]:

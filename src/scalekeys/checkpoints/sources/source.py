@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -15,7 +16,7 @@ from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import open_file
 from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
-from scalekeys.checkpoints.sources.addresses import open_http, open_https
+from scalekeys.checkpoints.sources.addresses import open_url
 from scalekeys.checkpoints.sources.builtin import open_builtin
 from scalekeys.checkpoints.sources.folder import as_a_part, is_index, open_folder, open_index
 from scalekeys.checkpoints.sources.hubs import open_hf, open_timm
@@ -35,8 +36,7 @@ SCHEMES: Mapping[str, _OpenByName] = {
     "timm": open_timm,
     "hf": open_hf,
     "builtin": open_builtin,
-    "http": open_http,
-    "https": open_https,
+    **{scheme: partial(open_url, scheme) for scheme in ADDRESSES},
 }
 """What opens a name behind each prefix."""
 

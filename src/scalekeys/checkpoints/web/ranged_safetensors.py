@@ -11,7 +11,8 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
-from scalekeys.checkpoints.formats.safetensors_file import damaged, header_of, matches, notes_on
+from scalekeys.checkpoints.formats.safetensors_file import header_of, matches, notes_on
+from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.web.ranged_file import RangedFile, joined
 from scalekeys.checkpoints.web.requests import Address
 from scalekeys.errors import CheckpointError

@@ -25,18 +25,8 @@ from scalekeys.networks.running.memory_layout import fastest_layout
 
 KEYS = "keys"
 CANDIDATES = (
-    KEYS,
-    "ideal",
-    "jet1",
-    "jet2",
-    "jet3",
-    "sparse2",
-    "sparse4",
-    "sparse6",
-    "sparse8",
-    "sparse11",
-    "sparse15",
-    "sparse20",
+    *(KEYS, "ideal", "jet1", "jet2", "jet3"),
+    *("sparse2", "sparse4", "sparse6", "sparse8", "sparse11", "sparse15", "sparse20"),
 )
 """The models that compete for each filter beside itself."""
 

@@ -11,7 +11,7 @@ from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, layer_of_graph, refuse_choice
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
-from scalekeys.checkpoints.core.unique_names import unique_name
+from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.formats.keras_model.keras_archive import (
     SIGNATURE,
     config_of_archive,

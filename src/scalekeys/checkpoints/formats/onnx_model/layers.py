@@ -9,8 +9,8 @@ from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
 from scalekeys.checkpoints.core.checkpoint import ConvolutionLayer, has_sides, layer_of_graph
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds, kind_of, not_asked
+from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch, same_everywhere
-from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import type_of
 from scalekeys.checkpoints.formats.onnx_model.onnx_grids import Grids
 from scalekeys.checkpoints.formats.onnx_model.operators import Operator, is_convolution, operator_of

@@ -15,19 +15,9 @@ from scalekeys.checkpoints.formats.stored.sources import Bytes, Part
 _RUNNING_MODULES = frozenset(
     (
         *("os", "posix", "nt", "subprocess", "sys", "pty", "popen2", "shutil", "runpy", "importlib", "imp", "ctypes"),
-        *(
-            "codeop",
-            "webbrowser",
-            "socket",
-            "multiprocessing",
-            "asyncio",
-            "timeit",
-            "pdb",
-            "bdb",
-            "cProfile",
-            "doctest",
-        ),
+        *("codeop", "webbrowser", "socket", "multiprocessing", "asyncio", "timeit", "pdb", "bdb", "cProfile"),
         *("pip", "ftplib", "smtplib", "pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve", "zipimport"),
+        "doctest",
     )
 )
 _RUNNING_BUILTINS = frozenset(

@@ -1,6 +1,6 @@
 """From what a pickle holds to nested dicts of tensors: arrays, dicts of own classes, and whole pickled modules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
+from scalekeys.checkpoints.formats.pickled.reading import refusal
 from scalekeys.checkpoints.formats.pickled.stand_ins import StandIn
 from scalekeys.checkpoints.formats.pickled.torch_tensors import as_tensor
 from scalekeys.checkpoints.formats.stored.tensors import Lazy, Quantised, Stored, is_lazy, placeholder
@@ -30,6 +31,13 @@ class Tree:
     _placeholders: dict[int, Tensor] = field(default_factory=dict)
     _kept: list[Any] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, tensors: Mapping[str, Lazy]) -> "Tree":
+        """Return a flat dict of tensors by name."""
+        tree = cls()
+        tree.content = {name: tree.add(tensor) for name, tensor in tensors.items()}
+        return tree
+
     def add(self, tensor: Lazy) -> Tensor:
         """Return a tensor without values that stands for a lazy one: the same each time."""
         found = self._placeholders.get(id(tensor))
@@ -40,13 +48,16 @@ class Tree:
         return found
 
 
-def tree_of(content: Any) -> Tree:
+def tree_of(content: Any, label: str) -> Tree:
     """Make nested dicts of what a pickle holds.
 
-    Raises PickleError if modules hold one another without end.
+    Raises CheckpointError if modules hold one another without end.
     """
     tree = Tree()
-    tree.content = _Maker(tree).make(content)
+    try:
+        tree.content = _Maker(tree).make(content)
+    except PickleError as error:
+        raise refusal(label, error) from None
     return tree
 
 

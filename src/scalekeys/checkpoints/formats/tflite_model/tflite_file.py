@@ -18,8 +18,8 @@ from scalekeys.checkpoints.core.checkpoint import (
 )
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch
-from scalekeys.checkpoints.core.unique_names import unique_name
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Subgraph, read_graph
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, dtype_of, size_fault

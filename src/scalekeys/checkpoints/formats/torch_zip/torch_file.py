@@ -8,9 +8,7 @@ from typing import Any
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
-from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import loaded, open_tree
-from scalekeys.checkpoints.formats.pickled.reading import refusal
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import is_old, read_saved
@@ -38,13 +36,9 @@ def open_torch(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
     `weights`: the nested state dict to take.
     Raises CheckpointError if the file is damaged, wants to run something, or holds no tensors.
     """
-    try:
-        tree = tree_of(read_saved(whole(path), str(path)))
-    except PickleError as error:
-        raise refusal(str(path), error) from None
     return open_tree(
         path,
-        tree,
+        tree_of(read_saved(whole(path), str(path)), str(path)),
         weights=weights,
         kinds=kinds,
         copying=lambda tree, entry: Copying(partial(write_torch, path, tree, entry), files=(path,)),
