@@ -1,9 +1,11 @@
 """The data card of an export: what the tables are, in words for people and in a head for the Hugging Face hub."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -53,7 +55,7 @@ def card(facts: Facts) -> str:
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters.update(json=_quoted, cell=_cell)
+    environment.filters.update(json=partial(json.dumps, ensure_ascii=False), cell=_cell)  # JSON is YAML too
     template = resources.files("scalekeys.atlas").joinpath("templates", "card.md.j2").read_text(encoding="utf-8")
     schemas = {"filters": FILTERS} | {name: table.schema for name, table in facts.tables.items()}
     rows = {"filters": facts.filters} | {name: len(table) for name, table in facts.tables.items()}
@@ -116,22 +118,6 @@ def _feature(field: pa.Field) -> dict[str, str]:
     return {"name": field.name, "dtype": type_name(field.type)}
 
 
-def _quoted(text: str) -> str:
-    """Return a text as JSON, which is YAML too."""
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _cell(text: str) -> str:
     """Return a text for a cell of a table in Markdown."""
-    text = printable(text)
-    for sign, other in (
-        ("\\", "\\\\"),
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        ("|", "\\|"),
-        ("`", "\\`"),
-        ("*", "\\*"),
-        ("[", "\\["),
-    ):
-        text = text.replace(sign, other)
-    return text
+    return re.sub(r"[\\|`*\[]", r"\\\g<0>", printable(text).replace("&", "&amp;").replace("<", "&lt;"))

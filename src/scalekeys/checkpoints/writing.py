@@ -1,7 +1,6 @@
 """From models of the filters of a source to a copy of the source with these models in it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -89,7 +88,7 @@ def write_copy(
     copying = check_copy(opened, path, force=force)
     changes = list(_changes(opened, chosen))
     try:
-        with _new(path, copying, force=force) as target:
+        with (new_folder if copying.is_folder else new_files)(path, force=force) as target:
             notes = copying.write(changes, target)
             _check_written(opened, changes, target, weights=None if copying.suffixes else weights)
             if not copying.is_folder:
@@ -184,10 +183,6 @@ def _sources(opened: Checkpoint, bank: FilterBank) -> list[ConvolutionLayer]:
         return list(opened.layers)
     by_name = {layer.name: layer for layer in opened.layers}
     return [by_name[layer.name] for layer in bank]
-
-
-def _new(path: Path, copying: Copying, *, force: bool) -> AbstractContextManager[Path]:
-    return new_folder(path, force=force) if copying.is_folder else new_files(path, force=force)
 
 
 def _check_written(opened: Checkpoint, changes: Sequence[Change], target: Path, *, weights: str | None) -> None:

@@ -82,10 +82,7 @@ def _factor(filters: FilterStack) -> Tensor:
     """
     values, _ = in_powers_of_two(filters, axes=filters.ndim - 1)
     mean, norm = mean_and_norm(values)
-    rows = ((values - mean) / norm)[_varying(values) & norm.isfinite().flatten()].flatten(1)
+    varying = values.flatten(1).amax(1) > values.flatten(1).amin(1)
+    rows = ((values - mean) / norm)[varying & norm.isfinite().flatten()].flatten(1)
     factor: Tensor = torch.linalg.qr(rows, mode="r").R if len(rows) > rows.shape[1] else rows
     return factor / sqrt(max(1, len(rows)))
-
-
-def _varying(filters: FilterStack) -> Tensor:
-    return filters.flatten(1).amax(1) > filters.flatten(1).amin(1)

@@ -142,7 +142,7 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
             row = _epoch(training, epoch, watcher)
             training.rows.append(row)
             if record is not None:
-                states = _states(training)
+                states = {name: part.state_dict() for name, part in _stateful(training).items()}
                 write_snapshot(Snapshot(recipe, training.rows, states), trained_weights(training.result), folder)
                 record.write(training.rows)
             watcher.end(row)
@@ -229,10 +229,6 @@ def _stateful(training: Training) -> dict[str, Any]:
     parts = {"network": training.plain, "optimizer": training.optimizer}
     others = {"average": training.average, "scaler": training.accelerator.scaler}
     return parts | {name: part for name, part in others.items() if part is not None}
-
-
-def _states(training: Training) -> dict[str, Any]:
-    return {name: part.state_dict() for name, part in _stateful(training).items()}
 
 
 def _epoch(training: Training, epoch: int, watcher: Watcher) -> Row:

@@ -87,7 +87,7 @@ def open_network(name: str, *, checkpoint: Path | None = None, weights: str | No
         checkpoint = checkpoint or CIFAR_CONVNEXT
     elif file.endswith(".py") and function:
         build = _function(Path(file).expanduser(), function)
-        if checkpoint is not None and _takes_checkpoint(build):
+        if checkpoint is not None and "checkpoint" in inspect.signature(build).parameters:
             if weights is not None:
                 raise ModelError(f"{name}: loads its checkpoint itself, which --weights cannot choose from")
             return NamedNetwork(_built(name, build, checkpoint=str(checkpoint)), name)
@@ -224,10 +224,6 @@ def _imported(path: Path) -> ModuleType:
     finally:
         sys.path.pop(0)
     return module
-
-
-def _takes_checkpoint(function: Callable[..., Any]) -> bool:
-    return "checkpoint" in inspect.signature(function).parameters
 
 
 def _built(label: str, build: Callable[..., Any], **options: Any) -> nn.Module:

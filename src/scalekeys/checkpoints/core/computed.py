@@ -4,6 +4,7 @@ A row of the table says which tensors stand for a weight, and what is computed o
 has where it is evaluated.
 """
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,10 +98,6 @@ def _spectral_axis(shape: Shape, left: int, right: int) -> int | None:
     return sides[0] if sides else None
 
 
-def _masked(weight: Tensor, mask: Tensor) -> Tensor:
-    return weight * mask
-
-
 def _are_normalised(direction: Shape, length: Shape) -> bool:
     same = len(direction) > 1 and len(length) in (0, len(direction))
     return same and all(one in (1, side) for one, side in zip(length, direction, strict=False))
@@ -111,10 +108,6 @@ def _are_spectral(weight: Shape, left: Shape, right: Shape) -> bool:
     return whole and _spectral_axis(weight, left[0], right[0]) is not None
 
 
-def _are_equal(weight: Shape, mask: Shape) -> bool:
-    return weight == mask
-
-
 _WAYS: Sequence[_Way] = (
     _Way(("weight_v", "weight_g"), _are_normalised, _normalised),
     _Way(
@@ -122,7 +115,7 @@ _WAYS: Sequence[_Way] = (
         _are_normalised,
         _normalised,
     ),
-    _Way(("weight_orig", "weight_mask"), _are_equal, _masked),
+    _Way(("weight_orig", "weight_mask"), operator.eq, torch.mul),
     _Way(("weight_orig", "weight_u", "weight_v"), _are_spectral, _of_unit_spectral_norm),
     _Way(("weight_bar", "weight_u", "weight_v"), _are_spectral, _of_unit_spectral_norm),
     _Way(

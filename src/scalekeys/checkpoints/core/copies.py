@@ -110,17 +110,13 @@ def flattened(shapes: Shapes) -> list[str]:
     >>> flattened({"model.a.dw.weight": (8, 1, 3, 3), "model_ema.adwweight": (8, 1, 3, 3), "ema_bias": (8,)})
     ['model_ema.adwweight']
     """
-    averages = {key: rest for key in shapes if (rest := _after_average(key))}
+    averages = {key: key.removeprefix(prefix) for key in shapes for prefix in _AVERAGES[::-1] if key.startswith(prefix)}
     known: dict[str, tuple[int, ...]] = {}
     for key in shapes.keys() - averages.keys() if averages else ():
         parts = key.split(".")
         for start in range(min(len(parts), _DEEPEST)):
             known["".join(parts[start:])] = known["_".join(parts[start:])] = shapes[key]
     return [key for key, rest in averages.items() if known.get(rest) == shapes[key]]
-
-
-def _after_average(key: str) -> str:
-    return next((key.removeprefix(prefix) for prefix in _AVERAGES if key.startswith(prefix)), "")
 
 
 def _children(kernels: Shapes) -> dict[str, dict[str, tuple[int, ...]]]:

@@ -38,8 +38,11 @@ def judge_first(convolutions: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[st
     second = shapes[1]
     if second[1] != shape[0] and not (is_depthwise_shape(second) and second[0] == shape[0]):
         return "", False
-    pairs = [_is_taken_whole(first, second) for first, second in pairwise(shapes)]
-    return name, pairs[0] and not any(pairs[1:])
+    taken_whole = [
+        is_depthwise_shape(first) and second[1] == first[0] > 1 and prod(second[2:]) > 1
+        for first, second in pairwise(shapes)
+    ]
+    return name, taken_whole[0] and not any(taken_whole[1:])
 
 
 def said_of_first(name: str) -> str:
@@ -52,7 +55,3 @@ def said_of_first(name: str) -> str:
         f"layer {name!r} is read as depthwise by its shape; in a network for images of one channel this first layer is "
         "an ordinary convolution"
     )
-
-
-def _is_taken_whole(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    return is_depthwise_shape(first) and second[1] == first[0] > 1 and prod(second[2:]) > 1

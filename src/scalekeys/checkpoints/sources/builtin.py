@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -35,17 +36,8 @@ def open_builtin(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHW
     return replace(opened, copying=state_dict_copying(label, lambda: tensors))
 
 
-def _master_keys() -> dict[str, Tensor]:
-    return {"master_keys.weight": master_keys()[:, None]}
-
-
-def _cifar_convnext() -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = load_file(CIFAR_CONVNEXT)
-    return tensors
-
-
 BUILTINS: dict[str, Callable[[], dict[str, Tensor]]] = {
-    "master-keys": _master_keys,
-    "cifar-convnext": _cifar_convnext,
+    "master-keys": lambda: {"master_keys.weight": master_keys()[:, None]},
+    "cifar-convnext": partial(load_file, CIFAR_CONVNEXT),
 }
 """What gives the weights of each name."""

@@ -108,15 +108,12 @@ def _sides_along(skeleton: nn.Module, names: Sequence[str], shape: Sequence[int]
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            skeleton(torch.empty(1, *shape, dtype=_dtype(skeleton)))
+            dtype = next((one.dtype for one in skeleton.parameters() if one.is_floating_point()), torch.float32)
+            skeleton(torch.empty(1, *shape, dtype=dtype))
     finally:
         for handle in handles:
             handle.remove()
     return found
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    return next((one.dtype for one in module.parameters() if one.is_floating_point()), torch.float32)
 
 
 def _skeleton(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:

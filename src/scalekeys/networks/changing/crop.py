@@ -182,16 +182,13 @@ def cropped_layer(layer: LayerFilters, window: Size, padding: Size | str | None 
     finite = layer.kernels[layer.kernels.flatten(1).isfinite().all(1)]
     energy = outer_share(finite, window) if finite.any() else 0.0
     less = tuple(before for before, _ in lost(layer.size, window))
-    return CroppedLayer(layer.name, layer.size, window, padding, less, energy, _saved(layer, window))
+    saved = len(layer) * (prod(layer.size) - prod(window))
+    return CroppedLayer(layer.name, layer.size, window, padding, less, energy, saved)
 
 
 def refitted_layer(layer: LayerFilters, window: Size) -> FilterStack:
     """Return the kernels of a layer in a smaller window, fitted to the responses to natural images."""
     return refitted(layer.kernels, window, natural_image_covariance(layer.size, dilation=layer.dilation or 1)[None])
-
-
-def _saved(layer: LayerFilters, window: Size) -> int:
-    return len(layer) * (prod(layer.size) - prod(window))
 
 
 def _asked(layer: LayerFilters, sides: int | Sequence[int]) -> Size:

@@ -127,7 +127,7 @@ def receptive_field(
     """
     opened = open_module(module, kinds=kinds_asked(EVERY))
     bank, network = opened.bank(), unwrapped(module)
-    convolutions = _convolutions(network, {found.name: found.key for found in opened.layers})
+    convolutions = {one.name: network.get_submodule(one.key.rpartition(".")[0]) for one in opened.layers}
     chosen = _chosen(convolutions, layers)
     axes = max(len(layer.kernel_size) for layer in chosen.values())
     chosen = {name: layer for name, layer in chosen.items() if len(layer.kernel_size) == axes}
@@ -173,10 +173,6 @@ class _Watcher:
             for _ in self._chosen[name].kernel_size:
                 centre = centre.select(-1, centre.shape[-1] // 2)
             self._units[name] = centre.clone()  # what comes next may change the output in place
-
-
-def _convolutions(network: nn.Module, keys: Mapping[str, str]) -> dict[str, nn.Module]:
-    return {name: network.get_submodule(key.rpartition(".")[0]) for name, key in keys.items()}
 
 
 def _chosen(convolutions: Mapping[str, nn.Module], patterns: Sequence[str] | None) -> dict[str, Convolution]:

@@ -105,7 +105,9 @@ def elementwise(channels: Channels, node: Node) -> str | None:
     others = [one for one in node.all_input_nodes if not channels.tracked(one)]
     if not sources or any(not _fits(channels, one, sources[0], node) for one in node.all_input_nodes):
         return unknown(node)
-    known = {one: channels.values[one] for one in sources} | {one: _entries(channels, one) for one in others}
+    known = {one: channels.values[one] for one in sources} | {
+        one: channels.graph.tensor(one).flatten() for one in others
+    }
     values = _computed(node, known)
     unclear = torch.stack([known[one].isnan().expand(len(known[sources[0]])) for one in known])
     values = values.masked_fill(unclear.any(0), torch.nan)
@@ -159,7 +161,3 @@ def _fits(channels: Channels, one: Node, first: Node, node: Node) -> bool:
 def _aligned(axis: int, source: Node, node: Node) -> int:
     """Return where an axis of an operand stands in the result, to whose last axis its last one belongs."""
     return axis + len(shape(node) or ()) - len(shape(source) or ())
-
-
-def _entries(channels: Channels, one: Node) -> Tensor:
-    return channels.graph.tensor(one).flatten()

@@ -41,7 +41,8 @@ def copied(module: nn.Module, bank: FilterBank) -> tuple[nn.Module, dict[str, Co
     shapes.
     """
     opened = open_module(module)
-    here = {name: _shape(layer) for name, layer in depthwise_layers(module, opened).items()}
+    layers = depthwise_layers(module, opened).items()
+    here = {name: (layer.out_channels, *layer.kernel_size) for name, layer in layers}
     check_same_layers(here, bank, label=opened.label)
     network = copy_of(module)
     return network, depthwise_layers(network, opened)
@@ -61,10 +62,6 @@ def copy_of(module: nn.Module) -> nn.Module:
         if isinstance(value, torch.Tensor) and value.grad_fn is not None
     ]
     return deepcopy(network, {id(value): value.detach().clone() for value in computed})
-
-
-def _shape(layer: Convolution) -> tuple[int, ...]:
-    return (layer.out_channels, *layer.kernel_size)
 
 
 def make_plain(layer: Convolution, name: str) -> nn.Parameter:

@@ -173,7 +173,9 @@ class _Walk:
             parts = path[:-2] if path[-2:-1] == (VARIABLES,) else path[:-1]
             layer = tuple(LIST if part == _FIRST_LIST else part for part in parts)
             weight = StoredWeight(key, layer, variable, (), self._label(parts) or variable, self._titles.get(parts, ""))
-        return _described(weight, found, self._file) if isinstance(found, self._h5py.Dataset) else _unfollowed(weight)
+        if not isinstance(found, self._h5py.Dataset):
+            return replace(weight, fault="it is a link to another place, which is not followed")
+        return _described(weight, found, self._file)
 
     def _label(self, parts: _Path) -> str:
         """Call a layer by its own name; one that is an attribute and not in the configuration, by the attribute."""
@@ -200,10 +202,6 @@ def _names(group: Any, attribute: str) -> list[str]:
 def _found_in(path: _Path, part: _Path) -> int | None:
     """Return where a path holds another one."""
     return next((start for start in range(len(path)) if path[start : start + len(part)] == part), None)
-
-
-def _unfollowed(weight: StoredWeight) -> StoredWeight:
-    return replace(weight, fault="it is a link to another place, which is not followed")
 
 
 def _described(weight: StoredWeight, dataset: Any, file: Any) -> StoredWeight:

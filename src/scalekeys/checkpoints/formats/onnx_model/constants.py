@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -109,12 +108,9 @@ def _refuse(node: Node) -> None:
         raise NotReadError(f"its weight is computed by {node.op}, which has no inputs")
     attributes = node.attributes.values()
     external = any(is_external(tensor) for attribute in attributes for tensor in all_tensors(attribute))
-    if external or any(True for _ in node.bodies()) or (node.op.startswith("Cast") and _is_text(node)):
+    to_text = node.op.startswith("Cast") and "to" in node.attributes and node.attributes["to"].i == _STRING
+    if external or any(True for _ in node.bodies()) or to_text:
         raise NotReadError(f"its weight is computed by {node.op} in a way that is not evaluated")
-
-
-def _is_text(node: Node) -> bool:
-    return "to" in node.attributes and node.attributes["to"].i == _STRING
 
 
 def _version(step: Made) -> int:
@@ -146,7 +142,8 @@ def _run(node: Node, arrays: Sequence[np.ndarray | None], version: int) -> list[
         single.attribute[-1].name = name
     ends = [[onnx.ValueInfoProto(name=name) for name in ends if name] for ends in (names, outputs)]
     graph = onnx.GraphProto(name="one", node=[single], input=ends[0], output=ends[1])
-    model = onnx.ModelProto(ir_version=onnx.IR_VERSION, graph=graph, opset_import=[_opset(onnx, version)])
+    opset = onnx.OperatorSetIdProto(domain="", version=version)
+    model = onnx.ModelProto(ir_version=onnx.IR_VERSION, graph=graph, opset_import=[opset])
     given = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -155,7 +152,3 @@ def _run(node: Node, arrays: Sequence[np.ndarray | None], version: int) -> list[
     except Exception as error:  # anything, as it checks nothing that it is given
         raise NotReadError(f"its weight is computed by {node.op}, which fails ({in_short(error)[:120]})") from None
     return results
-
-
-def _opset(onnx: Any, version: int) -> Any:
-    return onnx.OperatorSetIdProto(domain="", version=version)

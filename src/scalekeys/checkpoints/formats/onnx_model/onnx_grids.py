@@ -166,36 +166,20 @@ def _whole_numbers(array: np.ndarray) -> list[int]:
     return [int(value) for value in array.reshape(-1)[:_LONGEST_RANK]]
 
 
-def _kept(_: _Step, grids: _Grids) -> Grid | None:
-    return grids[0]
-
-
-def _broadcast(_: _Step, grids: _Grids) -> Grid | None:
-    return agreed(grids)
-
-
-def _convolved(step: _Step, grids: _Grids) -> Grid | None:
-    return _over_sides(grids[0], step.node.integers("strides"))
-
-
 def _transposed(step: _Step, grids: _Grids) -> Grid | None:
     return _over_sides(grids[0], [1 / stride for stride in step.node.integers("strides")])
-
-
-def _pooled(step: _Step, grids: _Grids) -> Grid | None:
-    return _over_sides(grids[0], step.node.integers("strides"), keeps_channels=True)
 
 
 def _pooled_wholly(_: _Step, grids: _Grids) -> Grid | None:
     return grids[0] and (*grids[0][:2], *(CONSTANT for _ in grids[0][2:]))
 
 
-def _over_sides(grid: Grid | None, steps: Sequence[float], *, keeps_channels: bool = False) -> Grid | None:
-    """Follow an operator that steps over all axes behind those of batch and channels."""
+def _over_sides(grid: Grid | None, steps: Sequence[float], *, pools: bool = False) -> Grid | None:
+    """Follow an operator that steps over all axes behind those of batch and channels; one that pools keeps channels."""
     if not grid or len(grid) < 3:
         return None
     sides = strided(grid[2:], steps or (1,) * (len(grid) - 2))
-    return (grid[0], grid[1] if keeps_channels else UNKNOWN, *sides)
+    return (grid[0], grid[1] if pools else UNKNOWN, *sides)
 
 
 def _resized(step: _Step, grids: _Grids) -> Grid | None:
@@ -241,14 +225,6 @@ def _divided(shape: _Shape, grid: Grid, sides: Sequence[int]) -> Grid | None:
         found.append(whole / side)
     ratios = [new / old for new, old in zip(found, grid[2:], strict=True)]
     return (*grid[:2], *found) if all(ratio == ratios[0] for ratio in ratios) else None
-
-
-def _to_depth(step: _Step, grids: _Grids) -> Grid | None:
-    return _over_sides(grids[0], [step.node.integer("blocksize", 0)] * 2)
-
-
-def _to_space(step: _Step, grids: _Grids) -> Grid | None:
-    return _over_sides(grids[0], [1 / step.node.integer("blocksize", 1)] * 2)
 
 
 def _sliced(step: _Step, grids: _Grids) -> Grid | None:
@@ -338,11 +314,6 @@ def _without_channels(shape: _Shape) -> _Shape:
     return shape[1:-1] if last else shape[2:]
 
 
-def _multiplied(_: _Step, grids: _Grids) -> Grid | None:
-    """Follow a product of matrices of which the second is a constant: along all axes but the last it is elementwise."""
-    return (*grids[0][:-1], UNKNOWN) if grids[0] and grids[1] == () else None
-
-
 def _table() -> Mapping[str, _Follow]:
     kept = (
         "Abs BatchNormalization Cast Ceil Celu Clip Dropout DynamicQuantizeLinear QuantizeLinear DequantizeLinear Elu "
@@ -355,19 +326,30 @@ def _table() -> Mapping[str, _Follow]:
     broadcast = "Add BiasGelu Div FastGelu Max Mean Min Mod Mul Pow PRelu QLinearAdd QLinearMul Sub Sum Where"
     convolved = "Conv ConvInteger QLinearConv FusedConv DeformConv"
     reductions = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
-    table: dict[str, _Follow] = dict.fromkeys(kept.split(), _kept)
-    return (
-        table
-        | dict.fromkeys(broadcast.split(), _broadcast)
-        | dict.fromkeys(convolved.split(), _convolved)
-        | dict.fromkeys(("ConvTranspose", "ConvTransposeWithDynamicPads"), _transposed)
-        | dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pooled)
-        | dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _pooled_wholly)
-        | {f"Reduce{name}": _reduced for name in reductions}
-        | {"Resize": _resized, "Upsample": _resized, "SpaceToDepth": _to_depth, "DepthToSpace": _to_space}
-        | {"Slice": _sliced, "Transpose": _permuted, "Concat": _joined, "Gather": _picked, "MatMul": _multiplied}
-        | {"Squeeze": _squeezed, "Unsqueeze": _unsqueezed, "Reshape": _reshaped}
-    )
+    pooled = ("AveragePool", "MaxPool", "LpPool")
+    table: dict[str, _Follow] = {
+        **dict.fromkeys(kept.split(), lambda _, grids: grids[0]),
+        **dict.fromkeys(broadcast.split(), lambda _, grids: agreed(grids)),
+        **dict.fromkeys(convolved.split(), lambda step, grids: _over_sides(grids[0], step.node.integers("strides"))),
+        **dict.fromkeys(("ConvTranspose", "ConvTransposeWithDynamicPads"), _transposed),
+        **dict.fromkeys(pooled, lambda step, grids: _over_sides(grids[0], step.node.integers("strides"), pools=True)),
+        **dict.fromkeys(("Global" + name for name in pooled), _pooled_wholly),
+        **{f"Reduce{name}": _reduced for name in reductions},
+        "Resize": _resized,
+        "Upsample": _resized,
+        "Slice": _sliced,
+        "Transpose": _permuted,
+        "Concat": _joined,
+        "SpaceToDepth": lambda step, grids: _over_sides(grids[0], [step.node.integer("blocksize", 0)] * 2),
+        "DepthToSpace": lambda step, grids: _over_sides(grids[0], [1 / step.node.integer("blocksize", 1)] * 2),
+        # along all axes but the last, the product with a constant matrix is elementwise
+        "MatMul": lambda _, grids: (*grids[0][:-1], UNKNOWN) if grids[0] and grids[1] == () else None,
+        "Gather": _picked,
+        "Squeeze": _squeezed,
+        "Unsqueeze": _unsqueezed,
+        "Reshape": _reshaped,
+    }
+    return table
 
 
 _FOLLOWED = _table()

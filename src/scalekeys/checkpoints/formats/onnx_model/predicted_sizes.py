@@ -24,15 +24,6 @@ def _largest(_: Node, arrays: Arrays) -> int:
     return max(map(volume, _shapes(arrays)), default=1)
 
 
-def _one_by_one(node: Node, arrays: Arrays) -> int:
-    """Count what takes a step of Python for each value as much as it takes."""
-    return 64 * _sum(node, arrays)
-
-
-def _broadcast(_: Node, arrays: Arrays) -> int:
-    return volume(np.broadcast_shapes(*_shapes(arrays)))
-
-
 def _sum(_: Node, arrays: Arrays) -> int:
     return sum(map(volume, _shapes(arrays)))
 
@@ -40,18 +31,6 @@ def _sum(_: Node, arrays: Arrays) -> int:
 def _quantised(node: Node, arrays: Arrays) -> int:
     scales = [volume(shape) for shape in _shapes(arrays)[1:]]
     return max(_largest(node, arrays), node.integer("block_size", 0) * max(scales, default=1))
-
-
-def _given_shape(_: Node, arrays: Arrays) -> int:
-    return volume(_integers(arrays, 0))
-
-
-def _expanded(_: Node, arrays: Arrays) -> int:
-    return volume(np.broadcast_shapes(_shapes(arrays)[0], _integers(arrays, 1)))
-
-
-def _tiled(_: Node, arrays: Arrays) -> int:
-    return volume(_shapes(arrays)[0]) * volume(_integers(arrays, 1))
 
 
 def _padded(node: Node, arrays: Arrays) -> int:
@@ -75,10 +54,6 @@ def _multiplied(_: Node, arrays: Arrays) -> int:
     return volume(first) * (second[-1] if len(second) > 1 else 1) * volume(second[:-2])
 
 
-def _split(node: Node, arrays: Arrays) -> int:
-    return max(_largest(node, arrays), node.integer("num_outputs", 1))
-
-
 def _integers(arrays: Arrays, index: int) -> tuple[int, ...]:
     array = arrays[index]
     return () if array is None else tuple(int(value) for value in array.reshape(-1)[:64])
@@ -96,15 +71,23 @@ def _table() -> dict[str, _Prediction]:
         "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean "
         "Min Mod Mul Or Pow PRelu Sub Sum Where Xor"
     )
-    every: dict[str, _Prediction] = dict.fromkeys(largest.split(), _largest)
-    return (
-        every
-        | dict.fromkeys(broadcast.split(), _broadcast)
-        | dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantised)
-        | {"Concat": _sum, "ConstantOfShape": _given_shape, "Expand": _expanded, "Tile": _tiled, "Pad": _padded}
-        | {"Range": _counted, "Gather": _gathered, "MatMul": _multiplied, "Split": _split}
-        | dict.fromkeys(("Erf", "GatherElements", "ScatterElements", "ScatterND"), _one_by_one)
-    )
+    one_by_one = ("Erf", "GatherElements", "ScatterElements", "ScatterND")  # takes a step of Python for each value
+    table: dict[str, _Prediction] = {
+        **dict.fromkeys(largest.split(), _largest),
+        **dict.fromkeys(broadcast.split(), lambda _, arrays: volume(np.broadcast_shapes(*_shapes(arrays)))),
+        **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantised),
+        "Concat": _sum,
+        "Pad": _padded,
+        "Range": _counted,
+        "Gather": _gathered,
+        "MatMul": _multiplied,
+        "ConstantOfShape": lambda _, arrays: volume(_integers(arrays, 0)),
+        "Expand": lambda _, arrays: volume(np.broadcast_shapes(_shapes(arrays)[0], _integers(arrays, 1))),
+        "Tile": lambda _, arrays: volume(_shapes(arrays)[0]) * volume(_integers(arrays, 1)),
+        "Split": lambda node, arrays: max(_largest(node, arrays), node.integer("num_outputs", 1)),
+        **dict.fromkeys(one_by_one, lambda node, arrays: 64 * _sum(node, arrays)),
+    }
+    return table
 
 
 PREDICTED: dict[str, _Prediction] = _table()

@@ -217,14 +217,11 @@ class Scope:
             elif name in scope.inputs or not scope.outer:
                 if scope is self.program.main and name in scope.inputs:
                     raise InputError(name)
-                raise NotReadError(_unknown(scope, name))
+                known = name in scope.inputs
+                raise NotReadError(_depends_on(name) if known else "nothing in the file gives its weight")
             else:
                 scope = scope.outer
         raise NotReadError("its weight is computed in a circle")
-
-
-def _unknown(scope: Scope, name: str) -> str:
-    return _depends_on(name) if name in scope.inputs else "nothing in the file gives its weight"
 
 
 def _depends_on(name: str) -> str:

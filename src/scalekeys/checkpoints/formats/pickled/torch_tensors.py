@@ -122,16 +122,12 @@ def _quantised(storage: Any, offset: Any, shape: Any, stride: Any, parameters: A
     name = scheme.name if isinstance(scheme, Name) else ""
     if name == "per_tensor_affine" and len(rest) == 2 and all(isinstance(one, int | float) for one in rest):
         return Quantised(integers, rest[0], rest[1])
-    parts = [_as_stored(one) for one in rest[:2]]
+    parts = [one if isinstance(one, Stored) else None for one in rest[:2]]
     if name.startswith("per_channel_affine") and len(rest) == 3 and all(parts) and rest[2] in range(len(shape)):
         sizes = {part.shape for part in parts if part}
         if sizes == {(integers.shape[rest[2]],)}:
             return Quantised(integers, parts[0], parts[1], rest[2])  # type: ignore[arg-type]
     return Refused(integers.shape, "its way of quantisation is not known; give the network before quantisation")
-
-
-def _as_stored(value: Any) -> Stored | None:
-    return value if isinstance(value, Stored) else None
 
 
 def _sparse(layout: Any = None, data: Any = (), *_: Any) -> Any:
@@ -189,55 +185,31 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return whole_lengths(shape) or ()
 
 
-def _size(lengths: Any = (), *_: Any) -> Any:
-    return tuple(lengths) if isinstance(lengths, list | tuple) else ()
-
-
-def _text(text: Any = "", *_: Any) -> Any:
-    return text
-
-
-def _dict(*_: Any) -> dict[Any, Any]:
-    return {}
-
-
-def _set(elements: Any = (), *_: Any) -> Any:
-    return {as_key(element) for element in elements} if isinstance(elements, list | tuple) else set()
-
-
-def _as_bytes(*arguments: Any) -> Any:
-    return arguments[0] if arguments and isinstance(arguments[0], bytes) else b""
+def _listed(values: Any) -> tuple[Any, ...]:
+    return tuple(values) if isinstance(values, list | tuple) else ()
 
 
 TENSORS: dict[str, Callable[..., Any]] = {
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
+    **{f"torch._utils._rebuild_{name}": _tensor for name in ("tensor", "tensor_v2")},
+    **{f"torch._utils._rebuild_{name}": _first for name in ("parameter", "parameter_with_state", "buffer")},
+    **{f"torch._utils._rebuild_device_tensor_from_{name}": _first for name in ("cpu_tensor", "numpy")},
+    "torch._utils._rebuild_xla_tensor": _first,
     "torch._utils._rebuild_tensor_v3": _tensor_of_type,
-    "torch._utils._rebuild_parameter": _first,
-    "torch._utils._rebuild_parameter_with_state": _first,
-    "torch._utils._rebuild_buffer": _first,
     "torch._utils._rebuild_qtensor": _quantised,
     "torch._utils._rebuild_sparse_tensor": _sparse,
     "torch._utils._rebuild_nested_tensor": _nested,
     "torch._utils._rebuild_meta_tensor_no_storage": _meta,
     "torch._utils._rebuild_wrapper_subclass": _wrapped,
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _first,
-    "torch._utils._rebuild_device_tensor_from_numpy": _first,
-    "torch._utils._rebuild_xla_tensor": _first,
-    "torch._tensor._rebuild_from_type_v2": _from_type,
-    "torch._tensor._rebuild_from_type": _from_type,
+    **{f"torch.{name}": _from_type for name in ("_tensor._rebuild_from_type_v2", "_tensor._rebuild_from_type")},
     "torch.tensor._rebuild_from_type": _from_type,
 }
 """What stands in for the functions by which PyTorch puts tensors together."""
 
 VALUES: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _dict,
-    "collections.defaultdict": _dict,
-    "torch.Size": _size,
-    "torch.serialization._get_layout": _text,
-    "builtins.bytes": _as_bytes,
-    "builtins.dict": _dict,
-    "builtins.set": _set,
-    "builtins.frozenset": _set,
+    **dict.fromkeys(("collections.OrderedDict", "collections.defaultdict", "builtins.dict"), lambda *_: {}),
+    **dict.fromkeys(("builtins.set", "builtins.frozenset"), lambda one=(), *_: set(map(as_key, _listed(one)))),
+    "torch.Size": lambda lengths=(), *_: _listed(lengths),
+    "torch.serialization._get_layout": lambda text="", *_: text,
+    "builtins.bytes": lambda content=b"", *_: content if isinstance(content, bytes) else b"",
 }
 """What stands in for classes whose objects are plain values."""
