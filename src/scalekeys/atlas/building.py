@@ -174,10 +174,7 @@ def _is_current(known: Entry, sign: str | None, layout: Layout) -> bool:
 
 
 def _checked(task: Task, outcome: Outcome | Lost) -> Read | Failed:
-    """Return what the journal keeps.
-
-    Raises OutputError if rows could not be written.
-    """
+    """Return what the journal keeps; raises OutputError if rows could not be written."""
     if isinstance(outcome, Unwritable):
         raise OutputError(f"{outcome.reason}; what is done is kept, so make room and run again")
     if isinstance(outcome, Lost):

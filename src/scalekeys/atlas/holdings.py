@@ -28,7 +28,6 @@ class Network:
     """The rows of a network."""
 
     content: str
-    """Its content hash."""
     form: int
     """The version of the form in which they were made."""
     rows: Iterator[pa.Table]

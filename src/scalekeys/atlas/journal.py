@@ -72,10 +72,7 @@ class Journal:
                 self.entries[entry.reference.source] = entry
 
     def append(self, entry: Entry) -> None:
-        """Add an entry.
-
-        Raises OutputError if it cannot be written.
-        """
+        """Add an entry; raises OutputError if it cannot be written."""
         line = entry.line() if self._whole else "\n" + entry.line()
         with writing_to(self.path), self.path.open("ab") as file:
             file.write(line.encode())
@@ -83,10 +80,7 @@ class Journal:
         self.entries[entry.reference.source] = entry
 
     def compact(self) -> None:
-        """Keep one line for each source, sorted by source.
-
-        Raises OutputError if it cannot be written.
-        """
+        """Keep one line for each source, sorted by source; raises OutputError if it cannot be written."""
         self.entries = dict(sorted(self.entries.items()))
         with new_file(self.path, force=True) as temporary:
             temporary.write_text("".join(entry.line() for entry in self.entries.values()), encoding="utf-8")
@@ -110,10 +104,7 @@ def _typed(kind: type[T], values: Any) -> T:
 
 
 def _checked(value: Any, hint: Any, *, encodable: bool) -> Any:
-    """Return a value of JSON as the type of a field wants it.
-
-    Raises ValueError if it is not of that type.
-    """
+    """Return a value of JSON as the type of a field wants it; raises ValueError if it is not of that type."""
     if hint == tuple[LeftOut, ...] and isinstance(value, list):
         return tuple(_typed(LeftOut, one) for one in value)
     if not _is(value, hint, encodable=encodable):

@@ -81,10 +81,7 @@ class Layout:
         return self.filters / f"{content}.parquet"
 
     def files(self, contents: Iterable[str]) -> list[Path]:
-        """Return the files of the rows of networks.
-
-        Raises AtlasError if one is missing.
-        """
+        """Return the files of the rows of networks; raises AtlasError if one is missing."""
         files = [self.rows_of(content) for content in contents]
         for file in files:
             if not is_file(file):

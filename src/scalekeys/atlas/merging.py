@@ -102,10 +102,7 @@ def _prefixed(held: Holdings, prefix: str) -> Holdings:
 
 
 def _common(held: Sequence[Holdings]) -> Settings:
-    """Return the settings that all have.
-
-    Raises AtlasError if seeds or kinds differ.
-    """
+    """Return the settings that all have; raises AtlasError if seeds or kinds differ."""
     first = held[0]
     for other in held[1:]:
         for what, option, mine, theirs in (
@@ -166,10 +163,7 @@ def _check_contents(found: Sequence[tuple[Path, Entry]]) -> None:
 
 
 def _metadata(found: Sequence[tuple[Path, Entry]]) -> dict[str, str]:
-    """Return the metadata of a source from all atlases.
-
-    Raises AtlasError if a column has two values.
-    """
+    """Return the metadata of a source from all atlases; raises AtlasError if a column has two values."""
     joined: dict[str, tuple[Path, str]] = {}
     for folder, entry in found:
         for name, value in entry.reference.metadata.items():

@@ -80,8 +80,7 @@ NAMED: dict[str, Query] = {
         "Scales and r2 by kernel and by tenth of the depth of a network (0 at the input).",
         f"""
         with placed as (
-            select
-                *,
+            select *,
                 coalesce(depth / nullif(max(depth) over (partition by source), 0), 0) as place,
                 {SIGMA} as sigma
             from filters
@@ -90,9 +89,7 @@ NAMED: dict[str, Query] = {
             {KERNEL} as kernel,
             cast(least(floor(10 * place), 9) as integer) as tenth,
             count(*) as filters,
-            median(sigma_x) as sigma_x,
-            median(sigma_y) as sigma_y,
-            median(sigma_z) as sigma_z,
+            median(sigma_x) as sigma_x, median(sigma_y) as sigma_y, median(sigma_z) as sigma_z,
             quantile_cont(sigma, 0.25) filter (where not isnan(sigma)) as sigma_lower_quartile,
             quantile_cont(sigma, 0.75) filter (where not isnan(sigma)) as sigma_upper_quartile,
             median({IN_INPUT}) as sigma_in_input_pixels,
@@ -125,9 +122,7 @@ NAMED: dict[str, Query] = {
             {KERNEL} as kernel,
             count(distinct content_hash) as networks,
             count(*) as filters,
-            median(r2) as r2,
-            median(r2_matched) as r2_matched,
-            median(r2_white) as r2_white,
+            median(r2) as r2, median(r2_matched) as r2_matched, median(r2_white) as r2_white,
             median(r2_jet2) as r2_jet2
         from filters
         group by kernel
@@ -203,25 +198,11 @@ NAMED: dict[str, Query] = {
             from named
             where family is not null
         ), scaled as (
-            select
-                *,
-                median(abs(distance)) over (partition by kernel) as usual,
+            select *, median(abs(distance)) over (partition by kernel) as usual,
                 distance / nullif(usual, 0) as deviations
             from centred
         )
-        select
-            source,
-            layer,
-            channel,
-            kernel,
-            family,
-            sigma_x,
-            sigma_y,
-            sigma_z,
-            r2,
-            r2_jet2,
-            r2_matched,
-            r2_white,
+        select source, layer, channel, kernel, family, sigma_x, sigma_y, sigma_z, r2, r2_jet2, r2_matched, r2_white,
             deviations
         from scaled
         where deviations is not null

@@ -207,10 +207,7 @@ def _columns() -> str:
 
 
 def read_table(layout: Layout, path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a table of sources.
-
-    Raises AtlasError if it is missing or damaged.
-    """
+    """Read a table of sources; raises AtlasError if it is missing or damaged."""
     try:
         return read_whole(path, schema)
     except FileNotFoundError:

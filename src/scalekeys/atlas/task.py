@@ -29,7 +29,6 @@ class Task:
     seed: int
     """Of white and matched noise."""
     kinds: str = DEPTHWISE
-    """The kinds of convolutions to read."""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,7 @@ def matches(name: str, patterns: Sequence[str] | None) -> bool:
 
 
 def matching_layers(bank: FilterBank, patterns: Sequence[str] | None) -> list[bool]:
-    """Return for each layer of a bank whether its name fits one of the patterns.
-
-    Raises FilterError if none does.
-    """
+    """Return for each layer of a bank whether its name fits one of the patterns; raises FilterError if none does."""
     chosen = [matches(layer.name, patterns) for layer in bank.layers]
     if not any(chosen):
         raise FilterError(no_such_layer(patterns, [layer.name for layer in bank.layers]))

@@ -15,10 +15,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 
 def read_picture(path: Path) -> "Image":
-    """Read a picture.
-
-    Raises DataError if it cannot be read.
-    """
+    """Read a picture; raises DataError if it cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -52,11 +52,9 @@ class Copying:
     """How to make a copy of a source in which the weights of some layers are changed and nothing else."""
 
     write: Write
-    """Writes the copy."""
     files: tuple[Path, ...] = ()
     """What the source consists of, so that no copy overwrites it."""
     is_folder: bool = False
-    """Whether the copy is a folder."""
     suffixes: tuple[str, ...] = ()
     """What the copy may be called, where this decides its format; empty where it has the format of the source."""
 

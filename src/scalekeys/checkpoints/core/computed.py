@@ -25,7 +25,6 @@ class Computed:
     """A weight that stands in several tensors of a source."""
 
     info: TensorInfo
-    """Of the weight."""
     parts: tuple[str, ...]
     """Keys of the tensors that it is computed from, the one of the shape of the weight first."""
     compute: Callable[..., Tensor]

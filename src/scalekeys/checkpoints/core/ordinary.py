@@ -46,9 +46,9 @@ def find_ordinary(key: str, info: TensorInfo, around: Neighbours, *, named: bool
         return of_other_type(key, info.dtype)
     if around.has_channels_last(key):
         return Found(key, reason=CHANNELS_LAST)
-    if len(shape) == 3 and not _is_convolution(key, shape, around):
-        return Found(key, reason=_UNCLEAR)
     groups = _groups_of_transposed(shape, bias)
+    if len(shape) == 3 and not ("conv" in key.lower() or bias == shape[:1] or groups):
+        return Found(key, reason=_UNCLEAR)
     return Found(key, inputs_first(groups) if groups else outputs_first, kinds=_KIND)
 
 
@@ -59,12 +59,6 @@ def is_sparse_kernel(key: str, shape: Shape) -> bool:
     (True, False)
     """
     return last_name(key) == "kernel" and len(shape) == 3 and 0 not in shape and isqrt(shape[0]) ** 2 == shape[0]
-
-
-def _is_convolution(key: str, shape: Shape, around: Neighbours) -> bool:
-    """Tell whether a weight of three axes is that of a convolution, by its name or its bias."""
-    bias = around.bias(key)
-    return "conv" in key.lower() or bias == shape[:1] or _groups_of_transposed(shape, bias) > 0
 
 
 def _groups_of_transposed(shape: Shape, bias: Shape | None) -> int:

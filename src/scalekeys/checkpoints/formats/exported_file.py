@@ -42,10 +42,7 @@ def holds(names: Collection[str]) -> bool:
 
 
 def open_exported(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open a program of ``torch.export``.
-
-    Raises CheckpointError if it is damaged, or holds no weights.
-    """
+    """Open a program of ``torch.export``; raises CheckpointError if it is damaged, or holds no weights."""
     label = str(path)
     archive = open_archive(whole(path), label)
     try:

@@ -58,9 +58,7 @@ class FolderFormat:
     """A format that is a folder of files that belong together."""
 
     matches: Callable[[Path], bool]
-    """Tells whether a folder is one of this format."""
     open: _Open
-    """Opens it."""
 
 
 def _never(_head: bytes) -> bool:

@@ -10,6 +10,7 @@ from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.reading import refusal
 from scalekeys.checkpoints.formats.pickled.stand_ins import StandIn
+from scalekeys.checkpoints.formats.pickled.torch_tensors import first
 from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
@@ -86,11 +87,7 @@ def _named(path: tuple[str, ...], tensor: Lazy) -> tuple[str, ...]:
     return path
 
 
-def _first(value: Any = None, *_: Any) -> Any:
-    return value
-
-
 _LISTS: dict[str, Callable[..., Any]] = {
-    f"torch.jit._pickle.{name}": _first
+    f"torch.jit._pickle.{name}": first
     for name in ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "restore_type_tag")
 }

@@ -92,10 +92,7 @@ def open_module(
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the network inside data-parallel and compiled wrappers.
-
-    Raises CheckpointError if it is no network.
-    """
+    """Return the network inside data-parallel and compiled wrappers; raises CheckpointError if it is no network."""
     if not isinstance(module, nn.Module):
         raise CheckpointError(f"expected a network (torch.nn.Module), got an object of type {type(module).__name__}")
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)

@@ -157,7 +157,8 @@ class Compressor:
         self._say = progress or (lambda _: None)
         self.module, self._inputs = module, list(inputs_of(batches, module))
         bank = open_module(module).bank()
-        self._whole = _taps_of(bank, layers)
+        chosen = zip(bank, matching_layers(bank, layers), strict=True)
+        self._whole = sum(layer.kernels.numel() for layer, mine in chosen if mine)
         names = candidates_for(bank) if models is None else models
         for name in names:
             _check_model(name, bank)
@@ -225,12 +226,6 @@ def _loss(candidate: Replacement, covariance: PatchCovariance, weights: dict[str
         variance = (residual[:, None] @ covariance.layers[layer.name] @ residual[..., None])[:, 0, 0]
         losses.append(variance * weights[layer.name])
     return torch.cat(losses)
-
-
-def _taps_of(bank: FilterBank, layers: Sequence[str] | None) -> int:
-    """Return the number of taps in the layers in question."""
-    chosen = matching_layers(bank, layers)
-    return sum(layer.kernels.numel() for layer, mine in zip(bank, chosen, strict=True) if mine)
 
 
 def _within_tolerance(compressor: Compressor, labelled: Batches, tolerance: float) -> Compression:

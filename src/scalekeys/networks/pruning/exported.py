@@ -35,7 +35,6 @@ class Exported:
     names: dict[Node, str]
     """The names of the parameters and buffers by their nodes."""
     state: dict[str, Tensor]
-    """The parameters and buffers by name."""
     owned: frozenset[str]
     """Names of what exactly one operation uses under exactly one name, so that a part of it can be cut off."""
     sized: frozenset[str]

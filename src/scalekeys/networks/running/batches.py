@@ -49,7 +49,7 @@ def labelled_inputs_of(batches: Batches, network: nn.Module) -> Iterator[Labelle
     Raises ModelError if there are no batches, or one holds no inputs, or no labels, or not one whole number for each
     input.
     """
-    dimensions = _dimensions_of_batches(network)
+    dimensions = 2 + next((len(one.kernel_size) for one in network.modules() if isinstance(one, Convolution)), 2)
     for number, batch in _numbered(batches):
         inputs, labels = _inputs(batch, number), _labels(batch, number)
         if labels.ndim == 0:
@@ -143,12 +143,6 @@ def _numbered(batches: Batches) -> Iterator[tuple[int, Batch]]:
         yield number, batch
     if not number:
         raise ModelError("batches is empty, or a generator that was used before; give at least one batch of inputs")
-
-
-def _dimensions_of_batches(network: nn.Module) -> int:
-    """Return how many dimensions a batch has for the first convolution of a network, or that of images without one."""
-    axes = (len(layer.kernel_size) for layer in network.modules() if isinstance(layer, Convolution))
-    return 2 + next(axes, 2)
 
 
 def _brought(inputs: Tensor, network: nn.Module) -> Tensor:

@@ -19,10 +19,7 @@ def is_saved(path: Path) -> bool:
 
 
 def open_splits(source: str) -> Mapping[str, Any]:
-    """Open the splits of a saved data set, or of one of the hub.
-
-    Raises RecipeError if that is not possible.
-    """
+    """Open the splits of a saved data set, or of one of the hub; raises RecipeError if that is not possible."""
     datasets = require("datasets", extra="train")
     try:
         splits = datasets.load_dataset(source[3:]) if source.startswith("hf:") else datasets.load_from_disk(source)
@@ -33,10 +30,7 @@ def open_splits(source: str) -> Mapping[str, Any]:
 
 
 def split_of(splits: Mapping[str, Any], source: str, name: str, image: str, label: str) -> Any:
-    """Return a split, with its columns checked.
-
-    Raises RecipeError if there is no such split or column.
-    """
+    """Return a split, with its columns checked; raises RecipeError if there is no such split or column."""
     if name not in splits:
         raise RecipeError(f"{source}: has no split {name!r}; it has {', '.join(splits)} (data.train, data.test)")
     split = splits[name]

@@ -63,7 +63,6 @@ class DecodedImages:
     """Images that are decoded when asked for, in the processes that load them."""
 
     images: Images
-    """The data set."""
     numbers: Int[Tensor, "images"]
     """Which of its images."""
     labels: Int[Tensor, "images"]
@@ -124,10 +123,7 @@ def _pixels(image: "Image") -> Tensor:
 
 
 def in_memory(images: ImageSet, side: int) -> MemoryImages:
-    """Decode all images once.
-
-    Raises RecipeError if that needs more memory than can be had.
-    """
+    """Decode all images once; raises RecipeError if that needs more memory than can be had."""
     try:
         pixels = torch.empty(len(images), 3, side, side, dtype=torch.uint8)
     except RuntimeError:

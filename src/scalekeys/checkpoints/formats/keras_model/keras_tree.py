@@ -165,7 +165,8 @@ class _Walk:
         owner = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self._layers), ())
         if owner:
             inner = path[len(owner) : -1]
-            start_of_owner = _found_in(inner, owner)
+            starts = (start for start in range(len(inner)) if inner[start : start + len(owner)] == owner)
+            start_of_owner = next(starts, None)
             layer = (*owner, *inner) if start_of_owner is None else inner[start_of_owner:]
             names = (*reversed(inner), "/".join(inner), "/".join(owner))
             weight = StoredWeight(key, layer, variable, names, "/".join(layer), layer[-1])
@@ -197,11 +198,6 @@ def _names(group: Any, attribute: str) -> list[str]:
         elif name != attribute:
             break
     return found
-
-
-def _found_in(path: _Path, part: _Path) -> int | None:
-    """Return where a path holds another one."""
-    return next((start for start in range(len(path)) if path[start : start + len(part)] == part), None)
 
 
 def _described(weight: StoredWeight, dataset: Any, file: Any) -> StoredWeight:

@@ -29,7 +29,6 @@ class Evaluator:
     """Computes constants of one model, until it has computed `values` numbers."""
 
     path: Path
-    """File of the model."""
     values: int = 2**26
     """How many numbers may be computed in all."""
     left: int = field(init=False, default=0)

@@ -38,7 +38,6 @@ class Found:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
-    """The names of the layers."""
     uses: set[tuple[int, int, str]] = field(default_factory=set)
     """Where the weights are used: scope, position of the node, and name of the input."""
     places: dict[str, list[tuple[Operator, Scope, Node]]] = field(default_factory=dict)

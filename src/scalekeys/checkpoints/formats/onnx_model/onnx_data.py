@@ -81,10 +81,7 @@ def _name(tensor: Any) -> str:
 
 
 def type_of(tensor: Any) -> np.dtype:
-    """Return the type of the values of a tensor.
-
-    Raises NotReadError if there is no such type.
-    """
+    """Return the type of the values of a tensor; raises NotReadError if there is no such type."""
     try:
         found: np.dtype = require("onnx", extra="onnx").helper.tensor_dtype_to_np_dtype(tensor.data_type)
     except KeyError:

@@ -68,10 +68,7 @@ class Node:
         return self.inputs[index] if index is not None and index < len(self.inputs) else ""
 
     def integers(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """Return an attribute of integers that are not negative.
-
-        Raises NotReadError if it is something else.
-        """
+        """Return an attribute of integers that are not negative; raises NotReadError if it is something else."""
         attribute = self.attributes.get(name)
         if attribute is None:
             return default
@@ -126,10 +123,7 @@ def domain(value: str | bytes) -> str:
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:
-    """Return the shape that a tensor claims.
-
-    Raises NotReadError if a side is negative.
-    """
+    """Return the shape that a tensor claims; raises NotReadError if a side is negative."""
     if any(side < 0 for side in tensor.dims):
         raise NotReadError("its shape has a negative side")
     return tuple(tensor.dims)

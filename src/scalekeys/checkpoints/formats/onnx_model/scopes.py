@@ -64,7 +64,6 @@ class Program:
 
     model: Any
     path: Path
-    """Its file."""
     visited: int = 0
     opened: int = 0
     _nodes: dict[int, tuple[Any, tuple[Node, ...]]] = field(default_factory=dict)

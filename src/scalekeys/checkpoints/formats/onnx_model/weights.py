@@ -42,7 +42,6 @@ class Weight:
     """`path` and `name`: where in the graph it is, and what it is called there."""
     info: TensorInfo
     load: Callable[[], Tensor]
-    """Gives its values."""
     tensor: Any = None
     """Where the file stores it just so; None if it is computed."""
     notes: tuple[str, ...] = ()

@@ -69,14 +69,6 @@ def _push_line(read: Callable[[bytes], Any]) -> Callable[[Machine], None]:
     return lambda machine: machine.stack.append(read(machine.line()))
 
 
-def _integer(line: bytes) -> int:
-    return line == b"01" if line in (b"00", b"01") else int(line)
-
-
-def _long(line: bytes) -> int:
-    return int(line.rstrip(b"L"))
-
-
 def _quoted(line: bytes) -> str | Long:
     line = line.strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b'"', b"'"):
@@ -91,16 +83,14 @@ _INTEGERS = {b"\x8a": _push_long("<B"), b"\x8b": _push_long("<i")}
 _TEXTS = {b"X": _push_text("<I"), b"\x8c": _push_text("<B"), b"\x8d": _push_text("<Q")}
 _BYTES = {b"B": _push_bytes("<I"), b"C": _push_bytes("<B"), b"\x8e": _push_bytes("<Q"), b"\x96": _push_bytes("<Q")}
 _OLD_STRINGS = {b"T": _push_old_string("<i"), b"U": _push_old_string("<B")}
-_LINES_OF_NUMBERS = {b"I": _push_line(_integer), b"L": _push_line(_long), b"F": _push_line(float)}
+_LINES_OF_NUMBERS = {
+    b"I": _push_line(lambda line: line == b"01" if line in (b"00", b"01") else int(line)),
+    b"L": _push_line(lambda line: int(line.rstrip(b"L"))),
+    b"F": _push_line(float),
+}
 _LINES_OF_TEXT = {b"S": _push_line(_quoted), b"V": _push_line(lambda line: line.decode("raw-unicode-escape"))}
 LITERALS: dict[bytes, Callable[[Machine], None]] = {
-    **_CONSTANTS,
-    **_NUMBERS,
-    **_INTEGERS,
-    **_TEXTS,
-    **_BYTES,
-    **_OLD_STRINGS,
-    **_LINES_OF_NUMBERS,
-    **_LINES_OF_TEXT,
+    **(_CONSTANTS | _NUMBERS | _INTEGERS | _TEXTS),
+    **(_BYTES | _OLD_STRINGS | _LINES_OF_NUMBERS | _LINES_OF_TEXT),
 }
 """What to do at each such opcode."""

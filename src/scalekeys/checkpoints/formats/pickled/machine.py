@@ -107,10 +107,7 @@ class Machine:
         return items
 
     def name(self, module: Any, name: Any) -> Name:
-        """Return the name of a class or function.
-
-        Raises UnsafePickleError if it can only be meant to run.
-        """
+        """Return the name of a class or function; raises UnsafePickleError if it can only be meant to run."""
         if not (isinstance(module, str) and isinstance(name, str)):
             raise PickleError("a name that is no text")
         module = _OLD_MODULES.get(module, module)

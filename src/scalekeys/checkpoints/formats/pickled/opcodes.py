@@ -81,10 +81,6 @@ def _dict_of(items: list[Any]) -> dict[Any, Any]:
     return {as_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
 
 
-def _set_of(items: list[Any]) -> frozenset[Any]:
-    return frozenset(as_key(item) for item in items)
-
-
 def _put_items(machine: Machine, items: list[Any]) -> None:
     target = machine.stack[-1]
     if isinstance(target, dict):
@@ -107,24 +103,6 @@ def _put_elements(machine: Machine, elements: list[Any]) -> None:
         target.elements.extend(elements)
     else:
         raise PickleError(f"elements for something of type {type(target).__name__}")
-
-
-def _set_item(machine: Machine) -> None:
-    value, key = machine.stack.pop(), machine.stack.pop()
-    _put_items(machine, [key, value])
-
-
-def _set_items(machine: Machine) -> None:
-    _put_items(machine, machine.since_mark())
-
-
-def _append(machine: Machine) -> None:
-    value = machine.stack.pop()
-    _put_elements(machine, [value])
-
-
-def _extend(machine: Machine) -> None:
-    _put_elements(machine, machine.since_mark())
 
 
 def _global(machine: Machine) -> None:
@@ -169,14 +147,6 @@ def _build(machine: Machine) -> None:
         target.build(state)
 
 
-def _persistent(machine: Machine) -> None:
-    machine.stack.append(machine.persistent(machine.stack.pop()))
-
-
-def _persistent_line(machine: Machine) -> None:
-    machine.stack.append(machine.persistent(machine.line().decode("utf-8")))
-
-
 def _memoize(machine: Machine) -> None:
     machine.memo[len(machine.memo)] = machine.stack[-1]
 
@@ -214,14 +184,6 @@ def _pass_over(count: int) -> Callable[[Machine], None]:
     return handle
 
 
-def _pop_mark(machine: Machine) -> None:
-    machine.since_mark()
-
-
-def _double(machine: Machine) -> None:
-    machine.stack.append(machine.stack[-1])
-
-
 def _refused(code: int) -> Callable[[Machine], None]:
     def handle(_: Machine) -> None:
         raise PickleError(f"{chr(code)!r} is no opcode that is read")
@@ -230,26 +192,31 @@ def _refused(code: int) -> Callable[[Machine], None]:
 
 
 _CONTAINERS = {b"}": _new(dict), b"]": _new(list), b"\x8f": _new(set), b"(": Machine.mark}
-_COLLECTED = {b"t": _filled(tuple), b"l": _filled(list), b"d": _filled(_dict_of), b"\x91": _filled(_set_of)}
+_COLLECTED = {
+    b"t": _filled(tuple),
+    b"l": _filled(list),
+    b"d": _filled(_dict_of),
+    b"\x91": _filled(lambda items: frozenset(map(as_key, items))),
+}
 _TUPLES = {b"\x85": _tuple_of(1), b"\x86": _tuple_of(2), b"\x87": _tuple_of(3)}
-_STACK = {b"0": _pop, b"1": _pop_mark, b"2": _double}
-_FILLING = {b"s": _set_item, b"u": _set_items, b"a": _append, b"e": _extend, b"\x90": _extend}
+_STACK = {b"0": _pop, b"1": Machine.since_mark, b"2": lambda machine: machine.stack.append(machine.stack[-1])}
+_FILLING = {
+    b"s": lambda machine: _put_items(machine, [machine.stack.pop(), machine.stack.pop()][::-1]),
+    b"u": lambda machine: _put_items(machine, machine.since_mark()),
+    b"a": lambda machine: _put_elements(machine, [machine.stack.pop()]),
+    **dict.fromkeys((b"e", b"\x90"), lambda machine: _put_elements(machine, machine.since_mark())),
+}
 _NAMES = {b"c": _global, b"\x93": _stack_global, b"R": _reduce, b"\x81": _reduce, b"\x92": _new_with_keywords}
-_OBJECTS = {b"i": _instance, b"o": _object, b"b": _build, b"Q": _persistent, b"P": _persistent_line}
+_OBJECTS = {b"i": _instance, b"o": _object, b"b": _build}
+_KEPT_OUTSIDE = {
+    b"Q": lambda machine: machine.stack.append(machine.persistent(machine.stack.pop())),
+    b"P": lambda machine: machine.stack.append(machine.persistent(machine.line().decode("utf-8"))),
+}
 _PUTTING = {b"\x94": _memoize, b"p": _put(_number_in_line), b"q": _put(_number_of("<B")), b"r": _put(_number_of("<I"))}
 _GETTING = {b"g": _get(_number_in_line), b"h": _get(_number_of("<B")), b"j": _get(_number_of("<I"))}
 _PASSED_OVER = {b"\x80": _pass_over(1), b"\x95": _pass_over(8)}
-_TABLE: dict[bytes, Callable[[Machine], None]] = {
-    **LITERALS,
-    **_CONTAINERS,
-    **_COLLECTED,
-    **_TUPLES,
-    **_STACK,
-    **_FILLING,
-    **_NAMES,
-    **_OBJECTS,
-    **_PUTTING,
-    **_GETTING,
-    **_PASSED_OVER,
+_TABLE: dict[bytes, Callable[[Machine], Any]] = {
+    **(LITERALS | _CONTAINERS | _COLLECTED | _TUPLES | _STACK | _FILLING),
+    **(_NAMES | _OBJECTS | _KEPT_OUTSIDE | _PUTTING | _GETTING | _PASSED_OVER),
 }
 _HANDLERS = [_TABLE.get(bytes((code,)), _refused(code)) for code in range(256)]

@@ -63,10 +63,7 @@ def open_tree(
 
 
 def load(tensor: Lazy, label: str) -> Tensor:
-    """Read a tensor.
-
-    Raises CheckpointError if it is not to be read, or its numbers are not all there.
-    """
+    """Read a tensor; raises CheckpointError if it is not to be read, or its numbers are not all there."""
     if isinstance(tensor, Refused):
         raise CheckpointError(f"{label} is not read: {tensor.reason}")
     try:

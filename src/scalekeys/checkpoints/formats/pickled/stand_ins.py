@@ -88,10 +88,7 @@ class Long:
     """Whether the text stands for bytes, character by character, as older pickles have them."""
 
     def as_bytes(self) -> Bytes:
-        """Return the bytes that are meant.
-
-        Raises TypeError if it is a text that stands for no bytes.
-        """
+        """Return the bytes that are meant; raises TypeError if it is a text that stands for no bytes."""
         if self.is_text and not self.latin:
             raise TypeError("a text where bytes are wanted")
         return Latin1(self.content) if self.latin else self.content

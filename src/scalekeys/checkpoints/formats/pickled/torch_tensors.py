@@ -110,8 +110,9 @@ def _tensor_of_type(
     return _tensor(storage, offset, shape, stride, *rest, dtype=found)
 
 
-def _first(first: Any = None, *_: Any) -> Any:
-    return first
+def first(one: Any = None, *_: Any) -> Any:
+    """Stand in for a function that gives its first argument, as far as its values are concerned."""
+    return one
 
 
 def _quantised(storage: Any, offset: Any, shape: Any, stride: Any, parameters: Any = (), *_: Any) -> Any:
@@ -140,14 +141,6 @@ def _sparse(layout: Any = None, data: Any = (), *_: Any) -> Any:
     if prod(shape) > max(_SMALL, _MOST_ZEROS * prod(parts[-1].shape)):
         return Refused(shape, "it stores next to no values for its shape; do not trust it, or make it dense first")
     return Sparse(found, tuple(parts), shape)
-
-
-def _meta(_dtype: Any = None, shape: Any = (), *_: Any) -> Any:
-    return Refused(_shape(shape), NO_VALUES)
-
-
-def _nested(_buffer: Any = None, sizes: Any = None, *_: Any) -> Any:
-    return Refused(sizes.shape[:1] if isinstance(sizes, Stored) else (), NESTED)
 
 
 def _wrapped(kind: Any = None, _dtype: Any = None, shape: Any = (), *_: Any) -> Any:
@@ -191,14 +184,16 @@ def _listed(values: Any) -> tuple[Any, ...]:
 
 TENSORS: dict[str, Callable[..., Any]] = {
     **{f"torch._utils._rebuild_{name}": _tensor for name in ("tensor", "tensor_v2")},
-    **{f"torch._utils._rebuild_{name}": _first for name in ("parameter", "parameter_with_state", "buffer")},
-    **{f"torch._utils._rebuild_device_tensor_from_{name}": _first for name in ("cpu_tensor", "numpy")},
-    "torch._utils._rebuild_xla_tensor": _first,
+    **{f"torch._utils._rebuild_{name}": first for name in ("parameter", "parameter_with_state", "buffer")},
+    **{f"torch._utils._rebuild_device_tensor_from_{name}": first for name in ("cpu_tensor", "numpy")},
+    "torch._utils._rebuild_xla_tensor": first,
     "torch._utils._rebuild_tensor_v3": _tensor_of_type,
     "torch._utils._rebuild_qtensor": _quantised,
     "torch._utils._rebuild_sparse_tensor": _sparse,
-    "torch._utils._rebuild_nested_tensor": _nested,
-    "torch._utils._rebuild_meta_tensor_no_storage": _meta,
+    "torch._utils._rebuild_nested_tensor": lambda _buffer=None, sizes=None, *_: Refused(
+        sizes.shape[:1] if isinstance(sizes, Stored) else (), NESTED
+    ),
+    "torch._utils._rebuild_meta_tensor_no_storage": lambda _dtype=None, shape=(), *_: Refused(_shape(shape), NO_VALUES),
     "torch._utils._rebuild_wrapper_subclass": _wrapped,
     **{f"torch.{name}": _from_type for name in ("_tensor._rebuild_from_type_v2", "_tensor._rebuild_from_type")},
     "torch.tensor._rebuild_from_type": _from_type,
@@ -209,7 +204,7 @@ VALUES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("collections.OrderedDict", "collections.defaultdict", "builtins.dict"), lambda *_: {}),
     **dict.fromkeys(("builtins.set", "builtins.frozenset"), lambda one=(), *_: set(map(as_key, _listed(one)))),
     "torch.Size": lambda lengths=(), *_: _listed(lengths),
-    "torch.serialization._get_layout": lambda text="", *_: text,
+    "torch.serialization._get_layout": first,
     "builtins.bytes": lambda content=b"", *_: content if isinstance(content, bytes) else b"",
 }
 """What stands in for classes whose objects are plain values."""

@@ -49,10 +49,7 @@ class Tree:
 
 
 def tree_of(content: Any, label: str) -> Tree:
-    """Make nested dicts of what a pickle holds.
-
-    Raises CheckpointError if modules hold one another without end.
-    """
+    """Make nested dicts of what a pickle holds; raises CheckpointError if modules hold one another without end."""
     tree = Tree()
     try:
         tree.content = _Maker(tree).make(content)

@@ -39,10 +39,7 @@ class Stored:
         return self.offset * self.dtype.itemsize
 
     def load(self) -> Tensor:
-        """Read the numbers of the tensor, and no others.
-
-        Raises ValueError if they are not all there.
-        """
+        """Read the numbers of the tensor, and no others; raises ValueError if they are not all there."""
         if 0 in self.shape:
             return torch.empty(self.shape, dtype=self.dtype)
         wanted = extent(self.shape, self.stride) * self.dtype.itemsize

@@ -29,7 +29,6 @@ class Call:
     """With what a layer is called."""
 
     shape: tuple[int, ...]
-    """Of its input."""
     channels_last: bool
     """How the input lies in memory."""
 
@@ -103,7 +102,6 @@ class Ready:
 
     module: nn.Module
     step: Step
-    """Runs it once."""
     clock: Callable[[], float]
 
     def times(self, changed: "Ready") -> Times:
