@@ -59,22 +59,25 @@ class Layout:
     @property
     def networks(self) -> Path:
         """One row a source that was read."""
-        return self.folder / "networks.parquet"
+        return self._table("networks")
 
     @property
     def failures(self) -> Path:
         """One row a source that was not read."""
-        return self.folder / "failures.parquet"
+        return self._table("failures")
 
     @property
     def left_out(self) -> Path:
         """One row a tensor or layer of a source that looks like a kernel and was not read."""
-        return self.folder / "left_out.parquet"
+        return self._table("left_out")
 
     @property
     def journal(self) -> Path:
         """What is known of each source, for the next run."""
         return self.folder / "journal.jsonl"
+
+    def _table(self, name: str) -> Path:
+        return self.folder / f"{name}.parquet"
 
     def rows_of(self, content: str) -> Path:
         """Return the file of the rows of a network."""
@@ -175,21 +178,6 @@ class ExportLayout(Layout):
     def filters(self) -> Path:
         """Rows of filters, in parts of bounded size."""
         return self._table("filters").parent
-
-    @property
-    def networks(self) -> Path:
-        """One row a source that was read."""
-        return self._table("networks")
-
-    @property
-    def failures(self) -> Path:
-        """One row a source that was not read."""
-        return self._table("failures")
-
-    @property
-    def left_out(self) -> Path:
-        """One row a tensor or layer of a source that looks like a kernel and was not read."""
-        return self._table("left_out")
 
     @property
     def card(self) -> Path:

@@ -20,14 +20,10 @@ from scalekeys.shapes import Size
 class Units(NamedTuple):
     """Pairs of terms that one coefficient multiplies; a sum over them is the squared norm of what it multiplies.
 
-    Parameters
-    ----------
-    first, second : Tensor of int64, shape (axes * pairs,)
-        The profiles of two terms along x, then along y, and so on, as numbers of an axis, a slot and a kernel; or
-        the same term twice. Two terms that differ stand here once.
-    coefficient : Tensor of int64, shape (pairs,)
-    weight : Tensor, shape (pairs,)
-        The product of the weights of both terms, twice that where they differ.
+    `first`, `second`: shape (axes * pairs,); the profiles of two terms along x, then along y, and so on, as numbers of
+    an axis, a slot and a kernel; or the same term twice. Two terms that differ stand here once.
+    `coefficient`: shape (pairs,).
+    `weight`: shape (pairs,); the product of the weights of both terms, twice that where they differ.
     """
 
     first: Int[Tensor, "profiles"]
@@ -39,12 +35,9 @@ class Units(NamedTuple):
 class Products(NamedTuple):
     """The outer products that a kernel is the sum of: of a profile along x with a sum along the other axes.
 
-    Parameters
-    ----------
-    profile : Tensor of int64, shape (products, channels)
-        The profile of each along x, as the number of a slot and a kernel; any where there are fewer.
-    counts : Tensor of int64, shape (channels,)
-        How many each channel has.
+    `profile`: shape (products, channels); the profile of each along x, as the number of a slot and a kernel; any where
+    there are fewer.
+    `counts`: shape (channels,); how many each channel has.
     """
 
     profile: Int[Tensor, "products channels"]
@@ -57,27 +50,13 @@ class ScaleSpaceKernels(SeparableKernels):
     The l2 norm is taken over the window, so that a scale changes the form of a kernel and not its strength. A kernel
     has one coefficient, or one for each derivative of a jet, and for the impulse and the Laplacian of `sharpen`.
 
-    Parameters
-    ----------
-    filters : FittedFilters
-        What the channels start as, but for their norms.
-    tie : {"none", "filter", "layer"}
-        Which scales are one parameter.
-    learn_sigma : bool
-        Whether scales take gradients.
-    device : torch.device
+    `filters`: what the channels start as, but for their norms.
+    `tie`: which scales are one parameter.
+    `learn_sigma`: whether scales take gradients.
+    `coefficients`: shape (coefficients,); each kernel starts with l2 norm 1.
+    `scales`: with a parameter `theta` for each scale, and a parameter `gap` for each channel of the family `dog`.
+    `owner`: shape (coefficients,); the channel of each coefficient.
 
-    Attributes
-    ----------
-    coefficients : Parameter, shape (coefficients,)
-        Each kernel starts with l2 norm 1.
-    scales : Scales
-        With a parameter `theta` for each scale, and a parameter `gap` for each channel of the family `dog`.
-    owner : Tensor of int64, shape (coefficients,)
-        The channel of each coefficient.
-
-    Notes
-    -----
     Parameters and kernels are in float64, also under autocast, see
     :class:`~scalekeys.networks.constrained.scale_space_kernel.ScaleSpaceKernel`.
     """

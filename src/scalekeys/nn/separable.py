@@ -21,10 +21,7 @@ _CONVOLUTIONS: Mapping[int, Callable[..., Tensor]] = {1: F.conv1d, 2: convolutio
 class Steps:
     """How a convolution steps over its input.
 
-    Parameters
-    ----------
-    stride, padding, dilation : tuple of int
-        Of each axis, in the order of the array; the padding is by zeros on both sides.
+    `stride`, `padding`, `dilation`: of each axis, in the order of the array; the padding is by zeros on both sides.
     """
 
     stride: tuple[int, ...]
@@ -43,15 +40,9 @@ class Steps:
 def pays(size: Size, products: float) -> bool:
     """Tell whether a convolution along one axis after another is faster, by the rule that was measured.
 
-    Parameters
-    ----------
-    size : tuple of int
-        Sides of the kernels.
-    products : float
-        How many outer products a kernel is the sum of, on average.
+    `size`: sides of the kernels.
+    `products`: how many outer products a kernel is the sum of, on average.
 
-    Examples
-    --------
     >>> pays((7, 7), 1), pays((9, 9), 1), pays((21, 21), 3), pays((23, 23), 3)
     (False, True, False, True)
     """
@@ -62,12 +53,9 @@ def pays(size: Size, products: float) -> bool:
 def convolved(images: Tensor, weight: Tensor, bias: Tensor | None, steps: Steps) -> Tensor:
     """Convolve each channel with its own kernel.
 
-    Parameters
-    ----------
-    images : Tensor, shape (batch, channels, *sides) or (channels, *sides)
-    weight : Tensor, shape (channels, 1, *kernel sides)
-    bias : Tensor, shape (channels,), optional
-    steps : Steps
+    `images`: shape (batch, channels, *sides) or (channels, *sides).
+    `weight`: shape (channels, 1, *kernel sides).
+    `bias`: shape (channels,).
     """
     run = _CONVOLUTIONS[weight.ndim - 2]
     return run(images, weight, bias, steps.stride, steps.padding, steps.dilation, len(weight))
@@ -83,17 +71,11 @@ def convolved_in_turn(
 ) -> Tensor:
     """Convolve each channel with a sum of outer products, one after the other.
 
-    Parameters
-    ----------
-    images : Tensor, shape (batch, channels, *sides) or (channels, *sides)
-    factors : pair of Tensor
-        Of the type of the images.
-    users : sequence of Tensor of int64 or None
-        For each outer product, which channels have it; None for all.
-    bias : Tensor, shape (channels,), optional
-    steps : Steps
-    size : tuple of int
-        Sides of the kernels.
+    `images`: shape (batch, channels, *sides) or (channels, *sides).
+    `factors`: of the type of the images.
+    `users`: for each outer product, which channels have it; None for all.
+    `bias`: shape (channels,).
+    `size`: sides of the kernels.
     """
     left, x = factors
     by_pixel = images.device.type == "cpu" and images.ndim == 4 and len(size) == 2  # else long kernels are slow there

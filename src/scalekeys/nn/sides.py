@@ -18,18 +18,9 @@ _SMALLEST = 3
 def sides_holding(variances: Float[Tensor, "kernels axes"]) -> Size:
     """Return the smallest odd sides that hold all but a thousandth of each smoothing, along each axis.
 
-    Parameters
-    ----------
-    variances : Tensor, shape (kernels, axes)
-        Along (x, y, z), pixels squared.
+    `variances`: shape (kernels, axes); along (x, y, z), pixels squared.
+    Returns sides from 3 to 63, in the order of the array.
 
-    Returns
-    -------
-    tuple of int
-        From 3 to 63, in the order of the array.
-
-    Examples
-    --------
     >>> import torch
     >>> sides_holding(torch.tensor([[1.0, 0.25], [4.0, 0.25]]))
     (5, 15)

@@ -33,13 +33,8 @@ _OUTER = 1.6  # the larger scale of `dog` by the smaller, as of Marr and Hildret
 def families_of(derivatives: Derivatives, channels: int, axes: int) -> tuple[Family, ...]:
     """Return the family of each channel: names are repeated in their order.
 
-    Raises
-    ------
-    ModelError
-        If there is no such family, or more names than channels, or no name.
+    Raises ModelError if there is no such family, or more names than channels, or no name.
 
-    Examples
-    --------
     >>> [own.name for own in families_of(["dx", "smooth"], 5, 2)]
     ['dx', 'smooth', 'dx', 'smooth', 'dx']
     """
@@ -62,20 +57,11 @@ def drawn(families: Sequence[Family], sigma: Sigma, size: Size) -> FittedFilters
     Drawn by the global generator of torch, as the weights of the layers of torch are. The coefficients of a jet are
     normal numbers times :math:`t^{m/2}` for a derivative of order m, which makes all derivatives about as strong.
 
-    Parameters
-    ----------
-    families : sequence of Family
-        One for each channel.
-    sigma : float, sequence or Tensor, optional
-        In pixels: one for all, one for each channel, or one for each channel and axis (x, y, z). By default drawn
-        between 0.5 and a fifth of the shortest side of more than one tap, uniformly in the logarithm.
-    size : tuple of int
-        Sides of the kernels.
-
-    Raises
-    ------
-    ModelError
-        If scales have another shape, or are negative or not finite.
+    `families`: one for each channel.
+    `sigma`: in pixels: one for all, one for each channel, or one for each channel and axis (x, y, z). By default drawn
+    between 0.5 and a fifth of the shortest side of more than one tap, uniformly in the logarithm.
+    `size`: sides of the kernels.
+    Raises ModelError if scales have another shape, or are negative or not finite.
     """
     variances = _scales(sigma, len(families), size).square()
     distinct = tuple(dict.fromkeys(families))
@@ -134,10 +120,7 @@ def _scales(sigma: Sigma, channels: int, size: Size) -> Float[Tensor, "channels 
 def of_keys(channels: int, axes: int) -> FittedFilters:
     """Return the models of the eight master keys by the idealized receptive fields, in turn.
 
-    Raises
-    ------
-    ModelError
-        If kernels do not have two axes, as the keys have.
+    Raises ModelError if kernels do not have two axes, as the keys have.
     """
     if axes != 2:
         raise ModelError(f"init='keys' needs kernels with two axes, as the master keys have, not {axes_text(axes)}")
@@ -147,12 +130,8 @@ def of_keys(channels: int, axes: int) -> FittedFilters:
 def of_fit(models: Fit, rows: Int[Tensor, "channels"]) -> FittedFilters:
     """Return filters of a fit, with finite scales.
 
-    Parameters
-    ----------
-    models : Fit
-        Of filters of one size.
-    rows : Tensor of int64, shape (channels,)
-        Which of them; each has a family.
+    `models`: of filters of one size.
+    `rows`: shape (channels,); which of them; each has a family.
     """
     found = models.kernels()
     stacks = [found] if isinstance(found, Tensor) else [layer.kernels for layer in found]
@@ -163,10 +142,7 @@ def of_fit(models: Fit, rows: Int[Tensor, "channels"]) -> FittedFilters:
 def rows_of(models: Fit, channels: int, axes: int) -> Int[Tensor, "channels"]:
     """Return which filters of a fit the channels of a layer start as: each its own, or drawn where the numbers differ.
 
-    Raises
-    ------
-    ModelError
-        If the filters differ in size or have another number of axes, or none of them has a model.
+    Raises ModelError if the filters differ in size or have another number of axes, or none of them has a model.
     """
     sizes = {layer.size for layer in models.bank}
     known = (models.values.family.cpu() >= 0).nonzero()[:, 0]
@@ -191,10 +167,7 @@ def outer_variances(filters: FittedFilters) -> Float[Tensor, "filters axes"]:
 def with_size(filters: FittedFilters, size: Size) -> FittedFilters:
     """Return the same filters on a window with other sides.
 
-    Raises
-    ------
-    ModelError
-        If filters take differences along a side of 1.
+    Raises ModelError if filters take differences along a side of 1.
     """
     terms = [term for form in filters.forms for part in form.components for term in part.products]
     for axis, side in enumerate(reversed(size)):

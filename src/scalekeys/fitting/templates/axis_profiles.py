@@ -163,15 +163,26 @@ def chebyshev(position: Tensor, length: int) -> Tensor:
     return out
 
 
-def operators_along(family: Family, axis: int) -> tuple[str, ...]:
-    """Return the operators of a family along an axis, each once."""
-    found = {term.operators[axis] for term in family.terms}
-    return tuple(sorted(found, key=[*DIFFERENCES, IMPULSE].index))
-
-
 def has_limit(family: Family, window: Window) -> bool:
     """Whether a family has a template of its own at infinite scales, to which a search may go."""
     return isinstance(family.parametrization, AxisScales) and not family.mixed and window == "exact"
+
+
+def profiles_along(
+    family: Family, size: Sequence[int], window: Window, bend: float, *, plain: bool = False
+) -> list[AxisProfiles]:
+    """Return the profiles of a family along each axis of a window, (x, y, z), built once for each combination.
+
+    `bend`: of the search coordinates.
+    `plain`: whether profiles keep every factor that depends on the scale; always where some other limit than infinity
+    is reached, as for mixtures, for components of several scales, and in the published window.
+    """
+    plain = plain or not has_limit(family, window)
+    found = []
+    for axis, side in enumerate(size[::-1]):
+        operators = sorted({term.operators[axis] for term in family.terms}, key=[*DIFFERENCES, IMPULSE].index)
+        found.append(_cached(tuple(operators), side, axis, window, bend, family.discretization, plain=plain))
+    return found
 
 
 def _fold(rows: np.ndarray) -> np.ndarray:
@@ -267,16 +278,4 @@ class _Tabulated:
         return scaled
 
 
-@lru_cache(maxsize=512)
-def axis_profiles(
-    operators: tuple[str, ...],
-    side: int,
-    axis: int,
-    window: Window,
-    bend: float,
-    discretization: Discretization = "discrete",
-    *,
-    plain: bool = False,
-) -> AxisProfiles:
-    """Return the profiles of operators on a window, built once for each combination."""
-    return AxisProfiles(operators, side, axis, window, bend, discretization, plain=plain)
+_cached = lru_cache(maxsize=512)(AxisProfiles)

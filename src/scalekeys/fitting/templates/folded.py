@@ -19,10 +19,8 @@ from torch import Tensor
 
 from scalekeys.fitting.templates.axis_profiles import (
     AxisProfiles,
-    axis_profiles,
     chebyshev,
-    has_limit,
-    operators_along,
+    profiles_along,
 )
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
@@ -48,9 +46,7 @@ class FoldedFamily:
     """The scalar products of a family whose components are sums of outer products, on a window.
 
     `family`: with one variance along each axis for all components, or one for several axes.
-    `bend`: of the search coordinates.
-    `plain`: whether profiles keep every factor that depends on the scale; always where some other limit than infinity
-    is reached, as for mixtures, for components of several scales, and in the published window.
+    `bend`, `plain`: see :func:`.profiles_along`.
     """
 
     def __init__(
@@ -59,11 +55,7 @@ class FoldedFamily:
         assert family.parametrization.groups is not None
         self.family, self.size = family, size
         self.groups, self.parameters = family.parametrization.groups, len(family.parametrization.names)
-        plain = plain or not has_limit(family, window)
-        self.axes = [
-            axis_profiles(operators_along(family, axis), side, axis, window, bend, family.discretization, plain=plain)
-            for axis, side in enumerate(size[::-1])
-        ]
+        self.axes = profiles_along(family, size, window, bend, plain=plain)
         self.terms = [
             [
                 (

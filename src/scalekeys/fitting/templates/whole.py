@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.axis_profiles import AxisProfiles, axis_profiles, has_limit, operators_along
+from scalekeys.fitting.templates.axis_profiles import AxisProfiles, profiles_along
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
 from scalekeys.scalespace.oriented_derivatives import oriented_tables
@@ -31,9 +31,7 @@ class WholeTargets:
 class WholeFamily:
     """The templates of a family on a window, and their scalar products ``<a, b> = a^T S b``.
 
-    `bend`: of the search coordinates.
-    `plain`: whether profiles keep every factor that depends on the scale; always where some other limit than infinity
-    is reached, as for mixtures, for components of several scales, and in the published window.
+    `bend`, `plain`: see :func:`.profiles_along`.
     """
 
     def __init__(
@@ -41,11 +39,7 @@ class WholeFamily:
     ) -> None:
         self.family, self.size = family, size
         self.parametrization, self.parameters = family.parametrization, len(family.parametrization.names)
-        plain = plain or not has_limit(family, window)
-        self.axes = [
-            axis_profiles(operators_along(family, axis), side, axis, window, bend, family.discretization, plain=plain)
-            for axis, side in enumerate(size[::-1])
-        ]
+        self.axes = profiles_along(family, size, window, bend, plain=plain)
         self._bend = bend
 
     def __call__(self, coordinates: Tensor) -> Tensor:
