@@ -57,8 +57,6 @@ class TrainingError(ScaleKeysError):
 def printable(text: str) -> str:
     r"""Write control characters, and the bytes of a file name that are no text, as escape sequences.
 
-    Examples
-    --------
     >>> print(printable("a\nb\x1b[31m"), printable("caf\udce9.pth"))
     a\nb\x1b[31m caf\udce9.pth
     """
@@ -70,8 +68,6 @@ def printable(text: str) -> str:
 def shortened(text: str, most: int = LONGEST) -> str:
     """Leave out the middle of a text that has more than so many characters.
 
-    Examples
-    --------
     >>> shortened("abcdefghijkl", 9)
     'abc...jkl'
     """
@@ -89,8 +85,6 @@ def one_line(text: str) -> str:
 def listed(items: Sequence[str], *, limit: int = 10) -> str:
     """Join names for a sentence, and count what goes beyond `limit`.
 
-    Examples
-    --------
     >>> listed(["a", "b", "c"]), listed("abcdef", limit=2)
     ('a, b and c', 'a, b and 4 more')
     """
@@ -103,8 +97,6 @@ def listed(items: Sequence[str], *, limit: int = 10) -> str:
 def counted(number: int, noun: str) -> str:
     """Write a number of things in a message.
 
-    Examples
-    --------
     >>> counted(1, "layer"), counted(3, "layer")
     ('1 layer', '3 layers')
     """
@@ -114,8 +106,6 @@ def counted(number: int, noun: str) -> str:
 def perhaps(name: str, known: Iterable[str]) -> str:
     """Ask whether a known name was meant that is nearly the one given; empty if none is.
 
-    Examples
-    --------
     >>> perhaps("spares6", ["sparse6", "jet2"])
     ' (did you mean sparse6?)'
     """

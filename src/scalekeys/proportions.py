@@ -12,13 +12,9 @@ _SMALLEST = 1e-9
 def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float, float]:
     """Return the score interval of a share, from `successes` out of `count`; 95 % by default.
 
-    References
-    ----------
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
     Statistical Association 22(158):209-212, 1927.
 
-    Examples
-    --------
     >>> low, high = wilson_interval(353, 500)
     >>> f"{low:.3f} to {high:.3f}"
     '0.665 to 0.744'
@@ -33,29 +29,16 @@ def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float,
 def paired_interval(both: int, first: int, second: int, neither: int, z: float = Z_95) -> tuple[float, float]:
     """Return the interval of the difference of two shares of the same things; 95 % by default.
 
-    Parameters
-    ----------
-    both, first, second, neither : int
-        In how many cases both succeeded, only the first, only the second, and neither.
-    z : float
+    `both`, `first`, `second`, `neither`: in how many cases both succeeded, only the first, only the second, and
+    neither.
+    Returns the interval around the share of the first less that of the second.
 
-    Returns
-    -------
-    (float, float)
-        Around the share of the first less that of the second.
-
-    Notes
-    -----
     The score intervals of both shares are joined with their correlation, corrected for continuity where it is
     positive. The interval stays within -1 and 1, and has a width also where no case tells the two apart.
 
-    References
-    ----------
     R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired
     data", Statistics in Medicine 17(22):2635-2650, 1998; method 10.
 
-    Examples
-    --------
     >>> low, high = paired_interval(36, 12, 2, 0)
     >>> f"{low:.4f} to {high:.4f}"
     '0.0569 to 0.3404'
@@ -91,13 +74,9 @@ def mean_interval(values: Sequence[float], bounds: tuple[float, float] = (-inf, 
 def holm_adjusted(p: Sequence[float]) -> list[float]:
     """Adjust the p of several tests for their number, so that all of them together err as seldom as one.
 
-    References
-    ----------
     S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2):65-70,
     1979.
 
-    Examples
-    --------
     >>> holm_adjusted([0.03, 0.01, 0.6])
     [0.06, 0.03, 0.6]
     """
@@ -122,34 +101,19 @@ def superiority_interval(
 ) -> tuple[float, float]:
     """Return the interval of the probability that a value is larger than one of a reference; 95 % by default.
 
-    Parameters
-    ----------
-    share : float
-        The observed share of pairs, of a value and one of the reference, in which the value is larger.
-    count, reference : int
-        How many values, and how many of the reference, the pairs were made of.
-    inflation : float
-        By how many times the variance is larger than that of the model below, where it is known to be.
-    z : float
+    `share`: the observed share of pairs, of a value and one of the reference, in which the value is larger.
+    `count`, `reference`: how many values, and how many of the reference, the pairs were made of.
+    `inflation`: by how many times the variance is larger than that of the model below, where it is known to be.
+    Returns the interval around the share, within 0 and 1. At a share of one half the variance is that of the test of
+    Mann and Whitney.
 
-    Returns
-    -------
-    (float, float)
-        Around the share, within 0 and 1. At a share of one half the variance is that of the test of Mann and Whitney.
-
-    Notes
-    -----
     A score interval, whose ends are the probabilities that lie z standard deviations from the share; the variance is
     that of exponential distributions, at its larger end (Hanley and McNeil).
 
-    References
-    ----------
     J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC)
     curve", Radiology 143(1):29-36, 1982. R. G. Newcombe, "Confidence intervals for an effect size measure based on the
     Mann-Whitney statistic. Part 2", Statistics in Medicine 25(4):559-573, 2006.
 
-    Examples
-    --------
     >>> low, high = superiority_interval(0.5, 16, 4096)
     >>> f"{low:.2f} to {high:.2f}"
     '0.35 to 0.65'

@@ -19,37 +19,18 @@ def within_budget(
 ) -> Replacement:
     r"""Choose a model for each filter, or keep it, so that the losses are small and the numbers within a budget.
 
-    Parameters
-    ----------
-    candidates : sequence of Replacement
-        Of the same bank; a filter that one of them keeps is not its concern.
-    losses : sequence of Tensor, each of shape (filters,)
-        What each candidate costs for each filter; to keep it costs nothing.
-    budget : int
-        Numbers in all.
+    `candidates`: of the same bank; a filter that one of them keeps is not its concern.
+    `losses`: of shape (filters,); what each candidate costs for each filter; to keep it costs nothing.
+    `budget`: numbers in all.
+    Raises FilterError if even the fewest numbers are more than the budget.
 
-    Returns
-    -------
-    Replacement
-
-    Raises
-    ------
-    FilterError
-        If even the fewest numbers are more than the budget.
-
-    Notes
-    -----
     Of all choices that use as many numbers, the one that minimises :math:`\sum loss + \lambda \sum numbers` has the
     least loss (Everett's theorem), and it is a choice for each filter by itself. Lambda is halved down to the least
     that keeps to the budget; what then is left of it, less than one filter's worth of numbers, is not used.
 
-    References
-    ----------
     H. Everett, "Generalized Lagrange multiplier method for solving problems of optimum allocation of resources",
     Operations Research 11(3):399-417, 1963.
 
-    Examples
-    --------
     >>> import scalekeys as sk
     >>> few, many = (sk.replacement(sk.fit(sk.master_keys(), name)) for name in ("sparse2", "jet2"))
     >>> left = [(1 - one.r2) for one in (few, many)]

@@ -35,19 +35,10 @@ class Reach:
 def predicted_reach(bank: FilterBank) -> tuple[Reach | None, ...]:
     r"""Predict the receptive field behind each layer of a bank from its filters.
 
-    Parameters
-    ----------
-    bank : FilterBank
-        Its layers in the order in which a network calls them.
+    `bank`: its layers in the order in which a network calls them.
+    Returns one for each layer; None from the first layer on whose pitch is not known, or whose kernels have fewer axes
+    than those of others.
 
-    Returns
-    -------
-    tuple of Reach or None
-        One for each layer; None from the first layer on whose pitch is not known, or whose kernels have fewer axes than
-        those of others.
-
-    Notes
-    -----
     The layers are taken for one path, each behind the one before. With :math:`m_l` the mean of the filters of layer l,
     each in absolute value and divided by its sum, :math:`v_l` its variance along an axis, :math:`d_l` the dilation and
     :math:`p_l` the pitch,
@@ -59,13 +50,9 @@ def predicted_reach(bank: FilterBank) -> tuple[Reach | None, ...]:
     filters count for nothing. The theoretical receptive field is :math:`1 + \sum_l d_l p_l (k_l - 1)` for sides
     :math:`k_l`.
 
-    References
-    ----------
     Luo, Li, Urtasun, Zemel, "Understanding the effective receptive field in deep convolutional neural networks",
     NeurIPS 2016, section 2.
 
-    Examples
-    --------
     >>> import torch
     >>> filters = torch.ones(4, 3, 3)
     >>> layers = (LayerFilters("a", filters, pitch=(1.0, 1.0)), LayerFilters("b", filters, pitch=(2.0, 2.0)))

@@ -288,13 +288,8 @@ def common(axes: int) -> AxisScales:
 class Oriented(Parametrization):
     r"""Variances along an angle and across it, on two axes, of a positive discrete affine kernel.
 
-    Parameters
-    ----------
-    order : int
-        Order of differentiation along the angle: 0, 1 or 2.
+    `order`: order of differentiation along the angle: 0, 1 or 2.
 
-    Notes
-    -----
     With the covariance :math:`C = R(\phi)\, \mathrm{diag}(t_u, t_v)\, R(\phi)^T` and :math:`Q = |C_{xy}|`, the kernel
     of semi-discrete affine diffusion is the convolution of three discrete analogues of the Gaussian: along x with
     variance :math:`C_{xx} - |C_{xy}|`, along y with :math:`C_{yy} - |C_{xy}|`, and along the diagonal, or the other
@@ -302,8 +297,6 @@ class Oriented(Parametrization):
     the eccentricity: with the mean variance m and :math:`t_{u,v} = m (1 \pm e)`, :math:`|e| \le 1 / (|\cos 2 \phi| +
     |\sin 2 \phi|)`. The search runs in m, in e relative to this bound, and in :math:`\phi` from 0 to :math:`\pi`.
 
-    References
-    ----------
     T. Lindeberg, "Discrete approximations of affine Gaussian receptive fields", arXiv 1701.02127, 2017.
     """
 

@@ -62,8 +62,6 @@ def shifted(
 def erased(images: Float[Tensor, "images channels rows cols"], draws: Draws, share: float) -> Tensor:
     """Fill a rectangle of noise into a share of the images.
 
-    References
-    ----------
     Z. Zhong et al., "Random erasing data augmentation", AAAI 2020.
     """
     rows, cols = images.shape[-2:]
@@ -96,8 +94,6 @@ def _hashed(number: Tensor) -> Tensor:
 def mixed(images: Float[Tensor, "images channels rows cols"], draws: Draws, wanted: Augmentation) -> Tensor:
     """Mix each image with the other one of its pair: a weighted mean, or a rectangle of the other.
 
-    References
-    ----------
     H. Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018. S. Yun et al., "CutMix: regularization
     strategy to train strong classifiers with localizable features", ICCV 2019.
     """

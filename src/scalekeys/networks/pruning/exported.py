@@ -13,15 +13,8 @@ from scalekeys.networks.running.batches import evaluating
 from scalekeys.optional import in_short
 
 SIZED = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.Linear,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.PReLU,
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.PReLU),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
 )
 """The layers of torch that know how many channels they have, and can be given fewer."""
 

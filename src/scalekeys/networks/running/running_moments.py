@@ -32,21 +32,13 @@ class PatchGeometry:
 class PatchMoments:
     """Number, mean and centred products of the patches of each channel.
 
-    Attributes
-    ----------
-    count : int
-        Patches so far, per channel.
-    mean : Tensor, shape (channels, taps), float64
-    products : Tensor, shape (channels, taps, taps), float64
-        Sums over the patches of the products of two taps, each less its mean.
+    `count`: patches so far, per channel.
+    `mean`: shape (channels, taps).
+    `products`: shape (channels, taps, taps); sums over the patches of the products of two taps, each less its mean.
 
-    Notes
-    -----
     Chunks are centred before they are multiplied, and joined by the formulas of Chan, Golub and LeVeque, so that a
     large mean costs no digits and the result does not depend on how the maps come in batches.
 
-    References
-    ----------
     T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance", The American Statistician
     37(3):242-247, 1983.
     """

@@ -45,21 +45,11 @@ class LowRank:
 def low_rank(kernels: FilterStack, rank: int, covariance: Float[Tensor, "channels taps taps"] | None = None) -> LowRank:
     r"""Approximate the kernels of a layer by sums of outer products.
 
-    Parameters
-    ----------
-    kernels : Tensor, shape (channels, *sides)
-        Finite kernels with two or three sides of more than one tap.
-    rank : int
-        The number of outer products for each kernel.
-    covariance : Tensor, shape (channels, taps, taps), optional
-        Of the patches that each kernel sees, see :func:`scalekeys.patch_covariance`.
+    `kernels`: shape (channels, *sides); finite kernels with two or three sides of more than one tap.
+    `rank`: the number of outer products for each kernel.
+    `covariance`: shape (channels, taps, taps); of the patches that each kernel sees, see
+    :func:`scalekeys.patch_covariance`.
 
-    Returns
-    -------
-    LowRank
-
-    Notes
-    -----
     With two axes and without a covariance the singular value decomposition gives the nearest sum. Otherwise the
     distance :math:`(h - \hat h)^T S (h - \hat h)`, S being the covariance or the identity, is minimised by alternating
     least squares: it is quadratic in the filters of one axis when those of the other axes are held. The start is the
@@ -67,14 +57,10 @@ def low_rank(kernels: FilterStack, rank: int, covariance: Float[Tensor, "channel
     singular vectors again, one outer product after another. No sweep makes the distance larger, but with a covariance
     or with three axes the minimum need not be the global one.
 
-    References
-    ----------
     Eckart, Young, Psychometrika 1(3):211-218, 1936. Kolda, Bader, "Tensor decompositions and applications", SIAM Review
     51(3):455-500, 2009, section 3.4 (alternating least squares). Srebro, Jaakkola, "Weighted low-rank approximations",
     ICML 2003.
 
-    Examples
-    --------
     >>> from scalekeys.filters import master_keys
     >>> found = low_rank(master_keys(), rank=2)
     >>> [tuple(one.shape) for one in found.factors], found.energy < 0.01
