@@ -21,9 +21,9 @@ from scipy.optimize import linear_sum_assignment
 
 from clustering_sections.zoo_networks import Network, networks_of
 from fit_sections.record import Progress, table
-from scalekeys.clustering.controls import noise_of
 from scalekeys.clustering.held_out import SHARES, held_out_cover
 from scalekeys.clustering.network_sample import MOST, NetworkSample, equal_shares
+from scalekeys.clustering.points import noise_of
 from scalekeys.clustering.published import published_rows
 from scalekeys.clustering.spec import ClusterSpec, parse_spec
 from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like

@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scalekeys.clustering.controls import noise_of
 from scalekeys.clustering.elimination import distinct
 from scalekeys.clustering.keys import Keys
-from scalekeys.clustering.points import as_banks, points_of, sample
+from scalekeys.clustering.points import as_banks, noise_of, points_of, sample
 from scalekeys.clustering.published import in_standard_frame
 from scalekeys.clustering.refinement import assigned, best_of, refined
 from scalekeys.clustering.search import search

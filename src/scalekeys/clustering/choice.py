@@ -10,9 +10,8 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from scalekeys.clustering.controls import noise_of
 from scalekeys.clustering.lines import Moves, Rows, Weights, images
-from scalekeys.clustering.points import Points, as_banks, points_of, sample
+from scalekeys.clustering.points import Points, as_banks, noise_of, points_of, sample
 from scalekeys.clustering.search import search
 from scalekeys.clustering.spec import Sizes, Symmetry, Weighting, parse_spec
 from scalekeys.errors import FilterError, ModelError

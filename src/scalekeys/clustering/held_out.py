@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scalekeys.clustering.controls import noise_of
 from scalekeys.clustering.network_sample import NetworkSample, equal_shares
+from scalekeys.clustering.points import noise_of
 from scalekeys.clustering.published import published_rows
 from scalekeys.clustering.spec import ClusterSpec, Sizes, Symmetry, parse_spec
 from scalekeys.errors import FilterError, ModelError

@@ -1,7 +1,7 @@
 """Points: the filters of banks as unit vectors in one window, in memory or read anew in each pass."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -236,3 +236,8 @@ def _with_as_many_axes(segments: Sequence[Segment], spec: ClusterSpec) -> tuple[
         if other != axes and spec.axes is None
     ]
     return [segment for segment in segments if segment.layer.axes == axes], tuple(notes)
+
+
+def noise_of(banks: Sequence[FilterBank], control: Callable[..., FilterBank], seed: int) -> tuple[FilterBank, ...]:
+    """Return noise such as :func:`scalekeys.white_noise_like` gives in the place of banks, other noise for each."""
+    return tuple(control(bank, seed=seed + number) for number, bank in enumerate(banks))

@@ -87,7 +87,8 @@ def choose_weights(names: Sequence[str], *, label: str) -> str | None:
     """
     if customary := next((name for name in _CUSTOMARY if name in names), None):
         return customary
-    whole = sorted((name for name in names if not _SHARD.search(name)), key=_preference)
+    whole = [name for name in names if not _SHARD.search(name)]
+    whole.sort(key=lambda name: (SUFFIXES.index(_split(name)[1]), is_index(Path(name)), name))
     if not whole and names:
         raise CheckpointError(
             f"{label}: holds shards ({listed(names, limit=3)}) without their {INDEX_SUFFIX[1:]}; add it"
@@ -207,10 +208,6 @@ def names_weights(name: str) -> bool:
     """
     name = name.lower()
     return not name.startswith((".", *_STATE_OF_TRAINING)) and name.endswith((*SUFFIXES, *_INDICES))
-
-
-def _preference(name: str) -> tuple[int, bool, str]:
-    return SUFFIXES.index(_split(name)[1]), is_index(Path(name)), name
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -156,10 +156,7 @@ def agree(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], la
             first, second = one(inputs), other(inputs)
         except (RuntimeError, TypeError, ValueError, AttributeError):  # a class of its own that needs more than inputs
             return False
-        if first.shape != second.shape or not _close(first, second):
+        most = _ROUNDING * float(first.abs().max().clamp_min(1e-300))
+        if first.shape != second.shape or not float((first - second).abs().max()) <= most:
             return False
     return True
-
-
-def _close(first: Tensor, second: Tensor) -> bool:
-    return bool((first - second).abs().max() <= _ROUNDING * first.abs().max().clamp_min(1e-300))

@@ -69,7 +69,7 @@ class Program:
     _nodes: dict[int, tuple[Any, tuple[Node, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.functions = {_signature(function): function for function in self.model.functions}
+        self.functions = {(domain(one.domain), text(one.name), text(one.overload)): one for one in self.model.functions}
         self.main = Scope(self, self.model.graph, "", opsets=_opsets(self.model))
 
     def nodes(self, part: Any) -> tuple[Node, ...]:
@@ -232,10 +232,6 @@ def _output(scope: Scope, index: int) -> str:
     if index >= len(names):
         raise NotReadError("its weight is an output that the function called for it does not have")
     return text(names[index])
-
-
-def _signature(function: Any) -> tuple[str, str, str]:
-    return domain(function.domain), text(function.name), text(function.overload)
 
 
 def _opsets(part: Any) -> dict[str, int]:

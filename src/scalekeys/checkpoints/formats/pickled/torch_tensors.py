@@ -27,24 +27,18 @@ _MOST_ZEROS = 1000  # of a larger one, for each value that is not
 NO_VALUES = "it has no values in the file, as it was on the meta device; load the weights of the network before saving"
 
 _DTYPES = {
-    "Byte": torch.uint8,
-    "Char": torch.int8,
+    **dict.fromkeys(("Byte", "Untyped", "QUInt8", "QUInt4x2", "QUInt2x4"), torch.uint8),
+    **dict.fromkeys(("Char", "QInt8"), torch.int8),
+    **dict.fromkeys(("Int", "QInt32"), torch.int32),
     "Bool": torch.bool,
     "Short": torch.int16,
+    "Long": torch.int64,
     "Half": torch.float16,
     "BFloat16": torch.bfloat16,
-    "Int": torch.int32,
     "Float": torch.float32,
-    "Long": torch.int64,
     "Double": torch.float64,
     "ComplexFloat": torch.complex64,
     "ComplexDouble": torch.complex128,
-    "Untyped": torch.uint8,
-    "QInt8": torch.int8,
-    "QUInt8": torch.uint8,
-    "QInt32": torch.int32,
-    "QUInt4x2": torch.uint8,
-    "QUInt2x4": torch.uint8,
 }
 _LAYOUTS = {f"torch.{name}": getattr(torch, name) for name in ("sparse_coo", "sparse_csr", "sparse_csc")}
 
