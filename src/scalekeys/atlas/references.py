@@ -81,7 +81,8 @@ def expand(sources: Iterable[str | Path | Reference]) -> tuple[Reference, ...]:
         source = reference.source
         known = found.setdefault(source, Reference(source))
         _check(reference, known)
-        found[source] = Reference(source, _joined(known.metadata, reference.metadata))
+        one, other = known.metadata, reference.metadata
+        found[source] = Reference(source, {name: one.get(name) or other.get(name, "") for name in {**one, **other}})
     if not found:
         raise AtlasError("there are no sources; name checkpoints, patterns or lists of them")
     check_columns(found.values())
@@ -112,10 +113,6 @@ def _check(reference: Reference, known: Reference) -> None:
         before = known.metadata.get(column)
         if before and value and before != value:
             raise AtlasError(f"{source}: is listed with {column} {before!r} and with {value!r}; keep one of them")
-
-
-def _joined(one: Mapping[str, str], other: Mapping[str, str]) -> Mapping[str, str]:
-    return {name: one.get(name) or other.get(name, "") for name in {**one, **other}}
 
 
 def _all(sources: Iterable[str | Path | Reference]) -> Iterator[Reference]:

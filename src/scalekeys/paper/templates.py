@@ -47,7 +47,8 @@ def method_templates(method: str) -> Float64[Tensor, "8 7 7"]:
     True
     """
     if method not in TEMPLATE_METHODS:
-        raise ModelError(f"the paper has no method {method!r} with scales for each filter; use {_allowed()}")
+        allowed = ", ".join(TEMPLATE_METHODS[:-1]) + f" or {TEMPLATE_METHODS[-1]}"
+        raise ModelError(f"the paper has no method {method!r} with scales for each filter; use {allowed}")
     return torch.tensor(_templates(_SHORT.get(method, method)), dtype=torch.float64)
 
 
@@ -57,7 +58,3 @@ def _templates(method: str) -> list[list[list[float]]]:
     assert isinstance(kernels, Tensor)
     values: list[list[list[float]]] = kernels.tolist()
     return values
-
-
-def _allowed() -> str:
-    return ", ".join(TEMPLATE_METHODS[:-1]) + f" or {TEMPLATE_METHODS[-1]}"

@@ -71,8 +71,8 @@ def cast(filters: FilterStack, dtype: torch.dtype, *, layer: str) -> Tensor:
     largest = float(filters.abs().max())
     if not (bool(rounded.to(filters.dtype).isfinite().all()) and largest <= torch.finfo(dtype).max):
         raise FilterError(
-            f"layer {layer!r}: a filter with the value {largest:.3g} cannot be stored as {_name(dtype)}; "
-            "keep this layer, or convert the weights to float32"
+            f"layer {layer!r}: a filter with the value {largest:.3g} cannot be stored as "
+            f"{str(dtype).removeprefix('torch.')}; keep this layer, or convert the weights to float32"
         )
     return rounded
 
@@ -117,7 +117,3 @@ def bits(filters: Tensor) -> np.ndarray:
     """Return the numbers of a tensor as unsigned integers of the same size, bit by bit."""
     array: np.ndarray = filters.contiguous().view(torch.uint8).numpy()
     return array.view(f"u{filters.itemsize}").reshape(filters.shape)
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

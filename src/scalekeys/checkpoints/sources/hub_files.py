@@ -44,7 +44,8 @@ def hub_file(hub: Any, repository: str, revision: str | None, *, label: str) -> 
     try:
         model = _ask(hub, repository, revision)
         names = [file.rfilename for file in model.siblings or ()]
-        chosen = choose_weights([name for name in names if _is_candidate(name)], label=label)
+        names = [name for name in names if "/" not in name and name.lower().endswith(_ENDINGS)]
+        chosen = choose_weights(list(filter(names_weights, names)), label=label)
     except Exception:  # the client downloads what there is, or says what is wrong
         return None
     if chosen is None or _is_cached(hub, repository, chosen, model.sha):
@@ -67,10 +68,6 @@ def commit_of(hub: Any, repository: str, revision: str | None) -> str:
 def _ask(hub: Any, repository: str, revision: str | None) -> Any:
     client = hub.HfApi(endpoint=hub.constants.ENDPOINT)
     return client.model_info(repository, revision=revision, timeout=LONGEST_WAIT)
-
-
-def _is_candidate(name: str) -> bool:
-    return "/" not in name and names_weights(name) and name.lower().endswith(_ENDINGS)
 
 
 def _is_cached(hub: Any, repository: str, name: str, commit: str) -> bool:

@@ -128,16 +128,12 @@ def _skeleton(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
         skeleton.__dict__[name] = OrderedDict()
     skeleton.__dict__["training"] = False
     if isinstance(module, _NORMALIZATIONS):  # which change no shape, and take most of the time on the meta device
-        skeleton.__dict__["forward"] = _unchanged
+        skeleton.__dict__["forward"] = lambda given, *_, **__: given
     skeleton.__dict__["_parameters"] = {name: _without_values(one) for name, one in module._parameters.items()}
     skeleton.__dict__["_buffers"] = {name: _without_values(one) for name, one in module._buffers.items()}
     children = {name: one and _skeleton(one, made) for name, one in module._modules.items()}
     skeleton.__dict__["_modules"] = children
     return skeleton
-
-
-def _unchanged(given: Tensor, *_: Any, **__: Any) -> Tensor:
-    return given
 
 
 def _without_values(value: Any) -> Any:

@@ -223,14 +223,11 @@ def _scores(output: Any, images: int, number: int) -> Tensor:
     scores = found.flatten(1) if found.ndim > 2 and found.shape[2:].numel() == 1 else found
     if scores.ndim != 2 or len(scores) != images or scores.shape[1] < 2 or not scores.is_floating_point():
         raise ModelError(
-            f"batch {number}: the network gives {_described(found)} for {images} image{'' if images == 1 else 's'}, "
+            f"batch {number}: the network gives a tensor of shape {tuple(found.shape)} and type "
+            f"{str(found.dtype).removeprefix('torch.')} for {images} image{'' if images == 1 else 's'}, "
             "not one number for each of two classes or more; only classifiers can be evaluated"
         )
     return scores
-
-
-def _described(tensor: Tensor) -> str:
-    return f"a tensor of shape {tuple(tensor.shape)} and type {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _check_labels(labels: Tensor, classes: int, number: int) -> None:
