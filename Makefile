@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --doctree-dir build/doctrees
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Python compiles what it imports; to compile all that is installed takes longer than to install it.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint fuzz docs linkcheck wheel try-wheel clean
+.PHONY: help demo test tests lint fuzz docs linkcheck wheel try-wheel clean
 
 help:
 	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
@@ -18,8 +20,10 @@ help:
 demo: $(VENV)/.runtime
 	$(BIN)/scalekeys demo --force
 
-test: lint
-	$(BIN)/python -m compileall -q src tests
+test: $(VENV)/.dev
+	$(MAKE) --jobs=2 lint tests
+
+tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.dev

@@ -14,8 +14,8 @@ from scalekeys.scalespace import template
 
 
 @pytest.fixture(scope="module")
-def paper():
-    return study()
+def paper(once):
+    return once(study)
 
 
 @pytest.fixture(scope="module")

@@ -42,8 +42,8 @@ def _random(seed, *shape):
 
 
 @pytest.fixture(scope="module")
-def keys():
-    return study()
+def keys(once):
+    return once(study)
 
 
 @pytest.fixture(scope="module")

@@ -29,14 +29,20 @@ class Ray:
         is started here.
     workers : int
         How many processors to use; 0 for all.
+
+    Raises
+    ------
+    MissingExtraError
+        If Ray is not installed.
     """
 
     def __init__(self, address: str, workers: int = 0) -> None:
         self.address, self.workers = address, workers
+        self._ray = require("ray", extra="ray")
 
     def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
         """See :class:`scalekeys.atlas.engines.Engine`."""
-        ray, waiting = require("ray", extra="ray"), iter(tasks)
+        ray, waiting = self._ray, iter(tasks)
         with _connected(ray, self.address, self.workers):
             remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(function)
             most = self.workers or _PER_PROCESSOR * int(ray.cluster_resources().get("CPU", 1))
