@@ -26,7 +26,7 @@ from scalekeys.report.atlas.narrative import without_interval
 from scalekeys.report.atlas.summary import STATISTICS, summarize_atlas
 from scalekeys.report.page import words
 
-LAYERS, CHANNELS, NETWORKS = 4, 24, 12
+LAYERS, CHANNELS, NETWORKS = 4, 12, 12
 FAMILIES = ("dx", "dy", "smooth")
 
 
