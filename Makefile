@@ -7,7 +7,7 @@ SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-goi
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests lint fuzz docs linkcheck wheel try-wheel clean
+.PHONY: help demo test tests lint fuzz docs linkcheck wheel try-wheel lowest clean
 
 help:
 	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint   linters and type checks only"
 	@echo "make docs   the site of documentation, in build/docs; make linkcheck visits its external links"
 	@echo "make wheel  the package as a wheel, in dist/; make try-wheel runs the README's commands from it"
+	@echo "make lowest the same with the lowest versions that pyproject.toml allows, but for torch"
 	@echo "make fuzz   damaged and hostile input of every format, for MINUTES=n (5)"
 
 demo: $(VENV)/.runtime
@@ -47,6 +48,12 @@ wheel: $(VENV)/.dev
 
 try-wheel: wheel
 	PYTHON=$(PYTHON) tests/try_wheel.sh dist/*.whl
+
+lowest: wheel
+	mkdir -p build
+	$(BIN)/python tests/lowest_versions.py torch > build/lowest.txt
+	grep ^torch== constraints.txt >> build/lowest.txt
+	PYTHON=$(PYTHON) CONSTRAINTS=build/lowest.txt tests/try_wheel.sh dist/*.whl
 
 clean:
 	rm -rf $(VENV) build dist scalekeys-demo docs/gallery docs/reference/generated
