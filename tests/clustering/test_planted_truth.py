@@ -78,7 +78,7 @@ def test_a_rare_key_is_found():
 
 @pytest.mark.parametrize("count", [3, 8])
 def test_the_number_of_keys_is_found(count):
-    filters, _ = planted(sk.master_keys()[8 - count :], 2_000, seed=count)
+    filters, _ = planted(sk.master_keys()[8 - count :], 3_000, seed=count)
     choice = sk.choose_k(filters, range(count - 1, count + 3), restarts=3)
     assert choice.best == count
     best = choice.table.set_index("k").loc[count]
