@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --doctree-dir build/doctrees
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Python compiles what it imports; to compile all that is installed takes longer than to install it.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint fuzz docs linkcheck wheel try-wheel clean
+.PHONY: help demo test tests lint fuzz docs linkcheck wheel try-wheel lowest clean
 
 help:
 	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
@@ -13,13 +15,16 @@ help:
 	@echo "make lint   linters and type checks only"
 	@echo "make docs   the site of documentation, in build/docs; make linkcheck visits its external links"
 	@echo "make wheel  the package as a wheel, in dist/; make try-wheel runs the README's commands from it"
+	@echo "make lowest the same with the lowest versions that pyproject.toml allows, but for torch"
 	@echo "make fuzz   damaged and hostile input of every format, for MINUTES=n (5)"
 
 demo: $(VENV)/.runtime
 	$(BIN)/scalekeys demo --force
 
-test: lint
-	$(BIN)/python -m compileall -q src tests
+test: $(VENV)/.dev
+	$(MAKE) --jobs=2 lint tests
+
+tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.dev
@@ -43,6 +48,12 @@ wheel: $(VENV)/.dev
 
 try-wheel: wheel
 	PYTHON=$(PYTHON) tests/try_wheel.sh dist/*.whl
+
+lowest: wheel
+	mkdir -p build
+	$(BIN)/python tests/lowest_versions.py torch > build/lowest.txt
+	grep ^torch== constraints.txt >> build/lowest.txt
+	PYTHON=$(PYTHON) CONSTRAINTS=build/lowest.txt tests/try_wheel.sh dist/*.whl
 
 clean:
 	rm -rf $(VENV) build dist scalekeys-demo docs/gallery docs/reference/generated

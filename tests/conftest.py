@@ -1,12 +1,16 @@
 """Run-time checks of shapes, which come before the first import of the package, and shared fixtures."""
 
 import importlib
+import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import filelock
 import hypothesis
 import jaxtyping
 import pytest
@@ -30,6 +34,22 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder ../shared, which is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], Any]], Any]:
+    """Give a function that calls another one once for all processes of a run, and returns what that has returned."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def result_of(make: Callable[[], Any]) -> Any:
+        path = folder / f"{make.__module__}.{make.__qualname__}.pickle"
+        with filelock.FileLock(f"{path}.lock"):
+            if not path.exists():
+                path.write_bytes(pickle.dumps(make()))
+            return pickle.loads(path.read_bytes())
+
+    return result_of
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs a wheel into a fresh environment and runs the README's commands outside the checkout: tests/try_wheel.sh WHEEL
+# Installs a wheel into a fresh environment and runs the README's commands outside the checkout: [PYTHON=...] [CONSTRAINTS=...] tests/try_wheel.sh WHEEL
 set -euo pipefail
 wheel=$(realpath "$1")
-constraints=$(realpath "$(dirname "$0")/../constraints.txt")
+constraints=$(realpath "${CONSTRAINTS:-$(dirname "$0")/../constraints.txt}")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"

@@ -26,7 +26,7 @@ from scalekeys.report.atlas.narrative import without_interval
 from scalekeys.report.atlas.summary import STATISTICS, summarize_atlas
 from scalekeys.report.page import words
 
-LAYERS, CHANNELS, NETWORKS = 4, 24, 12
+LAYERS, CHANNELS, NETWORKS = 4, 12, 12
 FAMILIES = ("dx", "dy", "smooth")
 
 
@@ -221,7 +221,7 @@ def test_the_page_shows_it_and_is_always_the_same(atlas, summary, tmp_path):
     write_atlas_report(atlas, tmp_path / "two")
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     assert page == (tmp_path / "two" / "report.html").read_text(encoding="utf-8")
-    assert "12 networks with 1152 filters" in page
+    assert f"{NETWORKS} networks with {NETWORKS * LAYERS * CHANNELS} filters" in page
     assert "missing.safetensors" in re.sub("<wbr>", "", page)
     assert set(re.findall(r'data-figure="([a-z0-9-]+)"', page)) >= {
         "explained",

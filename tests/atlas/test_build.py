@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from scalekeys.atlas.engines import InProcess, Lost
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.schema import FILTERS, SCHEMA_VERSION
-from scalekeys.errors import AtlasError, CheckpointError, OutputError
+from scalekeys.errors import AtlasError, CheckpointError, MissingExtraError, OutputError
 
 BUILD = sk.atlas.build
 
@@ -102,6 +103,13 @@ def test_a_ray_cluster_gives_the_same_tables(nets):
     BUILD(sources, "many", ray="local", workers=1)
     assert not ray.is_initialized()
     assert_same(Path("many"), undisturbed(sources, Path("one")))
+
+
+def test_without_ray_nothing_is_begun(nets, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"ray is not installed; pip install 'scalekeys\[ray\]' brings it"):
+        BUILD(nets, "atlas", ray="local")
+    assert not Path("atlas").exists()
 
 
 def test_a_second_run_does_nothing_and_a_third_what_is_new(nets, analysed):

@@ -76,7 +76,7 @@ def test_a_rare_key_is_found():
     assert matched(cluster(rare, k=4), truth).min() > 0.93
 
 
-@pytest.mark.parametrize("count", [3, 5, 8])
+@pytest.mark.parametrize("count", [3, 8])
 def test_the_number_of_keys_is_found(count):
     filters, _ = planted(sk.master_keys()[8 - count :], 3_000, seed=count)
     choice = sk.choose_k(filters, range(count - 1, count + 3), restarts=3)

@@ -26,7 +26,7 @@ def _templates(name, first, second, side, window):
     return template(name, torch.stack([first, second], -1), side, window=window)
 
 
-def _dense(name, side, window, common, count=90):
+def _dense(name, side, window, common, count=60):
     """Templates on a dense grid of sigmas (or sigma and alpha)."""
     sigma = torch.cat([torch.linspace(0, 2, count), torch.linspace(2, side, count // 3)[1:]]).double()
     if name == "sharpen":
@@ -38,6 +38,7 @@ def _dense(name, side, window, common, count=90):
     return _templates(name, first, second, side, window).flatten(1)
 
 
+CHOICES = (CRITERIA, ("affine", "moment"), WINDOWS, ("per-axis", "common", "shared"))
 NORMALIZATIONS = {name: ("affine",) if name == "response" else ("affine", "moment") for name in CRITERIA}
 
 
@@ -143,11 +144,15 @@ def test_widths_are_those_of_the_template(name):
     ("criterion", "normalization", "window", "scales"),
     [
         options
-        for options in itertools.product(CRITERIA, ["affine", "moment"], WINDOWS, ["per-axis", "common", "shared"])
-        if options[1] in NORMALIZATIONS[options[0]] and (options[0], options[3]) != ("response", "shared")
+        for numbers, options in zip(
+            itertools.product(*(range(len(choices)) for choices in CHOICES)), itertools.product(*CHOICES), strict=True
+        )
+        if sum(numbers) % 2 == 0  # half of all, in which every two choices meet
+        and options[1] in NORMALIZATIONS[options[0]]
+        and (options[0], options[3]) != ("response", "shared")
     ],
 )
-def test_every_combination_works_on_a_bank_of_several_sizes(criterion, normalization, window, scales):
+def test_every_two_choices_work_on_a_bank_of_several_sizes(criterion, normalization, window, scales):
     layers = [
         sk.LayerFilters("a", KEYS[::3].float()),
         sk.LayerFilters("b", _noise(2, 3).float()),

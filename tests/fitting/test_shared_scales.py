@@ -85,8 +85,8 @@ def test_at_a_shared_scale_the_strength_is_the_best_of_a_dense_grid(criterion, n
     names = ["sharpen", "smooth", "sharpen", "sharpen"]
     fit = sk.fit(filters, families=names, scales="shared", groups="all", **options)
     for index in (0, 2, 3):
-        alpha = torch.linspace(0, 3, 101, dtype=torch.float64)
-        kernels = template("sharpen", fit.sigma[index].expand(101, 2), 7, alpha=alpha)
+        alpha = torch.linspace(0, 3, 41, dtype=torch.float64)
+        kernels = template("sharpen", fit.sigma[index].expand(41, 2), 7, alpha=alpha)
         lowest = min(_left(filters[index], kernel, **options) for kernel in kernels)
         found = fit.residual_l1[index] if criterion == "l1" else fit.residual_l2[index] ** 2
         assert float(found) <= lowest * (1 + 1e-6)

@@ -117,7 +117,7 @@ def onnx_outputs(network, path, *, dynamo):
 def test_architecture(name, dynamo, tmp_path):
     network = created(name)
     bank = sk.extract(network)
-    fit = sk.fit(bank)
+    fit = sk.fit(bank, ("dx", "smooth"))
     replaced, constrained = sk.replace(network, fit), sk.constrain(network, fit, "scales+amplitudes")
     assert list(kernels_of(constrained)) == [layer.name for layer in bank]
     outputs = replaced(images(2, SIDE)).detach()

@@ -262,7 +262,7 @@ def test_a_layer_without_models_stays_as_it_is_in_a_fit_inside_the_network():
 @pytest.mark.parametrize("axes", AXES)
 def test_networks_are_compressed(axes):
     network, batch = classifier(axes), inputs(axes, 40)
-    small = sk.compress(network, batch, budget=0.7, models=["ideal", "sparse2", "sparse3"])
+    small = sk.compress(network, batch, budget=0.7, models=["ideal", "sparse2"])
     assert small.share <= 0.7
     assert set(small.chosen.model) - {"keep"}
     assert tuple(small.module(batch).shape) == (40, CLASSES)

@@ -8,6 +8,8 @@ import re
 import struct
 import subprocess
 import sys
+from contextlib import nullcontext
+from unittest import mock
 
 import pytest
 import torch
@@ -42,8 +44,8 @@ def _random(seed, *shape):
 
 
 @pytest.fixture(scope="module")
-def keys():
-    return study()
+def keys(once):
+    return once(study)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +66,14 @@ def written(tmp_path_factory, keys, one, twelve):
     folders, told = {}, []
     for name, result in (("keys", keys), ("one", one), ("twelve", twelve)):
         folders[name] = tmp_path_factory.mktemp(name)
-        write_article(result, folders[name], told.append if name == "keys" else None)
+        with mock.patch.object(canvas, "file_bytes", without_pdf) if name == "twelve" else nullcontext():
+            write_article(result, folders[name], told.append if name == "keys" else None)
     return folders, told
+
+
+def without_pdf(figure, kind, draw=canvas.file_bytes):
+    """Spare the time that the figures for print take, where a test does not look at them."""
+    return b"" if kind == "pdf" else draw(figure, kind)
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +319,8 @@ def test_no_groups_and_only_sharpening():
     tables = all_tables(material)
     assert {"scales_per_axis", "scales_common", "scales_shared"}.isdisjoint(tables)
     assert "No filters share a scale" in sentences.no_groups(material)
-    assert {plate.name for plate in plates.draw_all(material)} == FIGURES
+    with mock.patch.object(canvas, "file_bytes", return_value=b""):
+        assert {plate.name for plate in plates.draw_all(material)} == FIGURES
 
 
 @pytest.mark.parametrize("name", ["keys", "one", "twelve"])

@@ -116,8 +116,8 @@ def test_exported_it_agrees_with_eager_for_any_number_of_kernels(package, case, 
 
 @pytest.mark.parametrize(
     ("case", "optimize"),
-    [*((case, False) for case in LONG.values()), *((case, True) for case in SHORT.values())],
-    ids=[*LONG, *(f"bounded-optimized-{name}" for name in SHORT)],
+    [(LONG["discrete_gaussian"], False), *((case, True) for case in SHORT.values())],  # all templates are made of it
+    ids=["discrete_gaussian", *(f"bounded-optimized-{name}" for name in SHORT)],
 )
 def test_in_onnx_it_agrees_with_eager(package, case, optimize, tmp_path):
     path = tmp_path / "kernel.onnx"

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from scalekeys.training import train_digits
+from scalekeys.training import digits, train_digits
 
 
 def test_a_short_training_learns_and_reports_progress():
     calls = []
-    trained = train_digits(epochs=6, seed=0, progress=calls.append)
-    assert calls == [1] * 6
-    assert trained.accuracy > 0.5  # a guess reads 10 % of the digits correctly
+    trained = train_digits(epochs=4, seed=0, progress=calls.append)
+    assert calls == [1] * 4
+    assert trained.accuracy > 0.2  # a guess reads 10 % of the digits correctly, with a standard error of 1.6 %
     assert not trained.network.training
     images, labels = trained.test
     with torch.no_grad():
@@ -18,7 +18,9 @@ def test_a_short_training_learns_and_reports_progress():
     assert (len(trained.train[0]), len(labels)) == (1438, 359)
 
 
-def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_alone():
+def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_alone(monkeypatch):
+    few = [part[:160] for part in digits._digits()]
+    monkeypatch.setattr(digits, "_digits", lambda: few)
     torch.manual_seed(123)
     expected = torch.rand(3)
     torch.manual_seed(123)

@@ -102,6 +102,8 @@ def build(
         If the folder holds an atlas that cannot be gone on with, or there are no workers to be had.
     OutputError
         If the folder cannot be written, for one because its name is not in UTF-8; what is done is kept.
+    MissingExtraError
+        If Ray is asked for and is not installed.
 
     Examples
     --------
@@ -115,6 +117,7 @@ def build(
     references = expand(sources)
     layout = Layout(_in_utf8(Path(folder).absolute()))
     done = progress or (lambda _: None)
+    engine = _engine(workers, ray)
     with layout.building(seed, kinds):
         journal = Journal(layout.journal)
         restore(journal.entries, layout)
@@ -122,7 +125,7 @@ def build(
         tasks = partial(Task, atlas=str(layout.folder), seed=seed, kinds=kinds)
         missing = _missing(references, journal, layout, tasks, recheck=recheck, kept=lambda: done(1))
         analysed = 0
-        for task, outcome in _engine(workers, ray).run(analyse, missing):
+        for task, outcome in engine.run(analyse, missing):
             journal.append(Entry(task.reference, task.signature, _checked(task, outcome)))
             analysed += 1
             done(1)

@@ -25,14 +25,17 @@ class Ray:
     `address`: of a cluster, as Ray takes it (``"auto"``, ``"HOST:6379"``, ``"ray://HOST:10001"``), or ``"local"`` for
     one that is started here.
     `workers`: how many processors to use; 0 for all.
+
+    Raises MissingExtraError if Ray is not installed.
     """
 
     def __init__(self, address: str, workers: int = 0) -> None:
         self.address, self.workers = address, workers
+        self._ray = require("ray", extra="ray")
 
     def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
         """See :class:`scalekeys.atlas.engines.Engine`."""
-        ray, waiting = require("ray", extra="ray"), iter(tasks)
+        ray, waiting = self._ray, iter(tasks)
         with _connected(ray, self.address, self.workers):
             remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(function)
             most = self.workers or _PER_PROCESSOR * int(ray.cluster_resources().get("CPU", 1))
