@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 import scalekeys as sk
+from scalekeys.networks.constrained.learned_offsets import learn_offsets
 from scalekeys.networks.constrained.scale_space_kernel import ScaleSpaceKernel
 from tolerances import assert_close
 
@@ -215,11 +216,11 @@ def test_what_fails_while_filters_are_computed_leaves_nothing(monkeypatch):
     network = constrained()
     prepare, done = ScaleSpaceKernel.prepare, []
 
-    def prepare_one(kernel, filters):
-        if filters is not None and done:
+    def prepare_one(kernel, *filters):
+        if filters[0] is not None and done:
             raise MemoryError
         done.append(kernel)
-        prepare(kernel, filters)
+        prepare(kernel, *filters)
 
     monkeypatch.setattr(ScaleSpaceKernel, "prepare", prepare_one)
     with pytest.raises(MemoryError):
@@ -227,7 +228,26 @@ def test_what_fails_while_filters_are_computed_leaves_nothing(monkeypatch):
     assert done[0]._prepared is None
 
 
-def test_baked_a_network_has_no_hooks():
-    baked = sk.bake(nn.Sequential(constrained()))
-    for part in (baked, *baked.modules()):
+PLAIN = {
+    "bake": sk.bake,
+    "replace": lambda network: sk.replace(network, sk.fit(sk.extract(network), "smooth")),
+    "crop": lambda network: sk.crop(network, layers={"*": (3, 3)}).module,
+    "separate": lambda network: sk.separate(network, ranks=1).module,
+    "learn_offsets": learn_offsets,
+}
+
+
+@pytest.mark.parametrize("change", PLAIN.values(), ids=PLAIN)
+def test_without_constrained_layers_a_copy_has_no_hooks(change):
+    plain = change(nn.Sequential(constrained()))
+    for part in plain.modules():
         assert not any((part._forward_pre_hooks, part._forward_hooks, part._forward_hooks_always_called))
+        assert not isinstance(part, ScaleSpaceKernel)
+
+
+def test_a_copy_with_constrained_layers_still_computes_them_together():
+    network = constrained()
+    changed = sk.replace(network, sk.fit(sk.extract(network), "smooth"), layers=["blocks.0"])
+    assert len(changed._forward_pre_hooks) == len(changed._forward_hooks) == 1
+    assert_close(changed(maps()), alone(changed)(maps()), absolute=1e-5)
+    assert len(network._forward_pre_hooks) == 1
