@@ -8,6 +8,8 @@ import pytest
 import torch
 from depthwise_network import random_filters
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
@@ -232,7 +234,7 @@ PLAIN = {
     "bake": sk.bake,
     "replace": lambda network: sk.replace(network, sk.fit(sk.extract(network), "smooth")),
     "crop": lambda network: sk.crop(network, layers={"*": (3, 3)}).module,
-    "separate": lambda network: sk.separate(network, ranks=1).module,
+    "separate": lambda network: sk.separate(network, rank=1).module,
     "learn_offsets": learn_offsets,
 }
 
@@ -243,6 +245,31 @@ def test_without_constrained_layers_a_copy_has_no_hooks(change):
     for part in plain.modules():
         assert not any((part._forward_pre_hooks, part._forward_hooks, part._forward_hooks_always_called))
         assert not isinstance(part, ScaleSpaceKernel)
+
+
+def test_a_cuda_graph_is_refused(monkeypatch):
+    network = constrained()
+    for name in ("is_initialized", "is_current_stream_capturing"):
+        monkeypatch.setattr(torch.cuda, name, lambda: True)
+    for run in (network, network.blocks[0]):
+        with pytest.raises(sk.ModelError, match=r"cannot be captured in a CUDA graph.*capture sk\.bake"):
+            run(maps())
+
+
+def test_fully_sharded_with_a_unit_for_each_kernel(tmp_path):
+    network = constrained()
+    wanted = gradients(network)
+    outputs = network(maps()).detach()
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        kernels = [part for part in network.modules() if isinstance(part, ScaleSpaceKernel)]
+        for unit in (*kernels, *network.blocks, network):
+            fully_shard(unit, mesh=mesh)
+        assert_close(network(maps()), outputs, absolute=1e-5)
+        assert_same_gradients({name: one.full_tensor() for name, one in gradients(network).items()}, wanted)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_a_copy_with_constrained_layers_still_computes_them_together():

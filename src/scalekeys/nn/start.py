@@ -119,6 +119,8 @@ def _scales(sigma: Sigma, channels: int, size: Size) -> Float[Tensor, "channels 
         ratio = max(widest / _NARROWEST, 1.0)
         return _NARROWEST * ratio ** torch.rand(channels, 1, dtype=torch.float64).expand(-1, axes)
     try:
+        if isinstance(sigma, Tensor) and sigma.is_complex():
+            raise TypeError
         given = torch.as_tensor(sigma, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError) as error:
         raise ModelError(f"sigma must be numbers of pixels, got {sigma!r}") from error

@@ -54,6 +54,8 @@ def _prepare(network: nn.Module, _: Any) -> None:
     groups: dict[tuple[Any, ...], list[tuple[ScaleSpaceKernel, Numbers]]] = {}
     for kernel, dtype in known:
         numbers = kernel.numbers()
+        if not kernel.has_whole(numbers):  # fully sharded, and gathered when the layer is called
+            continue
         groups.setdefault(_kind(kernel, numbers, dtype), []).append((kernel, numbers))
     for (dtype, *_others), members in groups.items():
         if len(members) > 1:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from scalekeys.errors import ModelError
 from scalekeys.networks.constrained.differentiable_profiles import Size
 from scalekeys.networks.constrained.learned_scales import ScaleKind, variances_from
 from scalekeys.networks.constrained.separable_sums import Tables, fields_of, profiles_of, variances_of
@@ -54,7 +55,14 @@ class Recipe:
         saved: it may go back several times, and what is computed again in the backward pass sees the same, whether
         filters of other layers are made along with these or not. The numbers of a layer that a pass left out get no
         gradients.
+
+        Raises
+        ------
+        ModelError
+            While a CUDA graph is captured.
         """
+        if not torch.compiler.is_compiling():
+            _check_capture()
         device = numbers[0].offset.device.type
         exact = numbers[0].offset.dtype == torch.float64  # which autocast leaves alone
         with nullcontext() if exact else torch.autocast(device, enabled=False):
@@ -117,6 +125,14 @@ class _Filters(torch.autograd.Function):
         wanted = [number for number in own if number.requires_grad]
         found = torch.autograd.grad(fields, wanted, outside, retain_graph=True, create_graph=again, allow_unused=True)
         return None, None, *_of_numbers(iter(found), own, ctx.layers, gradients)
+
+
+def _check_capture() -> None:
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        raise ModelError(
+            "a constrained network cannot be captured in a CUDA graph, which would not see when its filters are to be "
+            "computed again; capture sk.bake(network), or run the network without a graph"
+        )
 
 
 def _joined(layers: Sequence[Numbers]) -> Numbers:

@@ -4,7 +4,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from scalekeys.networks.constrained.joined_layouts import split
 from scalekeys.networks.constrained.learned_scales import Scales
@@ -82,6 +82,7 @@ class ScaleSpaceKernel(SeparableKernels):
         self.amplitude = parameter(amplitude, device, learned="amplitudes" in learned)
         self.offset = parameter(layout.offset, device, learned=varied)
         self.is_whole = len(layout.rows) == channels
+        self._lengths = [0 if one is None else len(one) for one in self.numbers()]
         self.recipe_together: tuple[list[Tables], Recipe] | None = None
         self._prepared: tuple[Tensor, tuple[Any, ...]] | None = None
 
@@ -128,6 +129,14 @@ class ScaleSpaceKernel(SeparableKernels):
         """Return what the filters are made of."""
         scales = self.scales
         return Numbers(scales.theta, scales.gap, self.coefficients, self.amplitude, self.offset)
+
+    def has_whole(self, numbers: Numbers) -> bool:
+        """Return whether numbers are plain tensors with all that the layer has, and not shards of them."""
+        wanted = self._lengths
+        return all(
+            one is None or (type(one) in (Tensor, nn.Parameter) and len(one) == length)
+            for one, length in zip(numbers, wanted, strict=True)
+        )
 
     def prepare(self, filters: Float[Tensor, "filters *sides"] | None, numbers: Numbers | None = None) -> None:
         """Take filters that were computed elsewhere from these numbers, until they change; None for no more."""
