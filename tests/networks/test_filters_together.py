@@ -234,7 +234,7 @@ PLAIN = {
     "bake": sk.bake,
     "replace": lambda network: sk.replace(network, sk.fit(sk.extract(network), "smooth")),
     "crop": lambda network: sk.crop(network, layers={"*": (3, 3)}).module,
-    "separate": lambda network: sk.separate(network, rank=1).module,
+    "separate": lambda network: sk.separate(network, rank=1, runtime=None).module,
     "learn_offsets": learn_offsets,
 }
 
