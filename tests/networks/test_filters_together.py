@@ -256,6 +256,7 @@ def test_a_cuda_graph_is_refused(monkeypatch):
             run(maps())
 
 
+@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module.*returned a view:UserWarning")
 def test_fully_sharded_with_a_unit_for_each_kernel(tmp_path):
     network = constrained()
     wanted = gradients(network)

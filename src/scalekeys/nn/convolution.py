@@ -381,7 +381,7 @@ def _check_places(device: Any, dtype: Any) -> None:
 
 
 def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
 
 
 def _each(values: Any, axes: int, name: str, *, least: int = 1) -> tuple[int, ...]:

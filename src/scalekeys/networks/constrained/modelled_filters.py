@@ -72,7 +72,8 @@ class Recipe:
             return filters
 
     def _fields(self, numbers: Numbers) -> Float[Tensor, "*sides filters"]:
-        known, gaps = (variances_from(self.scale, one) for one in (numbers.theta, numbers.gap))
+        known = variances_from(self.scale, numbers.theta)
+        gaps = known[:0] if numbers.gap is None else variances_from(self.scale, numbers.gap)
         along = profiles_of(self.tables, variances_of(self.tables, self.size, known, gaps))
         taps = tuple(range(len(self.size)))
         if self.norm == "unit":
@@ -88,13 +89,14 @@ class _Filters(torch.autograd.Function):
     """See :meth:`Recipe.filters`."""
 
     @staticmethod
-    def forward(ctx: Any, recipe: Recipe, dtype: torch.dtype, *numbers: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, recipe: Recipe, dtype: torch.dtype, *numbers: Any) -> tuple[Tensor, ...]:
         """Return the filters, and keep the graph that they come from."""
         kinds = len(Numbers._fields)
         layers = [Numbers(*numbers[start : start + kinds]) for start in range(0, len(numbers), kinds)]
         own = _joined(layers)
         for one, parts in zip(own, zip(*layers, strict=True), strict=True):
-            one.requires_grad_(any(part is not None and part.requires_grad for part in parts))
+            if one is not None:
+                one.requires_grad_(any(part is not None and part.requires_grad for part in parts))
         # A graph that saves one of its own results as it is would keep itself alive.
         with torch.enable_grad(), saved_tensors_hooks(torch.Tensor.detach, _same):
             fields = recipe._fields(own)
@@ -122,7 +124,7 @@ class _Filters(torch.autograd.Function):
             ]
         )
         outside = outside.movedim(0, -1).to(fields, memory_format=torch.contiguous_format)
-        wanted = [number for number in own if number.requires_grad]
+        wanted = [number for number in own if number is not None and number.requires_grad]
         found = torch.autograd.grad(fields, wanted, outside, retain_graph=True, create_graph=again, allow_unused=True)
         return None, None, *_of_numbers(iter(found), own, ctx.layers, gradients)
 
@@ -138,7 +140,7 @@ def _check_capture() -> None:
 def _joined(layers: Sequence[Numbers]) -> Numbers:
     theta, gap, *others = zip(*layers, strict=True)
     gaps = [one for one in gap if one is not None]
-    return Numbers(torch.cat(theta), torch.cat(gaps) if gaps else theta[0].detach()[:0], *map(torch.cat, others))
+    return Numbers(torch.cat(theta), torch.cat(gaps) if gaps else None, *map(torch.cat, others))
 
 
 def _of_layers(
@@ -156,7 +158,7 @@ def _of_numbers(
     """Yield the gradients of the numbers of each layer; None for what needs none, and for layers that were not used."""
     kinds = []
     for one, parts in zip(own, zip(*layers, strict=True), strict=True):
-        gradient = next(found) if one.requires_grad else None
+        gradient = next(found) if one is not None and one.requires_grad else None
         counts = [0 if part is None else len(part) for part in parts]
         kinds.append([None] * len(layers) if gradient is None else gradient.split(counts))
     for layer, mine, gradient in zip(layers, zip(*kinds, strict=True), used, strict=True):
