@@ -119,7 +119,7 @@ def test_kernels_are_sums_of_outer_products_along_every_axis(size, learn, kind):
     assert weight.dtype == torch.float32
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", [size for size in SIZES if len(size) > 1], ids=str)
 def test_where_few_filters_are_sums_each_product_is_a_kernel(size):
     filters = some_filters(size, (0, 4, *(0, 2) * 8, 1))
     kernel = kernel_of(filters)
