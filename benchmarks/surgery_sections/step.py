@@ -22,7 +22,6 @@ from torch.nn.utils import parametrize
 
 import scalekeys as sk
 from fit_sections.record import Progress, table
-from scalekeys.networks.constrained.filters_together import computed_together
 from surgery_sections.convnext import convnext
 
 HELP = "time training steps with constrained filters beside the free network"
@@ -79,8 +78,11 @@ class Network:
         """Return the processor time of all constrained weights, of their gradients, and of AdamW, in seconds."""
         layers = [layer for layer in self._network.modules() if parametrize.is_parametrized(layer)]
         start = time.process_time()
-        with computed_together(self._network):
-            weights = [weight for layer in layers if isinstance(weight := layer.weight, Tensor)]
+        for hook in self._network._forward_pre_hooks.values():  # which compute filters before a pass
+            hook(self._network, ())
+        weights = [weight for layer in layers if isinstance(weight := layer.weight, Tensor)]
+        for forget in self._network._forward_hooks.values():
+            forget(self._network, (), None)
         forward = time.process_time()
         if weights:
             torch.autograd.backward(weights, list(map(torch.ones_like, weights)))

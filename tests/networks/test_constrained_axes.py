@@ -51,7 +51,7 @@ def along(axis, name, axes, other="identity"):
 
 
 def forms(axes):
-    """A derivative along the last axis, a sharpening, a difference of smoothings and a jet."""
+    """A derivative along the last axis, a sharpening, a difference of smoothings, a jet, and a sum at two scales."""
     own, one = tuple(range(axes)), (0,) * axes
     smooth = (OuterProduct(("identity",) * axes, 1.0),)
     laplacian = tuple(OuterProduct(along(axis, "second", axes), -1.0) for axis in range(axes))
@@ -61,6 +61,7 @@ def forms(axes):
         ModelForm((ModelComponent((OuterProduct(("impulse",) * axes, 1.0),)), ModelComponent(laplacian)), one),
         ModelForm((ModelComponent(smooth), ModelComponent(smooth, kernel=1)), one),
         ModelForm((ModelComponent(smooth), *map(ModelComponent, jet)), own),
+        ModelForm((ModelComponent(smooth), ModelComponent(laplacian, kernel=1)), one),
     )
 
 
@@ -116,6 +117,16 @@ def test_kernels_are_sums_of_outer_products_along_every_axis(size, learn, kind):
     weight = kernel(torch.zeros(0, 1, *size))
     assert weight.shape == (len(filters), 1, *size)
     assert weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if len(size) > 1], ids=str)
+def test_where_few_filters_are_sums_each_product_is_a_kernel(size):
+    filters = some_filters(size, (0, 4, *(0, 2) * 8, 1))
+    kernel = kernel_of(filters)
+    assert kernel._tables.slot.shape[1] == 1
+    assert len(kernel._tables.added) > 9  # the second kernels, and the products after the first one
+    assert_close(kernel.filters(), expected(filters), absolute=1e-12)
+    assert_close(kernel.sigma, filters.variances.sqrt(), absolute=1e-9)
 
 
 @pytest.mark.parametrize("tie", ["none", "filter", "layer"])

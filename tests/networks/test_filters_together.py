@@ -8,10 +8,13 @@ import pytest
 import torch
 from depthwise_network import random_filters
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 import scalekeys as sk
+from scalekeys.networks.constrained.learned_offsets import learn_offsets
 from scalekeys.networks.constrained.scale_space_kernel import ScaleSpaceKernel
 from tolerances import assert_close
 
@@ -215,11 +218,11 @@ def test_what_fails_while_filters_are_computed_leaves_nothing(monkeypatch):
     network = constrained()
     prepare, done = ScaleSpaceKernel.prepare, []
 
-    def prepare_one(kernel, filters):
-        if filters is not None and done:
+    def prepare_one(kernel, *filters):
+        if filters[0] is not None and done:
             raise MemoryError
         done.append(kernel)
-        prepare(kernel, filters)
+        prepare(kernel, *filters)
 
     monkeypatch.setattr(ScaleSpaceKernel, "prepare", prepare_one)
     with pytest.raises(MemoryError):
@@ -227,7 +230,52 @@ def test_what_fails_while_filters_are_computed_leaves_nothing(monkeypatch):
     assert done[0]._prepared is None
 
 
-def test_baked_a_network_has_no_hooks():
-    baked = sk.bake(nn.Sequential(constrained()))
-    for part in (baked, *baked.modules()):
+PLAIN = {
+    "bake": sk.bake,
+    "replace": lambda network: sk.replace(network, sk.fit(sk.extract(network), "smooth")),
+    "crop": lambda network: sk.crop(network, layers={"*": (3, 3)}).module,
+    "separate": lambda network: sk.separate(network, rank=1, runtime=None).module,
+    "learn_offsets": learn_offsets,
+}
+
+
+@pytest.mark.parametrize("change", PLAIN.values(), ids=PLAIN)
+def test_without_constrained_layers_a_copy_has_no_hooks(change):
+    plain = change(nn.Sequential(constrained()))
+    for part in plain.modules():
         assert not any((part._forward_pre_hooks, part._forward_hooks, part._forward_hooks_always_called))
+        assert not isinstance(part, ScaleSpaceKernel)
+
+
+def test_a_cuda_graph_is_refused(monkeypatch):
+    network = constrained()
+    for name in ("is_initialized", "is_current_stream_capturing"):
+        monkeypatch.setattr(torch.cuda, name, lambda: True)
+    for run in (network, network.blocks[0]):
+        with pytest.raises(sk.ModelError, match=r"cannot be captured in a CUDA graph.*capture sk\.bake"):
+            run(maps())
+
+
+@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module.*returned a view:UserWarning")
+def test_fully_sharded_with_a_unit_for_each_kernel(tmp_path):
+    network = constrained()
+    wanted = gradients(network)
+    outputs = network(maps()).detach()
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        kernels = [part for part in network.modules() if isinstance(part, ScaleSpaceKernel)]
+        for unit in (*kernels, *network.blocks, network):
+            fully_shard(unit, mesh=mesh)
+        assert_close(network(maps()), outputs, absolute=1e-5)
+        assert_same_gradients({name: one.full_tensor() for name, one in gradients(network).items()}, wanted)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_copy_with_constrained_layers_still_computes_them_together():
+    network = constrained()
+    changed = sk.replace(network, sk.fit(sk.extract(network), "smooth"), layers=["blocks.0"])
+    assert len(changed._forward_pre_hooks) == len(changed._forward_hooks) == 1
+    assert_close(changed(maps()), alone(changed)(maps()), absolute=1e-5)
+    assert len(network._forward_pre_hooks) == 1

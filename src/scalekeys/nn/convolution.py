@@ -71,8 +71,9 @@ class _ScaleSpaceConv(ComputedWeight):
         dtype: torch.dtype | None = None,
     ) -> None:
         kinds: dict[str, Any] = {"tie": tie, "separable": separable, "padding_mode": padding_mode}
-        kinds["learn_sigma"] = learn_sigma
+        kinds |= {"learn_sigma": learn_sigma, "bias": bias}
         _check(channels, kernel_size, padding, **kinds)
+        _check_places(device, dtype)
         first = _each(_FIRST_SIDE if isinstance(kernel_size, str) else kernel_size, self.axes, "kernel_size")
         with torch.device("cpu"):
             filters = _started(channels, first, derivatives, sigma, init)
@@ -351,7 +352,7 @@ def _started(channels: int, size: Size, derivatives: Derivatives, sigma: Sigma, 
 
 
 def _check(channels: Any, kernel_size: Any, padding: Any, **options: Any) -> None:
-    if not isinstance(channels, Integral) or channels < 1:
+    if not _is_whole(channels, 1):
         raise ModelError(f"channels must be a whole number of at least 1, got {channels!r}")
     if isinstance(kernel_size, str) and kernel_size != AUTO:
         raise ModelError(f"kernel_size must be a number, numbers or 'auto', got {kernel_size!r}")
@@ -361,6 +362,7 @@ def _check(channels: Any, kernel_size: Any, padding: Any, **options: Any) -> Non
         "tie": _TIES,
         "separable": (AUTO, True, False),
         "learn_sigma": (True, False),
+        "bias": (True, False),
         "padding": ("valid", "same"),
         "padding_mode": ("zeros", "reflect", "replicate", "circular"),
     }
@@ -369,10 +371,23 @@ def _check(channels: Any, kernel_size: Any, padding: Any, **options: Any) -> Non
             raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, got {value!r}")
 
 
+def _check_places(device: Any, dtype: Any) -> None:
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ModelError(f"dtype must be a type of torch for real numbers, such as torch.float32, got {dtype!r}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ModelError(f"device must be one that torch has here, such as 'cpu', got {device!r}") from error
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
+
+
 def _each(values: Any, axes: int, name: str, *, least: int = 1) -> tuple[int, ...]:
     """Return one number for each axis."""
     found = tuple(values) if isinstance(values, Sequence) else (values,) * axes
-    if len(found) != axes or not all(isinstance(value, Integral) and int(value) >= least for value in found):
+    if len(found) != axes or not all(_is_whole(value, least) for value in found):
         wanted = f"one whole number of at least {least}, or one for each axis ({axes} in all)"
         raise ModelError(f"{name} must be {wanted}, got {values!r}")
     return found

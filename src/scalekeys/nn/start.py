@@ -104,10 +104,13 @@ def _scales(sigma: Sigma, channels: int, size: Size) -> Float[Tensor, "channels 
         widest = min((side for side in size if side > 1), default=1) / _SIDES_PER_SIGMA
         ratio = max(widest / _NARROWEST, 1.0)
         return _NARROWEST * ratio ** torch.rand(channels, 1, dtype=torch.float64).expand(-1, axes)
+    fault = f"sigma must be numbers of pixels, got {sigma!r}"
+    if isinstance(sigma, Tensor) and sigma.is_complex():
+        raise ModelError(fault)
     try:
         given = torch.as_tensor(sigma, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError) as error:
-        raise ModelError(f"sigma must be numbers of pixels, got {sigma!r}") from error
+        raise ModelError(fault) from error
     shapes = ((), (channels,), (channels, axes))
     if given.shape not in shapes or not bool((given.isfinite() & (given >= 0)).all()):
         raise ModelError(

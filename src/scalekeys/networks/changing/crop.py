@@ -16,6 +16,7 @@ from scalekeys.filters.extent import OUTER_ENERGY, outer_share, refitted, smalle
 from scalekeys.fitting import natural_image_covariance
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.shrink import lost, plain_padding, shrink
+from scalekeys.networks.constrained.filters_together import release
 from scalekeys.networks.running.batches import Batches
 from scalekeys.networks.running.depthwise_layers import copied, make_plain, write
 from scalekeys.shapes import FilterStack, Size, size_text
@@ -158,6 +159,7 @@ def crop(
                     weight = make_plain(found[layer.name], layer.name)
                     write(weight, torch.arange(len(layer)), refitted_layer(layer, window))
                 done.append(cropped_layer(layer, window, plain_padding(found[layer.name].padding)))
+    release(network)
     if done and batches is not None:
         network = recalibrate(network, batches, module)
     before = sum(layer.kernels.numel() for layer in bank)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from scalekeys.filters.replacement import Modelled, replacement
+from scalekeys.networks.constrained.filters_together import release
 from scalekeys.networks.running.depthwise_layers import copied, make_plain, write
 
 
@@ -67,4 +68,5 @@ def replace(
         rows = chosen.replaced[part].nonzero()[:, 0]
         if len(rows):
             write(make_plain(found[layer.name], layer.name), rows, layer.kernels[rows])
+    release(network)
     return network

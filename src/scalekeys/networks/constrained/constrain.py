@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from scalekeys.errors import ModelError
 from scalekeys.filters.replacement import Replacement, replacement
 from scalekeys.fitting import Fit
-from scalekeys.networks.constrained.filters_together import compute_alone, compute_together
+from scalekeys.networks.constrained.filters_together import compute_together, release
 from scalekeys.networks.constrained.finite_start import discretized, with_finite_scales
 from scalekeys.networks.constrained.fitted_filters import fitted_filters
 from scalekeys.networks.constrained.learned_offsets import AddedConstant
@@ -177,7 +177,7 @@ def bake(module: nn.Module) -> nn.Module:
     for name, layer in network.named_modules():
         if isinstance(layer, Convolution) and _is_constrained(layer):
             make_plain(layer, name)
-    compute_alone(network)
+    release(network)
     return network
 
 

@@ -108,11 +108,33 @@ def profiles(t: Float[Tensor, "axes kernels"], constants: Constants) -> Float[Te
     Tensor, shape (axes, operators, taps, kernels)
         Taps are those of the longest side; what the other sides lack is zero.
     """
-    rates, series, folded, minimum, maximum, operators, _ = constants
-    excess = within(t - minimum if minimum else t, maximum - minimum)
-    values = series @ torch.exp(rates * excess.reshape(-1))
-    along = torch.bmm(folded, values.view(-1, *t.shape).transpose(0, 1))
-    return along.view(len(along), len(operators), -1, t.shape[1])
+    return profiles_inside(inside(t, constants), constants)
+
+
+def inside(t: Float[Tensor, "axes kernels"], constants: Constants) -> Float[Tensor, "axes kernels"]:
+    """Bring variances where the series holds, and return by how much they exceed the smallest."""
+    minimum, maximum = constants.minimum, constants.maximum
+    return within(t - minimum if minimum else t, maximum - minimum)
+
+
+def profiles_inside(
+    excess: Float[Tensor, "axes kernels"], constants: Constants
+) -> Float[Tensor, "axes operators taps kernels"]:
+    """Evaluate the profiles at variances of :func:`inside`."""
+    values = constants.series @ torch.exp(constants.rates * excess.reshape(-1))
+    along = torch.bmm(constants.folded, values.view(-1, *excess.shape).transpose(0, 1))
+    return along.view(len(along), len(constants.operators), -1, excess.shape[1])
+
+
+def with_slopes(
+    excess: Float[Tensor, "axes kernels"], constants: Constants
+) -> Float[Tensor, "axes operators taps 2 kernels"]:
+    """Evaluate the profiles at variances of :func:`inside`, and their derivatives by the variance, without a graph."""
+    decays = (constants.rates * excess.reshape(-1)).exp_()
+    both = torch.cat([constants.series, constants.series * constants.rates.T]) @ decays
+    values = both.view(2, -1, *excess.shape).permute(2, 1, 0, 3).flatten(2)
+    along = torch.bmm(constants.folded, values)
+    return along.view(len(along), len(constants.operators), -1, 2, excess.shape[1])
 
 
 def within(t: Tensor, maximum: float) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.networks.constrained.filters_together import release
 from scalekeys.networks.running.depthwise_layers import copy_of, depthwise_layers, make_plain
 from scalekeys.shapes import over_taps
 
@@ -66,4 +67,5 @@ def learn_offsets(module: nn.Module) -> nn.Module:
     for name, layer in depthwise_layers(network, open_module(network)).items():
         weight = make_plain(layer, name).requires_grad_(False)
         parametrize.register_parametrization(layer, "weight", AddedConstant(weight.detach()))
+    release(network)
     return network

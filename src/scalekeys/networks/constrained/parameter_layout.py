@@ -28,9 +28,8 @@ class LayerTerms:
 
     Parameters
     ----------
-    filter, kernel : Tensor of int64, shape (terms,)
-        To which filter each belongs, and at the scales of which kernel it is taken: of the filter, or of the second
-        kernel of a filter.
+    kernel : Tensor of int64, shape (terms,)
+        At the scales of which kernel each is taken: of the filter that it belongs to, or of the second kernel of that.
     operators : Tensor of int64, shape (axes, terms)
         Along (x, y, z).
     coefficient : Tensor of int64, shape (terms,)
@@ -39,7 +38,6 @@ class LayerTerms:
         A constant factor.
     """
 
-    filter: Int[Tensor, "terms"]
     kernel: Int[Tensor, "terms"]
     operators: Int[Tensor, "axes terms"]
     coefficient: Int[Tensor, "terms"]
@@ -63,8 +61,11 @@ class ParameterLayout:
     discretization : str
     rows : Tensor of int64, shape (filters,)
         Which filters of the layer these are.
-    scale : Tensor of int64, shape (axes, filters)
-        Which scale parameter each has along (x, y, z), or beyond these, along an axis of one tap, which fixed variance.
+    scale : Tensor of int64, shape (axes, parts)
+        Which scale parameter each part of a filter has along (x, y, z), or beyond these, along an axis of one tap,
+        which fixed variance. The first parts of all filters stand first.
+    further : Tensor of int64, shape (parts - filters,)
+        Which filter the other parts are added to; see :func:`scalekeys.networks.constrained.joined_layouts.split`.
     variances : Tensor, shape (scales,)
     fixed : Tensor, shape (fixed,)
         Along one tap a scale is but a factor, so that it stays as it was fitted.
@@ -87,7 +88,8 @@ class ParameterLayout:
     window: Window
     discretization: Discretization
     rows: Int[Tensor, "filters"]
-    scale: Int[Tensor, "axes filters"]
+    scale: Int[Tensor, "axes parts"]
+    further: Int[Tensor, "more"]
     variances: Float[Tensor, "scales"]
     fixed: Float[Tensor, "fixed"]
     two_scales: Int[Tensor, "pairs"]
@@ -98,6 +100,11 @@ class ParameterLayout:
     coefficients: Float[Tensor, "coefficients"]
     owner: Int[Tensor, "coefficients"]
     offset: Float[Tensor, "filters"]
+
+    @property
+    def kernels(self) -> int:
+        """How many kernels there are, those of all parts and the second ones."""
+        return self.scale.shape[1] + len(self.two_scales)
 
 
 def layout_of(filters: FittedFilters, rows: Tensor, tie: Tie) -> ParameterLayout:
@@ -122,6 +129,7 @@ def layout_of(filters: FittedFilters, rows: Tensor, tie: Tie) -> ParameterLayout
         discretization=filters.discretization,
         rows=rows,
         scale=scale,
+        further=rows[:0],
         variances=variances,
         fixed=fixed,
         two_scales=two_scales,
@@ -186,7 +194,6 @@ def _terms(filters: FittedFilters, two_scales: Tensor) -> LayerTerms:
                 operators = torch.tensor([_OPERATORS.index(name) for name in one.operators])
                 found.append(
                     LayerTerms(
-                        filter=rows,
                         kernel=second if component.kernel else rows,
                         operators=operators[:, None].expand(-1, len(rows)),
                         coefficient=place[rows, number],

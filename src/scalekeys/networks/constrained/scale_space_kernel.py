@@ -4,8 +4,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from scalekeys.networks.constrained.joined_layouts import split
 from scalekeys.networks.constrained.learned_scales import Scales
 from scalekeys.networks.constrained.modelled_filters import KernelNorm, Numbers, Recipe, versions_of
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout
@@ -75,12 +76,13 @@ class ScaleSpaceKernel(SeparableKernels):
         learned = learn.split("+")
         amplitude = _norms(layout) if "amplitudes" in learned else torch.ones_like(layout.offset)
         shape = layout.coefficients / amplitude[layout.owner]
-        super().__init__(layout, channels, scales, shape, device, learned="coefficients" in learned)
-        self.learn, self.norm = learn, norm
+        super().__init__(split(layout), channels, scales, shape, device, learned="coefficients" in learned)
+        self.layout, self.learn, self.norm = layout, learn, norm
         varied = "amplitudes" in learned or "coefficients" in learned
         self.amplitude = parameter(amplitude, device, learned="amplitudes" in learned)
         self.offset = parameter(layout.offset, device, learned=varied)
         self.is_whole = len(layout.rows) == channels
+        self._lengths = [0 if one is None else len(one) for one in self.numbers()]
         self.recipe_together: tuple[list[Tables], Recipe] | None = None
         self._prepared: tuple[Tensor, tuple[Any, ...]] | None = None
 
@@ -125,24 +127,26 @@ class ScaleSpaceKernel(SeparableKernels):
 
     def numbers(self) -> Numbers:
         """Return what the filters are made of."""
-        gap = self.scales.theta.new_zeros(0) if self.scales.gap is None else self.scales.gap
-        return Numbers(self.scales.theta, gap, self.coefficients, self.amplitude, self.offset)
+        scales = self.scales
+        return Numbers(scales.theta, scales.gap, self.coefficients, self.amplitude, self.offset)
 
-    def prepare(self, filters: Float[Tensor, "filters *sides"] | None) -> None:
-        """Take filters that were computed elsewhere from the present numbers, until these change; None for no more."""
-        self._prepared = None if filters is None else (filters, self._state())
+    def has_whole(self, numbers: Numbers) -> bool:
+        """Return whether numbers are plain tensors with all that the layer has, and not shards of them."""
+        wanted = self._lengths
+        return all(
+            one is None or (type(one) in (Tensor, nn.Parameter) and len(one) == length)
+            for one, length in zip(numbers, wanted, strict=True)
+        )
+
+    def prepare(self, filters: Float[Tensor, "filters *sides"] | None, numbers: Numbers | None = None) -> None:
+        """Take filters that were computed elsewhere from these numbers, until they change; None for no more."""
+        self._prepared = None if filters is None or numbers is None else (filters, _state(numbers))
 
     def _filters_prepared(self) -> Tensor | None:
         if torch.compiler.is_compiling():  # of this layer alone
             return None
         prepared = self._prepared  # which another thread may take away meanwhile
-        return None if prepared is None or prepared[1] != self._state() else prepared[0]
-
-    def _state(self) -> tuple[Any, ...]:
-        """Return whether gradients are wanted, which the numbers are, and what changes when one of them changes."""
-        known = [self.scales.theta, self.scales.gap, self.coefficients, self.amplitude, self.offset]
-        numbers = [one for one in known if one is not None]
-        return torch.is_grad_enabled(), [id(one) for one in numbers], versions_of(numbers)
+        return None if prepared is None or prepared[1] != _state(self.numbers()) else prepared[0]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"recipe_together": None, "_prepared": None}
@@ -159,6 +163,11 @@ class ScaleSpaceKernel(SeparableKernels):
         size = "x".join(map(str, self.size))
         norm = ", norm='unit'" if self.norm == "unit" else ""
         return f"{len(self.offset)} of {len(self._tables.order)} filters, {size}, learn={self.learn!r}{norm}"
+
+
+def _state(numbers: Numbers) -> tuple[Any, ...]:
+    """Return whether gradients are wanted, which the numbers are, and what changes when one of them changes."""
+    return torch.is_grad_enabled(), [id(one) for one in numbers], versions_of(numbers)
 
 
 def _norms(layout: ParameterLayout) -> Tensor:

@@ -73,9 +73,10 @@ class SeparableKernels(nn.Module):
         """
         tables = self.here()
         with torch.no_grad():
-            t = self.kernel_variances()[:, : tables.scale.shape[1]]
+            filters = tables.scale.shape[1] + len(tables.two_scales) - len(tables.added)
+            t = self.kernel_variances()[:, :filters]
             sigma = t.clamp(tables.constants.minimum, tables.constants.maximum).sqrt()
-            return sigma.where(tables.scale < len(self.scales.theta), torch.nan).T
+            return sigma.where(tables.scale[:, :filters] < len(self.scales.theta), torch.nan).T
 
     def here(self) -> Tables:
         """Return the tables where the parameters are, also in a copy that data parallelism made on another device."""

@@ -1,7 +1,6 @@
 """Sums of outer products of profiles at given scales, and what is looked up where to compute them."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +11,10 @@ from scalekeys.networks.constrained.differentiable_profiles import (
     Size,
     ceiling,
     constants_of,
+    inside,
     profiles,
+    profiles_inside,
+    with_slopes,
     within,
 )
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout
@@ -28,8 +30,9 @@ class Tables(NamedTuple):
     Parameters
     ----------
     constants : Constants
-    scale : Tensor of int64, shape (axes, filters)
-        The scale parameter of each filter along x, then along y, and so on, or beyond these which fixed variance.
+    scale : Tensor of int64, shape (axes, parts)
+        The scale parameter of each part of a filter along x, then along y, and so on, or beyond these which fixed
+        variance.
     fixed : Tensor, shape (fixed,)
     two_scales, gap : Tensor of int64, shape (pairs,)
         See :class:`ParameterLayout`.
@@ -41,24 +44,30 @@ class Tables(NamedTuple):
         and so on, and of all kernels.
     weight : Tensor, shape (cells,)
         A constant factor; 0 where a filter does not have the cell.
+    owner : Tensor of int64, shape (coefficients,)
+        The filter of each coefficient.
+    added : Tensor of int64, shape (kernels - filters,)
+        Which filter the kernels are added to that follow the first one of each filter.
     order : Tensor of int64, shape (channels,)
         Where each filter of the layer stands among the modelled ones followed by the others.
     """
 
     constants: Constants
-    scale: Int[Tensor, "axes filters"]
+    scale: Int[Tensor, "axes parts"]
     fixed: Float[Tensor, "fixed"]
     two_scales: Int[Tensor, "pairs"]
     gap: Int[Tensor, "pairs"]
     slot: Int[Tensor, "axes slots kernels"]
     coefficient: Int[Tensor, "cells"]
     weight: Float[Tensor, "cells"]
+    owner: Int[Tensor, "coefficients"]
+    added: Int[Tensor, "more"]
     order: Int[Tensor, "channels"]
 
 
 def tables_of(layout: ParameterLayout, channels: int) -> Tables:
     """Look up, for the filters of a layer with so many channels, what they are computed by."""
-    terms, kernels = layout.terms, len(layout.rows) + len(layout.two_scales)
+    terms, kernels = layout.terms, layout.kernels
     slot, places, slots = slots_of(layout)
     cell = terms.kernel
     for axis, own in enumerate(places):
@@ -74,6 +83,8 @@ def tables_of(layout: ParameterLayout, channels: int) -> Tables:
         slot=slot,
         coefficient=coefficient,
         weight=torch.zeros(count, dtype=torch.float64).index_add(0, cell, terms.weight),
+        owner=layout.owner,
+        added=torch.cat([layout.further, layout.two_scales]),
         order=_order(layout.rows, channels),
     )
 
@@ -87,43 +98,12 @@ def slots_of(layout: ParameterLayout) -> tuple[Int[Tensor, "axes slots kernels"]
         rank = torch.arange(len(owner)) - torch.searchsorted(owner, owner)
         known.append((rank, owner, pairs[1], rank[index]))
     slots = max(int(rank.max()) + 1 for rank, *_ in known)
-    slot = torch.zeros(len(known), slots, len(layout.rows) + len(layout.two_scales), dtype=torch.long)
+    slot = torch.zeros(len(known), slots, layout.kernels, dtype=torch.long)
     if slots == len(layout.operators):
         return slot[:, :0], terms.operators, slots
     for own, (rank, owner, operators, _) in zip(slot, known, strict=True):
         own[rank, owner] = operators
     return slot, torch.stack([place for *_, place in known]), slots
-
-
-def joined(tables: Sequence[Tables], scales: Sequence[int], gaps: Sequence[int], coefficients: Sequence[int]) -> Tables:
-    """Return the tables of all filters of several layers, whose parameters stand one after another.
-
-    Parameters
-    ----------
-    tables : sequence of Tables
-        With the same constants, and as many slots.
-    scales, gaps, coefficients : sequence of int
-        How many parameters each layer has.
-    """
-    filters = [own.scale.shape[1] for own in tables]
-    starts = list(zip(*map(_starts, (scales, gaps, coefficients, filters)), strict=True))
-    fixed = _starts([len(own.fixed) for own in tables])
-    scale = [
-        torch.where(own.scale < count, own.scale + start[0], own.scale - count + sum(scales) + beyond)
-        for own, count, start, beyond in zip(tables, scales, starts, fixed, strict=True)
-    ]
-    coefficient = [own.coefficient + start[2] for own, start in zip(tables, starts, strict=True)]
-    return Tables(
-        constants=tables[0].constants,
-        scale=torch.cat(scale, dim=1),
-        fixed=torch.cat([own.fixed for own in tables]),
-        two_scales=torch.cat([own.two_scales + start[3] for own, start in zip(tables, starts, strict=True)]),
-        gap=torch.cat([own.gap + start[1] for own, start in zip(tables, starts, strict=True)]),
-        slot=_by_kernel([own.slot for own in tables], tables).unflatten(0, tables[0].slot.shape[:2]),
-        coefficient=_by_kernel(coefficient, tables).flatten(),
-        weight=_by_kernel([own.weight for own in tables], tables).flatten(),
-        order=tables[0].order[:0],
-    )
 
 
 def variances_of(tables: Tables, size: Size, known: Tensor, gaps: Tensor) -> Float[Tensor, "axes kernels"]:
@@ -150,10 +130,10 @@ def variances_of(tables: Tables, size: Size, known: Tensor, gaps: Tensor) -> Flo
 
 def profiles_of(tables: Tables, t: Float[Tensor, "axes kernels"]) -> Float[Tensor, "axes slots taps kernels"]:
     """Return the profiles of all slots along x, y and z at given variances, as long as the longest side."""
-    along = profiles(t, tables.constants)
-    if not tables.slot.shape[1]:
-        return along
-    return along.gather(1, tables.slot[:, :, None].expand(-1, -1, along.shape[2], -1))
+    if torch.compiler.is_compiling() or not (t.requires_grad and torch.is_grad_enabled()):
+        return _slotted(tables, profiles(t, tables.constants))
+    found: Tensor = _Profiles.apply(inside(t, tables.constants), tables)  # type: ignore[no-untyped-call]
+    return found
 
 
 def sums_without_x(
@@ -182,30 +162,49 @@ def fields_of(
 ) -> Float[Tensor, "*sides filters"]:
     """Return sums of outer products, whose parameters are those of :func:`sums_without_x`."""
     kernels = _contracted(sums_without_x(tables, size, along, strengths), along[0, :, : size[-1]])
-    if not len(tables.two_scales):
+    if not len(tables.added):
         return kernels
-    filters = tables.scale.shape[1]
-    return kernels[..., :filters].index_add(-1, tables.two_scales, kernels[..., filters:])
+    first, more = kernels.tensor_split([-len(tables.added)], dim=-1)
+    return first.index_add(-1, tables.added, more)
+
+
+class _Profiles(torch.autograd.Function):
+    """See :func:`profiles_of`: the slopes of profiles are computed along with them, which leaves little to go back."""
+
+    @staticmethod
+    def forward(ctx: Any, excess: Tensor, tables: Tables) -> Tensor:
+        """Return the profiles of all slots."""
+        found, slopes = _slotted(tables, with_slopes(excess, tables.constants)).unbind(-2)
+        ctx.save_for_backward(excess, slopes)
+        ctx.tables = tables
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Multiply by the slopes, or where gradients are differentiated again go back through tensor operations."""
+        excess, slopes = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            found = _slotted(ctx.tables, profiles_inside(excess, ctx.tables.constants))
+            return *torch.autograd.grad(found, excess, gradients, create_graph=True), None
+        return (gradients[0] * slopes).sum((1, 2)), None
+
+
+def _slotted(tables: Tables, along: Float[Tensor, "axes operators *rest kernels"]) -> Tensor:
+    """Return what belongs to slots."""
+    slot, rest = tables.slot, along.shape[2:-1]
+    if not slot.shape[1]:
+        return along
+    slot = slot.view(*slot.shape[:2], *(1,) * len(rest), -1)
+    return along.gather(1, slot.expand(-1, -1, *rest, -1))
 
 
 def _contracted(sums: Float[Tensor, "operators *rest kernels"], profile: Tensor) -> Float[Tensor, "*rest taps kernels"]:
     """Sum over the operators of an axis, each times its profile: shape (operators, taps, kernels)."""
-    spread = profile.view(len(profile), *(1,) * (sums.ndim - 2), *profile.shape[1:])
-    return (sums.unsqueeze(-2) * spread).sum(0)
-
-
-def _by_kernel(parts: Sequence[Tensor], tables: Sequence[Tables]) -> Tensor:
-    """Join what several layers have for each of their kernels: first kernels of filters first, then second ones."""
-    filters, seconds = [own.scale.shape[1] for own in tables], [len(own.two_scales) for own in tables]
-    counts = list(zip(filters, seconds, strict=True))
-    both = [
-        part.view(part.numel() // sum(own), sum(own)).split(own, 1) for part, own in zip(parts, counts, strict=True)
-    ]
-    return torch.cat([first for first, _ in both] + [second for _, second in both], dim=1)
-
-
-def _starts(counts: Sequence[int]) -> list[int]:
-    return [sum(counts[:place]) for place in range(len(counts))]
+    first, *others = zip(sums.unsqueeze(-2).unbind(), profile.unbind(), strict=True)
+    total = first[0] * first[1]
+    for one, along in others:
+        total.addcmul_(one, along)
+    return total
 
 
 def _order(rows: Tensor, channels: int) -> Tensor:

@@ -26,6 +26,7 @@ from scalekeys.networks.changing.separate.plan import (
 from scalekeys.networks.changing.separate.separable_conv import SeparableConv, products
 from scalekeys.networks.changing.separate.separation import SeparatedLayer, Separation
 from scalekeys.networks.changing.separate.timing import Ready, Stopwatch, Times, calls_of
+from scalekeys.networks.constrained.filters_together import release
 from scalekeys.networks.measuring.evaluation import evaluate
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
 from scalekeys.networks.pruning.same_outputs import difference, multiplications
@@ -249,6 +250,7 @@ class Separator:
             kernels = products(chosen.factors).reshape(weight[:, 0].shape)
             write(weight, torch.arange(len(weight)), kernels)
             wanted[name] = kernels
+        release(whole)
         if self._inputs is not None and plan:
             whole = recalibrate(whole, self._inputs, self.module)
         network, layers = copied(whole, self._bank)
