@@ -9,7 +9,7 @@ from scalekeys.cli.show.controls import CONTROLS
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.fitting import LadderGroup, Standing
 from scalekeys.fitting.formation import LIKE_NOISE
-from scalekeys.fitting.ladder import Difference
+from scalekeys.fitting.ladder_steps import Difference
 from scalekeys.report.analysis.summary import Quality, Summary
 
 LADDER = (
