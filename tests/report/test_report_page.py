@@ -11,6 +11,7 @@ from parsed_page import ParsedPage
 from conftest import HOSTILE, SECTIONS, fits_of, page_of, rendered
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.naming import Named
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
@@ -97,7 +98,7 @@ def test_the_page_says_which_layers_have_formed(fitted):
 
 def test_the_page_says_what_to_do(fitted):
     fit, _, matched = fitted("network")
-    checkup = examined(Evidence("NETWORK", fit, known=matched))
+    checkup = examined(Evidence(Named(), fit, known=matched))
     text = plain(page_of("network").text)
     assert checkup.advice[0].name == "dead-filters"
     assert "Ten audits looked for what may be wrong with the kernels" in text
