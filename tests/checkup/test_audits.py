@@ -107,7 +107,11 @@ def test_copies_up_to_a_factor_and_an_offset():
     assert "of matched noise 0 do" in found.evidence
     assert found.command == "scalekeys replace NETWORK -o copies.pth --model copies"
     taps = kernels[0].numel()
-    assert found.expect.startswith(f"It saves {100 * 16 * (taps - 3) / (64 * taps):.1f} % of the depthwise weights")
+    saved = f"{100 * 16 * (taps - 3) / (64 * taps):.1f} % of the depthwise weights"
+    assert found.expect.startswith(
+        f"The command replaces 16 filters, also in layers with few copies, which saves {saved}"
+    )
+    assert found.places[0].channels == tuple(range(16, 32))
 
 
 def test_copies_in_a_small_part_of_a_network_are_not_worth_a_word():

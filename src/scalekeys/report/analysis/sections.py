@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from scalekeys.checkup import Advice, Place
+from scalekeys.checkup.naming import to_fill_in
 from scalekeys.fitting import Group, LadderGroup
 from scalekeys.report.analysis import facts
 from scalekeys.report.analysis.cautions import cautions
