@@ -67,6 +67,8 @@ def test_a_discretization_can_be_chosen_and_is_named_on_the_page(checkpoint, tmp
     assert table.r2.tolist() == pytest.approx(expected.r2.tolist())
     page = (tmp_path / "out" / "report.html").read_text()
     assert "discretization sampled" in page
+    assert not (tmp_path / "out" / "ladder.parquet").exists()
+    assert "ladder" not in result.output
     assert "the derivatives of the continuous Gaussian at the pixels take the place of the differences of T" in page
 
 
