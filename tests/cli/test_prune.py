@@ -92,11 +92,11 @@ def test_images_are_read_without_labels(folder):
         (("there.pth", "-o", "a.pth"), "does not say how the network uses them; give FILE.py:FUNCTION"),
         (
             ("net.py:build", "-o", "a.pth", *SIZE),
-            "no filter is removed (2 stay, because the channel is kept so that the",
+            "no filter is removed (2 stay, because the channel is kept",
         ),
         (
             ("net.py:alive", "-o", "a.pth", *SIZE),
-            "net.py:alive: no filter is removed (none is dead); nothing is written",
+            "no filter is removed (none is dead); nothing is written",
         ),
         (("net.py:noisy", "-o", "a.pth", *SIZE), "gives other outputs when it runs again"),
         (("net.py:build", "-o", "a.pth", "--shape", "4x9x9"), "does not run (RuntimeError"),
