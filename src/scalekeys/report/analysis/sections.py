@@ -319,8 +319,9 @@ def _tiles(analysis: Analysis) -> list[Tile]:
     used = sum(family.filters > 0 for family in summary.families)
     rest = None if quality.share_explained is None else 1 - quality.share_explained
     unfitted = quality.filters - quality.fitted
+    missing = "dead" if unfitted == summary.dead else "without a fit"
     return [
-        Tile("filters", count(quality.filters), f"{count(unfitted)} without a fit" if unfitted else "all fitted"),
+        Tile("filters", count(quality.filters), f"{count(unfitted)} {missing}" if unfitted else "all fitted"),
         Tile("layers", count(len(summary.layers)), plural(len(summary.sizes), "kernel size")),
         Tile(
             "energy explained",
