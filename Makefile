@@ -40,7 +40,7 @@ docs: $(VENV)/.docs
 	$(SPHINX) -b html docs build/docs
 
 linkcheck: $(VENV)/.docs
-	$(SPHINX) -b linkcheck docs build/linkcheck
+	$(SPHINX) -b linkcheck -D plot_gallery=0 docs build/linkcheck
 
 wheel: $(VENV)/.dev
 	rm -rf dist

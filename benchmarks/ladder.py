@@ -13,7 +13,8 @@ from time import process_time
 import torch
 
 import scalekeys as sk
-from scalekeys.fitting.ladder import Compared, Difference, LadderGroup
+from scalekeys.fitting.ladder import LadderGroup
+from scalekeys.fitting.ladder_steps import Compared, Difference
 
 _REFINED = 60
 HEADS = (

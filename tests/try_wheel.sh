@@ -26,10 +26,15 @@ import scalekeys as sk
 from scalekeys.training.cifar_convnext import CLASSES, CifarConvNeXt
 
 torch.save(CifarConvNeXt(CLASSES).state_dict(), "model.pth")
+network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.Conv2d(8, 8, 3, groups=8), torch.nn.Conv2d(8, 8, 1))
+torch.nn.init.zeros_(network[1].weight[3])
+torch.save(network, "dead.pt")
+with open("nets.py", "w") as file:
+    file.write("import torch\ndef build():\n    return torch.load('dead.pt', weights_only=False)\n")
 print(sk.scalespace.discrete_gaussian(torch.tensor([0.0, 0.5, 2.0]), radius=4))
 PYTHON
 scalekeys replace model.pth -o new.pth --model sparse6
-scalekeys prune builtin:cifar-convnext --checkpoint model.pth --multiple-of 1 -o small.onnx
+scalekeys prune nets.py:build --shape 3x16x16 --multiple-of 1 -o small.onnx
 scalekeys atlas build builtin:cifar-convnext model.pth -o atlas/
 scalekeys atlas query atlas/ r2-by-kernel-size
 scalekeys atlas report atlas/ -o atlas-report/

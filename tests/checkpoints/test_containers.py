@@ -109,7 +109,7 @@ def test_a_distributed_checkpoint(distributed, net, assert_filters_of):
     bank = extract(distributed)
     assert_filters_of(bank, net, graph=False)
     left = "left 'optimizer' alone, as a state of training by name (--weights takes it)"
-    assert bank.notes == ("read 'model'", left)
+    assert bank.notes == ("weights are read from the entry 'model'", left)
     with pytest.raises(OutputError, match="is a distributed checkpoint, a format that is only read"):
         sk.write_replaced(distributed, sk.assign_keys(bank), distributed.with_name("new"))
 

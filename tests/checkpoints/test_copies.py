@@ -51,7 +51,7 @@ def test_one_of_two_copies_under_two_prefixes_is_read(first, second, above, tmp_
         bank = extract(source)
         assert value_of(bank) == 1
         (note,) = bank.notes
-        assert note.startswith(f"read '{above}{first}'; the ")
+        assert note.startswith(f"weights are read from the entry '{above}{first}'; the ")
         assert note.endswith(f"also holds '{above}{second}' (choose with --weights)")
         assert value_of(extract(source, weights=second)) == 2
 
@@ -105,8 +105,8 @@ def test_files_of_mmengine_hold_the_averages_in_state_dict():
         bank = extract(made_by)
         assert value_of(bank) == 1
         assert bank.notes == (
-            "read 'state_dict', which holds the averages in files of mmengine; the dict also holds 'ema_state_dict' "
-            "(choose with --weights)",
+            "weights are read from the entry 'state_dict', which holds the averages in files of mmengine; the dict "
+            "also holds 'ema_state_dict' (choose with --weights)",
         )
     assert value_of(extract({**tree, "meta": {}})) == 2
 

@@ -149,7 +149,9 @@ def test_one_of_several_copies_is_read(found):
     bank = extract(flat, kinds="ordinary")
     assert bool((bank.layers[0].kernels == 1).all())
     first, second = found
-    assert bank.notes == (f"read {first!r}; the dict also holds {second!r} (choose with --weights)",)
+    assert bank.notes == (
+        f"weights are read from the entry {first!r}; the dict also holds {second!r} (choose with --weights)",
+    )
 
 
 def test_the_last_of_numbered_networks_is_read():

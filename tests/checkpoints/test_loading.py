@@ -57,7 +57,9 @@ def test_a_prefix_that_not_all_names_share_is_refused():
 def test_nested_weights_are_chosen_and_told():
     tree = {"params": made(3).state_dict(), "params_ema": SOURCE}
     network = made(2)
-    assert load_into(network, tree) == ("read 'params_ema'; the dict also holds 'params' (choose with --weights)",)
+    assert load_into(network, tree) == (
+        "weights are read from the entry 'params_ema'; the dict also holds 'params' (choose with --weights)",
+    )
     assert_loaded(network)
     load_into(network, tree, weights="params")
     assert torch.equal(network[0].weight, tree["params"]["0.weight"])

@@ -37,7 +37,9 @@ def value_of(bank):
 def test_an_average_of_any_name_is_read_before_a_customary_name(first, second):
     bank = extract({second: network(2), first: network(1)})
     assert value_of(bank) == 1
-    assert bank.notes == (f"read {first!r}; the dict also holds {second!r} (choose with --weights)",)
+    assert bank.notes == (
+        f"weights are read from the entry {first!r}; the dict also holds {second!r} (choose with --weights)",
+    )
 
 
 def test_another_teacher_is_not_read_in_place_of_a_network():

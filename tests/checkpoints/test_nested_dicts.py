@@ -28,7 +28,7 @@ def test_every_known_name_is_read(name):
     bank = extract({"epoch": 5, name: weights(7), "optimizer": MOMENTS})
     assert value_of(bank) == 7
     assert [layer.name for layer in bank.layers] == ["dw"]
-    assert bank.notes == (f"read {name!r}",)
+    assert bank.notes == (f"weights are read from the entry {name!r}",)
 
 
 @pytest.mark.parametrize("averaged", AVERAGED)
@@ -36,17 +36,21 @@ def test_every_known_name_is_read(name):
 def test_averaged_weights_come_first(averaged, trained):
     bank = extract({trained: weights(1), averaged: weights(2)})
     assert value_of(bank) == 2
-    assert bank.notes == (f"read {averaged!r}; the dict also holds {trained!r} (choose with --weights)",)
+    assert bank.notes == (
+        f"weights are read from the entry {averaged!r}; the dict also holds {trained!r} (choose with --weights)",
+    )
     assert value_of(extract({trained: weights(1), averaged: weights(2)}, weights=trained)) == 1
 
 
 def test_the_file_is_called_a_file(tmp_path):
     torch.save({"params": weights(1), "params_ema": weights(2)}, tmp_path / "net.pth")
-    expected = "read 'params_ema'; the file also holds 'params' (choose with --weights)"
+    expected = "weights are read from the entry 'params_ema'; the file also holds 'params' (choose with --weights)"
     assert extract(tmp_path / "net.pth").notes == (expected,)
     bank = extract(tmp_path / "net.pth", weights="params")
     assert value_of(bank) == 1
-    assert bank.notes == ("read 'params'; the file also holds 'params_ema' (choose with --weights)",)
+    assert bank.notes == (
+        "weights are read from the entry 'params'; the file also holds 'params_ema' (choose with --weights)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,4 +219,6 @@ def test_what_is_read_was_planted_and_is_averaged_if_anything_known_is(tree):
     if any(set(path) & set(AVERAGED) for path in known):
         assert set(opened.entry) & set(AVERAGED)
     if opened.entry:
-        assert any(note.startswith(f"read '{'.'.join(opened.entry)}'") for note in bank.notes)
+        assert any(
+            note.startswith(f"weights are read from the entry '{'.'.join(opened.entry)}'") for note in bank.notes
+        )

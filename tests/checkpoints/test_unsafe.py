@@ -182,7 +182,7 @@ def test_a_model_inside_a_dict_is_read(net, tmp_path, assert_filters_of):
     torch.save({"model": nn.DataParallel(net), "epoch": 3}, tmp_path / "model.pth")
     bank = extract(tmp_path / "model.pth")
     assert_filters_of(bank, net, graph=False)
-    assert bank.notes == ("read 'model'",)
+    assert bank.notes == ("weights are read from the entry 'model'",)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -199,7 +199,7 @@ def test_what_public_checkpoints_carry_is_passed_over(net, zipped, tmp_path, ass
     torch.save({"model": net.state_dict(), **extras}, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
     bank = extract(tmp_path / "net.pth")
     assert_filters_of(bank, net, graph=False)
-    assert bank.notes == ("read 'model'",)
+    assert bank.notes == ("weights are read from the entry 'model'",)
 
 
 def test_stand_ins_run_nothing_of_the_class_they_stand_for(net, tmp_path, monkeypatch, assert_filters_of):

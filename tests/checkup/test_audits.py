@@ -10,6 +10,7 @@ import scalekeys as sk
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.audits import AUDITS
 from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.naming import Named
 from scalekeys.filters import FilterBank
 from scalekeys.filters.reach import predicted_reach
 from scalekeys.filters.window import padded
@@ -23,7 +24,7 @@ NO_PITCH = (
 
 def advice_of(*layers, audit):
     """Return the advice of one audit on a bank; None if it has none."""
-    return AUDITS[audit](Evidence("NETWORK", sk.fit(bank(*layers))))
+    return AUDITS[audit](Evidence(Named(), sk.fit(bank(*layers))))
 
 
 def names(*layers):
@@ -46,7 +47,7 @@ def test_dead_filters():
     assert (found.certainty, found.share) == ("certain", 9 / 64)
     (place,) = found.places
     assert (place.layer, place.size, place.filters, place.of, place.value) == ("b", "5x5", 9, 32, 9 / 32)
-    assert found.command == "scalekeys prune NETWORK -o FILE"
+    assert found.command == "scalekeys prune NETWORK --size PIXELS -o pruned.pth"
     assert "in 1 of 2 layers" in found.evidence
 
 
@@ -71,13 +72,13 @@ def test_kernels_with_an_outer_ring_of_next_to_nothing():
     kernels += 1e-3 * white(sides=(9, 9))
     found = advice_of(kernels, smooth(seed=1), audit="too-large")
     assert found.what == "In 1 layer the outer taps of the kernels hold next to nothing: a (9x9, 5x5 is enough)."
-    assert found.command == "scalekeys crop NETWORK -o FILE"
+    assert found.command == "scalekeys crop NETWORK -o cropped.pth"
     (place,) = found.places
     assert place.control == pytest.approx(1 - 25 / 81)
     assert 0 < place.value < 1e-3
     saved = 32 * (81 - 25) / (32 * (81 + 25))
     assert f"It saves {100 * saved:.1f} % of the depthwise weights." in found.expect
-    without = AUDITS["too-large"](Evidence("NETWORK", sk.fit(bank(kernels)), norms=()))
+    without = AUDITS["too-large"](Evidence(Named(), sk.fit(bank(kernels)), norms=()))
     assert ("batch-norm" in found.action, without.action) == (True, "Crop these kernels.")
 
 
@@ -104,9 +105,12 @@ def test_copies_up_to_a_factor_and_an_offset():
     assert found.what.startswith("16 filters of 1 layer are copies")
     assert found.places[0].value == 0.5
     assert "of matched noise 0 do" in found.evidence
-    assert found.command == "scalekeys replace NETWORK -o FILE --model copies"
+    assert found.command == "scalekeys replace NETWORK -o copies.pth --model copies"
     taps = kernels[0].numel()
-    assert found.expect.startswith(f"It saves {100 * 16 * (taps - 3) / (64 * taps):.1f} % of the depthwise weights")
+    saved = f"{100 * 16 * (taps - 3) / (64 * taps):.1f} % of the depthwise weights"
+    assert found.expect.startswith("The command replaces 16 filters, also in layers with few copies, which saves ")
+    assert saved in found.expect
+    assert found.places[0].channels == tuple(range(16, 32))
 
 
 def test_copies_in_a_small_part_of_a_network_are_not_worth_a_word():
@@ -209,7 +213,7 @@ def strided(*pitches, sides=(5, 5)):
 
 def reach_of(fit, *sides):
     """Return what the audit of the reach says where the inputs have these sides."""
-    return AUDITS["reach"](Evidence("NETWORK", fit, sides=sides))
+    return AUDITS["reach"](Evidence(Named(), fit, sides=sides))
 
 
 @pytest.mark.parametrize("sides", [(5, 5), (7,), (3, 3, 3)], ids=str)
@@ -238,7 +242,7 @@ def test_a_field_is_not_compared_with_inputs_that_are_long_one_way():
 
 def test_the_reach_of_a_network_needs_its_inputs_and_its_strides():
     fit = strided(1.0)
-    found = examined(Evidence("NETWORK", fit))
+    found = examined(Evidence(Named(), fit))
     assert found.skipped == (NO_NORMS, "the audit reach needs the size of the inputs (--size)")
     assert "reach" not in found.audits
     assert "reach" in sk.check(fit.bank, size=12).audits

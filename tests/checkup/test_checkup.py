@@ -12,6 +12,7 @@ import scalekeys as sk
 from scalekeys.checkup import evidence as module
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.naming import Named
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,9 @@ def test_everything_is_plain_for_json(ill):
         "of": 32,
         "value": 0.125,
         "control": None,
+        "channels": [0, 1, 2, 3],
     }
-    assert set(plain) == {"model", "layers", "filters", "advice", "audits", "skipped"}
+    assert set(plain) == {"model", "source", "layers", "filters", "advice", "audits", "skipped"}
 
 
 def test_sentences_end_and_say_what_is_compared(ill):
@@ -63,7 +65,7 @@ def test_a_command_names_the_source(tmp_path):
     path = tmp_path / "a net.pth"
     torch.save({"dw.weight": nn.functional.pad(smooth(), (2, 2, 2, 2))[:, None]}, path)
     (advice,) = sk.check(path).advice
-    assert advice.command == f"scalekeys crop '{path}' -o FILE"
+    assert advice.command == f"scalekeys crop '{path}' -o cropped.pth"
 
 
 def test_a_module_and_its_bank_give_the_same():
@@ -86,7 +88,7 @@ def test_what_cannot_be_read_is_refused(source):
 def test_noise_is_fitted_only_where_an_audit_suspects_something():
     fit = sk.fit(bank(smooth(), smooth(seed=1)))
     with mock.patch.object(module, "fit") as fitting:
-        assert examined(Evidence("NETWORK", fit)).advice == ()
+        assert examined(Evidence(Named(), fit)).advice == ()
     fitting.assert_not_called()
 
 
@@ -94,7 +96,7 @@ def test_a_fit_of_noise_that_is_known_is_not_made_again():
     fit = sk.fit(bank(polynomials()))
     known = sk.fit(sk.matched_noise_like(fit.bank, seed=0))
     with mock.patch.object(module, "fit") as fitting:
-        given = examined(Evidence("NETWORK", fit, known=known))
+        given = examined(Evidence(Named(), fit, known=known))
     fitting.assert_not_called()
-    assert given == examined(Evidence("NETWORK", fit))
+    assert given == examined(Evidence(Named(), fit))
     assert "too-small" in [one.name for one in given.advice]

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import scalekeys as sk
 from scalekeys.cli import app
 from scalekeys.cli.commands.analyze import analyze as verb
+from scalekeys.cli.work.analyze import Filters
 from scalekeys.fitting import formation
 from scalekeys.scalespace import DISCRETIZATIONS
 
@@ -67,6 +68,8 @@ def test_a_discretization_can_be_chosen_and_is_named_on_the_page(checkpoint, tmp
     assert table.r2.tolist() == pytest.approx(expected.r2.tolist())
     page = (tmp_path / "out" / "report.html").read_text()
     assert "discretization sampled" in page
+    assert not (tmp_path / "out" / "ladder.parquet").exists()
+    assert "ladder" not in result.output
     assert "the derivatives of the continuous Gaussian at the pixels take the place of the differences of T" in page
 
 
@@ -119,18 +122,11 @@ def test_both_controls_are_told_and_what_they_mean(apart):
     assert [turned.count(word) for word in ("7x7", "3x3", "matched", "white")] == [1, 1, 2, 2]
 
 
-@pytest.mark.parametrize(("options", "asked"), [((), {}), (("--kinds", "all"), {"kinds": "all"})])
-def test_kinds_are_asked_for_only_where_they_are_not_the_usual_ones(monkeypatch, tmp_path, options, asked):
-    seen = {}
-
-    def extract(source, **arguments):
-        seen.update(arguments)
-        return sk.FilterBank.from_tensor(sk.master_keys(), model=source)
-
-    monkeypatch.setattr("scalekeys.cli.work.reading.extract", extract)
-    arguments = ["analyze", "net.pth", "-o", str(tmp_path / "out"), *options]
-    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
-    assert seen == {"weights": None, **asked}
+@pytest.mark.parametrize(("kinds", "layers"), [("depthwise", ["1", "2"]), ("all", ["0", "1", "2"])])
+def test_the_kinds_that_are_asked_for_are_read(checkpoint, kinds, layers):
+    filters = Filters.read(str(checkpoint), None, kinds)
+    assert [layer.name for layer in filters.bank.layers] == layers
+    assert filters.source.given == str(checkpoint)
 
 
 def test_a_sparse_model_has_a_report_too(checkpoint, tmp_path, monkeypatch):

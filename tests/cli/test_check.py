@@ -40,8 +40,8 @@ def test_advice_is_told_with_evidence_command_and_places(call):
     assert (done.returncode, done.stderr) == (0, "")
     assert "ill: 32 filters in 1 layer, 11 audits" in done.stdout
     assert "1. 8 of 32 filters are dead" in done.stdout
-    assert "scalekeys prune NETWORK --checkpoint ill.pth -o FILE" in done.stdout
-    assert "scalekeys crop ill.pth -o FILE" in done.stdout
+    assert "scalekeys prune NETWORK --checkpoint ill.pth --size PIXELS -o pruned.pth" in done.stdout
+    assert "scalekeys crop ill.pth -o cropped.pth" in done.stdout
     assert "figure:" not in done.stdout
     assert len(done.stdout.splitlines()) <= 24  # a screen
     assert done.stdout.index("8 of 32 filters are dead") < done.stdout.index("the outer taps of the kernels hold")
@@ -145,7 +145,7 @@ def test_with_labelled_images_advice_is_followed_and_measured(network):
     assert done.returncode == 0, done.stderr
     assert "2 of 16 filters are dead" in done.stdout
     assert "the outputs of 1 more are the same for all 24 images" in done.stdout
-    assert "scalekeys prune nets.py:build --images FOLDER -o FILE" in done.stdout
+    assert "scalekeys prune nets.py:build --size 16 --images images -o pruned.pth" in done.stdout
     assert "top-1 accuracy on 12 other images goes from" in done.stdout
     assert "2 channels of 16 with a batch norm vary less than its epsilon" in done.stdout
 

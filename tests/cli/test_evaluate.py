@@ -87,7 +87,7 @@ def test_figures_for_machines_recalibration_and_the_reference(folder):
     assert plain["top1"] < plain["reference"]["top1"]
     assert plain["difference"]["value"] == pytest.approx(plain["top1"] - plain["reference"]["top1"])
     assert plain["difference"]["interval"][0] < plain["difference"]["value"] < plain["difference"]["interval"][1]
-    assert plain["notes"] == ["read 'state_dict'"]
+    assert plain["notes"] == ["weights are read from the entry 'state_dict'"]
     restored = json.loads(
         run(*arguments, "--reference", "whole.pth", "--recalibrate", "images", "--limit", 20, cwd=folder).stdout
     )

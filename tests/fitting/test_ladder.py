@@ -7,7 +7,7 @@ import torch
 import scalekeys as sk
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
-from scalekeys.fitting.ladder import Difference, _Sample, _steps
+from scalekeys.fitting.ladder_steps import Difference, Sample, steps_of
 from scalekeys.scalespace import template
 
 
@@ -65,8 +65,8 @@ def test_an_interval_misses_about_one_time_in_twenty(layers, filters):
     for _ in range(60):
         shares = draw.beta(2, 3, (3, 3, count))  # filters and both kinds of noise alike
         weight = np.repeat(draw.lognormal(0, 1, layers), filters) * draw.lognormal(0, 0.5, count)
-        sample = _Sample(np.repeat(np.arange(layers), filters), weight, shares, np.ones((3, count), int))
-        missed += sum(step.beyond_matched.word != "no more" for step in _steps(sample, 0))
+        sample = Sample(np.repeat(np.arange(layers), filters), weight, shares, np.ones((3, count), int))
+        missed += sum(step.beyond_matched.word != "no more" for step in steps_of(sample, 0))
     assert 0.01 < missed / 180 < 0.12
 
 

@@ -187,7 +187,18 @@ def _elimination(measured, value, as_good=1):
         for source in sources
         if (source, size) != ("random", 16)
     ]
-    figures = "responses", measured, 16, 0, 50, 0.75, 0.6, 0.9, tuple(points), ("read 'state_dict'",)
+    figures = (
+        "responses",
+        measured,
+        16,
+        0,
+        50,
+        0.75,
+        0.6,
+        0.9,
+        tuple(points),
+        ("weights are read from the entry 'state_dict'",),
+    )
     return EliminationSummary(HOSTILE, "val/", *figures)
 
 

@@ -11,6 +11,7 @@ from parsed_page import ParsedPage
 from conftest import HOSTILE, SECTIONS, fits_of, page_of, rendered
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.naming import Named
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
@@ -97,15 +98,24 @@ def test_the_page_says_which_layers_have_formed(fitted):
 
 def test_the_page_says_what_to_do(fitted):
     fit, _, matched = fitted("network")
-    checkup = examined(Evidence("NETWORK", fit, known=matched))
+    checkup = examined(Evidence(Named(), fit, known=matched))
     text = plain(page_of("network").text)
     assert checkup.advice[0].name == "dead-filters"
-    assert "Ten audits looked for what may be wrong with the kernels" in text
+    assert "10 audits looked for what may be wrong with the kernels" in text
     for one in checkup.advice:
         for sentence in (one.what, one.evidence, one.action, one.expect, one.command or "", one.figure):
             assert plain(sentence).replace("  ", " ") in text
-    assert text.count("The first kernels of") == len(checkup.advice)
+    told = text.count("that the finding concerns") + text.count("which the finding concerns as a whole")
+    assert told == len(checkup.advice)
     assert text.index("What to do") < text.index("By kernel size")
+
+
+def test_a_card_shows_the_kernels_that_its_finding_concerns(fitted):
+    fit, _, matched = fitted("network")
+    concerned = examined(Evidence(Named(), fit, known=matched)).advice[0].places[0].channels
+    labels = [attributes["aria-label"].partition(",")[0] for attributes in page_of("network").of("svg")]
+    assert labels[: len(concerned[:12])] == [f"channel {channel}" for channel in concerned[:12]]
+    assert concerned != tuple(range(len(concerned)))
 
 
 def test_the_page_says_that_nothing_is_wrong():

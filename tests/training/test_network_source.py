@@ -73,7 +73,9 @@ def test_a_checkpoint_is_loaded_strictly(folder):
     )
     network = open_network(f"{folder}/net.py:build", checkpoint=folder / "net.pth")
     assert torch.equal(network.module.layer.weight, weights["layer.weight"] + 1)
-    assert network.notes == ("read 'params_ema'; the file also holds 'params' (choose with --weights)",)
+    assert network.notes == (
+        "weights are read from the entry 'params_ema'; the file also holds 'params' (choose with --weights)",
+    )
     chosen = open_network(f"{folder}/net.py:build", checkpoint=folder / "net.pth", weights="params")
     assert torch.equal(chosen.module.layer.weight, weights["layer.weight"])
     torch.save({"layer.weight": torch.ones(2, 4)}, folder / "part.pth")

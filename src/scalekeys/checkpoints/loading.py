@@ -43,7 +43,7 @@ def load_into(module: nn.Module, source: Source, *, weights: str | None = None) 
     >>> import torch
     >>> network = nn.Linear(2, 1)
     >>> load_into(network, {"state_dict": {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}})
-    ("read 'state_dict'",)
+    ("weights are read from the entry 'state_dict'",)
     >>> network.weight
     Parameter containing:
     tensor([[1., 1.]], requires_grad=True)

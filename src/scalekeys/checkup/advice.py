@@ -22,6 +22,8 @@ class Place:
         The figure that tells.
     control : float or None
         The same figure of noise in the place of the filters; None where noise has none.
+    channels : tuple of int
+        The positions in the layer of the filters that are concerned; empty where the layer is concerned as a whole.
     """
 
     layer: str
@@ -30,6 +32,7 @@ class Place:
     of: int
     value: float
     control: float | None = None
+    channels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class Checkup:
     ----------
     model : str
         The network.
+    source : str
+        How a command names what was examined.
     layers, filters : int
         What was looked at.
     advice : tuple of Advice
@@ -124,6 +129,7 @@ class Checkup:
     """
 
     model: str
+    source: str
     layers: int
     filters: int
     advice: tuple[Advice, ...]

@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 
 from torch import nn
 
 from scalekeys.checkpoints import open_source
 from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
 from scalekeys.checkup.audits import AUDITS, NEEDS
-from scalekeys.checkup.evidence import LEAST, NETWORK, Evidence
+from scalekeys.checkup.evidence import LEAST, Evidence
 from scalekeys.checkup.following import followed
-from scalekeys.checkup.normalisations import batch_norms_of
+from scalekeys.checkup.naming import Named
+from scalekeys.checkup.normalisations import BatchNorm, batch_norms_of
 from scalekeys.checkup.responses import Responses
 from scalekeys.errors import ModelError, counted
 from scalekeys.filters import FilterBank
-from scalekeys.fitting import fit
+from scalekeys.fitting import Fit, fit
+from scalekeys.fitting.spec import IDEAL, FitSpec
 from scalekeys.networks.running.batches import Batches
 
 
@@ -77,7 +78,7 @@ def check(
         bank, norms = opened.bank(), batch_norms_of(source if isinstance(source, nn.Module) else opened)
     return examined(
         Evidence(
-            quote(str(source)) if isinstance(source, str | Path) else NETWORK,
+            Named(str(source)) if isinstance(source, str | Path) else Named(),
             fit(bank),
             seed,
             sides=None if size is None else (size,) if isinstance(size, int) else tuple(size),
@@ -100,6 +101,25 @@ def _responses(source: object, images: Batches | None, data: Batches | None) -> 
     return Responses.of(source, images, labelled=False)
 
 
+def examined_fit(
+    found: Fit, matched: Fit, source: Named | None = None, norms: tuple[BatchNorm, ...] | None = None
+) -> Checkup:
+    """Examine a network by the fits of its filters and of matched noise; by its own fits where these are of others.
+
+    Parameters
+    ----------
+    found, matched : Fit
+    source : Named, optional
+        How commands name the network.
+    norms : tuple of BatchNorm, optional
+        Its batch norms, where they are known.
+    """
+    named = source or Named()
+    if found.spec == FitSpec(IDEAL, found.spec.families):
+        return examined(Evidence(named, found, known=matched, norms=norms))
+    return examined(Evidence(named, fit(found.bank), norms=norms))
+
+
 def examined(evidence: Evidence) -> Checkup:
     """Make all audits of a network of which a fit is known, and put the most valuable advice first."""
     needs = {name: needed for name, needs in NEEDS.items() if (needed := needs(evidence)) is not None}
@@ -113,6 +133,7 @@ def examined(evidence: Evidence) -> Checkup:
         found = [followed(advice, evidence.responses) for advice in found]
     return Checkup(
         bank.model,
+        evidence.source.given,
         len(bank.layers),
         len(bank),
         tuple(sorted(found, key=_order)),

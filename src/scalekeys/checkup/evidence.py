@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkup.advice import Place
+from scalekeys.checkup.naming import Named
 from scalekeys.checkup.normalisations import BatchNorm
 from scalekeys.checkup.responses import Responses
 from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like
 from scalekeys.fitting import Fit, fit, natural_image_covariance
 from scalekeys.shapes import Size, size_text
-
-NETWORK = "NETWORK"
-"""How a command names a network that was not given by a name."""
 
 LEAST = 8
 """Live filters that a layer needs to be judged."""
@@ -44,17 +42,21 @@ class LayerEvidence:
         """Matched noise in the place of the live kernels; shape (live, *sides), float64."""
         return self.matched.kernels[torch.from_numpy(self.live)].double()
 
-    def place(self, count: int, value: float, control: float | None = None) -> Place:
-        """Return this layer as a place of a finding that concerns so many of its filters."""
-        return Place(self.filters.name, size_text(self.filters.size), count, len(self.filters), value, control)
+    def place(self, value: float, control: float | None = None, *, concerned: Tensor | None = None) -> Place:
+        """Return this layer as a place of a finding that concerns it, or those of its live filters that are marked."""
+        channels = () if concerned is None else tuple(np.flatnonzero(self.live)[concerned.numpy()].tolist())
+        count = len(self.filters) if concerned is None else len(channels)
+        return Place(
+            self.filters.name, size_text(self.filters.size), count, len(self.filters), value, control, channels
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """A network under examination."""
 
-    source: str
-    """How a command names it."""
+    source: Named
+    """How commands name it."""
     fit: Fit
     """Of its filters by the idealized families."""
     seed: int = 0
@@ -67,14 +69,11 @@ class Evidence:
     """The batch norms of the network, where more than its filters is known."""
     responses: Responses | None = None
     """The network with images, where they are given."""
-    runs: bool = False
-    """Whether `source` names a network that can be run, and not only its weights."""
 
     @property
     def network(self) -> str:
         """How a command that needs the network itself names it."""
-        runs = self.runs or self.source == NETWORK or self.source.startswith(("timm:", "hf:", "builtin:"))
-        return self.source if runs else f"NETWORK --checkpoint {self.source}"
+        return self.source.running(self.bank.axes, self.inputs)
 
     @property
     def bank(self) -> FilterBank:

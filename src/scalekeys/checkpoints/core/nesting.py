@@ -93,8 +93,10 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
 
     >>> dw = {"dw.weight": torch.zeros(8, 1, 7, 7)}
     >>> entry, notes = pick({"params": dw, "params_ema": dw | {}, "iter": 5}, label="net.pth")
-    >>> entry.name, notes
-    ('params_ema', ("read 'params_ema'; the file also holds 'params' (choose with --weights)",))
+    >>> entry.name
+    'params_ema'
+    >>> notes
+    ("weights are read from the entry 'params_ema'; the file also holds 'params' (choose with --weights)",)
     """
     everything = entries(tree)
     options = everything if weights is None else _named(tree, weights, everything, label, noun)

@@ -112,7 +112,7 @@ def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label
 
     >>> infos = {f"{name}.dw.weight": TensorInfo((8, 1, 3, 3), "float32") for name in ("model", "ema_model")}
     >>> choose_copy(infos, None, label="net").notes
-    ("read 'ema_model'; the file also holds 'model' (choose with --weights)",)
+    ("weights are read from the entry 'ema_model'; the file also holds 'model' (choose with --weights)",)
     """
     kernels = shapes_of_kernels(tensors) or shapes_of_convolutions(tensors)
     copies = find_copies(kernels)
@@ -136,10 +136,10 @@ def said_of_choice(name: str, others: Sequence[str], noun: str) -> str:
     """Say which weights are read, and what others there are.
 
     >>> said_of_choice("ema", ["model"], "file")
-    "read 'ema'; the file also holds 'model' (choose with --weights)"
+    "weights are read from the entry 'ema'; the file also holds 'model' (choose with --weights)"
     """
     also = f"; the {noun} also holds {listed([repr(other) for other in others])} (choose with --weights)"
-    return f"read {name!r}{also if others else ''}"
+    return f"weights are read from the entry {name!r}{also if others else ''}"
 
 
 def _parts_above(tensors: Mapping[str, TensorInfo]) -> list[str]:

@@ -101,7 +101,7 @@ def extract(source: Source, *, weights: str | None = None, kinds: str | Iterable
     FilterBank('builtin:master-keys': 8 filters in 1 layer, 7x7)
     >>> trained, averaged = {"dw.weight": torch.rand(4, 1, 3, 3)}, {"dw.weight": torch.rand(4, 1, 3, 3)}
     >>> extract({"params": trained, "params_ema": averaged}).notes
-    ("read 'params_ema'; the dict also holds 'params' (choose with --weights)",)
+    ("weights are read from the entry 'params_ema'; the dict also holds 'params' (choose with --weights)",)
     >>> extract(torch.nn.Conv2d(3, 8, 5), kinds="ordinary").layers[0].channels
     (8, 3)
     """

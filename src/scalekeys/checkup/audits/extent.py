@@ -24,8 +24,7 @@ def too_large(evidence: Evidence) -> Advice | None:
     if not found:
         return None
     places = largest_first(
-        layer.place(len(layer.filters), share, white_share(layer.filters.size, window))
-        for layer, window, share in found
+        layer.place(share, white_share(layer.filters.size, window)) for layer, window, share in found
     )
     saved = sum(len(layer.filters) * (prod(layer.filters.size) - prod(window)) for layer, window, _ in found)
     taps = sum(len(layer) * prod(layer.size) for layer in evidence.bank.layers)
@@ -40,7 +39,7 @@ def too_large(evidence: Evidence) -> Advice | None:
         "Crop these kernels."
         if evidence.norms == () or len(evidence.bank.layers[0].size) != 2
         else "Crop these kernels, and match the batch-norm statistics behind them on a few images (--images).",
-        f"scalekeys crop {evidence.source} -o FILE",
+        f"scalekeys crop {evidence.source.given} -o cropped.pth",
         f"It saves {100 * saved / taps:.1f} % of the depthwise weights. On {seen} responses change by at most "
         f"{100 * responses:.1f} % of their energy. Measure what that costs: MCUNet lost 1.6 points of top-1 "
         "(-0.2 to 3.4) with statistics matched and 2.2 (0.3 to 4.1) without, LKDN, which enlarges images, 0.001 dB "
@@ -94,12 +93,12 @@ def _response_share(evidence: Evidence, windows: Sequence[tuple[LayerEvidence, S
 def _flat(evidence: Evidence, layer: LayerEvidence) -> Place | None:
     if min(side for side in layer.filters.size if side > 1) <= SMALLEST:
         return None  # three taps cannot tell a wide filter from a flat one
-    infinite = torch.isinf(evidence.fit.sigma[layer.rows]).any(1).numpy() & layer.live
-    flat, count = int(infinite.sum()), int(layer.live.sum())
+    infinite = torch.isinf(evidence.fit.sigma[layer.rows]).any(1)[torch.from_numpy(layer.live)]
+    flat, count = int(infinite.sum()), len(infinite)
     if flat < FLAT * count:
         return None
     noise = int(torch.isinf(evidence.matched_scales(layer)).any(1).numpy()[layer.live].sum())
     low, high = wilson_interval(flat, count)[0], wilson_interval(noise, count)[1]
     if flat - noise < FLAT * count or low <= high:
         return None
-    return layer.place(flat, flat / count, noise / count)
+    return layer.place(flat / count, noise / count, concerned=infinite)

@@ -42,6 +42,7 @@ def dead_filters(evidence: Evidence) -> Advice | None:
     if not places:
         return None
     count, small = sum(place.filters for place in places), int(evidence.fit.dead.sum())
+    images = f" --images {evidence.source.folder}" if count > small else ""
     return Advice(
         "dead-filters",
         f"{count} of {len(evidence.bank)} filters are dead: whatever their input is, their outputs are constant, or as "
@@ -49,7 +50,7 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         f"{_why_dead(evidence, small, count - small)}, in {len(places)} of "
         f"{counted(len(evidence.bank.layers), 'layer')}. Noise, and so the usual initialisations, has no such filters.",
         "Remove the dead filters together with their channels.",
-        f"scalekeys prune {evidence.network}{' --images FOLDER' if count > small else ''} -o FILE",
+        f"scalekeys prune {evidence.network}{images} -o pruned.pth",
         "Fewer weights and multiplications, also in the layers before and behind. The command verifies that the "
         "outputs stay the same. Fewer channels are not always faster, so time the network before and after.",
         CERTAIN,
@@ -104,7 +105,7 @@ def not_formed(evidence: Evidence) -> Advice | None:
 def _places(evidence: Evidence, marked: np.ndarray) -> tuple[Place, ...]:
     """Return the layers in which filters are marked."""
     return largest_first(
-        Place(layer.name, size_text(layer.size), count, len(layer), count / len(layer))
+        Place(layer.name, size_text(layer.size), len(found), len(layer), len(found) / len(layer), channels=tuple(found))
         for layer, rows in evidence.bank.parts()
-        if (count := int(marked[rows].sum()))
+        if (found := np.flatnonzero(marked[rows]).tolist())
     )

@@ -133,5 +133,7 @@ def _zero_in_eight_bits(kernels: Tensor) -> Bool[Tensor, "filters"]:
 
 def _places(evidence: Evidence, lost: Callable[[Tensor], Tensor]) -> tuple[Place, ...]:
     """Return the layers with live filters that are lost."""
-    counts = ((layer, int(lost(layer.kernels).sum())) for layer in evidence.layers)
-    return largest_first(layer.place(count, count / len(layer.filters)) for layer, count in counts if count)
+    marked = ((layer, lost(layer.kernels)) for layer in evidence.layers)
+    return largest_first(
+        layer.place(int(gone.sum()) / len(layer.filters), concerned=gone) for layer, gone in marked if gone.any()
+    )

@@ -1,6 +1,7 @@
 """Whether kernels could be said with less: outer products, and copies of each other."""
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from scalekeys.checkup.advice import BOUNDED, Advice, Place
@@ -34,7 +35,7 @@ def separable(evidence: Evidence) -> Advice | None:
         f"{percentages([place.value for place in places])} of the energy of the filters, and "
         f"{percentages([place.control or 0 for place in places])} of the energy of matched noise.",
         "Run each kernel as this number of pairs of 1-D convolutions, and match the batch-norm statistics behind them.",
-        f"scalekeys separate {evidence.network} --images FOLDER --size PIXELS -o FILE.onnx",
+        f"scalekeys separate {evidence.network} --images {evidence.source.folder} -o separated.onnx",
         "Fewer multiplications. On one core, layers of 7x7 took 0.4 of their time in onnxruntime with 1 outer product, "
         "but 1.1 with 2; layers of 13x13 took 0.2 and 0.3. The command times each layer, and leaves those that are not "
         "faster.",
@@ -47,12 +48,14 @@ def separable(evidence: Evidence) -> Advice | None:
 
 def redundant(evidence: Evidence) -> Advice | None:
     """Find layers in which filters are copies of each other up to a factor and an offset."""
-    known = [(layer, _copies(layer.kernels)) for layer in evidence.layers if layer.kernels[0].numel() > NUMBERS]
-    places = largest_first(place for layer, count in known if (place := _copied(layer, count)) is not None)
+    known = [(layer, _is_copy(layer.kernels)) for layer in evidence.layers if layer.kernels[0].numel() > NUMBERS]
+    places = largest_first(place for layer, copies in known if (place := _copied(layer, copies)) is not None)
     if evidence.share(places) < LEAST_COPIES:
         return None
     count, noise = sum(place.filters for place in places), sum(_noise_count(place) for place in places)
-    saved = sum(copied * (layer.kernels[0].numel() - NUMBERS) for layer, copied in known)
+    copied = sum(int(copies.sum()) for _, copies in known)
+    saved = sum(int(copies.sum()) * (layer.kernels[0].numel() - NUMBERS) for layer, copies in known)
+    stored = evidence.source.stored
     taps = sum(layer.kernels.numel() for layer in evidence.bank.layers)
     return Advice(
         "redundant",
@@ -60,11 +63,11 @@ def redundant(evidence: Evidence) -> Advice | None:
         f"up to a factor and an offset: {named([place.layer for place in places])}.",
         f"Each copy correlates by more than {COPY} with an earlier filter of its layer; of matched noise {noise} do.",
         "Make each copy from the filter that it copies, with a factor and an offset.",
-        f"scalekeys replace {evidence.source} -o FILE --model copies",
-        f"It saves {100 * saved / taps:.1f} % of the depthwise weights where a copy is stored as {NUMBERS} numbers; "
-        "time and the size of a plain file stay the same. Measure what that costs: MCUNet lost 1.0 points of top-1 "
-        "(-0.8 to 2.8), and nothing with statistics matched (-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB "
-        "(0.01 to 0.03).",
+        stored and f"scalekeys replace {stored} -o copies{evidence.source.suffix} --model copies",
+        f"The command replaces {counted(copied, 'filter')}, also in layers with few copies, which saves "
+        f"{100 * saved / taps:.1f} % of the depthwise weights where a copy is stored as {NUMBERS} numbers; time and "
+        "the size of a plain file stay the same. Measure what that costs: MCUNet lost 1.0 points of top-1 (-0.8 to "
+        "2.8), and nothing with statistics matched (-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB (0.01 to 0.03).",
         BOUNDED,
         evidence.share(places),
         places,
@@ -81,7 +84,7 @@ def _separable(layer: LayerEvidence) -> list[tuple[Place, int]]:
     rank = 1 + int((kept < ENERGY_KEPT).sum())
     if rank * sum(size) > size[0] * size[1] // 2:
         return []
-    return [(layer.place(len(layer.filters), float(kept[0]), float(_energy_by_rank(layer.noise)[0])), rank)]
+    return [(layer.place(float(kept[0]), float(_energy_by_rank(layer.noise)[0])), rank)]
 
 
 def _noise_count(place: Place) -> int:
@@ -95,16 +98,17 @@ def _energy_by_rank(kernels: Tensor) -> Tensor:
     return share
 
 
-def _copied(layer: LayerEvidence, count: int) -> Place | None:
+def _copied(layer: LayerEvidence, copies: Bool[Tensor, "live"]) -> Place | None:
     """Return the layer, if it has many copies, and more than its noise."""
-    live, total = int(layer.live.sum()), len(layer.filters)
+    count, live, total = int(copies.sum()), len(copies), len(layer.filters)
     if count < LEAST_COPIES * total:
         return None
-    noise = _copies(layer.noise)
+    noise = int(_is_copy(layer.noise).sum())
     if wilson_interval(count, live)[0] <= wilson_interval(noise, live)[1]:
         return None
-    return layer.place(count, count / total, noise / total)
+    return layer.place(count / total, noise / total, concerned=copies)
 
 
-def _copies(kernels: Tensor) -> int:
-    return int((originals(kernels)[0] >= 0).sum())
+def _is_copy(kernels: Tensor) -> Bool[Tensor, "filters"]:
+    copied: Tensor = originals(kernels)[0] >= 0
+    return copied

@@ -33,23 +33,22 @@ def analyze(
     Each filter is compared with blurs and differences of blurs. Every figure stands beside the same figure for two
     kinds of random filters: white noise, which shares only means and norms with the filters, and matched noise, which
     is also as smooth and as wide.
-    Writes OUTPUT/report.html (one self-contained page), OUTPUT/filters.parquet (one row a filter) and
-    OUTPUT/ladder.parquet (what richer models add, one row for each layer and model; empty with another model than
-    ideal).
+    Writes OUTPUT/report.html (one self-contained page), OUTPUT/filters.parquet (one row a filter), and
+    with --model ideal OUTPUT/ladder.parquet (what richer models add, one row for each layer and model).
     """
     from scalekeys.cli.show.analyze import print_summary
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.result import print_result
-    from scalekeys.cli.work.analyze import analyze_bank
     from scalekeys.files import check_new_folder, new_folder
 
     check_new_folder(output, force=force)
     with working() as step:
-        from scalekeys.cli.work.reading import read_bank
+        from scalekeys.cli.work.analyze import Filters
+        from scalekeys.cli.work.analyze import analyze as analyze_filters
 
         step(f"reading {source}")
-        bank = read_bank(source, weights=weights, kinds=kinds)
+        filters = Filters.read(source, weights, kinds)
         with new_folder(output, force=force) as folder:
             families = tuple(model.split(",")) if "," in model else model
-            summary = analyze_bank(bank, folder, model=families, discretization=discretization, seed=seed, step=step)
+            summary = analyze_filters(filters, folder, step, model=families, discretization=discretization, seed=seed)
     print_result(summary, print_summary, output, as_json=as_json)

@@ -62,7 +62,7 @@ def prune(
     """Remove dead depthwise filters; the outputs of the network stay the same.
 
     The outputs of the network before and after are compared, on random inputs and on the images, before the file is
-    written.
+    written. Without a dead filter that can be removed nothing is written, and the exit status is 1.
     """
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     from scalekeys.cli.show.progress import working

@@ -9,7 +9,7 @@ from scalekeys.cli.show.controls import CONTROLS
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.fitting import LadderGroup, Standing
 from scalekeys.fitting.formation import LIKE_NOISE
-from scalekeys.fitting.ladder import Difference
+from scalekeys.fitting.ladder_steps import Difference
 from scalekeys.report.analysis.summary import Quality, Summary
 
 LADDER = (
@@ -48,8 +48,9 @@ def print_summary(summary: Summary, folder: Path) -> None:
     others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
     if others:
         console.print("status: " + ", ".join(others))
-    files = "report: report.html", "table:  filters.parquet", "ladder: ladder.parquet"
-    console.print("\n".join(f"{line[:8]}{folder / line[8:]}" for line in files), soft_wrap=True)
+    files = {"report": "report.html", "table": "filters.parquet"}
+    for word, name in (files | ({"ladder": "ladder.parquet"} if summary.ladder else {})).items():
+        console.print(f"{word + ':':8}{folder / name}", soft_wrap=True)
 
 
 def _status(word: str, count: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from scalekeys.checkup import Advice, Checkup
+from scalekeys.checkup.naming import to_fill_in
 from scalekeys.cli.show.cells import Terminal, bold, decimal, plain_table, print_whole
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.errors import counted
@@ -23,6 +24,8 @@ def print_checkup(checkup: Checkup, notes: Sequence[str], left_out: Sequence[Lef
         _print_advice(console, number, advice)
         if layers:
             _print_places(console, advice)
+    if told := to_fill_in(advice.command for advice in checkup.advice):
+        console.print(f"\n{told}", soft_wrap=True)
 
 
 def _print_advice(console: Terminal, number: int, advice: Advice) -> None:

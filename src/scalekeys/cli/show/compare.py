@@ -12,7 +12,7 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
     for run in comparison.runs:
         for note in run.notes:
             console.print(f"note: {run.name}: {note}", soft_wrap=True)
-    table = plain_table("condition", "runs", "averaged", "top-1", "depthwise", "r2")
+    table = plain_table("condition", "runs", "averaged", "last weights", "depthwise parameters", "median r2")
     for column in table.columns[1:]:
         column.no_wrap = True
     for condition in comparison.conditions:

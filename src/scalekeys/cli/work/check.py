@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 from scalekeys.checkpoints import open_source
 from scalekeys.checkup import Checkup
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
+from scalekeys.checkup.naming import Named
 from scalekeys.checkup.normalisations import batch_norms_of
 from scalekeys.checkup.responses import LEAST_IMAGES, Responses
 from scalekeys.cli.work.evaluate import check_runs, opened_images
@@ -42,7 +42,13 @@ class Task(NetworkTask):
     def runs(self) -> bool:
         """Whether the network itself is needed, and not only its weights."""
         given = (self.checkpoint, self.images, self.data)
-        return any(one is not None for one in given) or Path(self.network.rpartition(":")[0]).suffix == ".py"
+        return any(one is not None for one in given) or self.named.is_code
+
+    @property
+    def named(self) -> Named:
+        """The network as commands name it."""
+        checkpoint = None if self.checkpoint is None else str(self.checkpoint)
+        return Named(self.network, checkpoint, self.weights, self.data if self.images is None else self.images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +73,8 @@ def check_network(task: Task, step: Step) -> Outcome:
     responses = None if network is None else _responses(network, task, step)
     fitted = fit(bank, progress=step("fitting filters", len(bank)))
     step("examining kernels")
-    evidence = Evidence(
-        _named(task), fitted, task.seed, sides=task.sides, norms=norms, responses=responses, runs=network is not None
-    )
+    evidence = Evidence(task.named, fitted, task.seed, sides=task.sides, norms=norms, responses=responses)
     return Outcome(examined(evidence), (*(network.notes if network else ()), *bank.notes), bank.left_out)
-
-
-def _named(task: Task) -> str:
-    """Return the network as a command names it."""
-    checkpoint = "" if task.checkpoint is None else f" --checkpoint {quote(str(task.checkpoint))}"
-    return f"{quote(task.network)}{checkpoint}"
 
 
 def _responses(network: NamedNetwork, task: Task, step: Step) -> Responses | None:

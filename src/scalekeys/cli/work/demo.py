@@ -7,7 +7,8 @@ import torch
 
 from scalekeys.checkpoints import extract
 from scalekeys.checkpoints.sources.builtin import BUILTINS
-from scalekeys.cli.work.analyze import analyze_bank
+from scalekeys.checkup.naming import Named
+from scalekeys.cli.work.analyze import Filters, analyze
 from scalekeys.cli.work.step import Step
 from scalekeys.files import new_folder
 from scalekeys.report import Summary
@@ -35,5 +36,5 @@ def run_demo(
         (folder / "digits.pth").write_bytes(weights.getvalue())
         for name, bank in banks.items():
             (folder / name).mkdir()
-            summaries[name] = analyze_bank(bank, folder / name, seed=seed, step=step)
+            summaries[name] = analyze(Filters(bank, Named()), folder / name, step, seed=seed)
     return trained.accuracy, summaries

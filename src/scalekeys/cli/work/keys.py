@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scalekeys.checkpoints import write_filters
+from scalekeys.checkpoints import extract, write_filters
+from scalekeys.checkpoints.core.kinds import DEPTHWISE
 from scalekeys.cli.work.eliminate import Opened
-from scalekeys.cli.work.reading import DEPTHWISE, read_bank
 from scalekeys.cli.work.search import Search
 from scalekeys.cli.work.step import Step
 from scalekeys.clustering import Keys
@@ -25,7 +25,7 @@ def read_banks(sources: Sequence[str], *, weights: str | None, kinds: str = DEPT
     banks = []
     for source in sources:
         step(f"reading {source}")
-        banks.append(read_bank(source, weights=weights, kinds=kinds))
+        banks.append(extract(source, weights=weights, kinds=kinds))
     return banks
 
 

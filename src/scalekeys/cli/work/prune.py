@@ -11,6 +11,7 @@ from scalekeys.cli.work.example import example_of
 from scalekeys.cli.work.network_file import Same, check_request, write_network
 from scalekeys.cli.work.network_task import NetworkTask
 from scalekeys.cli.work.step import Step
+from scalekeys.errors import ModelError
 from scalekeys.images import batches, open_unlabelled, sample
 from scalekeys.networks import Pruning, prune_dead
 from scalekeys.networks.pruning.same_outputs import Reference
@@ -66,6 +67,9 @@ def prune_network(task: Task, step: Step) -> Outcome:
         tolerance=task.tolerance,
         seed=task.seed,
     )
+    if not pruning.removed:
+        why = "; ".join(f"{count} stay, because {reason}" for reason, count in pruning.reasons.items())
+        raise ModelError(f"{task.network}: no filter is removed ({why or 'none is dead'}); nothing is written")
     step(f"writing {task.output}")
     same = Same(lambda: Reference(network.module, example, images or (), task.seed), task.tolerance, "--tolerance")
     write_network(pruning.module, example, task.output, label=task.network, force=task.force, same=same)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from scalekeys.checkup import Checkup
 from scalekeys.files import new_file
 from scalekeys.fitting import Fit
 from scalekeys.report.analysis.summary import Summary
@@ -37,7 +38,9 @@ def render_report(fit: Fit, white: Fit, matched: Fit) -> str:
     return render_analysis(Analysis.of(fit, white, matched))
 
 
-def write_report(fit: Fit, white: Fit, matched: Fit, path: Path | str, *, force: bool = False) -> Summary:
+def write_report(
+    fit: Fit, white: Fit, matched: Fit, path: Path | str, *, checkup: Checkup | None = None, force: bool = False
+) -> Summary:
     """Write the report of a fit to a file.
 
     Parameters
@@ -50,6 +53,8 @@ def write_report(fit: Fit, white: Fit, matched: Fit, path: Path | str, *, force:
         The fit of :func:`scalekeys.matched_noise_like` of the same bank, with the same spec.
     path : Path or str
         The file to write; the page is complete in it.
+    checkup : Checkup, optional
+        What :func:`scalekeys.check` says of the network; without it only the filters are examined.
     force : bool
         Replace an existing file.
 
@@ -74,7 +79,7 @@ def write_report(fit: Fit, white: Fit, matched: Fit, path: Path | str, *, force:
     >>> round(summary.quality.median_r2, 2)
     0.8...
     """
-    analysis = Analysis.of(fit, white, matched)
+    analysis = Analysis.of(fit, white, matched, checkup)
     with new_file(Path(path), force=force) as temporary:
         temporary.write_text(render_analysis(analysis), encoding="utf-8", errors="replace", newline="\n")
     return analysis.summary

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from scalekeys.fitting import LadderGroup
-from scalekeys.fitting.ladder import Compared
+from scalekeys.fitting.ladder_steps import Compared
 from scalekeys.report.analysis.summary import LayerSummary
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Figure

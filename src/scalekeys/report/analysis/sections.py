@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from scalekeys.checkup import Advice
+from scalekeys.checkup import Advice, Place
+from scalekeys.checkup.naming import to_fill_in
 from scalekeys.fitting import Group, LadderGroup
 from scalekeys.report.analysis import facts
 from scalekeys.report.analysis.cautions import cautions
@@ -43,6 +44,7 @@ from scalekeys.report.page.words import AXES, count, number, percent, plural, ta
 
 _MOST_PLACES = 5
 _KERNELS = 12  # of a layer, beside a finding
+_FAINT = 0.01  # part of the largest tap of a layer below which kernels are drawn as next to nothing
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ def advice(analysis: Analysis) -> Section:
     body = render(
         "analysis/advice.html.j2",
         audits=found.audits,
-        advice=[(one, _bar_unit(one), _first_kernels(analysis, one)) for one in found.advice],
+        advice=[(one, _bar_unit(one), _kernels(analysis, one.places[0])) for one in found.advice],
         most=_MOST_PLACES,
         skipped=found.skipped,
+        source=found.source,
+        to_fill_in=to_fill_in(one.command for one in found.advice),
     )
     return Section("advice", "What to do", body)
 
@@ -297,14 +301,15 @@ def _bar_unit(one: Advice) -> float:
     return max(max(place.value, place.control or 0.0) for place in one.places) or 1.0
 
 
-def _first_kernels(analysis: Analysis, one: Advice) -> list[Markup]:
-    """Draw the first kernels of the layer that a finding concerns most, in one range."""
-    layers = [layer for layer in analysis.fit.bank.layers if layer.name == one.places[0].layer]
+def _kernels(analysis: Analysis, place: Place) -> list[Markup]:
+    """Draw some kernels that a finding concerns in a layer, in one range in which a dead kernel is white."""
+    layers = [layer for layer in analysis.fit.bank.layers if layer.name == place.layer]
     if not layers:
         return []
-    kernels = list(layers[0].kernels[:_KERNELS].detach().cpu().double().numpy())
-    limit = common_limit(*kernels)
-    return [filter_picture(kernel, limit, f"channel {channel}") for channel, kernel in enumerate(kernels)]
+    kernels = layers[0].kernels.detach().cpu().double().numpy()
+    shown = (place.channels or range(len(kernels)))[:_KERNELS]
+    limit = max(common_limit(*(kernels[channel] for channel in shown)), _FAINT * common_limit(kernels))
+    return [filter_picture(kernels[channel], limit, f"channel {channel}") for channel in shown]
 
 
 def _tiles(analysis: Analysis) -> list[Tile]:
@@ -314,8 +319,9 @@ def _tiles(analysis: Analysis) -> list[Tile]:
     used = sum(family.filters > 0 for family in summary.families)
     rest = None if quality.share_explained is None else 1 - quality.share_explained
     unfitted = quality.filters - quality.fitted
+    missing = "dead" if unfitted == summary.dead else "without a fit"
     return [
-        Tile("filters", count(quality.filters), f"{count(unfitted)} without a fit" if unfitted else "all fitted"),
+        Tile("filters", count(quality.filters), f"{count(unfitted)} {missing}" if unfitted else "all fitted"),
         Tile("layers", count(len(summary.layers)), plural(len(summary.sizes), "kernel size")),
         Tile(
             "energy explained",

@@ -8,11 +8,9 @@ import numpy as np
 import torch
 
 from scalekeys.checkup import Checkup
-from scalekeys.checkup.api import examined
-from scalekeys.checkup.evidence import NETWORK, Evidence
+from scalekeys.checkup.api import examined_fit
 from scalekeys.filters import FilterBank
-from scalekeys.fitting import Fit, fit
-from scalekeys.fitting.spec import IDEAL, FitSpec
+from scalekeys.fitting import Fit
 from scalekeys.report.analysis.gains import Gains, gains_of
 from scalekeys.report.analysis.summary import Fits, Summary, summary_of
 
@@ -32,18 +30,21 @@ class Analysis:
         Their figures.
     gains : Gains, optional
         What a free angle explains of the filters, where it was measured.
+    given : Checkup, optional
+        What the check-up says of the network, where more than its filters was examined.
     """
 
     fits: Fits
     summary: Summary
     gains: Gains | None = None
+    given: Checkup | None = None
 
     @classmethod
-    def of(cls, fit: Fit, white: Fit, matched: Fit) -> "Analysis":
+    def of(cls, fit: Fit, white: Fit, matched: Fit, checkup: Checkup | None = None) -> "Analysis":
         """Summarize a fit and its controls."""
         fits = Fits(fit, white, matched)
         gains = gains_of(fits)
-        return cls(fits, summary_of(fits, gains), gains)
+        return cls(fits, summary_of(fits, gains), gains, checkup)
 
     @property
     def fit(self) -> Fit:
@@ -52,10 +53,8 @@ class Analysis:
 
     @cached_property
     def checkup(self) -> Checkup:
-        """What the check-up says of the filters, from the fits that are known; from its own where those are others."""
-        if self.fit.spec == FitSpec(IDEAL, self.fit.spec.families):
-            return examined(Evidence(NETWORK, self.fit, known=self.fits.matched))
-        return examined(Evidence(NETWORK, fit(self.fit.bank)))
+        """What the check-up says of the network."""
+        return self.given or examined_fit(self.fit, self.fits.matched)
 
     @cached_property
     def fitted(self) -> np.ndarray:

@@ -11,9 +11,9 @@ from scalekeys.atlas import Atlas
 from scalekeys.report.findings import questions
 from scalekeys.report.findings.estimates import Mean, mean_over_designs
 from scalekeys.report.findings.figures import beside_matched
-from scalekeys.report.findings.finding import Comparison, Finding, interval
+from scalekeys.report.findings.finding import Comparison, Finding, sentence
 from scalekeys.report.findings.questions import Names
-from scalekeys.report.page.words import NONE, number, plural
+from scalekeys.report.page.words import NONE, number
 
 Row = Mapping[str, Any]
 
@@ -61,8 +61,14 @@ class Claim:
 @cache
 def claims() -> tuple[Claim, ...]:
     """Return all claims, in the order of the page."""
+    return tuple(Claim(name, **entry) for name, entry in told().items() if name in QUESTIONS)
+
+
+@cache
+def told() -> dict[str, dict[str, Any]]:
+    """Return title, origin and limit of every finding, and what else is said of those that one mean tests."""
     text = resources.files("scalekeys.report").joinpath("findings", "claims.toml").read_text(encoding="utf-8")
-    return tuple(Claim(name, **entry) for name, entry in tomllib.loads(text).items())
+    return tomllib.loads(text)
 
 
 def test_claim(claim: Claim, atlas: Atlas, names: Names) -> Finding | None:
@@ -117,17 +123,14 @@ def _average(rows: Sequence[Row], column: str) -> str:
 
 def _sentence(claim: Claim, rows: Sequence[Row], test: Comparison) -> str:
     real, matched, white = (_average(rows, column) for column in ("value", "matched", "white"))
-    true_of = sum(_compared(claim, row) * claim.direction > 0 for row in rows)
-    alone = (
-        f"; what the claim says is true of {true_of} of {len(rows)} networks by themselves" if claim.direction else ""
-    )
-    filters = sum(row["filters"] for row in rows)
-    beside = "matched noise" if claim.beside is None else f"{claim.beside:g}"
-    numbers = (
-        f"**{real}** in trained networks, {matched} in matched noise and {white} in white noise; the difference "
-        f"from {beside} is **{number(test.value, 3)}**{interval(test, 3)}"
-    )
-    return (
-        f"{claim.measure} is {numbers}. These are means over {plural(test.designs, 'design')} "
-        f"({plural(test.networks, 'network')}, {plural(filters, 'filter')}){alone}."
+    return sentence(
+        "claim",
+        claim=claim,
+        test=test,
+        real=real,
+        matched=matched,
+        white=white,
+        filters=sum(row["filters"] for row in rows),
+        true_of=sum(_compared(claim, row) * claim.direction > 0 for row in rows),
+        networks=len(rows),
     )

@@ -10,21 +10,17 @@ from scalekeys.fitting.formation import WORDS
 from scalekeys.report.atlas.questions import KERNELS
 from scalekeys.report.atlas.summary import AtlasSummary
 from scalekeys.report.findings import figures, questions
+from scalekeys.report.findings.claims import told
 from scalekeys.report.findings.estimates import mean_over_designs
-from scalekeys.report.findings.finding import Comparison, Finding, in_markdown, interval, last_part
+from scalekeys.report.findings.finding import Comparison, Finding, in_markdown, last_part, sentence
 from scalekeys.report.findings.questions import Names
-from scalekeys.report.page.words import count, listed, number, number_in, percent, plural
+from scalekeys.report.page.words import number_in
 
 _SHOWN = 14
 """Networks with a bar of their own."""
 
 _LEAST = 5
 """Networks that are named as least formed."""
-
-_LIMIT = """0 is noise; 1 means that every filter is explained better than all noise of its kernel size. Impulses \
-count as formed. Formation does not compare architectures: a network can reach a high accuracy with depthwise kernels \
-that are as noise, when other layers do the work. Its false alarms and misses are calibrated in \
-docs/results.md ("Formation, calibrated")."""
 
 _Row = Mapping[str, Any]
 
@@ -45,31 +41,28 @@ def formed(summary: AtlasSummary, designs: Mapping[str, str]) -> Finding | None:
     )
     return Finding(
         "formation",
-        "Networks have trained kernels.",
-        "taken for granted",
-        _formation_sentence(rows, matched, white),
-        _LIMIT,
-        (matched, white),
-        {"formation": KERNELS},
-        {"formation": summary.tables["kernels"]},
-        figures.formation(rows),
+        **told()["formation"],
+        sentence=_formation_sentence(rows, matched, white),
+        tests=(matched, white),
+        queries={"formation": KERNELS},
+        tables={"formation": summary.tables["kernels"]},
+        plate=figures.formation(rows),
     )
 
 
 def _formation_sentence(rows: Sequence[_Row], matched: Comparison, white: Comparison) -> str:
     words = Counter(row["formation_word"] for row in rows)
-    counts = listed([f"{words[word]} are {word}" for word in WORDS if words[word]])
-    least = listed(
-        [
+    return sentence(
+        "formation",
+        networks=len(rows),
+        counts=[f"{words[word]} are {word}" for word in WORDS if words[word]],
+        matched=matched,
+        white=white,
+        least=[
             f"{in_markdown(last_part(row['source']))} "
             f"{number_in(row['formation'], row['formation_low'], row['formation_high'])}"
             for row in rows[:_LEAST]
-        ]
-    )
-    return (
-        f"Of {plural(len(rows), 'network')} whose kernels can tell, {counts}. The mean formation is "
-        f"**{number(white.value)}**{interval(white)} beside white noise and **{number(matched.value)}**"
-        f"{interval(matched)} beside matched noise, over {plural(white.designs, 'design')}. The least formed: {least}."
+        ],
     )
 
 
@@ -86,26 +79,18 @@ def dead(atlas: Atlas, names: Names) -> Finding | None:
     alternative = "The networks with the largest share of dead filters."
     return Finding(
         "dead",
-        "Networks hold filters that do nothing.",
-        "measured here",
-        _dead_sentence(rows, test),
-        "Negligible is a norm below a ten-thousandth of the usual one of the layer. A filter that is alive by this "
-        "measure can still have no effect on the output.",
-        (test,),
-        {"dead": query},
-        {"dead": table},
-        figures.shares(shown, "share of dead filters", alternative) if shown else None,
-    )
-
-
-def _dead_sentence(rows: Sequence[_Row], test: Comparison) -> str:
-    filters, gone = (sum(row[column] for row in rows) for column in ("filters", "dead"))
-    some = sum(row["dead"] > 0 for row in rows)
-    many = sum(row["value"] >= 0.1 for row in rows)
-    control = "of 201,600 by fifteen usual initialisers none is dead, of 13,440 by a sparse one seven"
-    return (
-        f"{count(gone)} of {count(filters)} filters are zero or negligible. They are in {some} of "
-        f"{plural(len(rows), 'network')}; in {many} they are a tenth or more. The mean share is "
-        f"**{percent(test.value)}**{interval(test, 1, 100)}, over {plural(test.designs, 'design')}. The control is "
-        f'filters at initialisation: {control} (docs/results.md, "Formation, calibrated").'
+        **told()["dead"],
+        sentence=sentence(
+            "dead",
+            filters=sum(row["filters"] for row in rows),
+            gone=sum(row["dead"] for row in rows),
+            some=sum(row["dead"] > 0 for row in rows),
+            many=sum(row["value"] >= 0.1 for row in rows),
+            networks=len(rows),
+            test=test,
+        ),
+        tests=(test,),
+        queries={"dead": query},
+        tables={"dead": table},
+        plate=figures.shares(shown, "share of dead filters", alternative) if shown else None,
     )

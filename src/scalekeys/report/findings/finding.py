@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
 from scalekeys.proportions import holm_adjusted
 from scalekeys.report.findings.estimates import LEVEL, Mean
-from scalekeys.report.page.words import number
+from scalekeys.report.page.document import paragraphs
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,10 @@ def _adjusted(tests: Sequence[Comparison]) -> dict[Comparison, float | None]:
     return {test: found.get(test) for test in tests}
 
 
-def interval(test: Comparison, digits: int = 2, times: float = 1.0) -> str:
-    """Return the interval of a comparison in brackets, behind a space; nothing where there is none."""
-    if test.low is None or test.high is None:
-        return ""
-    return f" ({number(times * test.low, digits)} to {number(times * test.high, digits)})"
+def sentence(finding: str, **facts: Any) -> str:
+    """Return the sentence of a finding with its numbers."""
+    (text,) = paragraphs("findings/text.txt.j2", finding, **facts)
+    return text
 
 
 def in_markdown(text: str) -> str:

@@ -1,9 +1,7 @@
 """The page of findings and the table of networks as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-from markupsafe import Markup
 
 from scalekeys.report.atlas.summary import AtlasSummary
 from scalekeys.report.findings.finding import Comparison, Findings, in_markdown, last_part
@@ -25,7 +23,6 @@ def page(found: Findings, summary: AtlasSummary, version: str) -> str:
             counts=summary.counts,
             with_keys=any(not finding.queries for finding in found.findings),
             version=version,
-            text=Markup,
         )
     )
 
@@ -59,17 +56,13 @@ def networks_page(summary: AtlasSummary) -> str:
         "of white noise",
     ]
     failures = [[_cell(last_part(row["source"])), _cell(row["reason"])] for row in summary.rows("failures")]
-    return str(render("findings/networks.md.j2", head=head, rows=_safe(rows), failures=_safe(failures)))
+    return str(render("findings/networks.md.j2", head=head, rows=rows, failures=failures))
 
 
 def _formation(row: Mapping[str, Any]) -> str:
     if row["formation"] is None:
         return NONE
     return number_in(row["formation"], row["formation_low"], row["formation_high"])
-
-
-def _safe(rows: Sequence[Sequence[str]]) -> list[list[Markup]]:
-    return [[Markup(cell) for cell in row] for row in rows]
 
 
 def _cell(value: Any) -> str:
@@ -82,7 +75,7 @@ def _cell(value: Any) -> str:
 def _row(test: Comparison, adjusted: float | None) -> list[str]:
     interval = NONE if test.low is None or test.high is None else f"{number(test.low, 3)} to {number(test.high, 3)}"
     return [
-        Markup(in_markdown(test.what)),
+        in_markdown(test.what),
         str(test.networks),
         str(test.designs),
         number(test.value, 3),

@@ -11,17 +11,13 @@ import pyarrow as pa
 from scalekeys.atlas import Atlas
 from scalekeys.report.atlas.summary import AtlasSummary
 from scalekeys.report.findings import figures, questions
+from scalekeys.report.findings.claims import told
 from scalekeys.report.findings.estimates import LEVEL, order_in_series
-from scalekeys.report.findings.finding import Comparison, Finding, in_markdown
+from scalekeys.report.findings.finding import Comparison, Finding, in_markdown, sentence
 from scalekeys.report.findings.questions import Names
-from scalekeys.report.page.words import listed, number
+from scalekeys.report.page.words import number
 
 Row = Mapping[str, Any]
-
-_LIMIT = """A series varies its width, so that all that goes with the width goes with the metric. With four networks \
-no order is rarer than 1 in 12, with five 1 in 60: the table shows directions, not proof. By chance a statistic goes \
-one way in all of three groups once in four times, in four once in eight, in five once in sixteen. Series of two \
-networks cannot be correlated."""
 
 STATISTICS = {
     "parameters": "parameters",
@@ -68,14 +64,12 @@ def performance(atlas: Atlas, names: Names, summary: AtlasSummary) -> Finding | 
     alternative = "Rank correlation of statistics with the metric, by series."
     return Finding(
         "performance",
-        "The number of parameters, scales or formation go with the metric of a network.",
-        "named as future work by the paper",
-        _sentence(found, len(groups)),
-        _LIMIT,
-        tests,
-        {"performance": query},
-        {"performance": table, "orders": pa.Table.from_pylist(found, schema=_FORM)},
-        figures.correlations(labels, list(STATISTICS.values()), values, alternative),
+        **told()["performance"],
+        sentence=_sentence(found, len(groups)),
+        tests=tests,
+        queries={"performance": query},
+        tables={"performance": table, "orders": pa.Table.from_pylist(found, schema=_FORM)},
+        plate=figures.correlations(labels, list(STATISTICS.values()), values, alternative),
     )
 
 
@@ -126,18 +120,15 @@ def _grouped(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[tuple[list
 
 def _sentence(found: Sequence[Row], groups: int) -> str:
     below = [row for row in found if row["p"] < LEVEL]
-    clear = listed(
-        [f"{STATISTICS[row['statistic']]} in {in_markdown(row['group'])} ({number(row['rho'])})" for row in below]
-    )
-    always = [way for statistic in STATISTICS if (way := _always(statistic, found))]
-    return (
-        f"{len(found)} rank correlations in {groups} groups of networks with one metric. Before any adjustment, "
-        f"{len(below)} have p below {LEVEL}{f': {clear}' if below else ''}. "
-        + (
-            f"The same direction in all groups that tell it: {listed(always)}."
-            if always
-            else "No statistic goes one way in all groups that tell it."
-        )
+    return sentence(
+        "performance",
+        found=len(found),
+        groups=groups,
+        level=LEVEL,
+        below=[
+            f"{STATISTICS[row['statistic']]} in {in_markdown(row['group'])} ({number(row['rho'])})" for row in below
+        ],
+        always=[way for statistic in STATISTICS if (way := _always(statistic, found))],
     )
 
 

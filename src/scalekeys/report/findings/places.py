@@ -6,9 +6,8 @@ import pyarrow as pa
 
 from scalekeys.atlas import Atlas
 from scalekeys.report.findings import figures, questions
-from scalekeys.report.findings.finding import Finding
+from scalekeys.report.findings.finding import Finding, sentence
 from scalekeys.report.findings.questions import Names
-from scalekeys.report.page.words import listed, number, plural
 
 _STEP = 0.05
 
@@ -34,21 +33,8 @@ def with_pitch(finding: Finding, atlas: Atlas, names: Names) -> Finding:
     rows = [row for row in table.to_pylist() if row["filters"] >= questions.LEAST_FILTERS]
     if not rows:
         return finding
-    medians = listed(
-        [
-            f"{number(row['sigma'])} at a pitch of {row['pitch']:g} (matched noise {number(row['sigma_matched'])}, "
-            f"{plural(row['networks'], 'network')})"
-            for row in rows
-        ]
-    )
-    filters = sum(row["filters"] for row in rows)
-    first, last = (number(rows[place]["sigma_in_image"]) for place in (0, -1))
-    sentence = (
-        f"{finding.sentence} Where the strides on the way to a layer are known ({plural(filters, 'filter')}), the "
-        f"median scale in pixels of its own grid is {medians}; in pixels of the image it is {first} at the first "
-        f"of these pitches and {last} at the last. All filters of a pitch count alike, so that no interval stands here."
-    )
-    return replace(_with(finding, "scales_by_pitch", query, table), sentence=sentence)
+    more = sentence("pitch", rows=rows, filters=sum(row["filters"] for row in rows))
+    return replace(_with(finding, "scales_by_pitch", query, table), sentence=f"{finding.sentence} {more}")
 
 
 def _with(finding: Finding, name: str, query: str, table: pa.Table) -> Finding:

@@ -15,22 +15,15 @@ import pyarrow.csv as pa_csv
 
 from scalekeys.errors import DataError
 from scalekeys.report.findings import figures
+from scalekeys.report.findings.claims import told
 from scalekeys.report.findings.estimates import mean_over_designs
-from scalekeys.report.findings.finding import Comparison, Finding, interval
-from scalekeys.report.page.words import percent, plural
+from scalekeys.report.findings.finding import Comparison, Finding, sentence
 
 NETWORKS, TASKS = "universal_networks", "universal_tasks"
 """Names of the tables without their ending: a row a network, kernel and number of keys, and one a task and kernel."""
 
 KEYS = 8
 """How many keys the claim names."""
-
-_ORIGIN = "Babaiee, Kiasari, Rus and Grosu, 2025"
-_NEEDED_LIMIT = """Keys are found on the same filters that they explain, and so are those of noise. Each network gives \
-at most some 500 filters; with fewer filters eight keys explain more."""
-_SHARED_LIMIT = """Matched noise of the other tasks has their smoothness and extent and no shapes. Groups of tasks are \
-few, most of all for kernels of 7x7, and share most of the networks on which their keys are found, so that the \
-interval is too narrow. The keys of the task itself are found on the filters that they explain."""
 
 _SHARES = ("held_out", "own", "matched_noise", "published", "random", "white_noise")
 _LIKE = ("like_published_explained", "like_published_matched_noise")
@@ -100,27 +93,18 @@ def _needed(table: pa.Table) -> Finding:
     found = replace(found, networks=_networks(alike))
     what = "keys-needed, correlation with the published keys one to one, beside keys of matched noise"
     tests.append(Comparison.of_mean(what, found, 1))
-    values = "; ".join(
-        f"{kernel}: **{_share(some, 'explained', 'series')}**, matched noise "
-        f"{_share(some, 'matched_noise', 'series')}, white noise {_share(some, 'white_noise', 'series')} (the "
-        f"first less the second: {_points(test)})"
+    told_of = [
+        (kernel, *(_mean(some, name, "series") for name in ("explained", "matched_noise", "white_noise")), test)
         for (kernel, some), test in zip(kernels, tests[1:], strict=False)
-    )
-    sentence = (
-        f"The share of the energy of the filters of a network that {KEYS} keys of its own explain, one key a filter: "
-        f"{values}. Matched one to one, these keys correlate with the published eight by {100 * found.value:.1f} "
-        f"hundredths{interval(tests[-1], 1, 100)} more than keys of matched noise do. Means over series of networks."
-    )
+    ]
     return Finding(
         "keys-needed",
-        "Eight keys of its own explain more of a network than eight keys of noise explain of noise.",
-        _ORIGIN,
-        sentence,
-        _NEEDED_LIMIT,
-        tuple(tests),
-        {},
-        {NETWORKS: table},
-        figures.key_curves(rows),
+        **told()["keys-needed"],
+        sentence=sentence("needed", keys=KEYS, kernels=told_of, alike=tests[-1]),
+        tests=tuple(tests),
+        queries={},
+        tables={NETWORKS: table},
+        plate=figures.key_curves(rows),
     )
 
 
@@ -128,24 +112,15 @@ def _shared(table: pa.Table) -> Finding:
     rows = table.to_pylist()
     tests = [_difference("universal-keys", "all kernels", rows, "held_out", "group")]
     tests += [_difference("universal-keys", kernel, some, "held_out", "group") for kernel, some in _by_kernel(rows)]
-    shares = {name: _share(rows, name, "group") for name in _SHARES}
-    sentence = (
-        f"{KEYS} keys found in all other tasks explain **{shares['held_out']}** of the energy of the filters of a "
-        f"task, keys of the task itself {shares['own']}, keys of matched noise of the other tasks "
-        f"{shares['matched_noise']}, the published keys {shares['published']}, random filters of the "
-        f"other tasks {shares['random']}, keys of white noise {shares['white_noise']}. Beyond "
-        f"matched noise they explain **{_points(tests[0])}**. Means over {plural(tests[0].designs, 'group')} of tasks."
-    )
+    shares = {name: _mean(rows, name, "group") for name in _SHARES}
     return Finding(
         "universal-keys",
-        "Keys of some tasks serve the others better than keys of noise that is as smooth.",
-        _ORIGIN,
-        sentence,
-        _SHARED_LIMIT,
-        tuple(tests),
-        {},
-        {TASKS: table},
-        figures.key_shares(rows),
+        **told()["universal-keys"],
+        sentence=sentence("shared", keys=KEYS, shares=shares, test=tests[0]),
+        tests=tuple(tests),
+        queries={},
+        tables={TASKS: table},
+        plate=figures.key_shares(rows),
     )
 
 
@@ -170,9 +145,5 @@ def _networks(rows: Sequence[_Row]) -> int:
     return most.total()
 
 
-def _share(rows: Sequence[_Row], column: str, design: str) -> str:
-    return percent(mean_over_designs([row[column] for row in rows], [row[design] for row in rows]).value)
-
-
-def _points(test: Comparison) -> str:
-    return f"{100 * test.value:.1f} points{interval(test, 1, 100)}".replace("-", "\N{MINUS SIGN}")
+def _mean(rows: Sequence[_Row], column: str, design: str) -> float:
+    return mean_over_designs([row[column] for row in rows], [row[design] for row in rows]).value

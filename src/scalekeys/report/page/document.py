@@ -108,6 +108,20 @@ def render(template: str, **context: Any) -> Markup:
     return Markup(_text(template, **context))
 
 
+def paragraphs(template: str, section: str, **facts: Any) -> list[str]:
+    """Return the paragraphs that a macro of a packaged template of plain text, ``PAGE/NAME.txt.j2``, makes.
+
+    A blank line ends a paragraph; a line break inside one is a space, and nothing is escaped.
+
+    Examples
+    --------
+    >>> paragraphs("article/text.txt.j2", "groups", members=["{1, 2}"])
+    ['The group is {1, 2}.']
+    """
+    text = getattr(_environment().get_template(template).module, section)(**facts)
+    return [re.sub("[ \n]+", " ", part).strip(" ") for part in re.split(r"\n\s*\n", text) if part.strip()]
+
+
 def render_page(title: str, header: Markup, sections: Sequence[Section], *, version: str) -> str:
     """Render a whole page.
 
@@ -152,7 +166,7 @@ def _environment() -> "Environment":
 
     environment = Environment(
         loader=FunctionLoader(_template),
-        autoescape=True,
+        autoescape=lambda name: name is None or name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -116,31 +116,17 @@ SECTIONS: tuple[Callable[[Comparison], Section | None], ...] = (conditions, epoc
 """The sections of a report on trainings, in the order of the page."""
 
 
-def _lead(comparison: Comparison) -> str:
+def _lead(comparison: Comparison) -> Markup:
     ranked = [
         (spread.mean, condition)
         for condition in comparison.conditions
         if (spread := condition.spread("accuracy")) is not None
     ]
-    if not ranked:
-        return "None of these trainings has finished an epoch."
-    best = max(ranked, key=lambda entry: entry[0])[1]
-    known = [condition for _, condition in ranked if condition.learned is not None]
-    fewest = min(known, key=_depthwise, default=best)
-    if fewest is best:
-        return f"{_reaches(best)}."
-    return f"Highest accuracy: {_reaches(best)}. Fewest learned depthwise parameters: {_reaches(fewest)}."
-
-
-def _depthwise(condition: Condition) -> int:
-    learned = condition.learned
-    return 0 if learned is None else learned.depthwise
-
-
-def _reaches(condition: Condition) -> str:
-    learned = condition.learned
-    numbers = "" if learned is None else f" with {plural(learned.depthwise, 'depthwise parameter')}"
-    return f"“{condition.name}” reaches {with_spread(condition.spread('accuracy'))}{numbers}"
+    best = max(ranked, key=lambda entry: entry[0])[1] if ranked else None
+    known = [(condition.learned.depthwise, condition) for _, condition in ranked if condition.learned is not None]
+    fewest = min(known, key=lambda entry: entry[0])[1] if known else best
+    accuracy = {condition.name: with_spread(condition.spread("accuracy")) for _, condition in ranked}
+    return render("trainings/lead.html.j2", best=best, fewest=fewest, accuracy=accuracy)
 
 
 def _tiles(comparison: Comparison) -> list[Tile]:

@@ -1,0 +1,104 @@
+"""How the commands of advice name a network, its weights and its inputs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from scalekeys.shapes import Size, size_text
+
+NETWORK = "NETWORK"
+"""What stands in a command for a network that has no name there."""
+
+_PLACEHOLDERS = {
+    NETWORK: "FILE.py:FUNCTION that returns the network, or timm:NAME",
+    "FOLDER": "a folder of images",
+    "PIXELS": "the side of the inputs of the network",
+    "SHAPE": "the shape of one input, such as 1x40x101",
+}
+
+_HUBS = ("timm:", "hf:", "builtin:")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network as a user named it.
+
+    Parameters
+    ----------
+    source : str
+        What was given to the check-up: a file or folder of weights, a name of a hub, or ``FILE.py:FUNCTION``.
+    checkpoint : str, optional
+        The file of weights that is loaded into it.
+    weights : str, optional
+        Which entry of a nested checkpoint is read.
+    images : str, optional
+        The folder of images that was given.
+
+    Examples
+    --------
+    >>> Named("my net.pth").given, Named("my net.pth").running(2, (224, 224))
+    ("'my net.pth'", "NETWORK --checkpoint 'my net.pth' --size 224")
+    >>> Named("timm:convnext_atto").running(2, None)
+    'timm:convnext_atto'
+    """
+
+    source: str = NETWORK
+    checkpoint: str | None = None
+    weights: str | None = None
+    images: str | None = None
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is a function that returns a network."""
+        return Path(self.source.rpartition(":")[0]).suffix == ".py"
+
+    @property
+    def given(self) -> str:
+        """The network, or its weights, as it was given."""
+        return self._with_weights(self.source, self.checkpoint)
+
+    @property
+    def stored(self) -> str | None:
+        """Where its weights stand; None where a function returns them."""
+        if self.checkpoint is None and self.is_code:
+            return None
+        return self._with_weights(self.checkpoint or self.source)
+
+    def running(self, axes: int, sides: Size | None) -> str:
+        """Return the network itself, which runs, with the size of its inputs where its name does not imply one."""
+        if self.source.startswith(_HUBS):
+            return self.given
+        runs = self.is_code or self.source == NETWORK
+        network = self.given if runs else self._with_weights(NETWORK, self.checkpoint or self.source)
+        if axes != 2:
+            return f"{network} --shape SHAPE"
+        return f"{network} --size {'PIXELS' if sides is None else size_text(tuple(dict.fromkeys(sides)))}"
+
+    @property
+    def folder(self) -> str:
+        """The folder of images."""
+        return "FOLDER" if self.images is None else quote(self.images)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of a copy of its weights."""
+        stored = self.checkpoint or self.source
+        return ".pth" if stored.startswith((*_HUBS, NETWORK)) else Path(stored).suffix or ".safetensors"
+
+    def _with_weights(self, network: str, checkpoint: str | None = None) -> str:
+        options = [("--checkpoint", checkpoint), ("--weights", self.weights)]
+        return " ".join([quote(network), *(f"{name} {quote(value)}" for name, value in options if value is not None)])
+
+
+def to_fill_in(commands: Iterable[str | None]) -> str:
+    """Say what the words in capitals stand for, if some commands have any.
+
+    Examples
+    --------
+    >>> to_fill_in(["scalekeys crop NETWORK -o cropped.pth", None])
+    'In a command, NETWORK stands for FILE.py:FUNCTION that returns the network, or timm:NAME.'
+    """
+    known = {word for command in commands if command for word in command.split()}
+    meant = [f"{word} stands for {meaning}" for word, meaning in _PLACEHOLDERS.items() if word in known]
+    return f"In a command, {'; '.join(meant)}." if meant else ""
