@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from scalekeys.images.preparation import Preprocessing
+
+PREPROCESSING = Preprocessing((64, 64), 1.0, mean=(0.0,), std=(1.0,))
+"""How pictures are prepared for the network that comes with the package: grey, with values from 0 to 1."""
+
 
 class _Block(nn.Module):
     """Residual block: a pointwise layer, depthwise filters between two rectifications, and a pointwise layer."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -15,7 +16,12 @@ from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import master_keys
 
-CIFAR_CONVNEXT = Path(__file__).parents[1] / "data" / "cifar_convnext.safetensors"
+_DATA = Path(__file__).parents[1] / "data"
+
+DENOISER = _DATA / "denoiser.safetensors"
+"""Weights of a small network that was trained here to remove noise from pictures, see docs/training.md."""
+
+CIFAR_CONVNEXT = _DATA / "cifar_convnext.safetensors"
 """Weights of a small ConvNeXt that was trained here on CIFAR-10, see docs/training.md."""
 
 
@@ -42,13 +48,14 @@ def _master_keys() -> dict[str, Tensor]:
     return {"master_keys.weight": master_keys()[:, None]}
 
 
-def _cifar_convnext() -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = load_file(CIFAR_CONVNEXT)
+def _weights(path: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = load_file(path)
     return tensors
 
 
 BUILTINS: dict[str, Callable[[], dict[str, Tensor]]] = {
+    "denoiser": partial(_weights, DENOISER),
     "master-keys": _master_keys,
-    "cifar-convnext": _cifar_convnext,
+    "cifar-convnext": partial(_weights, CIFAR_CONVNEXT),
 }
 """What gives the weights of each name."""
