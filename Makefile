@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: help demo test lint fuzz docs linkcheck wheel try-wheel clean
 
 help:
-	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
+	@echo "make demo   analyse what comes with the package: three reports in scalekeys-demo/"
 	@echo "make test   linters, type checks and the test suite"
 	@echo "make lint   linters and type checks only"
 	@echo "make docs   the site of documentation, in build/docs; make linkcheck visits its external links"

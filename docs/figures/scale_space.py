@@ -63,7 +63,7 @@ def _scales(output: Path) -> None:
 
 
 def _controls(output: Path) -> None:
-    """Draw kernels of a trained network, their models, and noise of both kinds, from the best explained to the worst."""
+    """Draw trained kernels, their models, and noise of both kinds, from the best explained kernel to the worst."""
     bank = sk.extract("builtin:denoiser")
     fit = sk.fit(bank)
     rows = {_named("trained", fit.r2): _spread(bank, fit.r2), "their models": _spread(fit.kernels(), fit.r2)}
@@ -80,8 +80,10 @@ def _controls(output: Path) -> None:
 
 def _spread(bank: sk.FilterBank, r2: Tensor) -> Tensor:
     """Return kernels of all layers at equal steps of rank, from the largest r2 to the smallest."""
-    places = torch.linspace(0, len(bank) - 1, SHOWN).round().long()
-    return torch.cat([layer.kernels for layer in bank])[r2.argsort(descending=True)[places]]
+    order = r2.argsort(descending=True)
+    order = order[r2[order].isfinite()]  # dead kernels have no r2
+    places = torch.linspace(0, len(order) - 1, SHOWN).round().long()
+    return torch.cat([layer.kernels for layer in bank])[order[places]]
 
 
 def _named(name: str, r2: Tensor) -> str:
