@@ -76,8 +76,8 @@ print(f"r2 by hand {1 - error / energy:.4f}, from the fit {fit.r2[channel]:.4f}"
 
 # %%
 # What does a kernel with a given r2 look like? The pictures show the best, the median and the worst kernel of the
-# network: above the kernel, below the shape that was fitted to it. Three kernels of this network are *dead*, which means
-# that their values are as good as zero; dead kernels have no r2.
+# network: above the kernel, below the shape that was fitted to it. Three kernels of this network are *dead*, which
+# means that their values are as good as zero; dead kernels have no r2.
 
 order = np.argsort(fit.r2)[: int((~fit.dead).sum())]
 chosen = {"best": order[-1], "median": order[len(order) // 2], "worst": order[0]}
@@ -127,9 +127,10 @@ axes.legend(frameon=False)
 plt.show()
 
 # %%
-# The kernels are far from white noise: the eight shapes explain about six times as much of them. They are also explained
-# better than matched noise (0.71 against 0.52), but more than half of what the shapes explain here is explained by the
-# smoothness and the width of the kernels. For the 7x7 kernels of MCUNet, a published network, it is 0.64 against 0.48.
+# The kernels are far from white noise: the eight shapes explain about six times as much of the kernels. The kernels are
+# also explained better than matched noise (0.71 against 0.52), but more than half of what the shapes explain here is
+# explained by smoothness and width alone. For the 7x7 kernels of MCUNet, a published network, the figures are 0.64 and
+# 0.48.
 #
 # Has each layer been trained?
 # ----------------------------
@@ -154,9 +155,9 @@ table[["formation", "formation_low", "formation_high", "beyond_matched", "beyond
 
 # %%
 # Beside white noise every layer is formed: none of the three black intervals comes near 0. Beside matched noise the
-# values are lower, and the intervals of 32 kernels are wide, but none of them holds 0. Where an orange interval holds 0,
-# the layer cannot be told from random kernels of the same smoothness and width. With many layers, an interval which
-# misses 0 only just is weak evidence: one in twenty such intervals does so by chance.
+# values are lower, and the intervals of 32 kernels are wide, but none of the intervals holds 0. Where an orange
+# interval holds 0, the layer cannot be told from random kernels of the same smoothness and width. With many layers, an
+# interval which misses 0 only just is weak evidence: one in twenty such intervals does so by chance.
 
 beyond = table["beyond_matched_low"] > 0
 print(
@@ -177,8 +178,8 @@ for name, one in (("kernels", fit), ("matched noise", matched), ("white noise", 
 
 # %%
 # Read such figures beside the controls as well. Infinite scales are as rare in the kernels as in matched noise, and far
-# more frequent in white noise, so their share tells that the kernels have an end inside the window, and nothing more. The
-# median scale of the kernels is between those of both kinds of noise.
+# more frequent in white noise: most kernels end inside the window, and that is all that this figure shows. The median
+# scale of the kernels is between those of both kinds of noise.
 #
 # All of it on one page
 # ---------------------
