@@ -29,7 +29,7 @@ _BUILTINS: dict[str, tuple[Callable[[], nn.Module], Preprocessing, Path]] = {
 
 _MODULE = "_scalekeys_network_file"
 _FORMS = (
-    "give timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION for a function that returns a network, and "
+    f"give timm:NAME, hf:NAME, {', '.join(_BUILTINS)}, or FILE.py:FUNCTION for a function that returns a network, and "
     "weights as --checkpoint"
 )
 _NO_SIZE = (
