@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test tests lint fuzz docs linkcheck wheel try-wheel lowest clean
 
 help:
-	@echo "make demo   train a small network, analyse it, write three reports into scalekeys-demo/"
+	@echo "make demo   analyse what comes with the package: three reports in scalekeys-demo/"
 	@echo "make test   linters, type checks and the test suite"
 	@echo "make lint   linters and type checks only"
 	@echo "make docs   the site of documentation, in build/docs; make linkcheck visits its external links"

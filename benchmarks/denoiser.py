@@ -51,10 +51,13 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     if settings.crop % 2 or settings.crop < settings.kernel_size:
         raise RecipeError(f"--crop {settings.crop}: give an even number, at least the side of the kernels")
     if settings.noise[0] < 0 or settings.noise[1] <= 0 or len(arguments.noise) > 2:
-        raise RecipeError(f"--noise {arguments.noise}: give one standard deviation above 0, or the ends of a range")
-    small = [name for name, value in given.items() if isinstance(value, int) and value < (name != "seed")]
-    if small or settings.weight_decay < 0 or settings.learning_rate <= 0:
-        raise RecipeError(f"{', '.join(small) or 'weight decay and learning rate'}: too small a number")
+        shown = " ".join(f"{level:g}" for level in arguments.noise)
+        raise RecipeError(f"--noise {shown}: give one standard deviation above 0, or the ends of a range")
+    for name in ("kernel_size", "width", "blocks", "steps", "batch", "crop", "learning_rate"):
+        if given[name] <= 0:
+            raise RecipeError(f"--{name.replace('_', '-')} {given[name]:g}: give a number above 0")
+    if settings.weight_decay < 0:
+        raise RecipeError(f"--weight-decay {settings.weight_decay:g}: give 0 or more")
     return settings
 
 

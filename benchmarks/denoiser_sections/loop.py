@@ -57,7 +57,7 @@ class Training:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.network = settings.network()
-        self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, settings.weight_decay))
+        self._optimizer = torch.optim.AdamW(_parameter_groups(self.network, settings.weight_decay), fused=True)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.2
         )
@@ -134,8 +134,9 @@ def train(settings: Settings, pictures: Pictures, output: Path) -> Iterator[dict
         yield training.rows[-1]
     _write_log(training.rows, output.with_suffix(".csv"))
     weights = {name: tensor.contiguous() for name, tensor in training.network.state_dict().items()}
+    metadata = {"settings": json.dumps(asdict(settings) | {"data": Path(settings.data).name})}
     with new_file(output, force=True) as temporary:
-        temporary.write_bytes(save(weights, metadata={"settings": json.dumps(asdict(settings))}))
+        temporary.write_bytes(save(weights, metadata=metadata))
     remove_file(snapshot)
 
 

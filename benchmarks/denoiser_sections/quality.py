@@ -49,5 +49,5 @@ def _smooth(width: float) -> Callable[[np.ndarray], np.ndarray]:
 def _non_local(noise: float, factor: float) -> Callable[[np.ndarray], np.ndarray]:
     from skimage.restoration import denoise_nl_means
 
-    options = {"patch_size": 5, "patch_distance": 6, "h": factor * noise, "sigma": noise, "channel_axis": 0}
-    return lambda picture: np.asarray(denoise_nl_means(picture, **options), dtype=np.float32)
+    options = {"patch_size": 5, "patch_distance": 6, "h": factor * noise, "sigma": noise}
+    return lambda picture: np.stack([denoise_nl_means(channel, **options) for channel in picture]).astype(np.float32)

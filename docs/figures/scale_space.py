@@ -13,7 +13,7 @@ from scalekeys.scalespace import discrete_gaussian
 
 FAMILIES = ("smooth", "dx", "dx+", "dxx")
 SIGMAS = (0.0, 0.5, 1.0, 2.0, torch.inf)
-LAYER, SHOWN = 0, 8
+SHOWN = 8
 ASKED, RADIUS, TAPS = (0.3, 0.5, 1.0), 40, 3
 DPI = 110
 
@@ -63,18 +63,27 @@ def _scales(output: Path) -> None:
 
 
 def _controls(output: Path) -> None:
-    """Draw kernels of a trained layer, their models, and noise of both kinds, with the median r2 of the layer."""
-    layer = sk.FilterBank((sk.extract("builtin:cifar-convnext").layers[LAYER],))
-    fit = sk.fit(layer)
-    noises = {"matched noise": sk.matched_noise_like(layer), "white noise": sk.white_noise_like(layer)}
-    rows = {_named("trained", fit.r2): layer, "their models": fit.kernels()}
-    rows |= {_named(name, sk.fit(noise).r2): noise for name, noise in noises.items()}
+    """Draw trained kernels, their models, and noise of both kinds, from the best explained kernel to the worst."""
+    bank = sk.extract("builtin:denoiser")
+    fit = sk.fit(bank)
+    rows = {_named("trained", fit.r2): _spread(bank, fit.r2), "their models": _spread(fit.kernels(), fit.r2)}
+    for name, noise in (("matched noise", sk.matched_noise_like(bank)), ("white noise", sk.white_noise_like(bank))):
+        r2 = sk.fit(noise).r2
+        rows[_named(name, r2)] = _spread(noise, r2)
     figure, axes = plt.subplots(len(rows), SHOWN, figsize=(8.6, 4.4), layout="constrained")
-    for row, (name, bank) in zip(axes, rows.items(), strict=True):
-        for panel, kernel in zip(row, bank.layers[0].kernels, strict=False):
+    for row, (name, kernels) in zip(axes, rows.items(), strict=True):
+        for panel, kernel in zip(row, kernels, strict=True):
             _draw(panel, kernel - kernel.mean())
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     figure.savefig(output, dpi=DPI)
+
+
+def _spread(bank: sk.FilterBank, r2: Tensor) -> Tensor:
+    """Return kernels of all layers at equal steps of rank, from the largest r2 to the smallest."""
+    order = r2.argsort(descending=True)
+    order = order[r2[order].isfinite()]  # dead kernels have no r2
+    places = torch.linspace(0, len(order) - 1, SHOWN).round().long()
+    return torch.cat([layer.kernels for layer in bank])[order[places]]
 
 
 def _named(name: str, r2: Tensor) -> str:

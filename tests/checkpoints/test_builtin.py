@@ -25,7 +25,7 @@ def test_the_network_trained_here():
 
 def test_an_unknown_name_lists_the_known_ones():
     match = "^builtin:keys: there is no such thing; what comes with the package is "
-    match += "builtin:master-keys and builtin:cifar-convnext$"
+    match += "builtin:denoiser, builtin:master-keys and builtin:cifar-convnext$"
     with pytest.raises(CheckpointError, match=match):
         extract("builtin:keys")
 

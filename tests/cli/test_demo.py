@@ -1,4 +1,4 @@
-"""The demonstration, shortened."""
+"""The demonstration."""
 
 import pyarrow.parquet as pq
 from typer.testing import CliRunner
@@ -7,21 +7,22 @@ import scalekeys as sk
 from scalekeys.cli import app
 
 
-def test_the_demo_trains_analyses_and_says_where_the_reports_are(tmp_path):
+def test_the_demo_analyses_what_comes_with_the_package_and_says_where_the_reports_are(tmp_path):
     folder = tmp_path / "demo"
-    result = CliRunner().invoke(app, ["demo", "-o", str(folder), "--epochs", "1"], catch_exceptions=False)
+    result = CliRunner().invoke(app, ["demo", "-o", str(folder)], catch_exceptions=False)
     assert result.exit_code == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["cifar-convnext", "digits", "digits.pth", "master-keys"]
-    for name in ("digits", "master-keys", "cifar-convnext"):
+    names = ["cifar-convnext", "denoiser", "master-keys"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    for name in names:
         assert (folder / name / "report.html").stat().st_size > 100_000
         assert str(folder / name / "report.html") in result.stdout.replace("\n", "")
+        assert len(pq.read_table(folder / name / "filters.parquet")) == len(sk.extract(f"builtin:{name}"))
     keys = pq.read_table(folder / "master-keys" / "filters.parquet").to_pandas()
     assert tuple(keys.family) == sk.MASTER_KEY_FAMILIES
-    assert len(sk.extract(folder / "digits.pth")) == len(pq.read_table(folder / "digits" / "filters.parquet")) == 96
 
 
 def test_the_demo_leaves_an_existing_folder_alone(tmp_path):
-    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path), "--epochs", "1"])
+    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path)])
     assert isinstance(result.exception, sk.OutputError)
     assert not list(tmp_path.iterdir())
 

@@ -94,7 +94,10 @@ def test_a_function_can_load_its_checkpoint_itself(folder):
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("net.pth", "net.pth: names no network; give timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION"),
+        (
+            "builtin:master-keys",
+            "names no network; give timm:NAME, hf:NAME, builtin:denoiser, builtin:cifar-convnext, or FILE.py:FUNCTION",
+        ),
         ("timm:", "timm:: names no network"),
         ("net.py", "net.py: names no network"),
         ("{}/nothing.py:build", r"nothing\.py: no such file; give timm:NAME"),

@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from scalekeys.images.preparation import Preprocessing
+
+PREPROCESSING = Preprocessing((64, 64), 1.0, mean=(0.0,), std=(1.0,))
+"""How pictures are prepared for the network that comes with the package: grey, with values from 0 to 1."""
+
 
 class _Block(nn.Module):
     """Residual block: a pointwise layer, depthwise filters between two rectifications, and a pointwise layer."""
@@ -55,3 +60,14 @@ class Denoiser(nn.Module):
         """Return pictures (batch, channels, rows, columns) without their noise; both sides are even."""
         change: Tensor = self.head(self.blocks(self.stem(pictures)))
         return pictures + change
+
+
+def shipped() -> Denoiser:
+    """Return the network whose weights come with the package, without them.
+
+    Examples
+    --------
+    >>> sum(weight.numel() for weight in shipped().parameters())
+    11620
+    """
+    return Denoiser(7, 32, 3)

@@ -13,17 +13,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from scalekeys.checkpoints import load_into
-from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT
+from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT, DENOISER
 from scalekeys.checkpoints.sources.hubs import create_timm, not_fetched, weights_only
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError, listed
 from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing
 from scalekeys.optional import in_short, require
+from scalekeys.training import denoiser
 from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt
 
-_BUILTIN = "builtin:cifar-convnext"
+_BUILTINS: dict[str, tuple[Callable[[], nn.Module], Preprocessing, Path]] = {
+    "builtin:denoiser": (denoiser.shipped, denoiser.PREPROCESSING, DENOISER),
+    "builtin:cifar-convnext": (lambda: CifarConvNeXt(CLASSES), PREPROCESSING, CIFAR_CONVNEXT),
+}
+"""The network of each name, how its images are prepared, and its weights."""
+
 _MODULE = "_scalekeys_network_file"
 _FORMS = (
-    "give timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION for a function that returns a network, and "
+    f"give timm:NAME, hf:NAME, {', '.join(_BUILTINS)}, or FILE.py:FUNCTION for a function that returns a network, and "
     "weights as --checkpoint"
 )
 _NO_SIZE = (
@@ -66,9 +72,9 @@ class Figures:
 def open_network(name: str, *, checkpoint: Path | None = None, weights: str | None = None) -> NamedNetwork:
     """Make a network.
 
-    `name`: ``timm:NAME``; ``hf:NAME``, an image classifier of the hub or in a local folder; ``builtin:cifar-convnext``;
-    or ``FILE.py:FUNCTION``, a function that returns a network. If it has a parameter ``checkpoint``, it is given the
-    path and loads the weights itself.
+    `name`: ``timm:NAME``; ``hf:NAME``, an image classifier of the hub or in a local folder; ``builtin:cifar-convnext``
+    or ``builtin:denoiser``; or ``FILE.py:FUNCTION``, a function that returns a network. If it has a parameter
+    ``checkpoint``, it is given the path and loads the weights itself.
     `checkpoint`: weights to load, exactly those of the network; by default those that come with the name.
     `weights`: which of several nested sets of weights in the checkpoint.
     Raises ModelError if the name has none of these forms, or the function fails or returns something else;
@@ -82,9 +88,9 @@ def open_network(name: str, *, checkpoint: Path | None = None, weights: str | No
         module = create_timm(rest, pretrained=checkpoint is None)
     elif scheme == "hf" and rest:
         module, processor = _from_transformers(rest, pretrained=checkpoint is None)
-    elif name == _BUILTIN:
-        module, preprocessing = CifarConvNeXt(CLASSES), PREPROCESSING
-        checkpoint = checkpoint or CIFAR_CONVNEXT
+    elif name in _BUILTINS:
+        build, preprocessing, shipped = _BUILTINS[name]
+        module, checkpoint = build(), checkpoint or shipped
     elif file.endswith(".py") and function:
         build = _function(Path(file).expanduser(), function)
         if checkpoint is not None and "checkpoint" in inspect.signature(build).parameters:

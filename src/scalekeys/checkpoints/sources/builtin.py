@@ -16,7 +16,12 @@ from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import master_keys
 
-CIFAR_CONVNEXT = Path(__file__).parents[1] / "data" / "cifar_convnext.safetensors"
+_DATA = Path(__file__).parents[1] / "data"
+
+DENOISER = _DATA / "denoiser.safetensors"
+"""Weights of a small network that was trained here to remove noise from pictures, see docs/training.md."""
+
+CIFAR_CONVNEXT = _DATA / "cifar_convnext.safetensors"
 """Weights of a small ConvNeXt that was trained here on CIFAR-10, see docs/training.md."""
 
 
@@ -37,6 +42,7 @@ def open_builtin(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHW
 
 
 BUILTINS: dict[str, Callable[[], dict[str, Tensor]]] = {
+    "denoiser": partial(load_file, DENOISER),
     "master-keys": lambda: {"master_keys.weight": master_keys()[:, None]},
     "cifar-convnext": partial(load_file, CIFAR_CONVNEXT),
 }

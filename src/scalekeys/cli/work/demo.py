@@ -1,9 +1,6 @@
-"""What the demonstration does: train, save, and analyse it and what comes with the package."""
+"""What the demonstration does: analyse what comes with the package."""
 
-import io
 from pathlib import Path
-
-import torch
 
 from scalekeys.checkpoints import extract
 from scalekeys.checkpoints.sources.builtin import BUILTINS
@@ -12,29 +9,19 @@ from scalekeys.cli.work.analyze import Filters, analyze
 from scalekeys.cli.work.step import Step
 from scalekeys.files import new_folder
 from scalekeys.report import Summary
-from scalekeys.training.digits import EPOCHS, train_digits
 
 
-def run_demo(
-    output: Path, *, epochs: int | None, seed: int, force: bool, step: Step
-) -> tuple[float, dict[str, Summary]]:
-    """Train the digits network, write its checkpoint, and analyse it and what comes with the package.
+def run_demo(output: Path, *, seed: int, force: bool, step: Step) -> dict[str, Summary]:
+    """Analyse the networks and the filters that come with the package.
 
     Returns
     -------
-    accuracy : float
-        Share of the held-out digits that are read correctly.
-    summaries : dict of Summary
+    dict of Summary
         By name of the folder that holds the report.
     """
-    epochs = EPOCHS if epochs is None else epochs
-    trained = train_digits(epochs=epochs, seed=seed, progress=step("training on handwritten digits", epochs))
-    banks = {"digits": extract(trained.network)} | {name: extract(f"builtin:{name}") for name in BUILTINS}
-    summaries, weights = {}, io.BytesIO()
-    torch.save(trained.network.state_dict(), weights)
+    summaries = {}
     with new_folder(output, force=force) as folder:
-        (folder / "digits.pth").write_bytes(weights.getvalue())
-        for name, bank in banks.items():
+        for name in BUILTINS:
             (folder / name).mkdir()
-            summaries[name] = analyze(Filters(bank, Named()), folder / name, step, seed=seed)
-    return trained.accuracy, summaries
+            summaries[name] = analyze(Filters(extract(f"builtin:{name}"), Named()), folder / name, step, seed=seed)
+    return summaries
