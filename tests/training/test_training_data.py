@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from scalekeys.errors import DataError, RecipeError
 from scalekeys.images.preparation import Preprocessing
-from scalekeys.training import read_recipe, train
+from scalekeys.training import augmentation, read_recipe, train
+from scalekeys.training import draws as draws_module
 from scalekeys.training.data import open_data
-from scalekeys.training.draws import epoch_draws
+from scalekeys.training.recipe import Augmentation
 
 image_module = pytest.importorskip("PIL.Image")
 
@@ -72,7 +74,7 @@ def test_a_saved_data_set_gives_the_same(folder, recipe, tmp_path):
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
     ours, theirs = open_data(recipe(tmp_path / "saved")), open_data(recipe(folder))
     assert ours.classes == theirs.classes
-    draws = next(epoch_draws(16, 8, 0, 1, recipe(folder).augmentation))
+    draws = next(draws_module.epoch_draws(16, 8, 0, 1, recipe(folder).augmentation))
     for one, other in zip(ours.train[draws], theirs.train[draws], strict=True):
         assert torch.equal(one, other)
 
@@ -122,3 +124,24 @@ def test_detail_needs_images_in_memory_and_whole_blocks(folder, recipe, settings
         RecipeError, match=r"data\.detail: 1\d needs images in memory .* and to divide data\.size \(32\)"
     ):
         open_data(recipe(folder, "augmentation.crop=none", *settings))
+
+
+@pytest.mark.parametrize("pad", [1, 4, 5, 11])
+def test_the_largest_number_below_one_shifts_by_the_most(monkeypatch, pad):
+    class Largest:
+        """A generator of the largest numbers of float64 below 1, which float32 would round up to 1."""
+
+        def random(self, shape):
+            return np.full(shape, np.nextafter(1.0, 0.0))
+
+        beta, integers = np.random.default_rng(0).beta, np.random.default_rng(0).integers
+        permutation = np.random.default_rng(0).permutation
+
+    monkeypatch.setattr(draws_module, "generator", lambda *_: Largest())
+    wanted = Augmentation(crop="shift", pad=pad, flip=1.0, erasing=1.0, mixup=0.8)
+    draws = next(draws_module.epoch_draws(4, 4, 0, 0, wanted))
+    assert all(bool((numbers < 1).all()) for numbers in (draws.crop, draws.flip, draws.erase, draws.mix[:, 0]))
+    images = torch.arange(3 * 16 * 16).remainder(251).byte().reshape(1, 3, 16, 16).repeat(4, 1, 1, 1)
+    found = augmentation.shifted(images, draws.crop[:, :2], pad)
+    assert torch.equal(found, F.pad(images, (-pad, pad, -pad, pad)))
+    assert torch.equal(augmentation.shifted(images, torch.ones(4, 2), pad), found)

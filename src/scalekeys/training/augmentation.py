@@ -51,7 +51,7 @@ def shifted(
     """
     _, channels, rows, cols = images.shape
     padded = F.pad(images, (pad,) * 4)
-    start = (where * (2 * pad + 1)).long()
+    start = (where * (2 * pad + 1)).long().clamp(max=2 * pad)  # the product may round up
     row = (start[:, :1] + torch.arange(rows, device=images.device))[:, None, :, None]
     col = (start[:, 1:] + torch.arange(cols, device=images.device))[:, None, None, :]
     image = torch.arange(len(images), device=images.device)[:, None, None, None]

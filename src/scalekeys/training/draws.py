@@ -16,6 +16,7 @@ from torch import Tensor
 from scalekeys.training.recipe import Augmentation
 
 _ORDER, _STEP, _SUBSET, _NETWORK = range(4)  # what a generator is for
+_BELOW_ONE = 1 - 2**-24  # the largest number of float32 below 1, uniform numbers above which would be rounded to 1
 
 
 def generator(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
@@ -74,9 +75,9 @@ def _draws(rows: Tensor, numbers: np.random.Generator, augmentation: Augmentatio
     way, place = numbers.random(pairs), numbers.random((pairs, 2))
     mixup, cutmix = (_beta(numbers, value, pairs) for value in (augmentation.mixup, augmentation.cutmix))
     share = np.where(way < _mixup_share(augmentation), mixup, cutmix)
-    mix = np.column_stack([way, share, place]).repeat(2, axis=0)[:count]
-    crops, flips, erasures, mixtures = (torch.from_numpy(values).float() for values in (crop, flip, erase, mix))
-    return Draws(rows, crops, flips, erasures, torch.from_numpy(noise), mixtures)
+    mix = np.column_stack([np.minimum(way, _BELOW_ONE), share, place]).repeat(2, axis=0)[:count]
+    crops, flips, erasures = (torch.from_numpy(values).float().clamp(max=_BELOW_ONE) for values in (crop, flip, erase))
+    return Draws(rows, crops, flips, erasures, torch.from_numpy(noise), torch.from_numpy(mix).float())
 
 
 def _beta(numbers: np.random.Generator, parameter: float, count: int) -> np.ndarray:
