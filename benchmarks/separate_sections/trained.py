@@ -23,13 +23,15 @@ from denoiser_sections.pictures import Pictures, read_pictures
 from denoiser_sections.quality import denoised, psnr
 from fit_sections.record import table
 from scalekeys.networks.changing.separate.factors import low_rank
+from scalekeys.networks.changing.separate.plan import Goal
 from scalekeys.networks.changing.separate.separable_conv import products
+from scalekeys.networks.changing.separate.separate import Separator
 from scalekeys.shapes import size_text
 from timing import timed_rows
 
 HELP = "separate denoisers with large kernels, evaluate and time them"
 RANKS = (1, 2, 3)
-_BATCHES, _SIDE = 16, 224
+_BATCHES, _SIDE = 4, 224
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +60,8 @@ def _measured(path: Path, data: str | None, repeats: int) -> dict[str, list[dict
     network = settings.network().eval()
     network.load_state_dict(load_file(path))
     batches = _crops(pictures, settings)
-    separated = {rank: sk.separate(network, batches[0], batches=batches, rank=rank, runtime=None) for rank in RANKS}
+    separator = Separator(network, batches[0], batches, None, None, None)
+    separated = {rank: separator.separation(Goal(rank=rank), None) for rank in RANKS}
     before = _by_picture(network, test)
     kernels = {"kernels": size_text((settings.kernel_size,) * 2)}
     rows = []

@@ -211,7 +211,7 @@ def test_an_elimination_has_a_section_with_its_curve_and_controls():
     assert "has a top-1 accuracy of 62.5 % (95 % from 31.2 % to 100.0 %), and with its own filters 75.0 %" in text
     assert "with as many random candidates 62.5 % in the mean of 3 draws, one of which is as good" in text
     assert "measured on 50 other images" in text
-    assert "Read 'state_dict'." in text
+    assert "eights are read from the entry 'state_dict'." in text
 
 
 def test_an_error_without_an_upper_end_is_drawn_and_written():
