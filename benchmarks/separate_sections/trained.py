@@ -2,8 +2,8 @@
 
 Networks of ``denoiser.py train``. Every layer is separated; outer products are fitted to responses to noisy crops of
 the training pictures, and the peak signal-to-noise ratio is measured on held-out pictures, paired by picture.
-``energy lost`` is what the nearest sum of so many outer products leaves of the kernels, beside the same for white noise
-of their shape. One picture of 224 pixels on one thread gives the times.
+``energy lost`` is what the nearest sum of so many outer products leaves of the kernels, beside the same for matched and
+white noise. One picture of 224 pixels on one thread gives the times.
 """
 
 import argparse
@@ -64,9 +64,15 @@ def _measured(path: Path, data: str | None, repeats: int) -> dict[str, list[dict
     separated = {rank: separator.separation(Goal(rank=rank), None) for rank in RANKS}
     before = _by_picture(network, test)
     kernels = {"kernels": size_text((settings.kernel_size,) * 2)}
+    bank = sk.extract(network)
+    banks = {
+        "energy lost": bank,
+        "of matched noise": sk.matched_noise_like(bank),
+        "of white noise": sk.white_noise_like(bank),
+    }
     rows = []
-    for rank, one in separated.items():
-        after = _by_picture(one.module, test)
+    for rank, separation in separated.items():
+        after = _by_picture(separation.module, test)
         differences = [own - its for own, its in zip(after, before, strict=True)]
         rows.append(
             {
@@ -77,8 +83,7 @@ def _measured(path: Path, data: str | None, repeats: int) -> dict[str, list[dict
                 "after": round(sum(after) / len(after), 2),
                 "points": [sum(differences) / len(differences), *(over_seeds(differences) or ())],
                 "pictures": len(before),
-                "energy lost": _energy_lost(network, rank, noise=False),
-                "of white noise": _energy_lost(network, rank, noise=True),
+                **{name: _energy_lost(one, rank) for name, one in banks.items()},
             }
         )
     everything = {"original": network, "control": network} | {
@@ -100,10 +105,8 @@ def _by_picture(network: nn.Module, test: Test) -> list[float]:
     return [psnr(one[None], clean[None]) for one, clean in zip(found, test.clean, strict=True)]
 
 
-def _energy_lost(network: nn.Module, rank: int, *, noise: bool) -> float:
+def _energy_lost(bank: sk.FilterBank, rank: int) -> float:
     """Return the share of the energy of all kernels that their nearest sums of outer products leave."""
-    kernels = torch.cat([layer.kernels.double() for layer in sk.extract(network)])
-    if noise:
-        kernels = torch.randn(kernels.shape, generator=torch.Generator().manual_seed(0), dtype=kernels.dtype)
+    kernels = torch.cat([layer.kernels.double() for layer in bank])
     left = kernels - products(low_rank(kernels, rank).factors)
     return round(float(left.square().sum() / kernels.square().sum()), 4)
