@@ -154,7 +154,7 @@ def _format_of(path: Path, head: bytes) -> Format:
         return found
     allowed = by_suffix.name if by_suffix else ", ".join(row.name for row in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
     raise CheckpointError(
-        f"{path}: is {kind or 'of an unknown kind'}, not a file of {allowed} weights; give such a file, or fetch it again"
+        f"{path}: is {kind or 'of an unknown kind'}, not a file of {allowed} weights; give one, or fetch it again"
     )
 
 
