@@ -35,8 +35,13 @@ def as_float_tensor(values: ArrayLike) -> Tensor:
 
     Half precision becomes float32 and integers float64. The memory of a NumPy array is shared where it can be.
 
-    Raises FilterError if the values are not real numbers.
+    Raises FilterError if the values are not real numbers, or neither a tensor nor an array.
     """
+    if not isinstance(values, Tensor | np.ndarray):
+        raise FilterError(
+            f"expected a tensor or an array, got {type(values).__name__}; sk.extract reads the filters of a file or a "
+            "network"
+        )
     tensor = _from_numpy(values) if isinstance(values, np.ndarray) else values
     if tensor.dtype in (torch.float32, torch.float64):
         return tensor

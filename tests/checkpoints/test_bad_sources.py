@@ -38,7 +38,7 @@ def refused(source, match, **options):
 @pytest.mark.parametrize("kind", [kind for kind in FOREIGN if FOREIGN[kind]])
 def test_another_kind_of_file_behind_the_name(kind, name, tmp_path):
     (tmp_path / name).write_bytes(FOREIGN[kind])
-    refused(tmp_path / name, rf"{name}: is {kind}, not a file of {NAMES[name]} weights; fetch it again")
+    refused(tmp_path / name, rf"{name}: is {kind}, not a file of {NAMES[name]} weights; give one, or fetch it again")
 
 
 def test_a_file_of_no_known_kind(tmp_path):

@@ -191,6 +191,11 @@ def test_sounds_and_volumes_have_a_pitch_for_each_axis():
     assert [sk.extract(one).layers[0].pitch for one in (sound, volume)] == [(5,), (1, 2, 2)]
 
 
+def test_patches_that_become_channels_before_the_first_convolution_count():
+    network = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 8, 1), nn.Conv2d(8, 8, 5, groups=8))
+    assert sk.extract(network).layers[0].pitch == (2.0, 2.0)
+
+
 def test_tables_have_the_geometric_mean():
     bank = sk.extract(network())
     column = sk.fit(bank).to_arrow()["pitch"].to_pylist()

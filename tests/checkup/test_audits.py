@@ -51,6 +51,14 @@ def test_dead_filters():
     assert "in 1 of 2 layers" in found.evidence
 
 
+def test_few_dead_filters_go_only_where_widths_may_be_any_number():
+    kernels = smooth()
+    kernels[:3] = 0
+    found = advice_of(kernels, audit="dead-filters")
+    assert found.command == "scalekeys prune NETWORK --size PIXELS --multiple-of 1 -o pruned.pth"
+    assert "for its width to stay a multiple of 8" in found.expect
+
+
 def test_filters_that_are_not_finite():
     kernels = smooth()
     kernels[3, 0, 0], kernels[5, 1, 1] = torch.nan, torch.inf

@@ -176,6 +176,8 @@ def test_an_unknown_choice_is_refused_with_what_is_allowed(arguments, message):
 
 
 def test_filters_that_are_no_filters_are_refused():
+    with pytest.raises(sk.FilterError, match=r"expected a tensor or an array, got str; sk\.extract reads"):
+        sk.fit("model.pth")
     with pytest.raises(sk.FilterError, match=r"filters must have shape \(\.\.\., rows, cols\), got \(5,\)"):
         sk.fit(torch.randn(5))
     with pytest.raises(sk.FilterError, match=r"expected real numbers, got torch\.complex64"):

@@ -6,8 +6,9 @@ from dataclasses import replace
 from torch import nn
 
 from scalekeys.checkup.advice import Advice, Followed
+from scalekeys.checkup.audits.life import multiple_kept
 from scalekeys.checkup.responses import Responses
-from scalekeys.errors import ScaleKeysError
+from scalekeys.errors import ModelError, ScaleKeysError
 from scalekeys.networks import crop, evaluate, output_error, prune_dead, separate
 
 
@@ -17,30 +18,34 @@ def followed(advice: Advice, responses: Responses) -> Advice:
     if follow is None:
         return advice
     try:
-        network = follow(responses)
+        network = follow(responses, advice)
         return replace(advice, followed=_measured(network, responses))
     except ScaleKeysError as error:
         return replace(advice, followed=Followed(f"It could not be done to this network: {error}"))
 
 
-def _pruned(responses: Responses) -> nn.Module:
-    return prune_dead(responses.network, responses.inputs[0][:2], images=responses.inputs).module
+def _pruned(responses: Responses, advice: Advice) -> nn.Module:
+    example, multiple = responses.inputs[0][:2], multiple_kept(advice.places)
+    pruning = prune_dead(responses.network, example, images=responses.inputs, multiple_of=multiple)
+    if not pruning.removed:
+        raise ModelError(f"no filter is removed ({pruning.why_none})")
+    return pruning.module
 
 
-def _cropped(responses: Responses) -> nn.Module:
+def _cropped(responses: Responses, _: Advice) -> nn.Module:
     return crop(responses.network, responses.learning).module
 
 
-def _separated(responses: Responses) -> nn.Module:
+def _separated(responses: Responses, _: Advice) -> nn.Module:
     return separate(responses.network, responses.inputs[0][:1], batches=responses.learning, runtime=None).module
 
 
-OFFERS: Mapping[str, Callable[[Responses], nn.Module]] = {
+OFFERS: Mapping[str, Callable[[Responses, Advice], nn.Module]] = {
     "dead-filters": _pruned,
     "too-large": _cropped,
     "separable": _separated,
 }
-"""What follows an offer, by the name of the audit, as its command does by default."""
+"""What follows an offer, by the name of the audit, as its command does."""
 
 
 def _measured(network: nn.Module, responses: Responses) -> Followed:

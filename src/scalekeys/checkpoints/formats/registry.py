@@ -153,7 +153,9 @@ def _format_of(path: Path, head: bytes) -> Format:
     if found := by_content or (None if kind else by_suffix):
         return found
     allowed = by_suffix.name if by_suffix else ", ".join(row.name for row in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
-    raise CheckpointError(f"{path}: is {kind or 'of an unknown kind'}, not a file of {allowed} weights; fetch it again")
+    raise CheckpointError(
+        f"{path}: is {kind or 'of an unknown kind'}, not a file of {allowed} weights; give one, or fetch it again"
+    )
 
 
 def _format_of_archive(path: Path) -> Format:

@@ -42,12 +42,16 @@ def pitches_of(module: nn.Module, layers: Mapping[str, nn.modules.conv._ConvNd])
     if first is None or not layers:
         return nothing
     axes = len(first.kernel_size)
-    channels, small = _input_of(module, first)
+    noted, small = _input_of(module, first)
     wanted = [name for name, layer in layers.items() if len(layer.kernel_size) == axes]
-    try:
-        skeleton = _skeleton(module, {})
-        sides = _sides_along(skeleton, wanted, (channels, *small))
-    except Exception:  # the network of a user may fail with anything
+    for channels in dict.fromkeys((noted, 3, 1)):  # patches may become channels before the first convolution
+        try:
+            skeleton = _skeleton(module, {})
+            sides = _sides_along(skeleton, wanted, (channels, *small))
+            break
+        except Exception:  # the network of a user may fail with anything
+            continue
+    else:
         return nothing
     try:
         longer = _sides_along(skeleton, wanted, (channels, *(side + _MORE[axes] for side in small)))

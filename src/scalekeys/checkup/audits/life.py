@@ -1,11 +1,15 @@
 """Whether filters do anything, and whether training has formed them."""
 
+from collections.abc import Iterable
+from math import gcd
+
 import numpy as np
 
 from scalekeys.checkup.advice import CERTAIN, HINT, Advice, Place
 from scalekeys.checkup.evidence import Evidence, largest_first, named
 from scalekeys.errors import counted
 from scalekeys.fitting.formation import LIKE_NOISE, formation
+from scalekeys.networks.pruning.prune import MULTIPLE
 from scalekeys.shapes import size_text
 
 _ROUGH = 256
@@ -13,6 +17,12 @@ _ROUGH = 256
 
 _CLEAR = 0.1
 """The formation beyond which, with its interval, a layer needs no closer look."""
+
+_WHOLE = "Fewer channels are not always faster, so time the network before and after."
+_ODD = (
+    "No layer has enough dead filters for its width to stay a multiple of 8, which is often faster: time the network "
+    "before and after."
+)
 
 
 def not_finite(evidence: Evidence) -> Advice | None:
@@ -43,6 +53,7 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         return None
     count, small = sum(place.filters for place in places), int(evidence.fit.dead.sum())
     images = f" --images {evidence.source.folder}" if count > small else ""
+    multiple = multiple_kept(places)
     return Advice(
         "dead-filters",
         f"{count} of {len(evidence.bank)} filters are dead: whatever their input is, their outputs are constant, or as "
@@ -50,14 +61,19 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         f"{_why_dead(evidence, small, count - small)}, in {len(places)} of "
         f"{counted(len(evidence.bank.layers), 'layer')}. Noise, and so the usual initialisations, has no such filters.",
         "Remove the dead filters together with their channels.",
-        f"scalekeys prune {evidence.network}{images} -o pruned.pth",
+        f"scalekeys prune {evidence.network}{images}{'' if multiple > 1 else ' --multiple-of 1'} -o pruned.pth",
         "Fewer weights and multiplications, also in the layers before and behind. The command verifies that the "
-        "outputs stay the same. Fewer channels are not always faster, so time the network before and after.",
+        f"outputs stay the same. {_WHOLE if multiple > 1 else _ODD}",
         CERTAIN,
         evidence.share(places),
         places,
         "share of dead filters",
     )
+
+
+def multiple_kept(places: Iterable[Place]) -> int:
+    """Return of what number widths stay multiples when dead filters go: 1 where else all of them would have to stay."""
+    return MULTIPLE if any(place.filters >= gcd(place.of, MULTIPLE) for place in places) else 1
 
 
 def _why_dead(evidence: Evidence, small: int, unmoved: int) -> str:

@@ -36,6 +36,8 @@ _Path: TypeAlias = Sequence[Reach]
 def reach_needs(evidence: Evidence) -> str | None:
     """Say what is missing where the receptive field cannot be compared with the inputs."""
     if None in predicted_reach(evidence.bank):
+        if all(layer.stride is not None for layer in evidence.bank.layers):
+            return "the audit reach needs how far the samples of each layer lie apart, which this network does not tell"
         return (
             "the audit reach needs the strides of the network, which weights alone do not tell: give the network "
             "itself, or an ONNX or TFLite file of it"

@@ -68,8 +68,8 @@ def prune_network(task: Task, step: Step) -> Outcome:
         seed=task.seed,
     )
     if not pruning.removed:
-        why = "; ".join(f"{count} stay, because {reason}" for reason, count in pruning.reasons.items())
-        raise ModelError(f"{task.network}: no filter is removed ({why or 'none is dead'}); nothing is written")
+        hint = "; --multiple-of 1 lets the width be any number" if "a multiple of" in pruning.why_none else ""
+        raise ModelError(f"{task.network}: no filter is removed ({pruning.why_none}); nothing is written{hint}")
     step(f"writing {task.output}")
     same = Same(lambda: Reference(network.module, example, images or (), task.seed), task.tolerance, "--tolerance")
     write_network(pruning.module, example, task.output, label=task.network, force=task.force, same=same)

@@ -80,6 +80,12 @@ class Pruning:
         """How many dead filters were left for each reason, the most frequent first."""
         return dict(Counter(self.left.values()).most_common())
 
+    @property
+    def why_none(self) -> str:
+        """Why no dead filter was removed, in words."""
+        left = "; ".join(f"{count} stay, because {reason}" for reason, count in self.reasons.items())
+        return left or "none is dead"
+
     def __repr__(self) -> str:
         (before, after), (many, fewer) = self.parameters, self.multiplications
         return (

@@ -245,6 +245,7 @@ def layers(analysis: Analysis) -> Section:
     body = render(
         "analysis/layers.html.j2",
         unknown=any(None in (layer.stride, layer.dilation) for layer in analysis.summary.layers),
+        known=any(layer.stride or layer.dilation for layer in analysis.summary.layers),
         rows=rows,
         axes=analysis.summary.axis_names,
         dead=analysis.summary.dead > 0,

@@ -94,7 +94,7 @@ _WORDS = {
         "receptive fields that lie along other angles"
     ),
     Verdict.UNCLEAR: (
-        "of {kernels} the figures cannot tell, because the intervals of filters and of matched or white noise overlap "
-        "or the two kinds of noise disagree ({shares})"
+        "of {kernels} the figures cannot tell whether more or fewer filters gain than of noise, because the intervals "
+        "of filters and of matched or white noise overlap or the two kinds of noise disagree ({shares})"
     ),
 }
