@@ -51,6 +51,14 @@ def test_dead_filters():
     assert "in 1 of 2 layers" in found.evidence
 
 
+@pytest.mark.parametrize(("dead", "option"), [(3, " --multiple-of 1"), (8, "")])
+def test_the_command_removes_filters_also_where_few_of_a_wide_layer_are_dead(dead, option):
+    kernels = smooth()
+    kernels[:dead] = 0
+    found = advice_of(kernels, audit="dead-filters")
+    assert found.command == f"scalekeys prune NETWORK --size PIXELS{option} -o pruned.pth"
+
+
 def test_filters_that_are_not_finite():
     kernels = smooth()
     kernels[3, 0, 0], kernels[5, 1, 1] = torch.nan, torch.inf

@@ -100,3 +100,15 @@ def test_a_fit_of_noise_that_is_known_is_not_made_again():
     fitting.assert_not_called()
     assert given == examined(Evidence(Named(), fit))
     assert "too-small" in [one.name for one in given.advice]
+
+
+def test_commands_are_for_depthwise_layers_alone():
+    kernels = smooth()
+    kernels[:9] = 0
+    layer = sk.LayerFilters("conv", kernels, kind="ordinary", channels=(32, 1))
+    found = sk.check(sk.FilterBank((layer,)))
+    assert [(one.name, one.command) for one in found.advice] == [("dead-filters", None)]
+    assert found.skipped[-1].startswith("commands change depthwise layers alone")
+    assert found.source == "NETWORK --kinds ordinary"
+    both = sk.check(sk.FilterBank((layer, sk.LayerFilters("dw", kernels))))
+    assert both.source == "NETWORK --kinds all"

@@ -34,6 +34,8 @@ class Named:
         Which entry of a nested checkpoint is read.
     images : str, optional
         The folder of images that was given.
+    preparation : str
+        Options of how images are prepared, as they were given.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class Named:
     checkpoint: str | None = None
     weights: str | None = None
     images: str | None = None
+    preparation: str = ""
 
     @property
     def is_code(self) -> bool:
@@ -68,12 +71,13 @@ class Named:
     def running(self, axes: int, sides: Size | None) -> str:
         """Return the network itself, which runs, with the size of its inputs where its name does not imply one."""
         if self.source.startswith(_HUBS):
-            return self.given
+            return self.given + self._prepared
         runs = self.is_code or self.source == NETWORK
         network = self.given if runs else self._with_weights(NETWORK, self.checkpoint or self.source)
         if axes != 2:
             return f"{network} --shape SHAPE"
-        return f"{network} --size {'PIXELS' if sides is None else size_text(tuple(dict.fromkeys(sides)))}"
+        size = "PIXELS" if sides is None else size_text(tuple(dict.fromkeys(sides)))
+        return f"{network} --size {size}{self._prepared}"
 
     @property
     def folder(self) -> str:
@@ -85,6 +89,10 @@ class Named:
         """The suffix of a copy of its weights."""
         stored = self.checkpoint or self.source
         return ".pth" if stored.startswith((*_HUBS, NETWORK)) else Path(stored).suffix or ".safetensors"
+
+    @property
+    def _prepared(self) -> str:
+        return f" {self.preparation}" if self.preparation else ""
 
     def _with_weights(self, network: str, checkpoint: str | None = None) -> str:
         options = [("--checkpoint", checkpoint), ("--weights", self.weights)]

@@ -1,11 +1,15 @@
 """Whether filters do anything, and whether training has formed them."""
 
+from collections.abc import Iterable
+from math import gcd
+
 import numpy as np
 
 from scalekeys.checkup.advice import CERTAIN, HINT, Advice, Place
 from scalekeys.checkup.evidence import Evidence, largest_first, named
 from scalekeys.errors import counted
 from scalekeys.fitting.formation import LIKE_NOISE, formation
+from scalekeys.networks.pruning.prune import MULTIPLE
 from scalekeys.shapes import size_text
 
 _ROUGH = 256
@@ -43,6 +47,7 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         return None
     count, small = sum(place.filters for place in places), int(evidence.fit.dead.sum())
     images = f" --images {evidence.source.folder}" if count > small else ""
+    multiple = "" if kept_multiple(places) == MULTIPLE else f" --multiple-of {kept_multiple(places)}"
     return Advice(
         "dead-filters",
         f"{count} of {len(evidence.bank)} filters are dead: whatever their input is, their outputs are constant, or as "
@@ -50,7 +55,7 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         f"{_why_dead(evidence, small, count - small)}, in {len(places)} of "
         f"{counted(len(evidence.bank.layers), 'layer')}. Noise, and so the usual initialisations, has no such filters.",
         "Remove the dead filters together with their channels.",
-        f"scalekeys prune {evidence.network}{images} -o pruned.pth",
+        f"scalekeys prune {evidence.network}{images}{multiple} -o pruned.pth",
         "Fewer weights and multiplications, also in the layers before and behind. The command verifies that the "
         "outputs stay the same. Fewer channels are not always faster, so time the network before and after.",
         CERTAIN,
@@ -58,6 +63,15 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         places,
         "share of dead filters",
     )
+
+
+def kept_multiple(places: Iterable[Place]) -> int:
+    """Return of which number widths stay multiples where dead filters go: the usual one, or 1 if none would go then.
+
+    >>> kept_multiple([Place("dw", "7x7", 3, 32, 3 / 32)]), kept_multiple([Place("dw", "7x7", 9, 32, 9 / 32)])
+    (1, 8)
+    """
+    return MULTIPLE if any(place.filters >= gcd(place.of, MULTIPLE) for place in places) else 1
 
 
 def _why_dead(evidence: Evidence, small: int, unmoved: int) -> str:
