@@ -51,12 +51,13 @@ def test_dead_filters():
     assert "in 1 of 2 layers" in found.evidence
 
 
-def test_few_dead_filters_go_only_where_widths_may_be_any_number():
+@pytest.mark.parametrize(("dead", "option"), [(3, " --multiple-of 1"), (8, "")])
+def test_the_command_removes_filters_also_where_few_of_a_wide_layer_are_dead(dead, option):
     kernels = smooth()
-    kernels[:3] = 0
+    kernels[:dead] = 0
     found = advice_of(kernels, audit="dead-filters")
-    assert found.command == "scalekeys prune NETWORK --size PIXELS --multiple-of 1 -o pruned.pth"
-    assert "for its width to stay a multiple of 8" in found.expect
+    assert found.command == f"scalekeys prune NETWORK --size PIXELS{option} -o pruned.pth"
+    assert ("for its width to stay a multiple of 8" in found.expect) == (dead < 8)
 
 
 def test_filters_that_are_not_finite():

@@ -68,6 +68,15 @@ def test_a_command_names_the_source(tmp_path):
     assert advice.command == f"scalekeys crop '{path}' -o cropped.pth"
 
 
+def test_commands_name_what_they_can_open(tmp_path):
+    graph = tmp_path / "net.onnx"
+    torch.onnx.export(nn.Conv2d(2, 2, 1), (torch.zeros(1, 2, 4, 4),), graph, dynamo=False)
+    for source in (str(graph), "https://server/net.pth"):
+        assert Named(source).cropped == "NETWORK"
+    assert Named("net.pth").cropped == "net.pth"
+    assert Named("https://server/net.pth").running(2, (64, 64)) == "NETWORK --size 64"
+
+
 def test_a_module_and_its_bank_give_the_same():
     layer = nn.Conv2d(32, 32, 5, groups=32)
     with torch.no_grad():
@@ -100,3 +109,15 @@ def test_a_fit_of_noise_that_is_known_is_not_made_again():
     fitting.assert_not_called()
     assert given == examined(Evidence(Named(), fit))
     assert "too-small" in [one.name for one in given.advice]
+
+
+def test_commands_are_for_depthwise_layers_alone():
+    kernels = smooth()
+    kernels[:9] = 0
+    layer = sk.LayerFilters("conv", kernels, kind="ordinary", channels=(32, 1))
+    found = sk.check(sk.FilterBank((layer,)))
+    assert [(one.name, one.command) for one in found.advice] == [("dead-filters", None)]
+    assert found.skipped[-1].startswith("commands change depthwise layers alone")
+    assert found.source == "NETWORK --kinds ordinary"
+    both = sk.check(sk.FilterBank((layer, sk.LayerFilters("dw", kernels))))
+    assert both.source == "NETWORK --kinds all"

@@ -49,6 +49,23 @@ def test_filters_that_no_image_moves_are_dead_only_by_images(images):
     assert dead.followed.change < 1e-9
 
 
+def test_what_is_measured_is_what_the_command_does(images):
+    few = network(smooth())
+    few[1].weight.data[:3] = 0
+    dead = found(sk.check(few, images=images), "dead-filters")
+    assert " --multiple-of 1 " in dead.command
+    before, after = dead.followed.parameters
+    assert before - after == 3 * (4 + 26 + 2 + 4)  # a pixel's weights and bias, a kernel and bias, a norm, the classes
+
+
+def test_a_change_of_nothing_is_not_called_done(images):
+    padded = network(nn.functional.pad(smooth(), (2, 2, 2, 2)))
+    padded[1].padding = (1, 1)  # which does not shrink with the kernels
+    large = found(sk.check(padded, images=images), "too-large")
+    assert large.followed.told.startswith("It could not be done to this network: nothing changes (")
+    assert large.followed.parameters is None
+
+
 def test_cropping_is_followed_and_its_cost_is_measured_on_inputs_that_it_was_not_matched_on(images):
     large = network(nn.functional.pad(smooth(), (2, 2, 2, 2)))
     labels = large(images).argmax(1)

@@ -17,6 +17,8 @@ def test_the_demo_analyses_what_comes_with_the_package_and_says_where_the_report
         assert (folder / name / "report.html").stat().st_size > 100_000
         assert str(folder / name / "report.html") in result.stdout.replace("\n", "")
         assert len(pq.read_table(folder / name / "filters.parquet")) == len(sk.extract(f"builtin:{name}"))
+    page = (folder / "denoiser" / "report.html").read_text()
+    assert "<code>scalekeys prune builtin:denoiser --multiple-of 1 -o pruned.pth</code>" in page
     keys = pq.read_table(folder / "master-keys" / "filters.parquet").to_pandas()
     assert tuple(keys.family) == sk.MASTER_KEY_FAMILIES
 

@@ -27,6 +27,12 @@ def alive():
     network[1].reset_parameters()
     return network
 
+def odd():
+    network = build()
+    with torch.no_grad():
+        network[1].weight[7] = 0
+    return network
+
 class Noise(nn.Module):
     def forward(self, x):
         return x + torch.rand(1)
@@ -77,10 +83,11 @@ def test_onnx_gives_the_same_outputs_for_any_batch(folder):
 
 
 def test_images_are_read_without_labels(folder):
-    arguments = ("--images", "images", "--multiple-of", 7)
-    done = run("prune", "net.py:build", "-o", "seen.safetensors", *SIZE, *arguments, cwd=folder)
+    arguments = ("--images", "images", "--multiple-of", 2)
+    done = run("prune", "net.py:odd", "-o", "seen.safetensors", *SIZE, *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "seen.safetensors").is_file()
+    assert "left: 1, because the channel is kept so that the width stays a multiple of 2" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -117,7 +124,14 @@ def test_bad_input_is_one_line_and_no_file(folder, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "options", [("--shape", "3x0x4"), ("--shape", "3x4x4", "--size", 4), ("--shape", "3x4x4", "--images", "images")]
+    "options",
+    [
+        ("--shape", "3x0x4"),
+        ("--shape", "3x4x4", "--size", 4),
+        ("--shape", "3x4x4", "--images", "images"),
+        ("--size", 4, "--grey"),
+        ("--size", 4, "--grey", "--mean", 0.5),
+    ],
 )
 def test_bad_usage(folder, options):
     assert run("prune", "net.py:build", "-o", "a.pth", *options, cwd=folder).returncode == 2

@@ -116,7 +116,7 @@ class Checkup:
     model : str
         The network.
     source : str
-        How a command names what was examined.
+        How ``scalekeys check`` names what was examined.
     layers, filters : int
         What was looked at.
     advice : tuple of Advice

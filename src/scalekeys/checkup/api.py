@@ -1,11 +1,13 @@
 """The entry to the check-up: a source or a fit in, advice out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from scalekeys.checkpoints import open_source
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, EVERY
 from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
 from scalekeys.checkup.audits import AUDITS, NEEDS
 from scalekeys.checkup.evidence import LEAST, Evidence
@@ -129,11 +131,16 @@ def examined(evidence: Evidence) -> Checkup:
     skipped = list(needs.values())
     if few:
         skipped.insert(0, f"{counted(few, 'layer')} with fewer than {LEAST} live filters can show dead filters only")
+    source, kinds = evidence.source.given, {layer.kind for layer in bank.layers}
+    if kinds != {DEPTHWISE}:
+        found = [replace(advice, command=None) for advice in found]
+        skipped.append("commands change depthwise layers alone, so that none is given where other kinds are read")
+        source += f" --kinds {kinds.pop() if len(kinds) == 1 else EVERY}"
     if evidence.responses is not None:
         found = [followed(advice, evidence.responses) for advice in found]
     return Checkup(
         bank.model,
-        evidence.source.given,
+        source,
         len(bank.layers),
         len(bank),
         tuple(sorted(found, key=_order)),

@@ -1,12 +1,12 @@
 """Offers followed: what a command would save and cost, measured on the images that are given."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from torch import nn
 
 from scalekeys.checkup.advice import Advice, Followed
-from scalekeys.checkup.audits.life import multiple_kept
+from scalekeys.checkup.audits.life import kept_multiple
 from scalekeys.checkup.responses import Responses
 from scalekeys.errors import ModelError, ScaleKeysError
 from scalekeys.networks import crop, evaluate, output_error, prune_dead, separate
@@ -15,37 +15,49 @@ from scalekeys.networks import crop, evaluate, output_error, prune_dead, separat
 def followed(advice: Advice, responses: Responses) -> Advice:
     """Do what a piece of advice says, if it is one that can be done quickly, and measure what it saves and costs."""
     follow = OFFERS.get(advice.name)
-    if follow is None:
+    if follow is None or advice.command is None:
         return advice
     try:
-        network = follow(responses, advice)
+        network = follow(advice, responses)
         return replace(advice, followed=_measured(network, responses))
     except ScaleKeysError as error:
         return replace(advice, followed=Followed(f"It could not be done to this network: {error}"))
 
 
-def _pruned(responses: Responses, advice: Advice) -> nn.Module:
-    example, multiple = responses.inputs[0][:2], multiple_kept(advice.places)
-    pruning = prune_dead(responses.network, example, images=responses.inputs, multiple_of=multiple)
-    if not pruning.removed:
-        raise ModelError(f"no filter is removed ({pruning.why_none})")
-    return pruning.module
+def _pruned(advice: Advice, responses: Responses) -> nn.Module:
+    multiple = kept_multiple(advice.places)
+    found = prune_dead(responses.network, responses.inputs[0][:2], images=responses.inputs, multiple_of=multiple)
+    return _changed(found.module, found.removed, found.reasons)
 
 
-def _cropped(responses: Responses, _: Advice) -> nn.Module:
-    return crop(responses.network, responses.learning).module
+def _cropped(_: Advice, responses: Responses) -> nn.Module:
+    found = crop(responses.network, responses.learning)
+    return _changed(found.module, found.layers, found.left.values())
 
 
-def _separated(responses: Responses, _: Advice) -> nn.Module:
-    return separate(responses.network, responses.inputs[0][:1], batches=responses.learning, runtime=None).module
+def _separated(_: Advice, responses: Responses) -> nn.Module:
+    found = separate(responses.network, responses.inputs[0][:1], batches=responses.learning, runtime=None)
+    return _changed(found.module, found.layers, found.left.values())
 
 
-OFFERS: Mapping[str, Callable[[Responses, Advice], nn.Module]] = {
+def _changed(network: nn.Module, done: object, reasons: Iterable[str]) -> nn.Module:
+    """Return a network that was changed, or refuse one that was not, as the command does.
+
+    Raises
+    ------
+    ModelError
+    """
+    if not done:
+        raise ModelError(f"nothing changes ({'; '.join(dict.fromkeys(reasons)) or 'nothing is found'})")
+    return network
+
+
+OFFERS: Mapping[str, Callable[[Advice, Responses], nn.Module]] = {
     "dead-filters": _pruned,
     "too-large": _cropped,
     "separable": _separated,
 }
-"""What follows an offer, by the name of the audit, as its command does."""
+"""What follows an offer, by the name of the audit, as its command does by default."""
 
 
 def _measured(network: nn.Module, responses: Responses) -> Followed:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from scalekeys.checkpoints.formats.registry import format_of
 from scalekeys.shapes import Size, size_text
 
 NETWORK = "NETWORK"
@@ -34,6 +35,8 @@ class Named:
         Which entry of a nested checkpoint is read.
     images : str, optional
         The folder of images that was given.
+    preparation : str
+        Options of how images are prepared, as they were given.
 
     Examples
     --------
@@ -47,6 +50,7 @@ class Named:
     checkpoint: str | None = None
     weights: str | None = None
     images: str | None = None
+    preparation: str = ""
 
     @property
     def is_code(self) -> bool:
@@ -59,6 +63,12 @@ class Named:
         return self._with_weights(self.source, self.checkpoint)
 
     @property
+    def cropped(self) -> str:
+        """What ``scalekeys crop`` takes, which opens no addresses and changes no files that hold a graph."""
+        path = Path(self.source).expanduser()
+        return NETWORK if self._is_address or (path.is_file() and format_of(path).is_graph) else self.given
+
+    @property
     def stored(self) -> str | None:
         """Where its weights stand; None where a function returns them."""
         if self.checkpoint is None and self.is_code:
@@ -68,12 +78,14 @@ class Named:
     def running(self, axes: int, sides: Size | None) -> str:
         """Return the network itself, which runs, with the size of its inputs where its name does not imply one."""
         if self.source.startswith(_HUBS):
-            return self.given
+            return self.given + self._prepared
         runs = self.is_code or self.source == NETWORK
-        network = self.given if runs else self._with_weights(NETWORK, self.checkpoint or self.source)
+        loaded = self.checkpoint or (None if self._is_address else self.source)
+        network = self.given if runs else self._with_weights(NETWORK, loaded)
         if axes != 2:
             return f"{network} --shape SHAPE"
-        return f"{network} --size {'PIXELS' if sides is None else size_text(tuple(dict.fromkeys(sides)))}"
+        size = "PIXELS" if sides is None else size_text(tuple(dict.fromkeys(sides)))
+        return f"{network} --size {size}{self._prepared}"
 
     @property
     def folder(self) -> str:
@@ -85,6 +97,14 @@ class Named:
         """The suffix of a copy of its weights."""
         stored = self.checkpoint or self.source
         return ".pth" if stored.startswith((*_HUBS, NETWORK)) else Path(stored).suffix or ".safetensors"
+
+    @property
+    def _is_address(self) -> bool:
+        return self.source.startswith(("http:", "https:"))
+
+    @property
+    def _prepared(self) -> str:
+        return f" {self.preparation}" if self.preparation else ""
 
     def _with_weights(self, network: str, checkpoint: str | None = None) -> str:
         options = [("--checkpoint", checkpoint), ("--weights", self.weights)]

@@ -64,6 +64,11 @@ class Figures:
     std: tuple[float, ...] | None = None
     interpolation: Interpolation | None = None
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether they are of images with one channel."""
+        return 1 in (len(self.mean or ()), len(self.std or ()))
+
     def given(self) -> dict[str, Any]:
         """Return those that are given."""
         return {name: value for name, value in vars(self).items() if value is not None}

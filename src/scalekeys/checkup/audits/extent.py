@@ -39,7 +39,7 @@ def too_large(evidence: Evidence) -> Advice | None:
         "Crop these kernels."
         if evidence.norms == () or len(evidence.bank.layers[0].size) != 2
         else "Crop these kernels, and match the batch-norm statistics behind them on a few images (--images).",
-        f"scalekeys crop {evidence.source.given} -o cropped.pth",
+        f"scalekeys crop {evidence.source.cropped} -o cropped.pth",
         f"It saves {100 * saved / taps:.1f} % of the depthwise weights. On {seen} responses change by at most "
         f"{100 * responses:.1f} % of their energy. Measure what that costs: MCUNet lost 1.6 points of top-1 "
         "(-0.2 to 3.4) with statistics matched and 2.2 (0.3 to 4.1) without, LKDN, which enlarges images, 0.001 dB "

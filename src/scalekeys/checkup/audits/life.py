@@ -53,7 +53,8 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         return None
     count, small = sum(place.filters for place in places), int(evidence.fit.dead.sum())
     images = f" --images {evidence.source.folder}" if count > small else ""
-    multiple = multiple_kept(places)
+    kept = kept_multiple(places)
+    multiple = "" if kept == MULTIPLE else f" --multiple-of {kept}"
     return Advice(
         "dead-filters",
         f"{count} of {len(evidence.bank)} filters are dead: whatever their input is, their outputs are constant, or as "
@@ -61,9 +62,9 @@ def dead_filters(evidence: Evidence) -> Advice | None:
         f"{_why_dead(evidence, small, count - small)}, in {len(places)} of "
         f"{counted(len(evidence.bank.layers), 'layer')}. Noise, and so the usual initialisations, has no such filters.",
         "Remove the dead filters together with their channels.",
-        f"scalekeys prune {evidence.network}{images}{'' if multiple > 1 else ' --multiple-of 1'} -o pruned.pth",
+        f"scalekeys prune {evidence.network}{images}{multiple} -o pruned.pth",
         "Fewer weights and multiplications, also in the layers before and behind. The command verifies that the "
-        f"outputs stay the same. {_WHOLE if multiple > 1 else _ODD}",
+        f"outputs stay the same. {_WHOLE if kept > 1 else _ODD}",
         CERTAIN,
         evidence.share(places),
         places,
@@ -71,8 +72,12 @@ def dead_filters(evidence: Evidence) -> Advice | None:
     )
 
 
-def multiple_kept(places: Iterable[Place]) -> int:
-    """Return of what number widths stay multiples when dead filters go: 1 where else all of them would have to stay."""
+def kept_multiple(places: Iterable[Place]) -> int:
+    """Return of which number widths stay multiples where dead filters go: the usual one, or 1 if none would go then.
+
+    >>> kept_multiple([Place("dw", "7x7", 3, 32, 3 / 32)]), kept_multiple([Place("dw", "7x7", 9, 32, 9 / 32)])
+    (1, 8)
+    """
     return MULTIPLE if any(place.filters >= gcd(place.of, MULTIPLE) for place in places) else 1
 
 

@@ -13,8 +13,7 @@ Network = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK",
-        help="timm:NAME, hf:NAME, builtin:cifar-convnext, FILE.py:FUNCTION that returns a network, or a file of "
-        "weights.",
+        help="timm:NAME, hf:NAME, builtin:NAME, FILE.py:FUNCTION that returns a network, or a file of weights.",
         show_default=False,
     ),
 ]

@@ -81,9 +81,7 @@ By = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option(
-        metavar="NETWORK", help="Network to measure: timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION."
-    ),
+    typer.Option(metavar="NETWORK", help="Network to measure: timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION."),
 ]
 Checkpoint = Annotated[
     Path | None, typer.Option(help="File of weights of the network to measure; by default the weights of its name.")

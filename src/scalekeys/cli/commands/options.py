@@ -21,7 +21,7 @@ Network = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK",
-        help="timm:NAME, hf:NAME, builtin:cifar-convnext, or FILE.py:FUNCTION that returns a network.",
+        help="timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION that returns a network.",
         show_default=False,
     ),
 ]
@@ -65,7 +65,7 @@ Std = Annotated[
 ]
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Interpolate = Annotated[Interpolation | None, typer.Option("--interpolation", help="How images are resized.")]
-Grey = Annotated[bool, typer.Option("--grey", help="Read images with one channel.")]
+Grey = Annotated[bool, typer.Option("--grey", help="Read images with one channel; with --mean and --std.")]
 
 
 def figures_of(
@@ -77,6 +77,8 @@ def figures_of(
     grey: bool,
 ) -> "Figures":
     """Read how images are prepared, where it is said."""
+    if grey and (mean is None or std is None):
+        raise typer.BadParameter("needs --mean and --std, one number each", param_hint="--grey")
     channels = 1 if grey else 3
     numbers = size_of(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels)
     from scalekeys.training.network_source import Figures

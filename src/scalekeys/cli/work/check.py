@@ -48,7 +48,8 @@ class Task(NetworkTask):
     def named(self) -> Named:
         """The network as commands name it."""
         checkpoint = None if self.checkpoint is None else str(self.checkpoint)
-        return Named(self.network, checkpoint, self.weights, self.data if self.images is None else self.images)
+        images = self.data if self.images is None else self.images
+        return Named(self.network, checkpoint, self.weights, images, _options(self.figures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,19 @@ def check_network(task: Task, step: Step) -> Outcome:
     step("examining kernels")
     evidence = Evidence(task.named, fitted, task.seed, sides=task.sides, norms=norms, responses=responses)
     return Outcome(examined(evidence), (*(network.notes if network else ()), *bank.notes), bank.left_out)
+
+
+def _options(figures: Figures) -> str:
+    """Return the options that stand for figures of the preparation of images, but for their size."""
+    mean, std = (None if one is None else ",".join(map(str, one)) for one in (figures.mean, figures.std))
+    given = {
+        "--crop-pct": figures.crop_pct,
+        "--mean": mean,
+        "--std": std,
+        "--interpolation": figures.interpolation,
+    }
+    told = [f"{name} {value}" for name, value in given.items() if value is not None]
+    return " ".join([*told, "--grey"] if figures.is_grey else told)
 
 
 def _responses(network: NamedNetwork, task: Task, step: Step) -> Responses | None:

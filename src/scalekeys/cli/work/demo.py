@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from scalekeys.checkpoints import extract
+from scalekeys.checkpoints.core.kinds import DEPTHWISE
 from scalekeys.checkpoints.sources.builtin import BUILTINS
-from scalekeys.checkup.naming import Named
 from scalekeys.cli.work.analyze import Filters, analyze
 from scalekeys.cli.work.step import Step
 from scalekeys.files import new_folder
@@ -23,5 +22,5 @@ def run_demo(output: Path, *, seed: int, force: bool, step: Step) -> dict[str, S
     with new_folder(output, force=force) as folder:
         for name in BUILTINS:
             (folder / name).mkdir()
-            summaries[name] = analyze(Filters(extract(f"builtin:{name}"), Named()), folder / name, step, seed=seed)
+            summaries[name] = analyze(Filters.read(f"builtin:{name}", None, DEPTHWISE), folder / name, step, seed=seed)
     return summaries

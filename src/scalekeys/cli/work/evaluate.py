@@ -120,7 +120,7 @@ def check_runs(network: NamedNetwork, inputs: Tensor) -> None:
     except Exception as error:  # whatever a network raises
         raise ModelError(
             f"{network.label}: does not run on images of shape {tuple(inputs.shape[1:])} ({in_short(error)}); give the "
-            "--size that it takes, and --grey if it takes one channel"
+            "--size that it takes, and --grey, --mean and --std if it takes one channel"
         ) from error
 
 

@@ -73,14 +73,18 @@ def header(analysis: Analysis) -> Markup:
 def advice(analysis: Analysis) -> Section:
     """Say what to do about what the check-up found, with the figure of each place beside that of noise."""
     found = analysis.checkup
+    listing = f"scalekeys check {found.source} --layers"
+    commands = [one.command for one in found.advice] + [
+        listing for one in found.advice if len(one.places) > _MOST_PLACES
+    ]
     body = render(
         "analysis/advice.html.j2",
         audits=found.audits,
         advice=[(one, _bar_unit(one), _kernels(analysis, one.places[0])) for one in found.advice],
         most=_MOST_PLACES,
         skipped=found.skipped,
-        source=found.source,
-        to_fill_in=to_fill_in(one.command for one in found.advice),
+        listing=listing,
+        to_fill_in=to_fill_in(commands),
     )
     return Section("advice", "What to do", body)
 
