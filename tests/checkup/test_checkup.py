@@ -68,9 +68,11 @@ def test_a_command_names_the_source(tmp_path):
     assert advice.command == f"scalekeys crop '{path}' -o cropped.pth"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_commands_name_what_they_can_open(tmp_path):
     graph = tmp_path / "net.onnx"
-    torch.onnx.export(nn.Conv2d(2, 2, 1), (torch.zeros(1, 2, 4, 4),), graph, dynamo=False)
+    options = {"dynamo": True, "verbose": False, "external_data": False}
+    torch.onnx.export(nn.Conv2d(2, 2, 1).eval(), (torch.zeros(1, 2, 4, 4),), graph, **options)
     for source in (str(graph), "https://server/net.pth"):
         assert Named(source).cropped == "NETWORK"
     assert Named("net.pth").cropped == "net.pth"

@@ -91,7 +91,10 @@ def test_a_discretization_can_be_chosen(folder, call):
 def test_one_of_nested_weights_is_changed_and_named(folder, call):
     done = call("net.pth", "-o", "new.pth", "--model", "keys", "--weights", "params")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "note: weights are read from the entry 'params'; the file also holds 'params_ema' (choose with --weights)" in done.stdout
+    assert (
+        "note: weights are read from the entry 'params'; the file also holds 'params_ema' (choose with --weights)"
+        in done.stdout
+    )
     assert "note: only 'params' is changed, not 'params_ema'" in done.stdout
     assert set(rows(done.stdout)) - {"model"} <= set(sk.MASTER_KEY_FAMILIES)
     before, after = (torch.load(folder / name, weights_only=True) for name in ("net.pth", "new.pth"))
