@@ -22,6 +22,7 @@ CONDITIONS = (
     FREE,
     "learned_scales",
     "frozen_keys",
+    "frozen_matched_keys",
     "frozen_jet2",
     "learned_jet2",
     "scale_space_7",

@@ -17,6 +17,7 @@ CONDITIONS = {
     "frozen_ideal8": "eight families, frozen",
     "frozen_rotated": "families turned at random, frozen",
     "frozen_keys": "published keys, frozen",
+    "frozen_matched_keys": "noise matched to published keys, frozen",
     "scale_space_7": "2-jets, scales learned, 7x7",
     "scale_space": "2-jets, scales learned, 15x15",
     "frozen_matched_noise": "noise matched to families, frozen",
