@@ -38,9 +38,9 @@ def main(output: Path) -> None:
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained", width_ratios=(1.7, 1, 1))
     _accuracies(panels[0])
     _over_epochs(panels[1], "formation", LEARNED[:2])
-    panels[1].set(title="formation beside white noise", xlabel="epoch", ylim=(0, 1.04))
+    panels[1].set(title="formation (white noise: 0)", xlabel="epoch", ylim=(0, 1.04))
     _over_epochs(panels[2], "sigma", LEARNED)
-    panels[2].set(title="median finite scale, pixels", xlabel="epoch", ylim=(0, None))
+    panels[2].set(title="median scale, pixels", xlabel="epoch", ylim=(0, None))
     for panel in panels[1:]:
         panel.legend(frameon=False, fontsize=7)
     figure.savefig(output, dpi=DPI)
