@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --doctree-dir build/doctrees
-# Python compiles what it imports; to compile all that is installed takes longer than to install it.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What is compiled once need not be compiled by every process of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test tests lint fuzz docs linkcheck wheel try-wheel lowest clean
