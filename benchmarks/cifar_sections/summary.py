@@ -1,14 +1,12 @@
 """Conditions beside each other: means over seeds, their spread, and paired differences on the same test images."""
 
 from collections.abc import Sequence
-from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy.stats import t
-
 from cifar_sections.plan import BUDGETS, CONDITIONS
 from cifar_sections.results import Result
+from scalekeys.proportions import mean_interval
 
 REFERENCES = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise")
 """What each condition is compared with, on the same test images and with the same seed."""
@@ -76,10 +74,7 @@ def over_seeds(values: Sequence[float]) -> list[float] | None:
     >>> over_seeds([0.01, 0.02, 0.03])
     [-0.0048..., 0.0448...]
     """
-    if len(values) < 2:
-        return None
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
-    return [fmean(values) - half, fmean(values) + half]
+    return list(mean_interval(values)) if len(values) > 1 else None
 
 
 def printed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

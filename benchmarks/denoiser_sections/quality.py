@@ -8,6 +8,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from scalekeys.networks.running.batches import evaluating
+
 _WIDTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0)  # standard deviations, in pixels
 _STRENGTHS = (0.6, 0.8, 1.0, 1.2)  # of the filter of non-local means, in units of the noise
 
@@ -19,11 +21,8 @@ def psnr(found: Tensor, clean: Tensor) -> float:
 
 def denoised(network: nn.Module, noisy: Tensor) -> Tensor:
     """Return what a network makes of pictures, with the statistics of its training."""
-    network.eval()
-    with torch.no_grad():
-        found = torch.cat([network(part) for part in noisy.split(16)])
-    network.train()
-    return found
+    with evaluating(network), torch.no_grad():
+        return torch.cat([network(part) for part in noisy.split(16)])
 
 
 def baselines(noisy: Tensor, clean: Tensor, noise: float) -> dict[str, float]:

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import scalekeys as sk
-from cifar_sections.summary import over_seeds
 from denoiser_sections.loop import Settings, Test, add_noise
 from denoiser_sections.pictures import Pictures, read_pictures
 from denoiser_sections.quality import denoised, psnr
@@ -26,6 +25,7 @@ from scalekeys.networks.changing.separate.factors import low_rank
 from scalekeys.networks.changing.separate.plan import Goal
 from scalekeys.networks.changing.separate.separable_conv import products
 from scalekeys.networks.changing.separate.separate import Separator
+from scalekeys.proportions import mean_interval
 from scalekeys.shapes import size_text
 from timing import timed_rows
 
@@ -81,7 +81,7 @@ def _measured(path: Path, data: str | None, repeats: int) -> dict[str, list[dict
                 "noisy": round(test.beside["psnr_noisy"], 2),
                 "before": round(sum(before) / len(before), 2),
                 "after": round(sum(after) / len(after), 2),
-                "points": [sum(differences) / len(differences), *(over_seeds(differences) or ())],
+                "points": [sum(differences) / len(differences), *mean_interval(differences)],
                 "pictures": len(before),
                 **{name: _energy_lost(one, rank) for name, one in banks.items()},
             }
@@ -101,7 +101,6 @@ def _crops(pictures: Pictures, settings: Settings) -> list[Tensor]:
 
 def _by_picture(network: nn.Module, test: Test) -> list[float]:
     found = denoised(network, test.noisy)
-    network.eval()
     return [psnr(one[None], clean[None]) for one, clean in zip(found, test.clean, strict=True)]
 
 

@@ -14,6 +14,7 @@ from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError
 from scalekeys.images import batches, open_unlabelled, sample
 from scalekeys.networks import Pruning, prune_dead
+from scalekeys.networks.pruning.removal import KEPT_FOR_WIDTH
 from scalekeys.networks.pruning.same_outputs import Reference
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
@@ -68,7 +69,7 @@ def prune_network(task: Task, step: Step) -> Outcome:
         seed=task.seed,
     )
     if not pruning.removed:
-        hint = "; --multiple-of 1 lets the width be any number" if "a multiple of" in pruning.why_none else ""
+        hint = "; --multiple-of 1 lets the width be any number" if KEPT_FOR_WIDTH in pruning.why_none else ""
         raise ModelError(f"{task.network}: no filter is removed ({pruning.why_none}); nothing is written{hint}")
     step(f"writing {task.output}")
     same = Same(lambda: Reference(network.module, example, images or (), task.seed), task.tolerance, "--tolerance")

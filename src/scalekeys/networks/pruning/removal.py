@@ -16,6 +16,9 @@ from scalekeys.networks.pruning.layer_rules import by_input
 
 _LAST = "every channel of a layer would go, and one must remain"
 
+KEPT_FOR_WIDTH = "the channel is kept so that the width stays a multiple of"
+"""How the reason begins for which a dead channel stays that could go; a number follows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Removal:
@@ -77,7 +80,7 @@ def _keep_divisors(
             mine = groups[channels.of(node)]
             gone, divisor = mine[removed[mine]], gcd(len(mine), multiple_of)
             kept = gone[len(gone) - len(gone) % divisor :]
-            reason = f"the channel is kept so that the width stays a multiple of {divisor}"
+            reason = f"{KEPT_FOR_WIDTH} {divisor}"
             removed[kept] = False
             blocked.update(dict.fromkeys(kept.tolist(), reason))
             settled = settled and not len(kept)
