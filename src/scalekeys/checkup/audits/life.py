@@ -20,8 +20,8 @@ _CLEAR = 0.1
 
 _WHOLE = "Fewer channels are not always faster, so time the network before and after."
 _ODD = (
-    "No layer has enough dead filters for its width to stay a multiple of 8, which is often faster: time the network "
-    "before and after."
+    f"No layer has enough dead filters for its width to stay a multiple of {MULTIPLE}, which is often faster: time the "
+    "network before and after."
 )
 
 
