@@ -12,6 +12,9 @@ SMALL_NETWORK = ("network.widths=[24, 48]", "network.depths=[1, 2]")
 MAIN = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise", "free_from_ideal8")
 """The conditions on which the claim rests; they run first, and in every budget."""
 
+KEYS = ("frozen_keys", "frozen_matched_keys")
+"""The published keys, and the noise that is as smooth and as wide as these."""
+
 CONDITIONS = (
     *MAIN,
     "frozen_rotated",
@@ -21,8 +24,7 @@ CONDITIONS = (
     "free_truncated_normal",
     FREE,
     "learned_scales",
-    "frozen_keys",
-    "frozen_matched_keys",
+    *KEYS,
     "frozen_jet2",
     "learned_jet2",
     "scale_space_7",
@@ -42,13 +44,14 @@ BUDGETS = {
     "coarse": ("loop.epochs=16", "data.detail=16"),
     SMALL: ("loop.epochs=5", *SMALL_NETWORK),
     "small_long": ("loop.epochs=16", *SMALL_NETWORK),
+    "small_longer": ("loop.epochs=48", *SMALL_NETWORK),
     "small_few": ("loop.epochs=48", "data.train_images=5000", *SMALL_NETWORK),
     "small_coarse": ("loop.epochs=5", "data.detail=16", *SMALL_NETWORK),
 }
 """Settings by budget: the short one, a long one, 10 % of the images, images of 16 x 16 pixels brought to 32, and the
 like for a network of a tenth of the operations, which a processor trains in minutes."""
-VARIED = ("small_long", "small_few", "small_coarse")
-"""Other budgets of the small network, for the main conditions."""
+VARIED = ("small_long", "small_longer", "small_few", "small_coarse")
+"""Other budgets of the small network, for the main conditions; the first also for the keys."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
         (CONDITIONS[: len(MAIN) + 3], (SMALL,), others),
         (CONDITIONS, (SMALL,), first),
         (MAIN, VARIED, first),
+        (KEYS, VARIED[:1], first),
         (CONDITIONS, (SMALL,), others),
         (CONDITIONS[: len(MAIN) + 4], ("16",), first),
         (MAIN, ("16",), others),
@@ -112,6 +116,7 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
         (MAIN, ("few", "coarse"), first),
         (CONDITIONS, ("16",), others),
         (MAIN, ("few", "coarse", "48", *VARIED), others),
+        (KEYS, VARIED[:1], others),
     ]
     for conditions, budgets, some in stages:
         for seed, budget, condition in product(some, budgets, conditions):

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from cifar_sections.plan import BUDGETS, CONDITIONS
+from cifar_sections.plan import BUDGETS, CONDITIONS, KEYS
 from cifar_sections.results import Result
 from scalekeys.proportions import mean_interval
 
 REFERENCES = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise")
 """What each condition is compared with, on the same test images and with the same seed."""
+FURTHER = {KEYS[0]: KEYS[1]}
+"""What some conditions are compared with beside these."""
 
 
 def summary(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -41,7 +43,7 @@ def _row(condition: str, budget: str, mine: list[Result], results: Sequence[Resu
         "precisions": [result.precision for result in mine],
         "differences": {
             reference: found
-            for reference in REFERENCES
+            for reference in (*REFERENCES, *([FURTHER[condition]] if condition in FURTHER else []))
             if reference != condition and (found := _differences(mine, reference, results)) is not None
         },
     }
@@ -85,7 +87,7 @@ def printed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "budget": row["budget"],
             "seeds": len(row["seeds"]),
             "top-1": _with_spread(row["top1_mean"], row["top1_std"]),
-            **{f"to {name}": _points(row["differences"].get(name)) for name in REFERENCES},
+            **{f"to {name}": _points(row["differences"].get(name)) for name in (*REFERENCES, *FURTHER.values())},
             "train loss": f"{row['last_train_loss_mean']:.2f}",
             "hours": f"{fmean(row['hours']):.2f}",
         }

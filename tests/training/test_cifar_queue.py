@@ -56,7 +56,7 @@ def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue
     small = [name for name in names if "-small-" in name]
     assert len(small) == 19 * 3
     assert names[:24] == small[:24]
-    assert all("-small_" in name for name in names[24 + 9 : 24 + 9 + 12])
+    assert all("-small_" in name for name in names[24 + 9 : 24 + 9 + 18])
     others = [name for name in names if "-small" not in name]
     assert len(set(others)) == len(others) == 19 * 3 + 4 * 3 * 3
     assert others[:8] == [
