@@ -8,8 +8,9 @@
 those first that say most. Interrupted, the same command goes on where it stopped; a training whose result stands in
 ``results/cifar``, or in the folder ``results`` of the runs, is not trained again. ``status`` says what is finished,
 what has begun and what waits. ``collect`` copies results into ``results/cifar``, a JSON and a CSV file for each
-training, writes a log of all (``runs.csv``), and sums them up in ``results/cifar.json``: means over seeds, their
-spread, and differences on the same test images with 95 % intervals.
+training, writes a log of all (``runs.csv``), and sums them up in ``results/cifar.json`` and in the tables of
+``docs/results/training.md``: means over seeds, their spread, and differences in points on the same test images with
+95 % intervals.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from cifar_sections.page import write_tables
 from cifar_sections.plan import BUDGETS, CONDITIONS, Planned, planned
 from cifar_sections.results import LOG, copy_results, read_results, result_of, standing, write_log, write_result
 from cifar_sections.summary import printed, summary
@@ -27,6 +29,8 @@ from scalekeys.training.snapshots import SNAPSHOT
 
 KEPT = RESULTS.with_name("cifar")
 """Where the results of finished trainings are kept in the repository."""
+PAGE = RESULTS.parents[2] / "docs" / "results" / "training.md"
+"""The page with their tables."""
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -101,6 +105,8 @@ def collect(arguments: argparse.Namespace) -> None:
     write_log(results, arguments.kept / LOG)
     rows = summary(results)
     save("budgets", {"conditions": rows}, arguments.kept.with_suffix(".json"))
+    if arguments.kept == KEPT:
+        write_tables(PAGE, rows)
     table("CIFAR-10, top-1 in percent and differences in points (95 %)", printed(rows))
     print(f"\n{len(copied)} new results: {', '.join(copied) or 'none'}")
 
@@ -122,7 +128,7 @@ def _parsed() -> argparse.Namespace:
             one.add_argument("--from", dest="source", type=Path, help="a folder of results to copy from")
             continue
         one.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
-        one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS, metavar="NAME")
+        one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=tuple(CONDITIONS), metavar="NAME")
         one.add_argument("--budgets", nargs="+", choices=BUDGETS, default=tuple(BUDGETS), metavar="NAME")
         one.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
         if verb is train:

@@ -1,6 +1,6 @@
 """Which trainings there are, and in which order they run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,27 +13,34 @@ MAIN = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise", "free_from_i
 """The conditions on which the claim rests; they run first, and in every budget."""
 
 KEYS = ("frozen_keys", "frozen_matched_keys")
-"""The published keys, and the noise that is as smooth and as wide as these."""
+MATCHED = {"frozen_ideal8": "frozen_matched_noise", KEYS[0]: KEYS[1], MAIN[0]: MATCHED_TRAINED}
+"""The noise that is as smooth and as wide as the filters of some conditions."""
 
-CONDITIONS = (
-    *MAIN,
-    "frozen_rotated",
-    "frozen_shuffled",
-    "frozen_random",
-    MATCHED_TRAINED,
-    "free_truncated_normal",
-    FREE,
-    "learned_scales",
-    *KEYS,
-    "frozen_jet2",
-    "learned_jet2",
-    "scale_space_7",
-    "scale_space_11",
-    "scale_space",
-    REPLACED,
-)
-"""Names of recipes, without what all begin with."""
+CONDITIONS = {
+    "free_torch_init": "learned freely, begun as PyTorch does",
+    "frozen_ideal8": "eight idealized families, frozen",
+    "frozen_matched_noise": "noise matched to the families, frozen",
+    "free_from_ideal8": "learned freely, begun as the families",
+    "frozen_rotated": "families turned by random angles, frozen",
+    "frozen_shuffled": "families with their taps in random order, frozen",
+    "frozen_random": "white noise, frozen",
+    MATCHED_TRAINED: "noise matched to learned filters, frozen",
+    "free_truncated_normal": "learned freely, begun as timm does",
+    FREE: "learned freely, begun as timm does, weight decay 0.3",
+    "learned_scales": "families, scales learned",
+    "frozen_keys": "eight published keys, frozen",
+    "frozen_matched_keys": "noise matched to published keys, frozen",
+    "frozen_jet2": "random 2-jets, frozen",
+    "learned_jet2": "2-jets, scales and coefficients learned",
+    "scale_space_7": "layers of 2-jets, 7x7, scales and coefficients learned",
+    "scale_space_11": "layers of 2-jets, 11x11, scales and coefficients learned",
+    "scale_space": "layers of 2-jets, 15x15, scales and coefficients learned",
+    REPLACED: "learned freely, then replaced by families",
+}
+"""What the depthwise filters are, by the name of the recipe without what all begin with."""
 
+CONTROLS = (*MAIN, "frozen_rotated", "frozen_shuffled", "frozen_random")
+"""The main conditions with the controls that tell keys from smoothness."""
 LAYERS = ("scale_space_7", "scale_space_11", "scale_space")
 """Layers of scale-space kernels of 7, 11 and 15 a side, whose scales are learned."""
 
@@ -91,7 +98,7 @@ class Planned:
         return (*settings, f"seed={self.seed}")
 
 
-def planned(conditions: tuple[str, ...], budgets: tuple[str, ...], seeds: tuple[int, ...]) -> list[Planned]:
+def planned(conditions: Iterable[str], budgets: tuple[str, ...], seeds: tuple[int, ...]) -> list[Planned]:
     """Return the trainings of these conditions, budgets and seeds, those first that say most."""
     wanted = set(product(conditions, budgets, seeds))
     ordered = (run for run in _in_order(seeds) if (run.condition, run.budget, run.seed) in wanted)
@@ -101,15 +108,15 @@ def planned(conditions: tuple[str, ...], budgets: tuple[str, ...], seeds: tuple[
 def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
     """Give all trainings: a first seed of the controls, further seeds of the main conditions, budgets, and the rest."""
     first, others = seeds[:1], seeds[1:]
-    stages = [
-        (CONDITIONS[: len(MAIN) + 3], (SMALL,), first),
+    stages: list[tuple[Iterable[str], tuple[str, ...], tuple[int, ...]]] = [
+        (CONTROLS, (SMALL,), first),
         (LAYERS, (SMALL,), first),
-        (CONDITIONS[: len(MAIN) + 3], (SMALL,), others),
+        (CONTROLS, (SMALL,), others),
         (CONDITIONS, (SMALL,), first),
         (MAIN, VARIED, first),
         (KEYS, VARIED[:1], first),
         (CONDITIONS, (SMALL,), others),
-        (CONDITIONS[: len(MAIN) + 4], ("16",), first),
+        ((*CONTROLS, MATCHED_TRAINED), ("16",), first),
         (MAIN, ("16",), others),
         (MAIN, ("48",), first),
         (CONDITIONS, ("16",), first),

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from cifar_sections.plan import BUDGETS, CONDITIONS, KEYS
+from cifar_sections.plan import BUDGETS, CONDITIONS, MATCHED
 from cifar_sections.results import Result
 from scalekeys.proportions import mean_interval
 
 REFERENCES = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise")
 """What each condition is compared with, on the same test images and with the same seed."""
-FURTHER = {KEYS[0]: KEYS[1]}
-"""What some conditions are compared with beside these."""
 
 
 def summary(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -29,6 +27,7 @@ def _row(condition: str, budget: str, mine: list[Result], results: Sequence[Resu
     accuracies = [result.top1 for result in mine]
     return {
         "condition": condition,
+        "filters": CONDITIONS[condition],
         "budget": budget,
         "epochs": mine[0].epochs,
         "seeds": [result.seed for result in mine],
@@ -43,7 +42,7 @@ def _row(condition: str, budget: str, mine: list[Result], results: Sequence[Resu
         "precisions": [result.precision for result in mine],
         "differences": {
             reference: found
-            for reference in (*REFERENCES, *([FURTHER[condition]] if condition in FURTHER else []))
+            for reference in dict.fromkeys((*REFERENCES, MATCHED.get(condition, condition)))
             if reference != condition and (found := _differences(mine, reference, results)) is not None
         },
     }
@@ -86,8 +85,9 @@ def printed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "condition": row["condition"],
             "budget": row["budget"],
             "seeds": len(row["seeds"]),
-            "top-1": _with_spread(row["top1_mean"], row["top1_std"]),
-            **{f"to {name}": _points(row["differences"].get(name)) for name in (*REFERENCES, *FURTHER.values())},
+            "top-1": with_spread(row["top1_mean"], row["top1_std"]),
+            **{f"to {name}": points(row["differences"].get(name)) for name in REFERENCES},
+            "to its noise": points(row["differences"].get(MATCHED.get(row["condition"]))),
             "train loss": f"{row['last_train_loss_mean']:.2f}",
             "hours": f"{fmean(row['hours']):.2f}",
         }
@@ -95,11 +95,13 @@ def printed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _with_spread(mean: float, std: float | None) -> str:
-    return f"{100 * mean:.1f}" if std is None else f"{100 * mean:.1f} +- {100 * std:.1f}"
+def with_spread(mean: float, std: float | None) -> str:
+    """Return a mean and the standard deviation of a seed, in percent."""
+    return f"{100 * mean:.1f}" if std is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
 
 
-def _points(found: dict[str, Any] | None) -> str | None:
+def points(found: dict[str, Any] | None) -> str | None:
+    """Return a mean difference with the interval over seeds, or of one seed over the test images, in points."""
     if found is None:
         return None
     low, high = found["interval_over_seeds"] or found["intervals"][0]

@@ -130,3 +130,16 @@ def test_an_interval_over_seeds_is_that_of_student(queue):
     assert over_seeds([0.02]) is None
     # t(0.975, 2) = 4.3027 from a printed table; the standard error of 1, 2, 3 is 1/sqrt(3)
     assert over_seeds([1, 2, 3]) == pytest.approx([2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5], abs=1e-4)
+
+
+def test_the_tables_of_the_page_are_those_of_the_results(queue, tmp_path):
+    from cifar_sections.page import write_tables
+
+    rows = json.loads(queue.KEPT.with_suffix(".json").read_text())["budgets"]["conditions"]
+    copy = tmp_path / "page.md"
+    copy.write_text(queue.PAGE.read_text())
+    write_tables(copy, rows)
+    assert copy.read_text() == queue.PAGE.read_text()
+    write_tables(copy, rows[:1])  # what stood there before is replaced
+    assert copy.read_text().count("(`") < queue.PAGE.read_text().count("(`")
+    assert "(`free_torch_init`) | 64.0 ± 0.8 | 64.0, 63.2, 64.7 |" in copy.read_text()
