@@ -121,7 +121,10 @@ def read_run(folder: Path) -> Run:
     """
     folder = Path(folder)
     if not (folder / WRITTEN).is_file():
-        raise RecipeError(f"{folder}: is no folder of a training, it has no {WRITTEN}; give what scalekeys train wrote")
+        raise RecipeError(
+            f"{folder}: is no folder of a training, it has no {WRITTEN}; give what scalekeys train wrote "
+            "(networks are compared by scalekeys atlas build)"
+        )
     recipe = read_recipe(folder / WRITTEN)
     rows = _read_rows(folder / METRICS)
     notes = [] if len(rows) >= recipe.loop.epochs else [f"only {len(rows)} of {recipe.loop.epochs} epochs are done"]
