@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from scalekeys.images.pictures import packed_files
+
 SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet_sample_500.npz"
 SIDE = 176
 
@@ -55,8 +57,7 @@ def _files(path: Path | str) -> Iterator[tuple[bytes, int]]:
     data = dict(np.load(path))
     names = ("offs", "label", "jpeg") if "jpeg" in data else ("offs_test", "y_test", "jpeg_test")
     starts, labels, jpeg = (data[name] for name in names)
-    for index, label in enumerate(labels):
-        yield jpeg[starts[index] : starts[index + 1]].tobytes(), int(label)
+    yield from zip(packed_files(jpeg, starts), labels.tolist(), strict=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from scalekeys.errors import DataError
-from scalekeys.images.pictures import pictures_in, read_picture
+from scalekeys.images.pictures import packed_files, pictures_in, read_picture
 
 SAMPLE = "sample_images"
 """The name of the two photographs that come with scikit-learn."""
@@ -99,8 +98,8 @@ def _archive(path: Path, channels: int) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _decoded(jpeg: np.ndarray, offsets: np.ndarray, channels: int) -> Iterator[Tensor]:
-    for start, end in pairwise(offsets):
-        with Image.open(io.BytesIO(jpeg[start:end].tobytes())) as picture:
+    for file in packed_files(jpeg, offsets):
+        with Image.open(io.BytesIO(file)) as picture:
             yield _pixels(picture, channels)
 
 

@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(results: dict[str, Any]) -> None:
-    shown = [{**row, "points": "{:+.2f} ({:+.2f} to {:+.2f})".format(*row["points"])} for row in results["rows"]]
+    shown = [
+        {**row, "difference": "{:+.2f} ({:+.2f} to {:+.2f})".format(*row["difference"])} for row in results["rows"]
+    ]
     table("denoisers, decibels on held-out pictures", shown)
     table("one picture on one thread, beside the original", results["times"])
 
@@ -81,7 +83,7 @@ def _measured(path: Path, data: str | None, repeats: int) -> dict[str, list[dict
                 "noisy": round(test.beside["psnr_noisy"], 2),
                 "before": round(sum(before) / len(before), 2),
                 "after": round(sum(after) / len(after), 2),
-                "points": [sum(differences) / len(differences), *mean_interval(differences)],
+                "difference": [sum(differences) / len(differences), *mean_interval(differences)],
                 "pictures": len(before),
                 **{name: _energy_lost(one, rank) for name, one in banks.items()},
             }

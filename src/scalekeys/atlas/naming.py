@@ -10,9 +10,9 @@ from pathlib import Path, PurePath
 from scalekeys.atlas.journal import Entry
 from scalekeys.atlas.references import Reference
 from scalekeys.atlas.task import Failed
+from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
+from scalekeys.checkpoints.sources.source import scheme_of
 from scalekeys.errors import AtlasError
-
-_WEB = ("http://", "https://")
 
 
 def without_common_folder(sources: Iterable[str]) -> dict[str, str]:
@@ -26,7 +26,7 @@ def without_common_folder(sources: Iterable[str]) -> dict[str, str]:
     >>> without_common_folder(["https://example.org/a.safetensors?signature=secret"]).popitem()[1]
     'https://example.org/a.safetensors'
     """
-    names = {source: source.partition("?")[0] if source.startswith(_WEB) else source for source in sources}
+    names = {source: source.partition("?")[0] if scheme_of(source) in ADDRESSES else source for source in sources}
     groups: dict[str, list[str]] = {}
     for source in names:
         if Reference(source).is_path:

@@ -8,7 +8,7 @@ from torch import nn
 
 from scalekeys.checkpoints import open_source
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, EVERY
-from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
+from scalekeys.checkup.advice import CERTAINTIES, Checkup
 from scalekeys.checkup.audits import AUDITS, NEEDS
 from scalekeys.checkup.evidence import LEAST, Evidence
 from scalekeys.checkup.following import followed
@@ -143,11 +143,7 @@ def examined(evidence: Evidence) -> Checkup:
         source,
         len(bank.layers),
         len(bank),
-        tuple(sorted(found, key=_order)),
+        tuple(sorted(found, key=lambda advice: (CERTAINTIES.index(advice.certainty), -advice.share))),
         tuple(audits),
         tuple(skipped),
     )
-
-
-def _order(advice: Advice) -> tuple[int, float]:
-    return CERTAINTIES.index(advice.certainty), -advice.share

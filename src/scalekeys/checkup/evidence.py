@@ -12,6 +12,7 @@ from scalekeys.checkup.advice import Place
 from scalekeys.checkup.naming import Named
 from scalekeys.checkup.normalisations import BatchNorm
 from scalekeys.checkup.responses import Responses
+from scalekeys.errors import listed
 from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like
 from scalekeys.fitting import Fit, fit, natural_image_covariance
 from scalekeys.shapes import Size, size_text
@@ -141,17 +142,9 @@ def largest_first(places: Iterable[Place]) -> tuple[Place, ...]:
     return tuple(sorted(places, key=lambda place: -place.filters))
 
 
-def named(layers: Sequence[str], limit: int = 3) -> str:
-    """Name some layers in a sentence.
-
-    Examples
-    --------
-    >>> named(["a", "b"]), named(["a", "b", "c", "d", "e"])
-    ('a and b', 'a, b, c and 2 more')
-    """
-    if len(layers) > limit:
-        return f"{', '.join(layers[:limit])} and {len(layers) - limit} more"
-    return " and ".join(part for part in (", ".join(layers[:-1]), *layers[-1:]) if part)
+def layers_of(places: Sequence[Place]) -> str:
+    """Name the layers of places in a sentence, three of them."""
+    return listed([place.layer for place in places], limit=3)
 
 
 def percentages(values: Sequence[float], decimals: int = 0) -> str:

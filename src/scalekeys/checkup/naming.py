@@ -6,6 +6,8 @@ from pathlib import Path
 from shlex import quote
 
 from scalekeys.checkpoints.formats.registry import format_of
+from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
+from scalekeys.checkpoints.sources.source import scheme_of
 from scalekeys.shapes import Size, size_text
 
 NETWORK = "NETWORK"
@@ -17,8 +19,6 @@ _PLACEHOLDERS = {
     "PIXELS": "the side of the inputs of the network",
     "SHAPE": "the shape of one input, such as 1x40x101",
 }
-
-_HUBS = ("timm:", "hf:", "builtin:")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Named:
 
     def running(self, axes: int, sides: Size | None) -> str:
         """Return the network itself, which runs, with the size of its inputs where its name does not imply one."""
-        if self.source.startswith(_HUBS):
+        if _is_on_hub(self.source):
             return self.given + self._prepared
         runs = self.is_code or self.source == NETWORK
         loaded = self.checkpoint or (None if self._is_address else self.source)
@@ -96,11 +96,11 @@ class Named:
     def suffix(self) -> str:
         """The suffix of a copy of its weights."""
         stored = self.checkpoint or self.source
-        return ".pth" if stored.startswith((*_HUBS, NETWORK)) else Path(stored).suffix or ".safetensors"
+        return ".pth" if stored == NETWORK or _is_on_hub(stored) else Path(stored).suffix or ".safetensors"
 
     @property
     def _is_address(self) -> bool:
-        return self.source.startswith(("http:", "https:"))
+        return scheme_of(self.source) in ADDRESSES
 
     @property
     def _prepared(self) -> str:
@@ -109,6 +109,10 @@ class Named:
     def _with_weights(self, network: str, checkpoint: str | None = None) -> str:
         options = [("--checkpoint", checkpoint), ("--weights", self.weights)]
         return " ".join([quote(network), *(f"{name} {quote(value)}" for name, value in options if value is not None)])
+
+
+def _is_on_hub(source: str) -> bool:
+    return scheme_of(source) not in (None, *ADDRESSES)
 
 
 def to_fill_in(commands: Iterable[str | None]) -> str:

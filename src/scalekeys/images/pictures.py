@@ -1,8 +1,12 @@
 """Pictures in files, and folders of them."""
 
 import os
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
 
 from scalekeys.errors import DataError
 from scalekeys.files import exists, is_file, open_regular
@@ -27,6 +31,15 @@ def read_picture(path: Path) -> "Image":
     except Exception as error:  # the formats of Pillow have no common class
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
     raise DataError(f"{path}: cannot be read as an image ({reason}); remove or replace it")
+
+
+def packed_files(content: np.ndarray, offsets: np.ndarray) -> Iterator[bytes]:
+    """Give the bytes of each file of an archive that holds them one behind the other.
+
+    `offsets`: where each file begins and the last one ends.
+    """
+    for start, end in pairwise(offsets.tolist()):
+        yield content[start:end].tobytes()
 
 
 def class_folders(folder: Path) -> list[str]:

@@ -189,15 +189,15 @@ def has_sides(shape: tuple[int, ...]) -> bool:
     return 3 <= len(shape) <= 5 and prod(shape[2:]) > 1 and 0 not in shape
 
 
-def said_of(left_out: Sequence[LeftOut], *, limit: int = 3) -> str:
-    """Say in one clause what is left out, reason by reason, and count what goes beyond `limit` names.
+def said_of(left_out: Sequence[LeftOut]) -> str:
+    """Say in one clause what is left out, reason by reason, and count what goes beyond three names.
 
     >>> said_of([LeftOut(name, (8, 1, 9), "its kernels have one axis") for name in ("a.weight", "b.weight")])
     "'a.weight' and 'b.weight' (its kernels have one axis)"
     """
     reasons = dict.fromkeys(entry.reason for entry in left_out)
     names = {reason: [repr(entry.name) for entry in left_out if entry.reason == reason] for reason in reasons}
-    return "; ".join(f"{listed(names[reason], limit=limit)} ({reason})" for reason in reasons)
+    return "; ".join(f"{listed(names[reason], limit=3)} ({reason})" for reason in reasons)
 
 
 def as_filters(weight: Tensor, arrangement: Arrangement = outputs_first) -> FilterStack:

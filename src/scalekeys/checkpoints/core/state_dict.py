@@ -104,7 +104,7 @@ def weight_keys(keys: Iterable[str]) -> list[str]:
     return [key for key in every if names_a_weight(key) or is_part(key)] or every
 
 
-def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label: str, noun: str = "file") -> Choice:
+def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label: str) -> Choice:
     """Choose one of several copies of a network in a flat dict.
 
     `weights`: what stands before the names of the copy, or of any part of the network.
@@ -124,12 +124,12 @@ def choose_copy(tensors: Mapping[str, TensorInfo], weights: str | None, *, label
             refuse_choice(label, weights)
         if not ending:
             known = listed([repr(name) for name in copies])
-            raise CheckpointError(f"{label}: holds no weights {weights!r}; the {noun} has {known}")
+            raise CheckpointError(f"{label}: holds no weights {weights!r}; the file has {known}")
         name = ending[0]
     else:
         name = copies[0]
     others = tuple(other for other in copies if other != name)
-    return Choice(f"{name}.", tuple(f"{other}." for other in others), (said_of_choice(name, others, noun),))
+    return Choice(f"{name}.", tuple(f"{other}." for other in others), (said_of_choice(name, others, "file"),))
 
 
 def said_of_choice(name: str, others: Sequence[str], noun: str) -> str:

@@ -62,7 +62,7 @@ def open_module(
     notes: list[str] = []
     left_out: list[LeftOut] = []
     for owner, layer in _convolutions(module, kinds, label):
-        kind = _kind(layer)
+        kind = kind_of(groups=layer.groups, inputs=layer.in_channels // layer.groups, transposed=layer.transposed)
         if kind in kinds:
             found, said = _layer(owner, layer, kind)
             layers.append(found)
@@ -116,10 +116,6 @@ def _convolutions(module: nn.Module, kinds: Kinds, label: str) -> Iterator[tuple
             )
         if prod(layer.kernel_size) > 1:
             yield name, layer
-
-
-def _kind(layer: nn.modules.conv._ConvNd) -> str:
-    return kind_of(groups=layer.groups, inputs=layer.in_channels // layer.groups, transposed=layer.transposed)
 
 
 def _layer(name: str, layer: nn.modules.conv._ConvNd, kind: str) -> tuple[ConvolutionLayer, tuple[str, ...]]:

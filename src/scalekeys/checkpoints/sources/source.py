@@ -41,6 +41,16 @@ SCHEMES: Mapping[str, _OpenByName] = {
 """What opens a name behind each prefix."""
 
 
+def scheme_of(source: str) -> str | None:
+    """Return the prefix of a name on a hub or of an address; None for a path.
+
+    >>> scheme_of("timm:convnext_tiny"), scheme_of("https://example.org/net.safetensors"), scheme_of("net.pth")
+    ('timm', 'https', None)
+    """
+    scheme, colon, _ = source.partition(":")
+    return scheme if colon and scheme in SCHEMES else None
+
+
 def extract(source: Source, *, weights: str | None = None, kinds: str | Iterable[str] = DEPTHWISE) -> FilterBank:
     """Read the filters of a trained network: those of its depthwise layers, or of other convolutions on request.
 
@@ -132,10 +142,10 @@ def _opened(source: Source, weights: str | None, kinds: Kinds) -> Checkpoint:
     if isinstance(source, Path):
         return _open_path(source, weights, kinds)
     if isinstance(source, str) and source.strip():
-        scheme, colon, name = source.partition(":")
-        if colon and scheme in SCHEMES:
-            return SCHEMES[scheme](name, weights=weights, kinds=kinds)
-        return _open_path(Path(source), weights, kinds)
+        scheme = scheme_of(source)
+        if scheme is None:
+            return _open_path(Path(source), weights, kinds)
+        return SCHEMES[scheme](source.removeprefix(f"{scheme}:"), weights=weights, kinds=kinds)
     given = "an empty name" if isinstance(source, str) else f"an object of type {type(source).__name__}"
     raise CheckpointError(f"cannot read weights from {given}; give a network, a path, a state dict, or {_prefixes()}")
 

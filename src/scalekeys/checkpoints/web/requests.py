@@ -66,7 +66,7 @@ class Address:
         return {"Authorization": f"Bearer {self.token}"} if told else {}
 
 
-def address_of(url: str, *, label: str | None = None) -> Address:
+def address_of(url: str) -> Address:
     """Return the address of a file, with the token in ``HF_TOKEN`` for the hub.
 
     Raises CheckpointError if it names no server, or a user and password, which would stand in every table and report.
@@ -83,13 +83,13 @@ def address_of(url: str, *, label: str | None = None) -> Address:
         parts = urlsplit(quoted)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise CheckpointError(f"{label or url}: is no address ({error}); check it") from None
+        raise CheckpointError(f"{url}: is no address ({error}); check it") from None
     if "@" in parts.netloc:
         raise CheckpointError("an address with a user or a password in it is not fetched; leave them out")
     if not host:
-        raise CheckpointError(f"{label or url}: names no server; give https://SERVER/PATH")
+        raise CheckpointError(f"{url}: names no server; give https://SERVER/PATH")
     home = os.environ.get("HF_ENDPOINT", "").strip() or _HUB
-    return Address(quoted, label or url.partition("?")[0], os.environ.get("HF_TOKEN", "").strip(), home)
+    return Address(quoted, url.partition("?")[0], os.environ.get("HF_TOKEN", "").strip(), home)
 
 
 def ask(

@@ -6,8 +6,8 @@ from math import prod
 import torch
 
 from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, named, percentages
-from scalekeys.errors import counted
+from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, layers_of, percentages
+from scalekeys.errors import counted, listed
 from scalekeys.filters.extent import SMALLEST, refitted, smallest_window, white_share
 from scalekeys.filters.window import in_window
 from scalekeys.fitting import natural_image_covariance
@@ -30,7 +30,7 @@ def too_large(evidence: Evidence) -> Advice | None:
     taps = sum(len(layer) * prod(layer.size) for layer in evidence.bank.layers)
     responses, seen = _response_share(evidence, [(layer, window) for layer, window, _ in found])
     windows = {layer.filters.name: size_text(window) for layer, window, _ in found}
-    told = named([f"{place.layer} ({place.size}, {windows[place.layer]} is enough)" for place in places])
+    told = listed([f"{place.layer} ({place.size}, {windows[place.layer]} is enough)" for place in places], limit=3)
     return Advice(
         "too-large",
         f"In {counted(len(found), 'layer')} the outer taps of the kernels hold next to nothing: {told}.",
@@ -59,8 +59,7 @@ def too_small(evidence: Evidence) -> Advice | None:
     values, noise = [place.value for place in places], [place.control or 0 for place in places]
     return Advice(
         "too-small",
-        f"In {counted(len(places), 'layer')} many filters are wider than their kernels: "
-        f"{named([place.layer for place in places])}.",
+        f"In {counted(len(places), 'layer')} many filters are wider than their kernels: {layers_of(places)}.",
         f"Of the filters of a layer {percentages(values)} have an infinite scale, of matched noise "
         f"{percentages(noise)}.",
         "Train with a larger kernel or with dilation in these layers.",

@@ -1,15 +1,15 @@
 """Whether filters do anything, and whether training has formed them."""
 
 from collections.abc import Iterable
-from math import gcd
 
 import numpy as np
 
 from scalekeys.checkup.advice import CERTAIN, HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, largest_first, named
+from scalekeys.checkup.evidence import Evidence, largest_first, layers_of
 from scalekeys.errors import counted
 from scalekeys.fitting.formation import LIKE_NOISE, formation
 from scalekeys.networks.pruning.prune import MULTIPLE
+from scalekeys.networks.pruning.removal import removable
 from scalekeys.shapes import size_text
 
 _ROUGH = 256
@@ -33,8 +33,7 @@ def not_finite(evidence: Evidence) -> Advice | None:
     count = sum(place.filters for place in places)
     return Advice(
         "not-finite",
-        f"{counted(count, 'filter')} of {len(evidence.bank)} hold values that are not finite: "
-        f"{named([place.layer for place in places])}.",
+        f"{counted(count, 'filter')} of {len(evidence.bank)} hold values that are not finite: {layers_of(places)}.",
         "Outputs behind such a filter are not finite either; the weights of a working network have no such filters.",
         "Go back to a checkpoint from before training diverged, or convert the weights again.",
         None,
@@ -78,7 +77,7 @@ def kept_multiple(places: Iterable[Place]) -> int:
     >>> kept_multiple([Place("dw", "7x7", 3, 32, 3 / 32)]), kept_multiple([Place("dw", "7x7", 9, 32, 9 / 32)])
     (1, 8)
     """
-    return MULTIPLE if any(place.filters >= gcd(place.of, MULTIPLE) for place in places) else 1
+    return MULTIPLE if any(removable(place.filters, place.of, MULTIPLE) for place in places) else 1
 
 
 def _why_dead(evidence: Evidence, small: int, unmoved: int) -> str:
@@ -108,8 +107,7 @@ def not_formed(evidence: Evidence) -> Advice | None:
     judged, whole = sum(group.white is not None for group in formed.layers), formed.network.white
     return Advice(
         "not-formed",
-        f"In {len(places)} of {counted(judged, 'layer')} the kernels are like noise: "
-        f"{named([place.layer for place in places])}.",
+        f"In {len(places)} of {counted(judged, 'layer')} the kernels are like noise: {layers_of(places)}.",
         f"The formation of these layers is at most {max(white.value for white in groups.values()):.2f}, and that of "
         f"the network is {whole.value:.2f} ({whole.low:.2f} to {whole.high:.2f}). Formation is 0 for white noise, and "
         "1 where every filter is explained better than noise.",

@@ -7,7 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from scalekeys.checkup.advice import CERTAIN, Advice, Place
-from scalekeys.checkup.evidence import Evidence, largest_first, named, percentages
+from scalekeys.checkup.evidence import Evidence, largest_first, layers_of, percentages
 from scalekeys.checkup.normalisations import BatchNorm
 from scalekeys.errors import counted
 
@@ -35,7 +35,7 @@ def lost_in_half_precision(evidence: Evidence) -> Advice | None:
     count, limits = sum(place.filters for place in places), torch.finfo(torch.float16)
     return Advice(
         "half-precision",
-        f"{counted(count, 'live filter')} would be lost in float16: {named([place.layer for place in places])}.",
+        f"{counted(count, 'live filter')} would be lost in float16: {layers_of(places)}.",
         f"Rounded to float16 they are infinite, or change by more than {100 * _LOST:.0f} % of their norm: taps above "
         f"{limits.max:.0f} overflow, and below {limits.tiny:.1e} precision is lost. Filters of usual size change by "
         "0.05 % at most.",
@@ -59,7 +59,7 @@ def lost_in_eight_bits(evidence: Evidence) -> Advice | None:
     return Advice(
         "eight-bits",
         f"{counted(count, 'live filter')} {become} zero in eight-bit integers with one quantisation step a layer: "
-        f"{named([place.layer for place in places])}.",
+        f"{layers_of(places)}.",
         f"No tap of these filters reaches half a step, which is a {2 * _STEPS}th of the largest tap of the layer. With "
         "one step for each channel no live filter becomes zero.",
         "Quantise with one step for each channel.",
@@ -91,8 +91,7 @@ def small_variances(evidence: Evidence) -> Advice | None:
     )
     return Advice(
         "small-variances",
-        f"{counted(count, 'channel')} of {channels} with a batch norm vary less than its epsilon: "
-        f"{named([place.layer for place in places])}.",
+        f"{counted(count, 'channel')} of {channels} with a batch norm vary less than its epsilon: {layers_of(places)}.",
         f"The running variance of these channels is below {_EPSILON:g}, PyTorch's epsilon, and their factor is not "
         "negligible; a new batch norm has a variance of 1. So epsilon, and not the variance, decides what these "
         "channels are divided by.",

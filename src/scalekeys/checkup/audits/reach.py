@@ -5,8 +5,8 @@ from math import sqrt
 from typing import TypeAlias
 
 from scalekeys.checkup.advice import HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, named
-from scalekeys.errors import FilterError
+from scalekeys.checkup.evidence import Evidence
+from scalekeys.errors import FilterError, listed
 from scalekeys.filters.reach import Reach, Sides, predicted_reach
 from scalekeys.networks import receptive_field
 from scalekeys.shapes import Size, size_text
@@ -59,7 +59,7 @@ def reach(evidence: Evidence) -> Advice | None:
     flat = [sqrt(sum(values)) for values in zip(*(one.flat for one in path), strict=True)]
     what, action, why = _WIDE if min(shares) > 1 else _NARROW
     measured, do = _measured(evidence)
-    added = named([f"{place.layer} ({place.value:.0%})" for place in places])
+    added = listed([f"{place.layer} ({place.value:.0%})" for place in places], limit=3)
     return Advice(
         "reach",
         f"The predicted receptive field of the last layer is {_pixels(width)} wide, {what} ({size_text(sides)}); most "

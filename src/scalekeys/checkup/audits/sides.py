@@ -4,7 +4,8 @@ import numpy as np
 from scipy.special import bdtr  # scipy.stats takes half a second to import
 
 from scalekeys.checkup.advice import HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, named
+from scalekeys.checkup.evidence import Evidence
+from scalekeys.errors import listed
 from scalekeys.fitting import Fit
 from scalekeys.proportions import holm_adjusted
 from scalekeys.shapes import AXES, size_text
@@ -39,7 +40,7 @@ def lopsided(evidence: Evidence) -> Advice | None:
         "The filters prefer a side or an axis: " + "; ".join(_told(name, known[name]) for name in found) + ".",
         f"Chance gives so uneven a split with a probability below {CLEAR}, adjusted for {len(known)} comparisons, if "
         "filters are independent; the larger share in matched noise is "
-        + named(["not known" if p.control is None else f"{100 * p.control:.0f} %" for p in places])
+        + listed(["not known" if p.control is None else f"{100 * p.control:.0f} %" for p in places], limit=3)
         + ".",
         "Look at the aspect ratio and the mirroring of the training images.",
         None,

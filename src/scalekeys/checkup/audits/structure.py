@@ -5,7 +5,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from scalekeys.checkup.advice import BOUNDED, Advice, Place
-from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, named, percentages
+from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, layers_of, percentages
 from scalekeys.errors import counted
 from scalekeys.filters.copies import COPY, NUMBERS, originals
 from scalekeys.proportions import wilson_interval
@@ -28,8 +28,7 @@ def separable(evidence: Evidence) -> Advice | None:
     places, ranks = largest_first(place for place, _ in found), sorted({rank for _, rank in found})
     return Advice(
         "separable",
-        f"In {counted(len(places), 'layer')} the kernels are nearly separable: "
-        f"{named([place.layer for place in places])}.",
+        f"In {counted(len(places), 'layer')} the kernels are nearly separable: {layers_of(places)}.",
         f"{' or '.join(map(str, ranks))} outer {'product holds' if ranks == [1] else 'products hold'} "
         f"{100 * ENERGY_KEPT:.0f} % of the energy of a layer. The best single product holds "
         f"{percentages([place.value for place in places])} of the energy of the filters, and "
@@ -52,7 +51,10 @@ def redundant(evidence: Evidence) -> Advice | None:
     places = largest_first(place for layer, copies in known if (place := _copied(layer, copies)) is not None)
     if evidence.share(places) < LEAST_COPIES:
         return None
-    count, noise = sum(place.filters for place in places), sum(_noise_count(place) for place in places)
+    count, noise = (
+        sum(place.filters for place in places),
+        sum(round((place.control or 0) * place.of) for place in places),
+    )
     copied = sum(int(copies.sum()) for _, copies in known)
     saved = sum(int(copies.sum()) * (layer.kernels[0].numel() - NUMBERS) for layer, copies in known)
     stored = evidence.source.stored
@@ -60,7 +62,7 @@ def redundant(evidence: Evidence) -> Advice | None:
     return Advice(
         "redundant",
         f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another filter of their layer, "
-        f"up to a factor and an offset: {named([place.layer for place in places])}.",
+        f"up to a factor and an offset: {layers_of(places)}.",
         f"Each copy correlates by more than {COPY} with an earlier filter of its layer; of matched noise {noise} do.",
         "Make each copy from the filter that it copies, with a factor and an offset.",
         stored and f"scalekeys replace {stored} -o copies{evidence.source.suffix} --model copies",
@@ -85,10 +87,6 @@ def _separable(layer: LayerEvidence) -> list[tuple[Place, int]]:
     if rank * sum(size) > size[0] * size[1] // 2:
         return []
     return [(layer.place(float(kept[0]), float(_energy_by_rank(layer.noise)[0])), rank)]
-
-
-def _noise_count(place: Place) -> int:
-    return round((place.control or 0) * place.of)
 
 
 def _energy_by_rank(kernels: Tensor) -> Tensor:

@@ -171,7 +171,7 @@ def keys(
     k, wanted = _number_of_keys(number, compared=not no_curve), _sizes(sizes)
     given = [name for name in _ELIMINATION if _is_given(context, name)]
     if not eliminate and given:
-        raise typer.BadParameter("goes with --eliminate only", param_hint=_option(given[0]))
+        raise typer.BadParameter("goes with --eliminate only", param_hint=f"--{given[0].replace('_', '-')}")
     if not (sources or eliminate):
         raise typer.BadParameter("give one source or more, or --eliminate with a network", param_hint="SOURCE")
     task = None
@@ -216,10 +216,6 @@ def keys(
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _check_elimination(network: str | None, data: str | None, *, symmetry: str, kinds: str) -> None:

@@ -58,7 +58,8 @@ class WorkFile:
             with safe_open(self.path, "pt") as file:
                 known = json.loads((file.metadata() or {})["work"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            changed = [name for name in {**known["options"], **self._options} if self._differs(known["options"], name)]
+            before = known["options"]
+            changed = [name for name in {**before, **self._options} if before.get(name) != self._options.get(name)]
             places = known["pieces"]
             pieces: dict[str, Mapping[str, Tensor]] = {
                 name: {key: tensors[place] for key, place in piece.items()} for name, piece in places.items()
@@ -69,9 +70,6 @@ class WorkFile:
             return f"{self.path}: was begun with another value of {', '.join(changed)}; the work begins anew"
         self._pieces = pieces
         return f"{self.path}: goes on with {counted(len(pieces), 'finished part')} of an earlier run"
-
-    def _differs(self, known: Mapping[str, str], name: str) -> bool:
-        return known.get(name) != self._options.get(name)
 
     def _write(self) -> None:
         places = {

@@ -78,12 +78,20 @@ def _keep_divisors(
         settled = True
         for node in channels.values:
             mine = groups[channels.of(node)]
-            gone, divisor = mine[removed[mine]], gcd(len(mine), multiple_of)
-            kept = gone[len(gone) - len(gone) % divisor :]
-            reason = f"{KEPT_FOR_WIDTH} {divisor}"
+            gone = mine[removed[mine]]
+            kept = gone[removable(len(gone), len(mine), multiple_of) :]
             removed[kept] = False
-            blocked.update(dict.fromkeys(kept.tolist(), reason))
+            blocked.update(dict.fromkeys(kept.tolist(), f"{KEPT_FOR_WIDTH} {gcd(len(mine), multiple_of)}"))
             settled = settled and not len(kept)
+
+
+def removable(dead: int, width: int, multiple_of: int) -> int:
+    """Return how many dead channels of a layer can go where its width keeps the divisor in common with `multiple_of`.
+
+    >>> removable(3, 32, 8), removable(9, 32, 8), removable(3, 30, 8)
+    (0, 8, 2)
+    """
+    return dead - dead % gcd(width, multiple_of)
 
 
 def reduced_state(found: Removal) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class Mean:
     low, high : float or None
         Interval of 95 %; None with too few designs.
     p : float or None
-        That the mean is the one expected.
+        That the mean is 0.
     """
 
     value: float
@@ -42,7 +42,7 @@ class Mean:
     p: float | None = None
 
 
-def mean_over_designs(values: Iterable[float], designs: Iterable[str], expected: float = 0.0) -> Mean:
+def mean_over_designs(values: Iterable[float], designs: Iterable[str]) -> Mean:
     """Average over designs, so that ten sizes of one network do not count as ten witnesses.
 
     Parameters
@@ -51,8 +51,6 @@ def mean_over_designs(values: Iterable[float], designs: Iterable[str], expected:
         One a network.
     designs : iterable of str
         The design of each network.
-    expected : float
-        What the test supposes.
 
     Returns
     -------
@@ -74,7 +72,7 @@ def mean_over_designs(values: Iterable[float], designs: Iterable[str], expected:
         return Mean(mean, networks, count)
     error = float(means.std(ddof=1)) / count**0.5
     reach = float(student.ppf(1 - LEVEL / 2, count - 1)) * error
-    p = float(2 * student.sf(abs(mean - expected) / error, count - 1)) if error else float(mean == expected)
+    p = float(2 * student.sf(abs(mean) / error, count - 1)) if error else float(mean == 0)
     return Mean(mean, networks, count, mean - reach, mean + reach, p)
 
 

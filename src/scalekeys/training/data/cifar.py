@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from scalekeys.errors import RecipeError
 from scalekeys.files import exists, open_regular, read_bytes, read_text
+from scalekeys.images.pictures import packed_files
 from scalekeys.optional import in_short, require
 from scalekeys.training.data.images import MemoryImages
 
@@ -84,11 +84,10 @@ def _check_arrays(content: Mapping[str, np.ndarray], part: str, path: Path) -> N
 
 def _decoded(content: Mapping[str, np.ndarray], part: str, path: Path) -> torch.Tensor:
     image_module = require("PIL.Image", extra="train")
-    jpeg, offsets = content[f"jpeg_{part}"], content[f"offs_{part}"].tolist()
-    pixels = np.empty((len(offsets) - 1, _SIDE, _SIDE, 3), dtype=np.uint8)
-    for number, (start, end) in enumerate(pairwise(offsets)):
+    pixels = np.empty((len(content[f"y_{part}"]), _SIDE, _SIDE, 3), dtype=np.uint8)
+    for number, file in enumerate(packed_files(content[f"jpeg_{part}"], content[f"offs_{part}"])):
         try:
-            pixels[number] = image_module.open(io.BytesIO(jpeg[start:end].tobytes())).convert("RGB")
+            pixels[number] = image_module.open(io.BytesIO(file)).convert("RGB")
         except Exception as error:  # Pillow's readers have no common class
             raise RecipeError(
                 f"{path}: image {number} of {part} is damaged or not of {_SIDE} x {_SIDE} ({in_short(error)})"

@@ -191,12 +191,8 @@ def _resized(step: _Step, grids: _Grids) -> Grid | None:
     scales = step.constant(1 if node.op == "Upsample" or len(node.inputs) < 3 else 2, "scales")
     factors = np.full(len(grid), UNKNOWN if scales is None else 1.0)
     if scales is not None:
-        factors[_resized_axes(step, grid)] = 1 / scales.astype(float)
+        factors[step.integers(len(node.inputs), "axes") or slice(None)] = 1 / scales.astype(float)
     return strided(grid, factors.tolist())
-
-
-def _resized_axes(step: _Step, grid: Grid) -> list[int]:
-    return step.integers(len(step.node.inputs), "axes") or list(range(len(grid)))
 
 
 def _resized_to(step: _Step, grid: Grid) -> Grid:
