@@ -149,6 +149,7 @@ def test_a_pattern_of_hf_asks_the_hub_for_the_models_of_the_owner(monkeypatch):
         asked.append(author)
         return [hub.ModelInfo(id=name) for name in ("timm/convnext_b", "timm/resnet", "timm/convnext_a")]
 
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "list_models", list_models)
     assert names("hf:timm/convnext*") == ["hf:timm/convnext_a", "hf:timm/convnext_b"]
     assert asked == ["timm"]
@@ -160,6 +161,7 @@ def test_a_pattern_of_hf_without_a_network(tmp_path, monkeypatch):
     def list_models(author):
         raise ConnectionError("no route\nto the host")
 
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "list_models", list_models)
     with pytest.raises(CheckpointError, match=r"hf:org/\*: the hub cannot be asked .*no route\); .* HF_HUB_OFFLINE=1"):
         expand(["hf:org/*"])

@@ -3,8 +3,6 @@
 import argparse
 import io
 import struct
-import subprocess
-import sys
 import zipfile
 from collections import OrderedDict
 
@@ -33,9 +31,8 @@ def replace(path, *, weights=None, **options):
     target = path.with_name(f"new-{path.name}")
     notes = sk.write_replaced(path, chosen, target, weights=weights)
     if zipfile.is_zipfile(target):
-        checked = subprocess.run([sys.executable, "-m", "zipfile", "-t", target], capture_output=True, check=True)
-        assert b"Done testing" in checked.stdout
-        assert b"bad" not in checked.stdout
+        with zipfile.ZipFile(target) as archive:
+            assert archive.testzip() is None
     return chosen, torch.load(target, weights_only=True), notes
 
 

@@ -91,11 +91,24 @@ def test_sensitivity_wants_a_classifier_and_changes_nothing():
         sk.sensitivity(nn.Sequential(nn.Conv2d(3, 3, 3, groups=3)), images())
 
 
-def test_a_network_keeps_to_its_budget_and_goes_on_working():
+@pytest.fixture(scope="module")
+def keep():
+    """Keep the models of the classifier, fitted to its responses to sixty images."""
+    known = {}
+
+    def keep(name, compute):
+        if name not in known:
+            known[name] = compute()
+        return known[name]
+
+    return keep
+
+
+def test_a_network_keeps_to_its_budget_and_goes_on_working(keep):
     network, seen = classifier(), images(60)
     errors = []
     for budget in (0.4, 0.9):
-        found = sk.compress(network, seen, budget=budget, models=MODELS)
+        found = sk.compress(network, seen, budget=budget, models=MODELS, keep=keep)
         assert found.share <= budget
         assert found.before is None
         assert sk.extract(found.module).layers[0].kernels.ne(sk.extract(network).layers[0].kernels).any()
@@ -113,9 +126,9 @@ def test_a_tolerance_is_kept_with_few_numbers():
     assert found.share < 0.9
 
 
-def test_layers_outside_the_choice_are_not_touched_and_not_counted():
+def test_layers_outside_the_choice_are_not_touched_and_not_counted(keep):
     network, seen = classifier(), images(60)
-    found = sk.compress(network, seen, budget=0.4, models=MODELS, layers=["9"])
+    found = sk.compress(network, seen, budget=0.4, models=MODELS, layers=["9"], keep=keep)
     assert set(found.chosen.model[:20]) == {"keep"}
     assert found.share == pytest.approx(float(found.chosen.numbers[20:].sum()) / (6 * 25))
 

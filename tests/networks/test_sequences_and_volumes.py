@@ -1,6 +1,7 @@
 """Sequences, images and volumes: everything that is done to a network, on kernels of one to three axes."""
 
 import copy
+from functools import cache
 
 import numpy as np
 import pytest
@@ -236,12 +237,16 @@ def test_oriented_filters_cannot_be_constrained():
         sk.constrain(network, fit)
 
 
+@cache
+def fit_inside(axes):
+    return sk.fit_in_network(classifier(axes), inputs(axes, 60), "sparse2")
+
+
 @pytest.mark.parametrize("axes", AXES)
 def test_fits_inside_the_network_help_the_next_layer(axes):
-    network, batch = classifier(axes), inputs(axes, 60)
+    network, batch, inside = classifier(axes), inputs(axes, 60), fit_inside(axes)
     covariance = sk.patch_covariance(network, batch)
     plain = sk.fit(sk.extract(network), "sparse2", criterion="response", covariance=covariance)
-    inside = sk.fit_in_network(network, batch, "sparse2")
     with torch.no_grad():
         original = network[:5](inputs(axes, 60, seed=5))
         errors = [
@@ -253,8 +258,7 @@ def test_fits_inside_the_network_help_the_next_layer(axes):
 
 def test_a_layer_without_models_stays_as_it_is_in_a_fit_inside_the_network():
     """A jet has no form on one tap along an axis."""
-    network, batch = classifier(3), inputs(3)
-    fit = sk.fit_in_network(network, batch, "sparse2")
+    network, fit = classifier(3), fit_inside(3)
     assert set(fit.family[6:]) == {""}
     assert torch.equal(sk.replace(network, fit)[5].weight, network[5].weight)
 

@@ -95,12 +95,12 @@ BANK_NAMES = (*_BANKS, "many")
 
 
 def _many():
-    """Twenty thousand filters in ten layers: two hundred fitted ones, over and over."""
-    places = torch.arange(20_000) % 200
+    """Ten thousand filters in ten layers: two hundred fitted ones, over and over."""
+    places = torch.arange(10_000) % 200
     fits = []
     for seed in (0, 1, 2):
         filters = _noise(seed, 200, 3, 3)
-        stacks = filters[places].split(2000)
+        stacks = filters[places].split(1000)
         bank = FilterBank(tuple(LayerFilters(f"layer.{i}", f, depth=i) for i, f in enumerate(stacks)), model="many")
         few = sk.fit(filters)
         values = StackFit(*(getattr(few.values, field.name)[places] for field in fields(StackFit)))

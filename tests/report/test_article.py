@@ -22,7 +22,7 @@ from scalekeys.report.article.table import Deviation, Table, to_csv, to_html, to
 from scalekeys.report.article.tables import all_tables
 from scalekeys.report.page import canvas
 from scalekeys.report.page.words import number, significant, size_name
-from scalekeys.scalespace import IDEAL8, template
+from scalekeys.scalespace import template
 
 HOSTILE = '<script>alert("x")</script> 50%_of & {x}^2 ~ $1 #\\é'
 FIGURES = {
@@ -58,7 +58,7 @@ def twelve():
     filters = _random(0, 12, 5, 5)
     filters[10, 2, 2] += 20
     filters[11] = template("smooth", torch.tensor([0.9, 0.7], dtype=torch.float64), 5) + 0.01
-    return study(filters, families=[*IDEAL8, "dx", "dy", "sharpen", "smooth"], source="mine.npy")
+    return study(filters, families=["dx+", "sharpen", "smooth"] * 4, source="mine.npy")
 
 
 @pytest.fixture(scope="module")

@@ -84,12 +84,12 @@ def test_a_point_tells_layer_channel_and_fit(analysis):
 def test_many_points_are_thinned_evenly_and_the_page_says_so(fitted):
     analysis = Analysis.of(*fitted("many"))
     figure, eligible, shown = scale_scatter(analysis)
-    assert (eligible, shown) == (20_000, MAX_POINTS)
+    assert (eligible, shown) == (10_000, MAX_POINTS)
     assert sum(len(trace["x"]) for trace in figure.data) == MAX_POINTS
     layers = [text.split("</b>")[0] for trace in figure.data for text in trace["hovertext"]]
     assert set(np.unique(layers, return_counts=True)[1]) <= set(range(399, 402))
     assert scale_scatter(analysis)[0].data == figure.data
-    assert "Shown are 4000 of 20 000 filters" in page_of("many").text
+    assert "Shown are 4000 of 10 000 filters" in page_of("many").text
 
 
 def test_one_tap_has_no_scale_and_the_page_says_so(fitted):

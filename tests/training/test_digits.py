@@ -8,8 +8,8 @@ from scalekeys.training import digits, train_digits
 
 def test_a_short_training_learns_and_reports_progress():
     calls = []
-    trained = train_digits(epochs=4, seed=0, progress=calls.append)
-    assert calls == [1] * 4
+    trained = train_digits(epochs=3, seed=0, progress=calls.append)
+    assert calls == [1] * 3
     assert trained.accuracy > 0.2  # a guess reads 10 % of the digits correctly, with a standard error of 1.6 %
     assert not trained.network.training
     images, labels = trained.test

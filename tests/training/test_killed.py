@@ -15,9 +15,8 @@ from scalekeys.training.recipe import write_recipe
 
 KILLED = """
 import os, pathlib, signal, sys
+import accelerate, torch._dynamo, torch.utils.tensorboard  # once, and not in each process
 from scalekeys.training import read_recipe, train
-
-place, count = sys.argv[3], int(sys.argv[4])
 
 def strike(here):
     global count
@@ -39,7 +38,13 @@ def halved(write):
 
 pathlib.Path.write_bytes = halved(pathlib.Path.write_bytes)
 pathlib.Path.write_text = halved(pathlib.Path.write_text)
-train(read_recipe(sys.argv[1]), pathlib.Path(sys.argv[2]), watcher=Watcher())
+for strikes in sys.argv[3:]:
+    place, _, count = strikes.partition("=")
+    count = int(count)
+    if not os.fork():
+        train(read_recipe(sys.argv[1]), pathlib.Path(sys.argv[2], place), watcher=Watcher())
+        os._exit(0)
+    print(place, os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
 TIMES = {"seconds", "images_per_second"}
 SETTINGS = ("loop.epochs=2", "loop.fit_every=2", "depthwise.filters=ideal8", "depthwise.learn=scales")
@@ -48,13 +53,6 @@ SETTINGS = ("loop.epochs=2", "loop.fit_every=2", "depthwise.filters=ideal8", "de
 def table(folder):
     with (folder / "metrics.csv").open() as file:
         return [{name: text for name, text in row.items() if name not in TIMES} for row in csv.DictReader(file)]
-
-
-def kill(script, recipe, folder, place, count):
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-c", script, str(recipe), str(folder), place, str(count)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +70,24 @@ def whole(cifar, tmp_path_factory):
     return wanted, folder
 
 
-@pytest.mark.parametrize(
-    ("place", "count"),
-    [("step", 8), ("network", 1), ("last", 2), ("metrics", 2)],
-    ids=["in an epoch", "writing the first weights", "writing the last snapshot", "writing the last metrics"],
-)
-def test_a_killed_training_comes_to_the_same_files(whole, tmp_path, place, count):
-    recipe, folder = whole
-    kill(KILLED, folder / "recipe.yaml", tmp_path / "run", place, count)
-    train(recipe, tmp_path / "run")
-    assert table(tmp_path / "run") == table(folder / "run")
-    one, other = (load_file(path / "run" / "network.safetensors") for path in (folder, tmp_path))
+@pytest.fixture(scope="module")
+def killed(whole, tmp_path_factory):
+    """Trainings, each in a process that is killed: in an epoch, and in writing weights, a snapshot and metrics."""
+    folder, strikes = tmp_path_factory.mktemp("killed"), {"step": 8, "network": 1, "last": 2, "metrics": 2}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", KILLED, whole[1] / "recipe.yaml", folder]
+    command += [f"{place}={count}" for place, count in strikes.items()]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines() == [f"{place} {-signal.SIGKILL}" for place in strikes], done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("place", ["step", "network", "last", "metrics"])
+def test_a_killed_training_comes_to_the_same_files(whole, killed, place):
+    recipe, folder = whole[0], whole[1] / "run"
+    train(recipe, killed / place)
+    assert table(killed / place) == table(folder)
+    one, other = (load_file(path / "network.safetensors") for path in (folder, killed / place))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
-        path.name for path in (folder / "run").iterdir()
-    )
+    assert sorted(path.name for path in (killed / place).iterdir()) == sorted(path.name for path in folder.iterdir())
