@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalekeys.atlas.schema import FAILURES, NETWORKS
-from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
-from scalekeys.checkpoints.sources.catalogue import has_wildcard, models_like
-from scalekeys.checkpoints.sources.source import SCHEMES
+from scalekeys.checkpoints.sources.catalogue import models_like
+from scalekeys.checkpoints.sources.paths import ADDRESSES, has_wildcard, scheme_of
 from scalekeys.errors import AtlasError, CheckpointError
 from scalekeys.files import exists, expanded, is_folder, read_text
 from scalekeys.files.csv_cells import original_cell
@@ -40,7 +39,7 @@ class Reference:
     @property
     def is_path(self) -> bool:
         """Whether it is a file or folder."""
-        return _scheme(self.source) is None
+        return scheme_of(self.source) is None
 
     @property
     def location(self) -> str:
@@ -127,13 +126,13 @@ def _all(sources: Iterable[str | Path | Reference]) -> Iterator[Reference]:
 
 def _is_list(source: str) -> bool:
     """Tell whether a source is a file that lists others; what is there and cannot be read is refused when it is."""
-    is_named_so = Path(source).suffix.lower() in LISTS and _scheme(source) is None
+    is_named_so = Path(source).suffix.lower() in LISTS and scheme_of(source) is None
     return is_named_so and exists(source) and not is_folder(source)
 
 
 def _matches(source: str, folder: Path = Path()) -> Sequence[str]:
     """Return the sources that one name or pattern, of a file in a folder, stands for."""
-    scheme = _scheme(source)
+    scheme = scheme_of(source)
     if scheme in ADDRESSES:
         return (source,)
     if scheme is not None:
@@ -148,11 +147,6 @@ def _matches(source: str, folder: Path = Path()) -> Sequence[str]:
     if not found:
         raise CheckpointError(f"{folder / source}: no file or folder fits this pattern; check it")
     return found
-
-
-def _scheme(source: str) -> str | None:
-    scheme, colon, _ = source.partition(":")
-    return scheme if colon and scheme in SCHEMES else None
 
 
 def _listed(path: Path) -> Iterator[Reference]:

@@ -17,23 +17,67 @@ Kinds = Annotated[
         help="Which convolutions to read; grouped: several groups, but not depthwise; ordinary: one group.",
     ),
 ]
+
+
+def there(sources: str | list[str] | None) -> str | list[str] | None:
+    """Refuse a source of weights that is not there, before anything that takes time is imported."""
+    from scalekeys.checkpoints.sources.paths import check_source
+
+    for source in [sources] if isinstance(sources, str) else sources or []:
+        check_source(source)
+    return sources
+
+
+def some_there(sources: list[str]) -> list[str]:
+    """Refuse sources of an atlas of which none is there."""
+    from scalekeys.checkpoints.sources.paths import check_sources
+
+    check_sources(sources)
+    return sources
+
+
+def there_or_code(source: str) -> str:
+    """Refuse a source of weights, or of a network, that is not there."""
+    from scalekeys.checkpoints.sources.paths import check_source
+
+    check_source(source, takes_code=True)
+    return source
+
+
+def network_there(network: str | None) -> str | None:
+    """Refuse the name of a network that runs where there is none."""
+    from scalekeys.checkpoints.sources.paths import check_network
+
+    if network is not None:
+        check_network(network)
+    return network
+
+
+def file_there(path: Path | None) -> Path | None:
+    """Refuse a file or folder of weights that is not there."""
+    if path is not None:
+        there(str(path))
+    return path
+
+
+SOURCE_HELP = "A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH."
 Network = Annotated[
     str,
     typer.Argument(
+        callback=network_there,
         metavar="NETWORK",
         help="timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION that returns a network.",
         show_default=False,
     ),
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option(help="File of weights for the whole network; by default the weights of its name.")
-]
-Source = Annotated[
-    str,
-    typer.Argument(
-        help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH.", show_default=False
+    Path | None,
+    typer.Option(
+        callback=file_there, help="File of weights for the whole network; by default the weights of its name."
     ),
 ]
+Source = Annotated[str, typer.Argument(callback=there, help=SOURCE_HELP, show_default=False)]
+SourceOrCode = Annotated[str, typer.Argument(callback=there_or_code, help=SOURCE_HELP, show_default=False)]
 Weights = Annotated[str | None, typer.Option(help="Which entry of a nested checkpoint to take, such as params_ema.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn at random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output; in a folder, its files.")]

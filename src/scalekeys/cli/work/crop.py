@@ -15,7 +15,7 @@ from scalekeys.checkpoints.formats.registry import format_of
 from scalekeys.cli.work.network_task import NetworkTask, read_batches
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError, OutputError, listed
-from scalekeys.files import check_new_file, new_file
+from scalekeys.files import new_file
 from scalekeys.filters.window import cropped
 from scalekeys.images import open_unlabelled, sample
 from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropped_layer, refitted_layer, windows_of
@@ -70,7 +70,6 @@ def crop_network(task: Task, step: Step) -> Outcome:
     if task.output.suffix not in SUFFIXES:
         allowed = listed(SUFFIXES).replace(" and ", " or ")
         raise OutputError(f"{task.output}: cropped weights are written as a state dict; name it {allowed}")
-    check_new_file(task.output, force=task.force)
     path = Path(task.network).expanduser()
     return _of_weights(task, step) if path.exists() and path.suffix != ".py" else _of_network(task, step)
 

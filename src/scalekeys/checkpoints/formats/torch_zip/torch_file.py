@@ -14,8 +14,6 @@ from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import is_old, read_saved
 from scalekeys.checkpoints.formats.torch_zip.torch_writing import write_torch
 
-SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
-
 
 def matches(head: bytes) -> bool:
     """Tell whether a file that starts so is of the format before 2020."""
