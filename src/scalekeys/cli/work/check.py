@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalekeys.checkpoints import open_source
+from scalekeys.checkpoints.sources.paths import HUBS, scheme_of
 from scalekeys.checkup import Checkup
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
@@ -18,7 +19,7 @@ from scalekeys.errors import DataError
 from scalekeys.filters.bank import LeftOut
 from scalekeys.fitting import fit
 from scalekeys.images import sample
-from scalekeys.shapes import Size
+from scalekeys.shapes import Size, size_text
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
 _BATCH = 32
@@ -49,7 +50,8 @@ class Task(NetworkTask):
         """The network as commands name it."""
         checkpoint = None if self.checkpoint is None else str(self.checkpoint)
         images = self.data if self.images is None else self.images
-        return Named(self.network, checkpoint, self.weights, images, _options(self.figures))
+        sized = scheme_of(self.network) in HUBS
+        return Named(self.network, checkpoint, self.weights, images, _options(self.figures, sized=sized))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +80,14 @@ def check_network(task: Task, step: Step) -> Outcome:
     return Outcome(examined(evidence), (*(network.notes if network else ()), *bank.notes), bank.left_out)
 
 
-def _options(figures: Figures) -> str:
-    """Return the options that stand for figures of the preparation of images, but for their size."""
+def _options(figures: Figures, *, sized: bool) -> str:
+    """Return the options that stand for figures of the preparation of images.
+
+    `sized`: whether that of the size is among them; commands name it by themselves where a network has no own size.
+    """
     mean, std = (None if one is None else ",".join(map(str, one)) for one in (figures.mean, figures.std))
     given = {
+        "--size": size_text(tuple(dict.fromkeys(figures.size))) if sized and figures.size else None,
         "--crop-pct": figures.crop_pct,
         "--mean": mean,
         "--std": std,
