@@ -10,6 +10,7 @@ from command_line import assert_one_sentence, run
 from PIL import Image
 from torch import nn
 
+from scalekeys.checkup.naming import Storage
 from scalekeys.cli.work.check import Task
 from scalekeys.training.network_source import Figures
 
@@ -160,7 +161,9 @@ def test_with_labelled_images_advice_is_followed_and_measured(network):
 
 def test_commands_repeat_the_size_that_was_given():
     figures, rest = Figures(size=(32, 48), crop_pct=1.0), ("depthwise", None, None, None, 256)
-    named = [Task(name, None, None, *rest, figures, (32, 48), 0).named for name in ("timm:net", "nets.py:build")]
+    named = [
+        Task(name, None, None, *rest, figures, (32, 48), 0).named(Storage()) for name in ("timm:net", "nets.py:build")
+    ]
     options = "--size 32x48 --crop-pct 1.0"
     assert [one.running(2, (32, 48)) for one in named] == [f"timm:net {options}", f"nets.py:build {options}"]
 

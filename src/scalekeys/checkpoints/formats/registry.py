@@ -102,6 +102,7 @@ def open_file(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
         opened = found.open(path, weights=weights, kinds=kinds)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    opened = replace(opened, is_graph=found.is_graph)
     if opened.copying is None and not opened.only_read:
         return replace(opened, only_read=f"{found.name} files are only read; give the network, or its state dict")
     return opened

@@ -76,10 +76,12 @@ def _copied_in(
     """
     if only_read := [part.only_read for part in parts.values() if not part.copying]:
         return replace(opened, copying=None, only_read=only_read[0])
-    writers = {name: part.copying.write for name, part in parts.items() if part.copying}
+    ways = {name: part.copying for name, part in parts.items() if part.copying}
+    writers = {name: way.write for name, way in ways.items()}
     left_out = {file.name for file in folder.iterdir() if is_candidate(file)} - set(own)
     write = partial(_write, folder, writers, home, left_out)
-    return replace(opened, copying=Copying(write, files=(folder,), is_folder=True))
+    copying = Copying(write, files=(folder,), is_folder=True, can_change=lambda key: ways[home(key)].can_change(key))
+    return replace(opened, copying=copying)
 
 
 def _write(

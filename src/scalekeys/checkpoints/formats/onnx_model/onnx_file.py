@@ -50,7 +50,11 @@ def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
         load,
         notes=tuple(found.notes),
         left_out=tuple(found.left_out),
-        copying=Copying(partial(write_onnx, path, kinds), files=files),
+        copying=Copying(
+            partial(write_onnx, path, kinds),
+            files=files,
+            can_change=lambda key: found.weights[key].tensor is not None,
+        ),
         kinds=kinds,
         pitches=partial(found.pitches, program),
     )
