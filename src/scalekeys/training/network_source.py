@@ -17,7 +17,7 @@ from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT, DENOISER
 from scalekeys.checkpoints.sources.hubs import create_timm, not_fetched, weights_only
 from scalekeys.checkpoints.sources.paths import FORMS, check_network, code_of
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError, listed
-from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing
+from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing, check_size
 from scalekeys.optional import in_short, require
 from scalekeys.training import denoiser
 from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt
@@ -60,6 +60,10 @@ class Figures:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     interpolation: Interpolation | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            check_size(self.size, 1.0 if self.crop_pct is None else self.crop_pct)
 
     @property
     def is_grey(self) -> bool:
@@ -237,7 +241,7 @@ def _built(label: str, build: Callable[..., Any], **options: Any) -> nn.Module:
         module = build(**options)
     except ScaleKeysError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         path = Path(inspect.getsourcefile(build) or "")
         raise ModelError(f"{label}: failed ({in_short(error)}{_line_in(path, error)})") from error
     if not isinstance(module, nn.Module):
