@@ -126,7 +126,8 @@ def check_size(size: tuple[int, int], crop_pct: float = 1.0) -> None:
     if not 0 < crop_pct <= 1:
         raise ModelError(f"crop_pct is the share of an image that is kept, above 0 and up to 1, got {crop_pct}")
     if math.prod(size) > MOST_PIXELS * crop_pct**2:
+        larger = f", cut out of images {1 / crop_pct:.3g} times as wide" if crop_pct < 1 else ""
         raise ModelError(
-            f"images of {size[0]} x {size[1]} pixels, cut out of images {1 / crop_pct:.3g} times as wide, have more "
-            f"than {MOST_PIXELS} pixels, which no network takes; give the size of the inputs of the network"
+            f"images of {size[0]} x {size[1]} pixels{larger}: more than {MOST_PIXELS} pixels, which no network takes; "
+            "give the size of the inputs of the network"
         )
