@@ -46,7 +46,7 @@ Recheck = Annotated[
 ]
 
 
-@app.command("build", epilog=BUILD_EXAMPLE)
+@app.command("build", cls=options.Command, epilog=BUILD_EXAMPLE)
 def build(
     sources: Sources,
     output: Output,

@@ -1,9 +1,12 @@
 """Options that several verbs share."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from scalekeys.training.network_source import Figures
@@ -19,45 +22,62 @@ Kinds = Annotated[
 ]
 
 
-def there(sources: str | list[str] | None) -> str | list[str] | None:
-    """Refuse a source of weights that is not there, before anything that takes time is imported."""
+_CHECKS = "scalekeys.checks"
+
+
+class Command(TyperCommand):
+    """A verb that refuses what is not there when its options are read, and before what takes time is imported."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Look for what was named, then run the verb."""
+        for check in ctx.meta.pop(_CHECKS, ()):
+            check()
+        return super().invoke(ctx)
+
+
+def there(context: typer.Context, sources: str | list[str] | None) -> str | list[str] | None:
+    """Look for sources of weights."""
     from scalekeys.checkpoints.sources.paths import check_source
 
     for source in [sources] if isinstance(sources, str) else sources or []:
-        check_source(source)
+        _later(context, check_source, source)
     return sources
 
 
-def some_there(sources: list[str]) -> list[str]:
-    """Refuse sources of an atlas of which none is there."""
+def some_there(context: typer.Context, sources: list[str]) -> list[str]:
+    """Look for one at least of the sources of an atlas."""
     from scalekeys.checkpoints.sources.paths import check_sources
 
-    check_sources(sources)
+    _later(context, check_sources, sources)
     return sources
 
 
-def there_or_code(source: str) -> str:
-    """Refuse a source of weights, or of a network, that is not there."""
+def there_or_code(context: typer.Context, source: str) -> str:
+    """Look for a source of weights, or for a function that returns a network."""
     from scalekeys.checkpoints.sources.paths import check_source
 
-    check_source(source, takes_code=True)
+    _later(context, partial(check_source, takes_code=True), source)
     return source
 
 
-def network_there(network: str | None) -> str | None:
-    """Refuse the name of a network that runs where there is none."""
+def network_there(context: typer.Context, network: str | None) -> str | None:
+    """Look for a network that runs."""
     from scalekeys.checkpoints.sources.paths import check_network
 
     if network is not None:
-        check_network(network)
+        _later(context, check_network, network)
     return network
 
 
-def file_there(path: Path | None) -> Path | None:
-    """Refuse a file or folder of weights that is not there."""
-    if path is not None:
-        there(str(path))
+def file_there(context: typer.Context, path: Path | None) -> Path | None:
+    """Look for a file or folder of weights."""
+    there(context, None if path is None else str(path))
     return path
+
+
+def _later(context: typer.Context, check: Callable[[Any], None], value: Any) -> None:
+    """Check a value once all options are read, as wrong usage comes first."""
+    context.meta.setdefault(_CHECKS, []).append(partial(check, value))
 
 
 SOURCE_HELP = "A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH."
