@@ -97,6 +97,52 @@ def test_a_file_that_is_missing(tmp_path):
     refused(tmp_path / "file" / "model.pth", "no such file or folder")
 
 
+def test_a_link_to_nothing_the_standard_input_and_code(tmp_path):
+    (tmp_path / "model.pth").symlink_to("blobs/gone")
+    refused(tmp_path / "model.pth", "is a link to blobs/gone, where there is nothing; fetch that file")
+    refused("-", "the standard input is not read; give the path of a file")
+    (tmp_path / "nets.py").write_text("def build(): ...")
+    refused(tmp_path / "nets.py", r"is Python code and holds no weights; .* take .*nets\.py:FUNCTION")
+    refused(f"{tmp_path}/nets.py:build", "names a function, where weights are read")
+
+
+NOISE = bytes(range(200, 256))
+NETWORKS = {
+    "net.mlmodel": (b"\x08\x04\x12\x20" + NOISE, "a Core ML model"),  # which starts as an ONNX model
+    "saved_model.pb": (b"\x08\x01\x12\x10" + NOISE, "a SavedModel of TensorFlow"),
+    "net.xml": (b'<?xml version="1.0"?>\n<net name="n">', "an OpenVINO graph"),
+    "net.param": (b"7767517\n3 3\n", "an ncnn graph"),
+    "net.bin": (NOISE, "a file of ncnn weights"),
+    "net.mat": (b"MATLAB 5.0 MAT-file", "a MATLAB file"),
+    "flax_model.msgpack": (NOISE, "a file of Flax weights"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_in_a_format_that_is_not_read(name, tmp_path):
+    for file in {name, "net.param"}:
+        (tmp_path / file).write_bytes(NETWORKS[file][0])
+    refused(tmp_path / name, f"{name}: is {NETWORKS[name][1]}, a format that is not read; export the network to ONNX")
+
+
+def test_the_content_of_a_file_comes_before_a_foreign_name(net, tmp_path):
+    for name in ("net.t7", "net.weights", "net.pb"):
+        torch.save(net.state_dict(), tmp_path / name)
+        assert len(extract(tmp_path / name)) > 0
+    write_onnx(net.state_dict(), tmp_path / "net.onnx")
+    (tmp_path / "net.onnx").rename(tmp_path / "model.ort")
+    assert len(extract(tmp_path / "model.ort")) > 0
+
+
+def test_a_folder_that_holds_a_network_of_another_format_or_in_a_folder(tmp_path):
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "saved_model.pb").write_bytes(NOISE)
+    refused(tmp_path, r"holds a SavedModel of TensorFlow \(saved_model\.pb\), a format that is not read; export")
+    (tmp_path / "saved_model.pb").unlink()
+    (tmp_path / "variables" / "best.pt").touch()
+    refused(tmp_path, r"this folder holds no weights, but folders in it do; give one of them \(variables\)")
+
+
 def test_a_file_that_may_not_be_read(net, tmp_path, monkeypatch):
     torch.save(net.state_dict(), tmp_path / "model.pth")
 

@@ -42,6 +42,12 @@ def test_averaged_weights_come_first(averaged, trained):
     assert value_of(extract({trained: weights(1), averaged: weights(2)}, weights=trained)) == 1
 
 
+def test_weights_in_a_list_with_something_else(tmp_path):
+    torch.save((3, {"dw.weight": torch.rand(8, 1, 3, 3)}, "name"), tmp_path / "net.pth")
+    bank = extract(tmp_path / "net.pth")
+    assert (len(bank), bank.notes) == (8, ("weights are read from the entry '1'",))
+
+
 def test_the_file_is_called_a_file(tmp_path):
     torch.save({"params": weights(1), "params_ema": weights(2)}, tmp_path / "net.pth")
     expected = "weights are read from the entry 'params_ema'; the file also holds 'params' (choose with --weights)"

@@ -1,18 +1,22 @@
 """What a check-up returns: its order, its plain form, its sources, and what it fits."""
 
 import json
+from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from planted import bank, polynomials, smooth, white
+from safetensors.torch import save_file
 from torch import nn
 
 import scalekeys as sk
+from scalekeys.checkpoints import open_source
 from scalekeys.checkup import evidence as module
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
-from scalekeys.checkup.naming import Named
+from scalekeys.checkup.naming import Named, Storage
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +72,66 @@ def test_a_command_names_the_source(tmp_path):
     assert advice.command == f"scalekeys crop '{path}' -o cropped.pth"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_commands_name_what_they_can_open(tmp_path):
-    graph = tmp_path / "net.onnx"
-    options = {"dynamo": True, "verbose": False, "external_data": False}
-    torch.onnx.export(nn.Conv2d(2, 2, 1).eval(), (torch.zeros(1, 2, 4, 4),), graph, **options)
-    for source in (str(graph), "https://server/net.pth"):
-        assert Named(source).cropped == "NETWORK"
+def test_commands_name_what_they_can_open():
+    assert Named("https://server/net.pth").cropped == "NETWORK"
+    exported = Named("net.onnx", storage=Storage(is_graph=True))
+    assert (exported.cropped, exported.running(2, None)) == ("NETWORK", "NETWORK --size PIXELS")
     assert Named("net.pth").cropped == "net.pth"
     assert Named("https://server/net.pth").running(2, (64, 64)) == "NETWORK --size 64"
+    computed = Named("net.pth", storage=Storage(is_plain=False))
+    assert computed.cropped == "NETWORK --checkpoint net.pth"
+    assert Storage.at(Path("no-such-file.pth"), None) == Storage(can_change=False)
+
+
+def quantised(weight):
+    return torch.quantize_per_tensor(weight, 0.01, 0, torch.qint8)
+
+
+def normed(_weight):
+    network = nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, groups=8, bias=False))
+    return {f"dw.{name}": value for name, value in network.state_dict().items()}
+
+
+def in_folder(state, path):
+    path.mkdir()
+    save_file(state, path / "model.safetensors")
+
+
+def scripted(_state, path):
+    torch.jit.script(nn.Conv2d(8, 8, 3, groups=8)).save(path)
+
+
+STORED = {
+    "net.pth": (torch.save, True),
+    "no_suffix": (torch.save, True),
+    "net.onnx": (torch.save, True),
+    "net.pth.tar": (torch.save, True),
+    "folder": (in_folder, True),
+    "sparse.pth": (lambda state, path: torch.save({"dw.weight": state["dw.weight"].to_sparse()}, path), False),
+    "quantised.pth": (lambda state, path: torch.save({"dw.weight": quantised(state["dw.weight"])}, path), False),
+    "normed.pth": (lambda state, path: torch.save(normed(state["dw.weight"]), path), False),
+    "script.pt": (scripted, False),
+    "net.npz": (lambda state, path: np.savez(path, **{key: value.numpy() for key, value in state.items()}), False),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("name", STORED)
+def test_a_command_that_changes_filters_names_a_file_only_where_that_works(name, tmp_path):
+    write, can_change = STORED[name]
+    source = tmp_path / name
+    write({"dw.weight": torch.rand(8, 1, 3, 3)}, source)
+    opened = open_source(source)
+    named, bank = Named(str(source), storage=Storage.of(opened)), opened.bank()
+    assert named.stored == (str(source) if can_change else "WEIGHTS")
+    copied = sk.model_filters(bank, "jet1")
+    target = tmp_path / f"copies{named.storage.suffix if can_change else source.suffix}"
+    if can_change:
+        sk.write_replaced(source, copied, target)
+        assert sk.extract(target).layers[0].name == bank.layers[0].name
+    else:
+        with pytest.raises(sk.ScaleKeysError):
+            sk.write_replaced(source, copied, target)
 
 
 def test_a_module_and_its_bank_give_the_same():

@@ -10,6 +10,10 @@ from command_line import assert_one_sentence, run
 from PIL import Image
 from torch import nn
 
+from scalekeys.checkup.naming import Storage
+from scalekeys.cli.work.check import Task
+from scalekeys.training.network_source import Figures
+
 LONG = "stages.0.blocks.1.mobile_inverted_conv.depth_conv.conv.with.a.very.long.name.that.goes.on.and.on"
 
 
@@ -126,6 +130,9 @@ NETWORK = """
 import torch
 from torch import nn
 
+from scalekeys.cli.work.check import Task
+from scalekeys.training.network_source import Figures
+
 def build():
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -150,6 +157,15 @@ def test_with_labelled_images_advice_is_followed_and_measured(network):
     assert run(*command.split()[1:], "--json", cwd=network).returncode == 0
     assert "top-1 accuracy on 12 other images goes from" in done.stdout
     assert "2 channels of 16 with a batch norm vary less than its epsilon" in done.stdout
+
+
+def test_commands_repeat_the_size_that_was_given():
+    figures, rest = Figures(size=(32, 48), crop_pct=1.0), ("depthwise", None, None, None, 256)
+    named = [
+        Task(name, None, None, *rest, figures, (32, 48), 0).named(Storage()) for name in ("timm:net", "nets.py:build")
+    ]
+    options = "--size 32x48 --crop-pct 1.0"
+    assert [one.running(2, (32, 48)) for one in named] == [f"timm:net {options}", f"nets.py:build {options}"]
 
 
 def test_without_labels_outputs_are_compared(network):

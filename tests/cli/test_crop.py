@@ -3,6 +3,8 @@
 import json
 from functools import partial
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from command_line import assert_one_sentence, run
@@ -116,13 +118,24 @@ def test_statistics_are_matched_on_images(folder, call):
         (["net.pth", "-o", "small.pth", "--layer", "1=9"], ["9x9 is not smaller than its kernels of 7x7"]),
         (["nets.py:small", "-o", "small.pth"], ["no kernels are cropped", "none is larger than what it holds"]),
         (["missing.pth", "-o", "small.pth"], ["missing.pth"]),
-        (["nets.py", "-o", "small.pth"], ["nets.py", "FILE.py:FUNCTION"]),
+        (["nets.py", "-o", "small.pth"], ["nets.py:FUNCTION"]),
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",
 )
 def test_bad_input_is_refused_in_a_sentence(folder, call, arguments, parts):
     assert_one_sentence(call(*arguments), *parts)
     assert not (folder / "small.pth").exists()
+
+
+def test_a_graph_is_not_cropped_in_a_folder_either(folder, call):
+    weight = onnx.numpy_helper.from_array(np.ones((4, 1, 3, 3), "f4"), "w")
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], group=4)
+    shapes = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in "xy"]
+    (folder / "graph").mkdir()
+    graph = onnx.helper.make_graph([node], "g", shapes[:1], shapes[1:], [weight])
+    onnx.save(onnx.helper.make_model(graph), folder / "graph" / "net.onnx")
+    for source in ("graph", "graph/net.onnx"):
+        assert_one_sentence(call(source, "-o", "small.pth"), f"{source}: holds a graph, which is not changed")
 
 
 @pytest.mark.parametrize("layer", ["1", "1=", "1=axb", "=3", "1=0"])

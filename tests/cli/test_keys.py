@@ -136,6 +136,13 @@ def test_auto_takes_the_recommended_number(folder):
     assert [point["k"] for point in summary["curve"]] == list(range(1, 10))
 
 
+def test_a_number_that_is_not_the_recommended_one_is_explained(tmp_path):
+    kernels = torch.rand(12, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    save_file({"a.weight": kernels}, tmp_path / "a.safetensors")
+    result = run("keys", "a.safetensors", "-k", 5, "--restarts", 1, "-o", "out", cwd=tmp_path)
+    assert "; shown are 5, as -k says (-k auto takes the recommended number)" in result.stdout
+
+
 def test_one_filter_is_its_own_key(tmp_path):
     save_file({"a.weight": torch.cat([torch.ones(1, 1, 5, 5), torch.rand(1, 1, 5, 5)])}, tmp_path / "a.safetensors")
     result = run("keys", "a.safetensors", "-k", "auto", "-o", "out", cwd=tmp_path)

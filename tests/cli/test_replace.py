@@ -181,7 +181,7 @@ def test_noise_is_a_control_with_a_seed(folder, call):
     [
         (["missing.pth", "-o", "new.pth"], "missing.pth: no such file or folder"),
         (["net.pth", "-o", "net.pth", "--force"], "net.pth: is the source itself, which is never changed"),
-        (["net.pth", "-o", "net.safetensors"], "net.safetensors: is a name for safetensors files, and the copy has"),
+        (["net.pth", "-o", "new.safetensors"], "new.safetensors: is a name for safetensors files, and the copy has"),
         (["net.pth", "-o", "taken.pth"], "taken.pth: exists already; give --force to replace it"),
         (["net.pth", "-o", "new.pth", "--model", "jet9"], "no model is called 'jet9'; use keys, copies, noise, "),
         (

@@ -56,6 +56,8 @@ def test_pictures_of_any_mode(mode):
     ("figures", "match"),
     [
         ({"size": (0, 5)}, r"at least one pixel on each side, got a size of \(0, 5\)"),
+        ({"size": (10**5, 10**5)}, "images of 100000 x 100000 pixels, .*: more than 16777216 pixels"),
+        ({"size": (224, 224), "crop_pct": 1e-3}, "images of 224 x 224 pixels, cut out of images 1e[+]03 times as wide"),
         ({"crop_pct": 0}, "above 0 and up to 1, got 0"),
         ({"crop_pct": 1.1}, "above 0 and up to 1, got 1.1"),
         ({"mean": (0.5, 0.5)}, "mean and std are three numbers each for colours, or one for grey"),
@@ -67,3 +69,12 @@ def test_pictures_of_any_mode(mode):
 def test_figures_that_make_no_sense_are_refused(figures, match):
     with pytest.raises(ModelError, match=match):
         Preprocessing(**({"size": (8, 8)} | figures))
+
+
+@pytest.mark.parametrize("shape", [(2, 60_000, 3), (60_000, 2, 3)])
+def test_a_picture_that_is_long_and_narrow_does_not_fill_the_memory(shape):
+    pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    middle = pixels[tuple(slice(max(0, side // 2 - 100), side // 2 + 100) for side in shape[:2])]
+    prepare = Preprocessing((200, 200))
+    long, short = (prepare.pixels(Image.fromarray(picture)) for picture in (pixels, middle))
+    assert torch.equal(long, short)

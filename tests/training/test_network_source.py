@@ -108,11 +108,13 @@ def test_a_function_can_load_its_checkpoint_itself(folder):
         ("{}/net.py:needs", r"failed \(TypeError: needs\(\) missing 1 required positional argument: 'more'\)"),
         ("{}/broken.py:build", r"broken\.py: cannot be imported \(SyntaxError: .*, line 2\)"),
         ("{}/leaves.py:build", r"leaves\.py: cannot be imported \(SystemExit: 3, line 2\)"),
+        ("{}/ends.py:build", r"ends\.py:build: failed \(SystemExit: 3, line 4\)"),
     ],
 )
 def test_a_bad_name_is_one_sentence(folder, name, match):
     (folder / "broken.py").write_text("x = 1\ndef build(:\n")
     (folder / "leaves.py").write_text("import sys\nsys.exit(3)\n")
+    (folder / "ends.py").write_text("import sys\n\ndef build():\n    sys.exit(3)\n")
     with pytest.raises(ModelError, match=match) as caught:
         open_network(name.format(folder))
     assert "\n" not in str(caught.value)

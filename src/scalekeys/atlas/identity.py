@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scalekeys.atlas.references import Reference
 from scalekeys.checkpoints.sources.addresses import state_of
-from scalekeys.checkpoints.sources.folder import is_index
+from scalekeys.checkpoints.sources.folder_names import is_index
 from scalekeys.checkpoints.sources.hub_files import commit_of, hub_client
 from scalekeys.checkpoints.web.requests import PASSING, NoAnswerError
 from scalekeys.errors import ScaleKeysError

@@ -10,8 +10,7 @@ from pathlib import Path, PurePath
 from scalekeys.atlas.journal import Entry
 from scalekeys.atlas.references import Reference
 from scalekeys.atlas.task import Failed
-from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
-from scalekeys.checkpoints.sources.source import scheme_of
+from scalekeys.checkpoints.sources.paths import ADDRESSES, scheme_of
 from scalekeys.errors import AtlasError
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalekeys.atlas.schema import FAILURES, NETWORKS
-from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
-from scalekeys.checkpoints.sources.catalogue import has_wildcard, models_like
-from scalekeys.checkpoints.sources.source import scheme_of
+from scalekeys.checkpoints.sources.catalogue import models_like
+from scalekeys.checkpoints.sources.paths import ADDRESSES, has_wildcard, scheme_of
 from scalekeys.errors import AtlasError, CheckpointError
 from scalekeys.files import exists, expanded, is_folder, read_text
 from scalekeys.files.csv_cells import original_cell

@@ -121,6 +121,22 @@ def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copyin
     return copying
 
 
+def copy_suffix(opened: Checkpoint) -> str:
+    """Return the suffix of a name for a copy of a source; empty for a folder, and where there can be no copy.
+
+    >>> copy_suffix(open_source("builtin:master-keys"))
+    '.pth'
+    """
+    copying = opened.copying
+    if copying is None or copying.is_folder:
+        return ""
+    if copying.suffixes:
+        return ".pth"
+    file, own = copying.files[0], format_of(copying.files[0])
+    others = [row for row in FORMATS if row is not own and file.name.lower().endswith(row.suffixes)]
+    return own.suffixes[0] if others or not file.suffix else file.suffix
+
+
 def check_same_layers(here: Mapping[str, tuple[int, ...]], bank: FilterBank, *, label: str) -> None:
     """Refuse a bank that is not that of a network.
 

@@ -12,7 +12,7 @@ from scalekeys.checkup.advice import CERTAINTIES, Checkup
 from scalekeys.checkup.audits import AUDITS, NEEDS
 from scalekeys.checkup.evidence import LEAST, Evidence
 from scalekeys.checkup.following import followed
-from scalekeys.checkup.naming import Named
+from scalekeys.checkup.naming import Named, Storage
 from scalekeys.checkup.normalisations import BatchNorm, batch_norms_of
 from scalekeys.checkup.responses import Responses
 from scalekeys.errors import ModelError, counted
@@ -73,14 +73,17 @@ def check(
     [('dead-filters', 0.25), ('not-formed', 1.0)]
     """
     responses = _responses(source, images, data)
+    named, norms = Named(), None
     if isinstance(source, FilterBank):
-        bank, norms = source, None
+        bank = source
     else:
         opened = open_source(source)
         bank, norms = opened.bank(), batch_norms_of(source if isinstance(source, nn.Module) else opened)
+        if isinstance(source, str | Path):
+            named = Named(str(source), storage=Storage.of(opened))
     return examined(
         Evidence(
-            Named(str(source)) if isinstance(source, str | Path) else Named(),
+            named,
             fit(bank),
             seed,
             sides=None if size is None else (size,) if isinstance(size, int) else tuple(size),

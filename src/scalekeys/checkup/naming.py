@@ -5,20 +5,55 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from scalekeys.checkpoints.formats.registry import format_of
-from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
-from scalekeys.checkpoints.sources.source import scheme_of
+from scalekeys.checkpoints import Checkpoint, open_source
+from scalekeys.checkpoints.sources.paths import ADDRESSES, HUBS, scheme_of
+from scalekeys.checkpoints.writing import copy_suffix
+from scalekeys.errors import CheckpointError
 from scalekeys.shapes import Size, size_text
 
-NETWORK = "NETWORK"
-"""What stands in a command for a network that has no name there."""
+NETWORK, WEIGHTS = "NETWORK", "WEIGHTS"
+"""What stands in a command for a network that has no name there, and for a file in which no filters can be changed."""
 
 _PLACEHOLDERS = {
     NETWORK: "FILE.py:FUNCTION that returns the network, or timm:NAME",
+    WEIGHTS: "a state dict of the network in a .pth or .safetensors file",
     "FOLDER": "a folder of images",
     "PIXELS": "the side of the inputs of the network",
     "SHAPE": "the shape of one input, such as 1x40x101",
 }
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the weights of a network are stored."""
+
+    suffix: str = ".pth"
+    """Of a copy with other filters."""
+    is_graph: bool = False
+    """Whether in a graph, from which no network can load them."""
+    is_plain: bool = True
+    """Whether the weights of all layers are stored as they are."""
+    can_change: bool = True
+    """Whether a copy can have other filters in all layers."""
+
+    @classmethod
+    def of(cls, opened: Checkpoint) -> "Storage":
+        """Look at a source that is opened."""
+        can_change = all(map(opened.can_change, opened.layers))
+        return cls(
+            copy_suffix(opened) if can_change else cls.suffix,
+            opened.is_graph,
+            all(map(opened.is_plain, opened.layers)),
+            can_change,
+        )
+
+    @classmethod
+    def at(cls, checkpoint: Path, weights: str | None) -> "Storage":
+        """Look at a file of weights, which a function may load that knows formats of its own."""
+        try:
+            return cls.of(open_source(checkpoint, weights=weights))
+        except CheckpointError:
+            return cls(can_change=False)
 
 
 @dataclass(frozen=True)
@@ -37,6 +72,8 @@ class Named:
         The folder of images that was given.
     preparation : str
         Options of how images are prepared, as they were given.
+    storage : Storage
+        How its weights are stored.
 
     Examples
     --------
@@ -51,6 +88,7 @@ class Named:
     weights: str | None = None
     images: str | None = None
     preparation: str = ""
+    storage: Storage = Storage()
 
     @property
     def is_code(self) -> bool:
@@ -64,24 +102,23 @@ class Named:
 
     @property
     def cropped(self) -> str:
-        """What ``scalekeys crop`` takes, which opens no addresses and changes no files that hold a graph."""
-        path = Path(self.source).expanduser()
-        return NETWORK if self._is_address or (path.is_file() and format_of(path).is_graph) else self.given
+        """What ``scalekeys crop`` takes, which opens no addresses and crops no weights that are computed."""
+        if self._is_address or self.storage.is_graph:
+            return NETWORK
+        return self.given if self.is_code or self.storage.is_plain else self._loaded_into_network
 
     @property
     def stored(self) -> str | None:
-        """Where its weights stand; None where a function returns them."""
+        """Where its weights stand, so that others can be put in their place; None where a function returns them."""
         if self.checkpoint is None and self.is_code:
             return None
-        return self._with_weights(self.checkpoint or self.source)
+        return self._with_weights(self.checkpoint or self.source) if self.storage.can_change else WEIGHTS
 
     def running(self, axes: int, sides: Size | None) -> str:
         """Return the network itself, which runs, with the size of its inputs where its name does not imply one."""
-        if _is_on_hub(self.source):
+        if scheme_of(self.source) in HUBS:
             return self.given + self._prepared
-        runs = self.is_code or self.source == NETWORK
-        loaded = self.checkpoint or (None if self._is_address else self.source)
-        network = self.given if runs else self._with_weights(NETWORK, loaded)
+        network = self.given if self.is_code or self.source == NETWORK else self._loaded_into_network
         if axes != 2:
             return f"{network} --shape SHAPE"
         size = "PIXELS" if sides is None else size_text(tuple(dict.fromkeys(sides)))
@@ -93,14 +130,14 @@ class Named:
         return "FOLDER" if self.images is None else quote(self.images)
 
     @property
-    def suffix(self) -> str:
-        """The suffix of a copy of its weights."""
-        stored = self.checkpoint or self.source
-        return ".pth" if stored == NETWORK or _is_on_hub(stored) else Path(stored).suffix or ".safetensors"
-
-    @property
     def _is_address(self) -> bool:
         return scheme_of(self.source) in ADDRESSES
+
+    @property
+    def _loaded_into_network(self) -> str:
+        """A network that loads the weights, where it can."""
+        cannot = self._is_address or self.storage.is_graph
+        return self._with_weights(NETWORK, self.checkpoint or (None if cannot else self.source))
 
     @property
     def _prepared(self) -> str:
@@ -109,10 +146,6 @@ class Named:
     def _with_weights(self, network: str, checkpoint: str | None = None) -> str:
         options = [("--checkpoint", checkpoint), ("--weights", self.weights)]
         return " ".join([quote(network), *(f"{name} {quote(value)}" for name, value in options if value is not None)])
-
-
-def _is_on_hub(source: str) -> bool:
-    return scheme_of(source) not in (None, *ADDRESSES)
 
 
 def to_fill_in(commands: Iterable[str | None]) -> str:

@@ -21,6 +21,11 @@ INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+MOST_PIXELS = 2**24
+"""More pixels than a picture that a network takes has: a batch of such pictures takes gigabytes."""
+
+_LONGEST = 16
+"""How many times as long as the crop a picture is resized at most."""
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -61,12 +66,7 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1:
-            raise ModelError(f"images need at least one pixel on each side, got a size of {self.size}")
-        if not 0 < self.crop_pct <= 1:
-            raise ModelError(
-                f"crop_pct is the share of an image that is kept, above 0 and up to 1, got {self.crop_pct}"
-            )
+        check_size(self.size, self.crop_pct)
         if len(self.mean) not in _MODES or len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
             raise ModelError(
                 f"mean and std are three numbers each for colours, or one for grey, and every std is above 0; got "
@@ -85,10 +85,17 @@ class Preprocessing:
     def pixels(self, image: "Image") -> UInt8[Tensor, "channels rows cols"]:
         """Return the resized middle of a picture, as bytes that are not yet normalised."""
         rows, cols = self.size
-        picture = self._resized(image.convert(_MODES[len(self.mean)]))
+        picture = self._resized(self._middle(image).convert(_MODES[len(self.mean)]))
         left, top = round((picture.width - cols) / 2), round((picture.height - rows) / 2)
         values = np.array(picture.crop((left, top, left + cols, top + rows)))
         return torch.from_numpy(values.reshape(rows, cols, len(self.mean))).movedim(-1, 0)
+
+    def _middle(self, image: "Image") -> "Image":
+        """Cut off what is far beyond the crop, as a picture of 1 x 60000 pixels would fill the memory when resized."""
+        sides, wanted = (image.width, image.height), self.size[::-1]
+        most = [_LONGEST * max(1, math.ceil(wanted[i] / wanted[1 - i])) * sides[1 - i] for i in (0, 1)]
+        over = [max(0, (side - limit) // 2) for side, limit in zip(sides, most, strict=True)]
+        return image.crop((*over, sides[0] - over[0], sides[1] - over[1])) if any(over) else image
 
     def _resized(self, image: "Image") -> "Image":
         from PIL.Image import Resampling
@@ -105,3 +112,22 @@ class Preprocessing:
     def preparation(self) -> Preparation:
         """Return it with its figures."""
         return Preparation(self, vars(self))
+
+
+def check_size(size: tuple[int, int], crop_pct: float = 1.0) -> None:
+    """Refuse a size of images that makes no sense, or takes more memory than there is.
+
+    `size`: rows and columns.
+    `crop_pct`: share of the shorter side that is kept.
+    Raises ModelError if a side is empty, the share is no share, or the images have too many pixels before the crop.
+    """
+    if min(size) < 1:
+        raise ModelError(f"images need at least one pixel on each side, got a size of {size}")
+    if not 0 < crop_pct <= 1:
+        raise ModelError(f"crop_pct is the share of an image that is kept, above 0 and up to 1, got {crop_pct}")
+    if math.prod(size) > MOST_PIXELS * crop_pct**2:
+        larger = f", cut out of images {1 / crop_pct:.3g} times as wide" if crop_pct < 1 else ""
+        raise ModelError(
+            f"images of {size[0]} x {size[1]} pixels{larger}: more than {MOST_PIXELS} pixels, which no network takes; "
+            "give the size of the inputs of the network"
+        )

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from scalekeys.checkpoints import load_into
 from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT, DENOISER
 from scalekeys.checkpoints.sources.hubs import create_timm, not_fetched, weights_only
+from scalekeys.checkpoints.sources.paths import FORMS, check_network, code_of
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError, listed
-from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing
+from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing, check_size
 from scalekeys.optional import in_short, require
 from scalekeys.training import denoiser
 from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt
@@ -28,10 +29,6 @@ _BUILTINS: dict[str, tuple[Callable[[], nn.Module], Preprocessing, Path]] = {
 """The network of each name, how its images are prepared, and its weights."""
 
 _MODULE = "_scalekeys_network_file"
-_FORMS = (
-    f"give timm:NAME, hf:NAME, {', '.join(_BUILTINS)}, or FILE.py:FUNCTION for a function that returns a network, and "
-    "weights as --checkpoint"
-)
 _NO_SIZE = (
     "nothing says how its images are prepared; give at least --size, and --crop-pct, --mean, --std and --interpolation "
     "where they are not 0.875, those of ImageNet and bicubic"
@@ -64,6 +61,10 @@ class Figures:
     std: tuple[float, ...] | None = None
     interpolation: Interpolation | None = None
 
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            check_size(self.size, 1.0 if self.crop_pct is None else self.crop_pct)
+
     @property
     def is_grey(self) -> bool:
         """Whether they are of images with one channel."""
@@ -86,8 +87,8 @@ def open_network(name: str, *, checkpoint: Path | None = None, weights: str | No
     CheckpointError if weights cannot be found, fetched or read, or are those of another network; MissingExtraError if
     timm or transformers is not installed.
     """
+    check_network(name)
     scheme, _, rest = name.partition(":")
-    file, _, function = name.rpartition(":")
     processor = preprocessing = None
     if scheme == "timm" and rest:
         module = create_timm(rest, pretrained=checkpoint is None)
@@ -96,15 +97,15 @@ def open_network(name: str, *, checkpoint: Path | None = None, weights: str | No
     elif name in _BUILTINS:
         build, preprocessing, shipped = _BUILTINS[name]
         module, checkpoint = build(), checkpoint or shipped
-    elif file.endswith(".py") and function:
-        build = _function(Path(file).expanduser(), function)
+    elif (code := code_of(name)) is not None:
+        build = _function(*code)
         if checkpoint is not None and "checkpoint" in inspect.signature(build).parameters:
             if weights is not None:
                 raise ModelError(f"{name}: loads its checkpoint itself, which --weights cannot choose from")
             return NamedNetwork(_built(name, build, checkpoint=str(checkpoint)), name)
         module = _built(name, build)
     else:
-        raise ModelError(f"{name}: names no network; {_FORMS}")
+        raise ModelError(f"{name}: names no network; {FORMS}")
     notes = () if checkpoint is None else load_into(module, checkpoint, weights=weights)
     return NamedNetwork(module.eval(), name, processor, notes, preprocessing)
 
@@ -209,8 +210,6 @@ def _figures_of(processor: Any) -> dict[str, Any]:
 
 def _function(path: Path, name: str) -> Callable[..., Any]:
     """Import a Python file, as if it were run, and return one of its functions."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; {_FORMS}")
     module = _imported(path)
     function = getattr(module, name, None)
     if not callable(function):
@@ -242,7 +241,7 @@ def _built(label: str, build: Callable[..., Any], **options: Any) -> nn.Module:
         module = build(**options)
     except ScaleKeysError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         path = Path(inspect.getsourcefile(build) or "")
         raise ModelError(f"{label}: failed ({in_short(error)}{_line_in(path, error)})") from error
     if not isinstance(module, nn.Module):

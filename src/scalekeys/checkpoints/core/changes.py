@@ -57,6 +57,8 @@ class Copying:
     is_folder: bool = False
     suffixes: tuple[str, ...] = ()
     """What the copy may be called, where this decides its format; empty where it has the format of the source."""
+    can_change: Callable[[str], bool] = lambda _key: True
+    """Tells of the key of a weight whether it is stored so that other numbers can be put in its place."""
 
 
 def cast(filters: FilterStack, dtype: torch.dtype, *, layer: str) -> Tensor:

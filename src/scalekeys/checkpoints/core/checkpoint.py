@@ -88,6 +88,8 @@ class Checkpoint:
     """How to copy the source with changes; None for a part of a source, and for a format that is only read."""
     only_read: str = ""
     """Why the source cannot be copied with changes, as a clause on the source; empty where it can be."""
+    is_graph: bool = False
+    """Whether the source is a graph with the weights of its nodes, and no state dict."""
     computed: Mapping[str, TensorInfo] = field(default_factory=dict)
     """Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows."""
     prefix: str = ""
@@ -125,6 +127,14 @@ class Checkpoint:
     def info(self, layer: ConvolutionLayer) -> TensorInfo:
         """Return shape and type of the weight of a layer."""
         return self.computed[layer.key] if layer.key in self.computed else self.tensors[layer.key]
+
+    def is_plain(self, layer: ConvolutionLayer) -> bool:
+        """Tell whether the weight of a layer is stored as it is, and not computed or arranged otherwise."""
+        return layer.key not in self.computed and layer.arrangement is outputs_first
+
+    def can_change(self, layer: ConvolutionLayer) -> bool:
+        """Tell whether a copy of the source can have other filters in a layer."""
+        return self.copying is not None and layer.key not in self.computed and self.copying.can_change(layer.key)
 
     def _instead(self) -> str:
         if GROUPS_NOT_KNOWN in self.notes:

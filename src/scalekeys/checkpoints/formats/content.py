@@ -1,6 +1,7 @@
 """What a file is when it is none of the formats that are read."""
 
 import re
+from pathlib import PurePath
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -19,6 +20,31 @@ _SIGNATURES = (
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
 )
+_NETWORKS = {
+    "saved_model.pb": "a SavedModel of TensorFlow",
+    ".pb": "a graph of TensorFlow",
+    ".index": "a checkpoint of TensorFlow",
+    "manifest.ocdbt": "a checkpoint of Orbax",
+    "_checkpoint_metadata": "a checkpoint of Orbax",
+    ".msgpack": "a file of Flax weights",
+    ".mlmodel": "a Core ML model",
+    ".mlpackage": "a Core ML package",
+    ".param": "an ncnn graph",
+    ".mnn": "an MNN model",
+    ".rknn": "an RKNN model",
+    ".engine": "a TensorRT engine",
+    ".caffemodel": "a Caffe model",
+    ".weights": "a file of Darknet weights",
+    ".pdiparams": "a file of Paddle Inference weights",
+    ".pdmodel": "a graph of Paddle Inference",
+    ".mat": "a MATLAB file",
+    ".t7": "a file of Lua Torch",
+}
+"""Networks in formats that are not read, by what their names end with."""
+
+NOT_READ = "a format that is not read; export the network to ONNX, or save its weights as safetensors"
+"""What to do about them, as the end of a sentence."""
+
 _TAR = (257, b"ustar", "a tar archive")
 
 
@@ -34,11 +60,24 @@ def foreign_kind(head: bytes) -> str:
     start, signature, kind = _TAR
     if head[start:].startswith(signature):
         return kind
-    if re.match(rb"\s*(<!doctype html|<html|<head|<\?xml)", head, re.IGNORECASE):
+    if re.match(rb"\s*(<!doctype html|<html|<head)", head, re.IGNORECASE):
         return "an HTML page"
+    if head.lstrip().startswith(b"<?xml"):
+        return "an XML file"
     if head.lstrip()[:1] in (b"{", b"["):
         return "a JSON file"
     return "a text file" if _is_text(head) else ""
+
+
+def foreign_network(name: str, head: bytes = b"") -> str:
+    """Say in which format, of those that are not read, a network is that is called so; empty where that is not known.
+
+    >>> foreign_network("net.mlmodel"), foreign_network("net.weights.h5"), foreign_network("a.xml", b"<?xml?><net id=>")
+    ('a Core ML model', '', 'an OpenVINO graph')
+    """
+    if head.lstrip().startswith(b"<?xml") and b"<net " in head:
+        return "an OpenVINO graph"
+    return next((kind for end, kind in _NETWORKS.items() if PurePath(name).name.lower().endswith(end)), "")
 
 
 def _is_text(head: bytes) -> bool:

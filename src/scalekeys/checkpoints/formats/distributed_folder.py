@@ -17,11 +17,11 @@ from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.stored.tensors import Assembled, Lazy, Piece, Refused, is_lazy, whole_lengths
+from scalekeys.checkpoints.formats.suffixes import DISTRIBUTED
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
 from scalekeys.files import is_plain_name
 
-METADATA = ".metadata"
 ONLY_READ = "is a distributed checkpoint, a format that is only read; gather it into one state dict and save that"
 
 _DEEPEST = 16
@@ -29,7 +29,7 @@ _DEEPEST = 16
 
 def matches_folder(folder: Path) -> bool:
     """Tell whether a folder is one of ``torch.distributed.checkpoint``."""
-    return (folder / METADATA).is_file()
+    return (folder / DISTRIBUTED).is_file()
 
 
 def open_distributed(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
@@ -38,13 +38,13 @@ def open_distributed(path: Path, *, weights: str | None = None, kinds: Kinds = D
     Raises CheckpointError if its list of tensors is damaged, or names no tensors.
     """
     label = str(path)
-    metadata = read_one(whole(path / METADATA), f"{path / METADATA}")
+    metadata = read_one(whole(path / DISTRIBUTED), f"{path / DISTRIBUTED}")
     try:
         tree = _tree(path, metadata)
     except PickleError as error:
         raise refusal(label, error) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(f"{path / METADATA}", error) from None
+        raise damaged(f"{path / DISTRIBUTED}", error) from None
     return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 

@@ -19,7 +19,6 @@ from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
 from scalekeys.files import parse_json
 
-SUFFIXES = (".pt2",)
 ONLY_READ = "is a program of torch.export, a format that is only read; replace filters in the state dict it was made of"
 
 _PARTS = {"weights": "model_weights_config.json", "constants": "model_constants_config.json"}

@@ -10,11 +10,10 @@ from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Window, whole
-from scalekeys.checkpoints.formats.torch_zip.torch_file import SUFFIXES as SUFFIXES_INSIDE
+from scalekeys.checkpoints.formats.suffixes import TORCH
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
 
-SUFFIXES = (".nemo",)
 ONLY_READ = "is a tar archive, a format that is only read; unpack it and replace filters in the weights inside"
 
 _GZIP = b"\x1f\x8b"
@@ -93,7 +92,7 @@ def _members(content: Bytes, label: str) -> dict[str, Bytes]:
 def _chosen(members: dict[str, Bytes], label: str) -> str:
     if found := next((name for name in members if name.rpartition("/")[2] == _CUSTOMARY), None):
         return found
-    names = [name for name in members if name.lower().endswith(SUFFIXES_INSIDE)]
+    names = [name for name in members if name.lower().endswith(TORCH)]
     if len(names) == 1:
         return names[0]
     what = f"several files of weights ({len(names)})" if names else "no weights"

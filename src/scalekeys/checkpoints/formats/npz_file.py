@@ -16,7 +16,6 @@ from scalekeys.checkpoints.formats.stored.archive import damaged, open_archive
 from scalekeys.checkpoints.formats.stored.sources import Bytes, whole
 from scalekeys.checkpoints.formats.stored.tensors import Lazy, Refused, steps, stored, whole_lengths
 
-SUFFIXES = (".npz",)  # beside other weights it is as often something else, and does not count in a folder
 ONLY_READ = (
     "is an archive of NumPy, a format that is only read; replace filters in a copy of its weights as .safetensors"
 )

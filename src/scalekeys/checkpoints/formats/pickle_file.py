@@ -18,8 +18,6 @@ from scalekeys.checkpoints.formats.stored.sources import MemoryBytes, whole
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
 
-SUFFIXES = (".pdparams",)  # a .pkl is as often something else; its content tells
-
 _OLD_STARTS = re.compile(
     rb"\((dp|lp|d|l|i[A-Za-z_])[0-9]*\n?|[}\]]q|\}\(|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n|\(c[A-Za-z_][\w.]*\n|\}[Uq.]"
 )

@@ -15,9 +15,10 @@ from scalekeys.checkpoints.formats import (
     npz_file,
     pickle_file,
     safetensors_file,
+    suffixes,
     torchscript_file,
 )
-from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
+from scalekeys.checkpoints.formats.content import LFS_POINTER, NOT_READ, foreign_kind, foreign_network
 from scalekeys.checkpoints.formats.keras_model import keras_file
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
 from scalekeys.checkpoints.formats.stored.archive import is_archive, open_archive
@@ -49,8 +50,6 @@ class Format:
     """Whether a file holds a graph and the weights of its nodes, and no state dict."""
     holds: Callable[[Collection[str]], bool] | None = None
     """Where the format is a zip archive: tells from the names of its records whether it is of this format."""
-    in_folders: bool = True
-    """Whether a file of this format in a folder counts as the weights of the folder."""
 
 
 @dataclass(frozen=True)
@@ -67,30 +66,28 @@ def _never(_head: bytes) -> bool:
 
 
 FORMATS = (
-    Format("safetensors", safetensors_file.SUFFIXES, safetensors_file.matches, safetensors_file.open_safetensors),
+    Format("safetensors", suffixes.SAFETENSORS, safetensors_file.matches, safetensors_file.open_safetensors),
     Format("TorchScript", (), _never, torchscript_file.open_torchscript, holds=torchscript_file.holds),
-    Format("PyTorch", torch_file.SUFFIXES, torch_file.matches, torch_file.open_torch, holds=torch_file.holds),
-    Format("ONNX", onnx_file.SUFFIXES, onnx_file.matches, onnx_file.open_onnx, is_graph=True),
-    Format("torch.export", exported_file.SUFFIXES, _never, exported_file.open_exported, holds=exported_file.holds),
-    Format("NumPy", npz_file.SUFFIXES, _never, npz_file.open_npz, holds=npz_file.holds, in_folders=False),
+    Format("PyTorch", suffixes.TORCH, torch_file.matches, torch_file.open_torch, holds=torch_file.holds),
+    Format("ONNX", suffixes.ONNX, onnx_file.matches, onnx_file.open_onnx, is_graph=True),
+    Format("torch.export", suffixes.EXPORTED, _never, exported_file.open_exported, holds=exported_file.holds),
+    Format("NumPy", suffixes.NUMPY, _never, npz_file.open_npz, holds=npz_file.holds),
     Format(
         "Keras",
-        keras_file.SUFFIXES,
+        suffixes.KERAS,
         keras_file.matches,
         keras_file.open_keras,
         is_graph=True,
         holds=keras_file.holds,
     ),
-    Format("TensorFlow Lite", tflite_file.SUFFIXES, tflite_file.matches, tflite_file.open_tflite, is_graph=True),
-    Format("NeMo", nemo_file.SUFFIXES, nemo_file.matches, nemo_file.open_nemo),
-    Format("pickle", pickle_file.SUFFIXES, pickle_file.matches, pickle_file.open_pickle),
+    Format("TensorFlow Lite", suffixes.TFLITE, tflite_file.matches, tflite_file.open_tflite, is_graph=True),
+    Format("NeMo", suffixes.NEMO, nemo_file.matches, nemo_file.open_nemo),
+    Format("pickle", suffixes.PICKLE, pickle_file.matches, pickle_file.open_pickle),
 )
 FOLDER_FORMATS = (
     FolderFormat(distributed_folder.matches_folder, distributed_folder.open_distributed),
     FolderFormat(distributed_safetensors.matches_folder, distributed_safetensors.open_shards),
 )
-SUFFIXES = tuple(suffix for format_ in FORMATS if format_.in_folders for suffix in format_.suffixes)
-"""What the files of weights in a folder are called."""
 
 _HEAD = 512
 
@@ -105,6 +102,7 @@ def open_file(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
         opened = found.open(path, weights=weights, kinds=kinds)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    opened = replace(opened, is_graph=found.is_graph)
     if opened.copying is None and not opened.only_read:
         return replace(opened, only_read=f"{found.name} files are only read; give the network, or its state dict")
     return opened
@@ -148,6 +146,8 @@ def _format_of(path: Path, head: bytes) -> Format:
     if is_archive(head):
         return _format_of_archive(path)
     by_content = next((row for row in FORMATS if row.matches(head)), None)
+    if foreign := _foreign_network(path, head, by_content):
+        raise CheckpointError(f"{path}: is {foreign}, {NOT_READ}")
     by_suffix = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
     kind = foreign_kind(head)
     if found := by_content or (None if kind else by_suffix):
@@ -156,6 +156,17 @@ def _format_of(path: Path, head: bytes) -> Format:
     raise CheckpointError(
         f"{path}: is {kind or 'of an unknown kind'}, not a file of {allowed} weights; give one, or fetch it again"
     )
+
+
+def _foreign_network(path: Path, head: bytes, by_content: Format | None) -> str:
+    """Say of which format, of those that are not read, a file is by its name, where its content does not tell."""
+    marked = by_content is not None and not by_content.is_graph  # other graphs can start as one of ONNX does
+    if marked or path.suffix in (by_content.suffixes if by_content else ()):
+        return ""
+    if by_content is None and path.suffix == ".bin":
+        beside = {".param": "a file of ncnn weights", ".xml": "a file of OpenVINO weights"}
+        return next((kind for suffix, kind in beside.items() if path.with_suffix(suffix).is_file()), "")
+    return foreign_network(path.name, head)
 
 
 def _format_of_archive(path: Path) -> Format:

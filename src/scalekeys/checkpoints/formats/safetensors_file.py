@@ -20,7 +20,6 @@ from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.errors import CheckpointError
 
-SUFFIXES = (".safetensors",)
 DISTRIBUTED = "DCP_SHARDING_INFO"
 """What the header of a file calls the places of its parts of tensors, where several processes have written one each."""
 

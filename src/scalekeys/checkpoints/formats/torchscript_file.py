@@ -81,10 +81,14 @@ class _Walk:
 
 
 def _named(path: tuple[str, ...], tensor: Lazy) -> tuple[str, ...]:
-    """Name the weight of a quantised layer as if it were a plain one, instead of a part of its packed parameters."""
-    if isinstance(tensor, Quantised) and "_packed_params" in path:
-        return (*path[: path.index("_packed_params")], "weight")
-    return path
+    """Name the weight of a quantised layer as if it were a plain one, instead of a part of its packed state.
+
+    The state of a linear layer has ``_packed_params``; that of a convolution is a tuple with the weight at a number.
+    """
+    if not isinstance(tensor, Quantised) or path[0] == "constants":
+        return path
+    packed = path.index("_packed_params") if "_packed_params" in path else len(path) - path[-1].isdecimal()
+    return (*path[:packed], "weight") if packed < len(path) else path
 
 
 _LISTS: dict[str, Callable[..., Any]] = {

@@ -13,15 +13,12 @@ from scalekeys.checkpoints.core.computed import find_computed
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
-from scalekeys.checkpoints.sources.folder import INDEX_SUFFIX
+from scalekeys.checkpoints.sources.folder_names import INDEX_SUFFIX
 from scalekeys.checkpoints.sources.shards import join_shards, weight_map
 from scalekeys.checkpoints.web.ranged_file import RangedFile, version_of
 from scalekeys.checkpoints.web.ranged_safetensors import RangedSafetensors
 from scalekeys.checkpoints.web.requests import Address, address_of
 from scalekeys.errors import CheckpointError
-
-SCHEMES = ("http", "https")
-"""What an address begins with."""
 
 _LARGEST_INDEX = 1 << 26
 

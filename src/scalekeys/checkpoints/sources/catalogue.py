@@ -5,19 +5,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from scalekeys.checkpoints.sources.hub_files import hub_client
+from scalekeys.checkpoints.sources.paths import has_wildcard
 from scalekeys.errors import CheckpointError
 from scalekeys.optional import in_short, require
-
-WILDCARDS = frozenset("*?[")
-
-
-def has_wildcard(text: str) -> bool:
-    """Tell whether a name is a pattern.
-
-    >>> has_wildcard("timm:convnext*"), has_wildcard("timm:convnext_tiny.fb_in1k")
-    (True, False)
-    """
-    return not WILDCARDS.isdisjoint(text)
 
 
 def models_like(scheme: str, pattern: str) -> tuple[str, ...]:

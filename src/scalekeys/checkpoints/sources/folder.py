@@ -1,6 +1,5 @@
 """Folders: the weights of a Hugging Face model, sharded or whole, or any folder with one file of weights."""
 
-import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -12,22 +11,11 @@ from torch import Tensor
 from scalekeys.checkpoints.core.changes import Change, Copying, Write
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
-from scalekeys.checkpoints.formats.registry import SUFFIXES, format_of, open_as_folder, open_file
+from scalekeys.checkpoints.formats.registry import format_of, open_as_folder, open_file
+from scalekeys.checkpoints.sources.folder_names import find_weights, is_candidate, is_index, no_weights
 from scalekeys.checkpoints.sources.shards import join_shards, weight_map
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.files import read_bytes
-
-INDEX_SUFFIX = ".index.json"
-
-_CUSTOMARY = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-_INDICES = tuple(suffix + INDEX_SUFFIX for suffix in SUFFIXES)
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
-_STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
 
 
 def open_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
@@ -40,7 +28,7 @@ def open_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPT
         return together
     file = find_weights(folder)
     if file is None:
-        raise CheckpointError(f"{folder}: this folder holds no weights ({', '.join(sorted(set(SUFFIXES)))})")
+        raise no_weights(folder)
     if is_index(file):
         return replace(open_index(file, weights=weights, kinds=kinds), model=_name(folder))
     opened = open_file(file, weights=weights, kinds=kinds)
@@ -61,59 +49,6 @@ def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]
     else:
         parts = [open_file(file, weights=weights)]
     return {key: part.load(key) for part in parts for key in part.tensors}
-
-
-def find_weights(folder: Path) -> Path | None:
-    """Return the file of weights of a folder, or the index of its shards; None if there is neither.
-
-    Raises CheckpointError if there are several, or the folder cannot be read.
-    """
-    try:
-        names = sorted(path.name for path in folder.iterdir() if _is_candidate(path))
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be read ({error.strerror or error})") from error
-    name = choose_weights(names, label=str(folder))
-    return folder / name if name else None
-
-
-def choose_weights(names: Sequence[str], *, label: str) -> str | None:
-    """Return which of the files of weights of a model is read: the customary names first, else the only one.
-
-    Raises CheckpointError if there are several of which no name says more than the other, or shards without their
-    index.
-
-    >>> choose_weights(["model.safetensors", "model.pth", "pytorch_model.bin"], label="a folder")
-    'model.safetensors'
-    """
-    if customary := next((name for name in _CUSTOMARY if name in names), None):
-        return customary
-    whole = [name for name in names if not _SHARD.search(name)]
-    whole.sort(key=lambda name: (SUFFIXES.index(_split(name)[1]), is_index(Path(name)), name))
-    if not whole and names:
-        raise CheckpointError(
-            f"{label}: holds shards ({listed(names, limit=3)}) without their {INDEX_SUFFIX[1:]}; add it"
-        )
-    if len({_split(name)[0] for name in whole}) > 1:
-        raise CheckpointError(f"{label}: holds several files of weights ({listed(whole)}); name one of them")
-    return whole[0] if whole else None
-
-
-def is_index(path: Path) -> bool:
-    """Tell whether a file lists the shards of a model, by its name."""
-    return path.name.endswith(INDEX_SUFFIX)
-
-
-def as_a_part(path: Path) -> tuple[str, ...]:
-    """Return a note where a file is called as one of several shards, of which the others hold the rest of the network.
-
-    >>> as_a_part(Path("model-00001-of-00003.safetensors"))
-    ('it is part 1 of 3 of a network; give the folder, or the index of the parts, for the whole',)
-    """
-    found = _SHARD.search(path.name)
-    number, count = (int(digits) for digits in found.groups()) if found else (1, 1)
-    if count == 1:
-        return ()
-    return (f"it is part {number} of {count} of a network; give the folder, or the index of the parts, for the whole",)
 
 
 def open_index(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
@@ -141,10 +76,12 @@ def _copied_in(
     """
     if only_read := [part.only_read for part in parts.values() if not part.copying]:
         return replace(opened, copying=None, only_read=only_read[0])
-    writers = {name: part.copying.write for name, part in parts.items() if part.copying}
-    left_out = {file.name for file in folder.iterdir() if _is_candidate(file)} - set(own)
+    ways = {name: part.copying for name, part in parts.items() if part.copying}
+    writers = {name: way.write for name, way in ways.items()}
+    left_out = {file.name for file in folder.iterdir() if is_candidate(file)} - set(own)
     write = partial(_write, folder, writers, home, left_out)
-    return replace(opened, copying=Copying(write, files=(folder,), is_folder=True))
+    copying = Copying(write, files=(folder,), is_folder=True, can_change=lambda key: ways[home(key)].can_change(key))
+    return replace(opened, copying=copying)
 
 
 def _write(
@@ -194,24 +131,3 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise CheckpointError(f"{path.parent}: a shard cannot be looked for ({error.strerror or error})") from error
-
-
-def _is_candidate(path: Path) -> bool:
-    return names_weights(path.name) and path.is_file()
-
-
-def names_weights(name: str) -> bool:
-    """Tell whether a file is called as weights are, or as an index of their shards, and not as a state of training.
-
-    >>> names_weights("model.safetensors.index.json"), names_weights("optimizer.pt"), names_weights("config.json")
-    (True, False, False)
-    """
-    name = name.lower()
-    return not name.startswith((".", *_STATE_OF_TRAINING)) and name.endswith((*SUFFIXES, *_INDICES))
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Split the name of a file of weights, or of an index, into its stem and the suffix of its format."""
-    whole = name.removesuffix(INDEX_SUFFIX)
-    suffix = next(suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if whole.lower().endswith(suffix))
-    return whole[: -len(suffix)], suffix

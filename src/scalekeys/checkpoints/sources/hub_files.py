@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scalekeys.checkpoints.formats.safetensors_file import SUFFIXES
-from scalekeys.checkpoints.sources.folder import INDEX_SUFFIX, choose_weights, names_weights
+from scalekeys.checkpoints.formats.suffixes import SAFETENSORS
+from scalekeys.checkpoints.sources.folder_names import INDEX_SUFFIX, choose_weights, names_weights
 from scalekeys.checkpoints.sources.shards import weight_map
 from scalekeys.checkpoints.web.requests import Address
 from scalekeys.errors import CheckpointError
@@ -16,7 +16,7 @@ LONGEST_WAIT = 5.0
 """Seconds in which a hub has to answer."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_ENDINGS = tuple(suffix + end for suffix in SUFFIXES for end in ("", INDEX_SUFFIX))
+_ENDINGS = tuple(suffix + end for suffix in SAFETENSORS for end in ("", INDEX_SUFFIX))
 
 
 def hub_client() -> Any:

@@ -15,9 +15,10 @@ from torch import nn
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
-from scalekeys.checkpoints.formats.registry import SUFFIXES
+from scalekeys.checkpoints.formats.suffixes import OF_WEIGHTS
 from scalekeys.checkpoints.sources.addresses import open_address
-from scalekeys.checkpoints.sources.folder import find_weights, load_state, open_folder
+from scalekeys.checkpoints.sources.folder import load_state, open_folder
+from scalekeys.checkpoints.sources.folder_names import find_weights
 from scalekeys.checkpoints.sources.hub_files import LONGEST_WAIT, hub_client, hub_file
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError, listed
@@ -27,7 +28,7 @@ _WANTED = (
     ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
     ("*.safetensors", "*.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
-    tuple(f"*{suffix}" for suffix in SUFFIXES),
+    tuple(f"*{suffix}" for suffix in OF_WEIGHTS),
 )
 _NOT_WANTED = ("*/*", "optimizer*", "scheduler*", "training_args*", "rng_state*")
 _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"

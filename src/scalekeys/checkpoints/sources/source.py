@@ -15,13 +15,14 @@ from scalekeys.checkpoints.core.nesting import pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import open_file
-from scalekeys.checkpoints.sources.addresses import SCHEMES as ADDRESSES
 from scalekeys.checkpoints.sources.addresses import open_url
 from scalekeys.checkpoints.sources.builtin import open_builtin
-from scalekeys.checkpoints.sources.folder import as_a_part, is_index, open_folder, open_index
+from scalekeys.checkpoints.sources.folder import open_folder, open_index
+from scalekeys.checkpoints.sources.folder_names import as_a_part, is_index
 from scalekeys.checkpoints.sources.hubs import open_hf, open_timm
 from scalekeys.checkpoints.sources.module import open_module
-from scalekeys.errors import CheckpointError, listed
+from scalekeys.checkpoints.sources.paths import ADDRESSES, PREFIXES, existing, scheme_of
+from scalekeys.errors import CheckpointError
 from scalekeys.filters import FilterBank
 
 Source: TypeAlias = nn.Module | str | Path | Mapping[Any, Any]
@@ -39,16 +40,6 @@ SCHEMES: Mapping[str, _OpenByName] = {
     **{scheme: partial(open_url, scheme) for scheme in ADDRESSES},
 }
 """What opens a name behind each prefix."""
-
-
-def scheme_of(source: str) -> str | None:
-    """Return the prefix of a name on a hub or of an address; None for a path.
-
-    >>> scheme_of("timm:convnext_tiny"), scheme_of("https://example.org/net.safetensors"), scheme_of("net.pth")
-    ('timm', 'https', None)
-    """
-    scheme, colon, _ = source.partition(":")
-    return scheme if colon and scheme in SCHEMES else None
 
 
 def extract(source: Source, *, weights: str | None = None, kinds: str | Iterable[str] = DEPTHWISE) -> FilterBank:
@@ -142,12 +133,11 @@ def _opened(source: Source, weights: str | None, kinds: Kinds) -> Checkpoint:
     if isinstance(source, Path):
         return _open_path(source, weights, kinds)
     if isinstance(source, str) and source.strip():
-        scheme = scheme_of(source)
-        if scheme is None:
-            return _open_path(Path(source), weights, kinds)
-        return SCHEMES[scheme](source.removeprefix(f"{scheme}:"), weights=weights, kinds=kinds)
+        if (scheme := scheme_of(source)) is not None:
+            return SCHEMES[scheme](source.removeprefix(f"{scheme}:"), weights=weights, kinds=kinds)
+        return _open_path(Path(source), weights, kinds)
     given = "an empty name" if isinstance(source, str) else f"an object of type {type(source).__name__}"
-    raise CheckpointError(f"cannot read weights from {given}; give a network, a path, a state dict, or {_prefixes()}")
+    raise CheckpointError(f"cannot read weights from {given}; give a network, a path, a state dict, or {PREFIXES}")
 
 
 def _open_dict(tree: Mapping[Any, Any], weights: str | None, kinds: Kinds) -> Checkpoint:
@@ -166,31 +156,10 @@ def _open_dict(tree: Mapping[Any, Any], weights: str | None, kinds: Kinds) -> Ch
 
 
 def _open_path(path: Path, weights: str | None, kinds: Kinds) -> Checkpoint:
-    try:
-        path = path.expanduser()
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise _nothing_there(path) from None
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    path = existing(path)
     if path.is_dir():
         return open_folder(path, weights=weights, kinds=kinds)
     if is_index(path):
         return open_index(path, weights=weights, kinds=kinds)
     opened = open_file(path, weights=weights, kinds=kinds)
     return replace(opened, notes=(*opened.notes, *as_a_part(path)))
-
-
-def _nothing_there(path: Path) -> CheckpointError:
-    scheme, colon, _ = str(path).partition(":")
-    if scheme.lower() in (*ADDRESSES, "ftp", "s3", "gs"):
-        return CheckpointError(f"{path}: only addresses of the form https://SERVER/PATH are read; download the file")
-    if colon and scheme.isidentifier() and len(scheme) > 1:
-        return CheckpointError(
-            f"{path}: {scheme + ':'!r} is no known prefix and no such file exists; give {_prefixes()}"
-        )
-    return CheckpointError(f"{path}: no such file or folder; for models that are not files give {_prefixes()}")
-
-
-def _prefixes() -> str:
-    return listed([f"{scheme}:NAME" for scheme in SCHEMES if scheme not in ADDRESSES]).replace(" and ", " or ")

@@ -65,7 +65,7 @@ def redundant(evidence: Evidence) -> Advice | None:
         f"up to a factor and an offset: {layers_of(places)}.",
         f"Each copy correlates by more than {COPY} with an earlier filter of its layer; of matched noise {noise} do.",
         "Make each copy from the filter that it copies, with a factor and an offset.",
-        stored and f"scalekeys replace {stored} -o copies{evidence.source.suffix} --model copies",
+        stored and f"scalekeys replace {stored} -o copies{evidence.source.storage.suffix} --model copies",
         f"The command replaces {counted(copied, 'filter')}, also in layers with few copies, which saves "
         f"{100 * saved / taps:.1f} % of the depthwise weights where a copy is stored as {NUMBERS} numbers; time and "
         "the size of a plain file stay the same. Measure what that costs: MCUNet lost 1.0 points of top-1 (-0.8 to "

@@ -36,12 +36,13 @@ def analyze(
     Writes OUTPUT/report.html (one self-contained page), OUTPUT/filters.parquet (one row a filter), and
     with --model ideal OUTPUT/ladder.parquet (what richer models add, one row for each layer and model).
     """
-    from scalekeys.cli.show.analyze import print_summary
-    from scalekeys.cli.show.progress import working
-    from scalekeys.cli.show.result import print_result
     from scalekeys.files import check_new_folder, new_folder
 
     check_new_folder(output, force=force)
+    from scalekeys.cli.show.analyze import print_summary
+    from scalekeys.cli.show.progress import working
+    from scalekeys.cli.show.result import print_result
+
     with working() as step:
         from scalekeys.cli.work.analyze import Filters
         from scalekeys.cli.work.analyze import analyze as analyze_filters

@@ -23,6 +23,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE",
+        callback=options.some_there,
         help="Checkpoints, patterns of them, timm: and hf: names with wildcards, https: addresses, and lists: .txt "
         "with a source a line, .csv with a column 'source' and others of metadata.",
         show_default=False,
@@ -45,7 +46,7 @@ Recheck = Annotated[
 ]
 
 
-@app.command("build", epilog=BUILD_EXAMPLE)
+@app.command("build", cls=options.Command, epilog=BUILD_EXAMPLE)
 def build(
     sources: Sources,
     output: Output,
@@ -134,13 +135,14 @@ def report(
 
     Writes OUTPUT/report.html (one self-contained page) and the tables behind it as CSV.
     """
+    from scalekeys.files import check_new_folder
+
+    check_new_folder(output, force=force)
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.cells import Terminal
     from scalekeys.cli.show.progress import working
-    from scalekeys.files import check_new_folder
     from scalekeys.report.atlas import write_atlas_report
 
-    check_new_folder(output, force=force)
     with working() as step:
         step("asking the atlas")
         summary = write_atlas_report(open_atlas(folder), output, force=force)
@@ -166,13 +168,14 @@ def findings(
 
     Writes OUTPUT/README.md (the page), networks.md (all networks), figures/, tables/ (CSV) and queries/ (SQL).
     """
+    from scalekeys.files import check_new_folder
+
+    check_new_folder(output, force=force)
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.atlas import print_findings
     from scalekeys.cli.show.progress import working
-    from scalekeys.files import check_new_folder
     from scalekeys.report.findings import write_findings
 
-    check_new_folder(output, force=force)
     with working() as step:
         step("testing claims")
         found = write_findings(open_atlas(folder), output, keys=keys, force=force)

@@ -19,6 +19,7 @@ _SHORT = {"dead": "dead-filters", "unformed": "not-formed"}
 Source = Annotated[
     str,
     typer.Argument(
+        callback=options.there_or_code,
         help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION that returns a "
         "network.",
         show_default=False,

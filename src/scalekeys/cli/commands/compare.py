@@ -24,13 +24,14 @@ def compare(
     Runs that differ only in their seed count as one condition. Writes OUTPUT/report.html (one self-contained page) and
     runs.csv (one row a run).
     """
+    from scalekeys.files import check_new_folder, new_folder
+
+    check_new_folder(output, force=force)
     from scalekeys.cli.show.compare import print_conditions
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.work.compare import read_runs, write_comparison
-    from scalekeys.files import check_new_folder, new_folder
     from scalekeys.training.comparison import compare as beside
 
-    check_new_folder(output, force=force)
     with working() as step:
         comparison = beside(read_runs(runs, step))
         with new_folder(output, force=force) as folder:

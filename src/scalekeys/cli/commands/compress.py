@@ -71,6 +71,9 @@ def compress(
     interrupted continues where it stopped when the same command is given again: finished models are kept in a file
     beside the output until the output is written.
     """
+    from scalekeys.files import check_new_file
+
+    check_new_file(output, force=force)
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     from scalekeys.cli.show.compress import print_outcome
     from scalekeys.cli.show.progress import working

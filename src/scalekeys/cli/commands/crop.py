@@ -13,6 +13,7 @@ Network = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK",
+        callback=options.there_or_code,
         help="timm:NAME, hf:NAME, builtin:NAME, FILE.py:FUNCTION that returns a network, or a file of weights.",
         show_default=False,
     ),
@@ -70,6 +71,9 @@ def crop(
     The padding of a layer shrinks with its kernels, so that outputs keep their sizes. The code that builds the network
     has to use the new kernel sizes and paddings before it can load the file; the command lists them.
     """
+    from scalekeys.files import check_new_file
+
+    check_new_file(output, force=force)
     sides = dict(map(_sides, layer)) if layer else None
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     from scalekeys.cli.show.crop import print_outcome

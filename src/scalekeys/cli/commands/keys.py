@@ -14,6 +14,7 @@ Sources = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SOURCE",
+        callback=options.there,
         help="Checkpoint files or folders, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH; with --eliminate "
         "optional.",
         show_default=False,
@@ -81,10 +82,18 @@ By = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option(metavar="NETWORK", help="Network to measure: timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION."),
+    typer.Option(
+        metavar="NETWORK",
+        callback=options.network_there,
+        help="Network to measure: timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION.",
+    ),
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option(help="File of weights of the network to measure; by default the weights of its name.")
+    Path | None,
+    typer.Option(
+        callback=options.file_there,
+        help="File of weights of the network to measure; by default the weights of its name.",
+    ),
 ]
 Data = Annotated[
     str | None, typer.Option(help="Images to measure on: a folder with a folder for each class, or hf:NAME[:SPLIT].")
@@ -174,6 +183,9 @@ def keys(
         raise typer.BadParameter("goes with --eliminate only", param_hint=f"--{given[0].replace('_', '-')}")
     if not (sources or eliminate):
         raise typer.BadParameter("give one source or more, or --eliminate with a network", param_hint="SOURCE")
+    from scalekeys.files import check_new_folder, new_folder
+
+    check_new_folder(output, force=force)
     task = None
     if eliminate:
         _check_elimination(network, data, symmetry=symmetry, kinds=kinds)
@@ -191,9 +203,7 @@ def keys(
     from scalekeys.cli.work.hold_out import hold_out as held_out
     from scalekeys.cli.work.keys import find_keys, read_banks
     from scalekeys.cli.work.search import Search
-    from scalekeys.files import check_new_folder, new_folder
 
-    check_new_folder(output, force=force)
     groups: list[str] = []
     if hold_out is not None:
         sources, groups = grouped(sources or [], hold_out)

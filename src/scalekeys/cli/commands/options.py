@@ -1,9 +1,12 @@
 """Options that several verbs share."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from scalekeys.training.network_source import Figures
@@ -17,23 +20,84 @@ Kinds = Annotated[
         help="Which convolutions to read; grouped: several groups, but not depthwise; ordinary: one group.",
     ),
 ]
+
+
+_CHECKS = "scalekeys.checks"
+
+
+class Command(TyperCommand):
+    """A verb that refuses what is not there when its options are read, and before what takes time is imported."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Look for what was named, then run the verb."""
+        for check in ctx.meta.pop(_CHECKS, ()):
+            check()
+        return super().invoke(ctx)
+
+
+def there(context: typer.Context, sources: str | list[str] | None) -> str | list[str] | None:
+    """Look for sources of weights."""
+    from scalekeys.checkpoints.sources.paths import check_source
+
+    for source in [sources] if isinstance(sources, str) else sources or []:
+        _later(context, check_source, source)
+    return sources
+
+
+def some_there(context: typer.Context, sources: list[str]) -> list[str]:
+    """Look for one at least of the sources of an atlas."""
+    from scalekeys.checkpoints.sources.paths import check_sources
+
+    _later(context, check_sources, sources)
+    return sources
+
+
+def there_or_code(context: typer.Context, source: str) -> str:
+    """Look for a source of weights, or for a function that returns a network."""
+    from scalekeys.checkpoints.sources.paths import check_source
+
+    _later(context, partial(check_source, takes_code=True), source)
+    return source
+
+
+def network_there(context: typer.Context, network: str | None) -> str | None:
+    """Look for a network that runs."""
+    from scalekeys.checkpoints.sources.paths import check_network
+
+    if network is not None:
+        _later(context, check_network, network)
+    return network
+
+
+def file_there(context: typer.Context, path: Path | None) -> Path | None:
+    """Look for a file or folder of weights."""
+    there(context, None if path is None else str(path))
+    return path
+
+
+def _later(context: typer.Context, check: Callable[[Any], None], value: Any) -> None:
+    """Check a value once all options are read, as wrong usage comes first."""
+    context.meta.setdefault(_CHECKS, []).append(partial(check, value))
+
+
+SOURCE_HELP = "A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH."
 Network = Annotated[
     str,
     typer.Argument(
+        callback=network_there,
         metavar="NETWORK",
         help="timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION that returns a network.",
         show_default=False,
     ),
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option(help="File of weights for the whole network; by default the weights of its name.")
-]
-Source = Annotated[
-    str,
-    typer.Argument(
-        help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH.", show_default=False
+    Path | None,
+    typer.Option(
+        callback=file_there, help="File of weights for the whole network; by default the weights of its name."
     ),
 ]
+Source = Annotated[str, typer.Argument(callback=there, help=SOURCE_HELP, show_default=False)]
+SourceOrCode = Annotated[str, typer.Argument(callback=there_or_code, help=SOURCE_HELP, show_default=False)]
 Weights = Annotated[str | None, typer.Option(help="Which entry of a nested checkpoint to take, such as params_ema.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn at random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output; in a folder, its files.")]

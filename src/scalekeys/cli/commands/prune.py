@@ -64,6 +64,9 @@ def prune(
     The outputs of the network before and after are compared, on random inputs and on the images, before the file is
     written. Without a dead filter that can be removed nothing is written, and the exit status is 1.
     """
+    from scalekeys.files import check_new_file
+
+    check_new_file(output, force=force)
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.prune import print_outcome

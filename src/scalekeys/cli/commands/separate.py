@@ -92,6 +92,9 @@ def separate(
     A kernel becomes a sum of outer products of kernels of one axis. Layers and the whole network are timed in the
     runtime of the output, on one thread of this machine; a layer that is not faster stays as it is.
     """
+    from scalekeys.files import check_new_file
+
+    check_new_file(output, force=force)
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     goals = {"--rank": rank, "--tolerance": tolerance, "--accuracy": accuracy, "--time": time}
     given = [name for name, value in goals.items() if value is not None]

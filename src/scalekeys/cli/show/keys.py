@@ -31,7 +31,9 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
         f"covered: {percentage(summary.coverage)} correlate with their key by {summary.threshold:g} or more",
     )
     if summary.best_k is not None:
-        console.print(f"recommended k = {summary.best_k}: {summary.reason}", soft_wrap=True)
+        other = summary.best_k != len(summary.keys)
+        shown = f"; shown are {len(summary.keys)}, as -k says (-k auto takes the recommended number)" if other else ""
+        console.print(f"recommended k = {summary.best_k}: {summary.reason}{shown}", soft_wrap=True)
     if summary.elimination is not None:
         _print_elimination(console, summary.elimination)
     if summary.held_out is not None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from scalekeys.checkpoints import open_source
 from scalekeys.checkup.api import examined_fit
-from scalekeys.checkup.naming import Named
+from scalekeys.checkup.naming import Named, Storage
 from scalekeys.checkup.normalisations import BatchNorm, batch_norms_of
 from scalekeys.cli.work.step import Step
 from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
@@ -31,7 +31,7 @@ class Filters:
     def read(cls, source: str, weights: str | None, kinds: str) -> "Filters":
         """Read the filters of a source."""
         opened = open_source(source, weights=weights, kinds=kinds)
-        return cls(opened.bank(), Named(source, weights=weights), batch_norms_of(opened))
+        return cls(opened.bank(), Named(source, weights=weights, storage=Storage.of(opened)), batch_norms_of(opened))
 
 
 def analyze(

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalekeys.checkpoints import open_source
+from scalekeys.checkpoints.sources.paths import HUBS, code_of, scheme_of
 from scalekeys.checkup import Checkup
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
-from scalekeys.checkup.naming import Named
+from scalekeys.checkup.naming import Named, Storage
 from scalekeys.checkup.normalisations import batch_norms_of
 from scalekeys.checkup.responses import LEAST_IMAGES, Responses
 from scalekeys.cli.work.evaluate import check_runs, opened_images
@@ -18,7 +19,7 @@ from scalekeys.errors import DataError
 from scalekeys.filters.bank import LeftOut
 from scalekeys.fitting import fit
 from scalekeys.images import sample
-from scalekeys.shapes import Size
+from scalekeys.shapes import Size, size_text
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
 _BATCH = 32
@@ -42,14 +43,14 @@ class Task(NetworkTask):
     def runs(self) -> bool:
         """Whether the network itself is needed, and not only its weights."""
         given = (self.checkpoint, self.images, self.data)
-        return any(one is not None for one in given) or self.named.is_code
+        return any(one is not None for one in given) or code_of(self.network) is not None
 
-    @property
-    def named(self) -> Named:
-        """The network as commands name it."""
+    def named(self, storage: Storage) -> Named:
+        """Return the network as commands name it."""
         checkpoint = None if self.checkpoint is None else str(self.checkpoint)
         images = self.data if self.images is None else self.images
-        return Named(self.network, checkpoint, self.weights, images, _options(self.figures))
+        sized = scheme_of(self.network) in HUBS
+        return Named(self.network, checkpoint, self.weights, images, _options(self.figures, sized=sized), storage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,18 +71,23 @@ def check_network(task: Task, step: Step) -> Outcome:
     else:
         step(f"reading {task.network}")
         opened = open_source(task.network, weights=task.weights, kinds=task.kinds)
+    storage = Storage.at(task.checkpoint, task.weights) if task.checkpoint else Storage.of(opened)
     bank, norms = opened.bank(), batch_norms_of(opened if network is None else network.module)
     responses = None if network is None else _responses(network, task, step)
     fitted = fit(bank, progress=step("fitting filters", len(bank)))
     step("examining kernels")
-    evidence = Evidence(task.named, fitted, task.seed, sides=task.sides, norms=norms, responses=responses)
+    evidence = Evidence(task.named(storage), fitted, task.seed, sides=task.sides, norms=norms, responses=responses)
     return Outcome(examined(evidence), (*(network.notes if network else ()), *bank.notes), bank.left_out)
 
 
-def _options(figures: Figures) -> str:
-    """Return the options that stand for figures of the preparation of images, but for their size."""
+def _options(figures: Figures, *, sized: bool) -> str:
+    """Return the options that stand for figures of the preparation of images.
+
+    `sized`: whether that of the size is among them; commands name it by themselves where a network has no own size.
+    """
     mean, std = (None if one is None else ",".join(map(str, one)) for one in (figures.mean, figures.std))
     given = {
+        "--size": size_text(tuple(dict.fromkeys(figures.size))) if sized and figures.size else None,
         "--crop-pct": figures.crop_pct,
         "--mean": mean,
         "--std": std,

@@ -77,7 +77,7 @@ class Outcome:
 
 def compress_network(task: Task, step: Step) -> Outcome:
     """Write a network whose depthwise filters cost fewer numbers."""
-    check_request(task.network, task.output, "compressed", force=task.force)
+    check_request(task.network, task.output, "compressed")
     check_aim(task.budget, task.tolerance)
     network = task.opened(step)
     models = task.models or candidates_for(open_module(network.module).bank())

@@ -8,14 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from scalekeys.checkpoints import open_source
-from scalekeys.checkpoints.core.arrangement import outputs_first
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES, state_dict_copying
-from scalekeys.checkpoints.formats.registry import format_of
 from scalekeys.cli.work.network_task import NetworkTask, read_batches
 from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError, OutputError, listed
-from scalekeys.files import check_new_file, new_file
+from scalekeys.files import new_file
 from scalekeys.filters.window import cropped
 from scalekeys.images import open_unlabelled, sample
 from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropped_layer, refitted_layer, windows_of
@@ -70,7 +68,6 @@ def crop_network(task: Task, step: Step) -> Outcome:
     if task.output.suffix not in SUFFIXES:
         allowed = listed(SUFFIXES).replace(" and ", " or ")
         raise OutputError(f"{task.output}: cropped weights are written as a state dict; name it {allowed}")
-    check_new_file(task.output, force=task.force)
     path = Path(task.network).expanduser()
     return _of_weights(task, step) if path.exists() and path.suffix != ".py" else _of_network(task, step)
 
@@ -101,16 +98,16 @@ def _of_weights(task: Task, step: Step) -> Outcome:
         )
     step(f"reading {task.network}")
     opened = open_source(task.network, weights=task.weights)
-    path = Path(task.network).expanduser()
-    if path.is_file() and format_of(path).is_graph:
+    if opened.is_graph:
         raise ModelError(
-            f"{task.network}: holds a graph ({format_of(path).name}), which is not changed; give the network as "
-            "FILE.py:FUNCTION, or its state dict"
+            f"{task.network}: holds a graph, which is not changed; give the network as FILE.py:FUNCTION, or its state "
+            "dict"
         )
     bank = opened.bank()
     windows = windows_of(bank, task.tolerance, task.layers)
     keys = {layer.name: found.key for layer, found in zip(bank.layers, opened.layers, strict=True)}
-    left = {name: _WHY for name in windows if not _is_plain(opened, keys[name])}
+    plain = {layer.key for layer in opened.layers if opened.is_plain(layer)}
+    left = {name: _WHY for name in windows if keys[name] not in plain}
     done = tuple(cropped_layer(layer, windows[layer.name]) for layer in bank if layer.name in {*windows} - {*left})
     before = sum(layer.kernels.numel() for layer in bank)
     notes = (*bank.notes, "only tensors are written: what stands beside the weights in the file is left out")
@@ -127,11 +124,6 @@ def _of_weights(task: Task, step: Step) -> Outcome:
 
 
 _WHY = "its weight is not stored as it is, but computed or arranged otherwise"
-
-
-def _is_plain(opened: Checkpoint, key: str) -> bool:
-    layer = next(layer for layer in opened.layers if layer.key == key)
-    return key not in opened.computed and layer.arrangement is outputs_first
 
 
 def _state(opened: Checkpoint, smaller: Mapping[str, Tensor]) -> dict[str, Tensor]:

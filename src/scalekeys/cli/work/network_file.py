@@ -9,27 +9,26 @@ from torch import Tensor, nn
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
 from scalekeys.errors import ModelError, OutputError, listed
-from scalekeys.files import check_new_file, new_files
+from scalekeys.files import new_files
 from scalekeys.networks.pruning.same_outputs import Reference
 
 ONNX = ".onnx"
 SUFFIXES = (".pth", ".pt", ".safetensors", ONNX)
 
 
-def check_request(network: str, output: Path, kind: str, *, force: bool) -> None:
+def check_request(network: str, output: Path, kind: str) -> None:
     """Refuse what cannot work before any work is done: an output of another kind, or weights in the place of a network.
 
     Raises
     ------
     OutputError
-        If the output has another suffix, or exists and is not to be replaced.
+        If the output has another suffix.
     ModelError
         If the network is a file of weights.
     """
     if output.suffix not in SUFFIXES:
         allowed = listed(SUFFIXES).replace(" and ", " or ")
         raise OutputError(f"{output}: a {kind} network is written to {allowed}; name such a file")
-    check_new_file(output, force=force)
     if Path(network).is_file() and Path(network).suffix != ".py":
         raise ModelError(
             f"{network}: a file of weights does not say how the network uses them; give FILE.py:FUNCTION that "

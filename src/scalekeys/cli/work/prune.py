@@ -56,7 +56,7 @@ class Outcome:
 
 def prune_network(task: Task, step: Step) -> Outcome:
     """Write a network without its dead filters, whose outputs are those of the original."""
-    check_request(task.network, task.output, "pruned", force=task.force)
+    check_request(task.network, task.output, "pruned")
     network = task.opened(step)
     example, images = _inputs(network, task)
     step("removing dead filters")

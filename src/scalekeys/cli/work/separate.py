@@ -68,7 +68,7 @@ class Outcome:
 
 def separate_network(task: Task, step: Step) -> Outcome:
     """Write a network whose depthwise layers are computed axis by axis, where that is faster."""
-    check_request(task.network, task.output, "separated", force=task.force)
+    check_request(task.network, task.output, "separated")
     network = task.opened(step)
     drawn = example_of(network, task.figures, task.shape, count=max(_EXPORTED, task.batch_size), seed=task.seed)
     example = next(inputs_of(drawn, network.module))

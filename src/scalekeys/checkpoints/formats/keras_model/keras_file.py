@@ -23,9 +23,7 @@ from scalekeys.checkpoints.formats.keras_model.keras_layers import Role, in_torc
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight, text, values_of, version_of, weights_in
 from scalekeys.filters import LeftOut
 
-__all__ = ["SUFFIXES", "holds", "matches", "open_keras"]
-
-SUFFIXES = (".keras", ".weights.h5", ".h5", ".hdf5")
+__all__ = ["holds", "matches", "open_keras"]
 
 
 def matches(head: bytes) -> bool:

@@ -14,8 +14,6 @@ from scalekeys.checkpoints.formats.onnx_model.onnx_writing import data_files, wr
 from scalekeys.checkpoints.formats.onnx_model.parsed import read_model
 from scalekeys.checkpoints.formats.onnx_model.scopes import Program
 
-SUFFIXES = (".onnx",)
-
 _SECOND_FIELDS = (0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42)  # tags of ModelProto, after ir_version
 
 
@@ -52,7 +50,11 @@ def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
         load,
         notes=tuple(found.notes),
         left_out=tuple(found.left_out),
-        copying=Copying(partial(write_onnx, path, kinds), files=files),
+        copying=Copying(
+            partial(write_onnx, path, kinds),
+            files=files,
+            can_change=lambda key: found.weights[key].tensor is not None,
+        ),
         kinds=kinds,
         pitches=partial(found.pitches, program),
     )

@@ -114,15 +114,15 @@ class _Maker:
             layer["weight"] = self.tree.add(Quantised(weight, scales, 0))
 
     def _list(self, values: Any, level: int) -> Any:
-        """Name the parts of a list by their numbers if all are dicts or modules, such as the blocks of a network."""
+        """Name the dicts and modules in a list by their numbers, such as the blocks of a network, if it has any."""
         if any(isinstance(value, Array) or is_lazy(value) for value in values):
             return [self.make(value, level) for value in values]
-        if not values or not all(isinstance(value, dict | StandIn) for value in values):
-            return values
-        made = [self.make(value, level) for value in values]
-        if not all(isinstance(one, dict) for one in made):
-            return values
-        return {str(number): one for number, one in enumerate(made)}
+        made = {
+            str(number): self.make(value, level)
+            for number, value in enumerate(values)
+            if isinstance(value, dict | StandIn)
+        }
+        return {number: one for number, one in made.items() if isinstance(one, dict)} or values
 
     def _state(self, module: StandIn, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
         """Yield what ``state_dict`` of a module would hold."""

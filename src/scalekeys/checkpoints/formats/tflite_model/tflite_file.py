@@ -26,8 +26,6 @@ from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, dt
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut
 
-SUFFIXES = (".tflite",)
-
 _IDENTIFIER = b"TFL3"
 
 

@@ -12,9 +12,7 @@ from scalekeys.checkpoints.formats.pickled.opening import loaded, open_tree
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import is_old, read_saved
-from scalekeys.checkpoints.formats.torch_zip.torch_writing import write_torch
-
-SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
+from scalekeys.checkpoints.formats.torch_zip.torch_writing import place_of, write_torch
 
 
 def matches(head: bytes) -> bool:
@@ -41,7 +39,11 @@ def open_torch(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
         tree_of(read_saved(whole(path), str(path)), str(path)),
         weights=weights,
         kinds=kinds,
-        copying=lambda tree, entry: Copying(partial(write_torch, path, tree, entry), files=(path,)),
+        copying=lambda tree, entry: Copying(
+            partial(write_torch, path, tree, entry),
+            files=(path,),
+            can_change=lambda key: place_of(tree.lazy[id(entry.tensors[key])]) is not None,
+        ),
     )
 
 

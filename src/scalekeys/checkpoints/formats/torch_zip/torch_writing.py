@@ -19,7 +19,7 @@ from scalekeys.checkpoints.formats.stored.archive import (
     open_archive,
 )
 from scalekeys.checkpoints.formats.stored.sources import FileBytes, Part, whole
-from scalekeys.checkpoints.formats.stored.tensors import Stored
+from scalekeys.checkpoints.formats.stored.tensors import Lazy, Stored
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import LateBytes
 from scalekeys.checkpoints.formats.torch_zip.zip_records import repack, repair_checksums
 from scalekeys.errors import CheckpointError, listed
@@ -54,18 +54,25 @@ def write_torch(path: Path, tree: Tree, chosen: Entry, changes: Sequence[Change]
     return _which_changed(tree, chosen, [one.stored for one in placed]) if changes else ()
 
 
-def _place(path: Path, tree: Tree, chosen: Entry, change: Change) -> _Placed:
-    tensor = tree.lazy[id(chosen.tensors[change.key])]
+def place_of(tensor: Lazy) -> tuple[int, str] | None:
+    """Return the byte at which a tensor starts, and in which compressed record if it is in one; None if none tells."""
     if isinstance(tensor, Stored) and not tensor.swapped:
         storage = tensor.storage.place if isinstance(tensor.storage, LateBytes) else tensor.storage
         if isinstance(storage, FileBytes):
-            return _Placed(change, tensor, storage.start + tensor.start)
+            return storage.start + tensor.start, ""
         if isinstance(storage, Part) and isinstance(storage.of, Deflated):
-            return _Placed(change, tensor, storage.start + tensor.start, storage.of.name)
-    raise CheckpointError(
-        f"{path}: the weight of layer {change.layer!r} is stored in a special way and cannot be changed in place; "
-        "load it and save plain weights"
-    )
+            return storage.start + tensor.start, storage.of.name
+    return None
+
+
+def _place(path: Path, tree: Tree, chosen: Entry, change: Change) -> _Placed:
+    tensor = tree.lazy[id(chosen.tensors[change.key])]
+    if (place := place_of(tensor)) is None:
+        raise CheckpointError(
+            f"{path}: the weight of layer {change.layer!r} is stored in a special way and cannot be changed in place; "
+            "load it and save plain weights"
+        )
+    return _Placed(change, cast("Stored", tensor), *place)
 
 
 def _write_in_place(path: Path, target: Path, placed: Sequence[_Placed]) -> None:

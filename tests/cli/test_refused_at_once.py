@@ -1,0 +1,107 @@
+"""What is not there, or would be written over, is refused by every verb before PyTorch is imported, which is slow."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from command_line import COMMAND
+
+from scalekeys.checkpoints.sources.builtin import BUILTINS
+from scalekeys.checkpoints.sources.paths import ADDRESSES, HUBS, NETWORKS, check_sources
+from scalekeys.checkpoints.sources.source import SCHEMES
+from scalekeys.errors import CheckpointError
+from scalekeys.training.network_source import _BUILTINS
+
+WITHOUT_TORCH = """
+import contextlib, io, json, sys
+sys.modules["torch"] = sys.modules["numpy"] = None
+from scalekeys.cli import main
+results = []
+for line in json.load(sys.stdin):
+    sys.argv = ["scalekeys", *line.split()]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            main()
+    except SystemExit as left:
+        results.append(left.code)
+    except ImportError as error:
+        results.append(f"imports {error}")
+print(json.dumps(results))
+"""
+NOTHING, FUNCTION, WEIGHTLESS = "no such file or folder", "nope.py: no such file; give", "this folder holds no weights"
+EXISTS, FOLDER = "exists already; give --force", "this output folder exists already; give --force"
+LINES = {
+    "analyze nope.pth -o new": NOTHING,
+    "analyze empty -o new": WEIGHTLESS,
+    "analyze net.pth -o empty": FOLDER,
+    "check nope.pth": NOTHING,
+    "check nope.py:build": FUNCTION,
+    "check net.pth --checkpoint nope.pth": NOTHING,
+    "keys net.pth nope.pth -o new": NOTHING,
+    "keys net.pth -o empty": FOLDER,
+    "keys -o new --eliminate --network nope.py:build --data empty": FUNCTION,
+    "replace nope.pth -o new.pth": NOTHING,
+    "replace net.pth -o net.pth": EXISTS,
+    "replace net.pth -o empty": FOLDER,
+    "compress nope.py:build --data empty -o new.pth": FUNCTION,
+    "compress nets.py:build --data empty -o net.pth": EXISTS,
+    "prune nope.py:build -o new.pth": FUNCTION,
+    "prune nope -o new.pth": "nope: names no network; give timm:NAME",
+    "prune nets.py:build -o net.pth": EXISTS,
+    "crop nope.pth -o new.pth": NOTHING,
+    "crop net.pth -o net.pth": EXISTS,
+    "separate nope.py:build -o new.pth": FUNCTION,
+    "separate nets.py:build -o net.pth": EXISTS,
+    "evaluate nope.py:build --data empty": FUNCTION,
+    "evaluate nets.py:build --checkpoint empty --data empty": WEIGHTLESS,
+    "atlas build nope.pth gone.pth -o new": "nope.pth: no such file or folder",
+    "atlas report atlas -o empty": FOLDER,
+    "atlas findings atlas -o empty": FOLDER,
+    "compare runs -o empty": FOLDER,
+    "demo -o empty": FOLDER,
+}
+
+
+def test_every_verb_refuses_it_without_pytorch(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "readme.txt").touch()
+    (tmp_path / "net.pth").write_bytes(b"weights")
+    (tmp_path / "nets.py").touch()
+    before = sorted(tmp_path.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH],
+        input=json.dumps(list(LINES)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    results = dict(zip(LINES, json.loads(done.stdout or "[]"), strict=True))
+    wrong = {line: results[line] for line, part in LINES.items() if part not in str(results[line])}
+    assert wrong == {}
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_every_command_of_weights_or_of_an_output_is_in_the_table_above():
+    verbs = {line.split()[0] for line in LINES}
+    shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=60).stdout
+    known = {line.split()[0] for line in shown.partition("Commands:")[2].splitlines() if line.startswith("  ")}
+    assert known - verbs == {"paper", "train", "Try:"}
+
+
+@pytest.mark.parametrize("sources", [["nope.pth", __file__.removesuffix("x")], ["nope*"], ["builtin:master-keys"]])
+def test_a_source_that_may_be_there_is_enough_for_an_atlas(sources, tmp_path):
+    (tmp_path / "a.pth").touch()
+    check_sources([*sources[:1], str(tmp_path / "a.pth")])
+
+
+def test_sources_of_which_none_is_there():
+    with pytest.raises(CheckpointError, match=r"nope\.pth: no such file"):
+        check_sources(["nope.pth", "gone.pth"])
+
+
+def test_the_names_that_are_no_paths_are_those_that_are_opened():
+    assert set(SCHEMES) == {*HUBS, *ADDRESSES}
+    assert set(NETWORKS) == set(_BUILTINS)
+    assert {f"builtin:{name}" for name in BUILTINS} >= set(NETWORKS)
