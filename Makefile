@@ -15,7 +15,7 @@ help:
 	@echo "make lint   linters and type checks only"
 	@echo "make docs   the site of documentation, in build/docs; make linkcheck visits its external links"
 	@echo "make wheel  the package as a wheel, in dist/; make try-wheel runs the README's commands from it"
-	@echo "make lowest the same with the lowest versions that pyproject.toml allows, but for torch"
+	@echo "make lowest the same with the lowest versions that pyproject.toml allows"
 	@echo "make fuzz   damaged and hostile input of every format, for MINUTES=n (5)"
 
 demo: $(VENV)/.runtime
@@ -51,8 +51,7 @@ try-wheel: wheel
 
 lowest: wheel
 	mkdir -p build
-	$(BIN)/python tests/lowest_versions.py torch > build/lowest.txt
-	grep ^torch== constraints.txt >> build/lowest.txt
+	$(BIN)/python tests/lowest_versions.py > build/lowest.txt
 	PYTHON=$(PYTHON) CONSTRAINTS=build/lowest.txt tests/try_wheel.sh dist/*.whl
 
 clean:

@@ -1,4 +1,4 @@
-"""Print the lowest versions that pyproject.toml allows, as constraints for pip, but for those of some packages."""
+"""Print the lowest versions that pyproject.toml allows, as constraints for pip."""
 
 import re
 import sys
@@ -6,12 +6,12 @@ import tomllib
 from pathlib import Path
 
 
-def constraints(project: dict, without: tuple[str, ...] = ()) -> list[str]:
-    """Return ``name==version`` for each dependency and optional dependency with a lower bound, but for some names."""
+def constraints(project: dict) -> list[str]:
+    """Return ``name==version`` for each dependency and optional dependency with a lower bound."""
     groups = (project["dependencies"], *project["optional-dependencies"].values())
     bounds = [found.groups() for group in groups for one in group if (found := re.match(r"([\w-]+)>=([\d.]+)$", one))]
     highest = {name: max((v for other, v in bounds if other == name), key=_numbers) for name, _ in bounds}
-    return [f"{name}=={version}" for name, version in sorted(highest.items()) if name not in without]
+    return [f"{name}=={version}" for name, version in sorted(highest.items())]
 
 
 def _numbers(version: str) -> list[int]:
@@ -20,4 +20,4 @@ def _numbers(version: str) -> list[int]:
 
 if __name__ == "__main__":
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    sys.stdout.write("\n".join(constraints(project, tuple(sys.argv[1:]))) + "\n")
+    sys.stdout.write("\n".join(constraints(project)) + "\n")

@@ -1,13 +1,16 @@
 """What the wheel holds: all that the package reads at run time, and nothing else; its version and its command."""
 
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from scalekeys import __version__
+from scalekeys.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,3 +51,27 @@ def test_its_version_its_command_and_its_licences(wheel):
     assert folder == f"scalekeys-{__version__}.dist-info"
     assert b"scalekeys = scalekeys.cli:main" in wheel.read(f"{folder}/entry_points.txt")
     assert {f"{folder}/licenses/LICENSE", f"{folder}/licenses/NOTICE"} <= set(wheel.namelist())
+
+
+def fenced(page, language):
+    return "\n".join(re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL))
+
+
+def commands(text):
+    return set(re.findall(r"\bscalekeys ([a-z]+ [\w.:]+)", text))
+
+
+def functions(text):
+    return set(re.findall(r"\bsk\.(\w+)", text))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_the_trial_of_the_wheel_runs_what_the_first_pages_show(page):
+    trial = (ROOT / "tests" / "try_wheel.sh").read_text(encoding="utf-8")
+    assert commands(fenced(page, "sh")) - commands(trial) == set()
+    assert functions(fenced(page, "python")) - functions(trial) == set()
+
+
+def test_the_trial_of_the_wheel_runs_every_verb():
+    trial = (ROOT / "tests" / "try_wheel.sh").read_text(encoding="utf-8")
+    assert [verb for verb in get_command(app).commands if f"\nscalekeys {verb} " not in trial] == []

@@ -6,10 +6,11 @@ from types import ModuleType
 from scalekeys.errors import CheckpointError, MissingExtraError
 
 
-def require(module: str, *, extra: str) -> ModuleType:
+def require(module: str, *, extra: str, package: str | None = None) -> ModuleType:
     """Import an optional module.
 
-    `module`: name of the module; its package is what a user lacks.
+    `module`: name of the module.
+    `package`: what a user lacks without the extra; by default the package of the module.
     `extra`: the extra of scalekeys that brings it.
     Raises MissingExtraError if it is not installed; CheckpointError if it is installed and does not load.
 
@@ -18,7 +19,7 @@ def require(module: str, *, extra: str) -> ModuleType:
         ...
     scalekeys.errors.MissingExtraError: no_such_module is not installed; pip install 'scalekeys[timm]' brings it
     """
-    package = module.partition(".")[0]
+    package = package or module.partition(".")[0]
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

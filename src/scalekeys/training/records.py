@@ -44,7 +44,7 @@ class Record:
 
     def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
         self.folder = folder
-        writer = require("torch.utils.tensorboard", extra="train").SummaryWriter
+        writer = require("torch.utils.tensorboard", extra="train", package="tensorboard").SummaryWriter
         self._board: Any = writer(str(folder / TENSORBOARD), purge_step=max(len(rows), 1))
         if rows:
             self.write(rows)

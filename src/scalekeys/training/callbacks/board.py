@@ -40,7 +40,9 @@ class TensorBoardFigures:
 
     def __init__(self, folder: Path | str, *, most: int | None = MOST) -> None:
         self._most = most
-        self._board: Any = require("torch.utils.tensorboard", extra="train").SummaryWriter(str(folder))
+        self._board: Any = require("torch.utils.tensorboard", extra="train", package="tensorboard").SummaryWriter(
+            str(folder)
+        )
 
     def __enter__(self) -> "TensorBoardFigures":
         return self
