@@ -42,10 +42,14 @@ class Answer:
         The files that it may read.
     repair : str
         What to do where one of the files is damaged.
+    connection : duckdb.DuckDBPyConnection, optional
+        What is asked; DuckDB before 1.5 closes it with the last name that it has, though an answer is to come.
     """
 
-    def __init__(self, relation: Any, files: Sequence[Path] = (), repair: str = Layout.repair_rows) -> None:
-        self._relation, self._files, self._repair = relation, files, repair
+    def __init__(
+        self, relation: Any, files: Sequence[Path] = (), repair: str = Layout.repair_rows, connection: Any = None
+    ) -> None:
+        self._relation, self._files, self._repair, self._connection = relation, files, repair, connection
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -154,7 +158,7 @@ class Atlas:
             statements = self._connection.extract_statements(query)
             if [statement.type in _QUESTIONS for statement in statements] != [True]:
                 raise AtlasError("a query is one statement that asks and changes nothing: select ... from filters")
-            return Answer(self._connection.sql(query), self._files, self._layout.repair_rows)
+            return Answer(self._connection.sql(query), self._files, self._layout.repair_rows, self._connection)
 
     def named(self, name: str) -> Answer:
         """Ask one of the questions of :data:`scalekeys.atlas.queries.NAMED`.

@@ -14,7 +14,6 @@ Sources = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SOURCE",
-        callback=options.there,
         help="Checkpoint files or folders, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH; with --eliminate "
         "optional.",
         show_default=False,
@@ -84,16 +83,12 @@ Network = Annotated[
     str | None,
     typer.Option(
         metavar="NETWORK",
-        callback=options.network_there,
         help="Network to measure: timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION.",
     ),
 ]
 Checkpoint = Annotated[
     Path | None,
-    typer.Option(
-        callback=options.file_there,
-        help="File of weights of the network to measure; by default the weights of its name.",
-    ),
+    typer.Option(help="File of weights of the network to measure; by default the weights of its name."),
 ]
 Data = Annotated[
     str | None, typer.Option(help="Images to measure on: a folder with a folder for each class, or hf:NAME[:SPLIT].")
@@ -183,16 +178,18 @@ def keys(
         raise typer.BadParameter("goes with --eliminate only", param_hint=f"--{given[0].replace('_', '-')}")
     if not (sources or eliminate):
         raise typer.BadParameter("give one source or more, or --eliminate with a network", param_hint="SOURCE")
-    from scalekeys.files import check_new_folder, new_folder
-
-    check_new_folder(output, force=force)
-    task = None
     if eliminate:
         _check_elimination(network, data, symmetry=symmetry, kinds=kinds)
         count = _candidates(candidates, k)
-        figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    from scalekeys.files import check_new_folder, new_folder
+
+    _check_there([*(sources or []), *([str(checkpoint)] if checkpoint else [])], network)
+    check_new_folder(output, force=force)
+    task = None
+    if eliminate:
         from scalekeys.cli.work.eliminate import Task
 
+        figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
         shown = str(network), checkpoint, weights, str(data), labels
         task = Task(*shown, images, by, count, draws, figures, seed)
     from scalekeys.cli.show.keys import print_keys
@@ -226,6 +223,16 @@ def keys(
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def _check_there(sources: list[str], network: str | None) -> None:
+    """Refuse what is not there; here, as wrong usage comes first."""
+    from scalekeys.checkpoints.sources.paths import check_network, check_source
+
+    for source in sources:
+        check_source(source)
+    if network is not None:
+        check_network(network)
 
 
 def _check_elimination(network: str | None, data: str | None, *, symmetry: str, kinds: str) -> None:
