@@ -1,7 +1,7 @@
 """Draw trainings beside each other: ``python docs/figures/trainings.py docs/images/trainings.png``.
 
-The figures are those that ``benchmarks/cifar.py collect`` keeps of the small network: accuracy by seed, and what the
-depthwise filters become while they are learned.
+The figures are those that ``benchmarks/cifar.py collect`` keeps of the small network: accuracy by seed and by number of
+epochs, and what the depthwise filters become while they are learned.
 """
 
 import json
@@ -11,50 +11,73 @@ from pathlib import Path
 import duckdb
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 RESULTS = Path("benchmarks/results/cifar")
-COLOURS = {"free_from_ideal8": "C2", "free_torch_init": "C1", "scale_space_7": "C0", "scale_space": "C3"}
-LEARNED = tuple(COLOURS)
+COLOURS = {
+    "frozen_keys": "C3",
+    "frozen_matched_keys": "C5",
+    "frozen_ideal8": "C0",
+    "frozen_matched_noise": "C4",
+    "free_from_ideal8": "C2",
+    "free_torch_init": "C1",
+}
+"""Of the conditions that are drawn over epochs; the others are grey."""
+BUDGETS = ("small", "small_long", "small_longer")
+"""The same trainings with more epochs."""
+LEARNED = ("free_from_ideal8", "free_torch_init")
 DPI = 110
 
 
 def main(output: Path) -> None:
     """Write the picture."""
-    figure, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained", width_ratios=(1.7, 1, 1))
-    _accuracies(panels[0])
-    _over_epochs(panels[1], "formation", LEARNED[:2])
-    panels[1].set(title="formation (white noise: 0)", xlabel="epoch", ylim=(0, 1.04))
-    _over_epochs(panels[2], "sigma", LEARNED)
-    panels[2].set(title="median scale, pixels", xlabel="epoch", ylim=(0, None))
-    for panel in panels[1:]:
-        panel.legend(frameon=False, fontsize=7)
+    rows = json.loads(RESULTS.with_suffix(".json").read_text())["budgets"]["conditions"]
+    layout = [["seeds", "budgets", "budgets"], ["seeds", "formation", "sigma"]]
+    figure, panels = plt.subplot_mosaic(layout, figsize=(12, 5.4), layout="constrained", width_ratios=(1.3, 1, 1))
+    _by_seed(panels["seeds"], rows)
+    _by_budget(panels["budgets"], rows)
+    for column, title in (("formation", "formation (white noise: 0)"), ("sigma", "median scale, pixels")):
+        _over_epochs(panels[column], column)
+        panels[column].set(xlabel="epoch", ylim=(0, None))
+        panels[column].set_title(f"5 epochs: {title}", fontsize=9)
     figure.savefig(output, dpi=DPI)
 
 
-def _accuracies(panel: Axes) -> None:
+def _by_seed(panel: Axes, rows: list[dict]) -> None:
     """Draw a dot for each seed, conditions below each other."""
-    found = {name: _by_seed(name) for name in CONDITIONS}
-    shown = [name for name, values in found.items() if values]
-    for place, name in enumerate(reversed(shown)):
-        panel.plot(found[name], [place] * len(found[name]), "o", color=COLOURS.get(name, "grey"), alpha=0.7)
-    panel.set_yticks(range(len(shown)), [CONDITIONS[name] for name in reversed(shown)])
-    panel.set(title="5 epochs: top-1 in percent, a dot a seed")
+    shown = sorted((row for row in rows if row["budget"] == "small"), key=lambda row: row["top1_mean"])
+    for place, row in enumerate(shown):
+        values = [100 * value for value in row["top1"]]
+        panel.plot(values, [place] * len(values), "o", color=COLOURS.get(row["condition"], "grey"), alpha=0.7)
+    panel.set_yticks(range(len(shown)), [row["filters"] for row in shown])
+    for row, label in zip(shown, panel.get_yticklabels(), strict=True):
+        label.set_color(COLOURS.get(row["condition"], "black"))
+    panel.set_title("5 epochs: top-1 in percent, a dot a seed", fontsize=9)
     panel.grid(axis="x", alpha=0.3)
 
 
-def _by_seed(condition: str) -> list[float]:
-    files = sorted(RESULTS.glob(f"{condition}-small-*.json"))
-    return [100 * json.loads(file.read_text())["top1"] for file in files]
+def _by_budget(panel: Axes, rows: list[dict]) -> None:
+    """Draw the means over seeds against the number of epochs."""
+    for condition, colour in COLOURS.items():
+        mine = [row for row in rows if row["condition"] == condition and row["budget"] in BUDGETS]
+        points = sorted((row["epochs"], 100 * row["top1_mean"]) for row in mine)
+        panel.plot(*zip(*points, strict=True), "o-", color=colour)
+    ticks = sorted({row["epochs"] for row in rows if row["budget"] in BUDGETS})
+    panel.set(xlabel="epochs of the training", xscale="log")
+    panel.set_title("top-1 in percent of longer trainings, colours as at the left", fontsize=9)
+    panel.set_xticks(ticks, [str(epochs) for epochs in ticks])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.grid(axis="y", alpha=0.3)
 
 
-def _over_epochs(panel: Axes, figure: str, conditions: tuple[str, ...]) -> None:
-    """Draw the means over seeds of a column of the metrics."""
-    for name in conditions:
-        rows = duckdb.sql(
-            f"select epoch, avg({figure}) from read_csv('{RESULTS}/{name}-small-*.csv', union_by_name=true)"
-            " group by epoch order by epoch"
+def _over_epochs(panel: Axes, column: str) -> None:
+    """Draw a column of the metrics of filters that are learned, means over seeds."""
+    for name in LEARNED:
+        files = f"{RESULTS}/{name}-small-*.csv"
+        found = duckdb.sql(
+            f"select epoch, avg({column}) from read_csv('{files}', union_by_name=true) group by epoch order by epoch"
         ).fetchall()
-        panel.plot(*zip(*rows, strict=True), ".-", color=COLOURS[name], label=CONDITIONS[name])
+        panel.plot(*zip(*found, strict=True), ".-", color=COLOURS[name])
 
 
 if __name__ == "__main__":

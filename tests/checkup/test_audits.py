@@ -113,7 +113,7 @@ def test_copies_up_to_a_factor_and_an_offset():
     found = advice_of(kernels, smooth(seed=1), audit="redundant")
     assert found.what.startswith("16 filters of 1 layer are copies")
     assert found.places[0].value == 0.5
-    assert "of matched noise 0 do" in found.evidence
+    assert "of matched noise 0 filters would" in found.evidence
     assert found.command == "scalekeys replace NETWORK -o copies.pth --model copies"
     taps = kernels[0].numel()
     saved = f"{100 * 16 * (taps - 3) / (64 * taps):.1f} % of the depthwise weights"

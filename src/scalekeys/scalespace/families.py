@@ -138,12 +138,12 @@ ORDERS = {name: order for order, name in enumerate(_CENTRED)} | {"forward": 1, "
 """Order of differentiation by operator."""
 
 _NEIGHBOURS = {
-    "x+": "difference to the right neighbour",
-    "x-": "difference to the left neighbour",
-    "y+": "difference to the neighbour above",
-    "y-": "difference to the neighbour below",
-    "z+": "difference to the next slice",
-    "z-": "difference to the previous slice",
+    "x+": "the pixel against its left neighbour",
+    "x-": "the pixel against its right neighbour",
+    "y+": "the pixel against its neighbour below",
+    "y-": "the pixel against its neighbour above",
+    "z+": "the pixel against the previous slice",
+    "z-": "the pixel against the next slice",
 }
 _DIRECTIONS = {"x": "horizontal", "y": "vertical", "z": "along z"}
 _PUBLISHED_ORDER = ("dy+", "dx-", "dy-", "dx+", "dx", "dy", "sharpen", "smooth")  # the paper's filters 1 to 8

@@ -18,7 +18,7 @@ LADDER = (
 )
 
 _STATUSES = {
-    "polynomial": "an infinite scale: no decay inside the window, a larger kernel may be wanted",
+    "polynomial": "an infinite scale: the kernel shows no decay inside its window",
 }
 
 

@@ -24,7 +24,11 @@ def print_outcome(outcome: Outcome) -> None:
     if outcome.images:
         console.print(f"statistics are matched to those of the original on {outcome.images} images")
     console.print(f"written: {outcome.task.output}", soft_wrap=True)
-    less = ", the latter less by the figure above times the dilation" if outcome.layers[0].padding is None else ""
+    less = (
+        ", where the column says by how much the padding changes, times the dilation"
+        if outcome.layers[0].padding is None
+        else ""
+    )
     console.print(
         "The code that builds the network has to give these layers their new kernel size and padding" + less + ", "
         "before it loads this file.",

@@ -110,7 +110,10 @@ def _of_weights(task: Task, step: Step) -> Outcome:
     left = {name: _WHY for name in windows if keys[name] not in plain}
     done = tuple(cropped_layer(layer, windows[layer.name]) for layer in bank if layer.name in {*windows} - {*left})
     before = sum(layer.kernels.numel() for layer in bank)
-    notes = (*bank.notes, "only tensors are written: what stands beside the weights in the file is left out")
+    notes = (
+        *bank.notes,
+        "only the tensors of the network are written, as one flat state dict, which load_state_dict takes",
+    )
     outcome = Outcome(task, done, left, (before, before - sum(one.saved for one in done)), 0, notes)
     filters = {layer.name: layer for layer in bank}
     smaller = {
