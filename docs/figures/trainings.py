@@ -13,6 +13,21 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 RESULTS = Path("benchmarks/results/cifar")
+CONDITIONS = {
+    "frozen_ideal8": "eight families, frozen",
+    "frozen_rotated": "families turned at random, frozen",
+    "frozen_keys": "published keys, frozen",
+    "frozen_matched_keys": "noise matched to published keys, frozen",
+    "scale_space_7": "2-jets, scales learned, 7x7",
+    "scale_space": "2-jets, scales learned, 15x15",
+    "frozen_matched_noise": "noise matched to families, frozen",
+    "free_from_ideal8": "free, begun as families",
+    "free_torch_init": "free, begun as noise",
+    "frozen_matched_trained": "noise matched to free ones, frozen",
+    "frozen_shuffled": "families, taps shuffled, frozen",
+    "frozen_random": "white noise, frozen",
+}
+"""What the lines of the first panel say, by condition, in their order."""
 COLOURS = {"free_from_ideal8": "C2", "free_torch_init": "C1", "scale_space_7": "C0", "scale_space": "C3"}
 LEARNED = tuple(COLOURS)
 DPI = 110
