@@ -1,9 +1,12 @@
 """Every bad input is one clear sentence."""
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
+import h5py
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -130,8 +133,24 @@ def test_the_content_of_a_file_comes_before_a_foreign_name(net, tmp_path):
         torch.save(net.state_dict(), tmp_path / name)
         assert len(extract(tmp_path / name)) > 0
     write_onnx(net.state_dict(), tmp_path / "net.onnx")
-    (tmp_path / "net.onnx").rename(tmp_path / "model.ort")
-    assert len(extract(tmp_path / "model.ort")) > 0
+    for name in ("model.ort", "model.pb", "model.engine"):
+        shutil.copy(tmp_path / "net.onnx", tmp_path / name)
+        assert len(extract(tmp_path / name)) > 0
+    with h5py.File(tmp_path / "keras.weights", "w") as file:
+        file.attrs["layer_names"], file.create_group("dw").attrs["weight_names"] = [b"dw"], [b"depthwise_kernel:0"]
+        file["dw/depthwise_kernel:0"] = np.ones((3, 3, 8, 1), "f4")
+    assert len(extract(tmp_path / "keras.weights")) == 8
+
+
+def test_a_page_that_a_server_sent_is_called_a_page_whatever_its_name(tmp_path):
+    (tmp_path / "flax_model.msgpack").write_text("<!DOCTYPE html><html>")
+    refused(tmp_path / "flax_model.msgpack", "is an HTML page, not a file of")
+
+
+def test_a_folder_that_is_called_as_code_is(net, tmp_path):
+    (tmp_path / "net.py").mkdir()
+    torch.save(net.state_dict(), tmp_path / "net.py" / "net.pth")
+    assert len(extract(tmp_path / "net.py")) > 0
 
 
 def test_a_folder_that_holds_a_network_of_another_format_or_in_a_folder(tmp_path):

@@ -39,7 +39,6 @@ def test_weights_that_freezing_has_made_constants_are_not_lost(net, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.filterwarnings("ignore")
 def test_a_quantised_network_in_torchscript(tmp_path):
     weight = torch.quantize_per_tensor(torch.rand(4, 1, 3, 3), 0.01, 0, torch.qint8)
     layer = torch.ao.nn.quantized.Conv2d(4, 4, 3, groups=4)
@@ -49,6 +48,7 @@ def test_a_quantised_network_in_torchscript(tmp_path):
     assert (read.name, torch.equal(read.kernels, weight.dequantize()[:, 0])) == ("0", True)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_program_of_torch_export(net, tmp_path, assert_filters_of):
     program = torch.export.export(net, (torch.zeros(1, 3, 16, 16),))
     torch.export.save(program, tmp_path / "net.pt2")

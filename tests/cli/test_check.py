@@ -130,9 +130,6 @@ NETWORK = """
 import torch
 from torch import nn
 
-from scalekeys.cli.work.check import Task
-from scalekeys.training.network_source import Figures
-
 def build():
     torch.manual_seed(0)
     network = nn.Sequential(

@@ -8,7 +8,7 @@ import pytest
 from command_line import COMMAND
 
 from scalekeys.checkpoints.sources.builtin import BUILTINS
-from scalekeys.checkpoints.sources.paths import ADDRESSES, HUBS, NETWORKS, check_sources
+from scalekeys.checkpoints.sources.paths import ADDRESSES, HUBS, NETWORKS, check_checkpoint, check_sources
 from scalekeys.checkpoints.sources.source import SCHEMES
 from scalekeys.errors import CheckpointError
 from scalekeys.training.network_source import _BUILTINS
@@ -54,7 +54,8 @@ LINES = {
     "separate nope.py:build -o new.pth": FUNCTION,
     "separate nets.py:build -o net.pth": EXISTS,
     "evaluate nope.py:build --data empty": FUNCTION,
-    "evaluate nets.py:build --checkpoint empty --data empty": WEIGHTLESS,
+    "evaluate builtin:denoiser --checkpoint empty --data empty": WEIGHTLESS,
+    "keys -o new --eliminate --network builtin:denoiser --checkpoint empty --data empty": WEIGHTLESS,
     "atlas build nope.pth gone.pth -o new": "nope.pth: no such file or folder",
     "atlas report atlas -o empty": FOLDER,
     "atlas findings atlas -o empty": FOLDER,
@@ -90,10 +91,17 @@ def test_every_command_of_weights_or_of_an_output_is_in_the_table_above():
     assert known - verbs == {"paper", "train", "Try:"}
 
 
-@pytest.mark.parametrize("sources", [["nope.pth", __file__.removesuffix("x")], ["nope*"], ["builtin:master-keys"]])
-def test_a_source_that_may_be_there_is_enough_for_an_atlas(sources, tmp_path):
+@pytest.mark.parametrize("source", ["a.pth", "nope*", "builtin:master-keys"])
+def test_a_source_that_may_be_there_is_enough_for_an_atlas(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pth").touch()
-    check_sources([*sources[:1], str(tmp_path / "a.pth")])
+    check_sources(["nope.pth", source, "gone.pth"])
+
+
+def test_weights_that_a_function_may_load_in_a_way_of_its_own_are_left_to_it(tmp_path):
+    check_checkpoint(str(tmp_path), "nets.py:build")
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        check_checkpoint(str(tmp_path), "timm:net")
 
 
 def test_sources_of_which_none_is_there():

@@ -43,7 +43,8 @@ class Answer:
     repair : str
         What to do where one of the files is damaged.
     connection : duckdb.DuckDBPyConnection, optional
-        What is asked; DuckDB before 1.5 closes it with the last name that it has, though an answer is to come.
+        The connection that the answer comes through; it is kept because DuckDB before 1.5 closes a connection that is
+        no longer used elsewhere, even if an answer has not been fetched yet.
     """
 
     def __init__(

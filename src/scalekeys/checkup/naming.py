@@ -8,7 +8,7 @@ from shlex import quote
 from scalekeys.checkpoints import Checkpoint, open_source
 from scalekeys.checkpoints.sources.paths import ADDRESSES, HUBS, scheme_of
 from scalekeys.checkpoints.writing import copy_suffix
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, MissingExtraError
 from scalekeys.shapes import Size, size_text
 
 NETWORK, WEIGHTS = "NETWORK", "WEIGHTS"
@@ -52,7 +52,7 @@ class Storage:
         """Look at a file of weights, which a function may load that knows formats of its own."""
         try:
             return cls.of(open_source(checkpoint, weights=weights))
-        except CheckpointError:
+        except (CheckpointError, MissingExtraError):
             return cls(can_change=False)
 
 

@@ -45,6 +45,7 @@ _NETWORKS = {
 NOT_READ = "a format that is not read; export the network to ONNX, or save its weights as safetensors"
 """What to do about them, as the end of a sentence."""
 
+_PAGE = "an HTML page"
 _TAR = (257, b"ustar", "a tar archive")
 
 
@@ -61,7 +62,7 @@ def foreign_kind(head: bytes) -> str:
     if head[start:].startswith(signature):
         return kind
     if re.match(rb"\s*(<!doctype html|<html|<head)", head, re.IGNORECASE):
-        return "an HTML page"
+        return _PAGE
     if head.lstrip().startswith(b"<?xml"):
         return "an XML file"
     if head.lstrip()[:1] in (b"{", b"["):
@@ -77,6 +78,8 @@ def foreign_network(name: str, head: bytes = b"") -> str:
     """
     if head.lstrip().startswith(b"<?xml") and b"<net " in head:
         return "an OpenVINO graph"
+    if foreign_kind(head) == _PAGE:  # what a server sent instead of the file
+        return ""
     return next((kind for end, kind in _NETWORKS.items() if PurePath(name).name.lower().endswith(end)), "")
 
 

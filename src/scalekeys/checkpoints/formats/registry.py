@@ -25,7 +25,7 @@ from scalekeys.checkpoints.formats.stored.archive import is_archive, open_archiv
 from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.tflite_model import tflite_file
 from scalekeys.checkpoints.formats.torch_zip import torch_file
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, MissingExtraError
 from scalekeys.files import open_regular
 
 
@@ -50,6 +50,8 @@ class Format:
     """Whether a file holds a graph and the weights of its nodes, and no state dict."""
     holds: Callable[[Collection[str]], bool] | None = None
     """Where the format is a zip archive: tells from the names of its records whether it is of this format."""
+    is_certain: bool = True
+    """Whether no other format begins with the bytes that tell this one."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ FORMATS = (
     Format("safetensors", suffixes.SAFETENSORS, safetensors_file.matches, safetensors_file.open_safetensors),
     Format("TorchScript", (), _never, torchscript_file.open_torchscript, holds=torchscript_file.holds),
     Format("PyTorch", suffixes.TORCH, torch_file.matches, torch_file.open_torch, holds=torch_file.holds),
-    Format("ONNX", suffixes.ONNX, onnx_file.matches, onnx_file.open_onnx, is_graph=True),
+    Format("ONNX", suffixes.ONNX, onnx_file.matches, onnx_file.open_onnx, is_graph=True, is_certain=False),
     Format("torch.export", suffixes.EXPORTED, _never, exported_file.open_exported, holds=exported_file.holds),
     Format("NumPy", suffixes.NUMPY, _never, npz_file.open_npz, holds=npz_file.holds),
     Format(
@@ -100,6 +102,10 @@ def open_file(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
     found = format_of(path)
     try:
         opened = found.open(path, weights=weights, kinds=kinds)
+    except (CheckpointError, MissingExtraError):
+        if not found.is_certain and (foreign := foreign_network(path.name)):
+            raise _not_read(path, foreign) from None
+        raise
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     opened = replace(opened, is_graph=found.is_graph)
@@ -146,8 +152,8 @@ def _format_of(path: Path, head: bytes) -> Format:
     if is_archive(head):
         return _format_of_archive(path)
     by_content = next((row for row in FORMATS if row.matches(head)), None)
-    if foreign := _foreign_network(path, head, by_content):
-        raise CheckpointError(f"{path}: is {foreign}, {NOT_READ}")
+    if by_content is None and (foreign := _foreign_network(path, head)):
+        raise _not_read(path, foreign)
     by_suffix = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
     kind = foreign_kind(head)
     if found := by_content or (None if kind else by_suffix):
@@ -158,15 +164,16 @@ def _format_of(path: Path, head: bytes) -> Format:
     )
 
 
-def _foreign_network(path: Path, head: bytes, by_content: Format | None) -> str:
-    """Say of which format, of those that are not read, a file is by its name, where its content does not tell."""
-    marked = by_content is not None and not by_content.is_graph  # other graphs can start as one of ONNX does
-    if marked or path.suffix in (by_content.suffixes if by_content else ()):
-        return ""
-    if by_content is None and path.suffix == ".bin":
+def _foreign_network(path: Path, head: bytes) -> str:
+    """Say of which format, of those that are not read, a file is by its name and by the files beside it."""
+    if path.suffix == ".bin":
         beside = {".param": "a file of ncnn weights", ".xml": "a file of OpenVINO weights"}
         return next((kind for suffix, kind in beside.items() if path.with_suffix(suffix).is_file()), "")
     return foreign_network(path.name, head)
+
+
+def _not_read(path: Path, kind: str) -> CheckpointError:
+    return CheckpointError(f"{path}: is {kind}, {NOT_READ}")
 
 
 def _format_of_archive(path: Path) -> Format:

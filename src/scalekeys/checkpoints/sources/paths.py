@@ -105,6 +105,16 @@ def check_network(network: str) -> None:
         raise ModelError(f"{network}: names no network; {FORMS}")
 
 
+def check_checkpoint(checkpoint: str, network: str) -> None:
+    """Refuse weights for a network that are not there.
+
+    A function that returns a network may load weights in a way of its own, so that anything is taken for it.
+    Raises CheckpointError if they are at a path with nothing, or in a folder without weights.
+    """
+    if code_of(network) is None:
+        check_source(checkpoint)
+
+
 def existing(path: Path) -> Path:
     """Return a path with the home folder of the user written out.
 
@@ -117,7 +127,7 @@ def existing(path: Path) -> Path:
         raise _nothing_at(path) from None
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if path.suffix == ".py":
+    if path.suffix == ".py" and path.is_file():
         raise CheckpointError(
             f"{path}: is Python code and holds no weights; commands that run a network take {path}:FUNCTION, for a "
             "function that returns the network"

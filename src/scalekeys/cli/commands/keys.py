@@ -183,7 +183,7 @@ def keys(
         count = _candidates(candidates, k)
     from scalekeys.files import check_new_folder, new_folder
 
-    _check_there([*(sources or []), *([str(checkpoint)] if checkpoint else [])], network)
+    _check_there(sources or [], network, checkpoint, patterns=hold_out is not None)
     check_new_folder(output, force=force)
     task = None
     if eliminate:
@@ -225,14 +225,20 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _check_there(sources: list[str], network: str | None) -> None:
-    """Refuse what is not there; here, as wrong usage comes first."""
-    from scalekeys.checkpoints.sources.paths import check_network, check_source
+def _check_there(sources: list[str], network: str | None, checkpoint: Path | None, *, patterns: bool) -> None:
+    """Refuse what is not there; here, as wrong usage comes first.
+
+    `patterns`: whether a source may be a pattern of names.
+    """
+    from scalekeys.checkpoints.sources.paths import check_checkpoint, check_network, check_source, has_wildcard
 
     for source in sources:
-        check_source(source)
+        if not (patterns and has_wildcard(source)):
+            check_source(source)
     if network is not None:
         check_network(network)
+        if checkpoint is not None:
+            check_checkpoint(str(checkpoint), network)
 
 
 def _check_elimination(network: str | None, data: str | None, *, symmetry: str, kinds: str) -> None:

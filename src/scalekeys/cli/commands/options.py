@@ -70,8 +70,15 @@ def network_there(context: typer.Context, network: str | None) -> str | None:
 
 
 def file_there(context: typer.Context, path: Path | None) -> Path | None:
-    """Look for a file or folder of weights."""
-    there(context, None if path is None else str(path))
+    """Look for the weights of a network that is named before or after them."""
+    from scalekeys.checkpoints.sources.paths import check_checkpoint
+
+    if path is not None:
+
+        def check(checkpoint: str) -> None:  # later, when the network is known as well
+            check_checkpoint(checkpoint, context.params.get("network") or context.params["source"])
+
+        _later(context, check, str(path))
     return path
 
 

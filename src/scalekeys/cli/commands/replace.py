@@ -117,15 +117,15 @@ def replace(
     The copy has the format of the source and differs from the source only in these filters. A run with --in-network
     that was interrupted continues where it stopped when the same command is given again.
     """
+    elsewhere = {"--chosen-from": chosen_from, "--min-r2": min_r2, "--criterion": criterion, "--scales": scales}
+    _check_sense(
+        {"--data": data, "--checkpoint": checkpoint}, elsewhere | {"--discretization": discretization}, in_network
+    )
     from scalekeys.files import check_new_file, check_new_folder
 
     if not force:
         (check_new_folder if output.is_dir() else check_new_file)(output)
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
-    elsewhere = {"--chosen-from": chosen_from, "--min-r2": min_r2, "--criterion": criterion, "--scales": scales}
-    _check_sense(
-        {"--data": data, "--checkpoint": checkpoint}, elsewhere | {"--discretization": discretization}, in_network
-    )
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.replace import print_outcome
     from scalekeys.cli.show.result import print_result
