@@ -85,7 +85,7 @@ def test_what_has_to_be_set_is_told_of_weights_alone(call):
     done = call("net.pth", "-o", "small.pth")
     assert "-2, -2" in done.stdout
     assert done.stdout.rstrip().endswith("before it loads this file.")
-    assert "less by the figure above times the dilation" in done.stdout
+    assert "by how much the padding changes, times the dilation" in done.stdout
 
 
 def test_layers_by_name(call):
