@@ -13,7 +13,11 @@ MAIN = ("free_torch_init", "frozen_ideal8", "frozen_matched_noise", "free_from_i
 """The conditions on which the claim rests; they run first, and in every budget."""
 
 KEYS = ("frozen_keys", "frozen_matched_keys")
-MATCHED = {"frozen_ideal8": "frozen_matched_noise", KEYS[0]: KEYS[1], MAIN[0]: MATCHED_TRAINED}
+MATCHED = {
+    "frozen_ideal8": "frozen_matched_noise",
+    "frozen_keys": "frozen_matched_keys",
+    "free_torch_init": MATCHED_TRAINED,
+}
 """The noise that is as smooth and as wide as the filters of some conditions."""
 
 CONDITIONS = {

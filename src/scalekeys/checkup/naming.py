@@ -6,7 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from scalekeys.checkpoints import Checkpoint, open_source
-from scalekeys.checkpoints.sources.paths import ADDRESSES, HUBS, scheme_of
+from scalekeys.checkpoints.sources.paths import ADDRESSES, HUBS, code_of, scheme_of
 from scalekeys.checkpoints.writing import copy_suffix
 from scalekeys.errors import CheckpointError, MissingExtraError
 from scalekeys.shapes import Size, size_text
@@ -93,7 +93,7 @@ class Named:
     @property
     def is_code(self) -> bool:
         """Whether it is a function that returns a network."""
-        return Path(self.source.rpartition(":")[0]).suffix == ".py"
+        return code_of(self.source) is not None
 
     @property
     def given(self) -> str:

@@ -81,14 +81,10 @@ By = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option(
-        metavar="NETWORK",
-        help="Network to measure: timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION.",
-    ),
+    typer.Option(metavar="NETWORK", help="Network to measure: timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION."),
 ]
 Checkpoint = Annotated[
-    Path | None,
-    typer.Option(help="File of weights of the network to measure; by default the weights of its name."),
+    Path | None, typer.Option(help="File of weights of the network to measure; by default the weights of its name.")
 ]
 Data = Annotated[
     str | None, typer.Option(help="Images to measure on: a folder with a folder for each class, or hf:NAME[:SPLIT].")
