@@ -22,7 +22,7 @@ from scalekeys.atlas.columns import MEANINGS, SCHEMAS, column_rows
 from scalekeys.atlas.layout import ExportLayout, Layout
 from scalekeys.errors import AtlasError, OutputError
 
-DOCS = Path(__file__).parents[2] / "docs" / "atlas.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "atlas_tables.md"
 TABLES = ("filters", "networks", "failures", "left_out")
 
 
