@@ -64,9 +64,9 @@ fit.to_pandas()[["layer", "channel", "family", "sigma_x", "sigma_y", "r2", "stat
 # axis, shows no end of it. The ``status`` of such a kernel is ``polynomial``, because inside the window the shape is
 # then exactly a polynomial.
 #
-# The column ``r2`` says how well the shape fits. Take the mean off the kernel, and call the sum of the squares of the
-# remaining values its *energy*. Then r2 is the share of this energy that the shape explains: 1 is a perfect fit, and 0
-# is no better than a constant. For one kernel it can be computed by hand:
+# The column ``r2`` says how well the shape fits. Subtract the mean from the kernel; the sum of squares of the result is
+# the *energy* of the kernel. r2 is the share of this energy that the shape explains: 1 is a perfect fit, and 0 is no
+# better than a constant. For one kernel it can be computed by hand:
 
 kernels, models = bank.layers[0].kernels, fit.kernels().layers[0].kernels
 channel = 0
@@ -76,8 +76,8 @@ print(f"r2 by hand {1 - error / energy:.4f}, from the fit {fit.r2[channel]:.4f}"
 
 # %%
 # What does a kernel with a given r2 look like? The pictures show the best, the median and the worst kernel of the
-# network: above the kernel, below the shape that was fitted to it. Three kernels of this network are *dead*, which
-# means that their values are as good as zero; dead kernels have no r2.
+# network, and below each kernel the shape that was fitted to it. Three kernels of this network are *dead*, which means
+# that their values are practically zero; dead kernels have no r2.
 
 order = np.argsort(fit.r2)[: int((~fit.dead).sum())]
 chosen = {"best": order[-1], "median": order[len(order) // 2], "worst": order[0]}
@@ -94,15 +94,15 @@ plt.show()
 # Compare with noise
 # ------------------
 #
-# The median r2 above is 0.71. Is that median much? The number alone does not tell. A flexible shape explains a part of
-# any kernel, even of a kernel of random numbers, and a smooth shape explains a larger part of a smooth random kernel.
-# So the same fit is made to two *controls*, kernels that hold none of what was learned:
+# The median r2 above is 0.71. Whether this value is high cannot be judged from the number alone. A flexible shape
+# explains a part of any kernel, even of a kernel of random numbers, and a smooth shape explains a larger part of a
+# smooth random kernel. So two *controls* are fitted in the same way, random kernels without anything that was learned:
 #
-# - *White noise*: independent random numbers with the mean and the energy of the kernel in whose place they stand. The
-#   shapes have to explain more of the kernels than of white noise, or the fit says nothing at all.
+# - *White noise*: independent random numbers with the mean and the energy of the kernel that they replace. The shapes
+#   have to explain more of the kernels than of white noise, or the fit says nothing at all.
 # - *Matched noise*: random kernels which are also as smooth and as wide as the kernels of the same layer. (Precisely:
-#   two taps vary together as much, on average over the layer, as they do in the kernels.) What the shapes explain
-#   beyond matched noise does not come from smoothness and width alone, and only this part is about shape.
+#   their taps have the same covariance as the taps of the kernels of the layer.) What the shapes explain beyond matched
+#   noise does not come from smoothness and width alone, and only this part is about shape.
 
 white_bank, matched_bank = sk.white_noise_like(bank), sk.matched_noise_like(bank)
 figure, panels = plt.subplots(3, 10, figsize=(8, 2.9), layout="constrained")
@@ -135,10 +135,10 @@ plt.show()
 # Has each layer been trained?
 # ----------------------------
 #
-# *Formation* turns the comparison into one number a layer. It is the probability that the shapes explain more of a
-# kernel than of noise, less the probability that they explain less: 0 is noise, 1 is a layer in which every kernel is
-# explained better than all noise. Each value has an interval of 95 %. White noise does not have to be passed, because
-# ``sk.formation`` makes white noise of the same kernel sizes itself.
+# *Formation* summarises the comparison in one number for each layer. It is the probability that the shapes explain
+# more of a kernel than of noise, minus the probability that they explain less: 0 is noise, 1 is a layer in which every
+# kernel is explained better than all noise. Each value has an interval of 95 %. White noise does not have to be passed,
+# because ``sk.formation`` makes white noise of the same kernel sizes itself.
 
 formation = sk.formation(fit, matched)
 table = formation.to_pandas().set_index("layer")
@@ -154,10 +154,10 @@ plt.show()
 table[["formation", "formation_low", "formation_high", "beyond_matched", "beyond_matched_low", "beyond_matched_high"]]
 
 # %%
-# Beside white noise every layer is formed: none of the three black intervals comes near 0. Beside matched noise the
-# values are lower, and the intervals of 32 kernels are wide, but none of the intervals holds 0. Where an orange
-# interval holds 0, the layer cannot be told from random kernels of the same smoothness and width. With many layers, an
-# interval which misses 0 only just is weak evidence: one in twenty such intervals does so by chance.
+# Compared with white noise every layer is formed: none of the three black intervals comes near 0. Compared with
+# matched noise the values are lower, and the intervals of 32 kernels are wide, but none of the intervals holds 0. A
+# layer whose orange interval holds 0 cannot be distinguished from random kernels of the same smoothness and width. With
+# many layers, an interval that barely misses 0 is weak evidence: one in twenty intervals misses 0 by chance.
 
 beyond = table["beyond_matched_low"] > 0
 print(
@@ -177,15 +177,15 @@ for name, one in (("kernels", fit), ("matched noise", matched), ("white noise", 
     print(f"{name:14} median sigma {np.nanmedian(sigma):.2f} pixels; {100 * wide:.0f} % have an infinite scale")
 
 # %%
-# Read such figures beside the controls as well. Infinite scales are as rare in the kernels as in matched noise, and far
-# more frequent in white noise: most kernels end inside the window, and that is all that this figure shows. The median
-# scale of the kernels is between those of both kinds of noise.
+# Compare such figures with the controls as well. Infinite scales are as rare in the kernels as in matched noise, and
+# far more frequent in white noise: this figure shows only that most kernels end inside the window. The median scale of
+# the kernels is between the medians of both kinds of noise.
 #
-# All of it on one page
-# ---------------------
+# Write a report
+# --------------
 #
 # ``sk.write_report`` writes these figures and more into one file of HTML that needs no server: the mix of families, the
-# scales and the residuals layer by layer, and every kernel beside its model. The command
+# scales and the residuals layer by layer, and every kernel together with its model. The command
 # ``scalekeys analyze model.pth -o report/`` does everything on this page in one step.
 
 folder = Path(tempfile.mkdtemp())

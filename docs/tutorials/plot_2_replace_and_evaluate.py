@@ -31,9 +31,9 @@ before = sk.evaluate(network, test)
 before
 
 # %%
-# With so few test images the accuracy is known to a few points only; the interval says how well. For the *difference*
-# of two networks on the same images the uncertainty is smaller, because only those images count on which the two
-# networks disagree. So the tables below compare networks image by image.
+# With so few test images the accuracy is known only to a few points, as the interval shows. For the *difference* of
+# two networks on the same images the uncertainty is smaller, because only the images count on which the two networks
+# disagree. The tables below therefore compare networks image by image.
 #
 # Models of the kernels
 # ---------------------
@@ -57,13 +57,14 @@ for name, model in models.items():
     print(f"{name:14} median r2 {model.r2.median():6.2f}, {sk.replacement(model).to_pandas().numbers.sum()} numbers")
 
 # %%
-# The r2 of noise is negative, because it is a random kernel and no fit: it is further from the kernel than a constant.
+# The r2 of noise is negative, because noise is a random kernel and not a fit: it is further from the kernel than a
+# constant.
 #
 # Replace and evaluate
 # --------------------
 #
-# ``sk.replace`` returns a copy of the network with the models in the place of its kernels. The network itself stays as
-# it is, and nothing is trained.
+# ``sk.replace`` returns a copy of the network in which the models replace the kernels. The network itself does not
+# change, and nothing is trained.
 
 replaced = {name: sk.replace(network, model) for name, model in models.items()}
 costs = {name: sk.evaluate(other, test).difference(before) for name, other in replaced.items()}
@@ -71,15 +72,15 @@ for name, cost in costs.items():
     print(f"{name:14} {cost}")
 
 # %%
-# Replacing the kernels by a single family ruins the network, and a part of that has a simple reason: the kernels have
-# changed, but the batch norms behind them still divide by the variances that the old kernels gave.
+# Replacing the kernels by a single family ruins the network. A part of this loss has a simple reason: the kernels have
+# changed, but the batch norms behind them still divide by the variances of the old outputs.
 #
 # Match the statistics
 # --------------------
 #
-# ``sk.recalibrate`` sends some images through the changed network and sets the statistics of each batch norm so that
-# the mean and the variance of its output are those of the original network on the same images. It needs neither labels
-# nor gradients. The images come from the training set here, because the test images must not help.
+# ``sk.recalibrate`` re-estimates the statistics of each batch norm on some images, so that the mean and the variance of
+# its output are those of the original network on the same images. It needs neither labels nor gradients. The images
+# come from the training set here, because the test images must not be used.
 
 seen = [trained.train[0][:300]]
 matched = {name: sk.recalibrate(other, seen, network) for name, other in replaced.items()}
@@ -111,17 +112,17 @@ for name, cost in costs_matched.items():
     print(f"{name:14} {verdict} (95 % from {100 * low:+.1f} to {100 * high:+.1f} points)")
 
 # %%
-# *Not told apart* does not mean *equal*: with this many images a loss as large as the lower end of the interval would
-# go unnoticed. Both kinds of noise lose far more than the jets do, so the network does need the form of its kernels,
-# and not only their size and smoothness. One family a kernel is too little for this network, even with matched
+# *Not told apart* does not mean *equal*: with this many images a loss as large as the lower end of the interval could
+# go unnoticed. Both kinds of noise lose far more than the jets do, so the network needs the form of its kernels, and
+# not only their size and smoothness. One family for each kernel is too simple for this network, even with matched
 # statistics.
 #
 # Keep the scales as parameters, and make them plain again
 # --------------------------------------------------------
 #
-# ``sk.replace`` leaves plain weights. ``sk.constrain`` keeps the model alive instead: the weights become functions of
-# scales and coefficients, so that the network can be trained on with these few numbers. ``sk.bake`` turns them into
-# ordinary weights at the end, to save, to export or to deploy.
+# ``sk.replace`` writes plain weights. ``sk.constrain`` keeps the parameters of the models instead: the weights become
+# functions of scales and coefficients, so that training can continue with these few parameters. ``sk.bake`` turns the
+# functions into ordinary weights at the end, to save, to export or to deploy.
 
 constrained = sk.constrain(network, models["jet2"], learn="scales+coefficients")
 baked = sk.bake(constrained)
@@ -133,6 +134,6 @@ with torch.inference_mode():
 print(f"largest difference of outputs: {largest:.1g}")
 
 # %%
-# On files, without Python, the same step is ``scalekeys replace model.pth -o new.pth --model sparse6``, and
-# ``scalekeys evaluate`` measures the accuracy. The page on surgery says what each model costs on MCUNet, a network for
-# ImageNet, beside principal components and cosines with as many numbers.
+# On files, without Python, the same step is ``scalekeys replace model.pth -o new.pth --model sparse6``, and ``scalekeys
+# evaluate`` measures the accuracy. The results of surgery say what each model costs on MCUNet, a network for ImageNet,
+# compared with principal components and cosines with as many numbers.

@@ -2,8 +2,8 @@
 Check the kernels of a network, and act on a finding
 ====================================================
 
-Training can go wrong without an error message: filters die, kernels stay random, kernels are larger than what they
-hold. ``sk.check`` examines the kernels of a network and says what to do. In this tutorial you will train a small
+Training can go wrong without an error message: filters die, kernels stay random, or kernels are larger than necessary.
+``sk.check`` examines the kernels of a network and says what to do. In this tutorial you will train a small
 network with too much weight decay, check it, follow one piece of advice on a copy, and measure what that saves and
 costs.
 
@@ -69,13 +69,13 @@ before = sk.evaluate(network, held_out)
 before
 
 # %%
-# The accuracy is poor for this task: over 95 % are easy to reach. But no number so far says what is wrong.
+# The accuracy is poor for this task, in which over 95 % are easy to reach. No number so far says what is wrong.
 #
 # Check the weights
 # -----------------
 #
-# The check needs nothing but the weights. Each piece of advice says what was found, the evidence for it beside the same
-# figure for noise, what to do, what to expect, and how sure the advice is: *certain* advice follows from the weights,
+# The check needs only the weights. Each piece of advice says what was found, the evidence together with the same figure
+# for noise, what to do, what to expect, and how sure the advice is: *certain* advice follows from the weights,
 # *bounded* advice has a bounded cost, and a *hint* has to be tried.
 
 
@@ -89,11 +89,11 @@ def show(checkup):
 show(sk.check(network))
 
 # %%
-# A filter is *dead* if its output is constant, whatever its input is. This network has filters that died in two ways.
-# The first way: weight decay pulls every weight to zero, and only gradients hold against it. A filter that the network
-# does not use gets no gradients, so its weights shrink. A filter counts as dead (orange below) once its norm is less
-# than a ten-thousandth of what is usual in its layer, because no batch norm makes up for a factor so small. After this
-# short training many filters are still on their way: their norms are spread over five powers of ten.
+# A filter is *dead* if its output is constant, whatever its input is. Filters of this network died in two ways. In the
+# first way, weight decay pulls every weight to zero, and only gradients counteract it. A filter that the network does
+# not use gets no gradients, so its weights shrink. A filter counts as dead (orange below) once its norm is less than a
+# ten-thousandth of what is usual in its layer, because no batch norm compensates so small a factor. After this short
+# training many filters are still shrinking: their norms are spread over five powers of ten.
 
 bank = sk.extract(network)
 figure, axes = plt.subplots(figsize=(6, 2.8), layout="constrained")
@@ -110,10 +110,10 @@ plt.show()
 # Check with images
 # -----------------
 #
-# The second way to die cannot be seen in the weights of a filter: the filter is of normal size, but its *input* is
-# constant, because the ReLU in front of it gives zero for every image. A few hundred images without labels show that.
-# With images, the check also follows the advice that it can follow quickly: on a copy of the network, matched to the
-# original on one half of the images, and compared with it on the other half.
+# In the second way, the weights of the filter are of normal size, but its *input* is constant, because the ReLU in
+# front of the filter gives zero for every image. A few hundred images without labels reveal such filters. With images,
+# the check also follows the advice that takes little time: on a copy of the network, which is matched to the original
+# on one half of the images and compared with it on the other half.
 
 checkup = sk.check(network, images=[images[train[:400]]])
 show(checkup)
@@ -145,8 +145,8 @@ for name, module in pruned.items():
 # Measure what it costs
 # ---------------------
 #
-# The test images took no part in any of this. Two figures are compared: the outputs themselves, and the accuracy image
-# by image.
+# The test images were not used so far. Two figures are compared: the outputs themselves, and the accuracy image by
+# image.
 
 with torch.inference_mode():
     outputs = {name: module(images[test]) for name, module in pruned.items()}
@@ -156,12 +156,12 @@ for name in ("multiple of 8", "all dead filters"):
     print(f"{name:17} outputs change by at most {change:.1g} of the largest; {difference}")
 
 # %%
-# The outputs are the same up to rounding, so no image is classified otherwise. The interval of the accuracy follows
-# only from 500 images that showed no difference; with so few images the interval cannot be narrower. Whether the
-# smaller network is faster is another question: fewer channels are not always faster, so measure the time on the
-# machine and with the runtime where the network will run.
+# The outputs are the same up to rounding, so every image is classified as before. The interval of the accuracy
+# follows only from 500 images that showed no difference; with so few images the interval cannot be narrower. Whether
+# the smaller network is faster is another question: fewer channels are not always faster, so measure the time on the
+# machine and with the runtime on which the network will run.
 #
-# Pruning keeps the outputs, so it also keeps the poor accuracy. The cause has to be removed in the training: with a
+# Pruning keeps the outputs, and so the poor accuracy. The cause has to be removed in the training: with a
 # weight decay of 0.02 and a learning rate of 0.1 in the lines above, the same network reads 98.6 % of the test digits
 # (95 % interval from 97.1 to 99.3), and the check finds nothing.
 #

@@ -98,8 +98,8 @@ plt.show()
 # Train, and watch the scales
 # ---------------------------
 #
-# One detail matters: scales and factors must not be pulled to zero by weight decay, because a scale of zero is a
-# statement about the kernel and no simpler network. So they get a parameter group of their own.
+# One detail matters: weight decay must not pull scales and factors to zero, because a network with smaller scales is
+# not a simpler network. Scales and factors therefore get a separate parameter group without weight decay.
 
 EPOCHS = 8
 
@@ -129,8 +129,8 @@ history = fit_to_digits(scaled)
 sk.evaluate(scaled, held_out)
 
 # %%
-# Each line below is the scale of one channel. All of them start at one pixel. During the training the kernels become
-# wider or narrower, and a scale along x need not follow the scale along y.
+# Each line below is the scale of one channel. All scales start at one pixel. During the training the kernels become
+# wider or narrower, and the scales along x and along y may differ.
 
 figure, panels = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
 for panel, axis, scales in zip(panels, "xy", np.moveaxis(history, -1, 0), strict=True):
@@ -171,8 +171,8 @@ for name, network in networks.items():
     print(f"{name:14} {learned:5} numbers learned in depthwise layers, {evaluations[name]}")
 
 # %%
-# Compare the networks image by image: three with the one whose kernels are learned freely, and the learned scales with
-# the control.
+# Compare the networks image by image: three networks with the one whose kernels are learned freely, and the network
+# with learned scales with the control.
 
 pairs = [(name, "free kernels") for name in networks if name != "free kernels"]
 pairs.append(("learned scales", "random kernels"))
@@ -190,10 +190,10 @@ axes.set(yticks=range(len(pairs)), yticklabels=labels_of_pairs, xlabel="differen
 plt.show()
 
 # %%
-# These are four comparisons with one seed on 500 easy images, so read them with care. An interval that holds 0 says
-# that these images do not decide, and not that the networks are equal. An interval that misses 0 only just is weak
-# evidence among four. And the intervals do not contain what another seed would change. The network with random kernels
-# shows how easy the task is: the layers that mix channels read nearly all digits by themselves.
+# These are four comparisons with one seed on 500 easy images, so read them with care. An interval that holds 0 means
+# that these images do not decide, and not that the networks are equal. Among four intervals, one that barely misses 0
+# is weak evidence. The intervals also do not include the variation between seeds. The network with random kernels shows
+# how easy the task is: the layers that mix channels read nearly all digits by themselves.
 #
 # Use the result
 # --------------
@@ -207,5 +207,5 @@ print(type(scaled[1].depthwise).__name__, "->", type(baked[1].depthwise).__name_
 print(f"scales of the layer {scaled[1].depthwise.sigma[0].tolist()}, found in its weights {found[0].tolist()}")
 
 # %%
-# To go on from a network that has been trained already, ``sk.constrain`` makes its weights functions of the scales that
-# were fitted to them; the page on training shows longer trainings by recipes.
+# To start from a trained network, use ``sk.constrain``: it makes the weights functions of the scales that were fitted
+# to them. The page on training shows longer trainings by recipes.

@@ -4,9 +4,8 @@ Compare many checkpoints with an atlas
 
 When do the kernels of a network take shape during a training? To answer such a question, many checkpoints have to be
 compared. An *atlas* is a folder of tables that holds one row for each kernel of each checkpoint, with the shape that
-was fitted to the kernel and with both noise controls; it is asked in SQL. In this tutorial you will save the
-checkpoints of a short training, build an atlas of them, ask it when kernels leave their random start, and look at the
-answer.
+was fitted to the kernel and with both noise controls. It is queried in SQL. In this tutorial you will save the
+checkpoints of a short training, build an atlas of the checkpoints, and query when the kernels leave their random start.
 
 `The first tutorial <plot_1_explain_a_network.html>`_ explains the words *family*, *r2*, *white noise* and *matched
 noise*.
@@ -71,8 +70,8 @@ for epoch in range(13):
         optimizer.step()
 
 # %%
-# A list with the columns of your choice goes beside the checkpoints: the column ``source`` names the files, and all
-# other columns become metadata that can be asked for. Here these are the epoch and the accuracy.
+# A list in the folder of the checkpoints describes them: the column ``source`` names the files, and all other columns
+# become metadata that can be queried. Here the metadata are the epoch and the accuracy.
 
 (folder / "checkpoints.csv").write_text("\n".join(rows) + "\n")
 print((folder / "checkpoints.csv").read_text())
@@ -82,20 +81,20 @@ print((folder / "checkpoints.csv").read_text())
 # ---------------
 #
 # Sources are files, patterns such as ``"runs/**/*.pth"``, lists, and names such as ``"timm:convnext*"``. The ConvNeXt
-# that comes with the package joins the checkpoints, as an example of a network that was trained for longer. A second
-# run of the same call does only what is new; files that cannot be read become rows of a table of failures.
+# that comes with the package is added to the checkpoints, as an example of a network that was trained for longer. A
+# second run of the same call computes only what is new; files that cannot be read become rows of a table of failures.
 
 summary = sk.atlas.build([str(folder / "checkpoints.csv"), "builtin:cifar-convnext"], folder / "atlas")
 print(summary)
 atlas = sk.atlas.open(folder / "atlas")
 
 # %%
-# Ask in SQL
-# ----------
+# Query in SQL
+# ------------
 #
 # There are two main tables: ``filters`` has one row for each kernel, ``networks`` one row for each checkpoint with its
-# metadata. Each figure of a kernel stands beside the same figure of white noise (``r2_white``) and of matched noise
-# (``r2_matched``) in its place.
+# metadata. ``filters`` also has each figure for white noise (``r2_white``) and for matched noise (``r2_matched``) in
+# the place of the kernel.
 
 QUESTION = """
     select model, epoch, accuracy,
@@ -111,7 +110,7 @@ table = atlas.sql(QUESTION).to_pandas()
 table.round(3)
 
 # %%
-# Medians hide how much the kernels of one checkpoint differ from each other. The next question takes the difference
+# Medians hide how much the kernels of one checkpoint differ from each other. The next query computes the difference
 # between each kernel and the noise in its place, and gives the mean of these differences with an interval of 95 %
 # (1.96 standard errors, with the kernels taken as independent).
 
@@ -142,8 +141,8 @@ plt.show()
 
 # %%
 # Read the two controls one after the other. At epoch 0 the kernels *are* random numbers, so they must not differ from
-# either kind of noise, and this tests the method itself. From then on the kernels leave white noise behind: they become
-# smooth. Whether they also take shapes beyond their smoothness is what matched noise decides:
+# either kind of noise; this tests the method itself. Later the kernels are explained better than white noise, because
+# they become smooth. Matched noise decides whether they also take shapes beyond their smoothness:
 
 for row in differences.itertuples():
     low, high = row.over_matched - row.matched_error, row.over_matched + row.matched_error
@@ -153,14 +152,14 @@ for row in differences.itertuples():
     )
 
 # %%
-# Five checkpoints are compared here, so that one interval which misses 0 only just would be weak evidence. And matched
-# noise is drawn anew for each checkpoint: with 64 kernels a difference of a few hundredths is within the error.
+# Five checkpoints are compared here, so one interval that barely misses 0 would be weak evidence. In addition, matched
+# noise is drawn separately for each checkpoint: with 64 kernels a difference of a few hundredths is within the error.
 #
-# Look at everything
-# ------------------
+# Write a report
+# --------------
 #
-# Some questions have names (``sk.atlas.NAMED``), and one page shows the networks, the scales over depth, the mix of
-# families and correlations with the metadata; all tables behind it are written as CSV.
+# Some queries have names (``sk.atlas.NAMED``). A report shows the networks, the scales over depth, the mix of families
+# and correlations with the metadata; all tables behind the report are written as CSV.
 
 print(", ".join(sk.atlas.NAMED))
 atlas.sql(sk.atlas.NAMED["r2-by-kernel-size"].sql).to_pandas().round(3)
