@@ -22,7 +22,7 @@ _NO_KEY = 1e-9  # norm below which nothing of a key of norm 1 is left in a windo
 
 @dataclass(frozen=True, eq=False)
 class KeyAssignment:
-    """The key of each filter of a bank, with the factor and the offset that make it most like the filter.
+    """The key of each filter of a bank, with the factor and the offset with which the key is closest to the filter.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class KeyAssignment:
         The filters.
     keys : Tensor, shape (keys, *sides), float64
     names : tuple of str
-        What the keys are called.
+        Names of the keys.
     index : Tensor of int64, shape (filters,)
         The key of each filter; -1 where the filter is negligible, constant or not finite, has another number of axes
         than the keys, or is of a size to which no key can be cut.
@@ -62,7 +62,7 @@ class KeyAssignment:
 
     @property
     def numbers(self) -> Int[Tensor, "filters"]:
-        """How many numbers stand for each filter: factor, offset and which key; shape (filters,)."""
+        """How many numbers describe each filter: factor, offset and the choice of the key; shape (filters,)."""
         return torch.full((len(self.bank),), _NUMBERS)
 
     def kernels(self) -> FilterBank:

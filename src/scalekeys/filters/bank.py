@@ -40,10 +40,10 @@ class LayerFilters:
         its weight, of shape (outputs, inputs of a group, *sides). None for depthwise layers. A part of the filters of a
         layer has those of the whole.
     pitch : tuple of float, optional
-        How far apart the samples lie that the taps of a kernel without dilation stand on, in samples (pixels) of the
-        input of the network, one number a side: the product of all strides on the way from the input, divided by all
-        upsampling. ``sigma * pitch * dilation`` is a scale in pixels of the input. None where it is not known, as in
-        sources that hold weights only, or not the same wherever the layer is used.
+        Distance between the samples of the input of the layer, in samples (pixels) of the input of the network, one
+        number for each side: the product of all strides on the way from the input, divided by all upsampling.
+        ``sigma * pitch * dilation`` is a scale in pixels of the input. None where it is not known, as in sources that
+        hold weights only, or not the same wherever the layer is used.
 
     Raises
     ------
@@ -127,9 +127,9 @@ class FilterBank:
     layers : tuple of LayerFilters
         Ordered from input to output; their kernels may differ in size, and in the number of axes.
     model : str
-        What the network is called in tables.
+        Name of the network in tables.
     notes : tuple of str
-        What a reader decided on the way, in sentences a user should see (which nested weights were picked, ...).
+        Decisions of the reader that a user should see, in sentences (which nested weights were chosen, ...).
     left_out : tuple of LeftOut
         What the source holds that has the shape of a kernel, or is a convolution, and is not read.
 
@@ -161,7 +161,7 @@ class FilterBank:
         axes : int
             How many axes a kernel has: 1, 2 or 3.
         model, layer : str
-            What the network and its layer are called.
+            Names of the network and of its layer.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class FilterBank:
 
     @cached_property
     def negligible(self) -> Bool[Tensor, "filters"]:
-        """Which filters are not zero, but negligible beside the others of the network; shape (filters,).
+        """Which filters are not zero, but negligible compared with the others of the network; shape (filters,).
 
         :mod:`scalekeys.filters.dead` says when.
 
@@ -223,7 +223,7 @@ class FilterBank:
         -------
         filters : Tensor, shape (filters, *sides)
         positions : Tensor of int64, shape (filters,)
-            Where each filter stands in the bank.
+            The position of each filter in the bank.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Sharing numbers out: for each filter the model that is worth its numbers, within a budget."""
+"""Allocation of numbers: the choice of a model for each filter, within a budget."""
 
 from collections.abc import Sequence
 
@@ -19,14 +19,15 @@ def within_budget(
 ) -> Replacement:
     r"""Choose a model for each filter, or keep it, so that the losses are small and the numbers within a budget.
 
-    `candidates`: of the same bank; a filter that one of them keeps is not its concern.
-    `losses`: of shape (filters,); what each candidate costs for each filter; to keep it costs nothing.
-    `budget`: numbers in all.
+    `candidates`: of the same bank; a candidate does not apply to filters that it keeps.
+    `losses`: of shape (filters,); the loss of each candidate for each filter; a filter that is kept has no loss.
+    `budget`: total number of numbers.
     Raises FilterError if even the fewest numbers are more than the budget.
 
-    Of all choices that use as many numbers, the one that minimises :math:`\sum loss + \lambda \sum numbers` has the
-    least loss (Everett's theorem), and it is a choice for each filter by itself. Lambda is halved down to the least
-    that keeps to the budget; what then is left of it, less than one filter's worth of numbers, is not used.
+    Among all choices with as many numbers, the one that minimises :math:`\sum loss + \lambda \sum numbers` has the
+    smallest loss (Everett's theorem), and it can be made for each filter separately. Lambda is found by bisection, as
+    the smallest value that keeps the budget. A remainder of the budget, smaller than the numbers of one filter, is not
+    used.
 
     H. Everett, "Generalized Lagrange multiplier method for solving problems of optimum allocation of resources",
     Operations Research 11(3):399-417, 1963.

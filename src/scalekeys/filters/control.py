@@ -18,7 +18,7 @@ _AT_ONCE = 16_384  # filters, whose float64 copies bound the memory
 
 @dataclass(frozen=True, eq=False)
 class NoiseModel:
-    """Noise in the place of filters, as a model: what a replacement costs that keeps nothing but mean and norm.
+    """Noise in the place of filters, as a model that keeps only their means and norms.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class NoiseModel:
 
     @property
     def numbers(self) -> Int[Tensor, "filters"]:
-        """How many numbers stand for each filter: its mean and its norm; shape (filters,)."""
+        """How many numbers describe each filter: its mean and its norm; shape (filters,)."""
         return torch.full((len(self.bank),), _NUMBERS)
 
     @property
@@ -82,15 +82,15 @@ def noise_model(bank: FilterBank, *, seed: int = 0) -> NoiseModel:
 def white_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> FilterBank:
     """Return a bank of white noise with the layers, means and centred norms of `bank`.
 
-    White noise shares nothing else with the filters. Fitting it in the same way tells how much a model explains by its
-    flexibility alone: a model that explains no more of the filters says nothing about them.
+    White noise shares nothing else with the filters. A fit to white noise shows how much a model explains by its
+    flexibility alone: a model that explains no more of the filters says nothing about the filters.
 
     Parameters
     ----------
     bank : FilterBank
         The bank to imitate; filters that are zero, negligible, constant or not finite stay as they are.
     seed : int or torch.Generator
-        The noise is a function of the seed and of the shapes only. A generator goes on where it stands, so that the
+        The noise is a function of the seed and of the shapes only. A generator continues from its state, so that the
         layers of a bank, one after the other, get the noise of the whole.
 
     Returns
@@ -100,7 +100,7 @@ def white_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> Fi
 
     See Also
     --------
-    matched_noise_like : noise that shares also how the taps of a layer vary together.
+    matched_noise_like : noise that also shares the covariance between the taps of a layer.
 
     Examples
     --------

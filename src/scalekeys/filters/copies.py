@@ -1,4 +1,4 @@
-"""Copies: filters that another filter of their layer stands for, with a factor and an offset."""
+"""Copies: filters that equal another filter of their layer, up to a factor and an offset."""
 
 from dataclasses import dataclass
 
@@ -27,9 +27,9 @@ class Copies:
     bank : FilterBank
         The filters.
     original : Tensor of int64, shape (filters,)
-        Where in its layer the filter stands that each copies; -1 for a filter that is no copy.
+        The position in its layer of the filter that each filter copies; -1 for a filter that is not a copy.
     r2 : Tensor, shape (filters,), float64
-        The square of the correlation with that filter; NaN for a filter that is no copy.
+        The square of the correlation with the copied filter; NaN for a filter that is not a copy.
     """
 
     bank: FilterBank
@@ -46,7 +46,7 @@ class Copies:
 
     @property
     def numbers(self) -> Int[Tensor, "filters"]:
-        """How many numbers stand for a copy: which filter it copies, a factor and an offset; shape (filters,)."""
+        """How many numbers describe a copy: which filter it copies, a factor and an offset; shape (filters,)."""
         return torch.full((len(self.bank),), NUMBERS)
 
     def kernels(self) -> FilterBank:
@@ -70,7 +70,7 @@ def copies(bank: FilterBank) -> Copies:
     Parameters
     ----------
     bank : FilterBank
-        Dead filters are no copies, nor are filters of three taps or fewer, which are as many numbers as a copy takes.
+        Dead filters are not copies, and neither are filters of three taps or fewer, because a copy takes three numbers.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-r"""Dead filters: those that are zero, or so small beside the others of their network that nothing comes of them.
+r"""Dead filters: filters that are zero, or so small compared with the others of their network that they have no effect.
 
-Norms are compared as logarithms to base two, so that no magnitude is out of reach.
+Norms are compared as binary logarithms, so that filters of any magnitude can be compared.
 """
 
 from collections.abc import Sequence

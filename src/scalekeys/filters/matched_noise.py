@@ -1,4 +1,4 @@
-"""The matched control: Gaussian noise as smooth and as wide as the filters of a layer, which holds none of them."""
+"""The matched control: Gaussian noise as smooth and as wide as the filters of a layer, without their form."""
 
 from math import sqrt
 
@@ -26,7 +26,7 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
         The bank to imitate; filters that are zero, negligible, constant or not finite stay as they are, and say nothing
         about the others.
     seed : int or torch.Generator
-        The random numbers are a function of the seed and of the shapes only. A generator goes on where it stands.
+        The random numbers are a function of the seed and of the shapes only. A generator continues from its state.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
     With the n filters of a layer, centred and of unit norm, as the rows of X, a draw is :math:`X^T g / \sqrt{n}` with
     independent standard normal numbers g. Its covariance is :math:`X^T X / n`, the second moments of the filters over
     taps: exactly, and for any number of filters, without the root of a matrix. Each draw then gets the mean and the
-    centred norm of the filter in whose place it stands. A layer of one filter gives this filter, with either sign.
+    centred norm of the filter that it replaces. A layer of one filter gives this filter, with either sign.
 
     See Also
     --------

@@ -24,7 +24,7 @@ class Normalized:
     filters : Tensor, shape (..., *sides)
         The normalised filters N; infinite or NaN where the amplitude is zero.
     amplitude, offset : Tensor, shape (...)
-        What was divided by and, before, subtracted.
+        The divisor, and the constant that was subtracted before the division.
     """
 
     filters: Float[Tensor, "..."]

@@ -1,4 +1,4 @@
-"""How far a network reaches into its input, as its filters alone predict it: variances that add along the layers."""
+"""The effective receptive field of a network as predicted by its filters alone: variances that add along the layers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Sides: TypeAlias = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Reach:
-    """How far the outputs of a layer reach, on a single path from the input.
+    """The effective receptive field behind a layer, on a single path from the input.
 
     `added`: the variance that the filters of the layer add, for each side, in samples of the input squared.
     `flat`: the variance that flat kernels of this size would add; white noise has it on average.
@@ -39,16 +39,15 @@ def predicted_reach(bank: FilterBank) -> tuple[Reach | None, ...]:
     Returns one for each layer; None from the first layer on whose pitch is not known, or whose kernels have fewer axes
     than those of others.
 
-    The layers are taken for one path, each behind the one before. With :math:`m_l` the mean of the filters of layer l,
+    The layers are treated as one path, each behind the one before. With :math:`m_l` the mean of the filters of layer l,
     each in absolute value and divided by its sum, :math:`v_l` its variance along an axis, :math:`d_l` the dilation and
     :math:`p_l` the pitch,
 
     .. math:: \sigma_L^2 = \sum_{l \le L} (d_l p_l)^2 v_l .
 
     Variances of convolved non-negative kernels add exactly; for signed kernels this is an approximation. A residual
-    connection lets a part of the signal pass by a layer, which then adds less: there the rule overestimates. Dead
-    filters count for nothing. The theoretical receptive field is :math:`1 + \sum_l d_l p_l (k_l - 1)` for sides
-    :math:`k_l`.
+    connection bypasses a layer, which then adds less: there the rule overestimates. Dead filters are not counted. The
+    theoretical receptive field is :math:`1 + \sum_l d_l p_l (k_l - 1)` for sides :math:`k_l`.
 
     Luo, Li, Urtasun, Zemel, "Understanding the effective receptive field in deep convolutional neural networks",
     NeurIPS 2016, section 2.

@@ -1,4 +1,4 @@
-"""Replacement: filters to put in the place of others, whatever they were modelled by."""
+"""Replacement: the filters that replace others, by models of any kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Modelled(Protocol):
 
     @property
     def numbers(self) -> Int[Tensor, "filters"]:
-        """How many numbers stand for each filter; shape (filters,)."""
+        """How many numbers describe each filter; shape (filters,)."""
 
     @property
     def r2(self) -> Tensor:
@@ -49,19 +49,19 @@ class Modelled(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """What takes the place of the filters of a bank.
+    """The filters that replace the filters of a bank.
 
     Parameters
     ----------
     bank : FilterBank
         The filters as they are.
     filters : FilterBank
-        What takes their place, in the same layers; a filter that is kept stands there unchanged.
+        The new filters, in the same layers; a filter that is kept is unchanged.
     model : array of str, shape (filters,)
-        What each is made of: a family, a key, ``"constant"`` for a filter without variation, or ``"keep"``, as for a
-        negligible filter.
+        The model of each filter: a family, a key, ``"constant"`` for a filter without variation, or ``"keep"``, as for
+        a negligible filter.
     numbers : Tensor of int64, shape (filters,)
-        How many numbers stand for each; the number of taps for a filter that is kept.
+        How many numbers describe each filter; the number of taps for a filter that is kept.
     r2 : Tensor, shape (filters,)
         Share of the energy of the centred filter that takes its place; 1 where it is kept.
     """
@@ -132,16 +132,17 @@ def replacement(
     modelled : Modelled
         A fit, an assignment to keys, or another replacement.
     layers : sequence of str, optional
-        Only in the layers of these names, in which ``*`` stands for anything; by default in all.
+        Replace filters only in the layers of these names, in which ``*`` matches anything; by default in all layers.
     keep : sequence of str, optional
-        Not in the layers of these names.
+        Replace no filters in the layers of these names.
     min_r2 : float, optional
         Only filters of whose energy the model explains at least this share; by default all that have a model.
     into : FilterBank, optional
-        The filters of another network, in whose place the models of these filters stand: layer by layer by name, and
-        channel by channel. `layers` and `keep` then name its layers. One prefix may stand before all names of either
-        network; where it marks a part of this network, as the encoder of an autoencoder, the layers of other parts stay
-        as they are unless `layers` names them. A filter keeps what it is where its counterpart has no model.
+        The filters of another network, which the models of these filters replace: layer by layer by name, and channel
+        by channel. `layers` and `keep` then name the layers of the other network. All names of one network may have an
+        additional prefix; where the prefix marks a part of this network, such as the encoder of an autoencoder, the
+        layers of other parts stay as they are unless `layers` names them. A filter whose counterpart has no model stays
+        as it is.
 
     Returns
     -------
@@ -156,7 +157,7 @@ def replacement(
     References
     ----------
     In the experiments of Lindeberg, Babaiee, Kiasari, JMIV 68(3):22, 2026, the filters of a supervised network choose
-    what stands in a self-supervised one.
+    the filters of a self-supervised one.
 
     Examples
     --------

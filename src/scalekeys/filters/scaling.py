@@ -1,7 +1,7 @@
 """Filters in units of a power of two, so that squares, sums and products neither overflow nor underflow.
 
-Multiplication by a power of two is exact, so that nothing is rounded, and what does not depend on the magnitude of a
-filter comes out the same, to the last bit, for filters of any magnitude.
+Multiplication by a power of two is exact. Nothing is rounded, and results that do not depend on the magnitude of a
+filter are the same to the last bit for filters of any magnitude.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Networks as they run: what their depthwise layers see, and other weights for them."""
+"""Networks as modules: inputs of their depthwise layers, measurements, and changes of their weights."""
 
 from scalekeys.networks.changing.compress import Compression, compress
 from scalekeys.networks.changing.crop import Cropping, crop

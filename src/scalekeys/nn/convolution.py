@@ -155,10 +155,10 @@ class _ScaleSpaceConv(ComputedWeight):
         return convolved_in_turn(images, factors, self._users, self.bias, steps, self.kernel_size)
 
     def update_kernel_size(self) -> tuple[int, ...]:
-        """Let the sides of kernels follow their present scales, where `kernel_size` is ``"auto"``, and return them.
+        """Adapt the sides of kernels to their present scales, where `kernel_size` is ``"auto"``, and return them.
 
-        All parameters stay, so that an optimiser goes on. A compiled or exported network has the sides that it was
-        compiled with; compile it again.
+        Parameters do not change, so an optimiser is not affected. A compiled or exported network has the sides with
+        which it was compiled; compile it again.
         """
         if "sides" in self._buffers:
             self._resize(sides_holding(self.kernel.variances()))
@@ -232,28 +232,28 @@ class ScaleSpaceConv2d(_ScaleSpaceConv, nn.Conv2d):  # type: ignore[misc, overri
     kernel_size : int, tuple of int, or "auto"
         Sides in the order of the array. ``"auto"``: odd sides from 3 to 63 that hold all but a thousandth of the
         smoothing at the widest scale of the layer, along each axis. They change when :meth:`update_kernel_size` is
-        called, and when a state dictionary is loaded, to the sides that it was saved with; never by themselves.
+        called, and when a state dictionary is loaded, to the sides that were saved; at no other time.
     derivatives : str or sequence of str
-        The family of each channel: one name for all, or names that are taken in turn, such as one for each channel. See
-        :data:`scalekeys.scalespace.FAMILIES`; ``"ideal"`` stands for all idealized receptive fields, ``"jet2"`` for
-        free mixtures of all derivatives up to order 2. Oriented families are refused.
+        The family of each channel: one name for all channels, or names that are repeated over the channels. See
+        :data:`scalekeys.scalespace.FAMILIES`; ``"ideal"`` means all idealized receptive fields, ``"jet2"`` free
+        mixtures of all derivatives up to order 2. Oriented families are refused.
     sigma : float, sequence or Tensor, optional
-        Scales to start at, in pixels: one for all, one for each channel, or of shape (channels, axes) in the order
+        Initial scales in pixels: one for all channels, one for each channel, or of shape (channels, axes) in the order
         (x, y). By default drawn between 0.5 and a fifth of the shortest side (1.4 for ``"auto"``), uniformly in the
         logarithm.
     learn_sigma : bool
         Whether scales take gradients.
     init : "keys" or Fit, optional
-        Families, scales and coefficients to start from, in the place of `derivatives` and `sigma`. ``"keys"``: the
-        models of the eight master keys by their families, each equally often. A fit of as many filters as
-        channels: one for one; of another number of filters of one size: drawn from at random.
+        Initial families, scales and coefficients, instead of `derivatives` and `sigma`. ``"keys"``: the models of the
+        eight master keys by their families, each equally often. A fit with one filter for each channel: its models in
+        order; a fit of another number of filters of one size: models drawn at random.
     tie : {"none", "filter", "layer"}
-        Which scales are one parameter: none but those that a family has in common, both axes of a channel, or all of
+        Which scales share a parameter: only those that a family has in common, both axes of a channel, or all scales of
         the layer.
     separable : "auto" or bool
         Whether each kernel is executed as a sum of pairs of 1-D kernels. ``"auto"``: where the kernel has more than
-        3.5 times as many taps as these have together, which is from 9x9 on for idealized receptive fields, and from
-        23x23 on for jets of order 2.
+        3.5 times as many taps as its 1-D kernels together, which is from 9x9 on for idealized receptive fields, and
+        from 23x23 on for jets of order 2.
     stride, padding, dilation, bias, padding_mode, device, dtype
         As of :class:`torch.nn.Conv2d`. With a stride above 1 and odd sides the padding ``"same"`` is half a kernel on
         each side. ``"auto"`` sides take the padding ``"same"``.
@@ -268,20 +268,20 @@ class ScaleSpaceConv2d(_ScaleSpaceConv, nn.Conv2d):  # type: ignore[misc, overri
     Raises
     ------
     ModelError
-        If an option makes no sense, with what to do.
+        If an option is invalid; the message says what to do.
 
     Notes
     -----
-    A kernel starts with l2 norm 1, so that white noise keeps its variance; :class:`torch.nn.Conv2d` by default leaves a
-    third of it. What is drawn comes from the global generator of torch.
+    The initial kernels have l2 norm 1, so that white noise keeps its variance; the default of :class:`torch.nn.Conv2d`
+    reduces the variance to a third. Random numbers come from the global generator of torch.
 
-    Parameters are ``bias``, ``kernel.coefficients``, ``kernel.scales.theta`` with :math:`t = \sigma^2 = 0.05
-    (e^\theta - 1)`, and with the family `dog` ``kernel.scales.gap``; with ``"auto"`` sides a buffer ``sides``. Their
-    shapes do not depend on the sides. All but the bias are in float64 whatever type the layer has. Give scales and
-    coefficients no weight decay, which would pull each scale to 0.
+    Parameters are ``bias``, ``kernel.coefficients``, ``kernel.scales.theta`` with
+    :math:`t = \sigma^2 = 0.05 (e^\theta - 1)`, and with the family `dog` ``kernel.scales.gap``; with ``"auto"`` sides a
+    buffer ``sides``. Their shapes do not depend on the sides. All parameters but the bias are in float64, whatever the
+    type of the layer. Give scales and coefficients no weight decay, which would pull each scale to 0.
 
-    On a CPU the gradients of large kernels are those of
-    :class:`scalekeys.training.FastDepthwise`, which ``torch.vmap`` does not support. :func:`scalekeys.bake` makes plain
+    On a CPU the gradients of large kernels are computed by
+    :class:`scalekeys.training.FastDepthwise`, which does not support ``torch.vmap``. :func:`scalekeys.bake` makes plain
     convolutions of such layers, :func:`scalekeys.extract` reads their kernels.
 
     References

@@ -57,7 +57,7 @@ class ScaleSpaceKernels(SeparableKernels):
     `scales`: with a parameter `theta` for each scale, and a parameter `gap` for each channel of the family `dog`.
     `owner`: shape (coefficients,); the channel of each coefficient.
 
-    Parameters and kernels are in float64, also under autocast, see
+    Parameters and kernels are in float64, also under autocast; see
     :class:`~scalekeys.networks.constrained.scale_space_kernel.ScaleSpaceKernel`.
     """
 

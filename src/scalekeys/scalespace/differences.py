@@ -3,9 +3,9 @@
 A kernel ``f`` is a function of an integer coordinate that grows to the right (x) or **upwards** (y). An operator with
 stencil ``{offset: weight}`` gives ``(D f)(n) = sum of weight * f(n + offset)``.
 
-The taps of a window with an odd side stand at integers. Those of an even side stand half-way between integers, and
-the half-sample operators take the place of the others there: the mean of two neighbours in the place of the identity,
-their difference in the place of the centred one.
+The taps of a window with an odd side lie at integers. The taps of an even side lie half-way between integers, where
+half-sample operators are used: the mean of two neighbours replaces the identity, and the difference of two neighbours
+replaces the centred difference.
 """
 
 import math
@@ -33,7 +33,7 @@ class Difference:
     Parameters
     ----------
     name : str
-        The key under which it stands in :data:`DIFFERENCES`.
+        Its name in :data:`DIFFERENCES`.
     symbol : str
         How the literature writes it.
     stencil : mapping of float to float

@@ -2,9 +2,10 @@
 
 All have the signature ``kernel(t, radius)`` and return the taps ``-radius .. radius``. At fine scales their variance
 differs from ``t``: the sampled kernels are too narrow, the integrated ones too wide (by 1/12 and 1/6 at coarse scales).
-At ``t = 0`` each takes its limit, a unit impulse (for the sampled Gaussian, whose central value grows without bound,
-an infinite one). A `t` that is not float32 or float64, negative or not finite is refused with a
-:class:`~scalekeys.errors.ModelError`, and so is a negative radius; while tracing, values cannot be read and pass.
+At ``t = 0`` each takes its limit, a unit impulse (for the sampled Gaussian, whose central value grows without bound, an
+infinite one). A `t` that is not float32 or float64, negative or not finite is refused with a
+:class:`~scalekeys.errors.ModelError`, and so is a negative radius; while tracing, values cannot be read and are not
+checked.
 
 References
 ----------
@@ -40,8 +41,8 @@ def smallest_variance(discretization: Discretization) -> float:
     """Return the variance at which searches for a scale begin.
 
     Zero for the discrete analogue. 0.04, a sigma of 0.2 pixels, for the discretizations of the continuous Gaussian:
-    below it a sampled Gaussian falls between the pixels, its derivatives vanish faster than any power of the scale, and
-    the form of the kernels changes no more.
+    below this variance a sampled Gaussian falls between the pixels, its derivatives vanish faster than any power of the
+    scale, and the form of the kernels no longer changes.
 
     Examples
     --------

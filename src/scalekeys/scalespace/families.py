@@ -1,9 +1,9 @@
 """The families of idealized receptive fields and the jets, by one rule for kernels of one, two or three axes.
 
 Each family has components; a component is a sum of separable terms: an outer product of one profile for each axis, a
-difference operator applied to the discrete analogue of the Gaussian (or the unit impulse). What the parameters of a
-family mean, and whether its components are weighted freely, is said by its parametrization. Conventions: axes come in
-the order (x, y, z); rows run down, so y points up and the profile in y is flipped when it is laid along the rows.
+difference operator applied to the discrete analogue of the Gaussian (or the unit impulse). The parametrization of a
+family defines the meaning of its parameters, and whether its components are weighted freely. Conventions: axes are in
+the order (x, y, z); rows run down, so y points up and the profile in y is flipped along the rows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,11 +49,11 @@ class Family:
     Parameters
     ----------
     name : str
-        Short name, as it stands in tables.
+        Short name, as used in tables.
     formula : str
         The receptive field in the notation of the paper.
     words : str
-        What it does, in words for a reader new to the theory.
+        Its effect, in words for a reader new to the theory.
     components : tuple of tuple of Term
         The components, each a sum of separable terms.
     parametrization : Parametrization
@@ -122,7 +122,7 @@ class Family:
 
     @cached_property
     def is_outer_product(self) -> bool:
-        """Whether the receptive field is one outer product of profiles, with a scale for each axis of its own."""
+        """Whether the receptive field is one outer product of profiles, with a separate scale for each axis."""
         return len(self.terms) == 1 and self.parametrization == per_axis(self.axes)
 
     @cached_property
@@ -222,7 +222,7 @@ def _second_order(axes: int) -> Iterator[Family]:
 
 
 def _jet(order: int, axes: int) -> Family:
-    """Every derivative up to an order, each a component of its own."""
+    """Every derivative up to an order, each as a separate component."""
     powers = [power for power in product(range(order + 1), repeat=axes) if sum(power) <= order]
     powers.sort(key=lambda power: (sum(power), [-p for p in power]))
     components = tuple((Term(tuple(_CENTRED[p] for p in power)),) for power in powers)

@@ -1,4 +1,4 @@
-r"""Templates at infinite scales: what a receptive field tends to inside a window, up to a factor and an offset.
+r"""Templates at infinite scales: the limit of a receptive field inside a window, up to a factor and an offset.
 
 For large t the discrete analogue of the Gaussian has the expansion
 

@@ -1,8 +1,8 @@
-r"""What the parameters of a family of receptive fields mean: names, bounds, search coordinates, and scales.
+r"""Parameters of families of receptive fields: names, bounds, search coordinates, and scales.
 
 A parametrization turns a few parameters into the variance of each axis of each component and, where components are not
-weighted freely, into their weights. A search runs in compact coordinates: a variance t stands at
-:math:`u = t / (c + t)`, so that an infinite scale is the ordinary end point u = 1.
+weighted freely, into their weights. A search runs in compact coordinates: a variance t has the coordinate
+:math:`u = t / (c + t)`, so an infinite scale is the ordinary end point u = 1.
 """
 
 import math
@@ -164,7 +164,7 @@ class AxisScales(Parametrization):
 
 @dataclass(frozen=True)
 class Strengthened(Parametrization):
-    """One variance for all axes, and the strength of the second of two components beside the first."""
+    """One variance for all axes, and the strength of the second of two components relative to the first."""
 
     axes: int
     names = ("t", "alpha")

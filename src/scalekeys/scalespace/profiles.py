@@ -2,7 +2,7 @@
 
 The numbers are called *atoms*. For the discrete analogue of the Gaussian, and for the hybrid discretizations, they are
 the taps of a kernel, and an operator is a stencil on them. For derivatives of the continuous Gaussian, sampled or
-integrated, each atom is a derivative at a place, and an operator says which.
+integrated, each atom is a derivative at a place, and an operator selects them.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Recipes: everything that a training depends on, in one YAML file."""
+"""Recipes: all settings of a training in one YAML file."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from scalekeys.training.yaml_text import parse_yaml
 
 @dataclass(frozen=True)
 class Data:
-    """Which images.
+    """The images.
 
     Parameters
     ----------
@@ -30,18 +30,18 @@ class Data:
     size : int
         Side of the images that the network sees, in pixels.
     train, test : str
-        Names of the two parts; those of CIFAR-10 are known.
+        Names of the two parts; not needed for CIFAR-10.
     train_images, test_images : int, optional
-        Take so many only, drawn by the seed.
+        Use only so many images, drawn by the seed.
     detail : int, optional
-        Side, in pixels, to which images are reduced before they are brought back to `size`, so that they hold no finer
-        detail. It needs the images in memory.
+        Side, in pixels, to which images are reduced before they are enlarged to `size`, so that they hold no finer
+        detail. Requires images in memory.
     in_memory : bool
-        Decode all images once and keep them. CIFAR-10 always is.
+        Decode all images once and keep them in memory. CIFAR-10 is always kept in memory.
     workers : int
-        Processes that decode, for each process that trains.
+        Number of processes that decode images, for each process that trains.
     mean, std : three numbers
-        Of red, green and blue, from 0 to 1.
+        Mean and standard deviation of red, green and blue, from 0 to 1.
     image, label : str
         Columns of a data set of ``datasets``.
     """
@@ -63,23 +63,23 @@ class Data:
 
 @dataclass(frozen=True)
 class Network:
-    """Which network.
+    """The network.
 
     Parameters
     ----------
     name : str
         ``cifar-convnext``, ``timm:NAME`` or ``hf:NAME``.
     widths, depths, kernel, patch
-        Of ``cifar-convnext``: channels and blocks of each stage, the side of its depthwise kernels, and that of the
-        patches of pixels that become the first positions.
+        For ``cifar-convnext``: channels and blocks of each stage, the side of its depthwise kernels, and the side of
+        the patches of pixels that become the first positions.
     drop_path : float
         Share of images for which a residual block is left out, in the last block; it grows with depth from 0.
     pretrained : bool
-        Whether to start from the weights of the hub, or those that come with the package.
+        Whether to start from the weights of the hub, or the weights that come with the package.
     checkpoint : str, optional
         A file of weights, or a folder of an earlier training, to start from.
     weights : str, optional
-        Which entry of a nested checkpoint.
+        The entry of a nested checkpoint to read.
     """
 
     name: str = "cifar-convnext"
@@ -95,7 +95,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Depthwise:
-    """What the depthwise filters are, and what of them is learned.
+    """The depthwise filters, and which of their parameters are learned.
 
     Parameters
     ----------
@@ -107,44 +107,45 @@ class Depthwise:
         (:func:`scalekeys.paper.method_templates`). Otherwise a model of :func:`scalekeys.fit`: ``ideal8``, a jet, or
         families with commas between them.
     assignment : {"random", "nearest"}
-        Whether each channel gets one of the filters by the seed, or the one that is nearest to what it has, as
-        :func:`scalekeys.assign_keys` and :func:`scalekeys.fit` find it.
+        Whether each channel gets one of the filters by the seed, or the one that is nearest to its present filter, as
+        found by :func:`scalekeys.assign_keys` and :func:`scalekeys.fit`.
     learn : str
-        ``all``: the weights, each by itself. ``none``: nothing. ``offsets``: one additive constant for each filter.
-        Otherwise what :func:`scalekeys.constrain` learns: ``scales``, ``amplitudes``, ``scales+amplitudes``,
-        ``coefficients``, ``scales+coefficients``; there a key, and a template of a method, stands for its family.
+        ``all``: each weight. ``none``: nothing. ``offsets``: one additive constant for each filter. Otherwise the
+        parameters of :func:`scalekeys.constrain`: ``scales``, ``amplitudes``, ``scales+amplitudes``, ``coefficients``,
+        ``scales+coefficients``; a key, and a template of a method, is then replaced by its family.
     tie, scale
-        Of :func:`scalekeys.constrain`.
+        See :func:`scalekeys.constrain`.
     sigma : float
-        The scale that randomly assigned filters start at, in pixels.
+        The initial scale of randomly assigned filters, in pixels.
     start : float, optional
-        The scale that learned scales start at, in pixels; by default where they are. The filters keep their norms.
+        The initial value of learned scales, in pixels; by default the scales of the filters. The filters keep their
+        norms.
     alpha : float, optional
-        The strength of `sharpen` where scales are learned; by default the one that fits. The filters keep their norms.
+        The strength of `sharpen` where scales are learned; by default the fitted strength. The filters keep their
+        norms.
     norm : float or "unit"
-        A number: the l2 norm that noise and randomly assigned filters start with; those of an initialisation keep their
-        own. ``unit``: with learned scales each filter is the template of its family itself, brought to norm 1 at every
-        scale, without amplitude and offset; see :func:`scalekeys.constrain`.
+        A number: the initial l2 norm of noise and of randomly assigned filters; the filters of an initialisation keep
+        their norms. ``unit``: with learned scales each filter is the template of its family, normalised to norm 1 at
+        every scale, without amplitude and offset; see :func:`scalekeys.constrain`.
     weight_decay : float, optional
-        Of depthwise weights; that of the other weights by default.
+        Weight decay of depthwise weights; by default that of the other weights.
     parameter_decay : float
-        Weight decay of what depthwise weights are functions of: of scales, amplitudes, coefficients, offsets.
+        Weight decay of the parameters of depthwise weights: scales, amplitudes, coefficients, offsets.
     covariance_from : str
-        What matched noise imitates, as :func:`scalekeys.matched_noise_like` does: filters of such a model that are
-        drawn at random; or a trained network, whose depthwise layers are as large: a file, the folder of a training, or
-        another source of :func:`scalekeys.extract`.
+        The filters that matched noise imitates (:func:`scalekeys.matched_noise_like`): filters of a model that are
+        drawn at random; or the filters of a trained network, whose depthwise layers have the same shapes: a file, the
+        folder of a training, or another source of :func:`scalekeys.extract`.
     change : {"none", "rotated", "shuffled"}
-        What is done to each filter that is drawn: it is turned by a random angle, or its taps are put in a random
-        order.
+        A change of each filter that is drawn: it is rotated by a random angle, or its taps are permuted at random.
     chosen_from : str, optional
-        A trained network whose filters take the nearest ones in the place of the filters of this network: a file, the
-        folder of a training, or another source of :func:`scalekeys.extract`. What a filter there takes, with its
-        factor and its offset, stands in the same channel of the layer with the same name here.
+        A trained network whose filters determine the nearest filters, instead of the filters of this network: a file,
+        the folder of a training, or another source of :func:`scalekeys.extract`. The result for a filter, with its
+        factor and its offset, is used in the same channel of the layer with the same name.
     layers : {"plain", "scale-space"}
         ``plain``: the layers of the network. ``scale-space``: layers of :mod:`scalekeys.nn` in their place, with the
         same sides and strides, whose families are those of `filters`: a jet, ``ideal8``, or families with commas
-        between them, which channels have in turn. `learn` is then ``scales+coefficients`` or ``coefficients``, and
-        `tie` and `start` count; without `start`, scales are drawn.
+        between them, which are repeated over the channels. `learn` is then ``scales+coefficients`` or ``coefficients``,
+        and `tie` and `start` apply; without `start`, scales are drawn.
     """
 
     filters: str = "as-is"
@@ -166,13 +167,13 @@ class Depthwise:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to training images.
+    """The augmentation of training images.
 
     Parameters
     ----------
     crop : {"none", "shift", "resized"}
-        ``shift``: by up to `pad` pixels either way, zeros entering. ``resized``: a part of random area, at least
-        `least_area`, and ratio, resized.
+        ``shift``: a shift by up to `pad` pixels in each direction, filled with zeros. ``resized``: a part of random
+        area, at least `least_area`, and random aspect ratio, resized.
     pad : int
     least_area : float
     flip : float
@@ -180,8 +181,8 @@ class Augmentation:
     erasing : float
         Probability that a random rectangle becomes noise.
     mixup, cutmix : float
-        Parameter of the beta distribution of the share of the other image of a pair, 0 for none; with both, each pair
-        is mixed in one of the two ways.
+        Parameter of the beta distribution of the share of the other image of a pair, 0 for none; with both, one of the
+        two is applied to each pair.
     label_smoothing : float
     """
 
@@ -197,18 +198,18 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW, and its learning rate over time: a linear rise, then half a cosine.
+    """AdamW, with a learning rate that rises linearly and then follows half a cosine.
 
     Parameters
     ----------
     learning_rate : float
-        The largest, for a batch of `reference_batch` images; it is in proportion to the batch.
+        The largest learning rate, for a batch of `reference_batch` images; it is scaled in proportion to the batch.
     reference_batch : int
     final_learning_rate : float
-        Where the cosine ends, as a share of the largest.
+        The learning rate at the end of the cosine, as a share of the largest.
     warmup_epochs : float
     weight_decay : float
-        Of weights with two axes or more.
+        Weight decay of weights with two axes or more.
     layer_decay : float
         Factor of the learning rate from each block to the one before it.
     betas : two numbers
@@ -228,26 +229,26 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Loop:
-    """How long, and in which pieces.
+    """The training loop.
 
     Parameters
     ----------
     epochs : int
     batch : int
-        Images of one step of the optimiser, on all processes together.
+        Number of images of one step of the optimiser, on all processes together.
     accumulate : int
-        In how many parts each process works on its share of a batch.
+        Number of parts into which each process divides its share of a batch.
     test_batch : int
-        Images that a process tests at once.
+        Number of images that a process tests at once.
     precision : {"fp32", "bf16", "fp16", "auto"}
-        ``auto``: of fp32 and bf16 the one in which a step takes less time where the training begins; it keeps to it,
-        and says which one it is.
+        ``auto``: fp32 or bf16, whichever takes less time for a step when the training begins. The training keeps this
+        precision and reports it.
     average : float
         Decay of the exponential moving average of the weights, from step to step; 0 for none.
     test_every : int
-        Every how many epochs the network is tested; it is after the last.
+        Number of epochs between tests of the network; it is also tested after the last epoch.
     fit_every : int
-        Every how many epochs the eight families are fitted to the depthwise filters, for r2 and formation; 0 for never.
+        Number of epochs between fits of the eight families to the depthwise filters, for r2 and formation; 0 for never.
     """
 
     epochs: int = 14
@@ -342,8 +343,8 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Parameters
     ----------
     path : str or Path
-        A mapping with the parts of :class:`Recipe`, or ``builtin:NAME``; under ``base`` it may name another recipe,
-        ``builtin:NAME`` or a file relative to its own folder, over which it is laid.
+        A mapping with the parts of :class:`Recipe`, or ``builtin:NAME``. Its entry ``base`` may name another recipe,
+        ``builtin:NAME`` or a file relative to its own folder, whose settings it inherits.
     overrides : sequence of str
         Values that replace those of the file: ``optimizer.learning_rate=1e-3``.
 
