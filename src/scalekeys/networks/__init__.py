@@ -1,4 +1,4 @@
-"""Networks as modules: inputs of their depthwise layers, measurements, and changes of their weights."""
+"""Networks as modules: inputs of depthwise layers, measurements, and changes of weights."""
 
 from scalekeys.networks.changing.compress import Compression, compress
 from scalekeys.networks.changing.crop import Cropping, crop
