@@ -16,7 +16,7 @@ import scalekeys as sk
 from scalekeys.atlas import building
 from scalekeys.atlas.layout import Layout
 
-COUNT = 12
+COUNT = 24
 
 
 @pytest.fixture
