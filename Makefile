@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --doctree-dir build/doctrees
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+# What is installed is compiled on all cores, of which pip uses one, and without the warnings that would fail a test.
+# Some packages hold files that are not of this version of Python, which the exit status tells; tests are not imported.
+COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 # What is compiled once need not be compiled by every process of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -62,14 +65,17 @@ $(BIN)/python:
 
 $(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) --editable .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.runtime
 	$(PIP) --editable '.[docs]'
+	$(COMPILE)
 	touch $@
 
 # timm imports torchvision; its compiled operators are not needed, so it comes without its own dependencies.
 $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) --no-deps torchvision
 	$(PIP) --editable '.[dev]'
+	$(COMPILE)
 	touch $@

@@ -1,10 +1,11 @@
 """Run-time checks of shapes, which come before the first import of the package, and shared fixtures."""
 
+import gc
 import importlib
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,17 @@ collect_ignore_glob = ["*conftest.py"]  # --doctest-modules would import each of
 
 hypothesis.settings.register_profile("scalekeys", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("scalekeys")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the modules and the tests, which stay until the end, out of every search for garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

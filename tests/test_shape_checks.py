@@ -10,6 +10,7 @@ from beartype.roar import BeartypeCallHintViolation
 from jaxtyping import Float
 from torch import Tensor
 
+import shape_checks
 from scalekeys.filters import LayerFilters
 from shape_checks import check_shapes
 
@@ -54,6 +55,37 @@ def test_what_fits_passes_and_other_annotations_are_not_checked():
 def test_a_wrong_shape_or_dtype_fails(call):
     with pytest.raises(BeartypeCallHintViolation):
         call()
+
+
+@check_shapes
+def ends(parts: tuple[Float[Tensor, "n"], ...] | None, last: int = -1) -> tuple[Float[Tensor, "n"], int]:
+    return parts[0].repeat(1 + (last > 0)), last
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: joined(THREE, second=FOUR),
+        lambda: joined(second=FOUR, first=THREE),
+        lambda: joined(THREE, THREE.double(), name=2),
+        lambda: ends((THREE, FOUR[0])),
+        lambda: ends((THREE, THREE), 1),
+    ],
+)
+def test_a_call_that_passed_excuses_no_other(call):
+    joined(THREE, THREE)
+    joined(second=FOUR, first=FOUR)
+    ends((THREE, THREE))
+    with pytest.raises(BeartypeCallHintViolation):
+        call()
+
+
+def test_a_call_is_checked_again_only_for_other_shapes(monkeypatch):
+    checked = []
+    monkeypatch.setattr(shape_checks, "die_if_unbearable", lambda value, hint: checked.append(value.shape))
+    for tensor in (torch.zeros(7), torch.ones(7), torch.zeros(8)):
+        joined(tensor, tensor)
+    assert checked == [(7,)] * 4 + [(14,)] + [(8,)] * 4 + [(16,)]
 
 
 def test_a_function_without_shapes_is_left_as_it_is():

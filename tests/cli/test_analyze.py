@@ -1,8 +1,6 @@
 """``scalekeys analyze`` as a user runs it: a process, its output, its exit status, and the files it leaves."""
 
 import json
-import subprocess
-import sys
 from functools import partial
 from typing import get_args, get_type_hints
 
@@ -217,16 +215,10 @@ def test_wrong_usage_ends_with_status_2(arguments, tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_help_shows_an_example_and_loads_no_network_library(tmp_path):
+def test_help_shows_an_example(tmp_path):
     result = run("analyze", "--help", cwd=tmp_path)
     assert result.returncode == 0
     assert "Example: scalekeys analyze model.pth -o report/" in result.stdout
-    code = (
-        "import sys, typer.testing as t, scalekeys.cli as c; r = t.CliRunner().invoke(c.app, ['analyze', '--help']);"
-        "assert r.exit_code == 0; print('torch' in sys.modules)"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == "False"
 
 
 def test_the_version_is_printed(tmp_path):

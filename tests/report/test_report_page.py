@@ -7,13 +7,15 @@ import pytest
 import torch
 from parsed_page import ParsedPage
 
-from conftest import HOSTILE, SECTIONS, fits_of, page_of, rendered
+from conftest import HOSTILE, SECTIONS, analysis_of, fits_of, page_of, rendered
 from scalekeys.checkup.api import examined
 from scalekeys.checkup.evidence import Evidence
 from scalekeys.checkup.naming import Named
 from scalekeys.errors import OutputError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report import render_report, summarize, write_report
+from scalekeys.report.analysis.api import render_analysis
+from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page.words import count, number, percent, points, size_name
 from scalekeys.scalespace import template
 
@@ -79,8 +81,8 @@ def test_the_figures_stand_in_scripts_that_close_where_they_should(bank_name):
     }
 
 
-def test_the_page_says_which_layers_have_formed(fitted):
-    summary = summarize(*fitted("network"))
+def test_the_page_says_which_layers_have_formed():
+    summary = analysis_of("network").summary
     text = plain(page_of("network").text)
     network = summary.formation.white
     assert f"formation {number(network.value)} {network.word}" in text
@@ -122,13 +124,14 @@ def test_the_page_says_that_nothing_is_wrong():
 
 def test_kernels_of_three_taps_are_not_called_formed():
     rows = FilterBank((LayerFilters("row", torch.randn(9, 1, 3, generator=torch.Generator().manual_seed(0))),))
-    page = ParsedPage(render_report(*fits_of(rows)))
+    analysis = Analysis.of(*fits_of(rows))
+    page = ParsedPage(render_analysis(analysis))
     assert "No filter counts: all are dead or constant, or their kernels are too small" in page.text
-    assert summarize(*fits_of(rows)).formation.white is None
+    assert analysis.summary.formation.white is None
 
 
-def test_the_numbers_are_those_of_the_summary(fitted):
-    summary = summarize(*fitted("network"))
+def test_the_numbers_are_those_of_the_summary():
+    summary = analysis_of("network").summary
     page = page_of("network")
     quality = summary.quality
     assert (
@@ -175,8 +178,8 @@ def test_what_cannot_be_fitted_is_said_plainly():
     assert len(rendered("nothing")) < 100_000  # no plotting library without figures
 
 
-def test_the_page_says_what_explains_the_rest_and_whether_noise_gains_as_much(fitted):
-    found = summarize(*fitted("network")).ladder
+def test_the_page_says_what_explains_the_rest_and_whether_noise_gains_as_much():
+    found = analysis_of("network").summary.ladder
     text = plain(page_of("network").text)
     assert "explains more of anything, noise included" in text
     words = {"more": "more than", "no more": "no more than", "less": "less than"}
@@ -189,8 +192,8 @@ def test_the_page_says_what_explains_the_rest_and_whether_noise_gains_as_much(fi
 
 
 @pytest.mark.parametrize("bank", ["network", "deep", "one"])
-def test_the_page_counts_the_intervals_that_it_shows(fitted, bank):
-    found = summarize(*fitted(bank)).ladder
+def test_the_page_counts_the_intervals_that_it_shows(bank):
+    found = analysis_of(bank).summary.ladder
     shown = [found.network, *(found.sizes if len(found.sizes) > 1 else ())]
     both = [one for group in shown for step in group.steps for one in (step.beyond_matched, step.rest_beyond_matched)]
     own = [step.beyond_matched for group in found.layers for step in group.steps]
@@ -240,7 +243,7 @@ def test_the_file_holds_the_page_and_is_not_overwritten(fitted, tmp_path):
 
 def test_dead_filters_are_counted_and_located(fitted):
     fit, *_ = fitted("network")
-    summary = summarize(*fitted("network"))
+    summary = analysis_of("network").summary
     assert summary.dead == fit.dead.sum() == 2
     assert [layer.dead for layer in summary.layers] == [0, 0, 2, 0]
     text = page_of("network").text
@@ -256,12 +259,13 @@ def test_dead_filters_change_no_figure_of_the_others():
         FilterBank((LayerFilters("a", alive), *others))
         for others in ((), (LayerFilters("b", torch.cat([dead[:9], alive[:3]]), depth=1), LayerFilters("c", dead)))
     ]
-    without, beside = (summarize(*fits_of(bank)) for bank in banks)
+    analyses = [Analysis.of(*fits_of(bank)) for bank in banks]
+    without, beside = (analysis.summary for analysis in analyses)
     assert beside.dead == 21
     assert asdict(beside.layers[0].quality) == pytest.approx(asdict(without.layers[0].quality), rel=1e-9)
     assert (beside.layers[2].quality.fitted, beside.layers[2].quality.median_r2) == (0, None)
     assert beside.quality.fitted == 15
-    text = ParsedPage(render_report(*fits_of(banks[1]))).text
+    text = ParsedPage(render_analysis(analyses[1])).text
     assert "in 2 of 3 layers: c (12 of 12) and b (9 of 12). Dead throughout: 1 layer." in text
 
 
