@@ -13,15 +13,11 @@ Network = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK",
-        callback=options.there_or_code,
         help="timm:NAME, hf:NAME, builtin:NAME, FILE.py:FUNCTION that returns a network, or a file of weights.",
         show_default=False,
     ),
 ]
-Output = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="The state dict to write: .pth, .pt or .safetensors.", show_default=False),
-]
+Output = Annotated[Path, options.output("The state dict to write: .pth, .pt or .safetensors.")]
 Tolerance = Annotated[float, typer.Option(min=0, max=1, help="Share of the energy of a layer that may be cut off.")]
 Layers = Annotated[
     list[str] | None,
@@ -35,15 +31,8 @@ Refit = Annotated[
     bool,
     typer.Option(help="Fit the remaining taps to the responses of the whole kernels to natural images, or only cut."),
 ]
-ImageSource = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT], on which batch-norm statistics are matched.",
-    ),
-]
-Limit = Annotated[int, typer.Option(min=2, help="How many of the images to use, drawn at random.")]
+ImageSource = Annotated[str | None, options.images(", on which batch-norm statistics are matched.")]
+Limit = Annotated[int, options.limit(2)]
 
 
 def crop(
@@ -71,18 +60,16 @@ def crop(
     The padding of a layer shrinks with its kernels, so that outputs keep their sizes. The code that builds the network
     has to use the new kernel sizes and paddings before it can load the file; the command lists them.
     """
-    from scalekeys.files import check_new_file
-
-    check_new_file(output, force=force)
     sides = dict(map(_sides, layer)) if layer else None
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    options.check_paths(network, takes_code=True, checkpoint=checkpoint, file=output, force=force)
     from scalekeys.cli.show.crop import print_outcome
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.result import print_result
     from scalekeys.cli.work.crop import Task, crop_network
 
     where = network, checkpoint, weights, output
-    task = Task(*where, tolerance, sides, refit, images, limit, figures, seed, force)
+    task = Task(*where, tolerance, sides, refit, images, limit, figures(), seed, force)
     with working() as step:
         outcome = crop_network(task, step)
     print_result(outcome, print_outcome, as_json=as_json)

@@ -55,6 +55,7 @@ def evaluate(
     Images are prepared as timm or transformers prescribe for the network; --size, --mean and the like override that.
     """
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    options.check_paths(network=network, checkpoint=checkpoint)
     from scalekeys.cli.show.evaluate import print_outcome
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.result import print_result
@@ -62,7 +63,7 @@ def evaluate(
 
     device = device or _device()
     sources = network, checkpoint, weights, data, labels, recalibrate, reference
-    task = Task(*sources, figures, batch_size, limit, seed, device)
+    task = Task(*sources, figures(), batch_size, limit, seed, device)
     with working() as step:
         outcome = run_evaluation(task, step)
     print_result(outcome, print_outcome, as_json=as_json)

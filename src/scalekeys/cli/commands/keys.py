@@ -19,9 +19,7 @@ Sources = Annotated[
         show_default=False,
     ),
 ]
-Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder for report, keys and members.", show_default=False)
-]
+Output = Annotated[Path, options.output("Folder for report, keys and members.")]
 Number = Annotated[
     str, typer.Option("-k", metavar="NUMBER|auto", help="How many keys; auto takes the recommended number.")
 ]
@@ -177,26 +175,25 @@ def keys(
     if eliminate:
         _check_elimination(network, data, symmetry=symmetry, kinds=kinds)
         count = _candidates(candidates, k)
-    from scalekeys.files import check_new_folder, new_folder
+    figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    from scalekeys.checkpoints.sources.paths import has_wildcard
 
-    _check_there(sources or [], network, checkpoint, patterns=hold_out is not None)
-    check_new_folder(output, force=force)
-    task = None
-    if eliminate:
-        from scalekeys.cli.work.eliminate import Task
-
-        figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
-        shown = str(network), checkpoint, weights, str(data), labels
-        task = Task(*shown, images, by, count, draws, figures, seed)
+    named = [source for source in sources or () if hold_out is None or not has_wildcard(source)]
+    options.check_paths(*named, network=network, checkpoint=checkpoint, folder=output, force=force)
     from scalekeys.cli.show.keys import print_keys
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.result import print_result
-    from scalekeys.cli.work.eliminate import open_task
+    from scalekeys.cli.work.eliminate import Task, open_task
     from scalekeys.cli.work.hold_out import grouped
     from scalekeys.cli.work.hold_out import hold_out as held_out
     from scalekeys.cli.work.keys import find_keys, read_banks
     from scalekeys.cli.work.search import Search
+    from scalekeys.files import new_folder
 
+    task = None
+    if eliminate:
+        shown = str(network), checkpoint, weights, str(data), labels
+        task = Task(*shown, images, by, count, draws, figures(), seed)
     groups: list[str] = []
     if hold_out is not None:
         sources, groups = grouped(sources or [], hold_out)
@@ -219,22 +216,6 @@ def keys(
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def _check_there(sources: list[str], network: str | None, checkpoint: Path | None, *, patterns: bool) -> None:
-    """Refuse what is not there; here, as wrong usage comes first.
-
-    `patterns`: whether a source may be a pattern of names.
-    """
-    from scalekeys.checkpoints.sources.paths import check_checkpoint, check_network, check_source, has_wildcard
-
-    for source in sources:
-        if not (patterns and has_wildcard(source)):
-            check_source(source)
-    if network is not None:
-        check_network(network)
-        if checkpoint is not None:
-            check_checkpoint(str(checkpoint), network)
 
 
 def _check_elimination(network: str | None, data: str | None, *, symmetry: str, kinds: str) -> None:
