@@ -13,13 +13,10 @@ from scalekeys.filters.bank import LeftOut
 def print_checkup(checkup: Checkup, notes: Sequence[str], left_out: Sequence[LeftOut], *, layers: bool = False) -> None:
     """Print what was found, the most valuable first; its layers with their figures only on request."""
     console = Terminal()
-    print_notes(console, notes, left_out, more="in the report of `scalekeys analyze`")
     filters = f"{counted(checkup.filters, 'filter')} in {counted(checkup.layers, 'layer')}"
-    console.print(bold(checkup.model) + f": {filters}, {len(checkup.audits)} audits")
-    for sentence in checkup.skipped:
-        console.print(f"note: {sentence}", soft_wrap=True)
-    if not checkup.advice:
-        console.print("Nothing to do: no audit has found anything.")
+    console.print(bold(checkup.model) + f": {filters}, {len(checkup.audits)} audits", soft_wrap=True)
+    console.print(checkup.verdict, soft_wrap=True)
+    print_notes(console, (*notes, *checkup.skipped), left_out, more="in the report of `scalekeys analyze`")
     for number, advice in enumerate(checkup.advice, 1):
         _print_advice(console, number, advice)
         if layers:
