@@ -129,6 +129,13 @@ def test_the_kinds_that_are_asked_for_are_read(checkpoint, kinds, layers):
     assert filters.source.given == str(checkpoint)
 
 
+def test_ordinary_convolutions_that_are_passed_over_are_said(apart):
+    folder, result = apart
+    told = "only depthwise layers are read; left out: 1 ordinary (dense) convolution with kernels of more than one tap"
+    assert f"note: {told} (--kinds ordinary reads these, --kinds all reads all)\n" in result.stdout
+    assert told in (folder / "report.html").read_text()
+
+
 def test_a_sparse_model_has_a_report_too(checkpoint, tmp_path, monkeypatch):
     few = partial(formation, reference=64)  # each of which is fitted as the filters are
     monkeypatch.setattr("scalekeys.report.analysis.summary.formation", few)

@@ -77,7 +77,7 @@ def check_network(task: Task, step: Step) -> Outcome:
     fitted = fit(bank, progress=step("fitting filters", len(bank)))
     step("examining kernels")
     evidence = Evidence(task.named(storage), fitted, task.seed, sides=task.sides, norms=norms, responses=responses)
-    return Outcome(examined(evidence), (*(network.notes if network else ()), *bank.notes), bank.left_out)
+    return Outcome(examined(evidence), (*(network.notes if network else ()), *bank.notes, *opened.passed_over), bank.left_out)
 
 
 def _options(figures: Figures, *, sized: bool) -> str:

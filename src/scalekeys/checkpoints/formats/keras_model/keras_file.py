@@ -8,9 +8,15 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.checkpoint import (
+    Checkpoint,
+    ConvolutionLayer,
+    has_sides,
+    layer_of_graph,
+    refuse_choice,
+)
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, ORDINARY, Kinds
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.formats.keras_model.keras_archive import (
     SIGNATURE,
@@ -68,6 +74,7 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
             return in_torch_order(values_of(file, weight), role)
 
     tensors = {key: _info(weight, role) for key, (weight, role) in found.items() if not weight.fault}
+    ordinary = [key for key, (_, role) in found.items() if role.kind == ORDINARY and key in tensors]
     return Checkpoint(
         str(path),
         path.stem,
@@ -77,6 +84,7 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
         notes=tuple(notes),
         left_out=tuple(left_out),
         kinds=kinds,
+        ordinary=0 if ORDINARY in kinds else sum(has_sides(tensors[key].shape) for key in ordinary),
     )
 
 
