@@ -1,6 +1,7 @@
 """An analysis on the terminal."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -11,6 +12,7 @@ from scalekeys.fitting import LadderGroup, Standing
 from scalekeys.fitting.formation import LIKE_NOISE
 from scalekeys.fitting.ladder_steps import Difference
 from scalekeys.report.analysis.summary import Quality, Summary
+from scalekeys.report.page.document import paragraphs
 
 LADDER = (
     "each step is the best of the models up to it, on a sample of filters; models of more numbers explain more of\n"
@@ -39,8 +41,10 @@ def print_summary(summary: Summary, folder: Path) -> None:
     console.print(CONTROLS)
     console.print(_family_table(summary))
     if summary.ladder:
-        print_whole(console, _ladder_table(summary.ladder.network))
-        console.print(LADDER, soft_wrap=True)
+        network = summary.ladder.network
+        console.print(f"ladder: {_words('columns')}, and by how many points it exceeds matched noise", soft_wrap=True)
+        print_whole(console, _ladder_table(network))
+        console.print(f"{LADDER}\nverdict: {_words('verdict', steps=network.steps)}", soft_wrap=True)
     if summary.formation and summary.formation.white:
         console.print(_formation(summary.formation.white, summary), soft_wrap=True)
     if summary.orientation:
@@ -94,6 +98,12 @@ def _quality_cells(quality: Quality) -> tuple[str, ...]:
         percentage(quality.matched_share_explained),
         percentage(quality.white_share_explained),
     )
+
+
+def _words(macro: str, **facts: Any) -> str:
+    """Return what the page says too."""
+    (text,) = paragraphs("analysis/ladder.txt.j2", macro, **facts)
+    return text
 
 
 def _ladder_table(group: LadderGroup) -> Table:
