@@ -1,5 +1,6 @@
 """``scalekeys compress``: the same network with depthwise filters of fewer numbers."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -71,13 +72,10 @@ def compress(
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     options.check_paths(network=network, checkpoint=checkpoint, file=output, force=force)
     from scalekeys.cli.show.compress import print_outcome
-    from scalekeys.cli.show.progress import working
-    from scalekeys.cli.show.result import print_result
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.work.compress import Task, compress_network
     from scalekeys.cli.work.learning_images import Data as LearningData
 
     images = LearningData(data, labels, limit, figures(), seed)
     task = Task(network, checkpoint, weights, output, images, budget, tolerance, model or None, layer or None, force)
-    with working() as step:
-        outcome = compress_network(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    carry_out(partial(compress_network, task), print_outcome, as_json=as_json)

@@ -1,5 +1,6 @@
 """``scalekeys crop``: the same network with smaller depthwise kernels."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -64,15 +65,12 @@ def crop(
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     options.check_paths(network, takes_code=True, checkpoint=checkpoint, file=output, force=force)
     from scalekeys.cli.show.crop import print_outcome
-    from scalekeys.cli.show.progress import working
-    from scalekeys.cli.show.result import print_result
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.work.crop import Task, crop_network
 
     where = network, checkpoint, weights, output
     task = Task(*where, tolerance, sides, refit, images, limit, figures(), seed, force)
-    with working() as step:
-        outcome = crop_network(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    carry_out(partial(crop_network, task), print_outcome, as_json=as_json)
 
 
 def _sides(text: str) -> tuple[str, int | tuple[int, ...]]:

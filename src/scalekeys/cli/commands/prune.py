@@ -1,5 +1,6 @@
 """``scalekeys prune``: the same network without its dead filters."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -55,13 +56,10 @@ def prune(
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     sides = options.shape_of(shape, size, images)
     options.check_paths(network=network, checkpoint=checkpoint, file=output, force=force)
-    from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.prune import print_outcome
-    from scalekeys.cli.show.result import print_result
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.work.prune import Task, prune_network
 
     where = network, checkpoint, weights, output, images, limit
     task = Task(*where, figures(), sides, multiple_of, tolerance, seed, force)
-    with working() as step:
-        outcome = prune_network(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    carry_out(partial(prune_network, task), print_outcome, as_json=as_json)

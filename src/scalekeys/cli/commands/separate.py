@@ -1,5 +1,6 @@
 """``scalekeys separate``: the same network with depthwise layers that are computed axis by axis."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -91,8 +92,7 @@ def separate(
         raise typer.BadParameter("needs images with labels; give --data", param_hint="--accuracy")
     sides = options.shape_of(shape, size, images or data)
     options.check_paths(network=network, checkpoint=checkpoint, file=output, force=force)
-    from scalekeys.cli.show.progress import working
-    from scalekeys.cli.show.result import print_result
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.show.separate import print_outcome
     from scalekeys.cli.work.separate import Task, separate_network
 
@@ -100,6 +100,4 @@ def separate(
     where = network, checkpoint, weights, output, goal, runtime, layer
     inputs = images or data, labels if data else None, data is not None, limit
     task = Task(*where, *inputs, figures(), sides, batch_size, seed, force)
-    with working() as step:
-        outcome = separate_network(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    carry_out(partial(separate_network, task), print_outcome, as_json=as_json)

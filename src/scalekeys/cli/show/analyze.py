@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table, print_whole
-from scalekeys.cli.show.controls import CONTROLS
-from scalekeys.cli.show.notes import print_notes
+from scalekeys.cli.show.notes import CONTROLS, print_notes
+from scalekeys.errors import counted
 from scalekeys.fitting import LadderGroup, Standing
 from scalekeys.fitting.formation import LIKE_NOISE
 from scalekeys.fitting.ladder_steps import Difference
@@ -30,7 +30,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
     print_notes(console, summary.notes, summary.left_out, more="in report.html")
     quality = summary.quality
     dead = f" ({summary.dead} dead)" if summary.dead else ""
-    layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"
+    layers = counted(len(summary.layers), "layer")
     console.print(
         bold(summary.model) + f": {quality.filters} filters{dead} in {layers}, "
         f"{percentage(quality.share_explained)} of their energy explained "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scalekeys.atlas import Answer
 from scalekeys.cli.show.cells import Terminal, plain_table
 from scalekeys.cli.work.atlas import rows as rows_of
-from scalekeys.errors import listed, printable
+from scalekeys.errors import counted, listed, printable
 
 if TYPE_CHECKING:
     from scalekeys.atlas import Export, Summary
@@ -27,7 +27,7 @@ def print_summary(summary: "Summary", folder: Path) -> None:
 def print_holdings(summary: "Summary", folder: Path, run: str = "") -> None:
     """Print what an atlas holds, and what a run did."""
     console = Terminal()
-    networks = "1 network" if summary.networks == 1 else f"{summary.networks} networks"
+    networks = counted(summary.networks, "network")
     duplicates = f" ({summary.duplicates} more under another name)" if summary.duplicates else ""
     console.print(f"{networks}{duplicates} with {summary.filters} filters", soft_wrap=True)
     if run:

@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from scalekeys.cli.show.cells import Terminal, percentage, plain_table
+from scalekeys.cli.show.notes import print_notes
 from scalekeys.cli.work.evaluate import Outcome
 from scalekeys.networks import Evaluation
 
@@ -13,8 +14,7 @@ _MEANINGFUL = 5
 def print_outcome(outcome: Outcome) -> None:
     """Print the accuracies with their intervals, how images were prepared, and how fast it was."""
     console = Terminal()
-    for note in outcome.notes:
-        console.print(f"note: {note}")
+    print_notes(console, outcome.notes)
     figures = ", ".join(f"{name} {_short(value)}" for name, value in outcome.preparation.items())
     lines = [f"images: {outcome.task.data} ({figures})"]
     if outcome.recalibrated:

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.table import Table
 
 from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table
-from scalekeys.cli.show.controls import CONTROLS
-from scalekeys.cli.show.notes import print_notes
+from scalekeys.cli.show.notes import CONTROLS, print_notes
+from scalekeys.errors import counted
 from scalekeys.report.keys import KeysSummary
 from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.summary import HeldOutSummary
@@ -22,7 +22,7 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     left_out = f" ({summary.left_out} left out{negligible})" if summary.left_out else ""
     console.print(
         bold(", ".join(summary.models)) + f": {summary.clustered} filters{left_out} "
-        f"in {len(summary.layers)} layer{'' if len(summary.layers) == 1 else 's'}",
+        f"in {counted(len(summary.layers), 'layer')}",
     )
     console.print(_key_table(summary))
     console.print(
@@ -64,8 +64,7 @@ def _key_table(summary: KeysSummary) -> Table:
 
 def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
     """Print what the network loses with fewer keys, beside random candidates and noise."""
-    for note in found.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+    print_notes(console, found.notes)
     accuracy = found.measured == "accuracy"
     what = "top-1" if accuracy else "error of the outputs, as a share of their variance,"
     console.print(
@@ -91,8 +90,7 @@ def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
 
 def _print_held_out(console: Terminal, found: HeldOutSummary) -> None:
     """Print what keys of the other groups explain of each group, beside its own keys and the controls."""
-    for note in found.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+    print_notes(console, found.notes)
     console.print(
         f"share of each {found.column} that {found.k} keys explain: its own; those found in all others; the eight "
         "published; those of noise in the place of the others; filters of the others, drawn at random",

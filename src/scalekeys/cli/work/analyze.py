@@ -11,7 +11,7 @@ from scalekeys.checkpoints import open_source
 from scalekeys.checkup.api import examined_fit
 from scalekeys.checkup.naming import Named, Storage
 from scalekeys.checkup.normalisations import BatchNorm, batch_norms_of
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work import Step
 from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
 from scalekeys.fitting import fit
 from scalekeys.fitting.spec import IDEAL

@@ -10,8 +10,8 @@ from torch import Tensor
 from scalekeys.checkpoints import open_source
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES, state_dict_copying
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.network_task import NetworkTask, read_batches
-from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import new_file
 from scalekeys.filters.window import cropped

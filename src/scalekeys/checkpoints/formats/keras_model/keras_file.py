@@ -57,6 +57,7 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
     layers: list[ConvolutionLayer] = []
     notes: list[str] = []
     left_out: list[LeftOut] = []
+    ordinary = 0
     names: dict[str, int] = {}
     for weight, config in placed:
         role = found[weight.key][1]
@@ -67,6 +68,8 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
             notes += said
         elif reason := role.fault if asked else role.reason:
             left_out.append(LeftOut(unique_name(weight.label, names), weight.shape, reason))
+        elif role.kind == ORDINARY and not weight.fault:
+            ordinary += has_sides(_info(weight, role).shape)
 
     def load(key: str) -> Tensor:
         weight, role = found[key]
@@ -74,7 +77,6 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
             return in_torch_order(values_of(file, weight), role)
 
     tensors = {key: _info(weight, role) for key, (weight, role) in found.items() if not weight.fault}
-    ordinary = [key for key, (_, role) in found.items() if role.kind == ORDINARY and key in tensors]
     return Checkpoint(
         str(path),
         path.stem,
@@ -84,7 +86,7 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
         notes=tuple(notes),
         left_out=tuple(left_out),
         kinds=kinds,
-        ordinary=0 if ORDINARY in kinds else sum(has_sides(tensors[key].shape) for key in ordinary),
+        ordinary=ordinary,
     )
 
 
