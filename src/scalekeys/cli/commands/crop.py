@@ -74,11 +74,10 @@ def crop(
 
 
 def _sides(text: str) -> tuple[str, int | tuple[int, ...]]:
-    name, _, sides = text.rpartition("=")
-    parts = sides.lower().split("x")
-    if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+    name, _, size = text.rpartition("=")
+    sides = options.counts_of(size)
+    if not (name and sides):
         raise typer.BadParameter(
             f"{text!r} is no name with sides, like stages.0.dw=5 or stem=5x3", param_hint="--layer"
         )
-    numbers = tuple(map(int, parts))
-    return name, numbers if len(numbers) > 1 else numbers[0]
+    return name, sides if len(sides) > 1 else sides[0]

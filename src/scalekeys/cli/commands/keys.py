@@ -103,20 +103,8 @@ _WHOLE: dict[str, Literal["largest", "common"]] = {"largest": "largest", "common
 
 
 _ELIMINATION = (
-    "by",
-    "network",
-    "checkpoint",
-    "data",
-    "labels",
-    "images",
-    "candidates",
-    "draws",
-    "size",
-    "crop_pct",
-    "mean",
-    "std",
-    "interpolation",
-    "grey",
+    *("by", "network", "checkpoint", "data", "labels", "images", "candidates", "draws"),
+    *("size", "crop_pct", "mean", "std", "interpolation", "grey"),
 )
 """Options that only an elimination has."""
 
@@ -238,14 +226,13 @@ def _candidates(text: str, k: int | None) -> int | None:
     """Read a number of candidates; None stands for all filters."""
     if text == "all":
         return None
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise typer.BadParameter(f"{text!r} is neither a number from 1 nor all", param_hint="--candidates")
-    if k is not None and int(text) <= k:
+    count = _count(text, "all", "--candidates")
+    if k is not None and count <= k:
         raise typer.BadParameter(
             f"an elimination that leaves the {k} keys of -k needs more than {k} candidates, not {text}",
             param_hint="--candidates",
         )
-    return int(text)
+    return count
 
 
 def _number_of_keys(text: str, *, compared: bool) -> int | None:
@@ -254,16 +241,21 @@ def _number_of_keys(text: str, *, compared: bool) -> int | None:
         if not compared:
             raise typer.BadParameter("auto compares numbers of keys, so it cannot go with --no-curve", param_hint="-k")
         return None
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise typer.BadParameter(f"{text!r} is neither a number from 1 nor auto", param_hint="-k")
-    return int(text)
+    return _count(text, "auto", "-k")
+
+
+def _count(text: str, word: str, option: str) -> int:
+    """Read one number, in whose place a word may stand."""
+    if len(counts := options.counts_of(text)) != 1:
+        raise typer.BadParameter(f"{text!r} is neither a number from 1 nor {word}", param_hint=option)
+    return counts[0]
 
 
 def _sizes(text: str) -> Literal["largest", "common"] | tuple[int, ...]:
     """Read how kernels of several sizes are compared."""
     if text in _WHOLE:
         return _WHOLE[text]
-    sides = text.lower().split("x")
-    if not (len(sides) <= 3 and all(side.isascii() and side.isdigit() and int(side) for side in sides)):
+    sides = options.counts_of(text)
+    if len(sides) not in (1, 2, 3):
         raise typer.BadParameter(f"{text!r} is none of largest, common and a size like 7x7 or 31", param_hint="--sizes")
-    return tuple(map(int, sides))
+    return sides

@@ -139,15 +139,20 @@ def figures_of(
     return figures
 
 
+def counts_of(text: str) -> tuple[int, ...]:
+    """Read numbers from 1 on with an x between each two; empty where the text is something else."""
+    parts = text.lower().split("x")
+    return tuple(map(int, parts)) if all(part.isascii() and part.isdigit() and int(part) for part in parts) else ()
+
+
 def size_of(text: str | None) -> tuple[int, int] | None:
     """Read one side of a square, or rows and columns."""
     if text is None:
         return None
-    rows, x, cols = text.lower().partition("x")
-    sides = (rows, cols) if x else (rows, rows)
-    if not all(side.isascii() and side.isdigit() and int(side) for side in sides):
+    sides = counts_of(text)
+    if len(sides) not in (1, 2):
         raise typer.BadParameter(f"{text!r} is no size like 224 or 192x256", param_hint="--size")
-    return int(sides[0]), int(sides[1])
+    return sides[0], sides[-1]
 
 
 def shape_of(text: str | None, size: str | None, images: str | None) -> tuple[int, ...] | None:
@@ -158,10 +163,10 @@ def shape_of(text: str | None, size: str | None, images: str | None) -> tuple[in
         raise typer.BadParameter(
             "is for inputs that are no images; leave out --size and --images", param_hint="--shape"
         )
-    parts = text.lower().split("x")
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+    sides = counts_of(text)
+    if not sides:
         raise typer.BadParameter(f"{text!r} is no shape like 3x224x224 or 1x40x101", param_hint="--shape")
-    return tuple(map(int, parts))
+    return sides
 
 
 def _numbers(text: str | None, option: str, channels: int) -> tuple[float, ...] | None:

@@ -20,8 +20,6 @@ from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropp
 from scalekeys.shapes import Size
 from scalekeys.training.network_source import Figures, preparation_of
 
-_BATCH = 50
-
 
 @dataclass(frozen=True)
 class Task(NetworkTask):
@@ -78,7 +76,7 @@ def _of_network(task: Task, step: Step) -> Outcome:
     if task.images is not None:
         source = open_unlabelled(task.images)
         chosen = sample(source, task.limit, task.seed)
-        read = read_batches(source, chosen, preparation_of(network, task.figures), step, size=_BATCH)
+        read = read_batches(source, chosen, preparation_of(network, task.figures), step)
         inputs = [images for images, _ in read]
     step("cropping kernels")
     found = crop(network.module, inputs, tolerance=task.tolerance, layers=task.layers, refit=task.refit)

@@ -14,6 +14,9 @@ from scalekeys.images.preparation import Preparation
 from scalekeys.optional import require
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
+BATCH = 50
+"""Images that are read, and go through a network, together."""
+
 _SIDE = 256  # of pictures of random pixels
 
 
@@ -32,7 +35,7 @@ class NetworkTask:
 
 
 def read_batches(
-    images: Images, chosen: Sequence[int], prepare: Preparation, step: Step, *, size: int
+    images: Images, chosen: Sequence[int], prepare: Preparation, step: Step, *, size: int = BATCH
 ) -> list[tuple[Tensor, Tensor]]:
     """Read the chosen images, with their labels or what stands for these."""
     step(f"reading {len(chosen)} images")
