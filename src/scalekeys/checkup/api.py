@@ -156,7 +156,7 @@ def examined(evidence: Evidence) -> Checkup:
 
 def _concerned(bank: FilterBank, found: Sequence[Advice]) -> int:
     """Count the filters that some advice concerns; places that are no layers of filters, such as batch norms, aside."""
-    named = defaultdict(set)
+    named: dict[str, set[int]] = defaultdict(set)
     for place in (place for advice in found for place in advice.places):
         named[place.layer].update(place.channels or range(place.of))
     return sum(len(named[layer.name]) for layer in bank if layer.name in named)
