@@ -145,7 +145,7 @@ def report(
         summary = write_atlas_report(open_atlas(folder), output, force=force)
     counts = summary.counts
     text = f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}"
-    Terminal().print(text, soft_wrap=True)
+    Terminal().say(text)
 
 
 @app.command("findings", epilog=FINDINGS_EXAMPLE)

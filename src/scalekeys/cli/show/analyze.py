@@ -42,19 +42,19 @@ def print_summary(summary: Summary, folder: Path) -> None:
     console.print(_family_table(summary))
     if summary.ladder:
         network = summary.ladder.network
-        console.print(f"ladder: {_words('columns')}, and by how many points it exceeds matched noise", soft_wrap=True)
+        console.say(f"ladder: {_words('columns')}, and by how many points it exceeds matched noise")
         print_whole(console, _ladder_table(network))
-        console.print(f"{LADDER}\nverdict: {_words('verdict', steps=network.steps)}", soft_wrap=True)
+        console.say(f"{LADDER}\nverdict: {_words('verdict', steps=network.steps)}")
     if summary.formation and summary.formation.white:
-        console.print(_formation(summary.formation.white, summary), soft_wrap=True)
+        console.say(_formation(summary.formation.white, summary))
     if summary.orientation:
-        console.print(_orientation(summary), soft_wrap=True)
+        console.say(_orientation(summary))
     others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
     if others:
         console.print("status: " + ", ".join(others))
     files = {"report": "report.html", "table": "filters.parquet"}
     for word, name in (files | ({"ladder": "ladder.parquet"} if summary.ladder else {})).items():
-        console.print(f"{word + ':':8}{folder / name}", soft_wrap=True)
+        console.say(f"{word + ':':8}{folder / name}")
 
 
 def _status(word: str, count: int) -> str:

@@ -20,7 +20,7 @@ def print_models(console: Terminal, chosen: Replacement) -> None:
 def print_left(console: Terminal, left: Mapping[str, str]) -> None:
     """Print which layers are as they were, and why."""
     for layer, reason in left.items():
-        console.print(f"left: {layer}, because {reason}", soft_wrap=True)
+        console.say(f"left: {layer}, because {reason}")
 
 
 def print_counts(console: Terminal, what: str, before: int, now: int) -> None:
@@ -36,4 +36,4 @@ def print_matched(console: Terminal, images: int) -> None:
 
 def print_written(console: Terminal, output: Path, loading: str) -> None:
     """Print what was written, and the Python statement that loads it."""
-    console.print(f"written: {output}\nload:    {loading}", soft_wrap=True)
+    console.say(f"written: {output}\nload:    {loading}")

@@ -27,7 +27,7 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
             decimal(None if r2 is None else r2.mean),
         )
     console.print(table)
-    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}", soft_wrap=True)
+    console.say(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}")
 
 
 def _with_spread(spread: Spread | None) -> str:

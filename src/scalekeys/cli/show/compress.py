@@ -12,22 +12,20 @@ def print_outcome(outcome: Outcome) -> None:
     console, (learned, held_out) = Terminal(), outcome.images
     print_notes(console, outcome.notes)
     share = percentage(outcome.compression.share)
-    console.print(bold(outcome.task.network) + f": {share} of the depthwise numbers are left", soft_wrap=True)
+    console.say(bold(outcome.task.network) + f": {share} of the depthwise numbers are left")
     print_models(console, outcome.compression.chosen)
     if outcome.before is None or outcome.after is None or outcome.difference is None:
         console.print(f"learned from {learned} images without labels; how accurate the network is was not measured")
     else:
         low, high = outcome.difference.interval
         console.print(f"learned from {learned} images, measured on the other {held_out}, which were held out")
-        console.print(
+        console.say(
             f"top-1: {percentage(outcome.before.top1)} before, {percentage(outcome.after.top1)} now; difference "
             f"{100 * outcome.difference.value:+.1f} points, with 95 % confidence from {100 * low:+.1f} to "
-            f"{100 * high:+.1f}",
-            soft_wrap=True,
+            f"{100 * high:+.1f}"
         )
     print_written(console, outcome.task.output, loading(outcome.task.output))
-    console.print(
+    console.say(
         "Filters are again plain kernels, so the file has the size that it had; the numbers are what a filter is made "
-        "of.",
-        soft_wrap=True,
+        "of."
     )

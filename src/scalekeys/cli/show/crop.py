@@ -14,7 +14,7 @@ def print_outcome(outcome: Outcome) -> None:
     console = Terminal()
     print_notes(console, outcome.notes)
     count = "1 layer has" if len(outcome.layers) == 1 else f"{len(outcome.layers)} layers have"
-    console.print(bold(outcome.task.network) + f": {count} smaller kernels", soft_wrap=True)
+    console.say(bold(outcome.task.network) + f": {count} smaller kernels")
     table = plain_table("layer", "kernel", "now", "padding", "energy cut", "numbers saved")
     for one in outcome.layers:
         sizes = size_text(one.before), size_text(one.kernel_size), _padding(one)
@@ -29,10 +29,9 @@ def print_outcome(outcome: Outcome) -> None:
         if outcome.layers[0].padding is None
         else ""
     )
-    console.print(
+    console.say(
         "The code that builds the network has to give these layers their new kernel size and padding" + less + ", "
-        "before it loads this file.",
-        soft_wrap=True,
+        "before it loads this file."
     )
 
 

@@ -21,15 +21,14 @@ def print_outcome(outcome: Outcome) -> None:
         by = "" if outcome.reference is None else ", matched to the reference"
         lines.append(f"recalibrated on {outcome.recalibrated} images without their labels{by}")
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.say(line)
     console.print(_table(outcome))
     if outcome.difference is not None:
         low, high = outcome.difference.interval
-        console.print(
+        console.say(
             f"difference: {100 * outcome.difference.value:+.1f} points of top-1, with 95 % confidence from "
             f"{100 * low:+.1f} to {100 * high:+.1f} ({outcome.difference.gained} images gained, "
-            f"{outcome.difference.lost} lost)",
-            soft_wrap=True,
+            f"{outcome.difference.lost} lost)"
         )
     if outcome.evaluation.non_finite:
         console.print(f"{outcome.evaluation.non_finite} images gave numbers that are not finite, and count as wrong")

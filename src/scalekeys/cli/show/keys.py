@@ -33,7 +33,7 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     if summary.best_k is not None:
         other = summary.best_k != len(summary.keys)
         shown = f"; shown are {len(summary.keys)}, as -k says (-k auto takes the recommended number)" if other else ""
-        console.print(f"recommended k = {summary.best_k}: {summary.reason}{shown}", soft_wrap=True)
+        console.say(f"recommended k = {summary.best_k}: {summary.reason}{shown}")
     if summary.elimination is not None:
         _print_elimination(console, summary.elimination)
     if summary.held_out is not None:
@@ -41,7 +41,7 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     tables = "keys.npy" if summary.size.count("x") == 2 else "keys.npy, keys.csv"  # no table has three axes
     files = [("report", "report.html"), ("keys", tables), ("members", "members.parquet")]
     for word, name in files + [("held out", "held_out.csv")] * (summary.held_out is not None):
-        console.print(f"{word + ':':8} {folder / name}", soft_wrap=True)
+        console.say(f"{word + ':':8} {folder / name}")
 
 
 def _key_table(summary: KeysSummary) -> Table:
@@ -67,10 +67,9 @@ def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
     print_notes(console, found.notes)
     accuracy = found.measured == "accuracy"
     what = "top-1" if accuracy else "error of the outputs, as a share of their variance,"
-    console.print(
+    console.say(
         f"elimination by {found.by} of {found.candidates} candidates, {found.measurements} measurements; {what} on "
-        f"{found.images} other images of {found.data}",
-        soft_wrap=True,
+        f"{found.images} other images of {found.data}"
     )
     cell = percentage if accuracy else decimal
     table = plain_table("keys", "elim.", "95 %", "random", "95 %", "as good", "matched", "white")
@@ -91,10 +90,9 @@ def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
 def _print_held_out(console: Terminal, found: HeldOutSummary) -> None:
     """Print what keys of the other groups explain of each group, beside its own keys and the controls."""
     print_notes(console, found.notes)
-    console.print(
+    console.say(
         f"share of each {found.column} that {found.k} keys explain: its own; those found in all others; the eight "
-        "published; those of noise in the place of the others; filters of the others, drawn at random",
-        soft_wrap=True,
+        "published; those of noise in the place of the others; filters of the others, drawn at random"
     )
     table = plain_table(found.column, "networks", "own", "others", "published", "matched", "white", "random")
     for group in found.groups:

@@ -26,12 +26,12 @@ def print_notes(
         What the notes are on, where that is one of several.
     """
     for note in notes:
-        console.print(f"note: {of and f'{of}: '}{note}", soft_wrap=True)
+        console.say(f"note: {of and f'{of}: '}{note}")
     if not left_out:
         return
     console.print(f"left out: {len(left_out)} with the shape of a kernel")
     for one in left_out[:_MOST]:
         shape = f" ({'x'.join(map(str, one.shape))})" if one.shape else ""
-        console.print(f"  {one.name}{shape}: {one.reason}", soft_wrap=True)
+        console.say(f"  {one.name}{shape}: {one.reason}")
     if len(left_out) > _MOST:
         console.print(f"  and {len(left_out) - _MOST} more, listed {more}")

@@ -11,10 +11,7 @@ def print_outcome(outcome: Outcome) -> None:
     """Print how many dead filters were removed, why others were left, and what the network costs now."""
     console, pruning = Terminal(), outcome.pruning
     print_notes(console, outcome.notes)
-    console.print(
-        bold(outcome.task.network) + f": {pruning.removed} of {len(pruning.dead)} dead filters are removed",
-        soft_wrap=True,
-    )
+    console.say(bold(outcome.task.network) + f": {pruning.removed} of {len(pruning.dead)} dead filters are removed")
     table = plain_table("", "before", "now", "share")
     for name in ("filters", "parameters", "multiplications"):
         before, now = getattr(pruning, name)
@@ -23,6 +20,6 @@ def print_outcome(outcome: Outcome) -> None:
         )
     console.print(table)
     for reason, count in pruning.reasons.items():
-        console.print(f"left: {count}, because {reason}", soft_wrap=True)
-    console.print(f"outputs differ by {pruning.difference:.1e} of the largest one", soft_wrap=True)
+        console.say(f"left: {count}, because {reason}")
+    console.say(f"outputs differ by {pruning.difference:.1e} of the largest one")
     print_written(console, outcome.task.output, loading(outcome.task.output, by="load_pruned"))

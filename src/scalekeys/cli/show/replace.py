@@ -12,10 +12,9 @@ def print_outcome(outcome: Outcome) -> None:
     console, chosen = Terminal(), outcome.chosen
     print_notes(console, outcome.notes, chosen.bank.left_out, more="by --json")
     chosen_from = f", chosen by those of {outcome.names.chosen_from}" if outcome.names.chosen_from else ""
-    console.print(
+    console.say(
         bold(chosen.bank.model) + f": {int(chosen.replaced.sum())} of {len(chosen.bank)} depthwise filters "
-        f"in {counted(len(chosen.bank.layers), 'layer')} are replaced{chosen_from}",
-        soft_wrap=True,
+        f"in {counted(len(chosen.bank.layers), 'layer')} are replaced{chosen_from}"
     )
     print_models(console, chosen)
     print_counts(console, "depthwise parameters", outcome.taps, outcome.numbers)

@@ -28,10 +28,9 @@ def print_outcome(outcome: Outcome) -> None:
         print_counts(console, "multiplications", *found.multiplications)
     if found.times is not None:
         times, (low, high) = found.times, found.times.quartiles
-        console.print(
+        console.say(
             f"the whole network in {found.runtime}, on one thread: {times.before:.2f} ms before, {times.after:.2f} ms "
-            f"now ({percentage(times.ratio)}; half of the runs between {percentage(low)} and {percentage(high)})",
-            soft_wrap=True,
+            f"now ({percentage(times.ratio)}; half of the runs between {percentage(low)} and {percentage(high)})"
         )
     print_matched(console, outcome.images)
     print_written(console, outcome.task.output, loading(outcome.task.output, by="load_separated"))
