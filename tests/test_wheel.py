@@ -72,6 +72,11 @@ def test_the_trial_of_the_wheel_runs_what_the_first_pages_show(page):
     assert functions(fenced(page, "python")) - functions(trial) == set()
 
 
+def test_who_follows_both_first_pages_meets_no_output_that_exists():
+    outputs = [name for page in ("README.md", "docs/start.md") for name in re.findall(r" -o (\S+)", fenced(page, "sh"))]
+    assert len(outputs) == len(set(outputs)) > 2
+
+
 def test_the_trial_of_the_wheel_runs_every_verb():
     trial = (ROOT / "tests" / "try_wheel.sh").read_text(encoding="utf-8")
     assert [verb for verb in get_command(app).commands if f"\nscalekeys {verb} " not in trial] == []

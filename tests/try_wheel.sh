@@ -13,7 +13,7 @@ export PATH="$folder/env/bin:$PATH"
 
 scalekeys --version
 python -m scalekeys --help > help.txt
-scalekeys analyze builtin:denoiser -o report/
+scalekeys analyze builtin:denoiser -o first-report/
 scalekeys analyze builtin:cifar-convnext -o report-json/ --json > figures.json
 scalekeys keys builtin:cifar-convnext -k 4 -o keys/
 scalekeys paper -o article/ --json paper.json
@@ -41,7 +41,7 @@ for part in ("train", "val"):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(folder / f"{number}.png")
 PYTHON
-scalekeys analyze model.pth -o report-model/
+scalekeys analyze model.pth -o model-report/
 scalekeys check model.pth
 scalekeys check nets.py:build --images images/val --size 16
 scalekeys replace model.pth -o new.pth --model sparse6

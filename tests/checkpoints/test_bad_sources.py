@@ -151,6 +151,8 @@ def test_a_folder_that_is_called_as_code_is(net, tmp_path):
     (tmp_path / "net.py").mkdir()
     torch.save(net.state_dict(), tmp_path / "net.py" / "net.pth")
     assert len(extract(tmp_path / "net.py")) > 0
+    torch.save(net.state_dict(), tmp_path / "x.py")
+    assert len(extract(tmp_path / "x.py")) > 0
 
 
 def test_a_folder_that_holds_a_network_of_another_format_or_in_a_folder(tmp_path):

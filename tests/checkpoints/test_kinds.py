@@ -72,6 +72,7 @@ def test_an_exported_graph(axes, tmp_path):
     assert_read(extract(tmp_path / "net.onnx", kinds="all"), net, NAMES)
     assert [one.name for one in extract(tmp_path / "net.onnx").left_out] == list(GROUPED)
     assert_read(extract(tmp_path / "net.onnx", kinds="ordinary"), net, ["ordinary"])
+    assert open_source(tmp_path / "net.onnx").ordinary == open_source(net).ordinary == len(ORDINARY)
 
 
 @AXES
@@ -85,6 +86,8 @@ def test_weights_without_a_graph_count_all_but_depthwise_layers_as_ordinary(axes
         for names in NAMES.values()
         for name in names
     }
+    if axes == 2:  # some of one and of three axes are left out with a reason
+        assert open_source(net.state_dict()).ordinary == list(kinds.values()).count("ordinary")
     layers = {layer.name: layer for layer in bank.layers}
     known = extract(net, kinds="all")
     for layer in known.layers:
@@ -201,6 +204,7 @@ def test_keras(with_configuration, tmp_path):
         "grouped" if with_configuration else "ordinary"
     )
     assert bank.left_out == ()
+    assert open_source(path).ordinary == (3 if with_configuration else 4)
     with pytest.raises(CheckpointError, match="left out: "):
         extract(path)
 
@@ -230,6 +234,7 @@ def test_tensorflow_lite(tmp_path):
         assert torch.equal(kernels[name], torch.from_numpy(arrays[name]).permute(axes))
     assert {layer.name for layer in bank.layers if layer.kind == "grouped"} == {"grouped"}
     assert {one.name for one in open_source(tmp_path / "net.tflite").left_out} == {"grouped", "of_one"}
+    assert open_source(tmp_path / "net.tflite").ordinary == 3
 
 
 def test_weights_in_blocks_that_are_not_depthwise_are_named(tmp_path):

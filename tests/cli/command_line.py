@@ -7,6 +7,11 @@ import subprocess
 import sys
 from unittest import mock
 
+import pytest
+import safetensors.torch
+import torch
+
+import scalekeys as sk
 from scalekeys.cli import main
 
 COMMAND = (sys.executable, "-c", "from scalekeys.cli import main; main()")
@@ -51,6 +56,17 @@ def run_process(*arguments, cwd, stdout=subprocess.PIPE, **environment):
         text=True,
         timeout=300,
     )
+
+
+def loaded(result, network, folder):
+    """Run the statement with which a command says that what it wrote is loaded, and return what it was loaded into."""
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("load:")]
+    names = {"network": network, "torch": torch, "sk": sk, "safetensors": safetensors, "onnxruntime": None}
+    if "onnxruntime" in line:
+        names["onnxruntime"] = pytest.importorskip("onnxruntime")
+    with contextlib.chdir(folder):
+        exec(line.removeprefix("load:").strip(), names)
+    return names.get("session", names["network"])
 
 
 def _word(argument):

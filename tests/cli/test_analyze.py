@@ -1,6 +1,7 @@
 """``scalekeys analyze`` as a user runs it: a process, its output, its exit status, and the files it leaves."""
 
 import json
+import re
 from functools import partial
 from typing import get_args, get_type_hints
 
@@ -53,6 +54,20 @@ def test_it_writes_a_report_and_a_table_and_prints_a_summary(apart):
     assert set(steps.layer) == set(table.layer)
     assert "beyond matched" in result.stdout
     assert "models of more numbers explain more of" in result.stdout
+
+
+def test_the_ladder_has_a_heading_and_the_verdict_of_the_page(apart):
+    folder, result = apart
+    lines, page = result.stdout.splitlines(), (folder / "report.html").read_text()
+    place = next(number for number, line in enumerate(lines) if line.startswith("step "))
+    columns = "share of the energy that the models up to a step explain, what the step adds"
+    assert lines[place - 1] == f"ladder: {columns}, and by how many points it exceeds matched noise"
+    assert f"{columns.capitalize()}, and the part" in page
+    (verdict,) = [line for line in lines if line.startswith("verdict: ")]
+    steps = dict(step.split(": ") for step in verdict.removeprefix("verdict: ").split("; "))
+    assert list(steps) == ["ideal", "second-order", "jet2", "oriented"]
+    for step, words in steps.items():
+        assert re.search(rf"<strong>{step} (explains|adds) [^:]+: {words}</strong>", page)
 
 
 def test_a_discretization_can_be_chosen_and_is_named_on_the_page(checkpoint, tmp_path):
@@ -125,6 +140,13 @@ def test_the_kinds_that_are_asked_for_are_read(checkpoint, kinds, layers):
     filters = Filters.read(str(checkpoint), None, kinds)
     assert [layer.name for layer in filters.bank.layers] == layers
     assert filters.source.given == str(checkpoint)
+
+
+def test_ordinary_convolutions_that_are_passed_over_are_said(apart):
+    folder, result = apart
+    told = "only depthwise layers are read; left out: 1 ordinary (dense) convolution with kernels of more than one tap"
+    assert f"note: {told} (--kinds ordinary reads these, --kinds all reads all)\n" in result.stdout
+    assert told in (folder / "report.html").read_text()
 
 
 def test_a_sparse_model_has_a_report_too(checkpoint, tmp_path, monkeypatch):

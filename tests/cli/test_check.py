@@ -42,7 +42,8 @@ def call(folder):
 def test_advice_is_told_with_evidence_command_and_places(call):
     done = call("ill.pth")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "ill: 32 filters in 1 layer, 11 audits" in done.stdout
+    verdict = "3 findings: 1 certain and 2 bounded; filters concerned: 32 of 32."
+    assert done.stdout.startswith(f"ill: 32 filters in 1 layer, 11 audits\n{verdict}\n")
     assert "1. 8 of 32 filters are dead" in done.stdout
     assert "scalekeys prune NETWORK --checkpoint ill.pth --size PIXELS -o pruned.pth" in done.stdout
     assert "scalekeys crop ill.pth -o cropped.pth" in done.stdout
@@ -67,7 +68,9 @@ def test_what_the_audit_of_the_reach_lacks_is_told(call):
 def test_json_holds_everything(call):
     done = call("ill.pth", "--json")
     found = json.loads(done.stdout)
-    assert (found["model"], found["layers"], found["filters"]) == ("ill", 1, 32)
+    assert next(iter(found)) == "verdict"
+    assert f"\n{found['verdict']}\n" in call("ill.pth").stdout
+    assert (found["model"], found["layers"], found["filters"], found["concerned"]) == ("ill", 1, 32, 32)
     assert found["advice"][0]["name"] == "dead-filters"
     assert found["advice"][0]["places"][0]["layer"] == LONG
 
@@ -76,7 +79,7 @@ def test_nothing_wrong_is_an_answer(call):
     done = call("few.pth")
     assert done.returncode == 0
     assert "note: 1 layer with fewer than 8 live filters can show dead filters only" in done.stdout
-    assert done.stdout.endswith("Nothing to do: no audit has found anything.\n")
+    assert done.stdout.splitlines()[1] == "Nothing to do: none of the 11 audits has found anything."
 
 
 def test_a_finding_that_is_to_fail_gives_status_3(call):

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from command_line import assert_one_sentence, run
+from command_line import assert_one_sentence, loaded, run
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -82,6 +82,10 @@ def test_images_without_classes_are_all_learned_from(folder, call):
     assert "% of the depthwise numbers are left" in done.stdout
     assert "learned from 20 images without labels" in done.stdout
     assert set(torch.load(folder / "small.pth")) == set(load_names())
+    names = {}
+    exec(NETWORK, names)
+    network = loaded(done, names["build"](), folder)
+    assert not torch.equal(network[1].weight, names["build"]()[1].weight)
     refused = call("--data", "images/a", "--tolerance", 1, *MODELS, "-o", "other.pth")
     assert_one_sentence(refused, "images/a", "give --budget")
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from command_line import assert_one_sentence, run
+from command_line import assert_one_sentence, loaded, run
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -51,8 +51,7 @@ def test_a_network_that_can_be_run(folder, call):
     assert "depthwise parameters: 392 before, 72 now (18.4 %)" in done.stdout
     names = {}
     exec(NETWORK, names)
-    small = names["small"]()
-    small.load_state_dict(load_file(folder / "small.safetensors"))
+    small = loaded(done, names["small"](), folder)
     whole = names["build"]()
     whole.load_state_dict(load_file(folder / "net.safetensors"))
     images = torch.randn(2, 3, 9, 9)

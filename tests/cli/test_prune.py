@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from command_line import run
+from command_line import loaded, run
 from PIL import Image
 
 import scalekeys as sk
@@ -59,12 +59,12 @@ def built():
     return names["build"]().eval()
 
 
-def test_a_state_dict_is_written(folder):
+def test_a_state_dict_is_written_and_loaded_as_it_is_said(folder):
     done = run("prune", "net.py:build", "-o", "small.pth", *SIZE, "--multiple-of", 2, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "net.py:build: 2 of 2 dead filters are removed" in done.stdout
     assert "written: small.pth" in done.stdout
-    small, inputs = sk.load_pruned(built(), folder / "small.pth").eval(), torch.randn(2, 3, 16, 16)
+    small, inputs = loaded(done, built(), folder).eval(), torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(small(inputs), built()(inputs))
     assert small[1].groups == 6
 

@@ -62,9 +62,25 @@ LINES = {
     "compare runs -o empty": FOLDER,
     "demo -o empty": FOLDER,
 }
+WRONG_USAGE = [
+    "check nope.pth --size wide",
+    "check nope.pth --images empty --data empty",
+    "keys nope.pth -o empty --sizes wide",
+    "keys -o empty --eliminate --network nope.py:build --data empty --mean red",
+    "replace nope.pth -o net.pth --std 1,2",
+    "replace nope.pth -o net.pth --data empty",
+    "compress nope.py:build --data empty -o net.pth --mean red",
+    "prune nope.py:build -o net.pth --shape wide",
+    "prune nope.py:build -o net.pth --grey",
+    "crop nope.pth -o net.pth --size wide",
+    "crop nope.pth -o net.pth --layer stem",
+    "separate nope.py:build -o net.pth --shape 3x9x9 --size 9",
+    "separate nope.py:build -o net.pth --accuracy 1",
+    "evaluate nope.py:build --data empty --mean red",
+]
 
 
-def test_every_verb_refuses_it_without_pytorch(tmp_path):
+def test_every_verb_refuses_it_without_pytorch_and_wrong_usage_first(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "readme.txt").touch()
     (tmp_path / "net.pth").write_bytes(b"weights")
@@ -72,15 +88,16 @@ def test_every_verb_refuses_it_without_pytorch(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH],
-        input=json.dumps(list(LINES)),
+        input=json.dumps([*LINES, *WRONG_USAGE]),
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    results = dict(zip(LINES, json.loads(done.stdout or "[]"), strict=True))
+    results = dict(zip([*LINES, *WRONG_USAGE], json.loads(done.stdout or "[]"), strict=True))
     wrong = {line: results[line] for line, part in LINES.items() if part not in str(results[line])}
     assert wrong == {}
+    assert {line: results[line] for line in WRONG_USAGE if results[line] != 2} == {}
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -9,8 +9,9 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 import torch
-from command_line import run
+from command_line import loaded, run
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import scalekeys as sk
 from scalekeys.cli.commands.replace import replace as verb
@@ -18,6 +19,7 @@ from scalekeys.fitting import CRITERIA
 from scalekeys.fitting.spec import Scales
 from scalekeys.paper import method_templates
 from scalekeys.scalespace import DISCRETIZATIONS
+from scalekeys.training.network_source import open_network
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_it_writes_a_copy_and_says_what_is_in_it(folder, call):
     expected = chosen.to_pandas().iloc[0]
     assert rows(done.stdout)["jet2"] == ["48", f"{expected.median_r2:.3f}", "432", "944"]
     assert "depthwise parameters: 944 before, 432 now (45.8 %)" in done.stdout
-    assert done.stdout.endswith("written: new.safetensors\n")
+    assert "\nwritten: new.safetensors\nload:    from scalekeys.checkpoints import load_into; " in done.stdout
     before, after = load_file(folder / "net.safetensors"), load_file(folder / "new.safetensors")
     for layer in chosen.filters:
         key = f"{layer.name}.weight"
@@ -112,6 +114,23 @@ def test_keys_that_were_found_can_be_used(folder, call):
     expected = sk.replacement(sk.assign_keys(sk.extract(folder / "net.pth"), keys)).filters
     for layer, other in zip(sk.extract(folder / "new.pth"), expected, strict=True):
         assert torch.equal(layer.kernels, other.kernels.to(torch.float16 if "blocks" in layer.name else None).float())
+
+
+@pytest.mark.parametrize("source", ["net.safetensors", "net.pth", "whole.pt", "builtin:cifar-convnext"])
+def test_the_copy_is_loaded_as_it_is_said(folder, call, source):
+    if source.startswith("builtin:"):
+        network = open_network(source).module
+    else:
+        small = {"dw": nn.Conv2d(16, 16, 3, groups=16, bias=False)}
+        block = {"dw": nn.Conv2d(32, 32, 5, groups=32, bias=False), "pw": nn.Conv2d(16, 32, 1, bias=False)}
+        network = nn.ModuleDict({"stem": nn.ModuleDict(small), "blocks": nn.ModuleDict({"0": nn.ModuleDict(block)})})
+        torch.save(network, folder / "whole.pt")
+    output = "new.safetensors" if source.endswith(".safetensors") else "new.pt"
+    done = call(source, "-o", output, "--model", "noise")
+    assert (done.returncode, done.stderr) == (0, "")
+    network = loaded(done, network, folder)
+    for layer in sk.extract(folder / output):
+        assert torch.equal(network.get_submodule(layer.name).weight[:, 0], layer.kernels)
 
 
 def by_rule(filters, candidates):

@@ -100,7 +100,7 @@ def test_the_page_says_what_to_do(fitted):
     checkup = examined(Evidence(Named(), fit, known=matched))
     text = plain(page_of("network").text)
     assert checkup.advice[0].name == "dead-filters"
-    assert "10 audits looked for what may be wrong with the kernels" in text
+    assert f"{plain(checkup.verdict)} 10 audits looked for what may be wrong with the kernels." in text
     for one in checkup.advice:
         for sentence in (one.what, one.evidence, one.action, one.expect, one.command or "", one.figure):
             assert plain(sentence).replace("  ", " ") in text
@@ -119,7 +119,8 @@ def test_a_card_shows_the_kernels_that_its_finding_concerns(fitted):
 
 def test_the_page_says_that_nothing_is_wrong():
     kernels = FilterBank((LayerFilters("dw", torch.stack([template("smooth", torch.tensor([0.9, 1.0]), 5)] * 2)),))
-    assert "and none has found anything." in ParsedPage(render_report(*fits_of(kernels))).text
+    told = "Nothing to do: none of the 10 audits has found anything."
+    assert told in ParsedPage(render_report(*fits_of(kernels))).text
 
 
 def test_kernels_of_three_taps_are_not_called_formed():

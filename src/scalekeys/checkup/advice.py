@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scalekeys.errors import counted, listed
+
 CERTAIN, BOUNDED, HINT = CERTAINTIES = ("certain", "bounded", "hint")
 """How sure a piece of advice is: it follows from the weights; its cost is bounded but not measured; it is a hint."""
 
@@ -126,6 +128,13 @@ class Checkup:
         The names of all audits that could be made.
     skipped : tuple of str
         What could not be looked at, and what it would need, in sentences.
+    concerned : int
+        How many of the filters stand in a layer, and at a position there, that a piece of advice names.
+
+    Examples
+    --------
+    >>> Checkup("net", "net.pth", 2, 48, (), ("dead-filters", "lopsided"), (), 0).verdict
+    'Nothing to do: none of the 2 audits has found anything.'
     """
 
     model: str
@@ -135,7 +144,18 @@ class Checkup:
     advice: tuple[Advice, ...]
     audits: tuple[str, ...]
     skipped: tuple[str, ...]
+    concerned: int
+
+    @property
+    def verdict(self) -> str:
+        """How many findings there are, how sure they are, and how many of the filters they concern, in a sentence."""
+        if not self.advice:
+            return f"Nothing to do: none of the {counted(len(self.audits), 'audit')} has found anything."
+        counts = {word: sum(one.certainty == word for one in self.advice) for word in CERTAINTIES}
+        told = [counted(count, HINT) if word == HINT else f"{count} {word}" for word, count in counts.items() if count]
+        findings = f"{counted(len(self.advice), 'finding')}: {listed(told)}"
+        return f"{findings}; filters concerned: {self.concerned} of {self.filters}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, for JSON."""
-        return asdict(self)
+        return {"verdict": self.verdict, **asdict(self)}

@@ -1,5 +1,6 @@
 """The entry to the check-up: a source or a fit in, advice out."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from torch import nn
 
 from scalekeys.checkpoints import open_source
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, EVERY
-from scalekeys.checkup.advice import CERTAINTIES, Checkup
+from scalekeys.checkup.advice import CERTAINTIES, Advice, Checkup
 from scalekeys.checkup.audits import AUDITS, NEEDS
 from scalekeys.checkup.evidence import LEAST, Evidence
 from scalekeys.checkup.following import followed
@@ -149,4 +150,13 @@ def examined(evidence: Evidence) -> Checkup:
         tuple(sorted(found, key=lambda advice: (CERTAINTIES.index(advice.certainty), -advice.share))),
         tuple(audits),
         tuple(skipped),
+        _concerned(bank, found),
     )
+
+
+def _concerned(bank: FilterBank, found: Sequence[Advice]) -> int:
+    """Count the filters that some advice concerns; places that are no layers of filters, such as batch norms, aside."""
+    named: dict[str, set[int]] = defaultdict(set)
+    for place in (place for advice in found for place in advice.places):
+        named[place.layer].update(place.channels or range(place.of))
+    return sum(len(named[layer.name]) for layer in bank if layer.name in named)

@@ -21,7 +21,6 @@ from scalekeys.cli.commands import (
     separate,
     train,
 )
-from scalekeys.cli.commands.options import Command
 
 app = typer.Typer(
     name="scalekeys",
@@ -48,17 +47,17 @@ def _options(
     pass
 
 
-app.command("analyze", cls=Command, epilog=analyze.EXAMPLE)(analyze.analyze)
-app.command("check", cls=Command, epilog=check.EXAMPLE)(check.check)
-app.command("keys", cls=Command, epilog=keys.EXAMPLE)(keys.keys)
-app.command("replace", cls=Command, epilog=replace.EXAMPLE)(replace.replace)
-app.command("compress", cls=Command, epilog=compress.EXAMPLE)(compress.compress)
-app.command("prune", cls=Command, epilog=prune.EXAMPLE)(prune.prune)
-app.command("crop", cls=Command, epilog=crop.EXAMPLE)(crop.crop)
-app.command("separate", cls=Command, epilog=separate.EXAMPLE)(separate.separate)
-app.command("evaluate", cls=Command, epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("analyze", epilog=analyze.EXAMPLE)(analyze.analyze)
+app.command("check", epilog=check.EXAMPLE)(check.check)
+app.command("keys", epilog=keys.EXAMPLE)(keys.keys)
+app.command("replace", epilog=replace.EXAMPLE)(replace.replace)
+app.command("compress", epilog=compress.EXAMPLE)(compress.compress)
+app.command("prune", epilog=prune.EXAMPLE)(prune.prune)
+app.command("crop", epilog=crop.EXAMPLE)(crop.crop)
+app.command("separate", epilog=separate.EXAMPLE)(separate.separate)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.add_typer(atlas.app, name="atlas")
-app.command("paper", cls=Command, epilog=paper.EXAMPLE)(paper.paper)
-app.command("train", cls=Command, epilog=train.EXAMPLE)(train.train)
-app.command("compare", cls=Command, epilog=compare.EXAMPLE)(compare.compare)
-app.command("demo", cls=Command, epilog=demo.EXAMPLE)(demo.demo)
+app.command("paper", epilog=paper.EXAMPLE)(paper.paper)
+app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

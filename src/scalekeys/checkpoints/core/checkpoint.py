@@ -15,9 +15,17 @@ from torch import Tensor
 from scalekeys.checkpoints.core.arrangement import LEADING, Arrangement, channels_of, outputs_first
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.inventory import TensorInfo, has_kernels, is_floating, what_it_holds
-from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPS_NOT_KNOWN, ORDINARY, Kinds, nouns_of
+from scalekeys.checkpoints.core.kinds import (
+    DEPTHWISE,
+    DEPTHWISE_ONLY,
+    EVERY,
+    GROUPS_NOT_KNOWN,
+    ORDINARY,
+    Kinds,
+    nouns_of,
+)
 from scalekeys.checkpoints.core.pitch import Pitch
-from scalekeys.errors import CheckpointError, listed, printable
+from scalekeys.errors import CheckpointError, counted, listed, printable
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
 
@@ -96,6 +104,8 @@ class Checkpoint:
     """What stands before the keys of the network where `tensors` has those of copies of it too."""
     kinds: Kinds = DEPTHWISE_ONLY
     """The kinds of convolutions that were asked for."""
+    ordinary: int = 0
+    """How many ordinary convolutions with kernels of more than one value were not asked for."""
     pitches: Callable[[], Mapping[str, Pitch | None]] = dict
     """Gives the pitch of layers (:mod:`scalekeys.checkpoints.core.pitch`) by their keys, where it is known."""
 
@@ -123,6 +133,16 @@ class Checkpoint:
         pitches = self.pitches()
         for depth, layer in enumerate(self.layers):
             yield replace(self._read(layer, depth), pitch=pitches.get(layer.key))
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """A sentence on ordinary convolutions that were not asked for, and how to read them, if there are any."""
+        if not self.ordinary:
+            return ()
+        return (
+            f"only {nouns_of(self.kinds)} are read; left out: {counted(self.ordinary, 'ordinary (dense) convolution')} "
+            f"with kernels of more than one tap (--kinds {ORDINARY} reads these, --kinds {EVERY} reads all)",
+        )
 
     def info(self, layer: ConvolutionLayer) -> TensorInfo:
         """Return shape and type of the weight of a layer."""

@@ -57,7 +57,8 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = D
 
     `tensors`: in the order of the network, with weights that are computed in the place of their parts.
     `load`: gives the values of one of them.
-    `kinds`: the kinds of convolutions that are asked for: ordinary ones are not looked for where they are not.
+    `kinds`: the kinds of convolutions that are asked for; of ordinary ones that are not, those are found that could be
+    read.
 
     >>> import torch
     >>> state = {"dw.weight": torch.rand(8, 1, 3, 3), "blur.filt": torch.ones(8, 1, 3, 3)}
@@ -69,9 +70,13 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = D
     found = []
     for key, info in tensors.items():
         judged = _special(key, info) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
-        if judged is None and ORDINARY in kinds:
-            judged = find_ordinary(key, info, source.around, named=source.named, sparse=source.sparse)
-        judged = judged or _of_other_shape(key, info.shape)
+        if judged is None:
+            ordinary = find_ordinary(key, info, source.around, named=source.named, sparse=source.sparse)
+            other = _of_other_shape(key, info.shape)
+            if ORDINARY in kinds:
+                judged = ordinary or other
+            else:
+                judged = other or (None if ordinary is None or ordinary.reason else ordinary)
         if judged is not None and not is_of_training(key):
             found.append(judged)
     return found

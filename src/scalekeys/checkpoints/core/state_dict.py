@@ -61,7 +61,8 @@ def from_state_dict(
     names = layer_names(visible)
     if not in_network_order:
         visible = dict(sorted(visible.items(), key=lambda item: network_order(names[item[0]])))
-    layers, left_out, doubts = _judged(find_kernels(visible, load_any, kinds), names, visible, kinds)
+    found = find_kernels(visible, load_any, kinds)
+    layers, left_out, doubts = _judged(found, names, visible, kinds)
     return Checkpoint(
         label,
         model,
@@ -74,6 +75,7 @@ def from_state_dict(
         computed={key: weight.info for key, weight in computed.items()},
         prefix=choice.prefix,
         kinds=kinds,
+        ordinary=sum(one.kinds == {ORDINARY} and not one.reason for one in found) if ORDINARY not in kinds else 0,
     )
 
 

@@ -61,6 +61,7 @@ def open_module(
     layers: list[ConvolutionLayer] = []
     notes: list[str] = []
     left_out: list[LeftOut] = []
+    ordinary = 0
     for owner, layer in _convolutions(module, kinds, label):
         kind = kind_of(groups=layer.groups, inputs=layer.in_channels // layer.groups, transposed=layer.transposed)
         if kind in kinds:
@@ -70,6 +71,8 @@ def open_module(
         elif kind == GROUPED:
             reason = not_asked(layer.groups, transposed=layer.transposed)
             left_out.append(LeftOut(owner or "weight", _shape_of_weight(layer), reason))
+        elif kind == ORDINARY:
+            ordinary += 1
 
     def load(key: str) -> Tensor:
         with torch.no_grad():
@@ -87,6 +90,7 @@ def open_module(
         left_out=(*left_out, *_used_elsewhere(module)),
         copying=state_dict_copying(label, module.state_dict),
         kinds=kinds,
+        ordinary=ordinary,
         pitches=partial(_pitches, module, [layer.key for layer in layers]),
     )
 

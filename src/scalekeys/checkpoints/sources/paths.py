@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from scalekeys.checkpoints.formats.content import foreign_kind
 from scalekeys.checkpoints.sources.folder_names import check_folder
 from scalekeys.errors import CheckpointError, ModelError
 from scalekeys.files import expanded
@@ -18,6 +19,7 @@ HUBS = ("timm", "hf", "builtin")
 NETWORKS = ("builtin:denoiser", "builtin:cifar-convnext")
 """The networks that come with the package."""
 
+_HEAD = 512  # bytes of a file that tell its kind
 _WILDCARDS = frozenset("*?[")
 
 FORMS = (
@@ -123,16 +125,24 @@ def existing(path: Path) -> Path:
     try:
         path = path.expanduser()
         path.stat()
+        is_code = path.suffix == ".py" and path.is_file() and not _may_hold_weights(path)
     except (FileNotFoundError, NotADirectoryError):
         raise _nothing_at(path) from None
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if path.suffix == ".py" and path.is_file():
+    if is_code:
         raise CheckpointError(
             f"{path}: is Python code and holds no weights; commands that run a network take {path}:FUNCTION, for a "
             "function that returns the network"
         )
     return path
+
+
+def _may_hold_weights(path: Path) -> bool:
+    """Tell whether a file begins like none of the kinds that hold no weights, such as text."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return bool(head) and not foreign_kind(head)
 
 
 def _nothing_at(path: Path) -> CheckpointError:

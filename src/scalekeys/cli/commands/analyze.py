@@ -12,9 +12,7 @@ EXAMPLE = "Example: scalekeys analyze model.pth -o report/"
 
 def analyze(
     source: options.Source,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for report.html and the tables.", show_default=False)
-    ],
+    output: Annotated[Path, options.output("Folder for report.html and the tables.")],
     weights: options.Weights = None,
     model: Annotated[
         str,
@@ -36,12 +34,11 @@ def analyze(
     Writes OUTPUT/report.html (one self-contained page), OUTPUT/filters.parquet (one row a filter), and
     with --model ideal OUTPUT/ladder.parquet (what richer models add, one row for each layer and model).
     """
-    from scalekeys.files import check_new_folder, new_folder
-
-    check_new_folder(output, force=force)
+    options.check_paths(source, folder=output, force=force)
     from scalekeys.cli.show.analyze import print_summary
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.result import print_result
+    from scalekeys.files import new_folder
 
     with working() as step:
         from scalekeys.cli.work.analyze import Filters

@@ -23,17 +23,13 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE",
-        callback=options.some_there,
         help="Checkpoints, patterns of them, timm: and hf: names with wildcards, https: addresses, and lists: .txt "
         "with a source a line, .csv with a column 'source' and others of metadata.",
         show_default=False,
     ),
 ]
 Atlas = Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder of the atlas.", show_default=False)]
-Output = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Folder of the atlas; an existing atlas is continued.", show_default=False),
-]
+Output = Annotated[Path, options.output("Folder of the atlas; an existing atlas is continued.")]
 Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Number of worker processes; 0: no workers. By default one for each processor."),
@@ -46,7 +42,7 @@ Recheck = Annotated[
 ]
 
 
-@app.command("build", cls=options.Command, epilog=BUILD_EXAMPLE)
+@app.command("build", epilog=BUILD_EXAMPLE)
 def build(
     sources: Sources,
     output: Output,
@@ -64,6 +60,9 @@ def build(
     failures.parquet and does not stop the run. After an interruption, run the same command again: only what is missing
     is done.
     """
+    from scalekeys.checkpoints.sources.paths import check_sources
+
+    check_sources(sources)
     from scalekeys.cli.show.atlas import print_summary
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.result import print_result
@@ -128,16 +127,14 @@ def query(
 @app.command("report", epilog=REPORT_EXAMPLE)
 def report(
     folder: Atlas,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
+    output: Annotated[Path, options.output("Folder for page and tables.")],
     force: options.Force = False,
 ) -> None:
     """Write a page about an atlas: scales, families, r2, correlations with metadata.
 
     Writes OUTPUT/report.html (one self-contained page) and the tables behind it as CSV.
     """
-    from scalekeys.files import check_new_folder
-
-    check_new_folder(output, force=force)
+    options.check_paths(folder=output, force=force)
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.cells import Terminal
     from scalekeys.cli.show.progress import working
@@ -148,13 +145,13 @@ def report(
         summary = write_atlas_report(open_atlas(folder), output, force=force)
     counts = summary.counts
     text = f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}"
-    Terminal().print(text, soft_wrap=True)
+    Terminal().say(text)
 
 
 @app.command("findings", epilog=FINDINGS_EXAMPLE)
 def findings(
     folder: Atlas,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page and tables.", show_default=False)],
+    output: Annotated[Path, options.output("Folder for page and tables.")],
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -168,9 +165,7 @@ def findings(
 
     Writes OUTPUT/README.md (the page), networks.md (all networks), figures/, tables/ (CSV) and queries/ (SQL).
     """
-    from scalekeys.files import check_new_folder
-
-    check_new_folder(output, force=force)
+    options.check_paths(folder=output, force=force)
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.atlas import print_findings
     from scalekeys.cli.show.progress import working
@@ -185,7 +180,7 @@ def findings(
 @app.command("export", epilog=EXPORT_EXAMPLE)
 def export(
     folder: Atlas,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
+    output: Annotated[Path, options.output("Folder to write.")],
     licence: Annotated[
         str | None,
         typer.Option(
@@ -223,7 +218,7 @@ def merge(
     folders: Annotated[
         list[Path], typer.Argument(metavar="ATLAS", help="Folders of atlases and of exports.", show_default=False)
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new atlas.", show_default=False)],
+    output: Annotated[Path, options.output("Folder of the new atlas.")],
     prefixes: Annotated[
         list[str] | None,
         typer.Option(

@@ -19,7 +19,6 @@ _SHORT = {"dead": "dead-filters", "unformed": "not-formed"}
 Source = Annotated[
     str,
     typer.Argument(
-        callback=options.there_or_code,
         help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION that returns a "
         "network.",
         show_default=False,
@@ -27,10 +26,8 @@ Source = Annotated[
 ]
 Images = Annotated[
     str | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT], for a network that runs: they show the outputs of "
-        "filters and what following the advice changes.",
+    options.images(
+        ", for a network that runs: they show the outputs of filters and what following the advice changes."
     ),
 ]
 Data = Annotated[
@@ -40,7 +37,7 @@ Data = Annotated[
         help="Images with a folder for each class, or hf:NAME[:SPLIT]: accuracy is measured before and after.",
     ),
 ]
-Limit = Annotated[int, typer.Option(min=20, help="How many of the images to use, drawn at random.")]
+Limit = Annotated[int, options.limit(20)]
 Layers = Annotated[bool, typer.Option("--layers", help="List the layers of each finding with their figures.")]
 FailOn = Annotated[
     str | None,
@@ -83,6 +80,7 @@ def check(
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     sides = None if (both := options.size_of(size)) is None else tuple(dict.fromkeys(both))
     watched = _audits(fail_on)
+    options.check_paths(source, takes_code=True, checkpoint=checkpoint)
     from scalekeys.cli.show.check import print_checkup
     from scalekeys.cli.show.progress import working
 
@@ -90,7 +88,7 @@ def check(
         from scalekeys.cli.work.check import Task, check_network
 
         where = source, checkpoint, weights, kinds, images, data, labels, limit
-        outcome = check_network(Task(*where, figures, sides, seed), step)
+        outcome = check_network(Task(*where, figures(), sides, seed), step)
         if missing := sorted(watched - set(outcome.checkup.audits)):
             raise FilterError(f"--fail-on {','.join(missing)}: {'; '.join(outcome.checkup.skipped)}")
     if as_json:

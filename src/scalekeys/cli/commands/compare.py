@@ -15,7 +15,7 @@ def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN", help="Folders that scalekeys train wrote.", show_default=False)
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report and table.", show_default=False)],
+    output: Annotated[Path, options.output("Folder for report and table.")],
     force: options.Force = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -24,12 +24,11 @@ def compare(
     Runs that differ only in their seed count as one condition. Writes OUTPUT/report.html (one self-contained page) and
     runs.csv (one row a run).
     """
-    from scalekeys.files import check_new_folder, new_folder
-
-    check_new_folder(output, force=force)
+    options.check_paths(folder=output, force=force)
     from scalekeys.cli.show.compare import print_conditions
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.work.compare import read_runs, write_comparison
+    from scalekeys.files import new_folder
     from scalekeys.training.comparison import compare as beside
 
     with working() as step:

@@ -1,5 +1,6 @@
 """``scalekeys compress``: the same network with depthwise filters of fewer numbers."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,7 @@ EXAMPLE = (
     "Example: scalekeys compress nets.py:build --checkpoint model.pth --data val/ --size 224 --budget 0.3 -o small.pth"
 )
 
-Output = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="The file to write: .pth, .pt or .safetensors, or .onnx.", show_default=False),
-]
+Output = Annotated[Path, options.output("The file to write: .pth, .pt or .safetensors, or .onnx.")]
 Data = Annotated[
     str,
     typer.Option(
@@ -40,7 +38,7 @@ Layers = Annotated[
         "--layer", metavar="PATTERN", help="Compress the layers of this name, with * for anything; may be repeated."
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="How many of the images to use, drawn at random.")]
+Limit = Annotated[int | None, options.limit(1)]
 
 
 def compress(
@@ -71,18 +69,13 @@ def compress(
     interrupted continues where it stopped when the same command is given again: finished models are kept in a file
     beside the output until the output is written.
     """
-    from scalekeys.files import check_new_file
-
-    check_new_file(output, force=force)
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    options.check_paths(network=network, checkpoint=checkpoint, file=output, force=force)
     from scalekeys.cli.show.compress import print_outcome
-    from scalekeys.cli.show.progress import working
-    from scalekeys.cli.show.result import print_result
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.work.compress import Task, compress_network
     from scalekeys.cli.work.learning_images import Data as LearningData
 
-    images = LearningData(data, labels, limit, figures, seed)
+    images = LearningData(data, labels, limit, figures(), seed)
     task = Task(network, checkpoint, weights, output, images, budget, tolerance, model or None, layer or None, force)
-    with working() as step:
-        outcome = compress_network(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    carry_out(partial(compress_network, task), print_outcome, as_json=as_json)

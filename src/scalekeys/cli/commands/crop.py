@@ -1,5 +1,6 @@
 """``scalekeys crop``: the same network with smaller depthwise kernels."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +14,11 @@ Network = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK",
-        callback=options.there_or_code,
         help="timm:NAME, hf:NAME, builtin:NAME, FILE.py:FUNCTION that returns a network, or a file of weights.",
         show_default=False,
     ),
 ]
-Output = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="The state dict to write: .pth, .pt or .safetensors.", show_default=False),
-]
+Output = Annotated[Path, options.output("The state dict to write: .pth, .pt or .safetensors.")]
 Tolerance = Annotated[float, typer.Option(min=0, max=1, help="Share of the energy of a layer that may be cut off.")]
 Layers = Annotated[
     list[str] | None,
@@ -35,15 +32,8 @@ Refit = Annotated[
     bool,
     typer.Option(help="Fit the remaining taps to the responses of the whole kernels to natural images, or only cut."),
 ]
-ImageSource = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT], on which batch-norm statistics are matched.",
-    ),
-]
-Limit = Annotated[int, typer.Option(min=2, help="How many of the images to use, drawn at random.")]
+ImageSource = Annotated[str | None, options.images(", on which batch-norm statistics are matched.")]
+Limit = Annotated[int, options.limit(2)]
 
 
 def crop(
@@ -71,29 +61,23 @@ def crop(
     The padding of a layer shrinks with its kernels, so that outputs keep their sizes. The code that builds the network
     has to use the new kernel sizes and paddings before it can load the file; the command lists them.
     """
-    from scalekeys.files import check_new_file
-
-    check_new_file(output, force=force)
     sides = dict(map(_sides, layer)) if layer else None
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    options.check_paths(network, takes_code=True, checkpoint=checkpoint, file=output, force=force)
     from scalekeys.cli.show.crop import print_outcome
-    from scalekeys.cli.show.progress import working
-    from scalekeys.cli.show.result import print_result
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.work.crop import Task, crop_network
 
     where = network, checkpoint, weights, output
-    task = Task(*where, tolerance, sides, refit, images, limit, figures, seed, force)
-    with working() as step:
-        outcome = crop_network(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    task = Task(*where, tolerance, sides, refit, images, limit, figures(), seed, force)
+    carry_out(partial(crop_network, task), print_outcome, as_json=as_json)
 
 
 def _sides(text: str) -> tuple[str, int | tuple[int, ...]]:
-    name, _, sides = text.rpartition("=")
-    parts = sides.lower().split("x")
-    if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+    name, _, size = text.rpartition("=")
+    sides = options.counts_of(size)
+    if not (name and sides):
         raise typer.BadParameter(
             f"{text!r} is no name with sides, like stages.0.dw=5 or stem=5x3", param_hint="--layer"
         )
-    numbers = tuple(map(int, parts))
-    return name, numbers if len(numbers) > 1 else numbers[0]
+    return name, sides if len(sides) > 1 else sides[0]

@@ -20,9 +20,7 @@ def demo(
     One network was trained to remove noise from pictures, the other one, a ConvNeXt, to classify CIFAR-10. Nothing is
     downloaded.
     """
-    from scalekeys.files import check_new_folder
-
-    check_new_folder(output, force=force)
+    options.check_paths(folder=output, force=force)
     from scalekeys.cli.show.analyze import print_summary
     from scalekeys.cli.show.progress import working
 
@@ -35,6 +33,6 @@ def demo(
         typer.echo("")
     typer.echo(
         "Open the reports in a browser. Next:\n"
-        "  scalekeys analyze builtin:denoiser -o report/    (or any checkpoint of yours)\n"
+        "  scalekeys analyze model.pth -o my-report/    (any checkpoint of yours)\n"
         "  scalekeys check builtin:denoiser"
     )

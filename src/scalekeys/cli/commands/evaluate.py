@@ -1,5 +1,6 @@
 """``scalekeys evaluate``: how many images a network classifies correctly."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -55,17 +56,15 @@ def evaluate(
     Images are prepared as timm or transformers prescribe for the network; --size, --mean and the like override that.
     """
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    options.check_paths(network=network, checkpoint=checkpoint)
     from scalekeys.cli.show.evaluate import print_outcome
-    from scalekeys.cli.show.progress import working
-    from scalekeys.cli.show.result import print_result
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.work.evaluate import Task, run_evaluation
 
     device = device or _device()
     sources = network, checkpoint, weights, data, labels, recalibrate, reference
-    task = Task(*sources, figures, batch_size, limit, seed, device)
-    with working() as step:
-        outcome = run_evaluation(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    task = Task(*sources, figures(), batch_size, limit, seed, device)
+    carry_out(partial(run_evaluation, task), print_outcome, as_json=as_json)
 
 
 def _device() -> str:

@@ -19,9 +19,7 @@ Sources = Annotated[
         show_default=False,
     ),
 ]
-Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder for report, keys and members.", show_default=False)
-]
+Output = Annotated[Path, options.output("Folder for report, keys and members.")]
 Number = Annotated[
     str, typer.Option("-k", metavar="NUMBER|auto", help="How many keys; auto takes the recommended number.")
 ]
@@ -105,20 +103,8 @@ _WHOLE: dict[str, Literal["largest", "common"]] = {"largest": "largest", "common
 
 
 _ELIMINATION = (
-    "by",
-    "network",
-    "checkpoint",
-    "data",
-    "labels",
-    "images",
-    "candidates",
-    "draws",
-    "size",
-    "crop_pct",
-    "mean",
-    "std",
-    "interpolation",
-    "grey",
+    *("by", "network", "checkpoint", "data", "labels", "images", "candidates", "draws"),
+    *("size", "crop_pct", "mean", "std", "interpolation", "grey"),
 )
 """Options that only an elimination has."""
 
@@ -177,26 +163,25 @@ def keys(
     if eliminate:
         _check_elimination(network, data, symmetry=symmetry, kinds=kinds)
         count = _candidates(candidates, k)
-    from scalekeys.files import check_new_folder, new_folder
+    figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    from scalekeys.checkpoints.sources.paths import has_wildcard
 
-    _check_there(sources or [], network, checkpoint, patterns=hold_out is not None)
-    check_new_folder(output, force=force)
-    task = None
-    if eliminate:
-        from scalekeys.cli.work.eliminate import Task
-
-        figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
-        shown = str(network), checkpoint, weights, str(data), labels
-        task = Task(*shown, images, by, count, draws, figures, seed)
+    named = [source for source in sources or () if hold_out is None or not has_wildcard(source)]
+    options.check_paths(*named, network=network, checkpoint=checkpoint, folder=output, force=force)
     from scalekeys.cli.show.keys import print_keys
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.result import print_result
-    from scalekeys.cli.work.eliminate import open_task
+    from scalekeys.cli.work.eliminate import Task, open_task
     from scalekeys.cli.work.hold_out import grouped
     from scalekeys.cli.work.hold_out import hold_out as held_out
     from scalekeys.cli.work.keys import find_keys, read_banks
     from scalekeys.cli.work.search import Search
+    from scalekeys.files import new_folder
 
+    task = None
+    if eliminate:
+        shown = str(network), checkpoint, weights, str(data), labels
+        task = Task(*shown, images, by, count, draws, figures(), seed)
     groups: list[str] = []
     if hold_out is not None:
         sources, groups = grouped(sources or [], hold_out)
@@ -221,22 +206,6 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _check_there(sources: list[str], network: str | None, checkpoint: Path | None, *, patterns: bool) -> None:
-    """Refuse what is not there; here, as wrong usage comes first.
-
-    `patterns`: whether a source may be a pattern of names.
-    """
-    from scalekeys.checkpoints.sources.paths import check_checkpoint, check_network, check_source, has_wildcard
-
-    for source in sources:
-        if not (patterns and has_wildcard(source)):
-            check_source(source)
-    if network is not None:
-        check_network(network)
-        if checkpoint is not None:
-            check_checkpoint(str(checkpoint), network)
-
-
 def _check_elimination(network: str | None, data: str | None, *, symmetry: str, kinds: str) -> None:
     """Refuse an elimination that has nothing to measure, or in which no filter could be replaced."""
     for value, option, what in (
@@ -257,14 +226,13 @@ def _candidates(text: str, k: int | None) -> int | None:
     """Read a number of candidates; None stands for all filters."""
     if text == "all":
         return None
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise typer.BadParameter(f"{text!r} is neither a number from 1 nor all", param_hint="--candidates")
-    if k is not None and int(text) <= k:
+    count = _count(text, "all", "--candidates")
+    if k is not None and count <= k:
         raise typer.BadParameter(
             f"an elimination that leaves the {k} keys of -k needs more than {k} candidates, not {text}",
             param_hint="--candidates",
         )
-    return int(text)
+    return count
 
 
 def _number_of_keys(text: str, *, compared: bool) -> int | None:
@@ -273,16 +241,21 @@ def _number_of_keys(text: str, *, compared: bool) -> int | None:
         if not compared:
             raise typer.BadParameter("auto compares numbers of keys, so it cannot go with --no-curve", param_hint="-k")
         return None
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise typer.BadParameter(f"{text!r} is neither a number from 1 nor auto", param_hint="-k")
-    return int(text)
+    return _count(text, "auto", "-k")
+
+
+def _count(text: str, word: str, option: str) -> int:
+    """Read one number, in whose place a word may stand."""
+    if len(counts := options.counts_of(text)) != 1:
+        raise typer.BadParameter(f"{text!r} is neither a number from 1 nor {word}", param_hint=option)
+    return counts[0]
 
 
 def _sizes(text: str) -> Literal["largest", "common"] | tuple[int, ...]:
     """Read how kernels of several sizes are compared."""
     if text in _WHOLE:
         return _WHOLE[text]
-    sides = text.lower().split("x")
-    if not (len(sides) <= 3 and all(side.isascii() and side.isdigit() and int(side) for side in sides)):
+    sides = options.counts_of(text)
+    if len(sides) not in (1, 2, 3):
         raise typer.BadParameter(f"{text!r} is none of largest, common and a size like 7x7 or 31", param_hint="--sizes")
-    return tuple(map(int, sides))
+    return sides

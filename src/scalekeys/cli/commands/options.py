@@ -1,12 +1,10 @@
 """Options that several verbs share."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
-from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from scalekeys.training.network_source import Figures
@@ -22,76 +20,54 @@ Kinds = Annotated[
 ]
 
 
-_CHECKS = "scalekeys.checks"
+def check_paths(
+    *sources: str,
+    takes_code: bool = False,
+    network: str | None = None,
+    checkpoint: Path | None = None,
+    folder: Path | None = None,
+    file: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Refuse what is not there, and an output that is: once wrong usage is told, and before PyTorch is imported.
 
+    `sources`: of weights, or with `takes_code` of functions that return a network.
+    `network`, `checkpoint`: a network that runs, and weights for it, or for the only one of the sources.
+    `folder`, `file`: the output.
+    """
+    from scalekeys.checkpoints.sources.paths import check_checkpoint, check_network, check_source
+    from scalekeys.files import check_new_file, check_new_folder
 
-class Command(TyperCommand):
-    """A verb that refuses what is not there when its options are read, and before what takes time is imported."""
-
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Look for what was named, then run the verb."""
-        for check in ctx.meta.pop(_CHECKS, ()):
-            check()
-        return super().invoke(ctx)
-
-
-def there(context: typer.Context, sources: str | list[str] | None) -> str | list[str] | None:
-    """Look for sources of weights."""
-    from scalekeys.checkpoints.sources.paths import check_source
-
-    for source in [sources] if isinstance(sources, str) else sources or []:
-        _later(context, check_source, source)
-    return sources
-
-
-def some_there(context: typer.Context, sources: list[str]) -> list[str]:
-    """Look for one at least of the sources of an atlas."""
-    from scalekeys.checkpoints.sources.paths import check_sources
-
-    _later(context, check_sources, sources)
-    return sources
-
-
-def there_or_code(context: typer.Context, source: str) -> str:
-    """Look for a source of weights, or for a function that returns a network."""
-    from scalekeys.checkpoints.sources.paths import check_source
-
-    _later(context, partial(check_source, takes_code=True), source)
-    return source
-
-
-def network_there(context: typer.Context, network: str | None) -> str | None:
-    """Look for a network that runs."""
-    from scalekeys.checkpoints.sources.paths import check_network
-
+    for source in sources:
+        check_source(source, takes_code=takes_code)
     if network is not None:
-        _later(context, check_network, network)
-    return network
+        check_network(network)
+    if checkpoint is not None:
+        check_checkpoint(str(checkpoint), network or sources[0])
+    if folder is not None:
+        check_new_folder(folder, force=force)
+    if file is not None:
+        check_new_file(file, force=force)
 
 
-def file_there(context: typer.Context, path: Path | None) -> Path | None:
-    """Look for the weights of a network that is named before or after them."""
-    from scalekeys.checkpoints.sources.paths import check_checkpoint
-
-    if path is not None:
-
-        def check(checkpoint: str) -> None:  # later, when the network is known as well
-            check_checkpoint(checkpoint, context.params.get("network") or context.params["source"])
-
-        _later(context, check, str(path))
-    return path
+def output(text: str) -> Any:
+    """Return the option of where to write, which is to be given."""
+    return typer.Option("--output", "-o", help=text, show_default=False)
 
 
-def _later(context: typer.Context, check: Callable[[Any], None], value: Any) -> None:
-    """Check a value once all options are read, as wrong usage comes first."""
-    context.meta.setdefault(_CHECKS, []).append(partial(check, value))
+def images(text: str) -> Any:
+    """Return the option of images without labels."""
+    return typer.Option("--images", metavar="FOLDER", help=f"Images without labels, or hf:NAME[:SPLIT]{text}")
 
 
-SOURCE_HELP = "A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH."
+def limit(least: int) -> Any:
+    """Return the option of how many images to use, so many at least."""
+    return typer.Option(min=least, help="How many of the images to use, drawn at random.")
+
+
 Network = Annotated[
     str,
     typer.Argument(
-        callback=network_there,
         metavar="NETWORK",
         help="timm:NAME, hf:NAME, builtin:NAME, or FILE.py:FUNCTION that returns a network.",
         show_default=False,
@@ -99,12 +75,14 @@ Network = Annotated[
 ]
 Checkpoint = Annotated[
     Path | None,
-    typer.Option(
-        callback=file_there, help="File of weights for the whole network; by default the weights of its name."
+    typer.Option(help="File of weights for the whole network; by default the weights of its name."),
+]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A checkpoint file or folder, timm:NAME, hf:NAME, builtin:NAME or https://SERVER/PATH.", show_default=False
     ),
 ]
-Source = Annotated[str, typer.Argument(callback=there, help=SOURCE_HELP, show_default=False)]
-SourceOrCode = Annotated[str, typer.Argument(callback=there_or_code, help=SOURCE_HELP, show_default=False)]
 Weights = Annotated[str | None, typer.Option(help="Which entry of a nested checkpoint to take, such as params_ema.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn at random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output; in a folder, its files.")]
@@ -146,26 +124,35 @@ def figures_of(
     std: str | None,
     interpolation: Interpolation | None,
     grey: bool,
-) -> "Figures":
-    """Read how images are prepared, where it is said."""
+) -> "Callable[[], Figures]":
+    """Read how images are prepared, where it is said; the result imports PyTorch when it is called."""
     if grey and (mean is None or std is None):
         raise typer.BadParameter("needs --mean and --std, one number each", param_hint="--grey")
     channels = 1 if grey else 3
     numbers = size_of(size), crop_pct, _numbers(mean, "--mean", channels), _numbers(std, "--std", channels)
-    from scalekeys.training.network_source import Figures
 
-    return Figures(*numbers, interpolation)
+    def figures() -> "Figures":
+        from scalekeys.training.network_source import Figures
+
+        return Figures(*numbers, interpolation)
+
+    return figures
+
+
+def counts_of(text: str) -> tuple[int, ...]:
+    """Read numbers from 1 on with an x between each two; empty where the text is something else."""
+    parts = text.lower().split("x")
+    return tuple(map(int, parts)) if all(part.isascii() and part.isdigit() and int(part) for part in parts) else ()
 
 
 def size_of(text: str | None) -> tuple[int, int] | None:
     """Read one side of a square, or rows and columns."""
     if text is None:
         return None
-    rows, x, cols = text.lower().partition("x")
-    sides = (rows, cols) if x else (rows, rows)
-    if not all(side.isascii() and side.isdigit() and int(side) for side in sides):
+    sides = counts_of(text)
+    if len(sides) not in (1, 2):
         raise typer.BadParameter(f"{text!r} is no size like 224 or 192x256", param_hint="--size")
-    return int(sides[0]), int(sides[1])
+    return sides[0], sides[-1]
 
 
 def shape_of(text: str | None, size: str | None, images: str | None) -> tuple[int, ...] | None:
@@ -176,10 +163,10 @@ def shape_of(text: str | None, size: str | None, images: str | None) -> tuple[in
         raise typer.BadParameter(
             "is for inputs that are no images; leave out --size and --images", param_hint="--shape"
         )
-    parts = text.lower().split("x")
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+    sides = counts_of(text)
+    if not sides:
         raise typer.BadParameter(f"{text!r} is no shape like 3x224x224 or 1x40x101", param_hint="--shape")
-    return tuple(map(int, parts))
+    return sides
 
 
 def _numbers(text: str | None, option: str, channels: int) -> tuple[float, ...] | None:

@@ -1,5 +1,6 @@
 """``scalekeys prune``: the same network without its dead filters."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,22 +12,10 @@ EXAMPLE = "Example: scalekeys prune nets.py:build --checkpoint model.pth --size 
 
 Output = Annotated[
     Path,
-    typer.Option(
-        "--output",
-        "-o",
-        help="The file to write: a state dict (.pth, .pt or .safetensors, for sk.load_pruned), or .onnx.",
-        show_default=False,
-    ),
+    options.output("The file to write: a state dict (.pth, .pt or .safetensors, for sk.load_pruned), or .onnx."),
 ]
-ImageSource = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT]: filters with one output for all images are dead too.",
-    ),
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="How many of the images to use, drawn at random.")]
+ImageSource = Annotated[str | None, options.images(": filters with one output for all images are dead too.")]
+Limit = Annotated[int | None, options.limit(1)]
 MultipleOf = Annotated[
     int,
     typer.Option(
@@ -64,17 +53,13 @@ def prune(
     The outputs of the network before and after are compared, on random inputs and on the images, before the file is
     written. Without a dead filter that can be removed nothing is written, and the exit status is 1.
     """
-    from scalekeys.files import check_new_file
-
-    check_new_file(output, force=force)
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
-    from scalekeys.cli.show.progress import working
+    sides = options.shape_of(shape, size, images)
+    options.check_paths(network=network, checkpoint=checkpoint, file=output, force=force)
     from scalekeys.cli.show.prune import print_outcome
-    from scalekeys.cli.show.result import print_result
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.work.prune import Task, prune_network
 
     where = network, checkpoint, weights, output, images, limit
-    task = Task(*where, figures, options.shape_of(shape, size, images), multiple_of, tolerance, seed, force)
-    with working() as step:
-        outcome = prune_network(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    task = Task(*where, figures(), sides, multiple_of, tolerance, seed, force)
+    carry_out(partial(prune_network, task), print_outcome, as_json=as_json)

@@ -12,11 +12,8 @@ EXAMPLE = "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 
 
 Output = Annotated[
     Path,
-    typer.Option(
-        "--output",
-        "-o",
-        help="File to write, or folder if SOURCE is one. For timm:, hf:, builtin: a .safetensors, .pth or .pt file.",
-        show_default=False,
+    options.output(
+        "File to write, or folder if SOURCE is one. For timm:, hf:, builtin: a .safetensors, .pth or .pt file."
     ),
 ]
 ModelName = Annotated[
@@ -87,7 +84,7 @@ Limit = Annotated[
 
 
 def replace(
-    source: options.SourceOrCode,
+    source: options.Source,
     output: Output,
     model: ModelName = "jet2",
     chosen_from: ChosenFrom = None,
@@ -121,11 +118,9 @@ def replace(
     _check_sense(
         {"--data": data, "--checkpoint": checkpoint}, elsewhere | {"--discretization": discretization}, in_network
     )
-    from scalekeys.files import check_new_file, check_new_folder
-
-    if not force:
-        (check_new_folder if output.is_dir() else check_new_file)(output)
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
+    folder, file = (output, None) if output.is_dir() else (None, output)
+    options.check_paths(source, takes_code=True, folder=folder, file=file, force=force)
     from scalekeys.cli.show.progress import working
     from scalekeys.cli.show.replace import print_outcome
     from scalekeys.cli.show.result import print_result
@@ -141,7 +136,7 @@ def replace(
             from scalekeys.cli.work.in_network import Learning, replace_in_network
             from scalekeys.cli.work.learning_images import Data as LearningData
 
-            learning = Learning(checkpoint, LearningData(data, None, limit, figures, seed))
+            learning = Learning(checkpoint, LearningData(data, None, limit, figures(), seed))
             outcome = replace_in_network(names, learning, model=model, choice=choice, force=force, step=step)
     print_result(outcome, print_outcome, as_json=as_json)
 

@@ -1,5 +1,6 @@
 """``scalekeys separate``: the same network with depthwise layers that are computed axis by axis."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,12 +12,7 @@ EXAMPLE = "Example: scalekeys separate nets.py:build --checkpoint model.pth --im
 
 Output = Annotated[
     Path,
-    typer.Option(
-        "--output",
-        "-o",
-        help="The file to write: .onnx, or a state dict (.pth, .pt or .safetensors, for sk.load_separated).",
-        show_default=False,
-    ),
+    options.output("The file to write: .onnx, or a state dict (.pth, .pt or .safetensors, for sk.load_separated)."),
 ]
 Rank = Annotated[int | None, typer.Option(min=1, help="Number of outer products for each kernel.")]
 Tolerance = Annotated[
@@ -44,19 +40,12 @@ Layers = Annotated[
     list[str] | None,
     typer.Option("--layer", metavar="NAME", help="Only the layers of this name, with * for anything; may be repeated."),
 ]
-ImageSource = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        metavar="FOLDER",
-        help="Images without labels, or hf:NAME[:SPLIT], on which outer products and statistics are matched.",
-    ),
-]
+ImageSource = Annotated[str | None, options.images(", on which outer products and statistics are matched.")]
 Data = Annotated[
     str | None,
     typer.Option("--data", metavar="FOLDER", help="Images with labels, in place of --images: a folder for each class."),
 ]
-Limit = Annotated[int, typer.Option(min=2, help="How many of the images to use, drawn at random.")]
+Limit = Annotated[int, options.limit(2)]
 Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Inputs that go through the timed network together.")]
 
 
@@ -92,9 +81,6 @@ def separate(
     A kernel becomes a sum of outer products of kernels of one axis. Layers and the whole network are timed in the
     runtime of the output, on one thread of this machine; a layer that is not faster stays as it is.
     """
-    from scalekeys.files import check_new_file
-
-    check_new_file(output, force=force)
     figures = options.figures_of(size, crop_pct, mean, std, interpolation, grey)
     goals = {"--rank": rank, "--tolerance": tolerance, "--accuracy": accuracy, "--time": time}
     given = [name for name, value in goals.items() if value is not None]
@@ -104,15 +90,14 @@ def separate(
         raise typer.BadParameter("only one of these may be given", param_hint="--images and --data")
     if accuracy is not None and data is None:
         raise typer.BadParameter("needs images with labels; give --data", param_hint="--accuracy")
-    from scalekeys.cli.show.progress import working
-    from scalekeys.cli.show.result import print_result
+    sides = options.shape_of(shape, size, images or data)
+    options.check_paths(network=network, checkpoint=checkpoint, file=output, force=force)
+    from scalekeys.cli.show.result import carry_out
     from scalekeys.cli.show.separate import print_outcome
     from scalekeys.cli.work.separate import Task, separate_network
 
     goal = {name.removeprefix("--"): goals[name] for name in given}
     where = network, checkpoint, weights, output, goal, runtime, layer
     inputs = images or data, labels if data else None, data is not None, limit
-    task = Task(*where, *inputs, figures, options.shape_of(shape, size, images or data), batch_size, seed, force)
-    with working() as step:
-        outcome = separate_network(task, step)
-    print_result(outcome, print_outcome, as_json=as_json)
+    task = Task(*where, *inputs, figures(), sides, batch_size, seed, force)
+    carry_out(partial(separate_network, task), print_outcome, as_json=as_json)

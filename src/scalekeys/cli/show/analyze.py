@@ -1,16 +1,18 @@
 """An analysis on the terminal."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table, print_whole
-from scalekeys.cli.show.controls import CONTROLS
-from scalekeys.cli.show.notes import print_notes
+from scalekeys.cli.show.notes import CONTROLS, print_notes
+from scalekeys.errors import counted
 from scalekeys.fitting import LadderGroup, Standing
 from scalekeys.fitting.formation import LIKE_NOISE
 from scalekeys.fitting.ladder_steps import Difference
 from scalekeys.report.analysis.summary import Quality, Summary
+from scalekeys.report.page.document import paragraphs
 
 LADDER = (
     "each step is the best of the models up to it, on a sample of filters; models of more numbers explain more of\n"
@@ -28,7 +30,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
     print_notes(console, summary.notes, summary.left_out, more="in report.html")
     quality = summary.quality
     dead = f" ({summary.dead} dead)" if summary.dead else ""
-    layers = "1 layer" if len(summary.layers) == 1 else f"{len(summary.layers)} layers"
+    layers = counted(len(summary.layers), "layer")
     console.print(
         bold(summary.model) + f": {quality.filters} filters{dead} in {layers}, "
         f"{percentage(quality.share_explained)} of their energy explained "
@@ -39,18 +41,20 @@ def print_summary(summary: Summary, folder: Path) -> None:
     console.print(CONTROLS)
     console.print(_family_table(summary))
     if summary.ladder:
-        print_whole(console, _ladder_table(summary.ladder.network))
-        console.print(LADDER, soft_wrap=True)
+        network = summary.ladder.network
+        console.say(f"ladder: {_words('columns')}, and by how many points it exceeds matched noise")
+        print_whole(console, _ladder_table(network))
+        console.say(f"{LADDER}\nverdict: {_words('verdict', steps=network.steps)}")
     if summary.formation and summary.formation.white:
-        console.print(_formation(summary.formation.white, summary), soft_wrap=True)
+        console.say(_formation(summary.formation.white, summary))
     if summary.orientation:
-        console.print(_orientation(summary), soft_wrap=True)
+        console.say(_orientation(summary))
     others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
     if others:
         console.print("status: " + ", ".join(others))
     files = {"report": "report.html", "table": "filters.parquet"}
     for word, name in (files | ({"ladder": "ladder.parquet"} if summary.ladder else {})).items():
-        console.print(f"{word + ':':8}{folder / name}", soft_wrap=True)
+        console.say(f"{word + ':':8}{folder / name}")
 
 
 def _status(word: str, count: int) -> str:
@@ -94,6 +98,12 @@ def _quality_cells(quality: Quality) -> tuple[str, ...]:
         percentage(quality.matched_share_explained),
         percentage(quality.white_share_explained),
     )
+
+
+def _words(macro: str, **facts: Any) -> str:
+    """Return what the page says too."""
+    (text,) = paragraphs("analysis/ladder.txt.j2", macro, **facts)
+    return text
 
 
 def _ladder_table(group: LadderGroup) -> Table:

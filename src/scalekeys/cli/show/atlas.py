@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scalekeys.atlas import Answer
 from scalekeys.cli.show.cells import Terminal, plain_table
 from scalekeys.cli.work.atlas import rows as rows_of
-from scalekeys.errors import listed, printable
+from scalekeys.errors import counted, listed, printable
 
 if TYPE_CHECKING:
     from scalekeys.atlas import Export, Summary
@@ -27,21 +27,21 @@ def print_summary(summary: "Summary", folder: Path) -> None:
 def print_holdings(summary: "Summary", folder: Path, run: str = "") -> None:
     """Print what an atlas holds, and what a run did."""
     console = Terminal()
-    networks = "1 network" if summary.networks == 1 else f"{summary.networks} networks"
+    networks = counted(summary.networks, "network")
     duplicates = f" ({summary.duplicates} more under another name)" if summary.duplicates else ""
-    console.print(f"{networks}{duplicates} with {summary.filters} filters", soft_wrap=True)
+    console.say(f"{networks}{duplicates} with {summary.filters} filters")
     if run:
-        console.print(run, soft_wrap=True)
+        console.say(run)
     if summary.failures:
-        console.print(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})", soft_wrap=True)
+        console.say(f"not read: {len(summary.failures)} ({folder / 'failures.parquet'})")
         for _, reason in summary.failures[:_MOST_FAILURES]:
-            console.print(f"  {reason}", soft_wrap=True)
+            console.say(f"  {reason}")
     if summary.left_out:
         path = folder / "left_out.parquet"
-        console.print(f"left out: {len(summary.left_out)} tensors or layers of networks ({path})", soft_wrap=True)
+        console.say(f"left out: {len(summary.left_out)} tensors or layers of networks ({path})")
         for source, one in summary.left_out[:_MOST_FAILURES]:
-            console.print(f"  {source}: {one.name} ({one.reason})", soft_wrap=True)
-    console.print(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"', soft_wrap=True)
+            console.say(f"  {source}: {one.name} ({one.reason})")
+    console.say(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"')
 
 
 def print_export(export: "Export", folder: Path) -> None:
@@ -56,7 +56,7 @@ def print_export(export: "Export", folder: Path) -> None:
     if export.path_columns:
         lines.append(f"metadata: paths are written as they are in {listed(export.path_columns)}")
     lines.append(f"card:   {folder / 'README.md'}")
-    console.print("\n".join(lines), soft_wrap=True)
+    console.say("\n".join(lines))
 
 
 def print_rows(answer: Answer) -> None:
@@ -81,7 +81,7 @@ def print_findings(found: "Findings", folder: Path) -> None:
         interval = "-" if test.low is None or test.high is None else f"{test.low:.3f} to {test.high:.3f}"
         table.add_row(finding.title, found.verdict(test), f"{test.value:.3f}", interval)
     console.print(table)
-    console.print(f"page: {folder / 'README.md'}", soft_wrap=True)
+    console.say(f"page: {folder / 'README.md'}")
 
 
 def _cell(value: Any) -> str:

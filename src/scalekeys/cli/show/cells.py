@@ -33,6 +33,10 @@ class Terminal(Console):
         """Make lines of printable text."""
         return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
 
+    def say(self, text: str | Text) -> None:
+        """Print a text, its lines as long as they are."""
+        self.print(text, soft_wrap=True)
+
 
 def bold(text: str) -> Text:
     """Return a text in bold letters."""

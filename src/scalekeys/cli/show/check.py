@@ -13,30 +13,26 @@ from scalekeys.filters.bank import LeftOut
 def print_checkup(checkup: Checkup, notes: Sequence[str], left_out: Sequence[LeftOut], *, layers: bool = False) -> None:
     """Print what was found, the most valuable first; its layers with their figures only on request."""
     console = Terminal()
-    print_notes(console, notes, left_out, more="in the report of `scalekeys analyze`")
     filters = f"{counted(checkup.filters, 'filter')} in {counted(checkup.layers, 'layer')}"
-    console.print(bold(checkup.model) + f": {filters}, {len(checkup.audits)} audits")
-    for sentence in checkup.skipped:
-        console.print(f"note: {sentence}", soft_wrap=True)
-    if not checkup.advice:
-        console.print("Nothing to do: no audit has found anything.")
+    console.say(bold(checkup.model) + f": {filters}, {len(checkup.audits)} audits")
+    console.say(checkup.verdict)
+    print_notes(console, (*notes, *checkup.skipped), left_out, more="in the report of `scalekeys analyze`")
     for number, advice in enumerate(checkup.advice, 1):
         _print_advice(console, number, advice)
         if layers:
             _print_places(console, advice)
     if told := to_fill_in(advice.command for advice in checkup.advice):
-        console.print(f"\n{told}", soft_wrap=True)
+        console.say(f"\n{told}")
 
 
 def _print_advice(console: Terminal, number: int, advice: Advice) -> None:
     console.print()
-    console.print(bold(f"{number}. {advice.what}"), soft_wrap=True)
+    console.say(bold(f"{number}. {advice.what}"))
     command = f"\n             {advice.command}" if advice.command else ""
     measured = f"\n   measured: {advice.followed.told}" if advice.followed else ""
-    console.print(
+    console.say(
         f"   evidence: {advice.evidence}\n   do:       {advice.action}{command}\n   expect:   {advice.expect} "
-        f"({advice.certainty}){measured}",
-        soft_wrap=True,
+        f"({advice.certainty}){measured}"
     )
 
 

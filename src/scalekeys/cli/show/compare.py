@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from scalekeys.cli.show.cells import Terminal, decimal, percentage, plain_table
+from scalekeys.cli.show.notes import print_notes
 from scalekeys.training.comparison import Comparison, Spread
 
 
@@ -10,8 +11,7 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
     """Print a line for each condition, and where everything is."""
     console = Terminal()
     for run in comparison.runs:
-        for note in run.notes:
-            console.print(f"note: {run.name}: {note}", soft_wrap=True)
+        print_notes(console, run.notes, of=run.name)
     table = plain_table("condition", "runs", "averaged", "last weights", "depthwise parameters", "median r2")
     for column in table.columns[1:]:
         column.no_wrap = True
@@ -27,7 +27,7 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
             decimal(None if r2 is None else r2.mean),
         )
     console.print(table)
-    console.print(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}", soft_wrap=True)
+    console.say(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}")
 
 
 def _with_spread(spread: Spread | None) -> str:

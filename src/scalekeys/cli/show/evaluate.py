@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from scalekeys.cli.show.cells import Terminal, percentage, plain_table
+from scalekeys.cli.show.notes import print_notes
 from scalekeys.cli.work.evaluate import Outcome
 from scalekeys.networks import Evaluation
 
@@ -13,23 +14,21 @@ _MEANINGFUL = 5
 def print_outcome(outcome: Outcome) -> None:
     """Print the accuracies with their intervals, how images were prepared, and how fast it was."""
     console = Terminal()
-    for note in outcome.notes:
-        console.print(f"note: {note}")
+    print_notes(console, outcome.notes)
     figures = ", ".join(f"{name} {_short(value)}" for name, value in outcome.preparation.items())
     lines = [f"images: {outcome.task.data} ({figures})"]
     if outcome.recalibrated:
         by = "" if outcome.reference is None else ", matched to the reference"
         lines.append(f"recalibrated on {outcome.recalibrated} images without their labels{by}")
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.say(line)
     console.print(_table(outcome))
     if outcome.difference is not None:
         low, high = outcome.difference.interval
-        console.print(
+        console.say(
             f"difference: {100 * outcome.difference.value:+.1f} points of top-1, with 95 % confidence from "
             f"{100 * low:+.1f} to {100 * high:+.1f} ({outcome.difference.gained} images gained, "
-            f"{outcome.difference.lost} lost)",
-            soft_wrap=True,
+            f"{outcome.difference.lost} lost)"
         )
     if outcome.evaluation.non_finite:
         console.print(f"{outcome.evaluation.non_finite} images gave numbers that are not finite, and count as wrong")

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.table import Table
 
 from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table
-from scalekeys.cli.show.controls import CONTROLS
-from scalekeys.cli.show.notes import print_notes
+from scalekeys.cli.show.notes import CONTROLS, print_notes
+from scalekeys.errors import counted
 from scalekeys.report.keys import KeysSummary
 from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.summary import HeldOutSummary
@@ -22,7 +22,7 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     left_out = f" ({summary.left_out} left out{negligible})" if summary.left_out else ""
     console.print(
         bold(", ".join(summary.models)) + f": {summary.clustered} filters{left_out} "
-        f"in {len(summary.layers)} layer{'' if len(summary.layers) == 1 else 's'}",
+        f"in {counted(len(summary.layers), 'layer')}",
     )
     console.print(_key_table(summary))
     console.print(
@@ -33,7 +33,7 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     if summary.best_k is not None:
         other = summary.best_k != len(summary.keys)
         shown = f"; shown are {len(summary.keys)}, as -k says (-k auto takes the recommended number)" if other else ""
-        console.print(f"recommended k = {summary.best_k}: {summary.reason}{shown}", soft_wrap=True)
+        console.say(f"recommended k = {summary.best_k}: {summary.reason}{shown}")
     if summary.elimination is not None:
         _print_elimination(console, summary.elimination)
     if summary.held_out is not None:
@@ -41,7 +41,7 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     tables = "keys.npy" if summary.size.count("x") == 2 else "keys.npy, keys.csv"  # no table has three axes
     files = [("report", "report.html"), ("keys", tables), ("members", "members.parquet")]
     for word, name in files + [("held out", "held_out.csv")] * (summary.held_out is not None):
-        console.print(f"{word + ':':8} {folder / name}", soft_wrap=True)
+        console.say(f"{word + ':':8} {folder / name}")
 
 
 def _key_table(summary: KeysSummary) -> Table:
@@ -64,14 +64,12 @@ def _key_table(summary: KeysSummary) -> Table:
 
 def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
     """Print what the network loses with fewer keys, beside random candidates and noise."""
-    for note in found.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+    print_notes(console, found.notes)
     accuracy = found.measured == "accuracy"
     what = "top-1" if accuracy else "error of the outputs, as a share of their variance,"
-    console.print(
+    console.say(
         f"elimination by {found.by} of {found.candidates} candidates, {found.measurements} measurements; {what} on "
-        f"{found.images} other images of {found.data}",
-        soft_wrap=True,
+        f"{found.images} other images of {found.data}"
     )
     cell = percentage if accuracy else decimal
     table = plain_table("keys", "elim.", "95 %", "random", "95 %", "as good", "matched", "white")
@@ -91,12 +89,10 @@ def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
 
 def _print_held_out(console: Terminal, found: HeldOutSummary) -> None:
     """Print what keys of the other groups explain of each group, beside its own keys and the controls."""
-    for note in found.notes:
-        console.print(f"note: {note}", soft_wrap=True)
-    console.print(
+    print_notes(console, found.notes)
+    console.say(
         f"share of each {found.column} that {found.k} keys explain: its own; those found in all others; the eight "
-        "published; those of noise in the place of the others; filters of the others, drawn at random",
-        soft_wrap=True,
+        "published; those of noise in the place of the others; filters of the others, drawn at random"
     )
     table = plain_table(found.column, "networks", "own", "others", "published", "matched", "white", "random")
     for group in found.groups:

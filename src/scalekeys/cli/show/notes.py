@@ -1,28 +1,37 @@
-"""What a source holds and is not read, on the terminal."""
+"""Remarks that several verbs print: notes on a source, what it holds and is not read, and what the controls are."""
 
 from collections.abc import Sequence
 
 from scalekeys.cli.show.cells import Terminal
 from scalekeys.filters import LeftOut
 
+CONTROLS = (
+    "white noise: random filters with equal means and norms; a fit must exceed theirs\n"
+    "matched noise: random filters also as smooth and as wide; only the excess is shape"
+)
+
 _MOST = 5
 
 
-def print_notes(console: Terminal, notes: Sequence[str], left_out: Sequence[LeftOut], *, more: str) -> None:
+def print_notes(
+    console: Terminal, notes: Sequence[str], left_out: Sequence[LeftOut] = (), *, more: str = "", of: str = ""
+) -> None:
     """Print notes, and a short list of what is left out.
 
     Parameters
     ----------
     more : str
         Where all of it is listed.
+    of : str
+        What the notes are on, where that is one of several.
     """
     for note in notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        console.say(f"note: {of and f'{of}: '}{note}")
     if not left_out:
         return
     console.print(f"left out: {len(left_out)} with the shape of a kernel")
     for one in left_out[:_MOST]:
         shape = f" ({'x'.join(map(str, one.shape))})" if one.shape else ""
-        console.print(f"  {one.name}{shape}: {one.reason}", soft_wrap=True)
+        console.say(f"  {one.name}{shape}: {one.reason}")
     if len(left_out) > _MOST:
         console.print(f"  and {len(left_out) - _MOST} more, listed {more}")

@@ -34,7 +34,7 @@ def print_study(study: Study, folder: Path | None) -> None:
         console.print(table)
     _print_comparison(study, console)
     if folder is not None:
-        console.print(f"\narticle: {folder / 'article.html'}", soft_wrap=True)
+        console.say(f"\narticle: {folder / 'article.html'}")
 
 
 def _tables(study: Study) -> list[tuple[str, Table]]:

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from scalekeys.cli.show.cells import Terminal
+from scalekeys.cli.work import Step
 from scalekeys.errors import printable
 
 _BARS_OF_HUBS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
 
 
 @contextmanager
-def working() -> Iterator[Callable[..., Callable[[int], None]]]:
+def working() -> Iterator[Step]:
     """Show a progress line on standard error while a block runs; silent when it is not a terminal.
 
     Gives ``step(text, total=None)``, which starts the next step and returns a function that advances it.

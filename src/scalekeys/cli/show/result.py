@@ -7,12 +7,22 @@ from typing import Any, Protocol
 
 import typer
 
+from scalekeys.cli.show.progress import working
+from scalekeys.cli.work import Step
+
 
 class Result(Protocol):
     """What a verb came to."""
 
     def to_dict(self) -> Any:
         """Return the figures that ``--json`` writes."""
+
+
+def carry_out(work: Callable[[Step], Result], shown: Callable[..., None], *where: Path, as_json: bool) -> None:
+    """Do the work of a verb under a line of progress, and print the result."""
+    with working() as step:
+        result = work(step)
+    print_result(result, shown, *where, as_json=as_json)
 
 
 def print_result(result: Result, shown: Callable[..., None], *where: Path, as_json: bool) -> None:

@@ -78,4 +78,4 @@ def print_rows(rows: Sequence[dict[str, float]], folder: Path) -> None:
     console = Terminal()
     print_notes(console, said_of_precision(folder), (), more="")
     console.print(table)
-    console.print(f"weights: {folder / 'network.safetensors'}\nmetrics: {folder / 'metrics.csv'}", soft_wrap=True)
+    console.say(f"weights: {folder / 'network.safetensors'}\nmetrics: {folder / 'metrics.csv'}")

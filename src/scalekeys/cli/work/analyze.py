@@ -1,7 +1,7 @@
 """What ``scalekeys analyze`` does: the one path from a bank to its report and table, shared by the verbs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from scalekeys.checkpoints import open_source
 from scalekeys.checkup.api import examined_fit
 from scalekeys.checkup.naming import Named, Storage
 from scalekeys.checkup.normalisations import BatchNorm, batch_norms_of
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work import Step
 from scalekeys.filters import FilterBank, matched_noise_like, white_noise_like
 from scalekeys.fitting import fit
 from scalekeys.fitting.spec import IDEAL
@@ -31,7 +31,9 @@ class Filters:
     def read(cls, source: str, weights: str | None, kinds: str) -> "Filters":
         """Read the filters of a source."""
         opened = open_source(source, weights=weights, kinds=kinds)
-        return cls(opened.bank(), Named(source, weights=weights, storage=Storage.of(opened)), batch_norms_of(opened))
+        bank = opened.bank()
+        bank = replace(bank, notes=(*bank.notes, *opened.passed_over))
+        return cls(bank, Named(source, weights=weights, storage=Storage.of(opened)), batch_norms_of(opened))
 
 
 def analyze(

@@ -12,9 +12,9 @@ from scalekeys.checkup.evidence import Evidence
 from scalekeys.checkup.naming import Named, Storage
 from scalekeys.checkup.normalisations import batch_norms_of
 from scalekeys.checkup.responses import LEAST_IMAGES, Responses
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.evaluate import check_runs, opened_images
 from scalekeys.cli.work.network_task import NetworkTask, read_batches
-from scalekeys.cli.work.step import Step
 from scalekeys.errors import DataError
 from scalekeys.filters.bank import LeftOut
 from scalekeys.fitting import fit
@@ -77,7 +77,8 @@ def check_network(task: Task, step: Step) -> Outcome:
     fitted = fit(bank, progress=step("fitting filters", len(bank)))
     step("examining kernels")
     evidence = Evidence(task.named(storage), fitted, task.seed, sides=task.sides, norms=norms, responses=responses)
-    return Outcome(examined(evidence), (*(network.notes if network else ()), *bank.notes), bank.left_out)
+    notes = (*(network.notes if network else ()), *bank.notes, *opened.passed_over)
+    return Outcome(examined(evidence), notes, bank.left_out)
 
 
 def _options(figures: Figures, *, sized: bool) -> str:

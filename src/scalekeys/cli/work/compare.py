@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work import Step
 from scalekeys.files.csv_cells import safe_cell
 from scalekeys.report.trainings import write_trainings_report
 from scalekeys.training.comparison import Comparison

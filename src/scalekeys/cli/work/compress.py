@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.learning_images import Data, Shares, read_images, work_file
 from scalekeys.cli.work.network_file import Same, check_request, write_network
 from scalekeys.cli.work.network_task import NetworkTask
-from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError
 from scalekeys.networks import AccuracyDifference, Compression, Evaluation, compress, evaluate
 from scalekeys.networks.changing.compress import HALVINGS, candidates_for, check_aim

@@ -10,8 +10,8 @@ from torch import Tensor
 from scalekeys.checkpoints import open_source
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES, state_dict_copying
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.network_task import NetworkTask, read_batches
-from scalekeys.cli.work.step import Step
 from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import new_file
 from scalekeys.filters.window import cropped
@@ -19,8 +19,6 @@ from scalekeys.images import open_unlabelled, sample
 from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropped_layer, refitted_layer, windows_of
 from scalekeys.shapes import Size
 from scalekeys.training.network_source import Figures, preparation_of
-
-_BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def _of_network(task: Task, step: Step) -> Outcome:
     if task.images is not None:
         source = open_unlabelled(task.images)
         chosen = sample(source, task.limit, task.seed)
-        read = read_batches(source, chosen, preparation_of(network, task.figures), step, size=_BATCH)
+        read = read_batches(source, chosen, preparation_of(network, task.figures), step)
         inputs = [images for images, _ in read]
     step("cropping kernels")
     found = crop(network.module, inputs, tolerance=task.tolerance, layers=task.layers, refit=task.refit)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from scalekeys.checkpoints.core.kinds import DEPTHWISE
 from scalekeys.checkpoints.sources.builtin import BUILTINS
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.analyze import Filters, analyze
-from scalekeys.cli.work.step import Step
 from scalekeys.files import new_folder
 from scalekeys.report import Summary
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from torch import Tensor
 
 from scalekeys.checkpoints import extract
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.evaluate import check_classes
-from scalekeys.cli.work.network_task import NetworkTask
+from scalekeys.cli.work.network_task import BATCH, NetworkTask
 from scalekeys.cli.work.search import Search
-from scalekeys.cli.work.step import Step
 from scalekeys.clustering import Keys, with_other_keys
 from scalekeys.clustering.elimination import measurements
 from scalekeys.errors import DataError, FilterError, ModelError
@@ -24,8 +24,6 @@ from scalekeys.networks.measuring.key_elimination import By
 from scalekeys.report.keys.elimination import EliminationSummary, summarize_elimination
 from scalekeys.shapes import size_text
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
-
-BATCH = 50
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.network_task import NetworkTask
-from scalekeys.cli.work.step import Step
 from scalekeys.errors import DataError, ModelError
 from scalekeys.images import Images, batches, open_images, open_unlabelled, sample
 from scalekeys.images.preparation import Preparation

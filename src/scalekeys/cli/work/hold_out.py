@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scalekeys.atlas.references import expand
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.search import Search
-from scalekeys.cli.work.step import Step
 from scalekeys.clustering import held_out_cover
 from scalekeys.errors import AtlasError
 from scalekeys.files.csv_cells import safe_cell

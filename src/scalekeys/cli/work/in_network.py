@@ -6,9 +6,10 @@ from pathlib import Path
 
 from scalekeys.checkpoints import check_copy, open_source, write_copy
 from scalekeys.checkpoints.sources.module import open_module
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.learning_images import Data, read_images, work_file
+from scalekeys.cli.work.network_file import loading_copy
 from scalekeys.cli.work.replace import Choice, Model, Names, Outcome
-from scalekeys.cli.work.step import Step
 from scalekeys.filters import FilterBank, replacement
 from scalekeys.filters.choice import matching_layers
 from scalekeys.networks import fit_in_network
@@ -60,7 +61,8 @@ def replace_in_network(
     written = write_copy(opened, chosen, names.output, weights=names.weights, force=force)
     work.clear()
     by = Model(model, "response", None, None, learning.data.seed)
-    return Outcome(names, by, chosen, (*network.notes, *work.notes, *written, _HINT))
+    load = loading_copy(opened, names.output, names.weights)
+    return Outcome(names, by, chosen, load, (*network.notes, *work.notes, *written, _HINT))
 
 
 def _chosen(bank: FilterBank, choice: Choice) -> Sequence[str]:

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 
 from scalekeys.checkpoints import extract, write_filters
 from scalekeys.checkpoints.core.kinds import DEPTHWISE
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.eliminate import Opened
 from scalekeys.cli.work.search import Search
-from scalekeys.cli.work.step import Step
 from scalekeys.clustering import Keys
 from scalekeys.filters import FilterBank
 from scalekeys.report.keys import KeysSummary, write_keys_report

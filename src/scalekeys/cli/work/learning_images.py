@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from scalekeys import __version__
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.evaluate import check_runs, opened_images
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work.network_task import BATCH
 from scalekeys.cli.work.work_file import WorkFile, fingerprint
 from scalekeys.errors import DataError
 from scalekeys.files import expanded, is_folder
@@ -18,7 +19,6 @@ from scalekeys.images import batches, sample
 from scalekeys.images.pictures import class_folders
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
-BATCH = 50
 FEWEST = 10
 """With fewer images nothing is learned."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from scalekeys.checkpoints import Checkpoint
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
 from scalekeys.errors import ModelError, OutputError, listed
@@ -34,6 +35,29 @@ def check_request(network: str, output: Path, kind: str) -> None:
             f"{network}: a file of weights does not say how the network uses them; give FILE.py:FUNCTION that "
             f"returns the network, and this file as --checkpoint"
         )
+
+
+def loading(path: Path, *, by: str = "") -> str:
+    """Return the Python statement that loads what :func:`write_network` wrote; `by`: a function that sets shapes too.
+
+    >>> loading(Path("a.pth")), loading(Path("a.onnx"))
+    ("network.load_state_dict(torch.load('a.pth'))", "session = onnxruntime.InferenceSession('a.onnx')")
+    """
+    if path.suffix == ONNX:
+        return f"session = onnxruntime.InferenceSession({str(path)!r})"
+    if by:
+        return f"network = sk.{by}(network, {str(path)!r})"
+    read = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
+    return f"network.load_state_dict({read}({str(path)!r}))"
+
+
+def loading_copy(opened: Checkpoint, path: Path, weights: str | None) -> str:
+    """Return the same for a copy of an opened source, of which `weights` names an entry."""
+    copying = opened.copying
+    if path.suffix == ONNX or (copying is not None and copying.suffixes):
+        return loading(path)
+    entry = "" if weights is None else f", weights={weights!r}"
+    return f"from scalekeys.checkpoints import load_into; load_into(network, {str(path)!r}{entry})"
 
 
 @dataclass(frozen=True)

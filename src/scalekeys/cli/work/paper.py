@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from scalekeys.checkpoints import read_filters
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work import Step
 from scalekeys.errors import FilterError, OutputError
 from scalekeys.files import check_new_file, check_new_folder, new_file, new_folder
 from scalekeys.paper import Study, study

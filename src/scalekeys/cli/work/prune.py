@@ -1,18 +1,16 @@
 """What ``scalekeys prune`` does: open a network, remove its dead filters, write it if its outputs are the same."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from scalekeys.cli.work.example import example_of
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.network_file import Same, check_request, write_network
-from scalekeys.cli.work.network_task import NetworkTask
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work.network_task import NetworkTask, example_of, read_batches
 from scalekeys.errors import ModelError
-from scalekeys.images import batches, open_unlabelled, sample
+from scalekeys.images import open_unlabelled, sample
 from scalekeys.networks import Pruning, prune_dead
 from scalekeys.networks.pruning.removal import KEPT_FOR_WIDTH
 from scalekeys.networks.pruning.same_outputs import Reference
@@ -58,7 +56,7 @@ def prune_network(task: Task, step: Step) -> Outcome:
     """Write a network without its dead filters, whose outputs are those of the original."""
     check_request(task.network, task.output, "pruned")
     network = task.opened(step)
-    example, images = _inputs(network, task)
+    example, images = _inputs(network, task, step)
     step("removing dead filters")
     pruning = prune_dead(
         network.module,
@@ -77,12 +75,11 @@ def prune_network(task: Task, step: Step) -> Outcome:
     return Outcome(task, pruning, network.notes)
 
 
-def _inputs(network: NamedNetwork, task: Task) -> tuple[Tensor, list[Tensor] | None]:
+def _inputs(network: NamedNetwork, task: Task, step: Step) -> tuple[Tensor, list[Tensor] | None]:
     """Return an example, and the images in batches of its size."""
     example = example_of(network, task.figures, task.shape, count=_BATCH, seed=task.seed)
     if task.images is None:
         return example, None
-    prepare = preparation_of(network, task.figures)
-    source = open_unlabelled(task.images)
-    chosen: Sequence[int] = sample(source, task.limit, task.seed)
-    return example, [inputs for inputs, _ in batches(source, prepare, size=_BATCH, indices=chosen)]
+    source, prepare = open_unlabelled(task.images), preparation_of(network, task.figures)
+    found = read_batches(source, sample(source, task.limit, task.seed), prepare, step, size=_BATCH)
+    return example, [inputs for inputs, _ in found]

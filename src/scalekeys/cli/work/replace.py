@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from scalekeys.checkpoints import check_copy, open_source, write_copy
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work import Step
+from scalekeys.cli.work.network_file import loading_copy
 from scalekeys.filters import Replacement, replacement
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting.spec import Criterion, Scales
@@ -55,6 +56,8 @@ class Outcome:
     names: Names
     model: Model
     chosen: Replacement
+    loading: str
+    """The Python statement that loads what was written."""
     notes: tuple[str, ...]
 
     @property
@@ -100,4 +103,4 @@ def replace_filters(names: Names, *, model: Model, choice: Choice, force: bool, 
     chosen = replacement(modelled, **vars(choice), into=None if names.chosen_from is None else bank)
     step(f"writing {names.output}")
     written = write_copy(opened, chosen, names.output, weights=names.weights, force=force)
-    return Outcome(names, model, chosen, (*notes, *written))
+    return Outcome(names, model, chosen, loading_copy(opened, names.output, names.weights), (*notes, *written))

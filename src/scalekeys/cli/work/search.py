@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work import Step
 from scalekeys.clustering import KChoice, Keys, choose_k, cluster, distinct_filters
 from scalekeys.clustering.spec import Sizes, Symmetry, Weighting
 from scalekeys.filters import FilterBank

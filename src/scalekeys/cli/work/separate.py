@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from scalekeys.cli.work import Step
 from scalekeys.cli.work.evaluate import opened_images
-from scalekeys.cli.work.example import example_of
 from scalekeys.cli.work.network_file import ONNX, Same, check_request, write_network
-from scalekeys.cli.work.network_task import NetworkTask, read_batches
-from scalekeys.cli.work.step import Step
+from scalekeys.cli.work.network_task import NetworkTask, example_of, read_batches
 from scalekeys.errors import ModelError, listed
 from scalekeys.images import sample
 from scalekeys.networks import Separation, separate
@@ -19,7 +18,6 @@ from scalekeys.networks.pruning.same_outputs import Reference
 from scalekeys.networks.running.batches import inputs_of
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
-_BATCH = 50
 _EXPORTED = 2  # inputs, so that the axis of the batch is not taken for one of size 1
 _ROUNDING = 1e-3
 
@@ -94,4 +92,4 @@ def _images(network: NamedNetwork, task: Task, step: Step) -> list[tuple[Tensor,
     prepare = preparation_of(network, task.figures)
     source = opened_images(network, task.images, prepare, labelled=task.labelled, labels=task.labels)
     chosen = sample(source, task.limit, task.seed)
-    return read_batches(source, chosen, prepare, step, size=_BATCH)
+    return read_batches(source, chosen, prepare, step)

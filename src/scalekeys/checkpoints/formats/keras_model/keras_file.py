@@ -8,9 +8,15 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, layer_of_graph, refuse_choice
+from scalekeys.checkpoints.core.checkpoint import (
+    Checkpoint,
+    ConvolutionLayer,
+    has_sides,
+    layer_of_graph,
+    refuse_choice,
+)
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, ORDINARY, Kinds
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.formats.keras_model.keras_archive import (
     SIGNATURE,
@@ -51,6 +57,7 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
     layers: list[ConvolutionLayer] = []
     notes: list[str] = []
     left_out: list[LeftOut] = []
+    ordinary = 0
     names: dict[str, int] = {}
     for weight, config in placed:
         role = found[weight.key][1]
@@ -61,6 +68,8 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
             notes += said
         elif reason := role.fault if asked else role.reason:
             left_out.append(LeftOut(unique_name(weight.label, names), weight.shape, reason))
+        elif role.kind == ORDINARY and not weight.fault:
+            ordinary += has_sides(_info(weight, role).shape)
 
     def load(key: str) -> Tensor:
         weight, role = found[key]
@@ -77,6 +86,7 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
         notes=tuple(notes),
         left_out=tuple(left_out),
         kinds=kinds,
+        ordinary=ordinary,
     )
 
 

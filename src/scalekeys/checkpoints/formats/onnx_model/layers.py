@@ -36,6 +36,8 @@ class Found:
     stored: dict[str, Stored] = field(default_factory=dict)
     """The tensors that the file holds, by key."""
     left_out: list[LeftOut] = field(default_factory=list)
+    ordinary: set[tuple[int, str]] = field(default_factory=set)
+    """Weights of ordinary convolutions that are not asked for: scope, and name of the input."""
     notes: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     uses: set[tuple[int, int, str]] = field(default_factory=set)
@@ -107,6 +109,9 @@ def _add(found: Found, weights: Weights, scope: Scope, node: Node) -> None:
     operator = operator_of(node, scope.opsets.get(node.domain, 1))
     group = node.integer("group", 1)
     if group == 1 and ORDINARY not in found.kinds:
+        with suppress(NotReadError):
+            if prod(node.integers("kernel_shape") or _likely_shape(scope, node)[2:]) > 1:
+                found.ordinary.add((id(scope), node.input(operator.weight)))
         return
     weight = weights.of(operator, scope, node)
     shape, name = weight.info.shape, _layer_name(scope, node, weight)

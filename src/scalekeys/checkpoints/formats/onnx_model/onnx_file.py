@@ -56,5 +56,6 @@ def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
             can_change=lambda key: found.weights[key].tensor is not None,
         ),
         kinds=kinds,
+        ordinary=len(found.ordinary),
         pitches=partial(found.pitches, program),
     )

@@ -13,11 +13,12 @@ from scalekeys.checkpoints.core.checkpoint import (
     MOST_VALUES,
     Checkpoint,
     ConvolutionLayer,
+    has_sides,
     layer_of_graph,
     refuse_choice,
 )
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, ORDINARY, Kinds
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
@@ -67,6 +68,7 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
     notes: list[str] = []
     left_out: list[LeftOut] = []
     pitches: dict[str, Pitch | None] = {}
+    ordinary = 0
     for name, convolution in _named(convolutions(graphs)):
         asked = convolution.kind in kinds
         if convolution.weight and len(convolution.shape) == len(TORCH_ORDER[convolution.operator]):
@@ -78,6 +80,8 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
             notes += said
         elif reason := convolution.fault if asked else convolution.reason:
             left_out.append(LeftOut(name, convolution.shape, reason))
+        elif convolution.kind == ORDINARY and name in found:
+            ordinary += has_sides(found[name].info.shape)
     _check_size(path, [found[layer.key].info for layer in layers])
     found |= _others(graphs, found)
     tensors = {key: stored.info for key, stored in found.items()}
@@ -94,6 +98,7 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
         notes=tuple(notes),
         left_out=tuple(left_out),
         kinds=kinds,
+        ordinary=ordinary,
         pitches=lambda: pitches,
     )
 
