@@ -18,6 +18,7 @@ from scalekeys.checkpoints.core.inventory import TensorInfo, has_kernels, is_flo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPS_NOT_KNOWN, ORDINARY, Kinds, nouns_of
 from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.errors import CheckpointError, listed, printable
+from scalekeys.files import reading_from
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
 
@@ -160,10 +161,8 @@ class Checkpoint:
                 f"{self.label}: layer {layer.name!r} holds {dtype} values, not floating-point filters; "
                 "give the network before quantisation, or convert its weights to float"
             )
-        try:
+        with reading_from(self.label, CheckpointError):
             weight = self.load(layer.key)
-        except OSError as error:
-            raise CheckpointError(f"{self.label}: cannot be read ({error.strerror or error})") from error
         if weight.is_meta:
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} has no values (it is on the meta device); load its weights first"

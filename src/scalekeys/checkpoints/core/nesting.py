@@ -17,7 +17,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
 from scalekeys.checkpoints.core.finding import shapes_of_convolutions, shapes_of_kernels
-from scalekeys.checkpoints.core.inventory import TensorInfo, info_of
+from scalekeys.checkpoints.core.inventory import Lazy, TensorInfo, info_of, type_name
 from scalekeys.checkpoints.core.naming import is_of_training
 from scalekeys.checkpoints.core.state_dict import said_of_choice
 from scalekeys.errors import CheckpointError, listed
@@ -47,6 +47,7 @@ _MOST_PARTS = 10_000
 
 Tree: TypeAlias = Mapping[Any, Any]
 Path: TypeAlias = tuple[str, ...]
+Tensors: TypeAlias = Mapping[str, Tensor | Lazy]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Entry:
 
     path: Path
     """Where it stands."""
-    tensors: Mapping[str, Tensor]
+    tensors: Tensors
     """By name."""
     parts: Path = ()
     """The dicts that it was joined from."""
@@ -70,6 +71,11 @@ class Entry:
     def info(self) -> dict[str, TensorInfo]:
         """Shapes and types of the tensors."""
         return {key: info_of(tensor) for key, tensor in self.tensors.items()}
+
+    def load(self, key: str) -> Tensor:
+        """Give the values of one of the tensors."""
+        tensor = self.tensors[key]
+        return tensor if isinstance(tensor, Tensor) else tensor.load()
 
     def kernels(self) -> dict[str, tuple[int, ...]]:
         """Shapes of what may be a depthwise weight."""
@@ -173,7 +179,7 @@ def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
             yield from _walk(nested[name], (*path, name), seen)
 
 
-def _copies(nested: Mapping[str, Tree], parts: Mapping[str, Mapping[str, Tensor]], filled: Sequence[str]) -> list[str]:
+def _copies(nested: Mapping[str, Tree], parts: Mapping[str, Tensors], filled: Sequence[str]) -> list[str]:
     """Return names of dicts, the preferred first, where all of them are copies of one network.
 
     Numbers count layers where a network is saved as a tree, and networks where each of these is a flat dict, which may
@@ -215,7 +221,7 @@ def _rank(name: str) -> float:
     return _RANKS.get(name.lower(), unlisted)
 
 
-def _joined(tree: Tree, seen: set[int], level: int = 0) -> Iterator[tuple[str, Tensor]]:
+def _joined(tree: Tree, seen: set[int], level: int = 0) -> Iterator[tuple[str, Tensor | Lazy]]:
     """Yield all tensors below `tree` with dotted names."""
     if id(tree) in seen or level > _DEEPEST:
         return
@@ -261,12 +267,12 @@ def _as_tree(value: Any) -> Any:
 
 
 def _may_hold_kernels(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, Tensor | np.ndarray) and value.ndim >= _KERNEL_AXES)
+    return isinstance(value, Mapping) or (isinstance(value, Tensor | Lazy | np.ndarray) and value.ndim >= _KERNEL_AXES)
 
 
-def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor]]:
+def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor | Lazy]]:
     for name, value in _items(tree):
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor | Lazy):
             yield name, value
         elif isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
             yield name, _from_array(value)
@@ -279,7 +285,7 @@ def _from_array(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(native) if native.ndim else native.copy())
 
 
-def _has_weights(tensors: Mapping[str, Tensor]) -> bool:
+def _has_weights(tensors: Tensors) -> bool:
     return any(tensor.ndim > 0 for tensor in tensors.values())
 
 
@@ -331,5 +337,5 @@ def _descend(tree: Tree, weights: str) -> Tree | None:
 
 
 def _kinds(tree: Tree) -> str:
-    kinds = sorted({type(value).__name__ for value in tree.values()})
+    kinds = sorted(set(map(type_name, tree.values())))
     return f"values of type {listed(kinds)}" if kinds else "an empty dict"

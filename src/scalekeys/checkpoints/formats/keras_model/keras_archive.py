@@ -11,11 +11,15 @@ from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Win
 from scalekeys.errors import CheckpointError
 from scalekeys.optional import in_short, require
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _LARGEST_CONFIG = 2**28
 _LARGEST_UNPACKED = 2**30
+
+
+def matches(head: bytes) -> bool:
+    """Tell whether a file starts as an HDF5 file."""
+    return head.startswith(_SIGNATURE)
 
 
 def holds(names: Collection[str]) -> bool:
@@ -77,7 +81,7 @@ def _weights(path: Path) -> Bytes:
     size = record.content.size
     if size > _LARGEST_UNPACKED:
         raise CheckpointError(f"{path}: its packed {_WEIGHTS} claims {size} bytes; unpack it and give that file")
-    return MemoryBytes(bytes(record.content.read(0, size)))
+    return MemoryBytes(record.content.read(0, size))
 
 
 def _record(path: Path, archive: Archive, name: str) -> Record:

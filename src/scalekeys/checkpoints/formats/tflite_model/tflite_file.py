@@ -9,15 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.core.checkpoint import (
-    MOST_VALUES,
-    Checkpoint,
-    ConvolutionLayer,
-    layer_of_graph,
-    refuse_choice,
-)
+from scalekeys.checkpoints.core.checkpoint import MOST_VALUES, Checkpoint, ConvolutionLayer, layer_of_graph
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
@@ -50,17 +44,15 @@ def matches(head: bytes) -> bool:
     return head[4:8] == _IDENTIFIER
 
 
-def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_tflite(path: Path, wanted: Wanted) -> Checkpoint:
     """Open a TensorFlow Lite model.
 
     Weights of convolutions are given in torch's order of axes. A layer is called by its weight, or by its output where
     the converter has left the weight without a name. Values are those of the file, where the converter may have
     multiplied a batch norm into them; integers are read as the numbers that they stand for.
 
-    Raises MissingExtraError if tflite is not installed; CheckpointError if the file is damaged or cut short, or
-    `weights` is given.
+    Raises MissingExtraError if tflite is not installed; CheckpointError if the file is damaged or cut short.
     """
-    refuse_choice(str(path), weights)
     graphs = read_graph(path)
     found: dict[str, _Stored] = {}
     layers: list[ConvolutionLayer] = []
@@ -68,7 +60,7 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
     left_out: list[LeftOut] = []
     pitches: dict[str, Pitch | None] = {}
     for name, convolution in _named(convolutions(graphs)):
-        asked = convolution.kind in kinds
+        asked = convolution.kind in wanted.kinds
         if convolution.weight and len(convolution.shape) == len(TORCH_ORDER[convolution.operator]):
             found[name] = _Stored(convolution.weight, TORCH_ORDER[convolution.operator])
         if asked and not convolution.fault:
@@ -80,20 +72,15 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
             left_out.append(LeftOut(name, convolution.shape, reason))
     _check_size(path, [found[layer.key].info for layer in layers])
     found |= _others(graphs, found)
-    tensors = {key: stored.info for key, stored in found.items()}
-
-    def load(key: str) -> Tensor:
-        return found[key].load()
-
     return Checkpoint(
         str(path),
         path.stem,
-        tensors,
+        {key: stored.info for key, stored in found.items()},
         tuple(layers),
-        load,
+        lambda key: found[key].load(),
         notes=tuple(notes),
         left_out=tuple(left_out),
-        kinds=kinds,
+        kinds=wanted.kinds,
         pitches=lambda: pitches,
     )
 
