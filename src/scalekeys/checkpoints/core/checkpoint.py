@@ -47,16 +47,20 @@ def layer_of_graph(
     name: str,
     key: str,
     *,
-    stride: Sequence[int],
-    dilation: Sequence[int],
+    stride: Sequence[int] | None,
+    dilation: Sequence[int] | None,
     arrangement: Arrangement = outputs_first,
     kind: str = DEPTHWISE,
 ) -> tuple[ConvolutionLayer, tuple[str, ...]]:
     """Return a layer with one stride and one dilation for all axes, and a note on each that had several.
 
+    Neither is recorded where one of them is not known.
+
     >>> layer_of_graph("dw", "dw.weight", stride=(2, 1), dilation=(1, 1))[1]
     ("layer 'dw' has stride 2x1; the larger is recorded",)
     """
+    if stride is None or dilation is None:
+        return ConvolutionLayer(name, key, arrangement=arrangement, kind=kind), ()
     notes = tuple(
         f"layer {name!r} has {what} {'x'.join(map(str, values))}; the larger is recorded"
         for what, values in (("stride", stride), ("dilation", dilation))

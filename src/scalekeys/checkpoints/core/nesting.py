@@ -291,9 +291,8 @@ def _has_weights(tensors: Tensors) -> bool:
 
 def _named(tree: Tree, weights: str, everything: list[Entry], label: str, noun: str) -> list[Entry]:
     """Return the sets that `weights` names: by the path from the top, or by the end of one path."""
-    subtree = _descend(tree, weights)
-    if subtree is not None and (inside := entries(subtree)):
-        start = _path_of(tree, weights)
+    start, below = _followed(tree, weights)
+    if start and (inside := entries(below)):
         return [replace(entry, path=(*start, *entry.path)) for entry in inside]
     if ending := [entry for entry in everything if f".{entry.name}".endswith(f".{weights}")]:
         return ending
@@ -315,25 +314,20 @@ def _part_of(entry: Entry, prefix: str) -> Iterator[Entry]:
         yield replace(entry, tensors=tensors, copy=prefix.removesuffix("."), parts=())
 
 
-def _path_of(tree: Tree, weights: str) -> Path:
-    """Split a dotted path, where names may hold dots themselves: the longest name that is there wins."""
+def _followed(tree: Tree, weights: str) -> tuple[Path, Tree]:
+    """Follow a dotted path, where names may hold dots themselves: the longest name that is there wins.
+
+    Returns the names along it, none where it leads nowhere, and the dict at its end.
+    """
     parts = weights.split(".")
     for cut in range(len(parts), 0, -1):
-        name = ".".join(parts[:cut])
+        name, rest = ".".join(parts[:cut]), ".".join(parts[cut:])
         value = tree.get(name)
         if isinstance(value, Mapping):
-            rest = ".".join(parts[cut:])
-            below = _path_of(value, rest) if rest else ()
+            below, end = _followed(value, rest) if rest else ((), value)
             if below or not rest:
-                return (name, *below)
-    return ()
-
-
-def _descend(tree: Tree, weights: str) -> Tree | None:
-    path = _path_of(tree, weights)
-    for name in path:
-        tree = tree[name]
-    return tree if path else None
+                return (name, *below), end
+    return (), tree
 
 
 def _kinds(tree: Tree) -> str:

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 
 from scalekeys.checkpoints.core.inventory import Lazy
-from scalekeys.checkpoints.formats.pickled.machine import PickleError
-from scalekeys.checkpoints.formats.pickled.reading import refusal
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.archive import Archive, damaged, open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
@@ -42,9 +40,7 @@ def read_exported(path: Path) -> dict[str, Lazy]:
     archive = open_archive(whole(path), label)
     try:
         found = dict(_new(archive)) or dict(_old(archive, label))
-    except (PickleError, RecursionError) as error:
-        raise refusal(label, ValueError(str(error))) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(label, error) from None
     if not found:
         raise CheckpointError(f"{label}: is a program of torch.export without weights; export the network itself")

@@ -42,7 +42,14 @@ def open_keras(path: Path, wanted: Wanted) -> Checkpoint:
         role = found[weight.key][1]
         asked = role.kind in wanted.kinds
         if asked and not role.fault:
-            layer, said = _layer(unique_name(weight.label, names), weight.key, config, role)
+            layer, said = layer_of_graph(
+                unique_name(weight.label, names),
+                weight.key,
+                stride=config and config.stride,
+                dilation=config and config.dilation,
+                arrangement=inputs_first(1) if role.is_transposed else outputs_first,
+                kind=role.kind,
+            )
             layers.append(layer)
             notes += said
         elif reason := role.fault if asked else role.reason:
@@ -83,15 +90,6 @@ def _placed(
     found = [(weight, around(weight)) for weight in stored]
     found.sort(key=lambda pair: pair[1].order if pair[1] else inf)
     return [(weight, layer if weight.names else by_path.get(weight.layer)) for weight, layer in found]
-
-
-def _layer(name: str, key: str, config: LayerConfig | None, role: Role) -> tuple[ConvolutionLayer, tuple[str, ...]]:
-    arrangement = inputs_first(1) if role.is_transposed else outputs_first
-    if config is None or config.stride is None or config.dilation is None:
-        return ConvolutionLayer(name, key, arrangement=arrangement, kind=role.kind), ()
-    return layer_of_graph(
-        name, key, stride=config.stride, dilation=config.dilation, arrangement=arrangement, kind=role.kind
-    )
 
 
 def _info(weight: StoredWeight, role: Role) -> TensorInfo:

@@ -9,7 +9,7 @@ from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.formats.onnx_model.layers import find_layers
-from scalekeys.checkpoints.formats.onnx_model.onnx_data import values_of
+from scalekeys.checkpoints.formats.onnx_model.onnx_data import array_of, as_torch
 from scalekeys.checkpoints.formats.onnx_model.onnx_writing import data_files, write_onnx
 from scalekeys.checkpoints.formats.onnx_model.parsed import read_model
 from scalekeys.checkpoints.formats.onnx_model.scopes import Program
@@ -37,7 +37,8 @@ def open_onnx(path: Path, wanted: Wanted) -> Checkpoint:
     found = find_layers(program, wanted.kinds)
 
     def load(key: str) -> Tensor:
-        return found.weights[key].load() if key in found.weights else values_of(found.stored[key].tensor, path)
+        weight = found.weights.get(key)
+        return weight.load() if weight else as_torch(array_of(found.stored[key].tensor, path))
 
     files = (path, *(path.parent / name for name in data_files(model) if isinstance(name, str)))
     return Checkpoint(

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, Window, buffer_of
+from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, Part, Window, buffer_of
 from scalekeys.errors import CheckpointError
 
 MAGIC = b"PK\x03\x04"
@@ -30,7 +30,7 @@ class Record:
     """A record of an archive: its bytes as they lie there, and as they are meant."""
 
     info: zipfile.ZipInfo
-    stored: Bytes
+    stored: Part
     content: Bytes
 
     @property

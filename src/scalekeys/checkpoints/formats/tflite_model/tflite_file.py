@@ -1,6 +1,6 @@
 """``.tflite``: convolutions of the graph, with their strides and dilations, in its order; integers as numbers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,7 +14,7 @@ from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch
-from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
+from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, convolutions
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Subgraph, read_graph
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, dtype_of, size_fault
 from scalekeys.errors import CheckpointError
@@ -59,12 +59,16 @@ def open_tflite(path: Path, wanted: Wanted) -> Checkpoint:
     notes: list[str] = []
     left_out: list[LeftOut] = []
     pitches: dict[str, Pitch | None] = {}
-    for name, convolution in _named(convolutions(graphs)):
+    counts: dict[str, int] = {}
+    for convolution in convolutions(graphs):
+        name = unique_name(convolution.name, counts)
         asked = convolution.kind in wanted.kinds
         if convolution.weight and len(convolution.shape) == len(TORCH_ORDER[convolution.operator]):
             found[name] = _Stored(convolution.weight, TORCH_ORDER[convolution.operator])
         if asked and not convolution.fault:
-            layer, said = _layer(name, convolution)
+            layer, said = layer_of_graph(
+                name, name, stride=convolution.stride, dilation=convolution.dilation, kind=convolution.kind
+            )
             layers.append(layer)
             pitches[layer.key] = convolution.pitch
             notes += said
@@ -85,12 +89,6 @@ def open_tflite(path: Path, wanted: Wanted) -> Checkpoint:
     )
 
 
-def _layer(name: str, convolution: Convolution) -> tuple[ConvolutionLayer, tuple[str, ...]]:
-    if convolution.stride is None or convolution.dilation is None:
-        return ConvolutionLayer(name, name, kind=convolution.kind), ()
-    return layer_of_graph(name, name, stride=convolution.stride, dilation=convolution.dilation, kind=convolution.kind)
-
-
 def _check_size(path: Path, layers: Sequence[TensorInfo]) -> None:
     """Refuse weights that are the same bytes again and again, which would fill the memory from a small file."""
     claimed = sum(prod(info.shape) for info in layers)
@@ -98,13 +96,6 @@ def _check_size(path: Path, layers: Sequence[TensorInfo]) -> None:
         raise CheckpointError(
             f"{path}: its layers claim {claimed} values, which the file does not hold; do not trust it"
         )
-
-
-def _named(found: Iterable[Convolution]) -> Iterator[tuple[str, Convolution]]:
-    """Yield each convolution with a name that no other has."""
-    counts: dict[str, int] = {}
-    for convolution in found:
-        yield unique_name(convolution.name, counts), convolution
 
 
 def _others(graphs: Sequence[Subgraph], found: dict[str, _Stored]) -> dict[str, _Stored]:

@@ -12,7 +12,7 @@ from scalekeys.checkpoints.formats.pickled.reading import machine_on, read_one, 
 from scalekeys.checkpoints.formats.pickled.stand_ins import as_key
 from scalekeys.checkpoints.formats.pickled.torch_tensors import Storage, storage_dtype
 from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, is_archive, open_archive
-from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, MemoryBytes, Part, buffer_of
+from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Part
 
 _HEADER_PICKLES = 3  # of the old format: a magic number, a version, and facts of the machine
 _COUNT = 8  # bytes of the number of numbers, before each storage of the old format
@@ -32,7 +32,7 @@ def read_saved(content: Bytes, label: str) -> Any:
     Raises CheckpointError if it is damaged, or names what can only be meant to run.
     """
     if not is_archive(bytes(content.read(0, len(MAGIC)))):
-        return read_old(content, label)
+        return _read_old(content, label)
     archive = open_archive(content, label)
     folder = archive.folder_of("data.pkl")
     if folder is None:
@@ -60,17 +60,10 @@ def read_in_archive(archive: Archive, label: str, name: str, storages: str, more
     return read_one(archive.records[name].content, label, storage, more)
 
 
-def read_old(content: Bytes, label: str) -> Any:
+def _read_old(content: Bytes, label: str) -> Any:
     """Read a file of the format before 2020."""
-    try:
-        with buffer_of(content) as buffer:
-            return _read_old(buffer, content)
-    except ValueError as error:
-        raise refusal(label, error) from None
-
-
-def _read_old(buffer: Buffer, content: Bytes) -> Any:
     found: dict[Any, Part] = {}  # where they start is known when the end of the file is read
+    sizes: dict[Any, int] = {}
     swapped = False
 
     def storage(identity: Any) -> Any:
@@ -84,24 +77,23 @@ def _read_old(buffer: Buffer, content: Bytes) -> Any:
         sizes[key] = dtype.itemsize
         return Storage(late, dtype, start, swapped)
 
-    sizes: dict[Any, int] = {}
-    machine = machine_on(buffer, content, storage)
-    for _ in range(_HEADER_PICKLES):
-        facts = read_pickle(machine)
-    swapped = isinstance(facts, dict) and facts.get("little_endian") is False
-    saved, order = read_pickle(machine), read_pickle(machine)
-    start = machine.position
-    for key in map(as_key, order if isinstance(order, list) else ()):
-        if key not in found:
-            raise PickleError("numbers of a storage that no tensor uses")
-        count = int.from_bytes(content.read(start, _COUNT), "big" if swapped else "little")
-        late = found[key]
-        late.start = start + _COUNT
-        start = late.start + late.size
-        if count * sizes[key] != late.size or content.part(late.start, late.size).size != late.size:
-            raise PickleError("the numbers of a storage are not all there")
-    if any(late.size and late.start == _NOWHERE for late in found.values()):
-        raise PickleError("the numbers of a storage are missing")
+    with machine_on(content, label, storage) as machine:
+        for _ in range(_HEADER_PICKLES):
+            facts = read_pickle(machine)
+        swapped = isinstance(facts, dict) and facts.get("little_endian") is False
+        saved, order = read_pickle(machine), read_pickle(machine)
+        start = machine.position
+        for key in map(as_key, order if isinstance(order, list) else ()):
+            if key not in found:
+                raise PickleError("numbers of a storage that no tensor uses")
+            count = int.from_bytes(content.read(start, _COUNT), "big" if swapped else "little")
+            late = found[key]
+            late.start = start + _COUNT
+            if count * sizes[key] != late.size or content.part(late.start, late.size).size != late.size:
+                raise PickleError("the numbers of a storage are not all there")
+            start = late.start + late.size
+        if any(late.size and late.start == _NOWHERE for late in found.values()):
+            raise PickleError("the numbers of a storage are missing")
     return saved
 
 

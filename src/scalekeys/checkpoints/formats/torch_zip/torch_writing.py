@@ -84,12 +84,12 @@ def _write_in_place(path: Path, target: Path, placed: Sequence[_Placed]) -> None
     if is_zip:
         starts = [one.start for one in placed]
         records = open_archive(whole(path), str(path)).records
-        repair_checksums(target, {name for name, record in records.items() if _contains(record, starts)})
+        repair_checksums(target, {name: record for name, record in records.items() if _contains(record, starts)})
 
 
 def _contains(record: Record, starts: Sequence[int]) -> bool:
     stored = record.stored
-    return isinstance(stored, Part) and any(stored.start <= start < stored.start + stored.size for start in starts)
+    return any(stored.start <= start < stored.start + stored.size for start in starts)
 
 
 def _write_compressed(path: Path, target: Path, placed: Sequence[_Placed]) -> None:
@@ -100,7 +100,7 @@ def _write_compressed(path: Path, target: Path, placed: Sequence[_Placed]) -> No
         name, start = one.record, one.start
         if not name:
             name = next(name for name, record in records.items() if _contains(record, [start]))
-            start -= cast("Part", records[name].stored).start
+            start -= records[name].stored.start
         if name not in contents:
             contents[name] = records[name].content.read(0, records[name].content.size)
         overwrite(contents[name], one.change, start=start, stride=one.stored.stride)
