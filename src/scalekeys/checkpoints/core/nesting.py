@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
@@ -21,6 +20,7 @@ from scalekeys.checkpoints.core.inventory import Lazy, TensorInfo, info_of, type
 from scalekeys.checkpoints.core.naming import is_of_training
 from scalekeys.checkpoints.core.state_dict import said_of_choice
 from scalekeys.errors import CheckpointError, listed
+from scalekeys.shapes import from_numpy
 
 AVERAGED = (
     *("params_ema", "model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model_state_dict"),
@@ -97,6 +97,7 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
     `notes`: which it is and what else there is; empty for a plain state dict.
     Raises CheckpointError if there are no tensors, or `weights` names none.
 
+    >>> import torch
     >>> dw = {"dw.weight": torch.zeros(8, 1, 7, 7)}
     >>> entry, notes = pick({"params": dw, "params_ema": dw | {}, "iter": 5}, label="net.pth")
     >>> entry.name
@@ -275,14 +276,7 @@ def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor | Lazy]]:
         if isinstance(value, Tensor | Lazy):
             yield name, value
         elif isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
-            yield name, _from_array(value)
-
-
-def _from_array(array: np.ndarray) -> Tensor:
-    """Turn an array into a tensor, from any order of bytes and the floating-point type that torch does not have."""
-    wide = array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(float).itemsize
-    native = array.astype(float if wide else array.dtype.newbyteorder("="), copy=False)
-    return torch.from_numpy(np.ascontiguousarray(native) if native.ndim else native.copy())
+            yield name, from_numpy(value)
 
 
 def _has_weights(tensors: Tensors) -> bool:

@@ -1,9 +1,9 @@
 """Addresses, ``https://SERVER/PATH``, of safetensors files and indices of their shards, of which parts are read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from torch import Tensor
@@ -82,16 +82,13 @@ def _expecting(opened: Checkpoint, files: Mapping[str, RangedSafetensors], home:
     needed = {part for layer in opened.layers for part in parts.get(layer.key, (layer.key,))}
     for name, file in files.items():
         file.expect(key for key in needed if home[key] == name)
-    return replace(opened, copying=state_dict_copying(opened.label, _whole_state(files)))
+    return replace(opened, copying=state_dict_copying(opened.label, partial(_whole_state, files)))
 
 
-def _whole_state(files: Mapping[str, RangedSafetensors]) -> Callable[[], Mapping[str, Any]]:
-    def state() -> dict[str, Tensor]:
-        for file in files.values():
-            file.expect(file.tensors)
-        return {key: file.load(key) for file in files.values() for key in file.tensors}
-
-    return state
+def _whole_state(files: Mapping[str, RangedSafetensors]) -> dict[str, Tensor]:
+    for file in files.values():
+        file.expect(file.tensors)
+    return {key: file.load(key) for file in files.values() for key in file.tensors}
 
 
 def _index(address: Address) -> bytes:

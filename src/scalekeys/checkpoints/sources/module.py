@@ -67,8 +67,11 @@ def open_module(
             left_out.append(LeftOut(owner or "weight", _shape_of_weight(layer), reason))
 
     def load(key: str) -> Tensor:
+        owner, _, name = key.rpartition(".")
+        layer = module.get_submodule(owner)
         with torch.no_grad():
-            return _weight(module, key)
+            weight: Tensor = used_weight(layer) if name == "weight" else getattr(layer, name)
+        return weight
 
     tensors = {key: info_of(tensor) for key, tensor in module.named_parameters() if not is_lazy(tensor)}
     tensors |= {layer.key: info_of(load(layer.key)) for layer in layers}
@@ -160,12 +163,3 @@ def _shape_of_weight(layer: nn.modules.conv._ConvNd) -> tuple[int, ...]:
 
 def _integers(values: int | Sequence[int]) -> tuple[int, ...]:
     return (values,) if isinstance(values, int) else tuple(values)
-
-
-def _weight(module: nn.Module, key: str) -> Tensor:
-    owner, _, name = key.rpartition(".")
-    layer = module.get_submodule(owner)
-    if name == "weight":
-        return used_weight(layer)
-    weight: Tensor = getattr(layer, name)
-    return weight

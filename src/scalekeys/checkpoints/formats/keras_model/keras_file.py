@@ -45,8 +45,8 @@ def open_keras(path: Path, wanted: Wanted) -> Checkpoint:
             layer, said = layer_of_graph(
                 unique_name(weight.label, names),
                 weight.key,
-                stride=config and config.stride,
-                dilation=config and config.dilation,
+                stride=config.stride if config else None,
+                dilation=config.dilation if config else None,
                 arrangement=inputs_first(1) if role.is_transposed else outputs_first,
                 kind=role.kind,
             )

@@ -125,10 +125,6 @@ class Window(io.RawIOBase):
         self._place = start + offset
         return self._place
 
-    def tell(self) -> int:
-        """Return the place."""
-        return self._place
-
     def readinto(self, target: "bytearray | memoryview") -> int:  # type: ignore[override]
         """Fill a buffer as far as there are bytes."""
         found = self._content.read(self._place, len(target))

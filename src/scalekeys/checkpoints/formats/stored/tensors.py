@@ -75,15 +75,14 @@ class Sparse(Lazy):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that the layout is in beta
-                return self._joined(parts)
-        except (RuntimeError, KeyError) as error:
+                if self.layout == torch.sparse_coo:
+                    return torch.sparse_coo_tensor(parts[0], parts[1], self.shape, check_invariants=True)
+                places, more, values = parts
+                return torch.sparse_compressed_tensor(
+                    places, more, values, self.shape, layout=self.layout, check_invariants=True
+                )
+        except RuntimeError as error:
             raise ValueError(f"a sparse tensor that cannot be put together ({str(error)[:200]})") from None
-
-    def _joined(self, parts: list[Tensor]) -> Tensor:
-        if self.layout == torch.sparse_coo:
-            return torch.sparse_coo_tensor(parts[0], parts[1], self.shape, check_invariants=True)
-        make = {torch.sparse_csr: torch.sparse_csr_tensor, torch.sparse_csc: torch.sparse_csc_tensor}[self.layout]
-        return make(parts[0], parts[1], parts[2], self.shape, check_invariants=True)
 
 
 @dataclass(eq=False)
