@@ -42,7 +42,9 @@ def as_float_tensor(values: ArrayLike) -> Tensor:
             f"expected a tensor or an array, got {type(values).__name__}; sk.extract reads the filters of a file or a "
             "network"
         )
-    tensor = _from_numpy(values) if isinstance(values, np.ndarray) else values
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
+        raise FilterError(f"expected an array of real numbers, got dtype {values.dtype}")
+    tensor = from_numpy(values) if isinstance(values, np.ndarray) else values
     if tensor.dtype in (torch.float32, torch.float64):
         return tensor
     if tensor.is_complex():
@@ -50,11 +52,13 @@ def as_float_tensor(values: ArrayLike) -> Tensor:
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.float64)
 
 
-def _from_numpy(array: np.ndarray) -> Tensor:
-    """Copy only what torch cannot share: read-only memory, foreign byte orders, extended precision, steps."""
-    if array.dtype.kind not in "biuf":
-        raise FilterError(f"expected an array of real numbers, got dtype {array.dtype}")
-    dtype = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else np.dtype(np.float64)
+def from_numpy(array: np.ndarray) -> Tensor:
+    """Return an array of numbers as a tensor, which shares its memory where it can.
+
+    Read-only memory, foreign orders of bytes, extended precision and steps are copied, as torch does not have them.
+    """
+    is_wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
+    dtype = np.dtype(np.float64) if is_wide else array.dtype.newbyteorder("=")
     native = np.asarray(array, dtype=dtype, order="C")
     return torch.from_numpy(native if native.flags.writeable else native.copy())
 

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from scalekeys.errors import CheckpointError, FilterError
-from scalekeys.files import open_regular, read_text
+from scalekeys.files import open_regular, read_text, reading_from
 from scalekeys.shapes import as_float_tensor
 
 _COORDINATES = ("filter", "y")
@@ -47,15 +47,11 @@ def read_filters(path: Path) -> Float64[Tensor, "filters rows cols"]:
              [ 0., -1.,  0.]]], dtype=torch.float64)
     """
     path = Path(path)
-    try:
-        if path.suffix.lower() == ".npy":
-            values = _from_npy(path)
-        elif path.suffix.lower() == ".csv":
-            values = _from_csv(path)
-        else:
-            raise CheckpointError(f"{path}: filters are read from .npy and .csv files; convert it, or rename it")
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
+    read = {".npy": _from_npy, ".csv": _from_csv}.get(path.suffix.lower())
+    if read is None:
+        raise CheckpointError(f"{path}: filters are read from .npy and .csv files; convert it, or rename it")
+    with reading_from(path, CheckpointError):
+        values = read(path)
     if values.ndim == 2:
         values = values[None]
     if values.ndim != 3 or 0 in values.shape:

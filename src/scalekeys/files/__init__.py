@@ -10,6 +10,7 @@ from scalekeys.files.reading import (
     parse_json,
     read_bytes,
     read_text,
+    reading_from,
 )
 from scalekeys.files.writing import (
     check_new_file,
@@ -40,6 +41,7 @@ __all__ = [
     "parse_json",
     "read_bytes",
     "read_text",
+    "reading_from",
     "remove_file",
     "writing_to",
 ]

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
@@ -50,6 +52,21 @@ def open_regular(path: str | Path) -> BufferedReader:
         raise
 
 
+@contextmanager
+def reading_from(path: str | Path, kind: type[ScaleKeysError]) -> Iterator[None]:
+    """Turn the error of a block that reads a path into one sentence.
+
+    Raises
+    ------
+    ScaleKeysError
+        Of the kind, if the block raises OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def read_bytes(path: str | Path, kind: type[ScaleKeysError], *, most: int | None = None) -> bytes:
     """Read a whole regular file.
 
@@ -74,11 +91,8 @@ def read_bytes(path: str | Path, kind: type[ScaleKeysError], *, most: int | None
         ...
     scalekeys.errors.DataError: nowhere: cannot be read (No such file or directory)
     """
-    try:
-        with open_regular(path) as file:
-            content = file.read() if most is None else file.read(most + 1)
-    except OSError as error:
-        raise kind(f"{path}: cannot be read ({error.strerror or error})") from None
+    with reading_from(path, kind), open_regular(path) as file:
+        content = file.read() if most is None else file.read(most + 1)
     if most is not None and len(content) > most:
         raise kind(f"{path}: has more than {most} bytes, which is too much for such a file; check what it is")
     return content

@@ -26,6 +26,7 @@ from scalekeys.checkpoints.core.kinds import (
 )
 from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.errors import CheckpointError, counted, listed, printable
+from scalekeys.files import reading_from
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.shapes import FilterStack
 
@@ -54,16 +55,20 @@ def layer_of_graph(
     name: str,
     key: str,
     *,
-    stride: Sequence[int],
-    dilation: Sequence[int],
+    stride: Sequence[int] | None,
+    dilation: Sequence[int] | None,
     arrangement: Arrangement = outputs_first,
     kind: str = DEPTHWISE,
 ) -> tuple[ConvolutionLayer, tuple[str, ...]]:
     """Return a layer with one stride and one dilation for all axes, and a note on each that had several.
 
+    Neither is recorded where one of them is not known.
+
     >>> layer_of_graph("dw", "dw.weight", stride=(2, 1), dilation=(1, 1))[1]
     ("layer 'dw' has stride 2x1; the larger is recorded",)
     """
+    if stride is None or dilation is None:
+        return ConvolutionLayer(name, key, arrangement=arrangement, kind=kind), ()
     notes = tuple(
         f"layer {name!r} has {what} {'x'.join(map(str, values))}; the larger is recorded"
         for what, values in (("stride", stride), ("dilation", dilation))
@@ -180,10 +185,8 @@ class Checkpoint:
                 f"{self.label}: layer {layer.name!r} holds {dtype} values, not floating-point filters; "
                 "give the network before quantisation, or convert its weights to float"
             )
-        try:
+        with reading_from(self.label, CheckpointError):
             weight = self.load(layer.key)
-        except OSError as error:
-            raise CheckpointError(f"{self.label}: cannot be read ({error.strerror or error})") from error
         if weight.is_meta:
             raise CheckpointError(
                 f"{self.label}: layer {layer.name!r} has no values (it is on the meta device); load its weights first"

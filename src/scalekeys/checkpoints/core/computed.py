@@ -6,7 +6,7 @@ has where it is evaluated.
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -37,15 +37,6 @@ class Computed:
         return self.compute(first.to(dtype), *(other.to(dtype) for other in others)).to(first.dtype)
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How a weight is stored: endings of the names of its parts, what they have to be, and what is computed."""
-
-    endings: tuple[str, ...]
-    fits: Callable[..., bool]
-    compute: Callable[..., Tensor]
-
-
 def find_computed(tensors: Mapping[str, TensorInfo]) -> dict[str, Computed]:
     """Find the weights that can be computed, by the key that the weight would have.
 
@@ -59,13 +50,13 @@ def find_computed(tensors: Mapping[str, TensorInfo]) -> dict[str, Computed]:
             families.setdefault(key[: part.start(1)], []).append(key[part.start(1) :])
     found: dict[str, Computed] = {}
     for owner, endings in families.items():
-        way = next((way for way in _WAYS if set(way.endings) == set(endings)), None)
+        way = next((way for way in _WAYS if set(way) == set(endings)), None)
         if way is None or f"{owner}weight" in tensors:
             continue
-        parts = tuple(owner + ending for ending in way.endings)
+        parts, (fits, compute) = tuple(owner + ending for ending in way), _WAYS[way]
         infos = [tensors[part] for part in parts]
-        if all(is_floating(one.dtype) or one.dtype == "bool" for one in infos) and way.fits(*(i.shape for i in infos)):
-            found[f"{owner}weight"] = Computed(infos[0], parts, way.compute)
+        if all(is_floating(one.dtype) or one.dtype == "bool" for one in infos) and fits(*(one.shape for one in infos)):
+            found[f"{owner}weight"] = Computed(infos[0], parts, compute)
     return found
 
 
@@ -107,19 +98,14 @@ def _are_spectral(weight: Shape, left: Shape, right: Shape) -> bool:
     return whole and _spectral_axis(weight, left[0], right[0]) is not None
 
 
-_WAYS: Sequence[_Way] = (
-    _Way(("weight_v", "weight_g"), _are_normalised, _normalised),
-    _Way(
-        ("parametrizations.weight.original1", "parametrizations.weight.original0"),
-        _are_normalised,
-        _normalised,
-    ),
-    _Way(("weight_orig", "weight_mask"), operator.eq, torch.mul),
-    _Way(("weight_orig", "weight_u", "weight_v"), _are_spectral, _of_unit_spectral_norm),
-    _Way(("weight_bar", "weight_u", "weight_v"), _are_spectral, _of_unit_spectral_norm),
-    _Way(
-        ("parametrizations.weight.original", "parametrizations.weight.0._u", "parametrizations.weight.0._v"),
-        _are_spectral,
-        _of_unit_spectral_norm,
-    ),
-)
+_NORMALISED = (_are_normalised, _normalised)
+_SPECTRAL = (_are_spectral, _of_unit_spectral_norm)
+_WAYS: Mapping[tuple[str, ...], tuple[Callable[..., bool], Callable[..., Tensor]]] = {
+    ("weight_v", "weight_g"): _NORMALISED,
+    ("parametrizations.weight.original1", "parametrizations.weight.original0"): _NORMALISED,
+    ("weight_orig", "weight_mask"): (operator.eq, torch.mul),
+    ("weight_orig", "weight_u", "weight_v"): _SPECTRAL,
+    ("weight_bar", "weight_u", "weight_v"): _SPECTRAL,
+    ("parametrizations.weight.original", "parametrizations.weight.0._u", "parametrizations.weight.0._v"): _SPECTRAL,
+}
+"""By the endings of the names of the parts: what their shapes have to be, and what is computed of them."""

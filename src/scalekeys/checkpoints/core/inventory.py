@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from scalekeys.errors import counted, listed
@@ -28,18 +30,39 @@ class TensorInfo:
     dtype: str
 
 
-def info_of(tensor: Tensor) -> TensorInfo:
-    """Return shape and type of a tensor in memory.
+class Lazy:
+    """A tensor that stays in its file until it is asked for."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return len(self.shape)
+
+    def load(self) -> Tensor:
+        """Read its values; raises ValueError if they are not all there."""
+        raise NotImplementedError
+
+
+def info_of(tensor: Tensor | Lazy) -> TensorInfo:
+    """Return shape and type of a tensor.
 
     >>> import torch
     >>> info_of(torch.zeros(2, 3))
     TensorInfo(shape=(2, 3), dtype='float32')
     """
-    if tensor.is_nested:  # which has no shape
+    if isinstance(tensor, Tensor) and tensor.is_nested:  # which has no shape
         return TensorInfo((), "nested")
     if type(tensor).__name__ == "DTensor":
         return TensorInfo(tuple(tensor.shape), "DTensor")
     return TensorInfo(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+
+def type_name(value: Any) -> str:
+    """Return what the type of a value is called in memory."""
+    return "Tensor" if isinstance(value, Lazy) else type(value).__name__
 
 
 def is_floating(dtype: str) -> bool:

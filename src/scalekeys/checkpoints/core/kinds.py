@@ -1,6 +1,7 @@
 """Kinds of convolutions, which of them a user asks for, and what is said of the others."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from scalekeys.errors import CheckpointError
@@ -19,6 +20,20 @@ GROUPS_NOT_KNOWN = (
 DEPTHWISE_ONLY: Kinds = frozenset({DEPTHWISE})
 _ALL: Kinds = frozenset({DEPTHWISE, GROUPED, ORDINARY})
 _NOUNS = {DEPTHWISE: "depthwise layers", GROUPED: "grouped convolutions", ORDINARY: "ordinary convolutions"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user wants of a source."""
+
+    weights: str | None = None
+    """Which of several nested sets of weights, by name; None for the preferred one."""
+    kinds: Kinds = DEPTHWISE_ONLY
+    """The kinds of convolutions."""
+
+
+PREFERRED = Wanted()
+"""What is read where a user does not say."""
 
 
 def kinds_asked(kinds: str | Iterable[str]) -> Kinds:

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
 from scalekeys.checkpoints.core.finding import shapes_of_convolutions, shapes_of_kernels
-from scalekeys.checkpoints.core.inventory import TensorInfo, info_of
+from scalekeys.checkpoints.core.inventory import Lazy, TensorInfo, info_of, type_name
 from scalekeys.checkpoints.core.naming import is_of_training
 from scalekeys.checkpoints.core.state_dict import said_of_choice
 from scalekeys.errors import CheckpointError, listed
+from scalekeys.shapes import from_numpy
 
 AVERAGED = (
     *("params_ema", "model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model_state_dict"),
@@ -47,6 +47,7 @@ _MOST_PARTS = 10_000
 
 Tree: TypeAlias = Mapping[Any, Any]
 Path: TypeAlias = tuple[str, ...]
+Tensors: TypeAlias = Mapping[str, Tensor | Lazy]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Entry:
 
     path: Path
     """Where it stands."""
-    tensors: Mapping[str, Tensor]
+    tensors: Tensors
     """By name."""
     parts: Path = ()
     """The dicts that it was joined from."""
@@ -70,6 +71,11 @@ class Entry:
     def info(self) -> dict[str, TensorInfo]:
         """Shapes and types of the tensors."""
         return {key: info_of(tensor) for key, tensor in self.tensors.items()}
+
+    def load(self, key: str) -> Tensor:
+        """Give the values of one of the tensors."""
+        tensor = self.tensors[key]
+        return tensor if isinstance(tensor, Tensor) else tensor.load()
 
     def kernels(self) -> dict[str, tuple[int, ...]]:
         """Shapes of what may be a depthwise weight."""
@@ -91,6 +97,7 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
     `notes`: which it is and what else there is; empty for a plain state dict.
     Raises CheckpointError if there are no tensors, or `weights` names none.
 
+    >>> import torch
     >>> dw = {"dw.weight": torch.zeros(8, 1, 7, 7)}
     >>> entry, notes = pick({"params": dw, "params_ema": dw | {}, "iter": 5}, label="net.pth")
     >>> entry.name
@@ -173,7 +180,7 @@ def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
             yield from _walk(nested[name], (*path, name), seen)
 
 
-def _copies(nested: Mapping[str, Tree], parts: Mapping[str, Mapping[str, Tensor]], filled: Sequence[str]) -> list[str]:
+def _copies(nested: Mapping[str, Tree], parts: Mapping[str, Tensors], filled: Sequence[str]) -> list[str]:
     """Return names of dicts, the preferred first, where all of them are copies of one network.
 
     Numbers count layers where a network is saved as a tree, and networks where each of these is a flat dict, which may
@@ -215,7 +222,7 @@ def _rank(name: str) -> float:
     return _RANKS.get(name.lower(), unlisted)
 
 
-def _joined(tree: Tree, seen: set[int], level: int = 0) -> Iterator[tuple[str, Tensor]]:
+def _joined(tree: Tree, seen: set[int], level: int = 0) -> Iterator[tuple[str, Tensor | Lazy]]:
     """Yield all tensors below `tree` with dotted names."""
     if id(tree) in seen or level > _DEEPEST:
         return
@@ -261,33 +268,25 @@ def _as_tree(value: Any) -> Any:
 
 
 def _may_hold_kernels(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, Tensor | np.ndarray) and value.ndim >= _KERNEL_AXES)
+    return isinstance(value, Mapping) or (isinstance(value, Tensor | Lazy | np.ndarray) and value.ndim >= _KERNEL_AXES)
 
 
-def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor]]:
+def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor | Lazy]]:
     for name, value in _items(tree):
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor | Lazy):
             yield name, value
         elif isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
-            yield name, _from_array(value)
+            yield name, from_numpy(value)
 
 
-def _from_array(array: np.ndarray) -> Tensor:
-    """Turn an array into a tensor, from any order of bytes and the floating-point type that torch does not have."""
-    wide = array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(float).itemsize
-    native = array.astype(float if wide else array.dtype.newbyteorder("="), copy=False)
-    return torch.from_numpy(np.ascontiguousarray(native) if native.ndim else native.copy())
-
-
-def _has_weights(tensors: Mapping[str, Tensor]) -> bool:
+def _has_weights(tensors: Tensors) -> bool:
     return any(tensor.ndim > 0 for tensor in tensors.values())
 
 
 def _named(tree: Tree, weights: str, everything: list[Entry], label: str, noun: str) -> list[Entry]:
     """Return the sets that `weights` names: by the path from the top, or by the end of one path."""
-    subtree = _descend(tree, weights)
-    if subtree is not None and (inside := entries(subtree)):
-        start = _path_of(tree, weights)
+    start, below = _followed(tree, weights)
+    if start and (inside := entries(below)):
         return [replace(entry, path=(*start, *entry.path)) for entry in inside]
     if ending := [entry for entry in everything if f".{entry.name}".endswith(f".{weights}")]:
         return ending
@@ -309,27 +308,22 @@ def _part_of(entry: Entry, prefix: str) -> Iterator[Entry]:
         yield replace(entry, tensors=tensors, copy=prefix.removesuffix("."), parts=())
 
 
-def _path_of(tree: Tree, weights: str) -> Path:
-    """Split a dotted path, where names may hold dots themselves: the longest name that is there wins."""
+def _followed(tree: Tree, weights: str) -> tuple[Path, Tree]:
+    """Follow a dotted path, where names may hold dots themselves: the longest name that is there wins.
+
+    Returns the names along it, none where it leads nowhere, and the dict at its end.
+    """
     parts = weights.split(".")
     for cut in range(len(parts), 0, -1):
-        name = ".".join(parts[:cut])
+        name, rest = ".".join(parts[:cut]), ".".join(parts[cut:])
         value = tree.get(name)
         if isinstance(value, Mapping):
-            rest = ".".join(parts[cut:])
-            below = _path_of(value, rest) if rest else ()
+            below, end = _followed(value, rest) if rest else ((), value)
             if below or not rest:
-                return (name, *below)
-    return ()
-
-
-def _descend(tree: Tree, weights: str) -> Tree | None:
-    path = _path_of(tree, weights)
-    for name in path:
-        tree = tree[name]
-    return tree if path else None
+                return (name, *below), end
+    return (), tree
 
 
 def _kinds(tree: Tree) -> str:
-    kinds = sorted({type(value).__name__ for value in tree.values()})
+    kinds = sorted(set(map(type_name, tree.values())))
     return f"values of type {listed(kinds)}" if kinds else "an empty dict"

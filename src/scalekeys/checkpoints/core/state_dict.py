@@ -14,7 +14,7 @@ from scalekeys.checkpoints.core.finding import find_kernels, shapes_of_convoluti
 from scalekeys.checkpoints.core.first_layer import OF_ONE_CHANNEL, judge_first, said_of_first
 from scalekeys.checkpoints.core.found import Found
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, GROUPS_NOT_KNOWN, ORDINARY, Kinds
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, GROUPED, GROUPS_NOT_KNOWN, ORDINARY, Kinds, Wanted
 from scalekeys.checkpoints.core.naming import layer_names, names_a_weight, names_depthwise
 from scalekeys.checkpoints.core.ordering import network_order
 from scalekeys.errors import CheckpointError, listed
@@ -27,14 +27,13 @@ _FEW_TENSORS = 4  # as many has a copy of a network at least
 def from_state_dict(
     tensors: Mapping[str, TensorInfo],
     load: Callable[[str], Tensor],
+    wanted: Wanted,
     *,
     label: str,
     model: str,
     in_network_order: bool = True,
     notes: tuple[str, ...] = (),
     entry: tuple[str, ...] = (),
-    weights: str | None = None,
-    kinds: Kinds = DEPTHWISE_ONLY,
 ) -> Checkpoint:
     """Find the convolutions of a flat dict of tensors by their shapes and names.
 
@@ -44,13 +43,13 @@ def from_state_dict(
     (:mod:`scalekeys.checkpoints.core.neighbours`). Weights that a module computes are computed where all parts of them
     are there. What has the shape of a kernel and is not read is in :attr:`Checkpoint.left_out`.
 
+    `wanted`: of several copies of the network, one by the name before theirs. Grouped convolutions count as ordinary,
+    as nothing tells them apart.
     `in_network_order`: whether the keys stand in the order of the network; if not they are sorted by
     :func:`network_order`.
-    `weights`: which of several copies of the network to read, by the name before theirs.
-    `kinds`: the kinds of convolutions to read. Grouped ones count as ordinary, as nothing tells them apart.
-    Raises CheckpointError if `weights` names none.
+    Raises CheckpointError if the copy that is wanted is not there.
     """
-    choice = choose_copy(tensors, weights, label=label)
+    choice, kinds = choose_copy(tensors, wanted.weights, label=label), wanted.kinds
     own, averages = choice.of(tensors), set(averages_of(tensors))
     computed = find_computed(own)
     visible = _with_computed({key: info for key, info in own.items() if key not in averages}, computed)

@@ -6,23 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.inventory import Lazy
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
-from scalekeys.checkpoints.formats.pickled.opening import load, open_tree
+from scalekeys.checkpoints.formats.pickled.opening import load
 from scalekeys.checkpoints.formats.pickled.reading import read_one, refusal
 from scalekeys.checkpoints.formats.pickled.stand_ins import Key, Name, StandIn
 from scalekeys.checkpoints.formats.pickled.torch_tensors import dtype_named
-from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.sources import whole
-from scalekeys.checkpoints.formats.stored.tensors import Assembled, Lazy, Piece, Refused, is_lazy, whole_lengths
+from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece, Refused, whole_lengths
 from scalekeys.checkpoints.formats.suffixes import DISTRIBUTED
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
 from scalekeys.files import is_plain_name
-
-ONLY_READ = "is a distributed checkpoint, a format that is only read; gather it into one state dict and save that"
 
 _DEEPEST = 16
 
@@ -32,29 +28,27 @@ def matches_folder(folder: Path) -> bool:
     return (folder / DISTRIBUTED).is_file()
 
 
-def open_distributed(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open a folder of ``torch.distributed.checkpoint``; the pieces of a tensor are read when it is asked for.
+def read_distributed(path: Path) -> dict[Any, Any]:
+    """Read a folder of ``torch.distributed.checkpoint``; the pieces of a tensor are read when it is asked for.
 
-    Raises CheckpointError if its list of tensors is damaged, or names no tensors.
+    Raises CheckpointError if its list of tensors is damaged.
     """
-    label = str(path)
     metadata = read_one(whole(path / DISTRIBUTED), f"{path / DISTRIBUTED}")
     try:
-        tree = _tree(path, metadata)
+        return _tree(path, metadata)
     except PickleError as error:
-        raise refusal(label, error) from None
+        raise refusal(str(path), error) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(f"{path / DISTRIBUTED}", error) from None
-    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
 
 
-def _tree(folder: Path, metadata: Any) -> Tree:
+def _tree(folder: Path, metadata: Any) -> dict[Any, Any]:
     """Make nested dicts of the tensors, as they were when they were saved."""
     attributes = _attributes(metadata)
     places = {_index(key): _attributes(place) for key, place in attributes["storage_data"].items()}
     paths = attributes.get("planner_data")
     paths = paths if isinstance(paths, dict) else {}
-    tree, content = Tree(), dict[Any, Any]()
+    content: dict[Any, Any] = {}
     for name, saved in attributes["state_dict_metadata"].items():
         entry = saved.attributes if isinstance(saved, StandIn) else {}
         if "chunks" in entry:  # anything else is a value that is no tensor
@@ -64,9 +58,8 @@ def _tree(folder: Path, metadata: Any) -> Tree:
             for part in path[:-1]:
                 inner = parent.setdefault(part if isinstance(part, str) else str(part), {})
                 parent = inner if isinstance(inner, dict) else {}
-            parent[str(path[-1])] = tree.add(_tensor(folder, name, entry, places))
-    tree.content = content
-    return tree
+            parent[str(path[-1])] = _tensor(folder, name, entry, places)
+    return content
 
 
 def _tensor(folder: Path, name: str, entry: dict[Any, Any], places: dict[Any, dict[Any, Any]]) -> Lazy:
@@ -97,7 +90,7 @@ def _read(folder: Path, name: str, place: dict[Any, Any]) -> Tensor:
     if type(start) is not int or type(length) is not int:
         raise damaged(label, "a place that is no number")
     saved = read_saved(whole(path).part(start, length), label)
-    if not is_lazy(saved):
+    if not isinstance(saved, Lazy):
         raise damaged(label, "a piece that is no tensor")
     return load(saved, label)
 

@@ -7,17 +7,12 @@ from pathlib import Path
 
 import torch
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
-from scalekeys.checkpoints.formats.pickled.opening import open_tree
-from scalekeys.checkpoints.formats.pickled.tree import Tree
+from scalekeys.checkpoints.core.inventory import Lazy
 from scalekeys.checkpoints.formats.safetensors_file import DISTRIBUTED, header_of, open_safetensors
 from scalekeys.checkpoints.formats.stored.archive import damaged
-from scalekeys.checkpoints.formats.stored.tensors import Assembled, Lazy, Piece, whole_lengths
+from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece, whole_lengths
 from scalekeys.errors import CheckpointError
 from scalekeys.files import parse_json
-
-ONLY_READ = "is a distributed checkpoint, a format that is only read; consolidate it into one safetensors file first"
 
 _SHARD = re.compile(r"shard-\d+-.*\.safetensors")
 
@@ -27,8 +22,8 @@ def matches_folder(folder: Path) -> bool:
     return any(_SHARD.fullmatch(path.name) for path in _files(folder))
 
 
-def open_shards(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open a folder of parts as the one network that they are of.
+def read_shards(path: Path) -> dict[str, Lazy]:
+    """Read a folder of parts as the one network that they are of.
 
     Raises CheckpointError if a part is damaged, or the parts do not fit together.
     """
@@ -53,7 +48,7 @@ def open_shards(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
         if shape is None or not isinstance(dtype, torch.dtype):
             raise damaged(str(path), f"{key[:80]!r} has no shape or type that is known")
         tensors[key] = Assembled(shape, dtype, tuple(found))
-    return open_tree(path, Tree.of(tensors), weights=weights, kinds=kinds, only_read=ONLY_READ, in_network_order=False)
+    return tensors
 
 
 def _files(folder: Path) -> list[Path]:

@@ -6,20 +6,14 @@ from typing import Any
 
 import torch
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
-from scalekeys.checkpoints.formats.pickled.machine import PickleError
-from scalekeys.checkpoints.formats.pickled.opening import open_tree
-from scalekeys.checkpoints.formats.pickled.reading import refusal
-from scalekeys.checkpoints.formats.pickled.tree import Tree, tree_of
+from scalekeys.checkpoints.core.inventory import Lazy
+from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.archive import Archive, damaged, open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, Refused, is_lazy, stored, whole_lengths
+from scalekeys.checkpoints.formats.stored.tensors import Refused, stored, whole_lengths
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
 from scalekeys.files import parse_json
-
-ONLY_READ = "is a program of torch.export, a format that is only read; replace filters in the state dict it was made of"
 
 _PARTS = {"weights": "model_weights_config.json", "constants": "model_constants_config.json"}
 _OLD_PARTS = ("serialized_state_dict.pt", "serialized_constants.pt", "serialized_state_dict.json")
@@ -40,19 +34,17 @@ def holds(names: Collection[str]) -> bool:
     return any(name.rpartition("/")[2] in known for name in names)
 
 
-def open_exported(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open a program of ``torch.export``; raises CheckpointError if it is damaged, or holds no weights."""
+def read_exported(path: Path) -> dict[str, Lazy]:
+    """Read a program of ``torch.export``; raises CheckpointError if it is damaged, or holds no weights."""
     label = str(path)
     archive = open_archive(whole(path), label)
     try:
         found = dict(_new(archive)) or dict(_old(archive, label))
-    except (PickleError, RecursionError) as error:
-        raise refusal(label, ValueError(str(error))) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(label, error) from None
     if not found:
         raise CheckpointError(f"{label}: is a program of torch.export without weights; export the network itself")
-    return open_tree(path, Tree.of(found), weights=weights, kinds=kinds, only_read=ONLY_READ)
+    return found
 
 
 def _new(archive: Archive) -> Iterator[tuple[str, Lazy]]:
@@ -79,7 +71,7 @@ def _tensor(archive: Archive, folder: str, entry: dict[str, Any]) -> Lazy | None
         return Refused(whole_lengths(shape) or (), "its values are missing in the archive")
     if entry.get("use_pickle"):
         saved = read_saved(record.content, entry["path_name"])
-        return saved if is_lazy(saved) else None
+        return saved if isinstance(saved, Lazy) else None
     dtype = getattr(torch, _DTYPES[meta["dtype"]])
     return stored(record.content, dtype, shape, stride, offset=_whole(meta["storage_offset"]))
 
@@ -93,9 +85,6 @@ def _old(archive: Archive, label: str) -> Iterator[tuple[str, Lazy]]:
     """Yield the tensors of an archive as older versions wrote it: with files of ``torch.save`` in it."""
     for name in _OLD_PARTS:
         for record in [record for record in archive.records if record.rpartition("/")[2] == name]:
-            content = archive.records[record].content
-            tree = tree_of(read_saved(content, label), label)
-            if isinstance(tree.content, dict):
-                for key, tensor in tree.content.items():
-                    if isinstance(tensor, torch.Tensor):
-                        yield str(key), tree.lazy[id(tensor)]
+            saved = tree_of(read_saved(archive.records[record].content, label), label)
+            if isinstance(saved, dict):
+                yield from ((str(key), tensor) for key, tensor in saved.items() if isinstance(tensor, Lazy))

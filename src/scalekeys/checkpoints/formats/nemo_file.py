@@ -3,21 +3,16 @@
 import tarfile
 import zlib
 from pathlib import Path
+from typing import Any
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
-from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
-from scalekeys.checkpoints.formats.stored.archive import damaged
+from scalekeys.checkpoints.formats.stored.archive import damaged, inflated
 from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Window, whole
 from scalekeys.checkpoints.formats.suffixes import TORCH
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
 
-ONLY_READ = "is a tar archive, a format that is only read; unpack it and replace filters in the weights inside"
-
 _GZIP = b"\x1f\x8b"
-_BLOCK = 1 << 16
 _SMALL = 1 << 26  # bytes that may come out whatever they are packed in
 _MOST_GROWN = 20
 _MOST_MEMBERS = 1 << 14
@@ -34,8 +29,8 @@ def matches(head: bytes) -> bool:
     return head[:1] > b"\0" and head[257:262] == b"ustar"
 
 
-def open_nemo(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open the weights in a tar archive: the customary name of NeMo first, else the only file of ``torch.save``.
+def read_nemo(path: Path) -> Any:
+    """Read the weights in a tar archive: the customary name of NeMo first, else the only file of ``torch.save``.
 
     Nothing is written to the disk; an archive that is packed by gzip is unpacked in memory.
 
@@ -48,30 +43,25 @@ def open_nemo(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
         content = _unpacked(content, label)
     members = _members(content, label)
     chosen = _chosen(members, label)
-    tree = tree_of(read_saved(members[chosen], f"{label}: {chosen}"), label)
-    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
+    return tree_of(read_saved(members[chosen], f"{label}: {chosen}"), label)
 
 
 def _unpacked(content: Bytes, label: str) -> MemoryBytes:
     """Unpack as much as a network may be, and refuse what goes on beyond it."""
-    most = max(_SMALL, _MOST_GROWN * content.size)
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    unpacked, place = bytearray(), 0
+    most, unpacked = max(_SMALL, _MOST_GROWN * content.size), bytearray()
     try:
-        while not inflate.eof:
-            packed = inflate.unconsumed_tail or bytes(content.read(place, _BLOCK))
-            place += 0 if inflate.unconsumed_tail else len(packed)
-            if not packed:
-                raise damaged(label, "it ends within its packed bytes")
-            unpacked += inflate.decompress(packed, _BLOCK)
+        for block in inflated(content, zlib.MAX_WBITS | 16):
+            unpacked += block
             if len(unpacked) > most:
                 raise CheckpointError(
                     f"{label}: would grow from {content.size} to more than {most} bytes, which no weights do, and is "
                     "not unpacked; do not trust the file"
                 )
+    except EOFError:
+        raise damaged(label, "it ends within its packed bytes") from None
     except zlib.error as error:
         raise damaged(label, error) from None
-    return MemoryBytes(bytes(unpacked))
+    return MemoryBytes(unpacked)
 
 
 def _members(content: Bytes, label: str) -> dict[str, Bytes]:

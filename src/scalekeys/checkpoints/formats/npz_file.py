@@ -7,18 +7,11 @@ from tokenize import TokenError
 
 import numpy as np
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.inventory import Lazy
 from scalekeys.checkpoints.formats.pickled.arrays import torch_dtype
-from scalekeys.checkpoints.formats.pickled.opening import open_tree
-from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import damaged, open_archive
 from scalekeys.checkpoints.formats.stored.sources import Bytes, whole
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, Refused, steps, stored, whole_lengths
-
-ONLY_READ = (
-    "is an archive of NumPy, a format that is only read; replace filters in a copy of its weights as .safetensors"
-)
+from scalekeys.checkpoints.formats.stored.tensors import Refused, steps, stored, whole_lengths
 
 _LONGEST_HEADER = 10_000
 
@@ -32,10 +25,10 @@ def holds(names: Collection[str]) -> bool:
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
-def open_npz(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open an archive of arrays, which are the weights of one network by their names.
+def read_npz(path: Path) -> dict[str, Lazy]:
+    """Read an archive of arrays, which are the weights of one network by their names.
 
-    Raises CheckpointError if it is damaged, or holds no arrays of numbers.
+    Raises CheckpointError if it is damaged.
     """
     label = str(path)
     tensors: dict[str, Lazy] = {}
@@ -44,7 +37,7 @@ def open_npz(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE
             tensors[name.removesuffix(".npy")] = _array(record.content)
         except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
             raise damaged(label, f"{name[:80]!r}: {error}") from None
-    return open_tree(path, Tree.of(tensors), weights=weights, kinds=kinds, only_read=ONLY_READ)
+    return tensors
 
 
 def _array(content: Bytes) -> Lazy:

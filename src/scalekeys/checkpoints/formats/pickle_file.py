@@ -5,11 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
 from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import Known
-from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.reading import read_one
 from scalekeys.checkpoints.formats.pickled.stand_ins import Long
 from scalekeys.checkpoints.formats.pickled.torch_tensors import Storage
@@ -23,7 +20,6 @@ _OLD_STARTS = re.compile(
 )
 """How pickles of protocols 0 and 1 start: with a dict, a list, or a name; they have no mark of their own."""
 _OF_JOBLIB, _SEARCHED = b"NumpyArrayWrapper", 4096  # the class that stands before the first array
-ONLY_READ = "is a plain pickle, a format that is only read; replace filters in a copy of its weights as .safetensors"
 
 
 def matches(head: bytes) -> bool:
@@ -37,19 +33,15 @@ def matches(head: bytes) -> bool:
     return _OLD_STARTS.match(head) is not None
 
 
-def open_pickle(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open a plain pickle and choose the weights in it.
-
-    Raises CheckpointError if it is damaged, wants to run something, or holds no arrays or tensors.
-    """
+def read_pickle(path: Path) -> Any:
+    """Read a plain pickle; raises CheckpointError if it is damaged, or wants to run something."""
     label = str(path)
     if _OF_JOBLIB in bytes(whole(path).read(0, _SEARCHED)):
         raise CheckpointError(
             f"{label}: is a file of joblib, which puts arrays between the parts of a pickle; load it and save the "
             "weights with numpy.savez or safetensors"
         )
-    tree = tree_of(read_one(whole(path), label, more=_nested(label)), label)
-    return open_tree(path, tree, weights=weights, kinds=kinds, only_read=ONLY_READ)
+    return tree_of(read_one(whole(path), label, more=_nested(label)), label)
 
 
 def _nested(label: str) -> Known:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, TypeAlias
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
+from scalekeys.checkpoints.core.kinds import PREFERRED, Wanted
 from scalekeys.checkpoints.formats import (
     distributed_folder,
     distributed_safetensors,
@@ -19,19 +19,18 @@ from scalekeys.checkpoints.formats import (
     torchscript_file,
 )
 from scalekeys.checkpoints.formats.content import LFS_POINTER, NOT_READ, foreign_kind, foreign_network
-from scalekeys.checkpoints.formats.keras_model import keras_file
+from scalekeys.checkpoints.formats.keras_model import keras_archive, keras_file
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
+from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.stored.archive import is_archive, open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.checkpoints.formats.tflite_model import tflite_file
-from scalekeys.checkpoints.formats.torch_zip import torch_file
+from scalekeys.checkpoints.formats.torch_zip import torch_file, torch_reading
 from scalekeys.errors import CheckpointError, MissingExtraError
-from scalekeys.files import open_regular
+from scalekeys.files import open_regular, reading_from
 
-
-@runtime_checkable
-class _Open(Protocol):
-    def __call__(self, path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint: ...
+Open: TypeAlias = Callable[[Path, Wanted], Checkpoint]
+"""Opens a file or folder, and chooses among nested weights where the format has them."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,17 @@ class Format:
     """What it is called in errors."""
     suffixes: tuple[str, ...]
     """What its files are usually called; a hint where the content does not tell."""
-    matches: Callable[[bytes], bool]
-    """Tells from the first bytes of a file whether it can be of this format."""
-    open: _Open
-    """Opens a file, and chooses among nested weights where the format has them."""
+    open: Open
+    matches: Callable[[bytes], bool] = lambda _head: False
+    """Tells from the first bytes of a file that is no zip archive whether it can be of this format."""
     is_graph: bool = False
     """Whether a file holds a graph and the weights of its nodes, and no state dict."""
     holds: Callable[[Collection[str]], bool] | None = None
     """Where the format is a zip archive: tells from the names of its records whether it is of this format."""
     is_certain: bool = True
     """Whether no other format begins with the bytes that tell this one."""
+    only_read: str = ""
+    """Why a file cannot be copied with changes, as a clause on it, where more is to be said than that it cannot."""
 
 
 @dataclass(frozen=True)
@@ -59,59 +59,101 @@ class FolderFormat:
     """A format that is a folder of files that belong together."""
 
     matches: Callable[[Path], bool]
-    open: _Open
+    open: Open
+    only_read: str
+    """Why it cannot be copied with changes, as a clause on the folder."""
 
 
-def _never(_head: bytes) -> bool:
-    """Tell nothing from first bytes, for formats that are zip archives."""
-    return False
+def _tree(read: Callable[[Path], Any], *, in_network_order: bool = True) -> Open:
+    """Return what opens a format that is read as nested dicts of tensors, by what reads them."""
+    return lambda path, wanted: open_tree(path, read(path), wanted, in_network_order=in_network_order)
 
 
 FORMATS = (
-    Format("safetensors", suffixes.SAFETENSORS, safetensors_file.matches, safetensors_file.open_safetensors),
-    Format("TorchScript", (), _never, torchscript_file.open_torchscript, holds=torchscript_file.holds),
-    Format("PyTorch", suffixes.TORCH, torch_file.matches, torch_file.open_torch, holds=torch_file.holds),
-    Format("ONNX", suffixes.ONNX, onnx_file.matches, onnx_file.open_onnx, is_graph=True, is_certain=False),
-    Format("torch.export", suffixes.EXPORTED, _never, exported_file.open_exported, holds=exported_file.holds),
-    Format("NumPy", suffixes.NUMPY, _never, npz_file.open_npz, holds=npz_file.holds),
+    Format("safetensors", suffixes.SAFETENSORS, safetensors_file.open_safetensors, safetensors_file.matches),
     Format(
-        "Keras",
-        suffixes.KERAS,
-        keras_file.matches,
-        keras_file.open_keras,
-        is_graph=True,
-        holds=keras_file.holds,
+        "TorchScript",
+        (),
+        _tree(torchscript_file.read_torchscript),
+        holds=torchscript_file.holds,
+        only_read="is a TorchScript archive, a format that is only read; replace filters in the state dict of the "
+        "network that it was made of",
     ),
-    Format("TensorFlow Lite", suffixes.TFLITE, tflite_file.matches, tflite_file.open_tflite, is_graph=True),
-    Format("NeMo", suffixes.NEMO, nemo_file.matches, nemo_file.open_nemo),
-    Format("pickle", suffixes.PICKLE, pickle_file.matches, pickle_file.open_pickle),
+    Format("PyTorch", suffixes.TORCH, torch_file.open_torch, torch_reading.is_old, holds=torch_file.holds),
+    Format("ONNX", suffixes.ONNX, onnx_file.open_onnx, onnx_file.matches, is_graph=True, is_certain=False),
+    Format(
+        "torch.export",
+        suffixes.EXPORTED,
+        _tree(exported_file.read_exported),
+        holds=exported_file.holds,
+        only_read="is a program of torch.export, a format that is only read; replace filters in the state dict it was "
+        "made of",
+    ),
+    Format(
+        "NumPy",
+        suffixes.NUMPY,
+        _tree(npz_file.read_npz),
+        holds=npz_file.holds,
+        only_read="is an archive of NumPy, a format that is only read; replace filters in a copy of its weights as "
+        ".safetensors",
+    ),
+    Format(
+        "Keras", suffixes.KERAS, keras_file.open_keras, keras_archive.matches, is_graph=True, holds=keras_archive.holds
+    ),
+    Format("TensorFlow Lite", suffixes.TFLITE, tflite_file.open_tflite, tflite_file.matches, is_graph=True),
+    Format(
+        "NeMo",
+        suffixes.NEMO,
+        _tree(nemo_file.read_nemo),
+        nemo_file.matches,
+        only_read="is a tar archive, a format that is only read; unpack it and replace filters in the weights inside",
+    ),
+    Format(
+        "pickle",
+        suffixes.PICKLE,
+        _tree(pickle_file.read_pickle),
+        pickle_file.matches,
+        only_read="is a plain pickle, a format that is only read; replace filters in a copy of its weights as "
+        ".safetensors",
+    ),
 )
 FOLDER_FORMATS = (
-    FolderFormat(distributed_folder.matches_folder, distributed_folder.open_distributed),
-    FolderFormat(distributed_safetensors.matches_folder, distributed_safetensors.open_shards),
+    FolderFormat(
+        distributed_folder.matches_folder,
+        _tree(distributed_folder.read_distributed),
+        "is a distributed checkpoint, a format that is only read; gather it into one state dict and save that",
+    ),
+    FolderFormat(
+        distributed_safetensors.matches_folder,
+        _tree(distributed_safetensors.read_shards, in_network_order=False),
+        "is a distributed checkpoint, a format that is only read; consolidate it into one safetensors file first",
+    ),
 )
 
 _HEAD = 512
 
 
-def open_file(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_file(path: Path, wanted: Wanted = PREFERRED) -> Checkpoint:
     """Open a file of weights by its content, whatever it is called.
 
-    Raises CheckpointError if it is missing, unreadable, empty, damaged or of another kind.
+    Raises CheckpointError if it is missing, unreadable, empty, damaged or of another kind, or is a graph where one of
+    several sets of weights is wanted.
     """
     found = format_of(path)
-    try:
-        opened = found.open(path, weights=weights, kinds=kinds)
-    except (CheckpointError, MissingExtraError):
-        if not found.is_certain and (foreign := foreign_network(path.name)):
-            raise _not_read(path, foreign) from None
-        raise
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with reading_from(path, CheckpointError):
+        try:
+            if found.is_graph:
+                refuse_choice(str(path), wanted.weights)
+            opened = found.open(path, wanted)
+        except (CheckpointError, MissingExtraError):
+            if not found.is_certain and (foreign := foreign_network(path.name)):
+                raise _not_read(path, foreign) from None
+            raise
     opened = replace(opened, is_graph=found.is_graph)
-    if opened.copying is None and not opened.only_read:
-        return replace(opened, only_read=f"{found.name} files are only read; give the network, or its state dict")
-    return opened
+    if opened.copying is not None:
+        return opened
+    otherwise = f"{found.name} files are only read; give the network, or its state dict"
+    return replace(opened, only_read=found.only_read or otherwise)
 
 
 def format_of(path: Path) -> Format:
@@ -119,22 +161,18 @@ def format_of(path: Path) -> Format:
 
     Raises CheckpointError if it is missing, unreadable, empty or of no format that is known.
     """
-    try:
+    with reading_from(path, CheckpointError):
         return _format_of(path, _head(path))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def open_as_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint | None:
+def open_as_folder(folder: Path, wanted: Wanted) -> Checkpoint | None:
     """Open a folder whose files belong together, if it is one; None for any other folder.
 
     Raises CheckpointError if it cannot be read, or is damaged.
     """
-    try:
+    with reading_from(folder, CheckpointError):
         found = next((row for row in FOLDER_FORMATS if row.matches(folder)), None)
-        return found.open(folder, weights=weights, kinds=kinds) if found else None
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be read ({error.strerror or error})") from error
+        return replace(found.open(folder, wanted), only_read=found.only_read) if found else None
 
 
 def _head(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.changes import Change, Copying, overwrite_in_file
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import PREFERRED, Wanted
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.errors import CheckpointError
@@ -48,13 +48,12 @@ def matches(head: bytes) -> bool:
     return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= LARGEST_HEADER
 
 
-def open_safetensors(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_safetensors(path: Path, wanted: Wanted = PREFERRED) -> Checkpoint:
     """Open a safetensors file.
 
     The format does not keep the order of the network: layers are sorted by the habits of their names.
 
-    `weights`: which of several copies of the network to take, by the name before theirs.
-    Raises CheckpointError if the file is damaged or cut short, or `weights` names none of its tensors.
+    Raises CheckpointError if the file is damaged or cut short, or the copy of the network that is wanted is not there.
     """
     metadata, tensors = header_of(path)
 
@@ -66,12 +65,11 @@ def open_safetensors(path: Path, *, weights: str | None = None, kinds: Kinds = D
     opened = from_state_dict(
         tensors,
         load,
+        wanted,
         label=str(path),
         model=path.stem,
         in_network_order=False,
         notes=notes_on(metadata),
-        weights=weights,
-        kinds=kinds,
     )
     return replace(opened, copying=Copying(partial(_write, path), files=(path,)))
 

@@ -4,23 +4,16 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.inventory import Lazy
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
-from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.pickled.reading import refusal
 from scalekeys.checkpoints.formats.pickled.stand_ins import StandIn
 from scalekeys.checkpoints.formats.pickled.torch_tensors import first
-from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, Quantised, is_lazy
+from scalekeys.checkpoints.formats.stored.tensors import Quantised
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_in_archive
 
-ONLY_READ = (
-    "is a TorchScript archive, a format that is only read; replace filters in the state dict of the network that it "
-    "was made of"
-)
 _DEEPEST = 64
 _MOST_OBJECTS = 1 << 17
 
@@ -34,12 +27,12 @@ def holds(names: Collection[str]) -> bool:
     return any(name.endswith("/constants.pkl") for name in names)
 
 
-def open_torchscript(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
-    """Open a TorchScript archive by the names of the attributes that hold its tensors.
+def read_torchscript(path: Path) -> dict[str, Lazy]:
+    """Read a TorchScript archive by the names of the attributes that hold its tensors.
 
     Tensors that freezing has made constants of the code have lost their names and are called ``constants.0`` and so on.
 
-    Raises CheckpointError if it is damaged, or holds no tensors.
+    Raises CheckpointError if it is damaged.
     """
     label = str(path)
     archive = open_archive(whole(path), label)
@@ -53,7 +46,7 @@ def open_torchscript(path: Path, *, weights: str | None = None, kinds: Kinds = D
         found |= dict(_Walk().tensors(constants, ("constants",)))
     except PickleError as error:
         raise refusal(label, error) from None
-    return open_tree(path, Tree.of(found), weights=weights, kinds=kinds, only_read=ONLY_READ)
+    return found
 
 
 class _Walk:
@@ -67,7 +60,7 @@ class _Walk:
         self.objects += 1
         if self.objects > _MOST_OBJECTS or len(path) > _DEEPEST:
             raise PickleError("objects that hold one another without end")
-        if is_lazy(value):
+        if isinstance(value, Lazy):
             yield ".".join(_named(path, value)), value
         elif isinstance(value, StandIn):
             yield from self.tensors(value.attributes or value.state, path)
@@ -76,7 +69,7 @@ class _Walk:
                 yield from self.tensors(one, (*path, str(name)))
         elif isinstance(value, list | tuple):
             for number, one in enumerate(value):
-                if is_lazy(one) or isinstance(one, StandIn | dict | list | tuple):
+                if isinstance(one, Lazy | StandIn | dict | list | tuple):
                     yield from self.tensors(one, (*path, str(number)))
 
 

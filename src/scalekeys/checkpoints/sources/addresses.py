@@ -1,16 +1,16 @@
 """Addresses, ``https://SERVER/PATH``, of safetensors files and indices of their shards, of which parts are read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.computed import find_computed
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.sources.folder_names import INDEX_SUFFIX
@@ -23,34 +23,30 @@ from scalekeys.errors import CheckpointError
 _LARGEST_INDEX = 1 << 26
 
 
-def open_url(scheme: str, name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_url(scheme: str, name: str, wanted: Wanted) -> Checkpoint:
     """Open what is behind ``http:`` or ``https:``; see :func:`open_address`."""
-    return open_address(address_of(f"{scheme}:{name}"), weights=weights, kinds=kinds)
+    return open_address(address_of(f"{scheme}:{name}"), wanted)
 
 
-def open_address(
-    address: Address, *, model: str = "", weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY
-) -> Checkpoint:
+def open_address(address: Address, wanted: Wanted, *, model: str = "") -> Checkpoint:
     """Open a safetensors file on a web server, or the shards beside their index. The header of each file is fetched.
 
     `model`: what the network is called in tables; by default the name of the file, or of the folder of an index.
-    `weights`: which of several copies of the network to take, by the name before theirs.
-    Raises CheckpointError if it cannot be fetched, is damaged or is of another kind, or `weights` names none of its
-    tensors.
+    Raises CheckpointError if it cannot be fetched, is damaged or is of another kind, or the copy of the network that is
+    wanted is not there.
     """
     path = PurePosixPath(unquote(urlsplit(address.url).path))
     if path.name.endswith(INDEX_SUFFIX):
-        return _open_index(address, model=model or path.parent.name, weights=weights, kinds=kinds)
+        return _open_index(address, wanted, model=model or path.parent.name)
     file = RangedSafetensors(address)
     opened = from_state_dict(
         file.tensors,
         file.load,
+        wanted,
         label=address.label,
         model=model or path.stem,
         in_network_order=False,
         notes=file.notes,
-        weights=weights,
-        kinds=kinds,
     )
     return _expecting(opened, {"": file}, dict.fromkeys(file.tensors, ""))
 
@@ -69,16 +65,13 @@ def state_of(url: str) -> str:
     return " ".join(words) if all(words) else ""
 
 
-def _open_index(address: Address, *, model: str, weights: str | None, kinds: Kinds) -> Checkpoint:
+def _open_index(address: Address, wanted: Wanted, *, model: str) -> Checkpoint:
     home = weight_map(_index(address), label=address.label)
-    found, files = join_shards(
-        home,
-        lambda shard: RangedSafetensors(_beside(address, shard)),
-        label=address.label,
-        model=model,
-        weights=weights,
-        kinds=kinds,
-    )
+
+    def open_shard(shard: str) -> RangedSafetensors:
+        return RangedSafetensors(_beside(address, shard))
+
+    found, files = join_shards(home, open_shard, wanted, label=address.label, model=model)
     notes = tuple(f"{shard}: {note}" for shard, file in files.items() for note in file.notes)
     return _expecting(replace(found, notes=(*found.notes, *notes)), files, home)
 
@@ -89,16 +82,13 @@ def _expecting(opened: Checkpoint, files: Mapping[str, RangedSafetensors], home:
     needed = {part for layer in opened.layers for part in parts.get(layer.key, (layer.key,))}
     for name, file in files.items():
         file.expect(key for key in needed if home[key] == name)
-    return replace(opened, copying=state_dict_copying(opened.label, _whole_state(files)))
+    return replace(opened, copying=state_dict_copying(opened.label, partial(_whole_state, files)))
 
 
-def _whole_state(files: Mapping[str, RangedSafetensors]) -> Callable[[], Mapping[str, Any]]:
-    def state() -> dict[str, Tensor]:
-        for file in files.values():
-            file.expect(file.tensors)
-        return {key: file.load(key) for file in files.values() for key in file.tensors}
-
-    return state
+def _whole_state(files: Mapping[str, RangedSafetensors]) -> dict[str, Tensor]:
+    for file in files.values():
+        file.expect(file.tensors)
+    return {key: file.load(key) for file in files.values() for key in file.tensors}
 
 
 def _index(address: Address) -> bytes:

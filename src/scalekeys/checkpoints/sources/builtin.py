@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
 from scalekeys.checkpoints.core.inventory import info_of
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.errors import CheckpointError, listed
@@ -25,19 +25,19 @@ CIFAR_CONVNEXT = _DATA / "cifar_convnext.safetensors"
 """Weights of a small ConvNeXt that was trained here on CIFAR-10, see docs/training.md."""
 
 
-def open_builtin(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_builtin(name: str, wanted: Wanted) -> Checkpoint:
     """Open filters that come with the package.
 
-    Raises CheckpointError if there are none of this name, or `weights` is given.
+    Raises CheckpointError if there are none of this name, or one of several sets of weights is wanted.
     """
     label = f"builtin:{name}"
     if name not in BUILTINS:
         known = listed([f"builtin:{known}" for known in BUILTINS])
         raise CheckpointError(f"{label}: there is no such thing; what comes with the package is {known}")
-    refuse_choice(label, weights)
+    refuse_choice(label, wanted.weights)
     tensors = BUILTINS[name]()
     infos = {key: info_of(tensor) for key, tensor in tensors.items()}
-    opened = from_state_dict(infos, tensors.__getitem__, label=label, model=label, kinds=kinds)
+    opened = from_state_dict(infos, tensors.__getitem__, wanted, label=label, model=label)
     return replace(opened, copying=state_dict_copying(label, lambda: tensors))
 
 

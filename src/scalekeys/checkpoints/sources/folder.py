@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Change, Copying, Write
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.formats.registry import format_of, open_as_folder, open_file
 from scalekeys.checkpoints.sources.folder_names import find_weights, is_candidate, is_index, no_weights
 from scalekeys.checkpoints.sources.shards import join_shards, weight_map
@@ -18,25 +18,24 @@ from scalekeys.errors import CheckpointError, listed
 from scalekeys.files import read_bytes
 
 
-def open_folder(folder: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_folder(folder: Path, wanted: Wanted) -> Checkpoint:
     """Open the weights in a folder: the customary names of Hugging Face first, else the only file of weights.
 
     Raises CheckpointError if there is none, or several of which no name says more than the other, or a part of one is
     missing.
     """
-    if (together := open_as_folder(folder, weights=weights, kinds=kinds)) is not None:
+    if (together := open_as_folder(folder, wanted)) is not None:
         return together
     file = find_weights(folder)
     if file is None:
         raise no_weights(folder)
     if is_index(file):
-        return replace(open_index(file, weights=weights, kinds=kinds), model=_name(folder))
-    opened = open_file(file, weights=weights, kinds=kinds)
-    opened = replace(opened, model=_name(folder))
+        return replace(open_index(file, wanted), model=_name(folder))
+    opened = replace(open_file(file, wanted), model=_name(folder))
     return _copied_in(folder, opened, {file.name: opened}, lambda _key: file.name, {file.name})
 
 
-def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]:
+def load_state(folder: Path, weights: str | None) -> dict[str, Tensor]:
     """Load every tensor of the weights in a folder.
 
     Raises CheckpointError if there are none, or they are those of a graph.
@@ -47,19 +46,18 @@ def load_state(folder: Path, *, weights: str | None = None) -> dict[str, Tensor]
     if is_index(file):
         parts = [_open_shard(file, shard) for shard in sorted(set(_weight_map(file).values()))]
     else:
-        parts = [open_file(file, weights=weights)]
+        parts = [open_file(file, Wanted(weights))]
     return {key: part.load(key) for part in parts for key in part.tensors}
 
 
-def open_index(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_index(path: Path, wanted: Wanted) -> Checkpoint:
     """Open a sharded model by its index; a shard that holds no weight of a layer may be missing or damaged.
 
-    Raises CheckpointError if the index or a shard is damaged or missing, or `weights` names none of its tensors.
+    Raises CheckpointError if the index or a shard is damaged or missing, or the copy of the network that is wanted is
+    not there.
     """
-    home = _weight_map(path)
-    found, opened = join_shards(
-        home, partial(_open_shard, path), label=str(path), model=_name(path.parent), weights=weights, kinds=kinds
-    )
+    home, model = _weight_map(path), _name(path.parent)
+    found, opened = join_shards(home, partial(_open_shard, path), wanted, label=str(path), model=model)
     return _copied_in(path.parent, found, opened, home.__getitem__, {path.name, *home.values()})
 
 
@@ -121,13 +119,9 @@ def _name(folder: Path) -> str:
 
 def _open_shard(index: Path, shard: str) -> Checkpoint:
     path = index.parent / shard
-    if not _is_there(path):
-        raise CheckpointError(f"{index}: the shard {shard} is missing; fetch it into the same folder")
-    return open_file(path)
-
-
-def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        if not path.exists():
+            raise CheckpointError(f"{index}: the shard {shard} is missing; fetch it into the same folder")
     except OSError as error:
         raise CheckpointError(f"{path.parent}: a shard cannot be looked for ({error.strerror or error})") from error
+    return open_file(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from scalekeys.checkpoints.formats.content import NOT_READ, foreign_network
 from scalekeys.checkpoints.formats.suffixes import DISTRIBUTED, OF_WEIGHTS
 from scalekeys.errors import CheckpointError, listed
+from scalekeys.files import reading_from
 
 INDEX_SUFFIX = ".index.json"
 
@@ -29,10 +30,8 @@ def find_weights(folder: Path) -> Path | None:
 
     Raises CheckpointError if there are several, or the folder cannot be read.
     """
-    try:
+    with reading_from(folder, CheckpointError):
         names = sorted(path.name for path in folder.iterdir() if is_candidate(path))
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be read ({error.strerror or error})") from error
     name = choose_weights(names, label=str(folder))
     return folder / name if name else None
 
@@ -64,11 +63,9 @@ def check_folder(folder: Path) -> None:
 
     Raises CheckpointError if there is none, or the folder cannot be read.
     """
-    try:
+    with reading_from(folder, CheckpointError):
         if not ((folder / DISTRIBUTED).is_file() or any(map(is_candidate, folder.iterdir()))):
             raise no_weights(folder)
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be read ({error.strerror or error})") from error
 
 
 def no_weights(folder: Path) -> CheckpointError:

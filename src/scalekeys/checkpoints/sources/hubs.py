@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.suffixes import OF_WEIGHTS
 from scalekeys.checkpoints.sources.addresses import open_address
@@ -34,14 +34,14 @@ _NOT_WANTED = ("*/*", "optimizer*", "scheduler*", "training_args*", "rng_state*"
 _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
-def open_timm(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_timm(name: str, wanted: Wanted) -> Checkpoint:
     """Open a pretrained model of timm.
 
     Raises MissingExtraError if timm is not installed; CheckpointError if timm does not know the name, or its weights
     can neither be found nor fetched.
     """
     label = f"timm:{name}"
-    return open_module(create_timm(name), weights=weights, kinds=kinds, label=label, model=label)
+    return open_module(create_timm(name), wanted, label=label, model=label)
 
 
 def create_timm(name: str, *, pretrained: bool = True, **options: Any) -> nn.Module:
@@ -68,7 +68,7 @@ def create_timm(name: str, *, pretrained: bool = True, **options: Any) -> nn.Mod
     return module
 
 
-def open_hf(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_hf(name: str, wanted: Wanted) -> Checkpoint:
     """Open a model of the Hugging Face hub, as ``ORG/NAME`` or ``ORG/NAME@REVISION``.
 
     Safetensors files are preferred; of those, only the header and the filters are fetched, unless they are in the local
@@ -83,14 +83,14 @@ def open_hf(name: str, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_O
     try:
         with one_attempt():
             if (remote := hub_file(hub, repository, revision or None, label=label)) is not None:
-                return open_address(remote, model=label, weights=weights, kinds=kinds)
+                return open_address(remote, wanted, model=label)
             folder = _snapshot(hub, repository, revision or None)
     except CheckpointError:
         raise
     except Exception as error:  # the hub client and the network have no common class
         raise not_fetched(label, error, "give the folder that holds it instead") from error
-    copying = state_dict_copying(label, partial(load_state, folder, weights=weights))
-    return replace(open_folder(folder, weights=weights, kinds=kinds), model=label, copying=copying)
+    copying = state_dict_copying(label, partial(load_state, folder, wanted.weights))
+    return replace(open_folder(folder, wanted), model=label, copying=copying)
 
 
 def _snapshot(hub: Any, repository: str, revision: str | None) -> Path:

@@ -19,7 +19,7 @@ from scalekeys.checkpoints.core.checkpoint import (
     refuse_choice,
 )
 from scalekeys.checkpoints.core.inventory import info_of
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds, kind_of, not_asked
+from scalekeys.checkpoints.core.kinds import GROUPED, ORDINARY, PREFERRED, Kinds, Wanted, kind_of, not_asked
 from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.sources.module_pitch import pitches_of
@@ -36,24 +36,19 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTra
 
 
 def open_module(
-    module: nn.Module,
-    *,
-    weights: str | None = None,
-    kinds: Kinds = DEPTHWISE_ONLY,
-    label: str | None = None,
-    model: str | None = None,
+    module: nn.Module, wanted: Wanted = PREFERRED, *, label: str | None = None, model: str | None = None
 ) -> Checkpoint:
     """Open a network: its convolutions of one, two and three axes with kernels of more than one value.
 
     `module`: data-parallel and compiled wrappers around it are looked through.
-    `kinds`: the kinds of convolutions to read.
     `label`, `model`: what errors and tables call it; its class by default.
-    Raises CheckpointError if it is a TorchScript module, or a layer has not been initialised, or `weights` is given.
+    Raises CheckpointError if it is a TorchScript module, or a layer has not been initialised, or one of
+    several sets of weights is wanted.
     """
     module = unwrapped(module)
     name = type(module).__name__
     label = label or f"the module {name}"
-    refuse_choice(label, weights)
+    refuse_choice(label, wanted.weights)
     if isinstance(module, torch.jit.ScriptModule):
         raise CheckpointError(
             f"{label}: is a TorchScript module, which hides its layers; give its state_dict() instead"
@@ -62,9 +57,9 @@ def open_module(
     notes: list[str] = []
     left_out: list[LeftOut] = []
     ordinary = 0
-    for owner, layer in _convolutions(module, kinds, label):
+    for owner, layer in _convolutions(module, wanted.kinds, label):
         kind = kind_of(groups=layer.groups, inputs=layer.in_channels // layer.groups, transposed=layer.transposed)
-        if kind in kinds:
+        if kind in wanted.kinds:
             found, said = _layer(owner, layer, kind)
             layers.append(found)
             notes += said
@@ -75,8 +70,11 @@ def open_module(
             ordinary += 1
 
     def load(key: str) -> Tensor:
+        owner, _, name = key.rpartition(".")
+        layer = module.get_submodule(owner)
         with torch.no_grad():
-            return _weight(module, key)
+            weight: Tensor = used_weight(layer) if name == "weight" else getattr(layer, name)
+        return weight
 
     tensors = {key: info_of(tensor) for key, tensor in module.named_parameters() if not is_lazy(tensor)}
     tensors |= {layer.key: info_of(load(layer.key)) for layer in layers}
@@ -89,7 +87,7 @@ def open_module(
         notes=tuple(notes),
         left_out=(*left_out, *_used_elsewhere(module)),
         copying=state_dict_copying(label, module.state_dict),
-        kinds=kinds,
+        kinds=wanted.kinds,
         ordinary=ordinary,
         pitches=partial(_pitches, module, [layer.key for layer in layers]),
     )
@@ -169,12 +167,3 @@ def _shape_of_weight(layer: nn.modules.conv._ConvNd) -> tuple[int, ...]:
 
 def _integers(values: int | Sequence[int]) -> tuple[int, ...]:
     return (values,) if isinstance(values, int) else tuple(values)
-
-
-def _weight(module: nn.Module, key: str) -> Tensor:
-    owner, _, name = key.rpartition(".")
-    layer = module.get_submodule(owner)
-    if name == "weight":
-        return used_weight(layer)
-    weight: Tensor = getattr(layer, name)
-    return weight

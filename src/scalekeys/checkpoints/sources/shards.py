@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.state_dict import from_state_dict, weight_keys
 from scalekeys.errors import CheckpointError
 from scalekeys.files import is_plain_name, parse_json
@@ -20,12 +20,10 @@ class Shard(Protocol):
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """Its tensors."""
-        ...
 
     @property
     def load(self) -> Callable[[str], Tensor]:
         """What gives the values of one of them."""
-        ...
 
 
 S = TypeVar("S", bound=Shard)
@@ -34,18 +32,17 @@ S = TypeVar("S", bound=Shard)
 def join_shards(
     home: Mapping[str, str],
     open_shard: Callable[[str], S],
+    wanted: Wanted,
     *,
     label: str,
     model: str,
-    weights: str | None = None,
-    kinds: Kinds = DEPTHWISE_ONLY,
 ) -> tuple[Checkpoint, dict[str, S]]:
     """Open the shards of a network as the one that they are of; those without weights may be missing or damaged.
 
     `home`: the shard that holds each tensor.
     `open_shard`: opens a shard by its name.
     Returns the shards that could be opened.
-    Raises CheckpointError if a shard with weights is damaged or missing, or `weights` names none of the tensors.
+    Raises CheckpointError if a shard with weights is damaged or missing, or the copy that is wanted is not there.
     """
     needed = {home[key] for key in weight_keys(home)}
     opened = {shard: open_shard(shard) for shard in sorted(needed)}
@@ -62,10 +59,7 @@ def join_shards(
     def load(key: str) -> Tensor:
         return opened[home[key]].load(key)
 
-    found = from_state_dict(
-        tensors, load, label=label, model=model, in_network_order=False, weights=weights, kinds=kinds
-    )
-    return found, opened
+    return from_state_dict(tensors, load, wanted, label=label, model=model, in_network_order=False), opened
 
 
 def weight_map(content: bytes, *, label: str) -> Mapping[str, str]:

@@ -1,15 +1,15 @@
 """From what a user names to an opened checkpoint, and to its depthwise filters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 from torch import nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE, Kinds, kinds_asked
+from scalekeys.checkpoints.core.kinds import DEPTHWISE, Wanted, kinds_asked
 from scalekeys.checkpoints.core.naming import in_utf8
 from scalekeys.checkpoints.core.nesting import pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
@@ -28,12 +28,7 @@ from scalekeys.filters import FilterBank
 Source: TypeAlias = nn.Module | str | Path | Mapping[Any, Any]
 
 
-@runtime_checkable
-class _OpenByName(Protocol):
-    def __call__(self, name: str, *, weights: str | None = None, kinds: Kinds = ...) -> Checkpoint: ...
-
-
-SCHEMES: Mapping[str, _OpenByName] = {
+SCHEMES: Mapping[str, Callable[[str, Wanted], Checkpoint]] = {
     "timm": open_timm,
     "hf": open_hf,
     "builtin": open_builtin,
@@ -119,47 +114,42 @@ def open_source(source: Source, *, weights: str | None = None, kinds: str | Iter
     MissingExtraError
         If reading it needs a package that is not installed.
     """
-    opened = _opened(source, weights, kinds_asked(kinds))
+    opened = _opened(source, Wanted(weights, kinds_asked(kinds)))
     layers = tuple(replace(layer, name=in_utf8(layer.name)) for layer in opened.layers)
     left_out = tuple(replace(one, name=in_utf8(one.name)) for one in opened.left_out)
     return replace(opened, model=in_utf8(opened.model), layers=layers, left_out=left_out)
 
 
-def _opened(source: Source, weights: str | None, kinds: Kinds) -> Checkpoint:
+def _opened(source: Source, wanted: Wanted) -> Checkpoint:
     if isinstance(source, nn.Module):
-        return open_module(source, weights=weights, kinds=kinds)
+        return open_module(source, wanted)
     if isinstance(source, Mapping):
-        return _open_dict(source, weights, kinds)
+        return _open_dict(source, wanted)
     if isinstance(source, Path):
-        return _open_path(source, weights, kinds)
+        return _open_path(source, wanted)
     if isinstance(source, str) and source.strip():
         if (scheme := scheme_of(source)) is not None:
-            return SCHEMES[scheme](source.removeprefix(f"{scheme}:"), weights=weights, kinds=kinds)
-        return _open_path(Path(source), weights, kinds)
+            return SCHEMES[scheme](source.removeprefix(f"{scheme}:"), wanted)
+        return _open_path(Path(source), wanted)
     given = "an empty name" if isinstance(source, str) else f"an object of type {type(source).__name__}"
     raise CheckpointError(f"cannot read weights from {given}; give a network, a path, a state dict, or {PREFIXES}")
 
 
-def _open_dict(tree: Mapping[Any, Any], weights: str | None, kinds: Kinds) -> Checkpoint:
+def _open_dict(tree: Mapping[Any, Any], wanted: Wanted) -> Checkpoint:
     label = "the state dict"
-    entry, notes = pick(tree, weights, label=label, noun="dict")
+    entry, notes = pick(tree, wanted.weights, label=label, noun="dict")
+    only_kinds = Wanted(kinds=wanted.kinds)
     opened = from_state_dict(
-        entry.info(),
-        entry.tensors.__getitem__,
-        label=label,
-        model="state_dict",
-        notes=notes,
-        entry=entry.path,
-        kinds=kinds,
+        entry.info(), entry.load, only_kinds, label=label, model="state_dict", notes=notes, entry=entry.path
     )
     return replace(opened, copying=state_dict_copying(label, lambda: entry.tensors))
 
 
-def _open_path(path: Path, weights: str | None, kinds: Kinds) -> Checkpoint:
+def _open_path(path: Path, wanted: Wanted) -> Checkpoint:
     path = existing(path)
     if path.is_dir():
-        return open_folder(path, weights=weights, kinds=kinds)
+        return open_folder(path, wanted)
     if is_index(path):
-        return open_index(path, weights=weights, kinds=kinds)
-    opened = open_file(path, weights=weights, kinds=kinds)
+        return open_index(path, wanted)
+    opened = open_file(path, wanted)
     return replace(opened, notes=(*opened.notes, *as_a_part(path)))

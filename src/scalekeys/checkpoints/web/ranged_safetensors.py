@@ -41,7 +41,8 @@ class RangedSafetensors:
         header = self._file.read(0, first)
         metadata, self.tensors = _checked(header, self._file.size, address.label)
         self._entries = {key: entry for key, entry in parse_json(header[8:]).items() if key in self.tensors}
-        self._spans = {key: _span(entry, first) for key, entry in self._entries.items()}
+        offsets = {key: entry["data_offsets"] for key, entry in self._entries.items()}
+        self._spans = {key: (first + start, first + stop) for key, (start, stop) in offsets.items()}
         self._requests: list[tuple[int, int]] = []
         self.notes = (*self._file.notes, *notes_on(metadata))
 
@@ -82,11 +83,6 @@ def _checked(header: bytes, size: int, label: str) -> tuple[dict[str, str], dict
                 ) from None
         metadata, tensors = header_of(path, label=label)
         return dict(metadata), tensors
-
-
-def _span(entry: dict[str, list[int]], first: int) -> tuple[int, int]:
-    start, stop = entry["data_offsets"]
-    return first + start, first + stop
 
 
 def _of_other_kind(label: str, start: bytes) -> CheckpointError:

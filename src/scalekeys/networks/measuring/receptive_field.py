@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from scalekeys.checkpoints.core.kinds import EVERY, kinds_asked
+from scalekeys.checkpoints.core.kinds import EVERY, Wanted, kinds_asked
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters.bank import FilterBank
@@ -125,7 +125,7 @@ def receptive_field(
     >>> [round(sigma**2, 3) for sigma in (*second.predicted, *second.measured)], second.pitch, second.size
     ([4.5, 4.5, 4.5, 4.5], (2.0, 2.0), (37.0, 37.0))
     """
-    opened = open_module(module, kinds=kinds_asked(EVERY))
+    opened = open_module(module, Wanted(kinds=kinds_asked(EVERY)))
     bank, network = opened.bank(), unwrapped(module)
     convolutions = {one.name: network.get_submodule(one.key.rpartition(".")[0]) for one in opened.layers}
     chosen = _chosen(convolutions, layers)

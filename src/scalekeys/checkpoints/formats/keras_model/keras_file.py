@@ -8,46 +8,26 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
-from scalekeys.checkpoints.core.checkpoint import (
-    Checkpoint,
-    ConvolutionLayer,
-    has_sides,
-    layer_of_graph,
-    refuse_choice,
-)
+from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, has_sides, layer_of_graph
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, ORDINARY, Kinds
+from scalekeys.checkpoints.core.kinds import ORDINARY, Wanted
 from scalekeys.checkpoints.core.naming import unique_name
-from scalekeys.checkpoints.formats.keras_model.keras_archive import (
-    SIGNATURE,
-    config_of_archive,
-    holds,
-    opened_weights,
-)
+from scalekeys.checkpoints.formats.keras_model.keras_archive import config_of_archive, opened_weights
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig, layers_of
 from scalekeys.checkpoints.formats.keras_model.keras_layers import Role, in_torch_order, role_of
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight, text, values_of, version_of, weights_in
 from scalekeys.filters import LeftOut
 
-__all__ = ["holds", "matches", "open_keras"]
 
-
-def matches(head: bytes) -> bool:
-    """Tell whether a file starts as an HDF5 file."""
-    return head.startswith(SIGNATURE)
-
-
-def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_keras(path: Path, wanted: Wanted) -> Checkpoint:
     """Open a Keras model, or weights of one.
 
     Weights are given in torch's order of axes. The configuration of the model, where there is one, says which layers
     are depthwise or grouped, their strides and dilations and their order; in a file of weights alone, the names of
     layers do.
 
-    Raises MissingExtraError if h5py is not installed; CheckpointError if the file is damaged or cut short, or `weights`
-    is given.
+    Raises MissingExtraError if h5py is not installed; CheckpointError if the file is damaged or cut short.
     """
-    refuse_choice(str(path), weights)
     with opened_weights(path) as file:
         described = layers_of(config_of_archive(path) or text(file.attrs.get("model_config")), path)
         stored = weights_in(file, {layer.path: layer.name for layer in described})
@@ -61,9 +41,16 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
     names: dict[str, int] = {}
     for weight, config in placed:
         role = found[weight.key][1]
-        asked = role.kind in kinds
+        asked = role.kind in wanted.kinds
         if asked and not role.fault:
-            layer, said = _layer(unique_name(weight.label, names), weight.key, config, role)
+            layer, said = layer_of_graph(
+                unique_name(weight.label, names),
+                weight.key,
+                stride=config.stride if config else None,
+                dilation=config.dilation if config else None,
+                arrangement=inputs_first(1) if role.is_transposed else outputs_first,
+                kind=role.kind,
+            )
             layers.append(layer)
             notes += said
         elif reason := role.fault if asked else role.reason:
@@ -85,7 +72,7 @@ def open_keras(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWI
         load,
         notes=tuple(notes),
         left_out=tuple(left_out),
-        kinds=kinds,
+        kinds=wanted.kinds,
         ordinary=ordinary,
     )
 
@@ -107,15 +94,6 @@ def _placed(
     found = [(weight, around(weight)) for weight in stored]
     found.sort(key=lambda pair: pair[1].order if pair[1] else inf)
     return [(weight, layer if weight.names else by_path.get(weight.layer)) for weight, layer in found]
-
-
-def _layer(name: str, key: str, config: LayerConfig | None, role: Role) -> tuple[ConvolutionLayer, tuple[str, ...]]:
-    arrangement = inputs_first(1) if role.is_transposed else outputs_first
-    if config is None or config.stride is None or config.dilation is None:
-        return ConvolutionLayer(name, key, arrangement=arrangement, kind=role.kind), ()
-    return layer_of_graph(
-        name, key, stride=config.stride, dilation=config.dilation, arrangement=arrangement, kind=role.kind
-    )
 
 
 def _info(weight: StoredWeight, role: Role) -> TensorInfo:

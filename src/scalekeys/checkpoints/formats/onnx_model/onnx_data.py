@@ -20,23 +20,15 @@ _FEWER_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}  # types of which several valu
 _LONGEST_PATH = 4096
 
 
-def values_of(tensor: Any, model: Path) -> Tensor:
-    """Return the values of a tensor of the ONNX file `model`; half precision and less become float32.
-
-    Raises CheckpointError if they are missing or incomplete, or would come from outside the folder of the model.
-    """
-    return as_torch(array_of(tensor, model))
-
-
 def as_torch(array: np.ndarray) -> Tensor:
-    """Return an array as a tensor of float32, or of float64 if it is so."""
+    """Return an array as a tensor of float64 if it is so, else of float32."""
     return torch.from_numpy(np.array(array, dtype=np.float64 if array.dtype == np.float64 else np.float32))
 
 
 def array_of(tensor: Any, model: Path) -> np.ndarray:
-    """Return the values of a tensor, dense or sparse, in the type that they are stored in.
+    """Return the values of a tensor of the ONNX file `model`, dense or sparse, in the type that they are stored in.
 
-    Raises CheckpointError as for :func:`values_of`.
+    Raises CheckpointError if they are missing or incomplete, or would come from outside the folder of the model.
     """
     if hasattr(tensor, "indices"):
         return _dense(tensor, model)

@@ -6,10 +6,10 @@ from pathlib import Path
 from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Copying
-from scalekeys.checkpoints.core.checkpoint import Checkpoint, refuse_choice
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.formats.onnx_model.layers import find_layers
-from scalekeys.checkpoints.formats.onnx_model.onnx_data import values_of
+from scalekeys.checkpoints.formats.onnx_model.onnx_data import array_of, as_torch
 from scalekeys.checkpoints.formats.onnx_model.onnx_writing import data_files, write_onnx
 from scalekeys.checkpoints.formats.onnx_model.parsed import read_model
 from scalekeys.checkpoints.formats.onnx_model.scopes import Program
@@ -22,7 +22,7 @@ def matches(head: bytes) -> bool:
     return len(head) > 2 and head[0] == 0x08 and head[1] < 0x80 and head[2] in _SECOND_FIELDS
 
 
-def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_onnx(path: Path, wanted: Wanted) -> Checkpoint:
     """Open an ONNX model; values in files beside it are read one tensor at a time.
 
     A layer is called by its weight, or by its node where the exporter has left the weight without a name; what is in a
@@ -30,16 +30,15 @@ def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
     the file stores, by dequantisation for example, are computed. Values are those of the file, where an exporter may
     have multiplied a batch norm into them.
 
-    Raises MissingExtraError if onnx is not installed; CheckpointError if the file is damaged or cut short, or `weights`
-    is given.
+    Raises MissingExtraError if onnx is not installed; CheckpointError if the file is damaged or cut short.
     """
-    refuse_choice(str(path), weights)
     model = read_model(path)
     program = Program(model, path)
-    found = find_layers(program, kinds)
+    found = find_layers(program, wanted.kinds)
 
     def load(key: str) -> Tensor:
-        return found.weights[key].load() if key in found.weights else values_of(found.stored[key].tensor, path)
+        weight = found.weights.get(key)
+        return weight.load() if weight else as_torch(array_of(found.stored[key].tensor, path))
 
     files = (path, *(path.parent / name for name in data_files(model) if isinstance(name, str)))
     return Checkpoint(
@@ -51,11 +50,11 @@ def open_onnx(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWIS
         notes=tuple(found.notes),
         left_out=tuple(found.left_out),
         copying=Copying(
-            partial(write_onnx, path, kinds),
+            partial(write_onnx, path, wanted.kinds),
             files=files,
             can_change=lambda key: found.weights[key].tensor is not None,
         ),
-        kinds=kinds,
+        kinds=wanted.kinds,
         ordinary=len(found.ordinary),
         pitches=partial(found.pitches, program),
     )

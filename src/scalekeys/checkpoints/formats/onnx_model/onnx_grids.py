@@ -310,43 +310,38 @@ def _without_channels(shape: _Shape) -> _Shape:
     return shape[1:-1] if last else shape[2:]
 
 
-def _table() -> Mapping[str, _Follow]:
-    kept = (
-        "Abs BatchNormalization Cast Ceil Celu Clip Dropout DynamicQuantizeLinear QuantizeLinear DequantizeLinear Elu "
-        "Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization "
-        "LayerNormalization LeakyRelu Log LogSoftmax LpNormalization LRN MeanVarianceNormalization Mish Neg Pad "
-        "QuickGelu Reciprocal "
-        "Relu ReorderInput ReorderOutput Round Selu Sigmoid Sign SimplifiedLayerNormalization Softmax "
-        "Softplus Softsign Split Sqrt Swish Tanh ThresholdedRelu"
-    )
-    broadcast = "Add BiasGelu Div FastGelu Max Mean Min Mod Mul Pow PRelu QLinearAdd QLinearMul Sub Sum Where"
-    convolved = "Conv ConvInteger QLinearConv FusedConv DeformConv"
-    reductions = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
-    pooled = ("AveragePool", "MaxPool", "LpPool")
-    table: dict[str, _Follow] = {
-        **dict.fromkeys(kept.split(), lambda _, grids: grids[0]),
-        **dict.fromkeys(broadcast.split(), lambda _, grids: agreed(grids)),
-        **dict.fromkeys(convolved.split(), lambda step, grids: _over_sides(grids[0], step.node.integers("strides"))),
-        **dict.fromkeys(("ConvTranspose", "ConvTransposeWithDynamicPads"), _transposed),
-        **dict.fromkeys(pooled, lambda step, grids: _over_sides(grids[0], step.node.integers("strides"), pools=True)),
-        **dict.fromkeys(("Global" + name for name in pooled), _pooled_wholly),
-        **{f"Reduce{name}": _reduced for name in reductions},
-        "Resize": _resized,
-        "Upsample": _resized,
-        "Slice": _sliced,
-        "Transpose": _permuted,
-        "Concat": _joined,
-        "SpaceToDepth": lambda step, grids: _over_sides(grids[0], [step.node.integer("blocksize", 0)] * 2),
-        "DepthToSpace": lambda step, grids: _over_sides(grids[0], [1 / step.node.integer("blocksize", 1)] * 2),
-        # along all axes but the last, the product with a constant matrix is elementwise
-        "MatMul": lambda _, grids: (*grids[0][:-1], UNKNOWN) if grids[0] and grids[1] == () else None,
-        "Gather": _picked,
-        "Squeeze": _squeezed,
-        "Unsqueeze": _unsqueezed,
-        "Reshape": _reshaped,
-    }
-    return table
-
-
-_FOLLOWED = _table()
+_KEPT = (
+    "Abs BatchNormalization Cast Ceil Celu Clip Dropout DynamicQuantizeLinear QuantizeLinear DequantizeLinear Elu "
+    "Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization "
+    "LayerNormalization LeakyRelu Log LogSoftmax LpNormalization LRN MeanVarianceNormalization Mish Neg Pad "
+    "QuickGelu Reciprocal "
+    "Relu ReorderInput ReorderOutput Round Selu Sigmoid Sign SimplifiedLayerNormalization Softmax "
+    "Softplus Softsign Split Sqrt Swish Tanh ThresholdedRelu"
+)
+_BROADCAST = "Add BiasGelu Div FastGelu Max Mean Min Mod Mul Pow PRelu QLinearAdd QLinearMul Sub Sum Where"
+_CONVOLVED = "Conv ConvInteger QLinearConv FusedConv DeformConv"
+_REDUCTIONS = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
+_POOLED = ("AveragePool", "MaxPool", "LpPool")
+_FOLLOWED: Mapping[str, _Follow] = {
+    **dict.fromkeys(_KEPT.split(), lambda _, grids: grids[0]),
+    **dict.fromkeys(_BROADCAST.split(), lambda _, grids: agreed(grids)),
+    **dict.fromkeys(_CONVOLVED.split(), lambda step, grids: _over_sides(grids[0], step.node.integers("strides"))),
+    **dict.fromkeys(("ConvTranspose", "ConvTransposeWithDynamicPads"), _transposed),
+    **dict.fromkeys(_POOLED, lambda step, grids: _over_sides(grids[0], step.node.integers("strides"), pools=True)),
+    **dict.fromkeys(("Global" + name for name in _POOLED), _pooled_wholly),
+    **{f"Reduce{name}": _reduced for name in _REDUCTIONS},
+    "Resize": _resized,
+    "Upsample": _resized,
+    "Slice": _sliced,
+    "Transpose": _permuted,
+    "Concat": _joined,
+    "SpaceToDepth": lambda step, grids: _over_sides(grids[0], [step.node.integer("blocksize", 0)] * 2),
+    "DepthToSpace": lambda step, grids: _over_sides(grids[0], [1 / step.node.integer("blocksize", 1)] * 2),
+    # along all axes but the last, the product with a constant matrix is elementwise
+    "MatMul": lambda _, grids: (*grids[0][:-1], UNKNOWN) if grids[0] and grids[1] == () else None,
+    "Gather": _picked,
+    "Squeeze": _squeezed,
+    "Unsqueeze": _unsqueezed,
+    "Reshape": _reshaped,
+}
 """What is done with the grid of the inputs of each operator; any other one gives a value that nothing is known of."""

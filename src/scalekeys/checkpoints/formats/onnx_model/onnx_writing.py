@@ -71,12 +71,9 @@ def _refuse_other_uses(program: Program, found: Found, changes: Sequence[Change]
 
 def data_files(model: Any) -> tuple[str | bytes, ...]:
     """Return the names that an ONNX model has for the files that hold its values; bytes where a name is no text."""
-    return tuple(dict.fromkeys(_location(tensor) for tensor in all_tensors(model) if is_external(tensor)))
-
-
-def _location(tensor: Any) -> str | bytes:
-    found: str | bytes = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-    return found
+    entries = [tensor.external_data for tensor in all_tensors(model) if is_external(tensor)]
+    names = (next((entry.value for entry in one if entry.key == "location"), "") for one in entries)
+    return tuple(dict.fromkeys(names))
 
 
 def _overwrite_outside(model: Any, path: Path, copies: Mapping[str | bytes, Path], change: Change, tensor: Any) -> None:

@@ -6,7 +6,6 @@ What the rest of the package asks of a model is asked here.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -32,31 +31,15 @@ class Node:
     """In a function they are those of the call where the body refers to these."""
     position: int
     """Among the nodes of its graph."""
-
-    @cached_property
-    def op(self) -> str:
-        """Name of the operator."""
-        return text(self.proto.op_type)
-
-    @cached_property
-    def domain(self) -> str:
-        """Who defines the operator; empty for ONNX itself."""
-        return domain(self.proto.domain)
-
-    @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the values that it takes; empty where an optional one is not given."""
-        return tuple(map(text, self.proto.input))
-
-    @cached_property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the values that it gives."""
-        return tuple(map(text, self.proto.output))
-
-    @property
-    def name(self) -> str:
-        """Its own name, which may be empty."""
-        return text(self.proto.name)
+    op: str
+    """Name of the operator."""
+    domain: str
+    """Who defines the operator; empty for ONNX itself."""
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    """`inputs` and `outputs`: names of the values that it takes and gives; empty where an optional one is left out."""
+    name: str
+    """Its own name, which may be empty."""
 
     @property
     def label(self) -> str:
@@ -97,7 +80,16 @@ class Node:
 def nodes_of(protos: Any) -> tuple[Node, ...]:
     """Return the nodes of a graph or function."""
     return tuple(
-        Node(proto, {text(attribute.name): attribute for attribute in proto.attribute}, position)
+        Node(
+            proto,
+            {text(attribute.name): attribute for attribute in proto.attribute},
+            position,
+            op=text(proto.op_type),
+            domain=domain(proto.domain),
+            inputs=tuple(map(text, proto.input)),
+            outputs=tuple(map(text, proto.output)),
+            name=text(proto.name),
+        )
         for position, proto in enumerate(protos)
     )
 

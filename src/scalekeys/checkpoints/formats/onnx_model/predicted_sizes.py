@@ -4,7 +4,7 @@ An operator that is not in the table is not run: random numbers, loops, and what
 or time with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import TypeAlias
 
@@ -59,36 +59,31 @@ def _integers(arrays: Arrays, index: int) -> tuple[int, ...]:
     return () if array is None else tuple(int(value) for value in array.reshape(-1)[:64])
 
 
-def _table() -> dict[str, _Prediction]:
-    largest = (
-        "Abs Acos Asin Atan BitwiseNot Cast CastLike Ceil Clip Constant Cos Cosh DepthToSpace Elu Exp Flatten Floor "
-        "HardSigmoid Identity IsInf IsNaN LeakyRelu Log LogSoftmax LpNormalization Neg Not Reciprocal ReduceL1 "
-        "ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare "
-        "Relu Reshape Round Shape Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign "
-        "SpaceToDepth Sqrt Squeeze Tan Tanh Transpose Trilu Unsqueeze"
-    )
-    broadcast = (
-        "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean "
-        "Min Mod Mul Or Pow PRelu Sub Sum Where Xor"
-    )
-    one_by_one = ("Erf", "GatherElements", "ScatterElements", "ScatterND")  # takes a step of Python for each value
-    table: dict[str, _Prediction] = {
-        **dict.fromkeys(largest.split(), _largest),
-        **dict.fromkeys(broadcast.split(), lambda _, arrays: volume(np.broadcast_shapes(*_shapes(arrays)))),
-        **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantised),
-        "Concat": _sum,
-        "Pad": _padded,
-        "Range": _counted,
-        "Gather": _gathered,
-        "MatMul": _multiplied,
-        "ConstantOfShape": lambda _, arrays: volume(_integers(arrays, 0)),
-        "Expand": lambda _, arrays: volume(np.broadcast_shapes(_shapes(arrays)[0], _integers(arrays, 1))),
-        "Tile": lambda _, arrays: volume(_shapes(arrays)[0]) * volume(_integers(arrays, 1)),
-        "Split": lambda node, arrays: max(_largest(node, arrays), node.integer("num_outputs", 1)),
-        **dict.fromkeys(one_by_one, lambda node, arrays: 64 * _sum(node, arrays)),
-    }
-    return table
-
-
-PREDICTED: dict[str, _Prediction] = _table()
+_LARGEST = (
+    "Abs Acos Asin Atan BitwiseNot Cast CastLike Ceil Clip Constant Cos Cosh DepthToSpace Elu Exp Flatten Floor "
+    "HardSigmoid Identity IsInf IsNaN LeakyRelu Log LogSoftmax LpNormalization Neg Not Reciprocal ReduceL1 "
+    "ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare "
+    "Relu Reshape Round Shape Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign "
+    "SpaceToDepth Sqrt Squeeze Tan Tanh Transpose Trilu Unsqueeze"
+)
+_BROADCAST = (
+    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean "
+    "Min Mod Mul Or Pow PRelu Sub Sum Where Xor"
+)
+_ONE_BY_ONE = ("Erf", "GatherElements", "ScatterElements", "ScatterND")  # takes a step of Python for each value
+PREDICTED: Mapping[str, _Prediction] = {
+    **dict.fromkeys(_LARGEST.split(), _largest),
+    **dict.fromkeys(_BROADCAST.split(), lambda _, arrays: volume(np.broadcast_shapes(*_shapes(arrays)))),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantised),
+    "Concat": _sum,
+    "Pad": _padded,
+    "Range": _counted,
+    "Gather": _gathered,
+    "MatMul": _multiplied,
+    "ConstantOfShape": lambda _, arrays: volume(_integers(arrays, 0)),
+    "Expand": lambda _, arrays: volume(np.broadcast_shapes(_shapes(arrays)[0], _integers(arrays, 1))),
+    "Tile": lambda _, arrays: volume(_shapes(arrays)[0]) * volume(_integers(arrays, 1)),
+    "Split": lambda node, arrays: max(_largest(node, arrays), node.integer("num_outputs", 1)),
+    **dict.fromkeys(_ONE_BY_ONE, lambda node, arrays: 64 * _sum(node, arrays)),
+}
 """Operators of ONNX that constants are computed by, with the most values that a result can have."""

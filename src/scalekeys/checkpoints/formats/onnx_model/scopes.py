@@ -6,7 +6,7 @@ or the node that computes it. What a function is called with, what a body takes 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -245,4 +245,4 @@ def _bound(node: Node, attributes: Mapping[str, Any]) -> Node:
         return node
     kept = {name: entry for name, entry in node.attributes.items() if name not in references}
     found = {name: attributes[reference] for name, reference in references.items() if reference in attributes}
-    return Node(node.proto, kept | found, node.position)
+    return replace(node, attributes=kept | found)

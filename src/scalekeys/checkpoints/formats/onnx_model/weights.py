@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from math import prod
 from typing import Any, TypeAlias
 
@@ -68,7 +68,6 @@ class Weights:
     """Finds the weights of the convolutions of a model."""
 
     program: Program
-    _block: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._evaluator = Evaluator(self.program.path)
@@ -133,8 +132,7 @@ class Weights:
             raise NotReadError(f"{LAYOUT}, and the blocks of depthwise weights alone are put in order")
         if convolution.node.integer("group", 1) != len(array):
             raise NotReadError(f"{LAYOUT}, for as many groups as it does not have")
-        size = self._size_of_blocks()
-        bias = convolution.given(_BIAS)
+        size, bias = self._block, convolution.given(_BIAS)
         ordered = in_order(array, size)
         kept = without_filling(ordered, size, evaluator.array(bias) if bias else None)
         filling = len(ordered) - len(kept)
@@ -143,10 +141,10 @@ class Weights:
         )
         return kept, (note,) if filling else ()
 
-    def _size_of_blocks(self) -> int:
-        if self._block is None:
-            self._block = block_size(self._blocked())
-        return self._block
+    @cached_property
+    def _block(self) -> int:
+        """How many channels a block has."""
+        return block_size(self._blocked())
 
     def _blocked(self) -> Iterator[Reordered]:
         for scope, node in self.program.scopes():

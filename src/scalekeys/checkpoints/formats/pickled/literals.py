@@ -3,70 +3,53 @@
 import codecs
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from scalekeys.checkpoints.formats.pickled.machine import STAYS, Machine, PickleError
 from scalekeys.checkpoints.formats.pickled.stand_ins import Long
 from scalekeys.checkpoints.formats.stored.sources import MemoryBytes
 
+Read: TypeAlias = Callable[[Machine], Any]
 _LONGEST_INTEGER = 1 << 10
 
 
-def _push(value: Any) -> Callable[[Machine], None]:
-    return lambda machine: machine.stack.append(value)
-
-
-def _push_number(code: str) -> Callable[[Machine], None]:
+def number_of(code: str) -> Read:
+    """Return what reads a number, in a format of :mod:`struct`."""
     unpack, size = struct.Struct(code).unpack_from, struct.calcsize(code)
 
-    def handle(machine: Machine) -> None:
-        machine.stack.append(unpack(machine.buffer, machine.position)[0])
+    def read(machine: Machine) -> Any:
+        found = unpack(machine.buffer, machine.position)[0]
         machine.position += size
+        return found
 
-    return handle
+    return read
 
 
-def _push_long(code: str) -> Callable[[Machine], None]:
-    def handle(machine: Machine) -> None:
+def _long(code: str) -> Read:
+    def read(machine: Machine) -> int:
         count = machine.number(code)
         if count > _LONGEST_INTEGER:
             raise PickleError(f"an integer of {count} bytes")
-        machine.stack.append(int.from_bytes(machine.take(count), "little", signed=True))
+        return int.from_bytes(machine.take(count), "little", signed=True)
 
-    return handle
-
-
-def _push_text(code: str) -> Callable[[Machine], None]:
-    def handle(machine: Machine) -> None:
-        text = machine.string(code)
-        if isinstance(text, bytes):
-            machine.stack.append(text.decode("utf-8", "surrogatepass"))
-        else:
-            machine.stack.append(Long(text, is_text=True))
-
-    return handle
+    return read
 
 
-def _push_bytes(code: str) -> Callable[[Machine], None]:
-    def handle(machine: Machine) -> None:
+def _string(code: str, decode: Callable[[bytes], str | bytes], *, is_text: bool = False) -> Read:
+    def read(machine: Machine) -> str | bytes | Long:
         content = machine.string(code)
-        machine.stack.append(content if isinstance(content, bytes) else Long(content))
+        return decode(content) if isinstance(content, bytes) else Long(content, is_text=is_text)
 
-    return handle
+    return read
 
 
-def _push_old_string(code: str) -> Callable[[Machine], None]:
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogatepass")
+
+
+def _old_string(content: bytes) -> str:
     """Python 2 knew one kind of string, for texts and bytes."""
-
-    def handle(machine: Machine) -> None:
-        content = machine.string(code)
-        machine.stack.append(content.decode("latin-1") if isinstance(content, bytes) else Long(content))
-
-    return handle
-
-
-def _push_line(read: Callable[[bytes], Any]) -> Callable[[Machine], None]:
-    return lambda machine: machine.stack.append(read(machine.line()))
+    return content.decode("latin-1")
 
 
 def _quoted(line: bytes) -> str | Long:
@@ -74,23 +57,27 @@ def _quoted(line: bytes) -> str | Long:
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b'"', b"'"):
         raise PickleError("a string without quotes")
     content = codecs.escape_decode(line[1:-1])[0]
-    return content.decode("latin-1") if len(content) < STAYS else Long(MemoryBytes(content))
+    return _old_string(content) if len(content) < STAYS else Long(MemoryBytes(content))
 
 
-_CONSTANTS = {b"N": _push(None), b"\x88": _push(True), b"\x89": _push(False), b")": _push(())}
-_NUMBERS = {b"J": _push_number("<i"), b"K": _push_number("<B"), b"M": _push_number("<H"), b"G": _push_number(">d")}
-_INTEGERS = {b"\x8a": _push_long("<B"), b"\x8b": _push_long("<i")}
-_TEXTS = {b"X": _push_text("<I"), b"\x8c": _push_text("<B"), b"\x8d": _push_text("<Q")}
-_BYTES = {b"B": _push_bytes("<I"), b"C": _push_bytes("<B"), b"\x8e": _push_bytes("<Q"), b"\x96": _push_bytes("<Q")}
-_OLD_STRINGS = {b"T": _push_old_string("<i"), b"U": _push_old_string("<B")}
-_LINES_OF_NUMBERS = {
-    b"I": _push_line(lambda line: line == b"01" if line in (b"00", b"01") else int(line)),
-    b"L": _push_line(lambda line: int(line.rstrip(b"L"))),
-    b"F": _push_line(float),
+def _integer(line: bytes) -> int:
+    return line == b"01" if line in (b"00", b"01") else int(line)
+
+
+LITERALS: dict[bytes, Read] = {
+    b"N": lambda _: None,
+    b"\x88": lambda _: True,
+    b"\x89": lambda _: False,
+    b")": lambda _: (),
+    **{code: number_of(size) for code, size in ((b"J", "<i"), (b"K", "<B"), (b"M", "<H"), (b"G", ">d"))},
+    **{code: _long(size) for code, size in ((b"\x8a", "<B"), (b"\x8b", "<i"))},
+    **{code: _string(size, _text, is_text=True) for code, size in ((b"X", "<I"), (b"\x8c", "<B"), (b"\x8d", "<Q"))},
+    **{code: _string(size, bytes) for code, size in ((b"B", "<I"), (b"C", "<B"), (b"\x8e", "<Q"), (b"\x96", "<Q"))},
+    **{code: _string(size, _old_string) for code, size in ((b"T", "<i"), (b"U", "<B"))},
+    b"I": lambda machine: _integer(machine.line()),
+    b"L": lambda machine: int(machine.line().rstrip(b"L")),
+    b"F": lambda machine: float(machine.line()),
+    b"S": lambda machine: _quoted(machine.line()),
+    b"V": lambda machine: machine.line().decode("raw-unicode-escape"),
 }
-_LINES_OF_TEXT = {b"S": _push_line(_quoted), b"V": _push_line(lambda line: line.decode("raw-unicode-escape"))}
-LITERALS: dict[bytes, Callable[[Machine], None]] = {
-    **(_CONSTANTS | _NUMBERS | _INTEGERS | _TEXTS),
-    **(_BYTES | _OLD_STRINGS | _LINES_OF_NUMBERS | _LINES_OF_TEXT),
-}
-"""What to do at each such opcode."""
+"""What reads the value that each such opcode stands for."""

@@ -9,13 +9,14 @@ an interpreter in Python as well.
 """
 
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
-from scalekeys.checkpoints.formats.pickled.literals import LITERALS
+from scalekeys.checkpoints.formats.pickled.literals import LITERALS, Read, number_of
 from scalekeys.checkpoints.formats.pickled.machine import Machine, PickleError
-from scalekeys.checkpoints.formats.pickled.stand_ins import StandIn, as_key
+from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn, as_key
 
+Handle: TypeAlias = Callable[[Machine], None]
 _STOP = ord(".")
 
 
@@ -43,15 +44,23 @@ def read_pickle(machine: Machine) -> Any:
     raise PickleError("too many opcodes")
 
 
-def _new(make: Callable[[], Any]) -> Callable[[Machine], None]:
+def _push(read: Read) -> Handle:
     def handle(machine: Machine) -> None:
-        machine.add_object()
-        machine.stack.append(make())
+        value = read(machine)  # which may go back to the stack before a mark
+        machine.stack.append(value)
 
     return handle
 
 
-def _tuple_of(count: int) -> Callable[[Machine], None]:
+def _push_object(make: Read) -> Handle:
+    def counted(machine: Machine) -> Any:
+        machine.add_object()
+        return make(machine)
+
+    return _push(counted)
+
+
+def _tuple_of(count: int) -> Handle:
     def handle(machine: Machine) -> None:
         if len(machine.stack) < count:
             raise IndexError
@@ -66,15 +75,6 @@ def _pop(machine: Machine) -> None:
         machine.stack.pop()
     else:
         machine.since_mark()
-
-
-def _filled(make: Callable[[list[Any]], Any]) -> Callable[[Machine], None]:
-    def handle(machine: Machine) -> None:
-        items = machine.since_mark()
-        machine.add_object()
-        machine.stack.append(make(items))
-
-    return handle
 
 
 def _dict_of(items: list[Any]) -> dict[Any, Any]:
@@ -105,37 +105,36 @@ def _put_elements(machine: Machine, elements: list[Any]) -> None:
         raise PickleError(f"elements for something of type {type(target).__name__}")
 
 
-def _global(machine: Machine) -> None:
+def _name_in_lines(machine: Machine) -> Name:
     module, name = machine.line().decode("utf-8"), machine.line().decode("utf-8")
-    machine.stack.append(machine.name(module, name))
+    return machine.name(module, name)
 
 
-def _stack_global(machine: Machine) -> None:
+def _name_on_stack(machine: Machine) -> Name:
     name, module = machine.stack.pop(), machine.stack.pop()
-    machine.stack.append(machine.name(module, name))
+    return machine.name(module, name)
 
 
-def _reduce(machine: Machine) -> None:
+def _reduce(machine: Machine) -> Any:
     arguments, function = machine.stack.pop(), machine.stack.pop()
-    machine.stack.append(machine.call(function, arguments))
+    return machine.call(function, arguments)
 
 
-def _new_with_keywords(machine: Machine) -> None:
+def _reduce_with_keywords(machine: Machine) -> Any:
     keywords, arguments, function = machine.stack.pop(), machine.stack.pop(), machine.stack.pop()
     if not isinstance(keywords, dict):
         raise PickleError("keywords that are no dict")
-    machine.stack.append(machine.call(function, (*arguments, *keywords.values())))
+    return machine.call(function, (*arguments, *keywords.values()))
 
 
-def _instance(machine: Machine) -> None:
-    module, name = machine.line().decode("utf-8"), machine.line().decode("utf-8")
-    arguments = tuple(machine.since_mark())
-    machine.stack.append(machine.call(machine.name(module, name), arguments))
+def _instance(machine: Machine) -> Any:
+    name = _name_in_lines(machine)
+    return machine.call(name, tuple(machine.since_mark()))
 
 
-def _object(machine: Machine) -> None:
+def _object(machine: Machine) -> Any:
     function, *arguments = machine.since_mark()
-    machine.stack.append(machine.call(function, tuple(arguments)))
+    return machine.call(function, tuple(arguments))
 
 
 def _build(machine: Machine) -> None:
@@ -147,76 +146,68 @@ def _build(machine: Machine) -> None:
         target.build(state)
 
 
-def _memoize(machine: Machine) -> None:
-    machine.memo[len(machine.memo)] = machine.stack[-1]
-
-
-def _put(read: Callable[[Machine], int]) -> Callable[[Machine], None]:
+def _put(place: Read) -> Handle:
     def handle(machine: Machine) -> None:
-        machine.memo[read(machine)] = machine.stack[-1]
+        machine.memo[place(machine)] = machine.stack[-1]
 
     return handle
 
 
-def _get(read: Callable[[Machine], int]) -> Callable[[Machine], None]:
-    return lambda machine: machine.stack.append(machine.memo[read(machine)])
+def _get(place: Read) -> Handle:
+    return _push(lambda machine: machine.memo[place(machine)])
 
 
-def _number_of(code: str) -> Callable[[Machine], int]:
-    unpack, size = struct.Struct(code).unpack_from, struct.calcsize(code)
-
-    def read(machine: Machine) -> int:
-        found: int = unpack(machine.buffer, machine.position)[0]
-        machine.position += size
-        return found
-
-    return read
-
-
-def _number_in_line(machine: Machine) -> int:
-    return int(machine.line())
-
-
-def _pass_over(count: int) -> Callable[[Machine], None]:
-    def handle(machine: Machine) -> None:
-        machine.skip(count)
-
-    return handle
-
-
-def _refused(code: int) -> Callable[[Machine], None]:
+def _refused(code: int) -> Handle:
     def handle(_: Machine) -> None:
         raise PickleError(f"{chr(code)!r} is no opcode that is read")
 
     return handle
 
 
-_CONTAINERS = {b"}": _new(dict), b"]": _new(list), b"\x8f": _new(set), b"(": Machine.mark}
-_COLLECTED = {
-    b"t": _filled(tuple),
-    b"l": _filled(list),
-    b"d": _filled(_dict_of),
-    b"\x91": _filled(lambda items: frozenset(map(as_key, items))),
-}
-_TUPLES = {b"\x85": _tuple_of(1), b"\x86": _tuple_of(2), b"\x87": _tuple_of(3)}
-_STACK = {b"0": _pop, b"1": Machine.since_mark, b"2": lambda machine: machine.stack.append(machine.stack[-1])}
-_FILLING = {
+_PLACES: Sequence[tuple[bytes, bytes, Read]] = (
+    (b"p", b"g", lambda machine: int(machine.line())),
+    (b"q", b"h", number_of("<B")),
+    (b"r", b"j", number_of("<I")),
+)
+"""How the memo is put into and asked, and what reads the place in it."""
+_TABLE: dict[bytes, Callable[[Machine], Any]] = {
+    **{code: _push(read) for code, read in LITERALS.items()},
+    # containers
+    b"}": _push_object(lambda _: {}),
+    b"]": _push_object(lambda _: []),
+    b"\x8f": _push_object(lambda _: set()),
+    b"t": _push_object(lambda machine: tuple(machine.since_mark())),
+    b"l": _push_object(Machine.since_mark),
+    b"d": _push_object(lambda machine: _dict_of(machine.since_mark())),
+    b"\x91": _push_object(lambda machine: frozenset(map(as_key, machine.since_mark()))),
+    b"\x85": _tuple_of(1),
+    b"\x86": _tuple_of(2),
+    b"\x87": _tuple_of(3),
     b"s": lambda machine: _put_items(machine, [machine.stack.pop(), machine.stack.pop()][::-1]),
     b"u": lambda machine: _put_items(machine, machine.since_mark()),
     b"a": lambda machine: _put_elements(machine, [machine.stack.pop()]),
     **dict.fromkeys((b"e", b"\x90"), lambda machine: _put_elements(machine, machine.since_mark())),
-}
-_NAMES = {b"c": _global, b"\x93": _stack_global, b"R": _reduce, b"\x81": _reduce, b"\x92": _new_with_keywords}
-_OBJECTS = {b"i": _instance, b"o": _object, b"b": _build}
-_KEPT_OUTSIDE = {
-    b"Q": lambda machine: machine.stack.append(machine.persistent(machine.stack.pop())),
-    b"P": lambda machine: machine.stack.append(machine.persistent(machine.line().decode("utf-8"))),
-}
-_PUTTING = {b"\x94": _memoize, b"p": _put(_number_in_line), b"q": _put(_number_of("<B")), b"r": _put(_number_of("<I"))}
-_GETTING = {b"g": _get(_number_in_line), b"h": _get(_number_of("<B")), b"j": _get(_number_of("<I"))}
-_PASSED_OVER = {b"\x80": _pass_over(1), b"\x95": _pass_over(8)}
-_TABLE: dict[bytes, Callable[[Machine], Any]] = {
-    **(LITERALS | _CONTAINERS | _COLLECTED | _TUPLES | _STACK | _FILLING),
-    **(_NAMES | _OBJECTS | _KEPT_OUTSIDE | _PUTTING | _GETTING | _PASSED_OVER),
+    # the stack
+    b"(": Machine.mark,
+    b"0": _pop,
+    b"1": Machine.since_mark,
+    b"2": _push(lambda machine: machine.stack[-1]),
+    # names and objects
+    b"c": _push(_name_in_lines),
+    b"\x93": _push(_name_on_stack),
+    **dict.fromkeys((b"R", b"\x81"), _push(_reduce)),
+    b"\x92": _push(_reduce_with_keywords),
+    b"i": _push(_instance),
+    b"o": _push(_object),
+    b"b": _build,
+    b"Q": _push(lambda machine: machine.persistent(machine.stack.pop())),
+    b"P": _push(lambda machine: machine.persistent(machine.line().decode("utf-8"))),
+    # the memo
+    b"\x94": _put(lambda machine: len(machine.memo)),
+    **{put: _put(place) for put, _, place in _PLACES},
+    **{get: _get(place) for _, get, place in _PLACES},
+    # what is passed over: the protocol and the length of a frame
+    b"\x80": lambda machine: machine.skip(1),
+    b"\x95": lambda machine: machine.skip(8),
 }
 _HANDLERS = [_TABLE.get(bytes((code,)), _refused(code)) for code in range(256)]

@@ -10,56 +10,49 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.inventory import info_of
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.inventory import Lazy, info_of, type_name
+from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.nesting import Entry, pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
-from scalekeys.checkpoints.formats.pickled.tree import Tree
 from scalekeys.checkpoints.formats.stored.archive import damaged
-from scalekeys.checkpoints.formats.stored.tensors import UNTOLD, Lazy, Refused, is_lazy
+from scalekeys.checkpoints.formats.stored.tensors import UNTOLD, Refused
 from scalekeys.errors import CheckpointError, printable
 from scalekeys.filters import LeftOut
 
 
 def open_tree(
     path: Path,
-    tree: Tree,
+    content: Any,
+    wanted: Wanted,
     *,
-    weights: str | None,
-    kinds: Kinds = DEPTHWISE_ONLY,
-    copying: Callable[[Tree, Entry], Copying] | None = None,
-    only_read: str = "",
+    copying: Callable[[Entry], Copying] | None = None,
     in_network_order: bool = True,
 ) -> Checkpoint:
     """Choose the weights in nested dicts and open them.
 
     `path`: the file that the dicts are from.
-    `weights`: the nested state dict to take.
-    `kinds`: the kinds of convolutions to read.
     `copying`: gives how the file is copied with changes; by default it cannot be.
-    `only_read`: why not, as a clause on the file.
     Raises CheckpointError if there are no weights.
     """
     label = str(path)
-    if not isinstance(tree.content, Mapping):
+    if not isinstance(content, Mapping):
         if path.suffix == ".distcp" or path.name == ".metadata":
             raise CheckpointError(f"{path}: is a part of a distributed checkpoint; give the folder that it lies in")
-        kind = _kind(tree.content)
-        raise CheckpointError(f"{path}: holds {kind}, not a dict of weights; save model.state_dict()")
-    entry, notes = pick(tree.content, weights, label=label)
-    lazy = {key: tree.lazy[id(tensor)] for key, tensor in entry.tensors.items()}
+        raise CheckpointError(f"{path}: holds {_kind(content)}, not a dict of weights; save model.state_dict()")
+    entry, notes = pick(content, wanted.weights, label=label)
+    lazy = {key: tensor for key, tensor in entry.tensors.items() if isinstance(tensor, Lazy)}
     opened = from_state_dict(
-        {key: info_of(entry.tensors[key]) for key, tensor in lazy.items() if not isinstance(tensor, Refused)},
+        {key: info_of(tensor) for key, tensor in lazy.items() if not isinstance(tensor, Refused)},
         lambda key: load(lazy[key], f"{label}: tensor {key!r}"),
+        Wanted(kinds=wanted.kinds),
         label=label,
         model=path.stem,
         in_network_order=in_network_order,
         notes=notes,
         entry=entry.path,
-        kinds=kinds,
     )
     left_out = (*opened.left_out, *_refused(lazy))
-    return replace(opened, left_out=left_out, copying=copying(tree, entry) if copying else None, only_read=only_read)
+    return replace(opened, left_out=left_out, copying=copying(entry) if copying else None)
 
 
 def load(tensor: Lazy, label: str) -> Tensor:
@@ -84,7 +77,7 @@ def loaded(content: Any, label: str) -> Any:
 
 
 def _filled(value: Any, label: str) -> Any:
-    if is_lazy(value):
+    if isinstance(value, Lazy):
         return load(value, label)
     if isinstance(value, dict):
         return {key: _filled(one, label) for key, one in value.items()}
@@ -107,5 +100,5 @@ def _kind(content: Any) -> str:
     name = getattr(getattr(content, "name", None), "dotted", None)
     if name:
         return f"an object of the class {name[:80]!r} without weights"
-    kind = type(content).__name__
+    kind = type_name(content)
     return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"

@@ -1,6 +1,7 @@
 """Pickles from bytes to nested dicts of tensors without values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from scalekeys.checkpoints.formats.pickled.arrays import ARRAYS
@@ -8,7 +9,7 @@ from scalekeys.checkpoints.formats.pickled.machine import Known, Machine, Pickle
 from scalekeys.checkpoints.formats.pickled.opcodes import read_pickle
 from scalekeys.checkpoints.formats.pickled.torch_tensors import TENSORS, VALUES
 from scalekeys.checkpoints.formats.stored.archive import damaged
-from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, buffer_of
+from scalekeys.checkpoints.formats.stored.sources import Bytes, buffer_of
 from scalekeys.errors import CheckpointError
 
 KNOWN: Known = {**ARRAYS, **TENSORS, **VALUES}
@@ -25,25 +26,27 @@ def no_persistent(_identity: Any) -> Any:
     raise PickleError("it names a storage, and there is none")
 
 
+@contextmanager
 def machine_on(
-    buffer: Buffer, content: Bytes, persistent: Callable[[Any], Any] = no_persistent, more: Known | None = None
-) -> Machine:
-    """Return a machine for pickles in a buffer."""
-    return Machine(buffer, content, {**KNOWN, **(more or {})}, persistent)
-
-
-def read_one(
     content: Bytes, label: str, persistent: Callable[[Any], Any] = no_persistent, more: Known | None = None
-) -> Any:
-    """Read bytes that are one pickle.
+) -> Iterator[Machine]:
+    """Give a machine for pickles in some bytes.
 
     Raises CheckpointError if they are damaged, or name what can only be meant to run.
     """
     try:
         with buffer_of(content) as buffer:
-            return read_pickle(machine_on(buffer, content, persistent, more))
+            yield Machine(buffer, content, {**KNOWN, **(more or {})}, persistent)
     except ValueError as error:
         raise refusal(label, error) from None
+
+
+def read_one(
+    content: Bytes, label: str, persistent: Callable[[Any], Any] = no_persistent, more: Known | None = None
+) -> Any:
+    """Read bytes that are one pickle; see :func:`machine_on`."""
+    with machine_on(content, label, persistent, more) as machine:
+        return read_pickle(machine)
 
 
 def refusal(label: str, error: ValueError) -> CheckpointError:

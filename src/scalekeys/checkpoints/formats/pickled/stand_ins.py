@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalekeys.checkpoints.formats.stored.sources import Bytes, Part
+from scalekeys.checkpoints.formats.stored.sources import Bytes
 
 _RUNNING_MODULES = frozenset(
     (
@@ -94,25 +94,15 @@ class Long:
         return Latin1(self.content) if self.latin else self.content
 
 
-@dataclass(frozen=True, eq=False)
-class Latin1:
-    """Bytes that are kept as a text of as many characters, in UTF-8."""
+class Latin1(Bytes):
+    """Bytes that are kept as a text of as many characters, in UTF-8; there are at most `size` of them."""
 
-    text: Bytes
+    def __init__(self, text: Bytes) -> None:
+        self.text, self.size = text, text.size
 
-    @property
-    def size(self) -> int:
-        """How many bytes are meant at most; the exact number takes reading them."""
-        return self.text.size
-
-    def read(self, start: int, count: int) -> bytearray:
-        """Copy some of the bytes; fewer than `count` at the end."""
+    def _copied(self, start: int, count: int) -> bytearray:
         meant = bytes(self.text.read(0, self.text.size)).decode("utf-8").encode("latin-1")
-        return bytearray(meant[start : start + max(0, count)])
-
-    def part(self, start: int, size: int) -> Bytes:
-        """Return a stretch inside, cut at the end."""
-        return Part(self, 0, self.size).part(start, size)
+        return bytearray(meant[start : start + count])
 
 
 ATOMS = (str, int, float, bool, bytes, type(None), complex, Name)

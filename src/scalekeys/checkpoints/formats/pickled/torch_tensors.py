@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
-from scalekeys.checkpoints.core.inventory import DISTRIBUTED, NESTED
+from scalekeys.checkpoints.core.inventory import DISTRIBUTED, NESTED, Lazy
 from scalekeys.checkpoints.formats.pickled.arrays import Array, Dtype
 from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn, as_key
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 from scalekeys.checkpoints.formats.stored.tensors import (
-    Lazy,
     Quantised,
     Refused,
     Sparse,

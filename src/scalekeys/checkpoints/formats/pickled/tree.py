@@ -1,18 +1,17 @@
 """From what a pickle holds to nested dicts of tensors: arrays, dicts of own classes, and whole pickled modules."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from scalekeys.checkpoints.core.inventory import Lazy
 from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.reading import refusal
 from scalekeys.checkpoints.formats.pickled.stand_ins import StandIn
 from scalekeys.checkpoints.formats.pickled.torch_tensors import as_tensor
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, Quantised, Stored, is_lazy, placeholder
+from scalekeys.checkpoints.formats.stored.tensors import Quantised, Stored
 
 _DEEPEST = 64
 _SCALES = "w_scales"
@@ -20,70 +19,35 @@ _SCALES = "w_scales"
 _MOST_MODULES = 1 << 17
 
 
-@dataclass(eq=False)
-class Tree:
-    """Nested dicts as a training script could have saved them, with tensors without values in them."""
+def tree_of(content: Any, label: str) -> Any:
+    """Return what a pickle holds as a training script could have saved it: a dict where there is anything to read.
 
-    content: Any = None
-    """A dict where there is anything to read."""
-    lazy: dict[int, Lazy] = field(default_factory=dict)
-    """What each tensor without values stands for, by its identity."""
-    _placeholders: dict[int, Tensor] = field(default_factory=dict)
-    _kept: list[Any] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, tensors: Mapping[str, Lazy]) -> "Tree":
-        """Return a flat dict of tensors by name."""
-        tree = cls()
-        tree.content = {name: tree.add(tensor) for name, tensor in tensors.items()}
-        return tree
-
-    def add(self, tensor: Lazy) -> Tensor:
-        """Return a tensor without values that stands for a lazy one: the same each time."""
-        found = self._placeholders.get(id(tensor))
-        if found is None:
-            found = self._placeholders[id(tensor)] = placeholder(tensor)
-            self.lazy[id(found)] = tensor
-            self._kept.append(tensor)  # as identities of what is gone are given again
-        return found
-
-
-def tree_of(content: Any, label: str) -> Tree:
-    """Make nested dicts of what a pickle holds; raises CheckpointError if modules hold one another without end."""
-    tree = Tree()
+    Raises CheckpointError if modules hold one another without end.
+    """
     try:
-        tree.content = _Maker(tree).make(content)
+        return _Maker().make(content)
     except PickleError as error:
         raise refusal(label, error) from None
-    return tree
 
 
 class _Maker:
     """Walks through what a pickle holds; a dict that is met again is the same dict again."""
 
-    def __init__(self, tree: Tree) -> None:
-        self.tree = tree
+    def __init__(self) -> None:
         self.made: dict[int, Any] = {}
         self.modules = 0
 
     def make(self, value: Any, level: int = 0) -> Any:
-        if isinstance(value, Array):
-            value = self._lazy_of(value)
-        if is_lazy(value):
-            return self.tree.add(value)
-        if not isinstance(value, dict | list | tuple | StandIn):
+        if not isinstance(value, dict | list | tuple | StandIn | Array):
             return value
         if id(value) not in self.made:
+            if isinstance(value, Array):
+                return self.made.setdefault(id(value), as_tensor(value))
             if level > _DEEPEST:
                 return None
             self.made[id(value)] = value if not isinstance(value, dict) else {}
             self.made[id(value)] = self._container(value, level + 1)
         return self.made[id(value)]
-
-    def _lazy_of(self, array: Array) -> Any:
-        if id(array) not in self.made:
-            self.made[id(array)] = as_tensor(array)
-        return self.made[id(array)]
 
     def _container(self, value: Any, level: int) -> Any:
         if isinstance(value, dict):
@@ -107,15 +71,15 @@ class _Maker:
 
     def _scale(self, layer: dict[Any, Any]) -> None:
         """Put what the integers of a quantised layer stand for in their place, as its scales lie beside them."""
-        weight, scales = (self.tree.lazy.get(id(layer.get(name))) for name in ("weight", _SCALES))
+        weight, scales = layer.get("weight"), layer[_SCALES]
         if not (isinstance(weight, Stored) and isinstance(scales, Stored) and scales.dtype.is_floating_point):
             return
         if weight.dtype == torch.int8 and weight.shape and scales.shape == weight.shape[:1]:
-            layer["weight"] = self.tree.add(Quantised(weight, scales, 0))
+            layer["weight"] = Quantised(weight, scales, 0)
 
     def _list(self, values: Any, level: int) -> Any:
         """Name the dicts and modules in a list by their numbers, such as the blocks of a network, if it has any."""
-        if any(isinstance(value, Array) or is_lazy(value) for value in values):
+        if any(isinstance(value, Array | Lazy) for value in values):
             return [self.make(value, level) for value in values]
         made = {
             str(number): self.make(value, level)
@@ -135,7 +99,7 @@ class _Maker:
         for kind in ("_parameters", "_buffers"):
             for name, value in _named(own.get(kind)):
                 made = self.make(value, _DEEPEST)
-                if isinstance(made, Tensor) and not (kind == "_buffers" and name in passing):
+                if isinstance(made, Lazy) and not (kind == "_buffers" and name in passing):
                     yield prefix + name, made
         for name, child in _named(own.get("_modules")):
             if isinstance(child, StandIn) and is_module(child):

@@ -3,7 +3,7 @@
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, Part, Window, buffer_of
@@ -30,7 +30,7 @@ class Record:
     """A record of an archive: its bytes as they lie there, and as they are meant."""
 
     info: zipfile.ZipInfo
-    stored: Bytes
+    stored: Part
     content: Bytes
 
     @property
@@ -128,31 +128,38 @@ def _check_size(info: zipfile.ZipInfo, label: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Deflated:
+class Deflated(Bytes):
     """The bytes of a compressed record, decompressed as far as they are read and never further."""
 
     name: str
     stored: Bytes
     size: int
 
-    def read(self, start: int, count: int) -> bytearray:
-        """Decompress some of the bytes; fewer than `count` at the end."""
-        stop = min(start + max(0, count), self.size)
-        content, place, taken = bytearray(), 0, 0
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    def _copied(self, start: int, count: int) -> bytearray:
+        content, place, blocks = bytearray(), 0, inflated(self.stored, -zlib.MAX_WBITS)
         try:
-            while place < stop:
-                packed = inflate.unconsumed_tail or bytes(self.stored.read(taken, _BLOCK))
-                taken += 0 if inflate.unconsumed_tail else len(packed)
-                block = inflate.decompress(packed, _BLOCK)
-                if not block and not packed:
-                    raise ValueError(f"{self.name[:80]!r} cannot be decompressed: it ends too early")
-                content += block[max(0, start - place) : max(0, stop - place)]
+            while place < start + count:
+                block = next(blocks)
+                content += block[max(0, start - place) : max(0, start + count - place)]
                 place += len(block)
+        except (StopIteration, EOFError):
+            raise ValueError(f"{self.name[:80]!r} cannot be decompressed: it ends too early") from None
         except zlib.error as error:
             raise ValueError(f"{self.name[:80]!r} cannot be decompressed: {error}") from None
         return content
 
-    def part(self, start: int, size: int) -> Bytes:
-        """Return a stretch inside, cut at the end."""
-        return Part(self, 0, self.size).part(start, size)
+
+def inflated(packed: Bytes, bits: int) -> Iterator[bytes]:
+    """Yield what bytes decompress to, block by block.
+
+    `bits`: of the window, as in :func:`zlib.decompressobj`.
+    Raises EOFError if the bytes end too early; zlib.error if they are damaged.
+    """
+    inflate, place = zlib.decompressobj(bits), 0
+    while not inflate.eof:
+        given = inflate.unconsumed_tail or bytes(packed.read(place, _BLOCK))
+        place += 0 if inflate.unconsumed_tail else len(given)
+        block = inflate.decompress(given, _BLOCK)
+        if not block and not given:
+            raise EOFError
+        yield block

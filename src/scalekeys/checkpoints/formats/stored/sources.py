@@ -2,97 +2,81 @@
 
 import io
 import mmap
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from scalekeys.files import open_regular
 
-Buffer: TypeAlias = "memoryview | mmap.mmap | bytes"
+Buffer: TypeAlias = memoryview | bytes
 
 
-class Bytes(Protocol):
+class Bytes(ABC):
     """A stretch of bytes."""
 
-    @property
-    def size(self) -> int:
-        """How many bytes there are."""
-        ...
+    size: int
+    """How many bytes there are."""
 
     def read(self, start: int, count: int) -> bytearray:
         """Copy some of the bytes; fewer than `count` at the end."""
-        ...
+        return self._copied(start, max(0, min(count, self.size - start)))
 
-    def part(self, start: int, size: int) -> "Bytes":
+    def part(self, start: int, size: int) -> "Part":
         """Return a stretch inside, cut at the end."""
-        ...
+        start = min(max(start, 0), self.size)
+        return Part(self, start, max(0, min(size, self.size - start)))
+
+    @abstractmethod
+    def _copied(self, start: int, count: int) -> bytearray: ...
 
 
-@dataclass(frozen=True)
-class FileBytes:
-    """Bytes `start` to ``start + size`` of a file, which is opened anew for each reading."""
+@dataclass(frozen=True, eq=False)
+class FileBytes(Bytes):
+    """All bytes of a file, which is opened anew for each reading."""
 
     path: Path
-    start: int
     size: int
 
-    def read(self, start: int, count: int) -> bytearray:
-        """Copy some of the bytes; fewer than `count` at the end."""
-        count = max(0, min(count, self.size - start))
+    def _copied(self, start: int, count: int) -> bytearray:
         with open_regular(self.path) as file:
-            file.seek(self.start + start)
+            file.seek(start)
             content = bytearray(count)
             return content[: file.readinto(content)]
 
-    def part(self, start: int, size: int) -> "FileBytes":
-        """Return a stretch inside, cut at the end."""
-        start = min(max(start, 0), self.size)
-        return FileBytes(self.path, self.start + start, max(0, min(size, self.size - start)))
 
-
-@dataclass(frozen=True, eq=False)
-class MemoryBytes:
+class MemoryBytes(Bytes):
     """Bytes in memory."""
 
-    content: bytes | memoryview
+    def __init__(self, content: bytes | bytearray) -> None:
+        self.content, self.size = content, len(content)
 
-    @property
-    def size(self) -> int:
-        """How many bytes there are."""
-        return len(self.content)
-
-    def read(self, start: int, count: int) -> bytearray:
-        """Copy some of the bytes; fewer than `count` at the end."""
-        return bytearray(self.content[start : start + max(0, count)])
-
-    def part(self, start: int, size: int) -> "MemoryBytes":
-        """Return a stretch inside, cut at the end."""
-        return MemoryBytes(memoryview(self.content)[start : start + max(0, size)])
+    def _copied(self, start: int, count: int) -> bytearray:
+        return bytearray(memoryview(self.content)[start : start + count])
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A stretch of bytes that have to be made out of others each time."""
+@dataclass(eq=False)
+class Part(Bytes):
+    """A stretch of other bytes, which begins at `start` of these."""
 
     of: Bytes
     start: int
     size: int
 
-    def read(self, start: int, count: int) -> bytearray:
-        """Copy some of the bytes; fewer than `count` at the end."""
-        return self.of.read(self.start + start, max(0, min(count, self.size - start)))
-
     def part(self, start: int, size: int) -> "Part":
-        """Return a stretch inside, cut at the end."""
-        start = min(max(start, 0), self.size)
-        return Part(self.of, self.start + start, max(0, min(size, self.size - start)))
+        """Return a stretch inside, cut at the end, as one of the same bytes."""
+        inside = super().part(start, size)
+        return Part(self.of, self.start + inside.start, inside.size)
+
+    def _copied(self, start: int, count: int) -> bytearray:
+        return self.of.read(self.start + start, count)
 
 
 def whole(path: Path) -> FileBytes:
     """Return all bytes of a file."""
-    return FileBytes(path, 0, path.stat().st_size)
+    return FileBytes(path, path.stat().st_size)
 
 
 @contextmanager
@@ -103,19 +87,19 @@ def buffer_of(content: Bytes) -> Iterator[Buffer]:
     ...     bytes(buffer[1:])
     b'bc'
     """
-    if isinstance(content, MemoryBytes):
-        yield content.content
-    elif not isinstance(content, FileBytes) or not content.size:
-        yield bytes(content.read(0, content.size))
+    part = content.part(0, content.size)
+    if isinstance(part.of, MemoryBytes):
+        yield memoryview(part.of.content)[part.start : part.start + part.size]
+    elif not isinstance(part.of, FileBytes) or not part.size:
+        yield bytes(part.read(0, part.size))
     else:
-        with open_regular(content.path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            part = view[content.start : content.start + content.size]
-            try:
-                yield part
-            finally:
-                part.release()
-                view.release()
+        with (
+            open_regular(part.of.path) as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as view,
+            view[part.start : part.start + part.size] as stretch,
+        ):
+            yield stretch
 
 
 class Window(io.RawIOBase):
@@ -139,10 +123,6 @@ class Window(io.RawIOBase):
         if start + offset < 0:
             raise ValueError("a place before the start")
         self._place = start + offset
-        return self._place
-
-    def tell(self) -> int:
-        """Return the place."""
         return self._place
 
     def readinto(self, target: "bytearray | memoryview") -> int:  # type: ignore[override]

@@ -4,14 +4,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import extent
-from scalekeys.checkpoints.core.inventory import NESTED
+from scalekeys.checkpoints.core.inventory import NESTED, Lazy
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 
 _MOST_NUMBERS = 1 << 56
@@ -19,7 +19,7 @@ _MOST_AXES = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class Stored(Lazy):
     """A tensor that is a view of the numbers of a storage."""
 
     storage: Bytes
@@ -58,18 +58,16 @@ class Stored:
         return self.storage is other.storage and mine.start < others.stop and others.start < mine.stop
 
 
-@dataclass(frozen=True, eq=False)
-class Sparse:
+@dataclass(eq=False)
+class Sparse(Lazy):
     """A tensor of which only some numbers are stored: their places, and their values."""
 
     layout: torch.layout
     parts: tuple[Stored, ...]
     shape: tuple[int, ...]
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of its values."""
-        return self.parts[-1].dtype
+    def __post_init__(self) -> None:
+        self.dtype = self.parts[-1].dtype
 
     def load(self) -> Tensor:
         """Read the parts and put them together; places outside the shape are a ValueError."""
@@ -77,19 +75,18 @@ class Sparse:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that the layout is in beta
-                return self._joined(parts)
-        except (RuntimeError, KeyError) as error:
+                if self.layout == torch.sparse_coo:
+                    return torch.sparse_coo_tensor(parts[0], parts[1], self.shape, check_invariants=True)
+                places, more, values = parts
+                return torch.sparse_compressed_tensor(
+                    places, more, values, self.shape, layout=self.layout, check_invariants=True
+                )
+        except RuntimeError as error:
             raise ValueError(f"a sparse tensor that cannot be put together ({str(error)[:200]})") from None
 
-    def _joined(self, parts: list[Tensor]) -> Tensor:
-        if self.layout == torch.sparse_coo:
-            return torch.sparse_coo_tensor(parts[0], parts[1], self.shape, check_invariants=True)
-        make = {torch.sparse_csr: torch.sparse_csr_tensor, torch.sparse_csc: torch.sparse_csc_tensor}[self.layout]
-        return make(parts[0], parts[1], parts[2], self.shape, check_invariants=True)
 
-
-@dataclass(frozen=True, eq=False)
-class Quantised:
+@dataclass(eq=False)
+class Quantised(Lazy):
     """A tensor of integers with a scale and a zero, one for all or one for each slice along an axis."""
 
     integers: Stored
@@ -97,15 +94,8 @@ class Quantised:
     zeros: "Stored | int"
     axis: int = 0
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the integers."""
-        return self.integers.shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the values that the integers stand for."""
-        return torch.float32
+    def __post_init__(self) -> None:
+        self.shape, self.dtype = self.integers.shape, torch.float32
 
     def load(self) -> Tensor:
         """Read the integers and return what they stand for."""
@@ -119,11 +109,12 @@ class Quantised:
 
 
 @dataclass(frozen=True, eq=False)
-class Refused:
+class Refused(Lazy):
     """A tensor that cannot be read, and why."""
 
     shape: tuple[int, ...]
     reason: str
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +127,7 @@ class Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class Assembled:
+class Assembled(Lazy):
     """A tensor that several processes have saved, each a part of it."""
 
     shape: tuple[int, ...]
@@ -159,9 +150,6 @@ class Assembled:
             raise ValueError("some of its pieces are missing")
         return whole
 
-
-Lazy: TypeAlias = Stored | Sparse | Quantised | Assembled | Refused
-"""A tensor that is read when it is asked for, or never."""
 
 TOO_SHORT = "the file does not hold as many numbers as its shape needs"
 NO_SHAPE = "its shape is damaged"
@@ -203,13 +191,6 @@ def steps(shape: Sequence[int], *, fortran: bool = False) -> tuple[int, ...]:
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
-def placeholder(tensor: Lazy) -> Tensor:
-    """Return a tensor of the same shape and type without values."""
-    shape = tensor.shape
-    dtype = torch.float32 if isinstance(tensor, Refused) else tensor.dtype
-    return torch.empty(shape, dtype=dtype, device="meta")
-
-
 def whole_lengths(values: Any) -> tuple[int, ...] | None:
     """Return lengths as a tuple; None where they are none, or their product is beyond any memory.
 
@@ -223,8 +204,3 @@ def _are_lengths(values: Any) -> bool:
     if not isinstance(values, tuple | list) or len(values) > _MOST_AXES:
         return False
     return not any(type(value) is not int or not 0 <= value <= _MOST_NUMBERS for value in values)
-
-
-def is_lazy(value: Any) -> TypeGuard[Lazy]:
-    """Tell whether something is a tensor that stays in its file."""
-    return isinstance(value, Lazy)

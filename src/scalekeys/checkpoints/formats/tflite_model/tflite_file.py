@@ -1,6 +1,6 @@
 """``.tflite``: convolutions of the graph, with their strides and dilations, in its order; integers as numbers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -15,13 +15,12 @@ from scalekeys.checkpoints.core.checkpoint import (
     ConvolutionLayer,
     has_sides,
     layer_of_graph,
-    refuse_choice,
 )
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, ORDINARY, Kinds
+from scalekeys.checkpoints.core.kinds import ORDINARY, Wanted
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch
-from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, Convolution, convolutions
+from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, convolutions
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Subgraph, read_graph
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, dtype_of, size_fault
 from scalekeys.errors import CheckpointError
@@ -51,17 +50,15 @@ def matches(head: bytes) -> bool:
     return head[4:8] == _IDENTIFIER
 
 
-def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_tflite(path: Path, wanted: Wanted) -> Checkpoint:
     """Open a TensorFlow Lite model.
 
     Weights of convolutions are given in torch's order of axes. A layer is called by its weight, or by its output where
     the converter has left the weight without a name. Values are those of the file, where the converter may have
     multiplied a batch norm into them; integers are read as the numbers that they stand for.
 
-    Raises MissingExtraError if tflite is not installed; CheckpointError if the file is damaged or cut short, or
-    `weights` is given.
+    Raises MissingExtraError if tflite is not installed; CheckpointError if the file is damaged or cut short.
     """
-    refuse_choice(str(path), weights)
     graphs = read_graph(path)
     found: dict[str, _Stored] = {}
     layers: list[ConvolutionLayer] = []
@@ -69,12 +66,16 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
     left_out: list[LeftOut] = []
     pitches: dict[str, Pitch | None] = {}
     ordinary = 0
-    for name, convolution in _named(convolutions(graphs)):
-        asked = convolution.kind in kinds
+    counts: dict[str, int] = {}
+    for convolution in convolutions(graphs):
+        name = unique_name(convolution.name, counts)
+        asked = convolution.kind in wanted.kinds
         if convolution.weight and len(convolution.shape) == len(TORCH_ORDER[convolution.operator]):
             found[name] = _Stored(convolution.weight, TORCH_ORDER[convolution.operator])
         if asked and not convolution.fault:
-            layer, said = _layer(name, convolution)
+            layer, said = layer_of_graph(
+                name, name, stride=convolution.stride, dilation=convolution.dilation, kind=convolution.kind
+            )
             layers.append(layer)
             pitches[layer.key] = convolution.pitch
             notes += said
@@ -84,29 +85,18 @@ def open_tflite(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHW
             ordinary += has_sides(found[name].info.shape)
     _check_size(path, [found[layer.key].info for layer in layers])
     found |= _others(graphs, found)
-    tensors = {key: stored.info for key, stored in found.items()}
-
-    def load(key: str) -> Tensor:
-        return found[key].load()
-
     return Checkpoint(
         str(path),
         path.stem,
-        tensors,
+        {key: stored.info for key, stored in found.items()},
         tuple(layers),
-        load,
+        lambda key: found[key].load(),
         notes=tuple(notes),
         left_out=tuple(left_out),
-        kinds=kinds,
+        kinds=wanted.kinds,
         ordinary=ordinary,
         pitches=lambda: pitches,
     )
-
-
-def _layer(name: str, convolution: Convolution) -> tuple[ConvolutionLayer, tuple[str, ...]]:
-    if convolution.stride is None or convolution.dilation is None:
-        return ConvolutionLayer(name, name, kind=convolution.kind), ()
-    return layer_of_graph(name, name, stride=convolution.stride, dilation=convolution.dilation, kind=convolution.kind)
 
 
 def _check_size(path: Path, layers: Sequence[TensorInfo]) -> None:
@@ -116,13 +106,6 @@ def _check_size(path: Path, layers: Sequence[TensorInfo]) -> None:
         raise CheckpointError(
             f"{path}: its layers claim {claimed} values, which the file does not hold; do not trust it"
         )
-
-
-def _named(found: Iterable[Convolution]) -> Iterator[tuple[str, Convolution]]:
-    """Yield each convolution with a name that no other has."""
-    counts: dict[str, int] = {}
-    for convolution in found:
-        yield unique_name(convolution.name, counts), convolution
 
 
 def _others(graphs: Sequence[Subgraph], found: dict[str, _Stored]) -> dict[str, _Stored]:

@@ -10,14 +10,8 @@ from numpy.typing import NDArray
 
 from scalekeys.checkpoints.formats.tflite_model.tflite_graph import GraphTensor, Operator, Subgraph, dequantised
 
-_STORED = {
-    "float64": "<f8",
-    "float32": "<f4",
-    "float16": "<f2",
-    **{f"int{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
-    "bool": "|b1",
-}
+_NUMPY = "float64 float32 float16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool"
+_STORED = {name: np.dtype(name).newbyteorder("<") for name in _NUMPY.split()}
 _QUANTISED = ("int4", "int8", "uint8", "int16")
 _FLOATING = ("float16", "bfloat16", "float32", "float64")
 _RESHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
@@ -134,7 +128,7 @@ def size_fault(tensor: GraphTensor) -> str:
     """Say why the stored bytes of a constant are not its values; empty if they are."""
     bits = 4 if tensor.dtype == "int4" else 16 if tensor.dtype == "bfloat16" else 0
     if tensor.dtype in _STORED:
-        bits = 8 * np.dtype(_STORED[tensor.dtype]).itemsize
+        bits = 8 * _STORED[tensor.dtype].itemsize
     if not bits:
         return f"its weight holds {tensor.dtype}"
     expected = -(-prod(tensor.shape) * bits // 8)

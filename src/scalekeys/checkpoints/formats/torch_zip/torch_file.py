@@ -7,17 +7,13 @@ from typing import Any
 
 from scalekeys.checkpoints.core.changes import Copying
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
-from scalekeys.checkpoints.core.kinds import DEPTHWISE_ONLY, Kinds
+from scalekeys.checkpoints.core.kinds import Wanted
+from scalekeys.checkpoints.core.nesting import Entry
 from scalekeys.checkpoints.formats.pickled.opening import loaded, open_tree
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.sources import whole
-from scalekeys.checkpoints.formats.torch_zip.torch_reading import is_old, read_saved
+from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.checkpoints.formats.torch_zip.torch_writing import place_of, write_torch
-
-
-def matches(head: bytes) -> bool:
-    """Tell whether a file that starts so is of the format before 2020."""
-    return is_old(head)
 
 
 def holds(names: Collection[str]) -> bool:
@@ -25,26 +21,20 @@ def holds(names: Collection[str]) -> bool:
     return any(name == "data.pkl" or name.endswith("/data.pkl") for name in names)
 
 
-def open_torch(path: Path, *, weights: str | None = None, kinds: Kinds = DEPTHWISE_ONLY) -> Checkpoint:
+def open_torch(path: Path, wanted: Wanted) -> Checkpoint:
     """Open a file of ``torch.save`` and choose the weights in it.
 
     Of a whole pickled module the state dict is opened, and objects of unknown classes beside weights are passed over.
 
-    `path`: values stay on disk until asked for.
-    `weights`: the nested state dict to take.
     Raises CheckpointError if the file is damaged, wants to run something, or holds no tensors.
     """
-    return open_tree(
-        path,
-        tree_of(read_saved(whole(path), str(path)), str(path)),
-        weights=weights,
-        kinds=kinds,
-        copying=lambda tree, entry: Copying(
-            partial(write_torch, path, tree, entry),
-            files=(path,),
-            can_change=lambda key: place_of(tree.lazy[id(entry.tensors[key])]) is not None,
-        ),
-    )
+    content = tree_of(read_saved(whole(path), str(path)), str(path))
+
+    def copying(entry: Entry) -> Copying:
+        write = partial(write_torch, path, content, entry)
+        return Copying(write, files=(path,), can_change=lambda key: place_of(entry.tensors[key]) is not None)
+
+    return open_tree(path, content, wanted, copying=copying)
 
 
 def load_safely(path: Path) -> Any:

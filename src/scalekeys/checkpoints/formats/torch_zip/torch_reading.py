@@ -4,7 +4,6 @@ Such a file is a pickle of everything but the numbers, and beside it the storage
 a zip archive or, before 2020, one after the other behind the pickle.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from scalekeys.checkpoints.formats.pickled.machine import Known, PickleError
@@ -13,13 +12,13 @@ from scalekeys.checkpoints.formats.pickled.reading import machine_on, read_one, 
 from scalekeys.checkpoints.formats.pickled.stand_ins import as_key
 from scalekeys.checkpoints.formats.pickled.torch_tensors import Storage, storage_dtype
 from scalekeys.checkpoints.formats.stored.archive import MAGIC, Archive, is_archive, open_archive
-from scalekeys.checkpoints.formats.stored.sources import Buffer, Bytes, MemoryBytes, buffer_of
+from scalekeys.checkpoints.formats.stored.sources import Bytes, MemoryBytes, Part
 
 _HEADER_PICKLES = 3  # of the old format: a magic number, a version, and facts of the machine
 _COUNT = 8  # bytes of the number of numbers, before each storage of the old format
 _MAGIC = (bytes.fromhex("8a0a6cfc9c46f9206aa85019"), b"L119547037146038801333356")
 """How the magic number of the old format stands in a pickle, of newer protocols and of protocol 0."""
-_EMPTY = MemoryBytes(b"")
+_NOWHERE = -1
 
 
 def is_old(head: bytes) -> bool:
@@ -33,7 +32,7 @@ def read_saved(content: Bytes, label: str) -> Any:
     Raises CheckpointError if it is damaged, or names what can only be meant to run.
     """
     if not is_archive(bytes(content.read(0, len(MAGIC)))):
-        return read_old(content, label)
+        return _read_old(content, label)
     archive = open_archive(content, label)
     folder = archive.folder_of("data.pkl")
     if folder is None:
@@ -55,39 +54,16 @@ def read_in_archive(archive: Archive, label: str, name: str, storages: str, more
         dtype = storage_dtype(kind)
         if key not in found:
             record = archive.records.get(f"{storages}{key}")
-            found[key] = record.content.part(0, count * dtype.itemsize) if record else _EMPTY
+            found[key] = record.content.part(0, count * dtype.itemsize) if record else MemoryBytes(b"")
         return Storage(found[key], dtype, start, swapped)
 
     return read_one(archive.records[name].content, label, storage, more)
 
 
-def read_old(content: Bytes, label: str) -> Any:
+def _read_old(content: Bytes, label: str) -> Any:
     """Read a file of the format before 2020."""
-    try:
-        with buffer_of(content) as buffer:
-            return _read_old(buffer, content)
-    except ValueError as error:
-        raise refusal(label, error) from None
-
-
-@dataclass(eq=False)
-class LateBytes:
-    """The bytes of a storage, of which only the number is known until the end of the file is read."""
-
-    size: int
-    place: Bytes = field(default=_EMPTY)
-
-    def read(self, start: int, count: int) -> bytearray:
-        """Copy some of the bytes; fewer than `count` at the end."""
-        return self.place.read(start, count)
-
-    def part(self, start: int, size: int) -> Bytes:
-        """Return a stretch inside, cut at the end."""
-        return self.place.part(start, size)
-
-
-def _read_old(buffer: Buffer, content: Bytes) -> Any:
-    found: dict[Any, LateBytes] = {}
+    found: dict[Any, Part] = {}  # where they start is known when the end of the file is read
+    sizes: dict[Any, int] = {}
     swapped = False
 
     def storage(identity: Any) -> Any:
@@ -95,30 +71,29 @@ def _read_old(buffer: Buffer, content: Bytes) -> Any:
             return identity[1]
         kind, key, count, start = _identity(identity)
         dtype = storage_dtype(kind)
-        late = found.setdefault(key, LateBytes(count * dtype.itemsize))
+        late = found.setdefault(key, Part(content, _NOWHERE, count * dtype.itemsize))
         if count * dtype.itemsize != late.size:
             raise PickleError("a storage with two sizes")
         sizes[key] = dtype.itemsize
         return Storage(late, dtype, start, swapped)
 
-    sizes: dict[Any, int] = {}
-    machine = machine_on(buffer, content, storage)
-    for _ in range(_HEADER_PICKLES):
-        facts = read_pickle(machine)
-    swapped = isinstance(facts, dict) and facts.get("little_endian") is False
-    saved, order = read_pickle(machine), read_pickle(machine)
-    start = machine.position
-    for key in map(as_key, order if isinstance(order, list) else ()):
-        if key not in found:
-            raise PickleError("numbers of a storage that no tensor uses")
-        count = int.from_bytes(content.read(start, _COUNT), "big" if swapped else "little")
-        late = found[key]
-        late.place = content.part(start + _COUNT, late.size)
-        if count * sizes[key] != late.size or late.place.size != late.size:
-            raise PickleError("the numbers of a storage are not all there")
-        start += _COUNT + late.size
-    if any(late.size and late.place is _EMPTY for late in found.values()):
-        raise PickleError("the numbers of a storage are missing")
+    with machine_on(content, label, storage) as machine:
+        for _ in range(_HEADER_PICKLES):
+            facts = read_pickle(machine)
+        swapped = isinstance(facts, dict) and facts.get("little_endian") is False
+        saved, order = read_pickle(machine), read_pickle(machine)
+        start = machine.position
+        for key in map(as_key, order if isinstance(order, list) else ()):
+            if key not in found:
+                raise PickleError("numbers of a storage that no tensor uses")
+            count = int.from_bytes(content.read(start, _COUNT), "big" if swapped else "little")
+            late = found[key]
+            late.start = start + _COUNT
+            if count * sizes[key] != late.size or content.part(late.start, late.size).size != late.size:
+                raise PickleError("the numbers of a storage are not all there")
+            start = late.start + late.size
+        if any(late.size and late.start == _NOWHERE for late in found.values()):
+            raise PickleError("the numbers of a storage are missing")
     return saved
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from torch import Tensor
+
 from scalekeys.checkpoints.core.changes import Change, overwrite, overwrite_in_file
-from scalekeys.checkpoints.core.nesting import Entry, entries
-from scalekeys.checkpoints.formats.pickled.tree import Tree
+from scalekeys.checkpoints.core.inventory import Lazy
+from scalekeys.checkpoints.core.nesting import Entry, Tree, entries
 from scalekeys.checkpoints.formats.stored.archive import (
     FAULTS,
     MAGIC,
@@ -19,8 +21,7 @@ from scalekeys.checkpoints.formats.stored.archive import (
     open_archive,
 )
 from scalekeys.checkpoints.formats.stored.sources import FileBytes, Part, whole
-from scalekeys.checkpoints.formats.stored.tensors import Lazy, Stored
-from scalekeys.checkpoints.formats.torch_zip.torch_reading import LateBytes
+from scalekeys.checkpoints.formats.stored.tensors import Stored
 from scalekeys.checkpoints.formats.torch_zip.zip_records import repack, repair_checksums
 from scalekeys.errors import CheckpointError, listed
 
@@ -46,7 +47,7 @@ def write_torch(path: Path, tree: Tree, chosen: Entry, changes: Sequence[Change]
     Returns notes on which of several sets of weights have changed.
     Raises CheckpointError if a weight is stored in a way that does not tell where its numbers are.
     """
-    placed = [_place(path, tree, chosen, change) for change in changes]
+    placed = [_place(path, chosen, change) for change in changes]
     try:
         (_write_compressed if any(one.record for one in placed) else _write_in_place)(path, target, placed)
     except FAULTS as error:
@@ -54,19 +55,18 @@ def write_torch(path: Path, tree: Tree, chosen: Entry, changes: Sequence[Change]
     return _which_changed(tree, chosen, [one.stored for one in placed]) if changes else ()
 
 
-def place_of(tensor: Lazy) -> tuple[int, str] | None:
+def place_of(tensor: Tensor | Lazy) -> tuple[int, str] | None:
     """Return the byte at which a tensor starts, and in which compressed record if it is in one; None if none tells."""
-    if isinstance(tensor, Stored) and not tensor.swapped:
-        storage = tensor.storage.place if isinstance(tensor.storage, LateBytes) else tensor.storage
-        if isinstance(storage, FileBytes):
-            return storage.start + tensor.start, ""
-        if isinstance(storage, Part) and isinstance(storage.of, Deflated):
-            return storage.start + tensor.start, storage.of.name
-    return None
+    if not isinstance(tensor, Stored) or tensor.swapped or not isinstance(tensor.storage, Part):
+        return None
+    start, of = tensor.storage.start + tensor.start, tensor.storage.of
+    if isinstance(of, Deflated):
+        return start, of.name
+    return (start, "") if isinstance(of, FileBytes) else None
 
 
-def _place(path: Path, tree: Tree, chosen: Entry, change: Change) -> _Placed:
-    tensor = tree.lazy[id(chosen.tensors[change.key])]
+def _place(path: Path, chosen: Entry, change: Change) -> _Placed:
+    tensor = chosen.tensors[change.key]
     if (place := place_of(tensor)) is None:
         raise CheckpointError(
             f"{path}: the weight of layer {change.layer!r} is stored in a special way and cannot be changed in place; "
@@ -84,12 +84,12 @@ def _write_in_place(path: Path, target: Path, placed: Sequence[_Placed]) -> None
     if is_zip:
         starts = [one.start for one in placed]
         records = open_archive(whole(path), str(path)).records
-        repair_checksums(target, {name for name, record in records.items() if _contains(record, starts)})
+        repair_checksums(target, {name: record for name, record in records.items() if _contains(record, starts)})
 
 
 def _contains(record: Record, starts: Sequence[int]) -> bool:
     stored = record.stored
-    return isinstance(stored, FileBytes) and any(stored.start <= start < stored.start + stored.size for start in starts)
+    return any(stored.start <= start < stored.start + stored.size for start in starts)
 
 
 def _write_compressed(path: Path, target: Path, placed: Sequence[_Placed]) -> None:
@@ -100,7 +100,7 @@ def _write_compressed(path: Path, target: Path, placed: Sequence[_Placed]) -> No
         name, start = one.record, one.start
         if not name:
             name = next(name for name, record in records.items() if _contains(record, [start]))
-            start -= cast("FileBytes", records[name].stored).start
+            start -= records[name].stored.start
         if name not in contents:
             contents[name] = records[name].content.read(0, records[name].content.size)
         overwrite(contents[name], one.change, start=start, stride=one.stored.stride)
@@ -111,10 +111,10 @@ def _which_changed(tree: Tree, chosen: Entry, mine: Sequence[Stored]) -> tuple[s
     """Say which other sets of weights share a storage with the changed ones, and which do not."""
     together: list[str] = []
     apart: list[str] = []
-    for entry in entries(tree.content):
+    for entry in entries(tree):
         if entry.path != chosen.path:
-            theirs = [tree.lazy[id(tensor)] for tensor in entry.tensors.values()]
-            shares = any(one.overlaps(other) for other in theirs if isinstance(other, Stored) for one in mine)
+            theirs = [tensor for tensor in entry.tensors.values() if isinstance(tensor, Stored)]
+            shares = any(one.overlaps(other) for other in theirs for one in mine)
             (together if shares else apart).append(repr(entry.name))
     notes = []
     if together:

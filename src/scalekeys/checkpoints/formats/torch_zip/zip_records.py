@@ -3,11 +3,12 @@
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from io import BufferedRandom
 from pathlib import Path
 
-_HEADER = struct.Struct("<26xHH")  # of a record: lengths of name and extra field
+from scalekeys.checkpoints.formats.stored.archive import Record
+
 _HEADER_CHECKSUM = 14
 _ENTRY = struct.Struct("<28xHHH12x")  # of the directory at the end: lengths of name, extra field and comment
 _ENTRY_CHECKSUM = 16
@@ -15,29 +16,23 @@ _DESCRIPTOR, _HAS_DESCRIPTOR = b"PK\x07\x08", 0x08
 _BLOCK = 1 << 20
 
 
-def _start_of(file: BufferedRandom, record: zipfile.ZipInfo) -> int:
-    file.seek(record.header_offset)
-    name, extra = _HEADER.unpack(file.read(_HEADER.size))
-    return record.header_offset + _HEADER.size + int(name) + int(extra)
-
-
-def repair_checksums(path: Path, names: Collection[str]) -> None:
+def repair_checksums(path: Path, records: Mapping[str, Record]) -> None:
     """Set the checksums of uncompressed records to those of their bytes, wherever the archive has them.
 
     They stand in the directory at the end, and in the header of a record or, where that was written before its bytes,
     behind these.
     """
     with zipfile.ZipFile(path) as archive:
-        records, directory = archive.infolist(), archive.start_dir
+        names, directory = archive.namelist(), archive.start_dir
     with path.open("r+b") as file:
-        for record, entry in zip(records, _entries(file, directory, len(records)), strict=True):
-            if record.filename in names:
-                start = _start_of(file, record)
-                checksum = _checksum(file, start, record.file_size)
+        for name, entry in zip(names, _entries(file, directory, len(names)), strict=True):
+            if name in records:
+                stored, info = records[name].stored, records[name].info
+                checksum = _checksum(file, stored.start, stored.size)
                 _put(file, entry + _ENTRY_CHECKSUM, checksum)
-                place = record.header_offset + _HEADER_CHECKSUM
-                if record.flag_bits & _HAS_DESCRIPTOR:
-                    place = start + record.compress_size
+                place = info.header_offset + _HEADER_CHECKSUM
+                if info.flag_bits & _HAS_DESCRIPTOR:
+                    place = stored.start + stored.size
                     file.seek(place)
                     place += len(_DESCRIPTOR) * (file.read(len(_DESCRIPTOR)) == _DESCRIPTOR)  # which may be left out
                 _put(file, place, checksum)
