@@ -9,7 +9,7 @@ import scalekeys as sk
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.fitting import Standing, formation
-from scalekeys.fitting.formation import FORMED, LIKE_NOISE, PARTLY_FORMED, UNDECIDED, ranks
+from scalekeys.fitting.formation import FORMED, LIKE_NOISE, PARTLY_FORMED, UNDECIDED, beyond_white_noise, ranks
 from scalekeys.proportions import superiority_interval
 from scalekeys.scalespace import template
 
@@ -162,6 +162,17 @@ def test_families_of_some_axes_stand_in_a_bank_of_several():
     layers = (LayerFilters("plane", noise(0, 30, 3, 3)), LayerFilters("line", noise(1, 30, 9), depth=1))
     found = formation(sk.fit(FilterBank(layers), ("dx", "dy")))
     assert [group.counted for group in found.layers] == [30, 30]
+
+
+def test_kernels_on_which_the_model_has_no_family_do_not_count():
+    """The derivative along x cannot be told from another on kernels of one column; the other layers stand as alone."""
+    layers = [LayerFilters(name, noise(7, 16, *size)) for name, size in (("square", (5, 5)), ("column", (7, 1)))]
+    fit = sk.fit(FilterBank(tuple(layers)), "dx")
+    found, alone = formation(fit), formation(sk.fit(FilterBank(tuple(layers[:1])), "dx"))
+    assert [group.counted for group in found.layers] == [16, 0]
+    assert found.layers[1].white is None
+    assert found.network.white == alone.network.white
+    assert not beyond_white_noise(fit)[16:].any()
 
 
 def test_other_models_are_ranked_among_their_own_noise():

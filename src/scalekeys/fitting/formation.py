@@ -205,7 +205,8 @@ def beyond_white_noise(fit: Fit) -> np.ndarray:
     found = np.zeros(len(fit.bank), dtype=bool)
     for layer, rows in fit.bank.parts():
         shares: np.ndarray = fit.r2[rows].cpu().numpy()
-        found[rows] = shares > np.quantile(_white(layer.size, fit.spec), 0.95)
+        if np.isfinite(shares).any():
+            found[rows] = shares > np.quantile(_white(layer.size, fit.spec), 0.95)
     return found
 
 
@@ -224,8 +225,14 @@ def ranks(shares: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
 
 def _ranks(size: Size, fit: Fit, matched: Fit | None, rows: slice, reference: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ranks of the filters of a layer that count, among white noise and among matched noise."""
-    shares, white = _shares(fit, rows), _white(size, fit.spec, reference)
+    """Return the ranks of the filters of a layer that count, among white noise and among matched noise.
+
+    Noise is fitted only where a filter of the layer is: the model may have no family for kernels of its size.
+    """
+    shares = _shares(fit, rows)
+    if not len(shares):
+        return shares, shares
+    white = _white(size, fit.spec, reference)
     if np.median(white) > SATURATED:
         shares = shares[:0]
     beside = shares[:0] if matched is None else ranks(shares, _shares(matched, rows))
