@@ -19,7 +19,7 @@ from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
 from scalekeys.fitting.stack import StackFit, chunks_of, coordinates_of, fit_chunk, measure
 from scalekeys.scalespace import Discretization, Window
-from scalekeys.shapes import ArrayLike, as_float_tensor
+from scalekeys.shapes import ArrayLike, as_float_tensor, over_taps
 from scalekeys.threads import in_threads, one_thread
 
 
@@ -175,17 +175,9 @@ def fit(
 def share_scales(alone: Fit, groups: str | Sequence[Hashable]) -> Fit:
     """Return the fit with one scale for each group of filters.
 
-    Parameters
-    ----------
-    alone : Fit
-        The fit of each filter by itself: with a common scale for l1 and l2, per axis for a criterion of widths.
-    groups : str or sequence of labels, one a filter
-        See :func:`fit`.
-
-    Raises
-    ------
-    ModelError
-        If the groups are not what :func:`fit` takes.
+    `alone`: the fit of each filter by itself: with a common scale for l1 and l2, per axis for a criterion of widths.
+    `groups`: see :func:`fit`.
+    Raises ModelError if the groups are not what :func:`fit` takes.
     """
     bank, values, spec = alone.bank, alone.values, replace(alone.spec, scales="shared")
     labels, count = group_labels(groups, bank, values.family, spec)
@@ -262,7 +254,7 @@ def _stacks(bank: FilterBank) -> list[tuple[Tensor, Tensor]]:
     for size in bank.sizes:
         stack, positions = bank.of_size(size)
         negligible = bank.negligible[positions].to(stack.device)
-        stacks.append((stack.masked_fill(negligible.reshape(-1, *(1 for _ in size)), 0.0), positions))
+        stacks.append((stack.masked_fill(over_taps(negligible, len(size)), 0.0), positions))
     return stacks
 
 
