@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from scalekeys.errors import ModelError
 from scalekeys.filters.extent import outside
 from scalekeys.filters.window import cropped
+from scalekeys.networks.running.convolution_calls import zeros_around
 from scalekeys.networks.running.depthwise_layers import Convolution, make_plain
 from scalekeys.shapes import Size
 
@@ -117,14 +118,7 @@ def _smaller(before: _Step, name: str, window: Size) -> _Step | None:
 
 def by_side(layer: Convolution) -> list[int]:
     """Return what the padding modes of torch need: pairs from the last axis to the first."""
-    pairs = []
-    for axis, side in enumerate(layer.kernel_size):
-        if isinstance(layer.padding, str):
-            whole = layer.dilation[axis] * (side - 1) if layer.padding == "same" else 0
-            pairs.append((whole // 2, whole - whole // 2))
-        else:
-            pairs.append((layer.padding[axis],) * 2)
-    return [side for pair in reversed(pairs) for side in pair]
+    return list(zeros_around(layer.padding, layer.kernel_size, layer.dilation))
 
 
 @torch.no_grad()

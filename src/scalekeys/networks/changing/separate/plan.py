@@ -190,13 +190,9 @@ def _same_outputs(layer: Convolution, filters: LayerFilters) -> bool:
     sides = [side for side in filters.size if side > 1]
     factors = [torch.randn(len(filters), side, 1, generator=draw, dtype=torch.float64) for side in sides]
     whole = SeparableConv(layer, factors).to("cpu", torch.float64)
-    expected = _plain_copy(layer, filters.name).to("cpu", torch.float64)
+    expected = deepcopy(layer)
+    make_plain(expected, filters.name)
+    expected.to("cpu", torch.float64)
     with torch.no_grad():
         expected.weight.copy_(whole.kernels()[:, None])
     return agree(expected, whole, layer)
-
-
-def _plain_copy(layer: Convolution, name: str) -> Convolution:
-    copy = deepcopy(layer)
-    make_plain(copy, name)
-    return copy
