@@ -62,8 +62,6 @@ def chunks_of(
 ) -> Iterator[tuple[FilterStack, Int[Tensor, "filters"]]]:
     """Share filters and their positions out in equal chunks, which do not depend on the number of threads.
 
-    `filters`: shape (filters, *size).
-    `positions`: shape (filters,).
     `weighted`: whether each filter has a matrix of its own.
     """
     most = _WEIGHTED_CHUNK if weighted else CHUNK if filters.device.type == "cpu" else _CHUNK_ELSEWHERE
@@ -79,7 +77,6 @@ def fit_chunk(
 ) -> StackFit:
     """Fit every filter of a stack with the best of the families of the spec.
 
-    `filters`: shape (filters, *size).
     `spec`: with a scale for each axis, or a common one.
     `assigned`: shape (filters,); the one family (index into those of the spec) of each filter; by default all compete.
     `metric`: shape (filters, taps, taps); the covariances of the patches of the filters, for the criterion `response`.
@@ -105,7 +102,6 @@ def measure(
 ) -> StackFit:
     """Return coefficients, residuals and standard errors of given families and search coordinates.
 
-    `filters`: shape (filters, *size).
     `family`: shape (filters,); index into the families of the spec; -1 for no fit.
     `coordinates`: shape (filters, parameters).
     `prepared`: the same filters, prepared.

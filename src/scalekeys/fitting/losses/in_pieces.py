@@ -29,15 +29,12 @@ class PiecewiseSearch:
     """The end of the search along the mean variance, in its coordinate."""
 
     def __call__(self, problem: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the minima and their values.
+        """Return the minima, of shape (3, n) as the starts, and their values, (n,).
 
         Only what may be the lowest minimum of its filter is followed to the end; the other starts return where they
         have come.
 
         `problem`: shape (n,); the number of the filter of each start.
-        `start`: shape (3, n).
-        Returns a tensor of shape (3, n).
-        Returns a tensor of shape (n,).
         """
         pieces = self.family.pieces
         local, piece = pieces.enter(start)

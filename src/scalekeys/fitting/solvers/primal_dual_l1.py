@@ -67,7 +67,6 @@ def descend(
 
     `start`: shape (p, n); single precision is enough for an eps of 3e-4.
     `lower`, `upper`: shape (parameters,); bounds of the first unknowns, the search coordinates.
-    `parameters`: shape (p, n).
     `value`: shape (n,); the smoothed sum at the last eps.
 
     Each step is one of Newton's method on the optimality conditions with multipliers w, ``sum of w dr = 0`` and

@@ -30,11 +30,7 @@ def blocks_of(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 
 def projection(products: Products) -> tuple[Tensor, Tensor, Tensor]:
-    """Return minus the squared projection on the components, with derivatives in the search coordinates.
-
-    `value`: shape (n,).
-    `gradient`: shape (parameters, n).
-    `hessian`: shape (parameters, parameters, n).
+    """Return minus the squared projection on the components, (n,), its gradient, (p, n), and its Hessian, (p, p, n).
 
     With the products g of a filter with the components and Q of the components with each other, the best coefficients
     are ``w = Q^-1 g`` and the squared projection is ``g w``. From ``z_i = dg_i - dQ_i w`` follow (Golub and Pereyra,

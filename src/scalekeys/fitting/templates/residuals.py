@@ -32,8 +32,7 @@ class Moving:
 
         `weights`: shape (taps, n).
         `a`: shape (components, n).
-        Returns a tensor of shape (parameters + components, parameters + components, n).
-        Returns a tensor of shape (parameters + components, n).
+        Shapes (moves, moves, n) and (moves, n), of parameters and components.
         """
         slopes = self.table[1 : self.parameters + 1]
         moves = torch.cat([(slopes * a[:, None]).sum(1), self.values])

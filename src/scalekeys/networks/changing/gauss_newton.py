@@ -49,7 +49,6 @@ def quadratic(
 
     `passages`: what the changed network makes of each batch, with gradients, and what it should make of it.
     `count`: the number of inputs in all batches.
-    `parts`: shape (filters, parts, *taps).
     `group`: which filters.
     """
     generator = torch.Generator().manual_seed(seed)
