@@ -104,7 +104,6 @@ def measure(
 
     `family`: shape (filters,); index into the families of the spec; -1 for no fit.
     `coordinates`: shape (filters, parameters).
-    `prepared`: the same filters, prepared.
     """
     prepared = prepare(filters) if prepared is None else prepared
     found = _solved(prepared, family, coordinates, spec)

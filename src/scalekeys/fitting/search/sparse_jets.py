@@ -41,7 +41,6 @@ def sparse_search(targets: Targets, spec: FitSpec) -> Best:
     """Find the scales at which the best few atoms of each filter explain most.
 
     `targets`: filters whose centred norm is 1.
-    `spec`: of a sparse model.
     """
     parts = [_scales(targets.select(rows), spec) for rows in _rows(targets)]
     coordinates = torch.cat([place for place, _ in parts])

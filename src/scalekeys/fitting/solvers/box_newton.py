@@ -70,7 +70,6 @@ def minimize(
     `lower`, `upper`: shape (p,) or (p, problems); the ends of the box, or of a box for each problem.
     `compact`: whether the parameters are places ``u = t / (c + t)`` of scales, which all may become infinite. Where
     several of them do, their ratio counts, and steps are taken in ``-log(1 - u)`` there.
-    `iterations`: how many steps there are at most.
     """
     count = start.shape[1]
     low, high = (ends.reshape(len(start), -1).to(start) for ends in (lower, upper))

@@ -49,7 +49,6 @@ def quadratic(
 
     `passages`: what the changed network makes of each batch, with gradients, and what it should make of it.
     `count`: the number of inputs in all batches.
-    `group`: which filters.
     """
     generator = torch.Generator().manual_seed(seed)
     slope = torch.zeros(len(group), parts.shape[1], dtype=torch.float64, device=parts.device)

@@ -64,7 +64,6 @@ def with_weights(fit: Fit, weights: Sequence[Tensor], covariance: PatchCovarianc
 
     `fit`: with ``criterion="response"``.
     `weights`: of shape (filters of a layer, parts); in the places of :func:`linear_parts`, layer by layer.
-    `covariance`: what the filters see.
     """
     both = torch.cat([fit.coefficients, fit.offset[:, None]], dim=1)
     for (layer, rows), mine in zip(fit.bank.parts(), weights, strict=True):

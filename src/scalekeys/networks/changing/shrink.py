@@ -44,8 +44,6 @@ class _Step:
 def shrink(network: nn.Module, layer: Convolution, name: str, window: Size) -> str | None:
     """Crop the kernels of a layer of a network in place, or leave it as it is.
 
-    `layer`: one of its depthwise layers.
-    `name`: of the layer.
     `window`: the new sides of its kernels, none larger than before.
     Returns why the layer was left as it is, as a clause on it; None if it was cropped.
     """

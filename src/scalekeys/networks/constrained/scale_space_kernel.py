@@ -32,7 +32,6 @@ class ScaleSpaceKernel(SeparableKernels):
     `channels`: filters of the layer.
     `scales`: possibly shared with other layers.
     `learn`: see :func:`scalekeys.constrain`.
-    `device`: of all that it holds.
     `norm`: ``"unit"``: a filter is :math:`a K / |K|` with the l2 norm of K over the window and a = 1. It has no offset,
     and its mean is that of K.
     `coefficients`: shape (coefficients,); of unit norm for each filter where amplitudes are learned.

@@ -25,7 +25,6 @@ class SeparableKernels(nn.Module):
     `channels`: filters of the layer.
     `scales`: possibly shared with other layers.
     `coefficients`: where they start.
-    `device`: of all that it holds.
     `learned`: whether the coefficients take gradients.
 
     The tables are no buffers, which averages of networks would average and data-parallel ones send around.
