@@ -109,10 +109,9 @@ def fit(
     exact derivatives, from every local minimum of the grid that can still win, in the coordinate
     :math:`u = t / (c + t)`. There an infinite scale is the ordinary end point u = 1, where a receptive field with a
     free amplitude and offset becomes a polynomial. (Mixtures, the strength of `sharpen`, and fixed amplitudes have no
-    such limit: their scales end at the side of the kernel.) For l1 with a free amplitude
-    the gain of a finer search is bounded by experience. The absolute values of l1 are approached by
-    :math:`\sqrt{r^2 + \epsilon^2}` with a decreasing :math:`\epsilon`. Coefficients and offset are eliminated. The
-    scales of an l1 fit need not be unique.
+    such limit: their scales end at the side of the kernel.) For l1 with a free amplitude the gain of a finer search is
+    bounded by experience. The absolute values of l1 are approached by :math:`\sqrt{r^2 + \epsilon^2}` with a
+    decreasing :math:`\epsilon`. Coefficients and offset are eliminated. The scales of an l1 fit need not be unique.
 
     Where scales are shared, families are chosen first, with a scale for each filter. A filter then counts in units of
     its centred norm or, where its amplitude is fixed by moments, of this amplitude, so that one with a moment near zero

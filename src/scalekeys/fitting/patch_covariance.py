@@ -107,8 +107,8 @@ def natural_image_covariance(
     extent : int, optional
         Side of the images in pixels; structure that is wider is left out. By default 224, the usual side of the input
         of an image network (32 where kernels have three axes), or twice the reach of a kernel that needs more. It
-        matters little: a logarithm of it
-        enters, and from 32 on the fits to a network trained on ImageNet hardly change.
+        matters little: a logarithm of it enters, and from 32 on the fits to a network trained on ImageNet hardly
+        change.
     exponent : float
         2 for natural images; 0 gives white noise, for which all directions count alike.
 

@@ -238,7 +238,6 @@ def _series(values: Callable[[np.ndarray], np.ndarray], lengths: Sequence[int], 
     """Return the Chebyshev coefficients of functions and of their two derivatives in u: shape (3, rows, length).
 
     `values`: from positions from -1 to 1 to values, shape (rows, positions).
-    `lengths`: those that are tried.
     `width`: of the range of u.
     """
     probe = np.cos(np.pi * (np.arange(256) + 0.5) / 256)

@@ -1,6 +1,6 @@
 """Which layers are computed axis by axis, with how many outer products."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -91,13 +91,9 @@ class Candidate:
             self._ranks[rank] = low_rank(self.filters.kernels, rank, self._covariance)
         return self._ranks[rank]
 
-    def ranks(self) -> Iterator[int]:
-        """Give the numbers of outer products that multiply less often than the kernels, the smallest first."""
-        return iter(range(1, most_rank(self.filters.size) + 1))
-
     def within(self, tolerance: float) -> LowRank | None:
-        """Return the fewest outer products that lose no more than a share; None where these are too many."""
-        tried = (self.of_rank(rank) for rank in self.ranks())
+        """Return the fewest outer products that lose no more than a share; None where these multiply as often."""
+        tried = (self.of_rank(rank) for rank in range(1, most_rank(self.filters.size) + 1))
         return next((one for one in tried if one.loss <= tolerance), None)
 
     def times(self, rank: int) -> tuple[float, float] | None:

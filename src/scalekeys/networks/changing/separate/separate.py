@@ -221,7 +221,8 @@ class Separator:
         saved = sum(one.numbers[0] - one.numbers[1] for one in done)
         counts = None
         if self._example is not None:
-            counts = self._multiplications, multiplications(network, self._example)
+            original = unwrapped(self.module)
+            counts = multiplications(original, self._example), multiplications(network, self._example)
         runtime = None if self._stopwatch is None else self._stopwatch.runtime
         return Separation(network, done, left, (before, before - saved), counts, runtime, times)
 
@@ -253,11 +254,6 @@ class Separator:
         if self._stopwatch is None:
             return network, None
         return network, self._ready.times(self._stopwatch.ready(network, self._example))
-
-    @cached_property
-    def _multiplications(self) -> int:
-        assert self._example is not None
-        return multiplications(unwrapped(self.module), self._example)
 
     @cached_property
     def _ready(self) -> Ready:
