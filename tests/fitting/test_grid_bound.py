@@ -20,9 +20,9 @@ def _between(grid, count, seed):
     position = torch.rand(count, len(ends), generator=draw, dtype=torch.float64) * ends
     low = position.floor().long()
     high = torch.minimum(low + 1, ends)
-    strides = torch.tensor(grid.nodes.strides)
     sides = product((low, high), repeat=len(ends))
-    corners = [sum(side[:, axis] * strides[axis] for axis, side in enumerate(corner)) for corner in sides]
+    places = [torch.stack([side[:, axis] for axis, side in enumerate(corner)], dim=-1) for corner in sides]
+    corners = [grids.ravelled(place, grid.nodes.shape) for place in places]
     return grid.nodes.at(position), torch.stack(corners, dim=-1)
 
 

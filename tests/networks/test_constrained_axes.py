@@ -11,10 +11,13 @@ from torch.func import functional_call
 
 from scalekeys.networks.constrained.differentiable_profiles import ceiling, largest_variance
 from scalekeys.networks.constrained.finite_start import with_finite_scales
-from scalekeys.networks.constrained.fitted_filters import FittedFilters, ModelComponent, ModelForm, OuterProduct
+from scalekeys.networks.constrained.fitted_filters import FittedFilters, has_two_scales
 from scalekeys.networks.constrained.learned_scales import SCALE_KINDS, Scales
 from scalekeys.networks.constrained.parameter_layout import layout_of
 from scalekeys.networks.constrained.scale_space_kernel import ScaleSpaceKernel
+from scalekeys.scalespace import AxisScales, Family
+from scalekeys.scalespace.families import Term
+from scalekeys.scalespace.parametrizations import TwoScales
 from tolerances import assert_close
 
 STENCILS = {
@@ -50,51 +53,60 @@ def along(axis, name, axes, other="identity"):
     return tuple(name if place == axis else other for place in range(axes))
 
 
-def forms(axes):
+def family(parametrization, *components):
+    return Family("", "", "", components, parametrization)
+
+
+def some_families(axes):
     """A derivative along the last axis, a sharpening, a difference of smoothings, a jet, and a sum at two scales."""
-    own, one = tuple(range(axes)), (0,) * axes
-    smooth = (OuterProduct(("identity",) * axes, 1.0),)
-    laplacian = tuple(OuterProduct(along(axis, "second", axes), -1.0) for axis in range(axes))
-    jet = [(OuterProduct(along(axis, name, axes), 2.0),) for axis in range(axes) for name in ("central", "forward")]
+    own, one, two = AxisScales(tuple(range(axes))), AxisScales((0,) * axes), TwoScales(axes)
+    smooth = (Term(("identity",) * axes),)
+    laplacian = tuple(Term(along(axis, "second", axes), -1.0) for axis in range(axes))
+    jet = [(Term(along(axis, name, axes), 2.0),) for axis in range(axes) for name in ("central", "forward")]
     return (
-        ModelForm((ModelComponent((OuterProduct(along(axes - 1, "backward", axes), 1.0),)),), own),
-        ModelForm((ModelComponent((OuterProduct(("impulse",) * axes, 1.0),)), ModelComponent(laplacian)), one),
-        ModelForm((ModelComponent(smooth), ModelComponent(smooth, kernel=1)), one),
-        ModelForm((ModelComponent(smooth), *map(ModelComponent, jet)), own),
-        ModelForm((ModelComponent(smooth), ModelComponent(laplacian, kernel=1)), one),
+        family(own, (Term(along(axes - 1, "backward", axes)),)),
+        family(one, (Term(("impulse",) * axes),), laplacian),
+        family(two, smooth, smooth),
+        family(own, smooth, *jet),
+        family(two, smooth, laplacian),
     )
 
 
-def some_filters(size, form=(0, 1, 2, 3, 2, 0), seed=0):
-    """Filters of these forms with numbers of chance."""
-    axes, kinds, form = len(size), forms(len(size)), torch.tensor(form)
-    variances = random_filters(len(form), axes, seed=seed).square() + 0.2
+def scales_of(family):
+    """The number of the scale of each axis; both kernels of a family of two scales have one for all axes."""
+    return list(family.parametrization.groups or (0,) * family.axes)
+
+
+def some_filters(size, which=(0, 1, 2, 3, 2, 0), seed=0):
+    """Filters of these families with numbers of chance."""
+    axes, kinds, which = len(size), some_families(len(size)), torch.tensor(which)
+    variances = random_filters(len(which), axes, seed=seed).square() + 0.2
     counts = torch.tensor([len(kind.components) for kind in kinds])
-    used = torch.arange(int(counts.max())) < counts[form, None]
-    for row, code in enumerate(form.tolist()):
-        variances[row] = variances[row, list(kinds[code].groups)]
+    used = torch.arange(int(counts.max())) < counts[which, None]
+    for row, code in enumerate(which.tolist()):
+        variances[row] = variances[row, scales_of(kinds[code])]
     return FittedFilters(
         size=size,
         window="exact",
         discretization="discrete",
-        forms=kinds,
-        form=form,
+        families=kinds,
+        family=which,
         variances=variances,
-        gaps=torch.tensor([float(kinds[code].has_gap) * 0.7 for code in form], dtype=torch.float64),
+        gaps=torch.tensor([has_two_scales(kinds[code]) * 0.7 for code in which], dtype=torch.float64),
         weights=random_filters(*used.shape, seed=seed + 1) * used,
         used=used,
-        models=random_filters(len(form), *size, seed=seed + 2),
+        models=random_filters(len(which), *size, seed=seed + 2),
     )
 
 
 def expected(filters):
     """The kernels, term by term, with the means of the models."""
     found = []
-    for row, code in enumerate(filters.form.tolist()):
-        total = torch.zeros(filters.size, dtype=torch.float64)
-        for number, component in enumerate(filters.forms[code].components):
-            t = filters.variances[row] + component.kernel * (0.05 + filters.gaps[row])
-            for one in component.products:
+    for row, code in enumerate(filters.family.tolist()):
+        total, own = torch.zeros(filters.size, dtype=torch.float64), filters.families[code]
+        for number, component in enumerate(own.components):
+            t = filters.variances[row] + number * has_two_scales(own) * (0.05 + filters.gaps[row])
+            for one in component:
                 total += filters.weights[row, number] * one.weight * outer(one.operators, t, filters.size)
         found.append(total - total.mean() + filters.models[row].mean())
     return torch.stack(found)
@@ -145,9 +157,9 @@ def test_first_and_second_derivatives_are_exact_along_every_axis(size, tie):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_scales_are_tied_as_asked_and_as_the_forms_have_them(size):
+def test_scales_are_tied_as_asked_and_as_the_families_have_them(size):
     axes, filters = len(size), some_filters(size)
-    one_scale = sum(len(set(filters.forms[code].groups)) for code in filters.form.tolist())
+    one_scale = sum(len(set(scales_of(filters.families[code]))) for code in filters.family.tolist())
     for tie, scales, gaps in (("none", one_scale, 2), ("filter", len(filters), 2), ("layer", 1, 1)):
         kernel = kernel_of(filters, tie=tie)
         assert (len(kernel.scales.theta), len(kernel.scales.gap)) == (scales, gaps)
@@ -196,8 +208,8 @@ def smoothings(size, variances, models):
         size=size,
         window="exact",
         discretization="discrete",
-        forms=(ModelForm((ModelComponent((OuterProduct(("identity",) * axes, 1.0),)),), tuple(range(axes))),),
-        form=torch.zeros(count, dtype=torch.long),
+        families=(family(AxisScales(tuple(range(axes))), (Term(("identity",) * axes),)),),
+        family=torch.zeros(count, dtype=torch.long),
         variances=variances,
         gaps=torch.zeros(count, dtype=torch.float64),
         weights=torch.ones(count, 1, dtype=torch.float64),

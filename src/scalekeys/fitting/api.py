@@ -19,7 +19,7 @@ from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
 from scalekeys.fitting.stack import StackFit, chunks_of, coordinates_of, fit_chunk, measure
 from scalekeys.scalespace import Discretization, Window
-from scalekeys.shapes import ArrayLike, as_float_tensor
+from scalekeys.shapes import ArrayLike, as_float_tensor, over_taps
 from scalekeys.threads import in_threads, one_thread
 
 
@@ -109,10 +109,9 @@ def fit(
     exact derivatives, from every local minimum of the grid that can still win, in the coordinate
     :math:`u = t / (c + t)`. There an infinite scale is the ordinary end point u = 1, where a receptive field with a
     free amplitude and offset becomes a polynomial. (Mixtures, the strength of `sharpen`, and fixed amplitudes have no
-    such limit: their scales end at the side of the kernel.) For l1 with a free amplitude
-    the gain of a finer search is bounded by experience. The absolute values of l1 are approached by
-    :math:`\sqrt{r^2 + \epsilon^2}` with a decreasing :math:`\epsilon`. Coefficients and offset are eliminated. The
-    scales of an l1 fit need not be unique.
+    such limit: their scales end at the side of the kernel.) For l1 with a free amplitude the gain of a finer search is
+    bounded by experience. The absolute values of l1 are approached by :math:`\sqrt{r^2 + \epsilon^2}` with a
+    decreasing :math:`\epsilon`. Coefficients and offset are eliminated. The scales of an l1 fit need not be unique.
 
     Where scales are shared, families are chosen first, with a scale for each filter. A filter then counts in units of
     its centred norm or, where its amplitude is fixed by moments, of this amplitude, so that one with a moment near zero
@@ -175,17 +174,9 @@ def fit(
 def share_scales(alone: Fit, groups: str | Sequence[Hashable]) -> Fit:
     """Return the fit with one scale for each group of filters.
 
-    Parameters
-    ----------
-    alone : Fit
-        The fit of each filter by itself: with a common scale for l1 and l2, per axis for a criterion of widths.
-    groups : str or sequence of labels, one a filter
-        See :func:`fit`.
-
-    Raises
-    ------
-    ModelError
-        If the groups are not what :func:`fit` takes.
+    `alone`: the fit of each filter by itself: with a common scale for l1 and l2, per axis for a criterion of widths.
+    `groups`: see :func:`fit`.
+    Raises ModelError if the groups are not what :func:`fit` takes.
     """
     bank, values, spec = alone.bank, alone.values, replace(alone.spec, scales="shared")
     labels, count = group_labels(groups, bank, values.family, spec)
@@ -262,7 +253,7 @@ def _stacks(bank: FilterBank) -> list[tuple[Tensor, Tensor]]:
     for size in bank.sizes:
         stack, positions = bank.of_size(size)
         negligible = bank.negligible[positions].to(stack.device)
-        stacks.append((stack.masked_fill(negligible.reshape(-1, *(1 for _ in size)), 0.0), positions))
+        stacks.append((stack.masked_fill(over_taps(negligible, len(size)), 0.0), positions))
     return stacks
 
 

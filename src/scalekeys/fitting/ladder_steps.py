@@ -18,19 +18,13 @@ MORE, NO_MORE, LESS, TOO_FEW = "more", "no more", "less", "too few"
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much a figure of the filters exceeds that of noise.
-
-    Parameters
-    ----------
-    value : float or None
-        None where nothing is left to explain.
-    low, high : float or None
-        The 95 % interval; None where there are fewer than five filters to draw from.
-    """
+    """By how much a figure of the filters exceeds that of noise."""
 
     value: float | None
+    """None where nothing is left to explain."""
     low: float | None
     high: float | None
+    """`low` and `high`: the 95 % interval; None where there are fewer than five filters to draw from."""
 
     @property
     def word(self) -> str:
@@ -51,37 +45,25 @@ class Compared:
 
 @dataclass(frozen=True)
 class Step:
-    """What one model adds to all models before it.
-
-    Parameters
-    ----------
-    model : str
-        Its name, as in :func:`scalekeys.fit`.
-    numbers : int
-        How many numbers it has for each filter: scales, coefficients, offset, and which family if several compete.
-    alone : Compared
-        Share of the energy that this model explains.
-    explained : Compared
-        Share of the energy that the best model up to this step explains, chosen for each filter.
-    gain : Compared
-        By how much this exceeds the step before; of the first step, the share itself.
-    part_of_rest : Compared
-        The gain as a share of what the step before left over.
-    beyond_matched, beyond_white : Difference
-        The gain of the filters less that of noise.
-    rest_beyond_matched : Difference
-        The same of the share of the rest.
-    """
+    """What one model adds to all models before it."""
 
     model: str
+    """Its name, as in :func:`scalekeys.fit`."""
     numbers: int
+    """How many numbers it has for each filter: scales, coefficients, offset, and which family if several compete."""
     alone: Compared
+    """Share of the energy that this model explains."""
     explained: Compared
+    """Share of the energy that the best model up to this step explains, chosen for each filter."""
     gain: Compared
+    """By how much this exceeds the step before; of the first step, the share itself."""
     part_of_rest: Compared
+    """The gain as a share of what the step before left over."""
     beyond_matched: Difference
     beyond_white: Difference
+    """`beyond_matched` and `beyond_white`: the gain of the filters less that of noise."""
     rest_beyond_matched: Difference
+    """The same of the share of the rest."""
 
 
 class Sample(NamedTuple):

@@ -11,8 +11,9 @@ from torch import Tensor
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank
 from scalekeys.fitting.prepare import prepare
-from scalekeys.fitting.templates.grid import Size, bend_of, widest
+from scalekeys.fitting.templates.grid import bend_of, widest
 from scalekeys.scalespace import ORIENTED, families, template_plan
+from scalekeys.shapes import Size
 from scalekeys.threads import in_threads
 
 _SCALES, _ECCENTRICITIES, _ANGLES = 9, 7, 24
@@ -45,15 +46,8 @@ class Orientation:
     def gain_beyond(self, r2: Float[Tensor, "filters"]) -> Float[Tensor, "filters"]:
         """By how much the free angle explains more than the best aligned template and than a fit.
 
-        Parameters
-        ----------
-        r2 : Tensor, shape (filters,)
-            What the fit explains of each filter, as of idealized families.
-
-        Returns
-        -------
-        Tensor, shape (filters,)
-            Negative where the fit explains more; NaN where there is no angle, or no fit.
+        `r2`: what the fit explains of each filter, as of idealized families.
+        Negative where the fit explains more; NaN where there is no angle, or no fit.
         """
         return self.free - torch.maximum(self.aligned, r2.to(self.aligned))
 

@@ -107,8 +107,8 @@ def natural_image_covariance(
     extent : int, optional
         Side of the images in pixels; structure that is wider is left out. By default 224, the usual side of the input
         of an image network (32 where kernels have three axes), or twice the reach of a kernel that needs more. It
-        matters little: a logarithm of it
-        enters, and from 32 on the fits to a network trained on ImageNet hardly change.
+        matters little: a logarithm of it enters, and from 32 on the fits to a network trained on ImageNet hardly
+        change.
     exponent : float
         2 for natural images; 0 gives white noise, for which all directions count alike.
 
@@ -181,30 +181,14 @@ def shrunk(
 ) -> tuple[Float[Tensor, "channels taps taps"], Float[Tensor, " channels"]]:
     r"""Shrink the covariances of the channels of one layer towards what the channels have in common.
 
-    Parameters
-    ----------
-    covariance : Tensor, shape (channels, taps, taps), float64
-        Sample covariances; the channels of one layer, as they serve as examples for each other.
-    samples : int
-        How many patches each comes from, overlapping ones counted singly.
+    `covariance`: sample covariances; the channels of one layer, as they serve as examples for each other. The results
+    are symmetric and positive definite. A channel without any variance gets the pooled covariance with a mean variance
+    of 1, and the identity if no channel has any: finite, and of no importance to what that filter does.
+    `samples`: how many patches each comes from, overlapping ones counted singly.
+    `intensity`: the share of the target, from 0 to 1.
+    Raises FilterError if the covariances are not square matrices of finite numbers; ModelError if `samples` is less
+    than 1.
 
-    Returns
-    -------
-    covariance : Tensor, shape (channels, taps, taps)
-        Symmetric and positive definite. A channel without any variance gets the pooled covariance with a mean variance
-        of 1, and the identity if no channel has any: finite, and of no importance to what that filter does.
-    intensity : Tensor, shape (channels,)
-        The share of the target, from 0 to 1.
-
-    Raises
-    ------
-    FilterError
-        If the covariances are not square matrices of finite numbers.
-    ModelError
-        If `samples` is less than 1.
-
-    Notes
-    -----
     *Target.* Put to a mean variance of 1, the covariances of the channels of a layer are averaged, and the mean is
     shrunk a little towards the identity. That pooled matrix knows what the usual targets do not: how smooth the maps of
     this layer are, and which taps mostly see padding. A scaled identity overrates fine structure, which hardly occurs
@@ -227,8 +211,6 @@ def shrunk(
     component with a rough one that is nearly white, for which the sum is at most :math:`\sqrt c`. The number of patches
     is divided by that. Dependence beyond a patch is left out, which errs on the side of the data.
 
-    References
-    ----------
     O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of
     Multivariate Analysis 88(2):365-411, 2004.
 
@@ -238,8 +220,6 @@ def shrunk(
     M. S. Bartlett, "Some aspects of the time-correlation problem in regard to tests of significance", Journal of the
     Royal Statistical Society 98(3):536-543, 1935.
 
-    Examples
-    --------
     The second channel is dead, and learns from the first:
 
     >>> alive = 4 * natural_image_covariance((1, 2))

@@ -1,6 +1,6 @@
 """Fit: what is known of every filter after a fit, as columns."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from scalekeys.fitting.table import fit_table
 from scalekeys.fitting.templates.grid import infinite_variance
 from scalekeys.fitting.uncertainty import SCALE_STATUSES
 from scalekeys.scalespace import Family
+from scalekeys.shapes import over_taps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +179,7 @@ class Fit:
         :func:`scalekeys.scalespace.template`. Where several scales are, their ratio counts too, which only
         ``values.parameters`` keeps.
         """
-        return torch.where(self._which(lambda family: family.mixed), torch.nan, self.values.coefficients[:, 0])
+        return torch.where(self._mixed, torch.nan, self.values.coefficients[:, 0])
 
     @property
     def offset(self) -> Tensor:
@@ -288,9 +289,9 @@ class Fit:
             family, parameters = self.values.family[part], self.values.parameters[part]
             coefficients, offset = self.coefficients[part], self.offset[part]
             model = mixture(family, parameters, coefficients, offset, self.spec, layer.size)
-            ones = (1,) * layer.axes
             flat = (coefficients.nan_to_num() == 0).all(-1) & ~offset.isnan()
-            stacks.append(torch.where(flat.reshape(-1, *ones), offset.reshape(-1, *ones), model).to(layer.kernels))
+            flat, offset = (over_taps(values, layer.axes) for values in (flat, offset))
+            stacks.append(torch.where(flat, offset, model).to(layer.kernels))
         if self.shape is not None:
             return stacks[0].reshape(*self.shape, *stacks[0].shape[1:])
         return self.bank.with_filters(stacks)
@@ -304,31 +305,7 @@ class Fit:
         >>> sk.fit(sk.master_keys()).to_arrow().column_names[:4]
         ['model', 'layer', 'depth', 'channel']
         """
-        numbers = {
-            "alpha": self.alpha,
-            "sigma_outer": self.sigma_outer,
-            "angle": self.angle,
-            **{name: self._column(name) for name in ("sigma_along", "sigma_across")},
-            "amplitude": self.amplitude,
-            "offset": self.offset,
-            "r2": self.r2,
-            "r2_response": self.r2_response,
-            "evidence": self.evidence,
-            "residual_l1": self.residual_l1,
-            "residual_l2": self.residual_l2,
-        }
-        return fit_table(
-            self.bank,
-            labels=self.spec.labels,
-            family=self.values.family,
-            status=self.values.status,
-            sigma=self.sigma,
-            sigma_error=self.sigma_error,
-            sigma_status=self.sigma_status,
-            numbers=numbers,
-            coefficients=self.coefficients,
-            mixed=self._which(lambda family: family.mixed).cpu().numpy(),
-        )
+        return fit_table(self, self._mixed.cpu().numpy())
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return :meth:`to_arrow` as a data frame; a missing integer is `<NA>`, a missing family is None or NaN."""
@@ -346,11 +323,12 @@ class Fit:
                 if family is not None:
                     yield layer, (own == index).nonzero()[:, 0] + part.start, family
 
-    def _which(self, predicate: Callable[[Family], bool]) -> Tensor:
-        """Tell for each filter whether its family is such; False where there is no fit."""
+    @cached_property
+    def _mixed(self) -> Tensor:
+        """Which filters have a model of several coefficients, as of a jet; False where there is no fit."""
         found = torch.zeros_like(self.values.family, dtype=torch.bool)
         for _, rows, family in self._groups():
-            found[rows] = predicate(family)
+            found[rows] = family.mixed
         return found
 
     @cached_property

@@ -1,7 +1,7 @@
 """From filters of one size and a spec to parameters, coefficients and residuals."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -18,10 +18,9 @@ from scalekeys.fitting.search.by_width import search_by_width
 from scalekeys.fitting.search.families import grids_for, parameters_of, search
 from scalekeys.fitting.search.sparse_jets import sparse_search, sparse_solution
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.templates.evaluated import components_at, is_infinite
-from scalekeys.fitting.templates.grid import FamilyGrid, Size
+from scalekeys.fitting.templates.grid import FamilyGrid
 from scalekeys.fitting.uncertainty import scale_errors
-from scalekeys.shapes import FilterStack
+from scalekeys.shapes import FilterStack, Size, over_taps
 from scalekeys.threads import one_thread
 
 CHUNK = 16_384
@@ -29,6 +28,7 @@ CHUNK = 16_384
 
 _CHUNK_ELSEWHERE = 65_536  # on other devices
 _WEIGHTED_CHUNK = 2_048  # where each filter has a matrix of its own
+_NUMBERS = ("offset", "r2", "r2_response", "residual_l1", "residual_l2")  # NaN where there is no fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,6 @@ def chunks_of(
 ) -> Iterator[tuple[FilterStack, Int[Tensor, "filters"]]]:
     """Share filters and their positions out in equal chunks, which do not depend on the number of threads.
 
-    `filters`: shape (filters, *size).
-    `positions`: shape (filters,).
     `weighted`: whether each filter has a matrix of its own.
     """
     most = _WEIGHTED_CHUNK if weighted else CHUNK if filters.device.type == "cpu" else _CHUNK_ELSEWHERE
@@ -79,7 +77,6 @@ def fit_chunk(
 ) -> StackFit:
     """Fit every filter of a stack with the best of the families of the spec.
 
-    `filters`: shape (filters, *size).
     `spec`: with a scale for each axis, or a common one.
     `assigned`: shape (filters,); the one family (index into those of the spec) of each filter; by default all compete.
     `metric`: shape (filters, taps, taps); the covariances of the patches of the filters, for the criterion `response`.
@@ -105,79 +102,55 @@ def measure(
 ) -> StackFit:
     """Return coefficients, residuals and standard errors of given families and search coordinates.
 
-    `filters`: shape (filters, *size).
     `family`: shape (filters,); index into the families of the spec; -1 for no fit.
     `coordinates`: shape (filters, parameters).
-    `prepared`: the same filters, prepared.
     """
     prepared = prepare(filters) if prepared is None else prepared
-    size, status, norm = prepared.targets.size, prepared.status, prepared.norm
     found = _solved(prepared, family, coordinates, spec)
+    status, norm = found.status, prepared.norm
     status = torch.where((status == 0) & (family < 0), STATUSES.index("unsupported-size"), status)
     flat_filter = (status == STATUSES.index("zero-filter")) | (status == STATUSES.index("constant-filter"))
     none, empty = (family < 0)[:, None], torch.where(flat_filter, 0.0, torch.nan)
-    status = torch.where(found.bound, STATUSES.index("at-bound"), status)
-    status = torch.where(found.infinite, STATUSES.index("polynomial"), status)
     if spec.selects and len(norm):
-        status = torch.where(_is_unexplained(found.left, family, spec, size), STATUSES.index("unexplained"), status)
+        unexplained = _is_unexplained(found.r2, family, spec, prepared.targets.size)
+        status = torch.where(unexplained, STATUSES.index("unexplained"), status)
     means = filters.flatten(1).double().mean(-1)
-    return StackFit(
-        family=family,
-        parameters=found.parameters,
+    return replace(
+        found,
         coefficients=torch.where(none, empty[:, None], found.coefficients * norm[:, None]),
         offset=torch.where(flat_filter, means, found.offset * norm),
-        r2=1 - found.left,  # below 0 where a fixed amplitude does harm
-        r2_response=found.responses,
-        residual_l1=torch.where(flat_filter, 0.0, found.sums * norm),
-        residual_l2=torch.where(flat_filter, 0.0, found.left.sqrt() * norm),
+        residual_l1=torch.where(flat_filter, 0.0, found.residual_l1 * norm),
+        residual_l2=torch.where(flat_filter, 0.0, found.residual_l2 * norm),
         norm=torch.where(status == STATUSES.index("non-finite"), torch.nan, norm),
-        scale_error=found.error,
-        scale_status=found.word,
         status=status,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Solved:
-    """What belongs to given parameters, in units of the norms of the filters; NaN where there is no fit."""
-
-    parameters: Tensor
-    coefficients: Tensor
-    offset: Tensor
-    left: Tensor  # sum of squares
-    sums: Tensor  # sum of absolute differences
-    responses: Tensor
-    error: Tensor
-    word: Tensor
-    bound: Tensor
-    infinite: Tensor
-
-    @classmethod
-    def blank(cls, like: Tensor, size: Size, spec: FitSpec) -> "_Solved":
-        count, grids = len(like), grids_for(size, spec).values()
-        offset, left, sums, responses = like.new_full((4, count), torch.nan)
-        parameters = max((len(grid.family.parametrization.names) for grid in grids), default=1)
-        if any(grid.common for grid in grids):
-            parameters = max(parameters, len(size))
-        error = like.new_full((count, len(size)), torch.nan)
-        return cls(
-            like.new_full((count, parameters), torch.nan),
-            like.new_zeros(count, max((grid.family.coefficients for grid in grids), default=1)),
-            offset,
-            left,
-            sums,
-            responses,
-            error=error,
-            word=torch.full_like(error, -1, dtype=torch.long),
-            bound=torch.zeros(count, dtype=torch.bool, device=like.device),
-            infinite=torch.zeros(count, dtype=torch.bool, device=like.device),
-        )
+def _blank(prepared: Prepared, family: Tensor, spec: FitSpec) -> StackFit:
+    """Return what is known of filters before families are solved for."""
+    like, size = prepared.norm, prepared.targets.size
+    count, grids = len(like), grids_for(size, spec).values()
+    parameters = max((len(grid.family.parametrization.names) for grid in grids), default=1)
+    if any(grid.common for grid in grids):
+        parameters = max(parameters, len(size))
+    error = like.new_full((count, len(size)), torch.nan)
+    numbers = dict(zip(_NUMBERS, like.new_full((len(_NUMBERS), count), torch.nan), strict=True))
+    return StackFit(
+        family=family,
+        parameters=like.new_full((count, parameters), torch.nan),
+        coefficients=like.new_zeros(count, max((grid.family.coefficients for grid in grids), default=1)),
+        **numbers,
+        norm=prepared.norm,
+        scale_error=error,
+        scale_status=torch.full_like(error, -1, dtype=torch.long),
+        status=prepared.status.clone(),
+    )
 
 
-def _solved(prepared: Prepared, family: Tensor, coordinates: Tensor, spec: FitSpec) -> _Solved:
-    """Solve for coefficients and residuals family by family."""
+def _solved(prepared: Prepared, family: Tensor, coordinates: Tensor, spec: FitSpec) -> StackFit:
+    """Solve for coefficients and residuals family by family, in units of the norms of the filters."""
     size = prepared.targets.size
-    out = _Solved.blank(coordinates, size, spec)
+    out = _blank(prepared, family, spec)
     curvature = spec.criterion == "l2" and spec.scales != "shared"
     for name, grid in grids_for(size, spec).items():
         rows = (family == spec.families.index(name)).nonzero()[:, 0]
@@ -191,37 +164,39 @@ def _solved(prepared: Prepared, family: Tensor, coordinates: Tensor, spec: FitSp
             solution = loss.solution(mine, curvature=curvature)
         residual = targets.taps - solution.model
         left = residual.square().sum(-1)
-        out.left[rows], out.sums[rows] = left, residual.abs().sum(-1)
+        out.r2[rows] = 1 - left  # below 0 where a fixed amplitude does harm
+        out.residual_l1[rows], out.residual_l2[rows] = residual.abs().sum(-1), left.sqrt()
         if targets.metric is not None:
-            out.responses[rows] = response_share(targets.taps, residual, targets.metric)
+            out.r2_response[rows] = response_share(targets.taps, residual, targets.metric)
         weights, offset = _in_components(grid, mine, solution.coefficients, solution.model)
         out.coefficients[rows, : weights.shape[-1]] = weights
         out.offset[rows] = offset if solution.offset is None else solution.offset
         physical = grid.physical(mine)
         out.parameters[rows, : physical.shape[-1]] = physical
-        out.bound[rows], out.infinite[rows] = _at_bound(grid, mine), is_infinite(grid, mine).any(-1)
+        status = torch.where(_at_bound(grid, mine), STATUSES.index("at-bound"), out.status[rows])
+        out.status[rows] = torch.where(grid.is_infinite(mine).any(-1), STATUSES.index("polynomial"), status)
         if curvature and isinstance(loss, Squares):
-            out.error[rows], out.word[rows] = scale_errors(solution, left, mine, grid, loss.fixed_numbers)
+            out.scale_error[rows], out.scale_status[rows] = scale_errors(solution, left, mine, grid, loss.fixed_numbers)
     return out
 
 
 def _in_components(grid: FamilyGrid, coordinates: Tensor, weights: Tensor, model: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the coefficients of the components as :func:`components_at` gives them, and the offset of a model."""
-    components = components_at(grid, coordinates)
-    infinite = is_infinite(grid, coordinates).any(-1)
+    """Return the coefficients of the components of :meth:`FamilyGrid.components`, and the offset of a model."""
+    components = grid.components(coordinates)
+    infinite = grid.is_infinite(coordinates).any(-1)
     if bool(infinite.any()):
         along = (components[:, 0] * (model - model.mean(-1, keepdim=True))).sum(-1)
         weights = torch.where(infinite[:, None], along[:, None], weights)
     return weights, model.mean(-1) - (weights * components.mean(-1)).sum(-1)
 
 
-def _is_unexplained(left: Tensor, family: Tensor, spec: FitSpec, size: Size) -> Tensor:
+def _is_unexplained(r2: Tensor, family: Tensor, spec: FitSpec, size: Size) -> Tensor:
     """Return which filters have less evidence for their model than white noise often has."""
     fitted = family >= 0
     if not bool(fitted.any()):  # as those of a size that no family has a template for
         return fitted
     numbers = torch.tensor([*(spec.numbers(name, size) for name in spec.families), 0], device=family.device)
-    found = evidence(1 - left, numbers[family], prod(size))
+    found = evidence(r2, numbers[family], prod(size))
     return fitted & (found < noise_threshold(size, spec))
 
 
@@ -243,7 +218,7 @@ def _own(grid: FamilyGrid, parameters: Tensor) -> Tensor:
 def components_of(name: str, parameters: Tensor, spec: FitSpec, size: Size) -> Tensor:
     """Return the components of a family at given parameters, shape (filters, components, *size)."""
     grid = grids_for(size, spec)[name]
-    components = components_at(grid, grid.coordinates(_own(grid, parameters)))
+    components = grid.components(grid.coordinates(_own(grid, parameters)))
     return components.reshape(*components.shape[:2], *size)
 
 
@@ -259,7 +234,7 @@ def mixture(
             components = components_of(name, parameters[rows], spec, size)
             weights = coefficients[rows, : components.shape[1]]
             mixed = torch.einsum("nc,nc...->n...", weights, components)
-            models[rows] = mixed + offset[rows].reshape(-1, *(1 for _ in size))
+            models[rows] = mixed + over_taps(offset[rows], len(size))
     return models
 
 

@@ -1,50 +1,41 @@
 """A fit as a table: one row a filter, with the columns of the documentation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
 from scalekeys.fitting.prepare import STATUSES
 from scalekeys.scalespace import AXES
 
+if TYPE_CHECKING:
+    from scalekeys.fitting.result import Fit
+
 INTEGER = pa.int32()
+_PARAMETERS = ("alpha", "sigma_outer", "angle", "sigma_along", "sigma_across")
+_NUMBERS = ("amplitude", "offset", "r2", "r2_response", "evidence", "residual_l1", "residual_l2")
 
 
-def fit_table(
-    bank: FilterBank,
-    *,
-    labels: Sequence[str],
-    family: Tensor,
-    status: Tensor,
-    sigma: Tensor,
-    sigma_error: Tensor,
-    sigma_status: np.ndarray,
-    numbers: Mapping[str, Tensor],
-    coefficients: Tensor,
-    mixed: np.ndarray,
-) -> pa.Table:
+def fit_table(fit: "Fit", mixed: np.ndarray) -> pa.Table:
     """Return one row a filter.
 
-    `labels`: names of the families.
-    `family`, `status`: shape (filters,); indices into the labels, and into :data:`scalekeys.fitting.STATUSES`.
-    `sigma`, `sigma_error`: shape (filters, axes).
-    `sigma_status`: shape (filters, axes).
-    `numbers`: shape (filters,); columns of numbers, which stand between scales and statuses.
-    `coefficients`: shape (filters, components).
     `mixed`: shape (filters,); whose coefficients are listed; the others have an amplitude.
     """
-    columns = _places(bank)
+    values, blank = fit.values, torch.full_like(fit.r2, torch.nan)
+    columns = _places(fit.bank)
     columns |= {
-        "family": word_column(list(labels), family.cpu().numpy()),
-        **{f"sigma_{axis}": _along(sigma, place) for place, axis in enumerate(AXES)},
-        **{name: number_column(values) for name, values in numbers.items()},
-        "status": word_column(list(STATUSES), status.cpu().numpy()),
-        **{f"sigma_{axis}_error": _along(sigma_error, place) for place, axis in enumerate(AXES)},
-        **{f"sigma_{axis}_status": _words_along(sigma_status, place) for place, axis in enumerate(AXES)},
-        "coefficients": _lists(coefficients.cpu().numpy(), mixed),
+        "family": word_column(list(fit.spec.labels), values.family.cpu().numpy()),
+        **{f"sigma_{axis}": _along(fit.sigma, place) for place, axis in enumerate(AXES)},
+        **{name: number_column(fit.parameter_columns.get(name, blank)) for name in _PARAMETERS},
+        **{name: number_column(getattr(fit, name)) for name in _NUMBERS},
+        "status": word_column(list(STATUSES), values.status.cpu().numpy()),
+        **{f"sigma_{axis}_error": _along(fit.sigma_error, place) for place, axis in enumerate(AXES)},
+        **{f"sigma_{axis}_status": _words_along(fit.sigma_status, place) for place, axis in enumerate(AXES)},
+        "coefficients": _lists(values.coefficients.cpu().numpy(), mixed),
     }
     return pa.table(columns)
 

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from scalekeys.fitting.losses.base import Solution
-from scalekeys.fitting.templates.evaluated import is_infinite
 from scalekeys.fitting.templates.grid import FamilyGrid
 from scalekeys.scalespace import smallest_variance
 
@@ -45,7 +44,8 @@ def scale_errors(
     matters = torch.tensor(grid.turns).to(coordinates.device)
     ended = grid.ended.to(coordinates.device)
     at_low, at_high = (coordinates <= lower + _AT_END) & ended, (coordinates >= upper - _AT_END) & ended
-    free = ~(at_low | at_high | is_infinite(grid, coordinates)) & matters
+    infinite = grid.is_infinite(coordinates)
+    free = ~(at_low | at_high | infinite) & matters
     freedom = solution.model.shape[-1] - fixed_numbers - int(matters.sum())
     noise = left / freedom if freedom > 0 else torch.full_like(left, torch.inf)
 
@@ -59,7 +59,7 @@ def scale_errors(
     moved = slopes.abs() > 0  # by parameter: (filters, axes, parameters)
     loose = moved & free[:, None] & ~curved[:, None, None]
     words = torch.where(loose.any(-1) | ~(error < max(grid.size) / 4), SCALE_STATUSES.index("flat"), 0)
-    for ends, word in ((at_high, "at-bound"), (is_infinite(grid, coordinates), "infinite")):
+    for ends, word in ((at_high, "at-bound"), (infinite, "infinite")):
         words = torch.where((moved & ends[:, None]).any(-1), SCALE_STATUSES.index(word), words)
     smallest = smallest_variance(grid.family.discretization)
     words = torch.where(sigma.square() <= smallest + _AT_END, SCALE_STATUSES.index("at-zero"), words)

@@ -152,7 +152,7 @@ def _with_shared_coefficients(filters: FittedFilters, layout: ParameterLayout) -
 
     What multiplies the smoothings becomes a part of the weights of their terms.
     """
-    shared = torch.tensor([form.has_gap for form in filters.forms])[filters.form][layout.owner]
+    shared = filters.has_gap[layout.owner]
     count = len(shared)
     labels = torch.where(shared, layout.owner, len(filters) + torch.arange(count))
     known, index = labels.unique(return_inverse=True)

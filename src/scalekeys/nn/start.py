@@ -12,7 +12,7 @@ from scalekeys.errors import ModelError
 from scalekeys.filters.keys import master_keys
 from scalekeys.fitting import Fit, fit
 from scalekeys.networks.constrained.finite_start import with_finite_scales
-from scalekeys.networks.constrained.fitted_filters import FittedFilters, fitted_filters, form_of
+from scalekeys.networks.constrained.fitted_filters import FittedFilters, fitted_filters, has_two_scales
 from scalekeys.scalespace import GAP, IDEAL8, Family, family, ideal
 from scalekeys.scalespace.families import ORDERS
 from scalekeys.shapes import Size, axes_text, size_text
@@ -65,19 +65,19 @@ def drawn(families: Sequence[Family], sigma: Sigma, size: Size) -> FittedFilters
     """
     variances = _scales(sigma, len(families), size).square()
     distinct = tuple(dict.fromkeys(families))
-    form = torch.tensor([distinct.index(own) for own in families])
-    counts = torch.tensor([len(own.components) for own in distinct])[form]
+    which = torch.tensor([distinct.index(own) for own in families])
+    counts = torch.tensor([len(own.components) for own in distinct])[which]
     weights = variances.new_zeros(len(families), int(counts.max()))
     for index, own in enumerate(distinct):
-        rows = (form == index).nonzero()[:, 0]
+        rows = (which == index).nonzero()[:, 0]
         weights[rows, : len(own.components)] = _weights(own, variances[rows])
-    outer = torch.tensor([form_of(own).has_gap for own in distinct])[form]
+    outer = torch.tensor([has_two_scales(own) for own in distinct])[which]
     return FittedFilters(
         size=size,
         window="exact",
         discretization="discrete",
-        forms=tuple(map(form_of, distinct)),
-        form=form,
+        families=distinct,
+        family=which,
         variances=variances,
         gaps=((_OUTER**2 - 1) * variances.mean(1) - GAP).clamp(min=0.0) * outer,
         weights=weights,
@@ -92,7 +92,7 @@ def _weights(own: Family, variances: Float[Tensor, "filters axes"]) -> Float[Ten
         orders = torch.tensor([[ORDERS[name] for name in part[0].operators] for part in own.components])
         normalized = (variances[:, None] ** (orders / 2)).prod(-1)
         return normalized * torch.randn(normalized.shape, dtype=torch.float64)
-    if form_of(own).has_gap:
+    if has_two_scales(own):
         return variances.new_tensor([1.0, -1.0]).expand(len(variances), -1)
     return variances.new_tensor([1.0, _STRENGTH])[: len(own.components)].expand(len(variances), -1)
 
@@ -163,8 +163,7 @@ def rows_of(models: Fit, channels: int, axes: int) -> Int[Tensor, "channels"]:
 
 def outer_variances(filters: FittedFilters) -> Float[Tensor, "filters axes"]:
     """Return the variances (x, y, z) of filters, and of `dog` the larger ones."""
-    has_gap = torch.tensor([form.has_gap for form in filters.forms])[filters.form]
-    return filters.variances + (has_gap * (GAP + filters.gaps))[:, None]
+    return filters.variances + (filters.has_gap * (GAP + filters.gaps))[:, None]
 
 
 def with_size(filters: FittedFilters, size: Size) -> FittedFilters:
@@ -172,7 +171,7 @@ def with_size(filters: FittedFilters, size: Size) -> FittedFilters:
 
     Raises ModelError if filters take differences along a side of 1.
     """
-    terms = [term for form in filters.forms for part in form.components for term in part.products]
+    terms = [term for own in filters.families for term in own.terms]
     for axis, side in enumerate(reversed(size)):
         if side < 2 and any(ORDERS[term.operators[axis]] for term in terms):
             raise ModelError(f"the models of init take differences along a side of 1; got {size_text(size)}")

@@ -37,15 +37,15 @@ class MomentLoss(Loss):
 
     def coarse(self, rows: Tensor) -> Tensor:
         """Return the distances to the nodes."""
-        return self._distances(self.grid.distances(self.norm), rows)
+        return self._distances(self.grid.distances[self.norm], rows)
 
     def limit(self, rows: Tensor, best: Tensor) -> Tensor:
         """Bound the distance by the triangle inequality."""
-        return best + self._reach(self.grid.distances(self.norm), rows)
+        return best + self._reach(self.grid.distances[self.norm], rows)
 
     def starts(self, rows: Tensor, coarse: Tensor, best: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002
         """Return the local minima of a finer grid that are within reach of its best node, as distances."""
-        fine = self.grid.fine_distances(self.norm)
+        fine = self.grid.fine_distances[self.norm]
         values = self._distances(fine, rows)
         limit = values.amin(-1) + self._reach(fine, rows)
         problem, position, value = local_minima(values, fine.nodes, limit[:, None])

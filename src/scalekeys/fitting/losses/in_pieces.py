@@ -1,12 +1,13 @@
 """The search of oriented families: their fields are smooth in pieces, at whose edges a descent stops and looks over."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from scalekeys.fitting.losses.base import first_of_each
 from scalekeys.fitting.solvers.box_newton import MAX_ITERATIONS, minimize
-from scalekeys.fitting.solvers.variable_projection import projection
+from scalekeys.fitting.solvers.variable_projection import Projected
 from scalekeys.fitting.templates.oriented import OrientedFamily, OrientedTargets
 
 _FIRST = 3  # steps from every start, after which those that have met or cannot win leave
@@ -15,20 +16,6 @@ _MET = 0.02  # .. and go on as one after their first steps
 _BEHIND = 0.01  # what a start may gain after its first steps, or beyond an edge
 _CROSSINGS = 4
 _GAIN = 1e-12
-
-
-@dataclass(frozen=True, eq=False)
-class _Projected:
-    """Minus the share of energy explained, each problem within its piece."""
-
-    family: OrientedFamily
-    folded: OrientedTargets
-
-    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return projection(self.family.products(self.folded, parameters, centred=True))
-
-    def select(self, index: Tensor) -> "_Projected":
-        return replace(self, folded=self.folded.select(index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +29,12 @@ class PiecewiseSearch:
     """The end of the search along the mean variance, in its coordinate."""
 
     def __call__(self, problem: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the minima and their values.
+        """Return the minima, of shape (3, n) as the starts, and their values, (n,).
 
         Only what may be the lowest minimum of its filter is followed to the end; the other starts return where they
         have come.
 
         `problem`: shape (n,); the number of the filter of each start.
-        `start`: shape (3, n).
-        Returns a tensor of shape (3, n).
-        Returns a tensor of shape (n,).
         """
         pieces = self.family.pieces
         local, piece = pieces.enter(start)
@@ -74,7 +58,7 @@ class PiecewiseSearch:
         self, some: Tensor, start: Tensor, piece: Tensor, iterations: int = MAX_ITERATIONS
     ) -> tuple[Tensor, Tensor]:
         """Descend from starts within their pieces."""
-        objective = _Projected(self.family, self.folded.select(some).within(piece))
+        objective = Projected(self.family, self.folded.select(some).within(piece))
         lower, upper = self.family.pieces.bounds(piece, self.largest)
         return minimize(objective, start, lower, upper, iterations=iterations)
 
@@ -86,7 +70,4 @@ def _in_front(problem: Tensor, distinctive: Tensor, value: Tensor, apart: float)
     near = (value <= best[problem] + _BEHIND).nonzero()[:, 0]
     near = near[value[near].argsort(stable=True)]
     cells = torch.cat([problem[None, near], (distinctive[:, near] / apart).round().long()])
-    _, which = torch.unique(cells, dim=1, return_inverse=True)
-    places = torch.arange(len(near), device=near.device)
-    first = places.new_full((int(which.max()) + 1 if len(which) else 0,), len(near))
-    return near[first.scatter_reduce(0, which, places, "amin")].sort().values
+    return near[first_of_each(cells)].sort().values

@@ -11,7 +11,7 @@ from scalekeys.fitting.losses.base import Loss, Solution, local_minima
 from scalekeys.fitting.losses.fixed_by_moments import MomentLoss
 from scalekeys.fitting.solvers.linear_l1 import least_absolute, with_constant
 from scalekeys.fitting.solvers.primal_dual_l1 import Schedule, descend
-from scalekeys.fitting.templates.grid import joined_atoms
+from scalekeys.fitting.templates.grid import joined_atoms, ravelled
 from scalekeys.fitting.templates.residuals import Residuals
 from scalekeys.fitting.templates.sums_at_nodes import reweighted_sums, sums_at_nodes, sums_of_mixtures
 from scalekeys.fitting.templates.whole import WholeFamily
@@ -108,20 +108,13 @@ class AffineAbsolute(Absolute):
     """``sum |h - sum a_c K_c - b|``, with free coefficients and offset."""
 
     @classmethod
-    def coarse_of_all(cls, losses: Sequence[Loss]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
-        """Return those of several families at once, where they are asked for the same filters."""
-        one_by_one = super().coarse_of_all(losses)
+    def coarse_together(cls, losses: Sequence[Loss]) -> Callable[[Tensor], list[Tensor]] | None:
+        """Return those of several families at once."""
         if any(loss.grid.family.mixed for loss in losses):
-            return one_by_one
+            return None
         atoms = joined_atoms(tuple(loss.grid for loss in losses)).to(losses[0].targets.rough)
         counts = [loss.grid.angles.atoms.shape[1] for loss in losses]
-
-        def together(rows: Sequence[Tensor]) -> list[Tensor]:
-            if any(mine is not rows[0] for mine in rows):
-                return one_by_one(rows)
-            return list(_coarse_sums(losses[0].targets.rough[rows[0]], atoms).split(counts, dim=1))
-
-        return together
+        return lambda rows: list(_coarse_sums(losses[0].targets.rough[rows], atoms).split(counts, dim=1))
 
     def coarse(self, rows: Tensor) -> Tensor:
         """Return the sum at the coefficients of least squares and, where it is low, at reweighted ones."""
@@ -165,7 +158,7 @@ class AffineAbsolute(Absolute):
         ends = torch.tensor(fine.shape, device=node.device) - 1
         outside = ((places < 0) | (places > ends)).any(-1)
         places = places.clamp(min=0).minimum(ends)
-        number = (places * torch.tensor(fine.strides, device=node.device)).sum(-1)
+        number = ravelled(places, fine.shape)
         row = problem[:, None].expand_as(number)
         filters = self.targets.rough[rows].T.contiguous()
         values = reweighted_sums(filters, atoms, row.flatten(), number.flatten()).view_as(number)

@@ -1,9 +1,8 @@
 """Losses of least squares: in the filter itself, with free or with given coefficients."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,8 +12,9 @@ from scalekeys.filters import spread
 from scalekeys.fitting.losses.base import FLOAT32_SLACK, Loss, Solution, local_minima
 from scalekeys.fitting.losses.fixed_by_moments import MomentLoss
 from scalekeys.fitting.losses.in_pieces import PiecewiseSearch
+from scalekeys.fitting.solvers.box_newton import Objective
 from scalekeys.fitting.solvers.linear_l1 import weighted_least_squares
-from scalekeys.fitting.solvers.variable_projection import projection, weights_of
+from scalekeys.fitting.solvers.variable_projection import Projected, projection, weights_of
 from scalekeys.fitting.templates.folded import FoldedFamily, outer_products
 from scalekeys.fitting.templates.grid import joined_atoms
 from scalekeys.fitting.templates.oriented import OrientedFamily
@@ -23,50 +23,23 @@ from scalekeys.scalespace.second_order import split
 
 
 @dataclass(frozen=True, eq=False)
-class SquaresObjective(ABC):
-    """A sum of squares, less 1, of some filters."""
+class _Distance:
+    """``|h - a K|^2 - 1`` with given amplitudes a."""
 
     family: ScalarProducts
     folded: FoldedTargets
-    """The filters."""
-
-    @abstractmethod
-    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return value (n,), gradient (p, n) and Hessian (p, p, n)."""
-
-    def select(self, index: Tensor) -> Self:
-        """Return the objective of some of the filters."""
-        return replace(self, folded=self.folded.select(index))
-
-
-@dataclass(frozen=True, eq=False)
-class Projected(SquaresObjective):
-    """Minus the share of energy that free coefficients and offset explain; filters of mean zero."""
-
-    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return value, gradient and Hessian."""
-        return projection(self.family.products(self.folded, parameters, centred=True))
-
-
-@dataclass(frozen=True, eq=False)
-class _Distance(SquaresObjective):
-    """``|h - a K|^2 - 1`` with given amplitudes a."""
-
     amplitudes: Tensor
     energy: Tensor
 
     def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return value, gradient and Hessian."""
         products = self.family.products(self.folded, parameters, centred=False)
         a = self.amplitudes
         table = a * (a * products.gram[0, 0] - 2 * products.filters[0])
         value, gradient, hessian = split(table, products.parameters)
         return value + self.energy, gradient, hessian
 
-    def select(self, index: Tensor) -> Self:
-        """Return the objective of some of the filters."""
-        picked = super().select(index)
-        return replace(picked, amplitudes=self.amplitudes[index], energy=self.energy[index])
+    def select(self, index: Tensor) -> "_Distance":
+        return _Distance(self.family, self.folded.select(index), self.amplitudes[index], self.energy[index])
 
 
 class Squares(Loss):
@@ -88,15 +61,10 @@ class Squares(Loss):
         """How many numbers are taken from a filter beside the parameters of its family."""
 
     @abstractmethod
-    def objective(self, problem: Tensor) -> SquaresObjective:
+    def objective(self, problem: Tensor) -> Objective:
         """Return the loss of the filters `problem` with its derivatives."""
 
-    def refine(
-        self,
-        problem: Tensor,
-        start: Tensor,
-        turn: int,  # noqa: ARG002
-    ) -> tuple[Tensor, Tensor]:
+    def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Minimise in one round."""
         return self._minimize(self.objective(problem), start)
 
@@ -114,20 +82,17 @@ class AffineSquares(Squares):
         return energy if components == 1 else energy.unflatten(-1, (components, -1)).sum(1)
 
     @classmethod
-    def coarse_of_all(cls, losses: Sequence[Loss]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
-        """Return those of several families by one product, where they are asked for the same filters."""
-        one_by_one = super().coarse_of_all(losses)
+    def coarse_together(cls, losses: Sequence[Loss]) -> Callable[[Tensor], list[Tensor]] | None:
+        """Return those of several families by one product."""
         atoms = joined_atoms(tuple(loss.grid for loss in losses)).to(losses[0].targets.rough)
         counts = [loss.grid.angles.atoms.shape[1] for loss in losses]
         workspace = atoms.new_empty(0)
 
-        def together(rows: Sequence[Tensor]) -> list[Tensor]:
+        def together(rows: Tensor) -> list[Tensor]:
             nonlocal workspace
-            if any(mine is not rows[0] for mine in rows):
-                return one_by_one(rows)
-            if workspace.shape[0] < len(rows[0]):
-                workspace = atoms.new_empty(len(rows[0]), atoms.shape[1])
-            products = torch.mm(losses[0].targets.rough[rows[0]], atoms, out=workspace[: len(rows[0])])
+            if workspace.shape[0] < len(rows):
+                workspace = atoms.new_empty(len(rows), atoms.shape[1])
+            products = torch.mm(losses[0].targets.rough[rows], atoms, out=workspace[: len(rows)])
             parts = zip(losses, products.split(counts, dim=-1), strict=True)
             return [loss._by_family(part) for loss, part in parts if isinstance(loss, AffineSquares)]
 
@@ -149,11 +114,7 @@ class AffineSquares(Squares):
 
     @classmethod
     def refine_all(
-        cls,
-        losses: Sequence[Loss],
-        problems: Sequence[Tensor],
-        starts: Sequence[Tensor],
-        turn: int,
+        cls, losses: Sequence[Loss], problems: Sequence[Tensor], starts: Sequence[Tensor], turn: int
     ) -> list[tuple[Tensor, Tensor]]:
         """Refine the families that are outer products in one search, and the others one by one."""
         together = [i for i, loss in enumerate(losses) if loss.grid.family.is_outer_product]
@@ -183,7 +144,7 @@ class AffineSquares(Squares):
         """Coefficients and offset."""
         return self.grid.family.coefficients + 1
 
-    def objective(self, problem: Tensor) -> SquaresObjective:
+    def objective(self, problem: Tensor) -> Objective:
         """Return minus r2."""
         return Projected(self.grid.products, self.grid.products.fold(self.targets.centred[problem]))
 
@@ -219,7 +180,7 @@ class MomentSquares(MomentLoss, Squares):
         """The amplitude, and an offset where one is subtracted."""
         return 1 if any(self.grid.family.order) else 2
 
-    def objective(self, problem: Tensor) -> SquaresObjective:
+    def objective(self, problem: Tensor) -> Objective:
         """Return the squared distance, less 1."""
         targets, family = self.shifted[problem], self.grid.true_products
         energy = targets.square().sum(-1) - 1

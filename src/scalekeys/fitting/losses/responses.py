@@ -1,14 +1,12 @@
 """Least squares in what a filter answers to the patches that it sees, not in its weights."""
 
-from collections.abc import Callable, Sequence
-
 import torch
 from torch import Tensor
 
 from scalekeys.fitting.losses.base import Loss, Solution
-from scalekeys.fitting.losses.least_squares import AffineSquares, Projected, Squares, SquaresObjective
+from scalekeys.fitting.losses.least_squares import AffineSquares, Squares
 from scalekeys.fitting.prepare import Targets
-from scalekeys.fitting.solvers.variable_projection import explained, weights_of
+from scalekeys.fitting.solvers.variable_projection import Projected, explained, weights_of
 from scalekeys.fitting.templates.grid import FamilyGrid
 from scalekeys.fitting.templates.products import Products
 from scalekeys.fitting.templates.whole import orthogonal_to_constants
@@ -35,11 +33,8 @@ class ResponseSquares(AffineSquares):
         self._centred = centred[:, 0]
         self._family = grid.whole
 
-    @classmethod
-    def coarse_of_all(cls, losses: Sequence[Loss]) -> Callable[[Sequence[Tensor]], list[Tensor]]:
-        """Return the coarse losses family by family: each filter has templates of its own, in its own sense."""
-        return lambda rows: [loss.coarse(mine) for loss, mine in zip(losses, rows, strict=True)]
-
+    coarse_together = Loss.coarse_together  # each filter has templates of its own, in its own sense
+    limit_by_node = Loss.limit_by_node
     refine_all = Squares.refine_all
     refine = Squares.refine
 
@@ -72,11 +67,7 @@ class ResponseSquares(AffineSquares):
         """Bound by experience: between nodes the share explained grows by less than a tenth."""
         return best + _GAIN
 
-    def limit_by_node(self, rows: Tensor, best: Tensor) -> Tensor:
-        """Bound it in the same way at all nodes."""
-        return self.limit(rows, best)[:, None]
-
-    def objective(self, problem: Tensor) -> SquaresObjective:
+    def objective(self, problem: Tensor) -> Projected:
         """Return minus the share of the energy that is explained."""
         return Projected(self._family, self._family.fold(self._centred[problem], self._metric[problem]))
 

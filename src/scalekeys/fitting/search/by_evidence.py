@@ -10,7 +10,7 @@ from scalekeys.fitting.evidence import eligible, evidence
 from scalekeys.fitting.prepare import Targets, prepare
 from scalekeys.fitting.search.families import Best, grids_for, parameters_of, search
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.fitting.templates.grid import Size
+from scalekeys.shapes import Size
 
 _NOISE_FILTERS, _NOISE_SEED, _NOISE_QUANTILE = 2_000, 0, 0.95
 
@@ -29,10 +29,7 @@ def select(targets: Targets, spec: FitSpec, assigned: Tensor | None = None) -> B
         found = search(targets, mine, own)
         loss = -evidence(-found.loss, numbers, taps)
         better = ((found.family >= 0) & (loss < best.loss)).nonzero()[:, 0]
-        best.family[better] = places[found.family[better]]
-        best.coordinates[better] = torch.nan
-        best.coordinates[better, : found.coordinates.shape[1]] = found.coordinates[better]
-        best.loss[better] = loss[better]
+        best.take(better, places[found.family[better]], found.coordinates[better], loss[better])
     return best
 
 

@@ -38,10 +38,7 @@ def search_by_width(targets: Targets, spec: FitSpec, assigned: Tensor | None = N
         if len(rows):
             found, loss = _one_family(targets.select(rows), grid, spec)
             improved = loss < best.loss[rows]
-            rows = rows[improved]
-            best.family[rows], best.loss[rows] = index, loss[improved]
-            best.coordinates[rows] = torch.nan
-            best.coordinates[rows, : grid.parameters] = found[improved]
+            best.take(rows[improved], index, found[improved], loss[improved])
     return best
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.losses.base import Loss
+from scalekeys.fitting.losses.base import Loss, first_of_each
 from scalekeys.fitting.losses.table import loss_of
 from scalekeys.fitting.prepare import Targets
 from scalekeys.fitting.spec import FitSpec
@@ -37,6 +37,12 @@ class Best:
             filters.new_full((count,), torch.inf),
         )
 
+    def take(self, rows: Tensor, family: Tensor | int, coordinates: Tensor, loss: Tensor) -> None:
+        """Let some filters have another family."""
+        self.family[rows], self.loss[rows] = family, loss
+        self.coordinates[rows] = torch.nan
+        self.coordinates[rows, : coordinates.shape[1]] = coordinates
+
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
@@ -65,10 +71,7 @@ class _Candidates:
         for own, low, high in zip(self.parameters.unbind(-1), lower.tolist(), upper.tolist(), strict=False):
             key = key * (round((high - low) / same) + 2) + ((own - low) / same).round().long()
         order = self.value.argsort()
-        found, which = torch.unique(key[order], return_inverse=True)
-        places = torch.arange(len(which), device=which.device)
-        first = which.new_full((len(found),), len(which)).scatter_reduce(0, which, places, "amin")
-        return self.kept(order[first])
+        return self.kept(order[first_of_each(key[order])])
 
     def spread(self, turn: int) -> "_Candidates":
         """Add others beside them, where the loss wants some."""
@@ -79,12 +82,7 @@ class _Candidates:
         return replace(self, problem=problem, parameters=parameters, value=value)
 
     def kept(self, mask: Tensor) -> "_Candidates":
-        return replace(
-            self,
-            problem=self.problem[mask],
-            parameters=self.parameters[mask],
-            value=self.value[mask],
-        )
+        return replace(self, problem=self.problem[mask], parameters=self.parameters[mask], value=self.value[mask])
 
 
 def grids_for(size: tuple[int, ...], spec: FitSpec) -> dict[str, FamilyGrid]:
@@ -220,9 +218,6 @@ def _winners(candidates: list[_Candidates], filters: Tensor, parameters: int) ->
         chosen = first[first < len(rows)]
         improved = rows[chosen]
         lowest[improved] = score[chosen]
-        best.loss[improved] = family.value[chosen]
-        best.family[improved] = family.index
-        count = family.loss.grid.parameters
-        best.coordinates[improved] = torch.nan
-        best.coordinates[improved, :count] = family.parameters[chosen, :count]
+        coordinates = family.parameters[chosen, : family.loss.grid.parameters]
+        best.take(improved, family.index, coordinates, family.value[chosen])
     return best

@@ -142,7 +142,6 @@ def shared_parameters(
     `parameters`: shape (filters, parameters); those of a fit of each filter by itself: per axis for a criterion that
     compares widths.
     `labels`: shape (filters,); group of each filter, or -1.
-    `count`: number of groups.
 
     A filter that is alone in its group keeps its own fit. For l1 and l2 each filter counts in units in which its
     amplitude (normalization by moments) or its centred norm (affine) is 1. The sum is tabulated on a fine grid of

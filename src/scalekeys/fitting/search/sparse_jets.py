@@ -41,7 +41,6 @@ def sparse_search(targets: Targets, spec: FitSpec) -> Best:
     """Find the scales at which the best few atoms of each filter explain most.
 
     `targets`: filters whose centred norm is 1.
-    `spec`: of a sparse model.
     """
     parts = [_scales(targets.select(rows), spec) for rows in _rows(targets)]
     coordinates = torch.cat([place for place, _ in parts])
@@ -97,7 +96,8 @@ def _atoms(coordinates: Tensor, spec: FitSpec, size: tuple[int, ...]) -> tuple[T
 
 def _scales(targets: Targets, spec: FitSpec) -> tuple[Tensor, Tensor]:
     """Return scales, and minus the energy explained there: from the best nodes of a grid, by steps that are halved."""
-    terms, axes = terms_of(spec), len(targets.size)
+    assert spec.terms is not None
+    terms, axes = spec.terms, len(targets.size)
     bend = _grid(targets.size, spec).bend
     smallest = smallest_variance(spec.discretization)
     start, end = (t / (1 + t) for t in (smallest, widest(targets.size)))
@@ -147,12 +147,6 @@ def _climbed(place: Tensor, ends: tuple[float, float], energy: Callable[[Tensor]
             best, most = torch.where((new > most)[:, None], together, best), torch.maximum(new, most)
         place, value = best, most
     return place, value
-
-
-def terms_of(spec: FitSpec) -> int:
-    """Return the number of atoms of a sparse model."""
-    assert spec.terms is not None
-    return spec.terms
 
 
 class _Residual:
@@ -245,7 +239,8 @@ def _solved(targets: Targets, coordinates: Tensor, spec: FitSpec) -> tuple[Tenso
     """Return coefficients of the derivatives, the constant, and the model of each filter."""
     atoms, norms, means = _atoms(coordinates, spec, targets.size)
     products = _Products.of(atoms, targets)
-    best, _ = _best_atoms(products, terms_of(spec), _EXCHANGES)
+    assert spec.terms is not None
+    best, _ = _best_atoms(products, spec.terms, _EXCHANGES)
     weights = torch.zeros_like(products.aims).scatter_add_(1, best, _least_squares(_of_atoms(products, best)))
     model = (weights[:, None] @ atoms)[:, 0]
     constant = targets.means

@@ -67,13 +67,9 @@ def minimize(
     A Newton step uses the absolute eigenvalues of the Hessian and a trust radius; a step that does not descend is not
     taken, so the result is never worse than the start. Problems that have converged leave the batch.
 
-    `start`: shape (p, problems).
     `lower`, `upper`: shape (p,) or (p, problems); the ends of the box, or of a box for each problem.
     `compact`: whether the parameters are places ``u = t / (c + t)`` of scales, which all may become infinite. Where
     several of them do, their ratio counts, and steps are taken in ``-log(1 - u)`` there.
-    `iterations`: how many steps there are at most.
-    `parameters`: shape (p, problems).
-    `value`: shape (problems,).
     """
     count = start.shape[1]
     low, high = (ends.reshape(len(start), -1).to(start) for ends in (lower, upper))

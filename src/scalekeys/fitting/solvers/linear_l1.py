@@ -24,16 +24,12 @@ def with_constant(components: Float[Tensor, "problems components taps"]) -> Floa
 
 def least_absolute(
     basis: Float[Tensor, "problems taps unknowns"], targets: Float[Tensor, "problems taps"]
-) -> tuple[Tensor, Tensor]:
-    """Minimise the sum of ``|h - B c|`` for many problems at once.
+) -> tuple[Float[Tensor, "problems unknowns"], Float[Tensor, "problems taps"]]:
+    """Return the coefficients with the least sum of ``|h - B c|``, and what they leave, for many problems at once.
 
     With two unknowns the optimum passes through two taps, and all pairs are tried. With others, and where there are too
-    many pairs, the sum is smoothed: it
-    is convex, Newton's step is taken where it descends, and where not, a step of reweighted least squares, which always
-    does. Columns should be of one order.
-
-    `coefficients`: shape (problems, unknowns).
-    `residual`: shape (problems, taps).
+    many pairs, the sum is smoothed: it is convex, Newton's step is taken where it descends, and where not, a step of
+    reweighted least squares, which always does. Columns should be of one order.
     """
     if basis.shape[-1] == 2:
         parts = [

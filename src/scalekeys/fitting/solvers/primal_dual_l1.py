@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from scalekeys.fitting.solvers.box_newton import box_step
-from scalekeys.fitting.templates.moving import Moving
-from scalekeys.fitting.templates.residuals import Residuals
+from scalekeys.fitting.solvers.small_linear import Factors
+from scalekeys.fitting.templates.residuals import Moving, Residuals
 
 _AT_ONCE = 8_192  # problems; bounds the memory
 _SHRINK = 0.1
@@ -67,7 +67,6 @@ def descend(
 
     `start`: shape (p, n); single precision is enough for an eps of 3e-4.
     `lower`, `upper`: shape (parameters,); bounds of the first unknowns, the search coordinates.
-    `parameters`: shape (p, n).
     `value`: shape (n,); the smoothed sum at the last eps.
 
     Each step is one of Newton's method on the optimality conditions with multipliers w, ``sum of w dr = 0`` and
@@ -191,24 +190,6 @@ def _step(path: _Path, lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def _solved(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solve positive systems (m, m, n) with right sides (m, k, n); pivots that rounding has eaten are held up."""
-    numbers = torch.finfo(matrix.dtype)
-    lower: dict[tuple[int, int], Tensor] = {}
-    pivots: list[Tensor] = []
-    out: list[Tensor] = []
-    for i in range(len(matrix)):
-        pivot, value = matrix[i, i], right[i]
-        for j in range(i):
-            entry = matrix[i, j]
-            for k in range(j):
-                entry = entry - lower[i, k] * lower[j, k] * pivots[k]
-            lower[i, j] = entry / pivots[j]
-            pivot = pivot - lower[i, j] * entry
-            value = value - lower[i, j] * out[j]
-        pivots.append(torch.maximum(pivot, 10 * numbers.eps * matrix[i, i] + numbers.tiny))
-        out.append(value)
-    out = [value / pivot for value, pivot in zip(out, pivots, strict=True)]
-    for i in reversed(range(len(out))):
-        for j in range(i + 1, len(out)):
-            out[i] = out[i] - lower[j, i] * out[j]
-    return torch.stack(out)
+    """Solve positive systems (m, m, n) with right sides (m, k, n)."""
+    factors = Factors(lambda row, column: matrix[row, column], len(matrix), 10 * torch.finfo(matrix.dtype).eps)
+    return torch.stack(factors.solve(right.unbind()))

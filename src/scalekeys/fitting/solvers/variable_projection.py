@@ -4,11 +4,13 @@ Components that are orthogonal by symmetry fall into blocks, whose projections a
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.products import Products
+from scalekeys.fitting.solvers.small_linear import Factors
+from scalekeys.fitting.templates.products import FoldedTargets, Products, ScalarProducts
 from scalekeys.scalespace.second_order import pairs, split
 
 _PIVOT = 1e-13
@@ -28,11 +30,7 @@ def blocks_of(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 
 def projection(products: Products) -> tuple[Tensor, Tensor, Tensor]:
-    """Return minus the squared projection on the components, with derivatives in the search coordinates.
-
-    `value`: shape (n,).
-    `gradient`: shape (parameters, n).
-    `hessian`: shape (parameters, parameters, n).
+    """Return minus the squared projection on the components, (n,), its gradient, (p, n), and its Hessian, (p, p, n).
 
     With the products g of a filter with the components and Q of the components with each other, the best coefficients
     are ``w = Q^-1 g`` and the squared projection is ``g w``. From ``z_i = dg_i - dQ_i w`` follow (Golub and Pereyra,
@@ -42,6 +40,23 @@ def projection(products: Products) -> tuple[Tensor, Tensor, Tensor]:
     parts = [_block(products, block) for block in blocks_of(products.gram)]
     table = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
     return split(table, products.parameters)
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """Minus the share of energy that free coefficients and offset explain; filters of mean zero and norm 1."""
+
+    family: ScalarProducts
+    folded: FoldedTargets
+    """The filters."""
+
+    def __call__(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return value, gradient and Hessian."""
+        return projection(self.family.products(self.folded, parameters, centred=True))
+
+    def select(self, index: Tensor) -> "Projected":
+        """Return the objective of some of the filters."""
+        return replace(self, folded=self.folded.select(index))
 
 
 def explained(products: Products) -> Tensor:
@@ -54,7 +69,7 @@ def weights_of(products: Products) -> Tensor:
     """Return the coefficients of least squares, shape (components, n)."""
     weights = [torch.zeros_like(filters[0]) for filters in products.filters]
     for block in blocks_of(products.gram):
-        solved = _Factors(products, block).solve([products.filters[c][0] for c in block])
+        solved = _factors(products, block).solve([products.filters[c][0] for c in block])
         for component, weight in zip(block, solved, strict=True):
             weights[component] = weight
     return torch.stack(weights)
@@ -64,7 +79,7 @@ def _block(products: Products, block: list[int]) -> Tensor:
     """Table of minus the squared projection on one block."""
     count = products.parameters
     filters = [products.filters[component] for component in block]
-    factors = _Factors(products, block)
+    factors = _factors(products, block)
     weights = factors.solve([table[0] for table in filters])
     along = _dot(filters, weights)  # of all derivatives
     bent = [
@@ -79,39 +94,9 @@ def _block(products: Products, block: list[int]) -> Tensor:
     return torch.cat([-along[:1], change[:count], change[count:] - 2 * crossed])
 
 
-class _Factors:
-    """``Q = L D L^T`` of one block; pivots eaten by rounding are held up, so that dependent components do no harm."""
-
-    def __init__(self, products: Products, block: list[int]) -> None:
-        self._lower: dict[tuple[int, int], Tensor] = {}
-        self.pivots: list[Tensor] = []
-        for i, row in enumerate(block):
-            pivot = _entry(products, row, row)[0]
-            floor = _PIVOT * pivot + torch.finfo(pivot.dtype).tiny
-            for j in range(i):
-                entry = _entry(products, row, block[j])[0]
-                for k in range(j):
-                    entry = entry - self._lower[i, k] * self._lower[j, k] * self.pivots[k]
-                self._lower[i, j] = entry / self.pivots[j]
-                pivot = pivot - self._lower[i, j] * entry
-            self.pivots.append(torch.maximum(pivot, floor))
-
-    def half_solved(self, right: list[Tensor]) -> list[Tensor]:
-        """Return ``L^-1 b``."""
-        out: list[Tensor] = []
-        for i, value in enumerate(right):
-            for j in range(i):
-                value = value - self._lower[i, j] * out[j]
-            out.append(value)
-        return out
-
-    def solve(self, right: list[Tensor]) -> list[Tensor]:
-        """Return ``Q^-1 b``."""
-        out = [value / pivot for value, pivot in zip(self.half_solved(right), self.pivots, strict=True)]
-        for i in reversed(range(len(out))):
-            for j in range(i + 1, len(out)):
-                out[i] = out[i] - self._lower[j, i] * out[j]
-        return out
+def _factors(products: Products, block: list[int]) -> Factors:
+    """Factorize the products of the components of one block."""
+    return Factors(lambda row, column: _entry(products, block[row], block[column])[0], len(block), _PIVOT)
 
 
 def _entry(products: Products, row: int, column: int) -> Tensor:
@@ -125,7 +110,7 @@ def _dot(tables: list[Tensor], weights: list[Tensor], rows: slice = slice(None))
     return total
 
 
-def _dot_scaled(first: list[Tensor], second: list[Tensor], factors: _Factors) -> Tensor:
+def _dot_scaled(first: list[Tensor], second: list[Tensor], factors: Factors) -> Tensor:
     """Return ``a D^-1 b``."""
     total = first[0] * second[0] / factors.pivots[0]
     for a, b, pivot in zip(first[1:], second[1:], factors.pivots[1:], strict=True):

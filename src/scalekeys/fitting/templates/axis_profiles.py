@@ -1,8 +1,7 @@
 """The profiles of operators along one axis, folded by their symmetries, at any scale up to infinity."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +19,7 @@ from scalekeys.scalespace import (
     place_of,
     smallest_variance,
 )
+from scalekeys.scalespace.families import ORDERS
 from scalekeys.scalespace.profiles import Profiles
 
 _LENGTHS = (17, 33, 65)  # 2^k + 1, which doubling reaches
@@ -28,10 +28,6 @@ _ROUNDING = 4e-13
 _ENOUGH = 1e-10  # for longer series, since derivatives lose digits with their length
 _NOISE = 4.0  # a longer series is worth it if its error is smaller by this factor
 _SURE = 0.999  # beyond this place the deviations of second order are known to fewer digits, and matter less
-_ORDERS = {
-    name: order for order, name in enumerate(("identity", "central", "second", "third", "fourth", "fifth", "sixth"))
-}
-_ORDERS |= {"forward": 1, "backward": 1}
 
 
 class AxisProfiles:
@@ -85,11 +81,20 @@ class AxisProfiles:
             np.concatenate([fold, fold.sum(1)[None] @ fold / math.sqrt(side)]) @ row
             for fold, row in zip(folds, rows, strict=True)
         ]
-        exponents = [np.append(power, power.min()) for power in powers]
         self.counts = [len(function) for function in functions]
-        self._exponents = torch.from_numpy(np.concatenate(exponents)) - self.base
-        ends = (self.start, self.end)
-        self.matrix = _Tabulated(np.concatenate(functions), np.concatenate(exponents), along, bend, ends).series()
+        exact = np.concatenate(functions).astype(np.longdouble)  # functions of the atoms and a constant 1
+        exponents = np.concatenate([np.append(power, power.min()) for power in powers])
+        width = self.end - self.start
+
+        def values(position: np.ndarray) -> np.ndarray:
+            u = self.start + (position.astype(np.longdouble) + 1) / 2 * width
+            w = 1 - u
+            atoms = atoms_at(along, bend * u / w)
+            atoms = np.concatenate([atoms, np.ones_like(atoms[:1])])
+            return np.asarray(exact @ atoms / w ** exponents[:, None], dtype=float)
+
+        self.matrix = _series(values, _LENGTHS if discretization == "discrete" else _LENGTHS + _LONGER, width)
+        self._exponents = torch.from_numpy(exponents) - self.base
         self._odd = {float(e): (self._exponents == e).nonzero()[:, 0] for e in self._exponents.unique() if e}
 
     def __call__(self, u: Tensor) -> list[Tensor]:
@@ -185,6 +190,14 @@ def profiles_along(
     return found
 
 
+def scale_factors(axes: Sequence[AxisProfiles], groups: Sequence[int], coordinates: Tensor) -> Tensor:
+    """Return what products of profiles are multiplied by to keep every factor that depends on the scale: (n,)."""
+    power = torch.ones_like(coordinates[0])
+    for own, group in zip(axes, groups, strict=True):
+        power = power * (1 - coordinates[group]) ** own.base
+    return power
+
+
 def _fold(rows: np.ndarray) -> np.ndarray:
     """Return orthonormal rows that span the profiles: taps that are equal, or opposite, at every scale go together."""
     vectors, free = [], list(range(len(rows)))
@@ -214,68 +227,45 @@ def _powers(name: str, fold: np.ndarray, *, plain: bool) -> np.ndarray:
     """Return the power of w as which each coordinate of a profile falls."""
     if plain:
         return np.zeros(len(fold))
-    order = _ORDERS[name]
+    order = ORDERS[name]
     powers = np.full(len(fold), 0.5 + math.ceil(order / 2) + (order % 2 == 0))
     if order % 2 == 0:
         powers[0] -= 1
     return powers
 
 
-@dataclass(frozen=True, eq=False)
-class _Tabulated:
-    """Linear functions of the atoms of profiles, divided by powers of ``1 - u``, to be tabulated."""
+def _series(values: Callable[[np.ndarray], np.ndarray], lengths: Sequence[int], width: float) -> Tensor:
+    """Return the Chebyshev coefficients of functions and of their two derivatives in u: shape (3, rows, length).
 
-    functions: np.ndarray
-    """Shape (rows, atoms + 1). Of the atoms and a constant 1."""
-    exponents: np.ndarray
-    """Shape (rows,)."""
-    profiles: Profiles
-    bend: float
-    ends: tuple[float, float]
-    """Of u."""
+    `values`: from positions from -1 to 1 to values, shape (rows, positions).
+    `width`: of the range of u.
+    """
+    probe = np.cos(np.pi * (np.arange(256) + 0.5) / 256)
+    probe = probe[probe < _SURE]
+    known, angle = values(probe), np.arccos(probe)
+    series, error = np.empty((0, 0)), np.inf
+    for length in lengths:
+        longer = _interpolated(values, length)
+        found = np.abs(longer @ np.cos(np.arange(length)[:, None] * angle) - known).max()
+        better = found < error / _NOISE
+        if better:
+            series, error = longer, found
+        wanted = _ROUNDING if length < _LENGTHS[-1] else _ENOUGH
+        if (not better and length >= _LENGTHS[-1]) or error < wanted * np.abs(known).max():
+            break
+    parts = [series]
+    for order in (1, 2):
+        slopes = math.pow(2 / width, order) * np.polynomial.chebyshev.chebder(series, order, axis=1)
+        parts.append(np.pad(slopes, ((0, 0), (0, series.shape[1] - slopes.shape[1]))))
+    return torch.from_numpy(np.stack(parts))
 
-    def series(self) -> Tensor:
-        """Return the Chebyshev coefficients of the functions and of their two derivatives, (3, rows, length)."""
-        probe = np.cos(np.pi * (np.arange(256) + 0.5) / 256)
-        probe = probe[probe < _SURE]
-        known, angle = self.values(probe), np.arccos(probe)
-        series, error = np.empty((0, 0)), np.inf
-        lengths = _LENGTHS if self.profiles.discretization == "discrete" else _LENGTHS + _LONGER
-        for length in lengths:
-            longer = self.interpolated(length)
-            found = np.abs(longer @ np.cos(np.arange(length)[:, None] * angle) - known).max()
-            better = found < error / _NOISE
-            if better:
-                series, error = longer, found
-            wanted = _ROUNDING if length < _LENGTHS[-1] else _ENOUGH
-            if (not better and length >= _LENGTHS[-1]) or error < wanted * np.abs(known).max():
-                break
-        parts = [series]
-        width = self.ends[1] - self.ends[0]
-        for order in (1, 2):
-            slopes = math.pow(2 / width, order) * np.polynomial.chebyshev.chebder(series, order, axis=1)
-            parts.append(np.pad(slopes, ((0, 0), (0, series.shape[1] - slopes.shape[1]))))
-        return torch.from_numpy(np.stack(parts))
 
-    def interpolated(self, length: int) -> np.ndarray:
-        """Return the coefficients of the polynomials through Chebyshev nodes, shape (rows, length)."""
-        angle = np.pi * (np.arange(length) + 0.5) / length
-        coefficients: np.ndarray = (
-            2 / length * self.values(np.cos(angle)) @ np.cos(np.arange(length)[:, None] * angle).T
-        )
-        coefficients[:, 0] /= 2
-        return coefficients
-
-    def values(self, position: np.ndarray) -> np.ndarray:
-        """Return the functions at positions from -1 to 1, shape (rows, positions)."""
-        start, end = self.ends
-        u = start + (position.astype(np.longdouble) + 1) / 2 * (end - start)
-        w = 1 - u
-        kernel = atoms_at(self.profiles, self.bend * u / w)
-        kernel = np.concatenate([kernel, np.ones_like(kernel[:1])])
-        values = self.functions.astype(np.longdouble) @ kernel
-        scaled: np.ndarray = (values / w ** self.exponents[:, None]).astype(float)
-        return scaled
+def _interpolated(values: Callable[[np.ndarray], np.ndarray], length: int) -> np.ndarray:
+    """Return the coefficients of the polynomials through Chebyshev nodes, shape (rows, length)."""
+    angle = np.pi * (np.arange(length) + 0.5) / length
+    coefficients: np.ndarray = 2 / length * values(np.cos(angle)) @ np.cos(np.arange(length)[:, None] * angle).T
+    coefficients[:, 0] /= 2
+    return coefficients
 
 
 _cached = lru_cache(maxsize=512)(AxisProfiles)

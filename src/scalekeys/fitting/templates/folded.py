@@ -11,17 +11,13 @@ deviations and B that of their means, the product over the axes is
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from itertools import product as pairs_of
 
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.axis_profiles import (
-    AxisProfiles,
-    chebyshev,
-    profiles_along,
-)
+from scalekeys.fitting.templates.axis_profiles import AxisProfiles, chebyshev, profiles_along, scale_factors
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
 from scalekeys.scalespace.second_order import entries, outer, pairs, product, tied
@@ -118,16 +114,13 @@ class FoldedFamily:
         for place, block in blocks.items():
             if all(bool((fold[0] == fold[0, 0]).all()) for fold in self._folds[place]):
                 block[(0,) * len(place)] = 0.0  # the mean, and nothing else
-            models.append(unfolded(block, self._folds[place]).flatten(0, -2).T)
+            models.append(folded(block, [fold.T for fold in self._folds[place]]).flatten(0, -2).T)
         model = torch.stack(models).sum(0)
         return model - model.mean(-1, keepdim=True)
 
     def factors(self, coordinates: Tensor) -> Tensor:
         """Return what components are multiplied by to become those of the family, shape (components, n)."""
-        power = torch.ones_like(coordinates[0])
-        for own, group in zip(self.axes, self.groups, strict=True):
-            power = power * (1 - coordinates[group]) ** own.base
-        return power.expand(self.family.coefficients, -1)
+        return scale_factors(self.axes, self.groups, coordinates).expand(self.family.coefficients, -1)
 
     def _place(self, term: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(numbers[k] for numbers, k in zip(self._fold_of, term, strict=True))
@@ -292,17 +285,12 @@ def outer_products(families: tuple[FoldedFamily, ...]) -> OuterProducts:
 
 
 def folded(whole: Tensor, folds: Sequence[Tensor]) -> Tensor:
-    """Fold filters (*size, n) along each axis, given matrices in the order (x, y, z)."""
+    """Fold filters (*size, n) along each axis, given matrices in the order (x, y, z); transposed ones unfold them."""
     axes = whole.ndim - 1
     for axis, fold in enumerate(folds):
         place = axes - 1 - axis
         whole = torch.tensordot(fold.to(whole), whole, dims=([1], [place])).movedim(0, place)
     return whole.contiguous()
-
-
-def unfolded(block: Tensor, folds: Sequence[Tensor]) -> Tensor:
-    """Return filters (*size, n) from their coordinates in folds."""
-    return folded(block, [fold.T for fold in folds])
 
 
 def contracted(block: Tensor, profiles: Sequence[Tensor]) -> Tensor:
@@ -357,7 +345,7 @@ def over_axes(along: Sequence[tuple[Tensor, Tensor]], *, centred: bool, one_scal
 
     A table with a parameter for each axis, or with one for all of them.
     """
-    joined = _of_one_scale if one_scale else outer
+    joined = partial(reduce, lambda a, b: product(a, b, 1)) if one_scale else outer
     plain = [deviations + means for deviations, means in along]
     if not centred:
         return joined(plain)
@@ -367,11 +355,6 @@ def over_axes(along: Sequence[tuple[Tensor, Tensor]], *, centred: bool, one_scal
             for axis, (deviations, _) in enumerate(along)
         ]
     )
-
-
-def _of_one_scale(functions: Sequence[Tensor]) -> Tensor:
-    """Product of functions of the same one parameter, given with two derivatives: (3, n)."""
-    return reduce(lambda a, b: product(a, b, 1), functions)
 
 
 def total(tables: Sequence[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from math import prod
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -25,10 +26,9 @@ from scalekeys.scalespace import (
     template_plan,
 )
 from scalekeys.scalespace.parametrizations import Oriented
+from scalekeys.shapes import Size
 
 Norm: TypeAlias = Literal[1, 2]
-Size: TypeAlias = tuple[int, ...]
-
 _NORMS: tuple[Norm, ...] = get_args(Norm)
 
 INFINITE_SIDES = 8.0
@@ -76,40 +76,16 @@ class Nodes:
         """All combinations, shape (parameters, nodes); the last parameter runs fastest."""
         return torch.stack([own.flatten() for own in torch.meshgrid(*self.values, indexing="ij")])
 
-    @cached_property
-    def strides(self) -> tuple[int, ...]:
-        """How many nodes one step along each parameter is."""
-        steps = [1]
-        for count in self.shape[:0:-1]:
-            steps.insert(0, steps[0] * count)
-        return tuple(steps)
-
     def neighbours(self, axes: tuple[int, ...] | None = None) -> Tensor:
         """Return the nodes around each node and itself along some parameters (all), by number: (nodes, 3^axes).
 
         Itself beyond an edge.
         """
-        axes = tuple(range(len(self.shape))) if axes is None else axes
-        if axes not in self._known:
-            self._known[axes] = self._neighbours(axes)
-        return self._known[axes]
-
-    @cached_property
-    def _known(self) -> dict[tuple[int, ...], Tensor]:
-        return {}
-
-    def _neighbours(self, axes: tuple[int, ...]) -> Tensor:
-        places = self.unravelled(torch.arange(self.points.shape[1]))
-        steps = torch.cartesian_prod(*[torch.arange(-1, 2)] * len(axes)).reshape(-1, len(axes))
-        around = places[:, None].repeat(1, len(steps), 1)
-        for column, axis in enumerate(axes):
-            around[..., axis] = (around[..., axis] + steps[:, column]).clamp(0, self.shape[axis] - 1)
-        return (around * torch.tensor(self.strides)).sum(-1)
+        return _neighbours(self.shape, tuple(range(len(self.shape))) if axes is None else axes)
 
     def unravelled(self, node: Tensor) -> Tensor:
         """Return the place of nodes along each parameter, shape (..., parameters)."""
-        places = [(node // stride) % count for stride, count in zip(self.strides, self.shape, strict=True)]
-        return torch.stack(places, dim=-1)
+        return torch.stack(torch.unravel_index(node, self.shape), dim=-1)
 
     def at(self, position: Tensor) -> Tensor:
         """Return coordinates at positions between nodes that are numbered from 0, shape (positions, parameters)."""
@@ -212,6 +188,26 @@ class FamilyGrid:
             parameters = parameters[:, first]
         return own.coordinates(parameters.T, self.bend).T
 
+    def is_infinite(self, coordinates: Tensor) -> Tensor:
+        """Return which scales of filters are infinite for the window, of the shape of the coordinates."""
+        if not self.is_unbounded:
+            return torch.zeros_like(coordinates, dtype=torch.bool)
+        return coordinates > place_of(coordinates.new_tensor(infinite_variance(self.size)), self.bend)
+
+    def components(self, coordinates: Tensor) -> Tensor:
+        """Return the components as models of filters have them, of the shape that :meth:`plan` gives.
+
+        Where a scale is infinite, the template is centred and has norm 1: without that it would vanish in the window.
+        """
+        infinite = self.is_infinite(coordinates).any(-1)
+        if not bool(infinite.any()):
+            return self.plan(coordinates)
+        fields = self.plan(torch.where(infinite[:, None], 0.0, coordinates))
+        rows = coordinates[infinite].T.contiguous()
+        unit = self.products.mixed(rows, torch.ones_like(rows[:1]))
+        fields[infinite, 0] = unit / torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
+        return fields
+
     @cached_property
     def has_form(self) -> bool:
         """Whether the templates are anything but constant on the window."""
@@ -244,9 +240,7 @@ class FamilyGrid:
         """The scalar products of the family."""
         if isinstance(self.family.parametrization, Oriented):
             return OrientedFamily(self.family, self.size, self.window, self.bend)
-        if self.family.parametrization.groups is None:
-            return self.whole
-        return FoldedFamily(self.family, self.size, self.window, self.bend)
+        return self._products(self.whole, plain=False)
 
     @cached_property
     def true_whole(self) -> WholeFamily:
@@ -256,11 +250,12 @@ class FamilyGrid:
     @cached_property
     def true_products(self) -> FamilyProducts:
         """The scalar products of the family with every factor that depends on the scale."""
-        if isinstance(self.family.parametrization, Oriented):
-            return self.products
+        return self._products(self.true_whole, plain=True)
+
+    def _products(self, whole: WholeFamily, *, plain: bool) -> FamilyProducts:
         if self.family.parametrization.groups is None:
-            return self.true_whole
-        return FoldedFamily(self.family, self.size, self.window, self.bend, plain=True)
+            return whole
+        return FoldedFamily(self.family, self.size, self.window, self.bend, plain=plain)
 
     @property
     def common(self) -> bool:
@@ -318,21 +313,15 @@ class FamilyGrid:
             self.fine_nodes, _atoms(self._bases(self.fine_nodes)), self.angles.reach.max() / _REFINEMENT**2
         )
 
-    def distances(self, norm: Norm) -> Dictionary:
-        """Return the dictionary for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
-        return self._distances[norm]
-
-    def fine_distances(self, norm: Norm) -> Dictionary:
-        """Return the same on a finer grid, which shows basins that lie beside each other in a slanted valley."""
-        return self._fine_distances[norm]
-
     @cached_property
-    def _fine_distances(self) -> dict[Norm, Dictionary]:
+    def fine_distances(self) -> dict[Norm, Dictionary]:
+        """The same as :attr:`distances` on a finer grid, which shows basins beside each other in a slanted valley."""
         atoms = self._fine_templates.T.float()
         return {p: Dictionary(self._fine_inner_nodes, atoms, torch.tensor(self._fine_distance(p))) for p in _NORMS}
 
     @cached_property
-    def _distances(self) -> dict[Norm, Dictionary]:
+    def distances(self) -> dict[Norm, Dictionary]:
+        """The dictionaries for fits with a fixed amplitude, with distances in the l1 or the l2 norm."""
         atoms = self._templates(self.inner_nodes)
         steps = self._fine_templates[:, None] - atoms[self._corners()]
         covers = {p: steps.norm(p=p, dim=-1).amin(-1).max().float() + self._fine_distance(p) for p in _NORMS}
@@ -416,9 +405,10 @@ class FamilyGrid:
 
     def _corners(self) -> Tensor:
         """Nodes around each point of the finer grid, by number: shape (finer points, 2^parameters)."""
-        sides = [torch.stack(_neighbours(count), dim=-1) for count in self.inner_nodes.shape]
         corners = torch.zeros(1, 1, dtype=torch.long)
-        for side, count in zip(sides, self.inner_nodes.shape, strict=True):
+        for count in self.inner_nodes.shape:
+            below = torch.arange((count - 1) * _REFINEMENT + 1) // _REFINEMENT
+            side = torch.stack([below, (below + 1).clamp(max=count - 1)], dim=-1)
             corners = corners[:, None, :, None] * count + side[None, :, None, :]
             corners = corners.flatten(2).flatten(0, 1)
         return corners
@@ -434,6 +424,23 @@ def family_grid(family: Family, size: Size, window: Window) -> FamilyGrid:
 def joined_atoms(grids: tuple[FamilyGrid, ...]) -> Tensor:
     """Return the atoms for angles of several families side by side, for one product with all of them."""
     return torch.cat([grid.angles.atoms for grid in grids], dim=1)
+
+
+def ravelled(places: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return the numbers of nodes from their places along each parameter, shape (..., parameters)."""
+    strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return (places * torch.tensor(strides, device=places.device)).sum(-1)
+
+
+@lru_cache(maxsize=256)
+def _neighbours(shape: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
+    """Return what :meth:`Nodes.neighbours` does for a grid of some shape."""
+    places = torch.cartesian_prod(*map(torch.arange, shape)).reshape(-1, len(shape))
+    steps = torch.cartesian_prod(*[torch.arange(-1, 2)] * len(axes)).reshape(-1, len(axes))
+    around = places[:, None].repeat(1, len(steps), 1)
+    for column, axis in enumerate(axes):
+        around[..., axis] = (around[..., axis] + steps[:, column]).clamp(0, shape[axis] - 1)
+    return ravelled(around, shape)
 
 
 def _atoms(bases: Tensor) -> Tensor:
@@ -479,9 +486,3 @@ def _around_nodes(cells: Tensor, shape: tuple[int, ...]) -> Tensor:
             padded = torch.cat([blank, moved, blank])
             cells = torch.stack([padded[i : i + count] for i in range(4)]).amax(0).movedim(0, axis)
     return cells.flatten()
-
-
-def _neighbours(count: int) -> tuple[Tensor, Tensor]:
-    """Nodes below and above each value of the finer grid over `count` nodes."""
-    below = torch.arange((count - 1) * _REFINEMENT + 1) // _REFINEMENT
-    return below, (below + 1).clamp(max=count - 1)

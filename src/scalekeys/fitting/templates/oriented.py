@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.oriented_pieces import PiecesOfDerivatives, PiecesOfSmoothing
+from scalekeys.fitting.templates.oriented_pieces import pieces_of
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.fitting.templates.whole import WholeFamily
 from scalekeys.scalespace import Family, Window
@@ -52,7 +52,7 @@ class OrientedFamily(WholeFamily):
         super().__init__(family, size, window, bend)
         assert isinstance(family.parametrization, Oriented)
         self._order = family.parametrization.order
-        self.pieces = PiecesOfDerivatives(bend) if self._order else PiecesOfSmoothing(bend)
+        self.pieces = pieces_of(self._order, bend)
         fold = self._fields(centred=True).fold
         self._folds = fold, fold.unflatten(1, size).flip(1).flatten(1)
 

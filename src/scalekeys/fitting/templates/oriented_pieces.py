@@ -56,7 +56,7 @@ class Pieces(ABC):
         """Return numbers that are near for fields that are alike, shape (numbers, n)."""
 
 
-class PiecesOfSmoothing(Pieces):
+class _PiecesOfSmoothing(Pieces):
     """Two pieces by the sign of the mixed variance, in which round fields are nothing special.
 
     With the mean variance m, the coordinates are its place, r and q of the variances ``m (1 - q) (1 + r)`` along x,
@@ -64,7 +64,6 @@ class PiecesOfSmoothing(Pieces):
     """
 
     def enter(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`Pieces.enter`."""
         place, eccentricity, angle = coordinates
         cos, sin = torch.cos(2 * angle), torch.sin(2 * angle)
         slant = cos.abs() + sin.abs()
@@ -73,19 +72,16 @@ class PiecesOfSmoothing(Pieces):
         return torch.stack([place, r.clamp(-1.0, 1.0), q]), (eccentricity * sin < 0).long()
 
     def leave(self, local: Tensor, piece: Tensor) -> Tensor:
-        """See :meth:`Pieces.leave`."""
         place, r, q = local
         along = (1 - q) * r
         angle = torch.atan2(torch.where(piece == 1, -q, q), along) / 2
         return torch.stack([place, (along.abs() + q).clamp(max=1.0), torch.where(angle < 0, angle + pi, angle)])
 
     def bounds(self, piece: Tensor, largest: float) -> tuple[Tensor, Tensor]:
-        """See :meth:`Pieces.bounds`."""
         low, high = torch.tensor([[0.0, -1.0, 0.0], [largest, 1.0, 1.0]], dtype=torch.float64, device=piece.device)
         return low[:, None].repeat(1, len(piece)), high[:, None].repeat(1, len(piece))
 
     def tables(self, local: Tensor, piece: Tensor) -> tuple[list[Tensor], Tensor]:
-        """See :meth:`Pieces.tables`."""
         u, r, q = local
         rest, one, zero = 1 - u, torch.ones_like(u), torch.zeros_like(u)
         mean = torch.stack([variance_at(u, self.bend), self.bend / rest**2, 2 * self.bend / rest**3])
@@ -97,33 +93,28 @@ class PiecesOfSmoothing(Pieces):
         ], torch.where(piece == 1, -1.0, 1.0).to(local)
 
     def neighbours(self, local: Tensor, piece: Tensor) -> Neighbours:
-        """See :meth:`Pieces.neighbours`."""
         at = torch.arange(len(piece), device=piece.device)
         return [(at, local, 1 - piece)]
 
     def distinctive(self, local: Tensor, piece: Tensor) -> Tensor:
-        """See :meth:`Pieces.distinctive`."""
         place, r, q = local
         return torch.stack([place, (1 - q) * r, torch.where(piece == 1, -q, q)])
 
 
-class PiecesOfDerivatives(Pieces):
+class _PiecesOfDerivatives(Pieces):
     """Pieces by the sector of the angle, of 45 degrees, and by whether a field is longer along its angle.
 
     Their coordinates are those of the search, and their numbers twice that of the sector, and 1 more for long fields.
     """
 
     def enter(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`Pieces.enter`."""
         sector = (coordinates[2] / _SECTOR).long().clamp(0, _SECTORS - 1)
         return coordinates, 2 * sector + (coordinates[1] >= 0)
 
     def leave(self, local: Tensor, piece: Tensor) -> Tensor:  # noqa: ARG002
-        """See :meth:`Pieces.leave`."""
         return local
 
     def bounds(self, piece: Tensor, largest: float) -> tuple[Tensor, Tensor]:
-        """See :meth:`Pieces.bounds`."""
         sector, long = (piece // 2).double(), (piece % 2).double()
         zero = torch.zeros_like(long)
         return (
@@ -132,14 +123,12 @@ class PiecesOfDerivatives(Pieces):
         )
 
     def tables(self, local: Tensor, piece: Tensor) -> tuple[list[Tensor], Tensor]:
-        """See :meth:`Pieces.tables`."""
         sector = piece // 2
         outermost = (sector == 0) | (sector == _SECTORS - 1)
         signs = torch.stack([outermost, sector < _SECTORS // 2, piece % 2 == 1]).to(local) * 2 - 1
         return variance_tables(local, signs, self.bend), signs[1] * signs[2]
 
     def neighbours(self, local: Tensor, piece: Tensor) -> Neighbours:
-        """See :meth:`Pieces.neighbours`."""
         sector = piece // 2
         inside = local[2] - sector.to(local) * _SECTOR
         before = inside < _NEAR
@@ -153,6 +142,10 @@ class PiecesOfDerivatives(Pieces):
         return [(at, turned, 2 * other + piece[at] % 2), (round_, swapped, piece[round_] ^ 1)]
 
     def distinctive(self, local: Tensor, piece: Tensor) -> Tensor:  # noqa: ARG002
-        """See :meth:`Pieces.distinctive`."""
         place, eccentricity, angle = local
         return torch.stack([place, eccentricity, torch.cos(2 * angle), torch.sin(2 * angle)])
+
+
+def pieces_of(order: int, bend: float) -> Pieces:
+    """Return the pieces of a family, by the order of differentiation along its angle."""
+    return _PiecesOfDerivatives(bend) if order else _PiecesOfSmoothing(bend)

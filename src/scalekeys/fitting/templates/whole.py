@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalekeys.fitting.templates.axis_profiles import AxisProfiles, profiles_along
+from scalekeys.fitting.templates.axis_profiles import profiles_along, scale_factors
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
 from scalekeys.scalespace.oriented_derivatives import oriented_tables
@@ -103,15 +103,14 @@ class WholeFamily:
 
     def factors(self, coordinates: Tensor) -> Tensor:
         """Return what components are multiplied by to become those of the family, shape (components, n)."""
-        power = torch.ones_like(coordinates[0])
-        for own, group in zip(self.axes, self.parametrization.groups or (), strict=False):
-            power = power * (1 - coordinates[group]) ** own.base
+        groups = self.parametrization.groups
+        power = torch.ones_like(coordinates[0]) if groups is None else scale_factors(self.axes, groups, coordinates)
         return power.expand(self.family.coefficients, -1)
 
     def _profiles(self, places: Tensor) -> list[list[Tensor]]:
         """Profiles along each axis with two derivatives, each of shape (3, taps, n), at coordinates (axes, n)."""
         return [
-            [_taps(own, k, rows) for k, rows in enumerate(own(place))]
+            [torch.einsum("ct,dcn->dtn", own.folds[k].to(rows), rows[:, :-1]) for k, rows in enumerate(own(place))]
             for own, place in zip(self.axes, places, strict=True)
         ]
 
@@ -137,11 +136,6 @@ def orthogonal_to_constants(rows: Tensor, metric: Tensor | None) -> Tensor:
         return rows - rows.mean(-1, keepdim=True)
     ones = metric.sum(-1)  # S 1
     return rows - (rows @ ones[..., None]) / ones.sum(-1)[:, None, None]
-
-
-def _taps(own: AxisProfiles, number: int, rows: Tensor) -> Tensor:
-    """Taps of a profile, shape (3, taps, n), from its coordinates and its mean."""
-    return torch.einsum("ct,dcn->dtn", own.folds[number].to(rows), rows[:, :-1])
 
 
 def _derivatives(products: Tensor, parameters: int) -> Tensor:

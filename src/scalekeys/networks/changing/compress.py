@@ -161,7 +161,8 @@ class Compressor:
         self._whole = sum(layer.kernels.numel() for layer, mine in chosen if mine)
         names = candidates_for(bank) if models is None else models
         for name in names:
-            _check_model(name, bank)
+            if name != KEYS:  # refuse an unknown model before others are fitted
+                parse_spec(name, {layer.axes for layer in bank}, criterion="response")
         watched, inputs = fastest_layout(module, self._inputs)
         self._say("measuring what filters see")
         covariance = patch_covariance(watched, inputs, patches=PATCHES)
@@ -170,7 +171,8 @@ class Compressor:
         self._candidates, self._losses = [], []
         for name in names:
             self._say(f"modelling by {name}")
-            self._candidates.append(_candidate(bank, name, covariance, layers, keep))
+            modelled = assign_keys(bank) if name == KEYS else response_fit(bank, name, covariance, keep)
+            self._candidates.append(replacement(modelled, layers=layers))
             self._losses.append(_loss(self._candidates[-1], covariance, weights))
         self._outside = int(taps_of(bank).sum()) - self._whole
 
@@ -202,20 +204,6 @@ def candidates_for(bank: FilterBank) -> Sequence[str]:
     """Return the models that compete for filters with any number of axes."""
     planar = all(len(layer.size) == 2 for layer in bank)
     return CANDIDATES if planar else [name for name in CANDIDATES if name != KEYS]
-
-
-def _check_model(name: str, bank: FilterBank) -> None:
-    """Refuse an unknown model before others are fitted."""
-    if name != KEYS:
-        parse_spec(name, {layer.axes for layer in bank}, criterion="response")
-
-
-def _candidate(
-    bank: FilterBank, name: str, covariance: PatchCovariance, layers: Sequence[str] | None, keep: Keep
-) -> Replacement:
-    if name == KEYS:
-        return replacement(assign_keys(bank), layers=layers)
-    return replacement(response_fit(bank, name, covariance, keep), layers=layers)
 
 
 def _loss(candidate: Replacement, covariance: PatchCovariance, weights: dict[str, Tensor]) -> Tensor:

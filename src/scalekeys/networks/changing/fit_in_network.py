@@ -10,7 +10,7 @@ from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting import Fit
-from scalekeys.networks.changing.gauss_newton import quadratic
+from scalekeys.networks.changing.gauss_newton import damped_steps, quadratic
 from scalekeys.networks.changing.keeping import PATCHES, Keep, at_once, response_fit
 from scalekeys.networks.changing.linear_parts import LinearParts, linear_parts, with_weights
 from scalekeys.networks.changing.stretches import Stretch, Walk
@@ -107,7 +107,8 @@ def fit_in_network(
     learning, held_out = _split(inputs, seed)
     covariance = patch_covariance(network, inputs, patches=PATCHES)
     plain = response_fit(opened.bank(), model, covariance, keep)
-    parts, weights = _parts_of(plain), {}
+    parts = {layer.name: linear_parts(plain, rows, layer) for layer, rows in plain.bank.parts()}
+    weights = {}
     wanted = [name for name, mine in zip(parts, matching_layers(plain.bank, layers), strict=True) if mine]
     walk = Walk(network, plain.bank, wanted, [*learning, *held_out])
     for name in walk.order:
@@ -141,20 +142,11 @@ def _split(inputs: Sequence[Tensor], seed: int) -> tuple[list[Tensor], list[Tens
     return [one for one in learning if len(one)], [one for one in held_out if len(one)]
 
 
-def _parts_of(plain: Fit) -> dict[str, LinearParts]:
-    parts, rows = {}, slice(0, 0)
-    for layer in plain.bank:
-        rows = slice(rows.stop, rows.stop + len(layer))
-        parts[layer.name] = linear_parts(plain, rows, layer)
-    return parts
-
-
 @torch.no_grad()
 def _write(kernels: nn.Parameter, parts: LinearParts, weights: Tensor) -> None:
     """Give a layer the filters of some weights; a filter without a model stays."""
-    modelled = parts.parts.flatten(1).ne(0).any(1)
     filters = torch.einsum("fp,fp...->f...", weights, parts.parts)
-    kernels[modelled] = filters[modelled, None].to(kernels)
+    kernels[parts.modelled] = filters[parts.modelled, None].to(kernels)
 
 
 def _improved(
@@ -167,9 +159,9 @@ def _improved(
     best, weights = stretch.error(held_out, targets), parts.weights
     count = sum(len(twin.original.batch) for twin in learners)
     for group in _groups(parts):
-        steps = quadratic(stretch.passages(learners), count, parts.parts, group, seed).steps(_DAMPING)
+        rows, slope = quadratic(stretch.passages(learners), count, parts.parts, group, seed)
         before = weights
-        for step in steps:
+        for step in damped_steps(rows, slope, _DAMPING):
             tried = before.clone()
             tried[group] += step.to(tried)
             _write(kernels, parts, tried)
@@ -182,5 +174,5 @@ def _improved(
 
 def _groups(parts: LinearParts) -> list[Tensor]:
     """Split the modelled filters so that the unknowns of each group can be solved for together."""
-    modelled = parts.parts.flatten(1).ne(0).any(1).nonzero()[:, 0]
+    modelled = parts.modelled.nonzero()[:, 0]
     return list(modelled.split(max(1, _LARGEST // parts.parts.shape[1]))) if len(modelled) else []

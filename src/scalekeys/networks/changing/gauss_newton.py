@@ -1,7 +1,6 @@
 """One damped Gauss-Newton step for the weights of the parts of all filters of a layer."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -14,32 +13,27 @@ _SAMPLES = 8_000  # places in maps of one layer from which the curvature is esti
 _RIDGE = 1e-6  # share of the curvature of each filter
 
 
-@dataclass(frozen=True, eq=False)
-class Quadratic:
-    """What the squared difference at the end of a stretch is near the present weights, up to a constant."""
+def damped_steps(
+    rows: Float[Tensor, "filters parts samples"], slope: Float[Tensor, "filters parts"], dampings: Sequence[float]
+) -> Iterator[Float[Tensor, "filters parts"]]:
+    """Solve for the change of the weights, held back by multiples of each filter's own curvature.
 
-    rows: Float[Tensor, "filters parts samples"]
-    """Gradients of what is sensed, whose products are summed to the curvature."""
-    slope: Float[Tensor, "filters parts"]
-    """Half the negative gradient."""
+    In the coordinates in which each filter's own curvature is the identity, what holds back is a multiple of the
+    identity, so that single precision is enough.
 
-    def steps(self, dampings: Sequence[float]) -> Iterator[Float[Tensor, "filters parts"]]:
-        """Solve for the change of the weights, held back by multiples of each filter's own curvature.
-
-        In the coordinates in which each filter's own curvature is the identity, what holds back is a multiple of the
-        identity, so that single precision is enough.
-        """
-        own = (self.rows @ self.rows.mT).double()
-        diagonal = own.diagonal(dim1=1, dim2=2)
-        ridge = _RIDGE * (diagonal + diagonal.mean()).clamp(min=_RIDGE**2)
-        to_identity = torch.linalg.inv(torch.linalg.cholesky(own + torch.diag_embed(ridge)))
-        rows = (to_identity.to(self.rows) @ self.rows).flatten(0, 1)
-        slope = (to_identity @ self.slope[..., None]).to(rows).view(-1, 1)
-        curvature = rows @ rows.mT
-        for damping in dampings:
-            held = curvature.diagonal_scatter(curvature.diagonal() + damping)
-            step = torch.cholesky_solve(slope, torch.linalg.cholesky(held))
-            yield (to_identity.mT @ step.double().view(*self.slope.shape, 1))[..., 0]
+    `rows`, `slope`: see :func:`quadratic`.
+    """
+    own = (rows @ rows.mT).double()
+    diagonal = own.diagonal(dim1=1, dim2=2)
+    ridge = _RIDGE * (diagonal + diagonal.mean()).clamp(min=_RIDGE**2)
+    to_identity = torch.linalg.inv(torch.linalg.cholesky(own + torch.diag_embed(ridge)))
+    rows = (to_identity.to(rows) @ rows).flatten(0, 1)
+    aim = (to_identity @ slope[..., None]).to(rows).view(-1, 1)
+    curvature = rows @ rows.mT
+    for damping in dampings:
+        held = curvature.diagonal_scatter(curvature.diagonal() + damping)
+        step = torch.cholesky_solve(aim, torch.linalg.cholesky(held))
+        yield (to_identity.mT @ step.double().view(*slope.shape, 1))[..., 0]
 
 
 def quadratic(
@@ -48,13 +42,13 @@ def quadratic(
     parts: Float[Tensor, "filters parts *taps"],
     group: Tensor,
     seed: int,
-) -> Quadratic:
+) -> tuple[Float[Tensor, "filters parts samples"], Float[Tensor, "filters parts"]]:
     """Measure the squared difference at the end of a stretch as a function of the weights of some filters.
+
+    Returns gradients of what is sensed, whose products are summed to the curvature, and half the negative gradient.
 
     `passages`: what the changed network makes of each batch, with gradients, and what it should make of it.
     `count`: the number of inputs in all batches.
-    `parts`: shape (filters, parts, *taps).
-    `group`: which filters.
     """
     generator = torch.Generator().manual_seed(seed)
     slope = torch.zeros(len(group), parts.shape[1], dtype=torch.float64, device=parts.device)
@@ -69,7 +63,7 @@ def quadratic(
         (sensed,) = torch.autograd.grad(passage.target, passage.outputs, signs)
         wanted = max(1, _SAMPLES * len(target) // count)
         rows.append(_sampled(patches, sensed, parts, group, wanted, generator))
-    return Quadratic(torch.cat(rows, dim=2), slope)
+    return torch.cat(rows, dim=2), slope
 
 
 def _sampled(

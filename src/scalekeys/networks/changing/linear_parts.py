@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scalekeys.filters.bank import LayerFilters
@@ -14,6 +14,7 @@ from scalekeys.fitting.metric import metric_of
 from scalekeys.fitting.patch_covariance import PatchCovariance
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.stack import components_of
+from scalekeys.shapes import over_taps
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,11 @@ class LinearParts:
     weights: Float[Tensor, "filters parts"]
     column: Int[Tensor, "filters parts"]
     """Which coefficient of the fit each weight is; the offset follows the last coefficient."""
+
+    @property
+    def modelled(self) -> Bool[Tensor, "filters"]:
+        """Which filters have a model."""
+        return self.parts.flatten(1).ne(0).any(1)
 
 
 def linear_parts(fit: Fit, rows: slice, layer: LayerFilters) -> LinearParts:
@@ -42,15 +48,14 @@ def linear_parts(fit: Fit, rows: slice, layer: LayerFilters) -> LinearParts:
             components = components_of(name, fit.values.parameters[rows][mine], fit.spec, layer.size)
             whole[mine, : components.shape[1]] = components
             used[mine, : components.shape[1]] = True
-    over_taps = (..., *[None] * len(layer.size))
     used[:, -1] = family >= 0
-    whole[:, -1] = (family >= 0)[over_taps].to(whole)
+    whole[:, -1] = over_taps(family >= 0, layer.axes).to(whole)
     if fit.spec.terms:
         used &= weights != 0
     column = used.long().topk(max(1, int(used.sum(1).max())), dim=1).indices
     kept = used.gather(1, column)
     places = torch.arange(len(weights), device=weights.device)[:, None]
-    parts = whole[places, column] * kept[over_taps]
+    parts = whole[places, column] * over_taps(kept, layer.axes)
     return LinearParts(parts, weights.gather(1, column) * kept, column)
 
 
@@ -59,12 +64,9 @@ def with_weights(fit: Fit, weights: Sequence[Tensor], covariance: PatchCovarianc
 
     `fit`: with ``criterion="response"``.
     `weights`: of shape (filters of a layer, parts); in the places of :func:`linear_parts`, layer by layer.
-    `covariance`: what the filters see.
     """
     both = torch.cat([fit.coefficients, fit.offset[:, None]], dim=1)
-    rows = slice(0, 0)
-    for layer, mine in zip(fit.bank, weights, strict=True):
-        rows = slice(rows.stop, rows.stop + len(layer))
+    for (layer, rows), mine in zip(fit.bank.parts(), weights, strict=True):
         parts = linear_parts(fit, rows, layer)
         modelled = fit.values.family[rows] >= 0
         new = both[rows].scatter_add(1, parts.column, mine.to(both) - parts.weights)

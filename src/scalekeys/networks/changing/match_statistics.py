@@ -13,6 +13,7 @@ from scalekeys.networks.constrained.constrain import constraint_of
 from scalekeys.networks.running.depthwise_layers import Convolution, make_plain
 from scalekeys.networks.running.lockstep import Change
 from scalekeys.networks.running.running_moments import ChannelMoments
+from scalekeys.shapes import over_taps
 
 BatchNorm: TypeAlias = _BatchNorm
 
@@ -102,11 +103,7 @@ def match_outputs(layer: Convolution, name: str, moments: ChannelMoments, wanted
     _multiply_weight(layer, name, scale)
     _set_bias(layer, name, scale, shift)
     axes = len(layer.kernel_size)
-    return lambda output: (output * _by_channel(scale, axes) + _by_channel(shift, axes)).to(output)
-
-
-def _by_channel(values: Tensor, axes: int) -> Tensor:
-    return values[(..., *[None] * axes)]
+    return lambda output: (output * over_taps(scale, axes) + over_taps(shift, axes)).to(output)
 
 
 def _multiply_weight(layer: Convolution, name: str, scale: Tensor) -> None:
@@ -116,7 +113,7 @@ def _multiply_weight(layer: Convolution, name: str, scale: Tensor) -> None:
         constraint.multiply(scale, layer.get_parameter("parametrizations.weight.original"))
     else:
         weight = layer.weight if "weight" in layer._parameters else make_plain(layer, name)
-        weight.mul_(_by_channel(scale[:, None], len(layer.kernel_size)).to(weight))
+        weight.mul_(over_taps(scale[:, None], len(layer.kernel_size)).to(weight))
 
 
 def _set_bias(layer: Convolution, name: str, scale: Tensor, shift: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -83,23 +82,24 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     inputs = [one for one in inputs_of(batches, network) if len(one)]
     if not inputs:
         raise ModelError("the batches hold no inputs; give a few hundred")
-    norms, layers, wanted = batch_norms(network), {}, _Wanted()
+    norms, layers = batch_norms(network), dict[str, Convolution]()
+    wanted, normalised_next = dict[str, Channels](), set[str]()
     if reference is not None:
         layers = depthwise_layers(network, opened)
-        wanted = _wanted_of(reference, inputs, norms, layers)
+        wanted, normalised_next = _wanted_of(reference, inputs, norms, layers)
     if not norms and not layers:
         raise ModelError(f"{opened.label}: {_NOTHING if reference is None else _NOTHING_AT_ALL}")
     seen: dict[str, ChannelMoments] = {}
 
     def meeting(name: str, values: Sequence[Tensor]) -> Change | None:
         if name in norms:
-            set_statistics(norms[name], name, _added(seen, name, values), wanted.of.get(name))
+            set_statistics(norms[name], name, _added(seen, name, values), wanted.get(name))
             return None
         if name in seen:
             return None
-        return match_outputs(layers[name], name, _added(seen, name, values), wanted.of[name])
+        return match_outputs(layers[name], name, _added(seen, name, values), wanted[name])
 
-    matched = {name: layer for name, layer in layers.items() if name in wanted.of and name not in wanted.normalised}
+    matched = {name: layer for name, layer in layers.items() if name in wanted and name not in normalised_next}
     run_together(network, inputs, meeting, inputs=norms, outputs=matched)
     if not seen:
         raise ModelError(f"{opened.label}: no input reached a layer to recalibrate; give one whose forward calls them")
@@ -113,36 +113,30 @@ _NOTHING = (
 _NOTHING_AT_ALL = "has neither batch norms nor depthwise layers to recalibrate"
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """What a reference gives: normalised values in its batch norms, and outputs of its depthwise layers, by name."""
-
-    of: dict[str, Channels] = field(default_factory=dict)
-    normalised: set[str] = field(default_factory=set)
-    """The depthwise layers whose outputs go right into a batch norm."""
-
-
 def _wanted_of(
     module: nn.Module, inputs: Sequence[Tensor], norms: Mapping[str, BatchNorm], layers: Mapping[str, Convolution]
-) -> _Wanted:
-    """Measure a reference on the same inputs."""
+) -> tuple[dict[str, Channels], set[str]]:
+    """Return the normalised values in the batch norms of a reference, and the outputs of its depthwise layers, by name.
+
+    Second, the names of the depthwise layers whose outputs go right into a batch norm.
+    """
     reference = unwrapped(module)
     its_norms, its_layers = batch_norms(reference), depthwise_layers(reference, open_module(reference))
     _check_reference(_channels(its_norms, its_layers), _channels(norms, layers))
     seen: dict[str, ChannelMoments] = {}
-    wanted, outputs = _Wanted(), dict[str, Tensor]()
+    wanted, normalised_next, outputs = dict[str, Channels](), set[str](), dict[str, Tensor]()
 
     def meeting(name: str, values: Sequence[Tensor]) -> None:
         if name in its_norms:
-            wanted.of[name] = normalised(its_norms[name], _added(seen, name, values))
-            wanted.normalised.update(layer for layer, output in outputs.items() if output is values[0])
+            wanted[name] = normalised(its_norms[name], _added(seen, name, values))
+            normalised_next.update(layer for layer, output in outputs.items() if output is values[0])
         elif name not in seen:
-            wanted.of[name] = Channels.of(_added(seen, name, values))
+            wanted[name] = Channels.of(_added(seen, name, values))
         outputs.clear()
         outputs[name] = values[0]
 
     run_together(reference, list(inputs_of(inputs, reference)), meeting, inputs=its_norms, outputs=its_layers)
-    return wanted
+    return wanted, normalised_next
 
 
 def _channels(norms: Mapping[str, BatchNorm], layers: Mapping[str, Convolution]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from scalekeys.errors import ModelError
 from scalekeys.filters.extent import outside
 from scalekeys.filters.window import cropped
+from scalekeys.networks.running.convolution_calls import zeros_around
 from scalekeys.networks.running.depthwise_layers import Convolution, make_plain
 from scalekeys.shapes import Size
 
@@ -43,8 +44,6 @@ class _Step:
 def shrink(network: nn.Module, layer: Convolution, name: str, window: Size) -> str | None:
     """Crop the kernels of a layer of a network in place, or leave it as it is.
 
-    `layer`: one of its depthwise layers.
-    `name`: of the layer.
     `window`: the new sides of its kernels, none larger than before.
     Returns why the layer was left as it is, as a clause on it; None if it was cropped.
     """
@@ -117,14 +116,7 @@ def _smaller(before: _Step, name: str, window: Size) -> _Step | None:
 
 def by_side(layer: Convolution) -> list[int]:
     """Return what the padding modes of torch need: pairs from the last axis to the first."""
-    pairs = []
-    for axis, side in enumerate(layer.kernel_size):
-        if isinstance(layer.padding, str):
-            whole = layer.dilation[axis] * (side - 1) if layer.padding == "same" else 0
-            pairs.append((whole // 2, whole - whole // 2))
-        else:
-            pairs.append((layer.padding[axis],) * 2)
-    return [side for pair in reversed(pairs) for side in pair]
+    return list(zeros_around(layer.padding, layer.kernel_size, layer.dilation))
 
 
 @torch.no_grad()

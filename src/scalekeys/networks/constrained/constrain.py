@@ -175,27 +175,24 @@ def bake(module: nn.Module) -> nn.Module:
     """
     network = copy_of(module)
     for name, layer in network.named_modules():
-        if isinstance(layer, Convolution) and _is_constrained(layer):
-            make_plain(layer, name)
+        if isinstance(layer, Convolution):
+            constraints = [one for one in _parametrizations(layer) if isinstance(one, ScaleSpaceKernel | AddedConstant)]
+            if constraints or isinstance(layer, ComputedWeight):
+                make_plain(layer, name)
     release(network)
     return network
 
 
-def _is_constrained(layer: Convolution) -> bool:
-    if isinstance(layer, ComputedWeight):
-        return True
-    if not parametrize.is_parametrized(layer, "weight"):
-        return False
-    parts = layer.get_submodule("parametrizations.weight").children()
-    return any(isinstance(part, ScaleSpaceKernel | AddedConstant) for part in parts)
-
-
 def constraint_of(layer: Convolution) -> ScaleSpaceKernel | None:
     """Return what :func:`constrain` computes the weight of a layer by, if it does so alone."""
-    if not parametrize.is_parametrized(layer, "weight"):
-        return None
-    parts = list(layer.get_submodule("parametrizations.weight").children())
+    parts = _parametrizations(layer)
     return parts[0] if len(parts) == 1 and isinstance(parts[0], ScaleSpaceKernel) else None
+
+
+def _parametrizations(layer: Convolution) -> list[nn.Module]:
+    """Return what the weight of a layer is computed by, one after another."""
+    is_computed = parametrize.is_parametrized(layer, "weight")
+    return list(layer.get_submodule("parametrizations.weight").children()) if is_computed else []
 
 
 def _check_options(fit: Fit, **options: str) -> None:
@@ -213,10 +210,8 @@ def _check_options(fit: Fit, **options: str) -> None:
 def _without_amplitudes(fit: Fit, learn: Learn, discretization: Discretization) -> Fit:
     """Return a fit whose models are the templates themselves.
 
-    Raises
-    ------
-    ModelError
-        If a family has no single amplitude, amplitudes are to be learned, or another discretization solves for some.
+    Raises ModelError if a family has no single amplitude, amplitudes are to be learned, or another discretization
+    solves for some.
     """
     forms = [families(axes).get(name) for axes in {layer.axes for layer in fit.bank} for name in fit.spec.families]
     mixed = fit.spec.terms or any(form is not None and form.coefficients > 1 for form in forms)

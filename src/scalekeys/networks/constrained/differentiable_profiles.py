@@ -6,7 +6,7 @@ and all profiles of a layer are another matrix times these values.
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,8 +15,7 @@ from torch import Tensor
 from scalekeys.networks.constrained.exponential_sums import exponential_sum
 from scalekeys.scalespace import GAP, Discretization, Window, smallest_variance
 from scalekeys.scalespace.profiles import Profiles
-
-Size: TypeAlias = tuple[int, ...]
+from scalekeys.shapes import Size
 
 _LATTICE = 2.0  # the fastest decay on a lattice of pixels, of the pattern 1, -1, 1, -1, ...
 _FASTEST = 20.0  # in other discretizations, divided by the smallest variance
@@ -33,32 +32,22 @@ def largest_variance(size: Size) -> float:
 
 
 class Constants(NamedTuple):
-    """What :func:`profiles` needs beside the variances.
-
-    Parameters
-    ----------
-    rates : Tensor, shape (rates, 1)
-        Of the exponentials, negative; the last one is 0.
-    series : Tensor, shape (values, rates)
-        What the exponentials are multiplied by for ``T(0; t) .. T(radius; t)``, or the atoms of another discretization,
-        and the number 1.
-    folded : Tensor, shape (axes, operators * taps, values)
-        The operators along (x, y, z) as functions of these values; taps are those of the longest side, and what the
-        other sides lack is zero.
-    minimum, maximum : float
-        Variances between which the series holds, see :func:`largest_variance`.
-    operators : tuple of str
-    window : tuple
-        Sides, kind and discretization; with the operators, all that constants depend on.
-    """
+    """What :func:`profiles` needs beside the variances."""
 
     rates: Float[Tensor, "rates 1"]
+    """Of the exponentials, negative; the last one is 0."""
     series: Float[Tensor, "values rates"]
+    """What the exponentials are multiplied by for ``T(0; t) .. T(radius; t)``, or the atoms of another discretization,
+    and the number 1."""
     folded: Float[Tensor, "axes operators_of_taps values"]
+    """The operators along (x, y, z) as functions of these values; taps are those of the longest side, and what the
+    other sides lack is zero."""
     minimum: float
     maximum: float
+    """`minimum` and `maximum`: variances between which the series holds, see :func:`largest_variance`."""
     operators: tuple[str, ...]
     window: tuple[Size, Window, Discretization]
+    """Sides, kind and discretization; with the operators, all that constants depend on."""
 
 
 @lru_cache(maxsize=256)
@@ -67,14 +56,7 @@ def constants_of(
 ) -> Constants:
     """Return the constants of some operators on a window with given sides, in float64.
 
-    Parameters
-    ----------
-    operators : tuple of str
-        Names in :data:`scalekeys.scalespace.DIFFERENCES`, or :data:`scalekeys.scalespace.IMPULSE`.
-    size : tuple of int
-        Sides in the order of the array: (cols,), (rows, cols) or (slices, rows, cols).
-    window : {"exact", "published"}
-    discretization : str
+    `operators`: names in :data:`scalekeys.scalespace.DIFFERENCES`, or :data:`scalekeys.scalespace.IMPULSE`.
     """
     along = Profiles([operators] * len(size), size[::-1], window, discretization, folded=True)
     folded = torch.zeros(len(size), len(operators), max(size), len(along.atoms) + 1, dtype=torch.float64)
@@ -95,18 +77,10 @@ def constants_of(
 def profiles(t: Float[Tensor, "axes kernels"], constants: Constants) -> Float[Tensor, "axes operators taps kernels"]:
     """Evaluate the profiles of all operators along the axes.
 
-    Parameters
-    ----------
-    t : Tensor, shape (axes, kernels)
-        Variances along (x, y, z); those beyond ``constants.minimum .. constants.maximum`` are brought there, see
-        :func:`within`.
-    constants : Constants
-        In the type and on the device of `t`.
-
-    Returns
-    -------
-    Tensor, shape (axes, operators, taps, kernels)
-        Taps are those of the longest side; what the other sides lack is zero.
+    `t`: variances along (x, y, z); those beyond ``constants.minimum .. constants.maximum`` are brought there, see
+    :func:`within`.
+    `constants`: in the type and on the device of `t`.
+    Taps are those of the longest side; what the other sides lack is zero.
     """
     return profiles_inside(inside(t, constants), constants)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from math import log
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,40 +15,19 @@ _RANK = 1e-15  # all that are chosen count
 _NEGLIGIBLE = 1e-13  # share of an exponential that the ones chosen before it do not explain
 
 
-class ExponentialSum(NamedTuple):
-    """Sums over the same exponentials.
+def exponential_sum(
+    function: Callable[[Tensor], Tensor], maximum: float, fastest: float
+) -> tuple[Float[Tensor, "rates"], Float[Tensor, "values rates"]]:
+    r"""Return the rates and the coefficients of functions as sums :math:`\sum_k c_k e^{-r_k t}`, in float64.
 
-    Parameters
-    ----------
-    rates : Tensor, shape (rates,)
-    coefficients : Tensor, shape (values, rates)
-    """
+    `function`: from variances of shape (n,) to values of shape (values, n).
+    `maximum`: the largest variance; 0 is the smallest.
+    `fastest`: the largest rate that may occur.
 
-    rates: Float[Tensor, "rates"]
-    coefficients: Float[Tensor, "values rates"]
+    Rates are chosen among several hundred, spread evenly in their logarithm, by a QR decomposition with pivoting of the
+    exponentials at many variances; coefficients are those of least squares. Errors are about 1e-14 for the discrete
+    analogue of the Gaussian, and about 1e-10 of the largest value for its continuous derivatives.
 
-
-def exponential_sum(function: Callable[[Tensor], Tensor], maximum: float, fastest: float) -> ExponentialSum:
-    r"""Return functions of a variance ``0 <= t <= maximum`` as sums :math:`\sum_k c_k e^{-r_k t}`, in float64.
-
-    Parameters
-    ----------
-    function : callable
-        From variances of shape (n,) to values of shape (values, n).
-    maximum : float
-        Largest variance.
-    fastest : float
-        Largest rate that may occur.
-
-    Returns
-    -------
-    ExponentialSum
-        Rates are chosen among several hundred, spread evenly in their logarithm, by a QR decomposition with pivoting of
-        the exponentials at many variances; coefficients are those of least squares. Errors are about 1e-14 for the
-        discrete analogue of the Gaussian, and about 1e-10 of the largest value for its continuous derivatives.
-
-    Examples
-    --------
     >>> rates, coefficients = exponential_sum(lambda t: (1 / (1 + t))[None], 9.0, fastest=30.0)
     >>> t = torch.linspace(0, 9, 7, dtype=torch.float64)
     >>> bool(((coefficients @ torch.exp(-rates[:, None] * t) - 1 / (1 + t)).abs() < 1e-11).all())
@@ -66,4 +44,4 @@ def exponential_sum(function: Callable[[Tensor], Tensor], maximum: float, fastes
     chosen = torch.from_numpy(order[: int((left > _NEGLIGIBLE * left[0]).sum())]).long().sort().values
     # "gelsy", the default, gives other digits in each process
     coefficients = torch.linalg.lstsq(decays[:, chosen], function(t).T, driver="gelsd", rcond=_RANK).solution.T
-    return ExponentialSum(candidates[chosen], coefficients.contiguous())
+    return candidates[chosen], coefficients.contiguous()

@@ -21,11 +21,6 @@ def compute_together(network: nn.Module) -> None:
 
     What a layer costs hardly depends on its size, so that many at once cost little more than one. A layer that is
     called by itself, or whose numbers changed after the pass began, computes its own filters.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Gets two hooks, if it has none of these.
     """
     if _prepare not in network._forward_pre_hooks.values():
         network.register_forward_pre_hook(_prepare)

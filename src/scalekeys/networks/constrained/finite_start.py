@@ -6,14 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scalekeys.networks.constrained.differentiable_profiles import (
-    ceiling,
-    constants_of,
-    largest_variance,
-    profiles,
-)
-from scalekeys.networks.constrained.fitted_filters import FittedFilters, ModelForm
-from scalekeys.scalespace import GAP, Discretization, smallest_variance
+from scalekeys.networks.constrained.differentiable_profiles import ceiling, constants_of, largest_variance, profiles
+from scalekeys.networks.constrained.fitted_filters import FittedFilters, has_two_scales
+from scalekeys.scalespace import GAP, Discretization, Family, smallest_variance
 
 _ROUNDING = 1e-9
 
@@ -21,17 +16,8 @@ _ROUNDING = 1e-9
 def with_finite_scales(filters: FittedFilters) -> FittedFilters:
     r"""Bring scales down to the largest that a window has, and solve for the weights of components again.
 
-    Parameters
-    ----------
-    filters : FittedFilters
+    Filters whose scales are small enough stay the same; the weights of the others are those of least squares.
 
-    Returns
-    -------
-    FittedFilters
-        The same where all scales are small enough. Elsewhere the weights are those of least squares.
-
-    Notes
-    -----
     Along an axis of large scale a model is a polynomial, in which the ratio of the scales of several such axes counts.
     So all variances of a filter above the square of the longest side are divided by the same number, which brings the
     largest one to the end of the range, and none below that square.
@@ -42,8 +28,7 @@ def with_finite_scales(filters: FittedFilters) -> FittedFilters:
     MCUNet, fitted by the idealized families, 99 % start within 0.1 % of their models, and all of them within 2 %.
     """
     largest, flat = ceiling(filters.size), float(max(filters.size)) ** 2
-    ends = [largest if form.has_gap else largest_variance(filters.size) for form in filters.forms]
-    most = torch.tensor(ends, dtype=torch.float64)[filters.form]
+    most = torch.tensor([largest_variance(filters.size), largest], dtype=torch.float64)[filters.has_gap.long()]
     top = filters.variances.amax(1)
     beyond = (top > most * (1 + _ROUNDING)) | (filters.gaps > largest * (1 + _ROUNDING))
     if not bool(beyond.any()):
@@ -86,30 +71,30 @@ def _components(filters: FittedFilters, rows: Tensor) -> Float[Tensor, "filters 
     """Return the components of some filters, zero beyond the last."""
     taps = torch.Size(filters.size).numel()
     out = filters.weights.new_zeros(len(rows), filters.weights.shape[1], taps)
-    for form, members in filters.members():
+    for family, members in filters.members():
         mine = torch.isin(rows, members).nonzero()[:, 0]
         if not len(mine):
             continue
         t = filters.variances[rows[mine]]
-        kernels = torch.stack([t, t + GAP + filters.gaps[rows[mine], None]]) if form.has_gap else t[None]
-        for number, component in enumerate(_fields(form, kernels, filters)):
+        kernels = torch.stack([t, t + GAP + filters.gaps[rows[mine], None]]) if has_two_scales(family) else t[None]
+        for number, component in enumerate(_fields(family, kernels, filters)):
             out[mine, number] = component
     return out
 
 
-def _fields(form: ModelForm, kernels: Float[Tensor, "kernels filters axes"], filters: FittedFilters) -> list[Tensor]:
-    """Return each component of a form, shape (filters, taps)."""
-    operators = tuple({name: 0 for part in form.components for one in part.products for name in one.operators})
+def _fields(family: Family, kernels: Float[Tensor, "kernels filters axes"], filters: FittedFilters) -> list[Tensor]:
+    """Return each component of a family, shape (filters, taps)."""
+    operators = tuple({name: 0 for term in family.terms for name in term.operators})
     constants = constants_of(operators, filters.size, filters.window, filters.discretization)
     known = [profiles(t.T.contiguous(), constants).movedim(-1, 1) for t in kernels]  # axes, filters, operators, taps
     fields = []
-    for component in form.components:
+    for number, component in enumerate(family.components):
         total = kernels.new_zeros(kernels.shape[1], 1)
-        for one in component.products:
-            field = total.new_full((len(total), 1), one.weight)
-            for axis, name in enumerate(one.operators):
+        for term in component:
+            field = total.new_full((len(total), 1), term.weight)
+            for axis, name in enumerate(term.operators):
                 taps = filters.size[-1 - axis]
-                profile = known[component.kernel][axis, :, operators.index(name), :taps]
+                profile = known[min(number, len(known) - 1)][axis, :, operators.index(name), :taps]
                 field = (profile[:, :, None] * field[:, None]).flatten(1)
             total = total + field
         fields.append(total)

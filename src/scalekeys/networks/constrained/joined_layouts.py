@@ -13,17 +13,13 @@ from scalekeys.networks.constrained.separable_sums import slots_of
 def joined(layouts: Sequence[ParameterLayout], scales: Sequence[int], gaps: Sequence[int]) -> ParameterLayout:
     """Return the layout of all filters of several layers, whose parameters stand one after another.
 
-    Parameters
-    ----------
-    layouts : sequence of ParameterLayout
-        Of the same window and discretization, and not split.
-    scales, gaps : sequence of int
-        How many parameters each layer has.
+    `layouts`: of the same window and discretization, and not split.
+    `scales`, `gaps`: how many parameters each layer has.
     """
     filters, pairs = [len(own.rows) for own in layouts], [len(own.two_scales) for own in layouts]
     fixed, coefficients = [len(own.fixed) for own in layouts], [len(own.coefficients) for own in layouts]
     counts = filters, pairs, scales, fixed, gaps, coefficients
-    starts = list(zip(*map(_starts, counts), strict=True))
+    starts = list(zip(*([sum(own[:place]) for place in range(len(own))] for own in counts), strict=True))
     operators = tuple(dict.fromkeys(name for own in layouts for name in own.operators))
     scale, terms = [], []
     for own, start, count in zip(layouts, starts, scales, strict=True):
@@ -83,7 +79,3 @@ def split(layout: ParameterLayout) -> ParameterLayout:
         gap=torch.cat([layout.gap, layout.gap[pairs]]),
         terms=replace(terms, kernel=kernel),
     )
-
-
-def _starts(counts: Sequence[int]) -> list[int]:
-    return [sum(counts[:place]) for place in range(len(counts))]

@@ -13,15 +13,8 @@ from scalekeys.shapes import over_taps
 class AddedConstant(nn.Module):
     """A depthwise weight plus a constant for each filter, as a parametrization.
 
-    Parameters
-    ----------
-    like : Tensor, shape (channels, 1, *sides)
-        The weight, of the type and on the device that the constants have.
-
-    Attributes
-    ----------
-    offset : Parameter, shape (channels,)
-        What is added to each tap of a filter; 0 at first.
+    `like`: the weight, of the type and on the device that the constants have.
+    `offset`: shape (channels,); what is added to each tap of a filter; 0 at first.
     """
 
     def __init__(self, like: Float[Tensor, "channels 1 *sides"]) -> None:
@@ -36,29 +29,13 @@ class AddedConstant(nn.Module):
 def learn_offsets(module: nn.Module) -> nn.Module:
     """Return a copy of a network whose depthwise filters are fixed, but for one constant for each that is learned.
 
-    Parameters
-    ----------
-    module : nn.Module
-        The network; it stays as it is. Data-parallel and compiled wrappers around it are left off in the copy.
+    Its outputs are the same at first. Data-parallel and compiled wrappers around the network are left off in the copy,
+    and :func:`scalekeys.bake` makes its weights plain. This is the third experiment that T. Lindeberg, Z. Babaiee and
+    P. M. Kiasari published beside JMIV 68(3):22, 2026.
 
-    Returns
-    -------
-    nn.Module
-        With the same outputs. :func:`scalekeys.bake` makes its weights plain.
+    Raises CheckpointError if the network cannot be read; ModelError if a weight is computed in a way that cannot be
+    taken off.
 
-    Raises
-    ------
-    CheckpointError
-        If the network cannot be read.
-    ModelError
-        If a weight is computed in a way that cannot be taken off.
-
-    References
-    ----------
-    The third experiment that T. Lindeberg, Z. Babaiee and P. M. Kiasari published beside JMIV 68(3):22, 2026.
-
-    Examples
-    --------
     >>> network = learn_offsets(nn.Conv2d(8, 8, 7, groups=8, bias=False))
     >>> [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     ['parametrizations.weight.0.offset']

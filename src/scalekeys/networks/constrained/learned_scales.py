@@ -24,7 +24,8 @@ def log_parameter(t: Tensor) -> Tensor:
     return torch.log1p(t / UNIT)
 
 
-def _from_log(theta: Tensor) -> Tensor:
+def from_log(theta: Tensor) -> Tensor:
+    """Return the variance of a logarithmic parameter."""
     return UNIT * torch.expm1(theta)
 
 
@@ -32,27 +33,15 @@ def _inverse_softplus(value: Tensor) -> Tensor:
     return value + torch.log(-torch.expm1(-value))
 
 
-def _softplus_parameter(t: Tensor) -> Tensor:
-    return _inverse_softplus(t + _LOG_2)
-
-
-def _from_softplus(theta: Tensor) -> Tensor:
-    return F.softplus(theta) - _LOG_2
-
-
 def _sigma_parameter(t: Tensor) -> Tensor:
     """Return the parameter of a standard deviation; one below twice the floor starts there, where it still moves."""
     return _inverse_softplus((t.sqrt() - FLOOR).clamp(min=FLOOR))
 
 
-def _from_sigma(theta: Tensor) -> Tensor:
-    return (F.softplus(theta) + FLOOR).square()
-
-
 _KINDS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "log": (log_parameter, _from_log),
-    "softplus": (_softplus_parameter, _from_softplus),
-    "softplus-sigma": (_sigma_parameter, _from_sigma),
+    "log": (log_parameter, from_log),
+    "softplus": (lambda t: _inverse_softplus(t + _LOG_2), lambda theta: F.softplus(theta) - _LOG_2),
+    "softplus-sigma": (_sigma_parameter, lambda theta: (F.softplus(theta) + FLOOR).square()),
 }
 
 
@@ -64,18 +53,12 @@ def variances_from(kind: ScaleKind, theta: Tensor) -> Tensor:
 class Scales(nn.Module):
     r"""Variances as functions of unbounded parameters.
 
-    Parameters
-    ----------
-    variances : Tensor, shape (scales,)
-        Where they start.
-    gaps : Tensor, shape (gaps,)
-        By how much the larger of two variances exceeds the smaller.
-    kind : {"log", "softplus", "softplus-sigma"}
-        :math:`t = u (e^\theta - 1)` with u = 0.05: logarithmic from there on and linear below. Or
-        :math:`t = \log(1 + e^\theta) - \log 2`: linear from about 1 on. In both, a parameter of 0 stands for t = 0, and
-        so does a negative one. Or :math:`\sqrt t = \log(1 + e^\theta) + 0.001`, which never is 0.
-    learned : bool
-        Whether they take gradients.
+    `variances`: where they start.
+    `gaps`: by how much the larger of two variances exceeds the smaller.
+    `kind`: "log" is :math:`t = u (e^\theta - 1)` with u = 0.05: logarithmic from there on and linear below; "softplus"
+    is :math:`t = \log(1 + e^\theta) - \log 2`: linear from about 1 on. In both, a parameter of 0 stands for t = 0, and
+    so does a negative one. "softplus-sigma" is :math:`\sqrt t = \log(1 + e^\theta) + 0.001`, which never is 0.
+    `learned`: whether they take gradients.
     """
 
     def __init__(self, variances: Tensor, gaps: Tensor, kind: ScaleKind, *, learned: bool) -> None:

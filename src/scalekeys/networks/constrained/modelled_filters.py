@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.constrained.differentiable_profiles import Size
 from scalekeys.networks.constrained.learned_scales import ScaleKind, variances_from
 from scalekeys.networks.constrained.separable_sums import Tables, fields_of, profiles_of, variances_of
+from scalekeys.shapes import Size
 
 KernelNorm: TypeAlias = Literal["free", "unit"]
 NORMS: tuple[KernelNorm, ...] = get_args(KernelNorm)
@@ -33,15 +33,7 @@ class Numbers(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """How filters are made of numbers.
-
-    Parameters
-    ----------
-    tables : Tables
-    size : tuple of int
-    scale : {"log", "softplus", "softplus-sigma"}
-    norm : {"free", "unit"}
-    """
+    """How filters are made of numbers."""
 
     tables: Tables
     size: Size
@@ -56,10 +48,7 @@ class Recipe:
         filters of other layers are made along with these or not. The numbers of a layer that a pass left out get no
         gradients.
 
-        Raises
-        ------
-        ModelError
-            While a CUDA graph is captured.
+        Raises ModelError while a CUDA graph is captured.
         """
         if not torch.compiler.is_compiling():
             _check_capture()
@@ -98,7 +87,7 @@ class _Filters(torch.autograd.Function):
             if one is not None:
                 one.requires_grad_(any(part is not None and part.requires_grad for part in parts))
         # A graph that saves one of its own results as it is would keep itself alive.
-        with torch.enable_grad(), saved_tensors_hooks(torch.Tensor.detach, _same):
+        with torch.enable_grad(), saved_tensors_hooks(torch.Tensor.detach, lambda value: value):
             fields = recipe._fields(own)
         ctx.recipe, ctx.layers, ctx.versions, ctx.inside = recipe, layers, versions_of(numbers), (fields, own)
         ctx.set_materialize_grads(False)
@@ -169,7 +158,3 @@ def _of_numbers(
 def versions_of(numbers: Iterable[Tensor | None]) -> list[int]:
     """Return what changes when one of the numbers changes in place."""
     return [-1 if one is None or one.is_inference() else one._version for one in numbers]
-
-
-def _same(value: Any) -> Any:
-    return value

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scalekeys.networks.constrained.differentiable_profiles import Size
-from scalekeys.networks.constrained.fitted_filters import FittedFilters
-from scalekeys.networks.constrained.learned_scales import UNIT, log_parameter
+from scalekeys.networks.constrained.fitted_filters import FittedFilters, has_two_scales
+from scalekeys.networks.constrained.learned_scales import from_log, log_parameter
 from scalekeys.scalespace import DIFFERENCES, IMPULSE, Discretization, Window
+from scalekeys.shapes import Size
 
 Tie: TypeAlias = Literal["none", "filter", "layer", "network"]
 TIES: tuple[Tie, ...] = get_args(Tie)
@@ -24,24 +24,16 @@ _OPERATORS = (*DIFFERENCES, IMPULSE)
 
 @dataclass(frozen=True, eq=False)
 class LayerTerms:
-    """Outer products of one profile for each axis, of which filters are sums.
-
-    Parameters
-    ----------
-    kernel : Tensor of int64, shape (terms,)
-        At the scales of which kernel each is taken: of the filter that it belongs to, or of the second kernel of that.
-    operators : Tensor of int64, shape (axes, terms)
-        Along (x, y, z).
-    coefficient : Tensor of int64, shape (terms,)
-        The coefficient that multiplies it.
-    weight : Tensor, shape (terms,)
-        A constant factor.
-    """
+    """Outer products of one profile for each axis, of which filters are sums."""
 
     kernel: Int[Tensor, "terms"]
+    """At the scales of which kernel each is taken: that of the filter that it belongs to, or the second one of that."""
     operators: Int[Tensor, "axes terms"]
+    """Along (x, y, z)."""
     coefficient: Int[Tensor, "terms"]
+    """The coefficient that multiplies it."""
     weight: Float[Tensor, "terms"]
+    """A constant factor."""
 
     @classmethod
     def joined(cls, parts: Sequence["LayerTerms"]) -> "LayerTerms":
@@ -51,55 +43,34 @@ class LayerTerms:
 
 @dataclass(frozen=True, eq=False)
 class ParameterLayout:
-    """The modelled filters of a layer.
-
-    Parameters
-    ----------
-    size : tuple of int
-        Sides in the order of the array.
-    window : {"exact", "published"}
-    discretization : str
-    rows : Tensor of int64, shape (filters,)
-        Which filters of the layer these are.
-    scale : Tensor of int64, shape (axes, parts)
-        Which scale parameter each part of a filter has along (x, y, z), or beyond these, along an axis of one tap,
-        which fixed variance. The first parts of all filters stand first.
-    further : Tensor of int64, shape (parts - filters,)
-        Which filter the other parts are added to; see :func:`scalekeys.networks.constrained.joined_layouts.split`.
-    variances : Tensor, shape (scales,)
-    fixed : Tensor, shape (fixed,)
-        Along one tap a scale is but a factor, so that it stays as it was fitted.
-    two_scales : Tensor of int64, shape (pairs,)
-        Which of the filters have a second kernel, of a larger scale; it follows the kernels of the filters.
-    gap : Tensor of int64, shape (pairs,)
-        Which gap parameter each of them has.
-    gaps : Tensor, shape (gaps,)
-    operators : tuple of str
-        Those that occur, the unit impulse among them.
-    terms : LayerTerms
-    coefficients : Tensor, shape (coefficients,)
-    owner : Tensor of int64, shape (coefficients,)
-        The filter of each coefficient.
-    offset : Tensor, shape (filters,)
-        The mean of each filter.
-    """
+    """The modelled filters of a layer."""
 
     size: Size
     window: Window
     discretization: Discretization
     rows: Int[Tensor, "filters"]
+    """Which filters of the layer these are."""
     scale: Int[Tensor, "axes parts"]
+    """Which scale parameter each part of a filter has along (x, y, z), or beyond these, along an axis of one tap,
+    which fixed variance. The first parts of all filters stand first."""
     further: Int[Tensor, "more"]
+    """Which filter the other parts are added to; see :func:`scalekeys.networks.constrained.joined_layouts.split`."""
     variances: Float[Tensor, "scales"]
     fixed: Float[Tensor, "fixed"]
+    """Along one tap a scale is but a factor, so that it stays as it was fitted."""
     two_scales: Int[Tensor, "pairs"]
+    """Which of the filters have a second kernel, of a larger scale; it follows the kernels of the filters."""
     gap: Int[Tensor, "pairs"]
+    """Which gap parameter each of them has."""
     gaps: Float[Tensor, "gaps"]
     operators: tuple[str, ...]
+    """Those that occur, the unit impulse among them."""
     terms: LayerTerms
     coefficients: Float[Tensor, "coefficients"]
     owner: Int[Tensor, "coefficients"]
+    """The filter of each coefficient."""
     offset: Float[Tensor, "filters"]
+    """The mean of each filter."""
 
     @property
     def kernels(self) -> int:
@@ -110,16 +81,11 @@ class ParameterLayout:
 def layout_of(filters: FittedFilters, rows: Tensor, tie: Tie) -> ParameterLayout:
     """Lay out the numbers of some filters of a layer.
 
-    Parameters
-    ----------
-    filters : FittedFilters
-        Of finite scales.
-    rows : Tensor of int64, shape (filters,)
-        Where they stand in their layer.
-    tie : {"none", "filter", "layer", "network"}
-        Which scales are one parameter; those of a network are tied by the caller.
+    `filters`: of finite scales.
+    `rows`: where they stand in their layer.
+    `tie`: which scales are one parameter; those of a network are tied by the caller.
     """
-    two_scales = torch.tensor([form.has_gap for form in filters.forms])[filters.form].nonzero()[:, 0]
+    two_scales = filters.has_gap.nonzero()[:, 0]
     scale, variances, fixed = _tied(_scale_labels(filters, tie), filters.variances.T)
     gap, gaps, _ = _tied(torch.zeros_like(two_scales) if tie in WIDE_TIES else two_scales, filters.gaps[two_scales])
     terms, operators = _compressed(_terms(filters, two_scales))
@@ -146,12 +112,10 @@ def layout_of(filters: FittedFilters, rows: Tensor, tie: Tie) -> ParameterLayout
 def geometric_mean(variances: Float[Tensor, "scales"]) -> Float[Tensor, "1"]:
     """Return the mean of variances in their logarithmic parameter, where 0 is a number like any other.
 
-    Examples
-    --------
     >>> geometric_mean(torch.tensor([0.0, 0.35]))
     tensor([0.0914])
     """
-    return UNIT * torch.expm1(log_parameter(variances).mean(0, keepdim=True))
+    return from_log(log_parameter(variances).mean(0, keepdim=True))
 
 
 def _scale_labels(filters: FittedFilters, tie: Tie) -> Tensor:
@@ -160,7 +124,8 @@ def _scale_labels(filters: FittedFilters, tie: Tie) -> Tensor:
     An axis of one tap has no scale that can be seen, unless it shares the scale of another axis.
     """
     axes, count = len(filters.size), len(filters)
-    groups = torch.tensor([form.groups for form in filters.forms])[filters.form].T
+    families = filters.families
+    groups = torch.tensor([own.parametrization.groups or (0,) * axes for own in families])[filters.family].T
     taps = torch.tensor(filters.size[::-1])[:, None]
     seen = ((groups[:, None] == groups) & (taps > 1)).any(1)
     if tie in WIDE_TIES:
@@ -175,7 +140,7 @@ def _tied(labels: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     wanted = labels != _FIXED
     known, index = torch.unique(labels[wanted], return_inverse=True)
     sums = values.new_zeros(len(known)).index_add_(0, index, log_parameter(values[wanted]))
-    means = UNIT * torch.expm1(sums / torch.bincount(index, minlength=len(known)))
+    means = from_log(sums / torch.bincount(index, minlength=len(known)))
     fixed = values[~wanted]
     numbers = torch.empty_like(labels)
     numbers[wanted], numbers[~wanted] = index, len(known) + torch.arange(len(fixed))
@@ -186,18 +151,18 @@ def _terms(filters: FittedFilters, two_scales: Tensor) -> LayerTerms:
     """Return the terms of all filters."""
     place = filters.used.flatten().cumsum(0).view_as(filters.used) - 1
     found = []
-    for form, members in filters.members():
-        for number, component in enumerate(form.components):
+    for family, members in filters.members():
+        for number, component in enumerate(family.components):
             rows = members[filters.used[members, number]]
             second = len(filters) + torch.searchsorted(two_scales, rows)
-            for one in component.products:
-                operators = torch.tensor([_OPERATORS.index(name) for name in one.operators])
+            for term in component:
+                operators = torch.tensor([_OPERATORS.index(name) for name in term.operators])
                 found.append(
                     LayerTerms(
-                        kernel=second if component.kernel else rows,
+                        kernel=second if number and has_two_scales(family) else rows,
                         operators=operators[:, None].expand(-1, len(rows)),
                         coefficient=place[rows, number],
-                        weight=torch.full_like(rows, one.weight, dtype=torch.float64),
+                        weight=torch.full_like(rows, term.weight, dtype=torch.float64),
                     )
                 )
     return LayerTerms.joined(found)

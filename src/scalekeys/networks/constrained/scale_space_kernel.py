@@ -29,33 +29,16 @@ class ScaleSpaceKernel(SeparableKernels):
     constant, would move the mean of a filter by many times the norm of its deviations.) The filters of a layer are
     computed together, whatever their families.
 
-    Parameters
-    ----------
-    layout : ParameterLayout
-    channels : int
-        Filters of the layer.
-    scales : Scales
-        Possibly shared with other layers.
-    learn : str
-        See :func:`scalekeys.constrain`.
-    device : torch.device
-        Of all that it holds.
-    norm : {"free", "unit"}
-        ``"unit"``: a filter is :math:`a K / |K|` with the l2 norm of K over the window and a = 1. It has no offset, and
-        its mean is that of K.
+    `channels`: filters of the layer.
+    `scales`: possibly shared with other layers.
+    `learn`: see :func:`scalekeys.constrain`.
+    `norm`: ``"unit"``: a filter is :math:`a K / |K|` with the l2 norm of K over the window and a = 1. It has no offset,
+    and its mean is that of K.
+    `coefficients`: shape (coefficients,); of unit norm for each filter where amplitudes are learned.
+    `amplitude`: shape (filters,); the common factor of the coefficients of each filter; 1 unless it is learned.
+    `offset`: shape (filters,); the mean of each filter.
 
-    Attributes
-    ----------
-    coefficients : Parameter, shape (coefficients,)
-        Of unit norm for each filter where amplitudes are learned.
-    amplitude : Parameter, shape (filters,)
-        The common factor of the coefficients of each filter; 1 unless it is learned.
-    offset : Parameter, shape (filters,)
-        The mean of each filter.
-
-    Notes
-    -----
-    All of them are parameters whatever is learned, and those that are not learned take no gradient: so a state
+    The last three are parameters whatever is learned, and those that are not learned take no gradient: so a state
     dictionary has the same entries for every `learn`, a network can go on with another one, and what was frozen can be
     thawed by ``requires_grad_``.
 
@@ -87,13 +70,7 @@ class ScaleSpaceKernel(SeparableKernels):
         self._prepared: tuple[Tensor, tuple[Any, ...]] | None = None
 
     def forward(self, free: Float[Tensor, "kept 1 *sides"]) -> Float[Tensor, "channels 1 *sides"]:
-        """Return the weight of the layer.
-
-        Parameters
-        ----------
-        free : Tensor, shape (kept, 1, *sides)
-            The filters that are no models.
-        """
+        """Return the weight of the layer, given the filters that are no models."""
         filters = self._filters_prepared()
         if filters is None:
             (filters,) = self._recipe().filters([self.numbers()], free.dtype)
@@ -110,11 +87,7 @@ class ScaleSpaceKernel(SeparableKernels):
     def multiply(self, factors: Float[Tensor, "channels"], free: Float[Tensor, "kept 1 *sides"]) -> None:
         """Multiply every filter of the layer by a factor, in place: amplitudes, offsets, and the filters without model.
 
-        Parameters
-        ----------
-        factors : Tensor, shape (channels,)
-        free : Tensor, shape (kept, 1, *sides)
-            The filters that are no models.
+        `free`: the filters that are no models.
         """
         modelled, kept = factors[self._channels()].tensor_split([len(self.offset)])
         self.amplitude.mul_(modelled)
@@ -132,10 +105,9 @@ class ScaleSpaceKernel(SeparableKernels):
 
     def has_whole(self, numbers: Numbers) -> bool:
         """Return whether numbers are plain tensors with all that the layer has, and not shards of them."""
-        wanted = self._lengths
         return all(
             one is None or (type(one) in (Tensor, nn.Parameter) and len(one) == length)
-            for one, length in zip(numbers, wanted, strict=True)
+            for one, length in zip(numbers, self._lengths, strict=True)
         )
 
     def prepare(self, filters: Float[Tensor, "filters *sides"] | None, numbers: Numbers | None = None) -> None:

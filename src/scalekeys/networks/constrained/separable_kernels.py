@@ -22,22 +22,11 @@ class SeparableKernels(nn.Module):
     multiply some by zero, but few tensor operations on long rows take less time than many on short ones. Filters come
     last in memory, which makes the rows long.
 
-    Parameters
-    ----------
-    layout : ParameterLayout
-    channels : int
-        Filters of the layer.
-    scales : Scales
-        Possibly shared with other layers.
-    coefficients : Tensor, shape (coefficients,)
-        Where they start.
-    device : torch.device
-        Of all that it holds.
-    learned : bool
-        Whether the coefficients take gradients.
+    `channels`: filters of the layer.
+    `scales`: possibly shared with other layers.
+    `coefficients`: where they start.
+    `learned`: whether the coefficients take gradients.
 
-    Notes
-    -----
     The tables are no buffers, which averages of networks would average and data-parallel ones send around.
     """
 

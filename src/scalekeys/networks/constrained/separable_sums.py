@@ -8,7 +8,6 @@ from torch import Tensor
 
 from scalekeys.networks.constrained.differentiable_profiles import (
     Constants,
-    Size,
     ceiling,
     constants_of,
     inside,
@@ -19,6 +18,7 @@ from scalekeys.networks.constrained.differentiable_profiles import (
 )
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout
 from scalekeys.scalespace import GAP
+from scalekeys.shapes import Size
 
 
 class Tables(NamedTuple):
@@ -26,30 +26,6 @@ class Tables(NamedTuple):
 
     A kernel takes few of the operators along an axis: these have numbers of their own in each kernel and along each
     axis, the *slots*. A *cell* is an outer product of one slot for each axis.
-
-    Parameters
-    ----------
-    constants : Constants
-    scale : Tensor of int64, shape (axes, parts)
-        The scale parameter of each part of a filter along x, then along y, and so on, or beyond these which fixed
-        variance.
-    fixed : Tensor, shape (fixed,)
-    two_scales, gap : Tensor of int64, shape (pairs,)
-        See :class:`ParameterLayout`.
-    slot : Tensor of int64, shape (axes, slots, kernels)
-        The operator of each; any where a kernel has fewer. Without slots, where some kernel takes all operators that
-        there are along some axis, these stand in their place.
-    coefficient : Tensor of int64, shape (cells,)
-        What multiplies each cell. Cells are those of all slots along the first axis of the array, then along the next,
-        and so on, and of all kernels.
-    weight : Tensor, shape (cells,)
-        A constant factor; 0 where a filter does not have the cell.
-    owner : Tensor of int64, shape (coefficients,)
-        The filter of each coefficient.
-    added : Tensor of int64, shape (kernels - filters,)
-        Which filter the kernels are added to that follow the first one of each filter.
-    order : Tensor of int64, shape (channels,)
-        Where each filter of the layer stands among the modelled ones followed by the others.
     """
 
     constants: Constants
@@ -57,12 +33,21 @@ class Tables(NamedTuple):
     fixed: Float[Tensor, "fixed"]
     two_scales: Int[Tensor, "pairs"]
     gap: Int[Tensor, "pairs"]
+    """`scale`, `fixed`, `two_scales` and `gap`: see :class:`ParameterLayout`."""
     slot: Int[Tensor, "axes slots kernels"]
+    """The operator of each; any where a kernel has fewer. Without slots, where some kernel takes all operators that
+    there are along some axis, these stand in their place."""
     coefficient: Int[Tensor, "cells"]
+    """What multiplies each cell. Cells are those of all slots along the first axis of the array, then along the next,
+    and so on, and of all kernels."""
     weight: Float[Tensor, "cells"]
+    """A constant factor; 0 where a filter does not have the cell."""
     owner: Int[Tensor, "coefficients"]
+    """The filter of each coefficient."""
     added: Int[Tensor, "more"]
+    """Which filter the kernels are added to that follow the first one of each filter."""
     order: Int[Tensor, "channels"]
+    """Where each filter of the layer stands among the modelled ones followed by the others."""
 
 
 def tables_of(layout: ParameterLayout, channels: int) -> Tables:
@@ -109,14 +94,8 @@ def slots_of(layout: ParameterLayout) -> tuple[Int[Tensor, "axes slots kernels"]
 def variances_of(tables: Tables, size: Size, known: Tensor, gaps: Tensor) -> Float[Tensor, "axes kernels"]:
     """Return the variances of all kernels, below 0 where they are 0.
 
-    Parameters
-    ----------
-    tables : Tables
-    size : tuple of int
-        Sides in the order of the array.
-    known : Tensor, shape (scales,)
-    gaps : Tensor, shape (gaps,)
-        By how much the variances of second kernels are larger.
+    `known`: shape (scales,); variances.
+    `gaps`: shape (gaps,); by how much the variances of second kernels are larger.
     """
     if len(tables.fixed):
         known = torch.cat([known, tables.fixed])
@@ -141,14 +120,8 @@ def sums_without_x(
 ) -> Float[Tensor, "slots *others kernels"]:
     """Return what the profile of each slot along x is multiplied by along the other axes, in the order of the array.
 
-    Parameters
-    ----------
-    tables : Tables
-    size : tuple of int
-    along : Tensor, shape (axes, slots, taps, kernels)
-        See :func:`profiles_of`.
-    strengths : Tensor, shape (coefficients,)
-        What each coefficient multiplies its cells by.
+    `along`: see :func:`profiles_of`.
+    `strengths`: shape (coefficients,); what each coefficient multiplies its cells by.
     """
     cells = strengths.index_select(0, tables.coefficient) * tables.weight
     sums = cells.view(*(along.shape[1],) * len(size), -1)

@@ -1,7 +1,7 @@
 """Where a network loses: how far the answers of its depthwise layers are from those of another network."""
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import cos, pi, prod, sqrt
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from scalekeys.filters import FilterBank
 from scalekeys.networks.running.batches import Batches, inputs_of
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, make_plain
 from scalekeys.networks.running.hooks import watched
+from scalekeys.networks.running.running_moments import ChannelMoments
 from scalekeys.threads import one_thread
 
 if TYPE_CHECKING:
@@ -136,28 +137,26 @@ def diagnose(original: nn.Module, changed: nn.Module, batches: Batches | None = 
 class _Sums:
     """What has been seen of a layer so far."""
 
-    count: int = 0
-    total: Tensor | float = 0.0
-    squares: Tensor | float = 0.0
+    answers: ChannelMoments | None = None
     local: float = 0.0
     cumulative: float = 0.0
-    known: bool = field(default=True)
+    known: bool = True
 
     def add(self, answer: Tensor, local: Tensor, moved: Tensor | None) -> None:
+        if not answer.numel():
+            return
         values = answer.double()
-        by_channel = values.transpose(0, 1).flatten(1)
-        self.count += by_channel.shape[1]
-        self.total = self.total + by_channel.sum(1)
-        self.squares = self.squares + by_channel.square().sum(1)
+        self.answers = self.answers or ChannelMoments(values.shape[1], values.device)
+        self.answers.add(values)
         self.local += float((local.double() - values).square().sum())
         self.known = self.known and moved is not None and moved.shape == answer.shape
         if self.known and moved is not None:
             self.cumulative += float((moved.double() - values).square().sum())
 
     def shares(self) -> tuple[float, float]:
-        if not self.count:
+        if self.answers is None:
             return float("nan"), float("nan")
-        variance = float(torch.as_tensor(self.squares - self.total * self.total / self.count).sum())
+        variance = float(self.answers.squares.sum())
         return self.local / variance, self.cumulative / variance if self.known else float("nan")
 
 

@@ -207,7 +207,8 @@ def key_curve(
             point(source, count, list(drawn))
             for source, drawn in _controls(elimination.candidates, count, range(seed, seed + draws))
         ]
-    return KeyCurve(elimination, measured, kept.count, measure.original.value, measure.original.interval, tuple(points))
+    original, count = measure.original, sum(map(len, kept.inputs))
+    return KeyCurve(elimination, measured, count, original.value, original.interval, tuple(points))
 
 
 def curve_measurements(counts: Sequence[int], candidates: int, draws: int) -> int:

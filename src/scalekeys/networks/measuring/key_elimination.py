@@ -231,11 +231,6 @@ class Kept:
         self.batches: list[Any] = [batches] if single else list(batches)
         self.inputs = [inputs for inputs in inputs_of(self.batches, self.module) if len(inputs)]
 
-    @property
-    def count(self) -> int:
-        """How many inputs there are."""
-        return sum(map(len, self.inputs))
-
     def first(self, count: int) -> list[Tensor]:
         """Return batches with so many of the first inputs, or with all of them."""
         taken, parts = 0, []

@@ -12,7 +12,7 @@ from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting.patch_covariance import PatchCovariance, shrunk
 from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
-from scalekeys.networks.running.convolution_calls import ConvolutionCalls
+from scalekeys.networks.running.convolution_calls import convolution_calls
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, not_finite
 from scalekeys.networks.running.functional_calls import functional_calls
 from scalekeys.networks.running.patches import Patches
@@ -101,10 +101,9 @@ def patch_covariance(
             for seen in _on_lattice(maps, geometry, patches, moments[name].count):
                 moments[name].add_patches(seen)
 
-    calls = ConvolutionCalls(watched, see)
-    with calls.hooked(), evaluating(network):
+    with evaluating(network):
         for inputs in inputs_of(batches, network):
-            with torch.no_grad(), uncompiled(), calls, functional_calls(watched.values()):
+            with torch.no_grad(), uncompiled(), convolution_calls(watched, see), functional_calls(watched.values()):
                 network(inputs)
     if not moments:
         raise ModelError(

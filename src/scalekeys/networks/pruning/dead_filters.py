@@ -31,16 +31,9 @@ class DeadFilter:
 def dead_filters(network: nn.Module, opened: Checkpoint, inputs: Iterable[Tensor] | None = None) -> list[DeadFilter]:
     """Find the dead filters of a network, in the order of its layers.
 
-    Parameters
-    ----------
-    network : nn.Module
-    opened : Checkpoint
-        The same network, opened.
-    inputs : iterable of Tensor, optional
-        Batches; filters whose outputs are the same for all of them are dead too.
+    `opened`: the same network, opened.
+    `inputs`: batches; filters whose outputs are the same for all of them are dead too.
 
-    Examples
-    --------
     >>> from scalekeys.checkpoints.sources.module import open_module
     >>> network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, bias=False))
     >>> network[0].weight.data[2] = 0

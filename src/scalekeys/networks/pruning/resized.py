@@ -63,7 +63,6 @@ def load_pruned(module: nn.Module, source: Source, *, weights: str | None = None
 def resized(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Return a copy of a network whose parameters and buffers are those given, of whatever sizes.
 
-    `module`: it stays as it is.
     `state`: by name; a bias may be one that the network lacks.
     """
     network = copy_of(module)

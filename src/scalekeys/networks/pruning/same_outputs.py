@@ -18,20 +18,10 @@ _DRAWS = 2
 class Reference:
     """The outputs of a network on some inputs, to compare those of others with.
 
-    Parameters
-    ----------
-    network : nn.Module
-    example : Tensor
-        Inputs. Two more batches of random numbers are drawn in their shape, between the smallest and the largest input;
-        standard normal where these are equal, and none where they are integers.
-    more : sequence of Tensor
-        Further batches.
-    seed : int
-
-    Raises
-    ------
-    ModelError
-        If the network does not run, or its outputs are not finite, or not the same twice.
+    `example`: inputs. Two more batches of random numbers are drawn in their shape, between the smallest and the largest
+    input; standard normal where these are equal, and none where they are integers.
+    `more`: further batches.
+    Raises ModelError if the network does not run, or its outputs are not finite, or not the same twice.
     """
 
     def __init__(self, network: nn.Module, example: Tensor, more: Sequence[Tensor] = (), seed: int = 0) -> None:
@@ -64,8 +54,6 @@ class Reference:
 def difference(network: nn.Module, other: nn.Module, inputs: Tensor) -> float:
     """Return the largest difference of an output of two networks for some inputs, as a share of the largest output.
 
-    Examples
-    --------
     >>> difference(nn.Identity(), nn.ReLU(), torch.tensor([-1.0, 4.0]))
     0.25
     """

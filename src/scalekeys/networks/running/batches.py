@@ -81,23 +81,15 @@ def evaluating(network: nn.Module, *, copies: bool = True) -> Iterator[None]:
     With `copies` a network that changes its inputs in place, as with ``x.div_(255)``, changes copies of them.
     """
     modes = [(module, module.training) for module in network.modules()]
+    handle = network.register_forward_pre_hook(_with_copies) if copies else None
     network.eval()
-    try:
-        with copying_inputs(network) if copies else nullcontext():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def copying_inputs(network: nn.Module) -> Iterator[None]:
-    """Let a network run on copies of its inputs, which it may change in place."""
-    handle = network.register_forward_pre_hook(_with_copies)
     try:
         yield
     finally:
-        handle.remove()
+        if handle is not None:
+            handle.remove()
+        for module, training in modes:
+            module.training = training
 
 
 def _with_copies(_network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -151,12 +143,15 @@ def _brought(inputs: Tensor, network: nn.Module) -> Tensor:
     return inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
 
 
-def _inputs(batch: Batch, number: int) -> Tensor:
-    inputs: Any = batch
+def _part(batch: Batch, keys: Sequence[str], place: int) -> Any:
+    """Return what stands under the first of some keys, or at a place; None where there is no such thing."""
     if isinstance(batch, Mapping):
-        inputs = next((batch[key] for key in INPUT_KEYS if key in batch), None)
-    elif isinstance(batch, Sequence) and len(batch):
-        inputs = batch[0]
+        return next((batch[key] for key in keys if key in batch), None)
+    return batch[place] if isinstance(batch, Sequence) and len(batch) > place else None
+
+
+def _inputs(batch: Batch, number: int) -> Tensor:
+    inputs = batch if isinstance(batch, Tensor | np.ndarray) else _part(batch, INPUT_KEYS, 0)
     if isinstance(inputs, np.ndarray):
         inputs = torch.tensor(inputs) if inputs.dtype.kind in "iu" else as_float_tensor(inputs)
     if not isinstance(inputs, Tensor):
@@ -168,11 +163,7 @@ def _inputs(batch: Batch, number: int) -> Tensor:
 
 
 def _labels(batch: Batch, number: int) -> Tensor:
-    labels: Any = None
-    if isinstance(batch, Mapping):
-        labels = next((batch[key] for key in LABEL_KEYS if key in batch), None)
-    elif isinstance(batch, Sequence) and len(batch) > 1:
-        labels = batch[1]
+    labels = _part(batch, LABEL_KEYS, 1)
     if labels is None:
         raise ModelError(
             f"batch {number}: has inputs without labels; give a list of batches {_LABELLED}; got {_described(batch)}"

@@ -15,27 +15,29 @@ from scalekeys.networks.running.running_moments import PatchGeometry
 Sight: TypeAlias = Callable[[str, Tensor, PatchGeometry, Tensor], Tensor | None]
 
 
-class ConvolutionCalls(TorchFunctionMode):
-    """A mode in which the depthwise convolutions of layers are seen; layers that pad by themselves as they are.
+@contextmanager
+def convolution_calls(layers: Mapping[str, Convolution], see: Sight) -> Iterator[None]:
+    """See the depthwise convolutions of layers; layers that pad by themselves as they are.
 
     `see`: called with the name of the layer, the input (inputs, channels, *sides), where its patches lie, and the
     output; what it returns, if anything, takes the place of the output.
     """
+    inside: list[str] = []  # the layers at work
 
-    def __init__(self, layers: Mapping[str, Convolution], see: Sight) -> None:
+    def leave(*_: object) -> None:
+        inside.pop()
+
+    enter = hooked(layers, lambda name, *_: inside.append(name), before=True)
+    with enter, hooked(layers, leave), _ConvolutionCalls(layers, see, inside):
+        yield
+
+
+class _ConvolutionCalls(TorchFunctionMode):
+    """See :func:`convolution_calls`."""
+
+    def __init__(self, layers: Mapping[str, Convolution], see: Sight, inside: Sequence[str]) -> None:
         super().__init__()
-        self._layers, self._see = layers, see
-        self._inside: list[str] = []
-
-    @contextmanager
-    def hooked(self) -> Iterator["ConvolutionCalls"]:
-        """Keep hooks on the layers that tell which of them is at work."""
-        enter = hooked(self._layers, lambda name, *_: self._inside.append(name), before=True)
-        with enter, hooked(self._layers, self._leave):
-            yield self
-
-    def _leave(self, *_: object) -> None:
-        self._inside.pop()
+        self._layers, self._see, self._inside = layers, see, inside
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -64,14 +66,12 @@ class ConvolutionCalls(TorchFunctionMode):
             return output
         axes = len(kernel)
         steps = _for_each_axis(dilation, axes)
-        geometry = PatchGeometry(kernel, _for_each_axis(stride, axes), steps, _zeros_around(padding, kernel, steps))
+        geometry = PatchGeometry(kernel, _for_each_axis(stride, axes), steps, zeros_around(padding, kernel, steps))
         changed = self._see(name, input if input.ndim == axes + 2 else input[None], geometry, output)
         return output if changed is None else changed
 
 
-def _zeros_around(
-    padding: int | str | Sequence[int], kernel: tuple[int, ...], dilation: tuple[int, ...]
-) -> tuple[int, ...]:
+def zeros_around(padding: int | str | Sequence[int], kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
     """Return the padding of a convolution as ``F.pad`` takes it: left, right, above, below, and so on."""
     if padding == "same":
         both = [reach * (taps - 1) for reach, taps in zip(dilation, kernel, strict=True)]

@@ -17,10 +17,9 @@ class FastDepthwise(TorchFunctionMode):
     """Within it, gradients of depthwise convolutions with large kernels are computed up to several times faster.
 
     Applies on a CPU, to float32 and bfloat16 (float64 is as fast as without), and to kernels with a side of 5 or more,
-    one for each channel, with stride 1, dilation 1 and a padding in
-    numbers; everything else is as without it. Filters that are frozen cost no gradient of their own, even where their
-    biases are learned. Gradients agree up to rounding, and can be differentiated in turn; ``torch.vmap`` and
-    forward-mode derivatives are not supported.
+    one for each channel, with stride 1, dilation 1 and a padding in numbers; everything else is as without it. Filters
+    that are frozen cost no gradient of their own, even where their biases are learned. Gradients agree up to rounding,
+    and can be differentiated in turn; ``torch.vmap`` and forward-mode derivatives are not supported.
     ``benchmarks/fast_depthwise.py`` measures what is gained.
 
     Examples

@@ -38,10 +38,37 @@ def run_together(
     inputs of several sizes. Each batch has a thread of its own, of which one is at work at a time.
     """
     calls = FunctionalCalls(outputs.values())
-    steps = _Steps([_BatchWalk(network, batch, calls) for batch in batches])
-    halting = hooked(inputs, steps.halt, before=True), hooked(outputs, steps.halt)
+    walks = [_BatchWalk(network, batch, calls) for batch in batches]
+    at_work = walks[0]
+
+    def halt(name: str, _: nn.Module, given: tuple[Tensor, ...], output: Tensor | None = None) -> Tensor | None:
+        return at_work.halt(name, given[0] if output is None else output)
+
+    halting = hooked(inputs, halt, before=True), hooked(outputs, halt)
     with calls.hooked(), halting[0], halting[1], evaluating(network), uncompiled():
-        steps.run(meeting)
+        try:
+            change: Change | None = None
+            while True:
+                for at_work in walks:
+                    at_work.go_on(change)
+                here = [walk.place for walk in walks if walk.place is not None]
+                if not here:
+                    return
+                change = meeting(_place_of_all(here, len(walks)), [value for _, value in here])
+        finally:
+            for walk in walks:
+                walk.cancel()
+
+
+def _place_of_all(places: Sequence[tuple[str, Tensor]], walks: int) -> str:
+    """Return the name of the layer that all walks have come to."""
+    name = places[0][0]
+    if len(places) < walks or any(other != name for other, _ in places):
+        raise ModelError(
+            f"batches go different ways at layer {name!r}, because the network decides by its input where it goes; "
+            "give all inputs in one batch"
+        )
+    return name
 
 
 class _Cancelled(BaseException):
@@ -82,8 +109,9 @@ class _BatchWalk:
             raise _Cancelled
         return None if self.change is None else self.change(value)
 
-    def go_on(self) -> None:
-        """Let the thread work until it halts or ends."""
+    def go_on(self, change: Change | None = None) -> None:
+        """Let the thread work until it halts or ends, after a change of what it has come to a layer with."""
+        self.change = change
         if not self._thread.ident:
             self._thread.start()
         self._turn.release()
@@ -98,44 +126,3 @@ class _BatchWalk:
             if not self.ended:
                 self.go_on()
             self._thread.join()
-
-
-class _Steps:
-    """All walks, step by step."""
-
-    def __init__(self, walks: Sequence[_BatchWalk]) -> None:
-        self._walks = walks
-        self._at_work: _BatchWalk | None = None
-
-    def halt(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | None = None) -> Tensor | None:
-        """Halt the batch that is at work before a layer, or behind it."""
-        assert self._at_work is not None
-        return self._at_work.halt(name, inputs[0] if output is None else output)
-
-    def run(self, meeting: Meeting) -> None:
-        """Let all walks go from one layer to the next until they end."""
-        try:
-            while self._step(meeting):
-                pass
-        finally:
-            for walk in self._walks:
-                walk.cancel()
-
-    def _step(self, meeting: Meeting) -> bool:
-        """Let all walks go to the next layer and meet there; return whether they are still on the way."""
-        for walk in self._walks:
-            self._at_work = walk
-            walk.go_on()
-        here = [walk.place for walk in self._walks if walk.place is not None]
-        if not here:
-            return False
-        name = here[0][0]
-        if len(here) < len(self._walks) or any(other != name for other, _ in here):
-            raise ModelError(
-                f"batches go different ways at layer {name!r}, because the network decides by its input where it goes; "
-                "give all inputs in one batch"
-            )
-        change = meeting(name, [value for _, value in here])
-        for walk in self._walks:
-            walk.change = change
-        return True

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
 from scalekeys.networks.running.batches import logits_of, uncheckpointed, uncompiled
-from scalekeys.networks.running.convolution_calls import ConvolutionCalls
+from scalekeys.networks.running.convolution_calls import convolution_calls
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import functional_calls
 from scalekeys.networks.running.hooks import hooked, watched
@@ -95,14 +95,13 @@ def call_order(network: nn.Module, inputs: Tensor, layers: Mapping[str, Convolut
 
 
 def _go(run: SuspendedRun, layer: Convolution, watch: _Watch, stops: Mapping[str, Convolution]) -> None:
-    calls, batch = ConvolutionCalls({"": layer}, watch.see), run.batch.clone()
+    batch = run.batch.clone()
     with (
-        calls.hooked(),
         hooked(stops, watch.arrive, before=True),
         torch.set_grad_enabled(watch.gradients),
         uncompiled(),
         uncheckpointed(),
-        calls,
+        convolution_calls({"": layer}, watch.see),
         functional_calls([layer, *stops.values()]),
         run.resumed(),
         suppress(_Arrived),

@@ -13,8 +13,6 @@ from scalekeys.networks.running.running_moments import PatchGeometry
 class Patches:
     """The patches of some maps.
 
-    `maps`: shape (inputs, channels, *sides).
-
     >>> maps = torch.arange(12.0).view(1, 1, 3, 4)
     >>> patches = Patches(maps, PatchGeometry((2, 2), (1, 2), (1, 1), (0, 0, 0, 0)))
     >>> patches.sides
@@ -33,11 +31,7 @@ class Patches:
     def at(
         self, inputs: Int[Tensor, " patches"], places: Int[Tensor, " patches"]
     ) -> Float[Tensor, "channels taps patches"]:
-        """Return patches.
-
-        `inputs`: shape (patches,).
-        `places`: shape (patches,); the places of the outputs in row-major order.
-        """
+        """Return patches, at places of the outputs in row-major order."""
         kernel = self._geometry.kernel
         taps = torch.unravel_index(torch.arange(self.taps, device=places.device), kernel)
         index = inputs.expand(self.taps, -1)

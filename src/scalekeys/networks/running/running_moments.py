@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from scalekeys.shapes import over_taps
 from scalekeys.threads import one_thread
 
 _BYTES = 2**25  # of the channels that are worked on at a time
@@ -60,7 +61,7 @@ class PatchMoments:
             part = slice(start, start + at_a_time)
             padded = F.pad(maps[:, part].to(torch.float64), geometry.padding)
             shift = padded.transpose(0, 1).flatten(1).mean(1)
-            padded -= shift[(..., *[None] * len(sides))]
+            padded -= over_taps(shift, len(sides))
             mean = _summed_over(places, padded.sum(0)).flatten(1) / new
             products = _products(padded, places, geometry.dilation) - new * _square(mean)
             self._join(new, mean + shift[:, None], products, part)

@@ -1,6 +1,6 @@
 """Which layers are computed axis by axis, with how many outer products."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -91,13 +91,9 @@ class Candidate:
             self._ranks[rank] = low_rank(self.filters.kernels, rank, self._covariance)
         return self._ranks[rank]
 
-    def ranks(self) -> Iterator[int]:
-        """Give the numbers of outer products that multiply less often than the kernels, the smallest first."""
-        return iter(range(1, most_rank(self.filters.size) + 1))
-
     def within(self, tolerance: float) -> LowRank | None:
-        """Return the fewest outer products that lose no more than a share; None where these are too many."""
-        tried = (self.of_rank(rank) for rank in self.ranks())
+        """Return the fewest outer products that lose no more than a share; None where these multiply as often."""
+        tried = (self.of_rank(rank) for rank in range(1, most_rank(self.filters.size) + 1))
         return next((one for one in tried if one.loss <= tolerance), None)
 
     def times(self, rank: int) -> tuple[float, float] | None:
@@ -190,13 +186,9 @@ def _same_outputs(layer: Convolution, filters: LayerFilters) -> bool:
     sides = [side for side in filters.size if side > 1]
     factors = [torch.randn(len(filters), side, 1, generator=draw, dtype=torch.float64) for side in sides]
     whole = SeparableConv(layer, factors).to("cpu", torch.float64)
-    expected = _plain_copy(layer, filters.name).to("cpu", torch.float64)
+    expected = deepcopy(layer)
+    make_plain(expected, filters.name)
+    expected.to("cpu", torch.float64)
     with torch.no_grad():
         expected.weight.copy_(whole.kernels()[:, None])
     return agree(expected, whole, layer)
-
-
-def _plain_copy(layer: Convolution, name: str) -> Convolution:
-    copy = deepcopy(layer)
-    make_plain(copy, name)
-    return copy

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +13,7 @@ from scalekeys.filters.choice import matching_layers
 from scalekeys.filters.replacement import Modelled
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
-from scalekeys.networks.changing.separate.plan import (
-    TOLERANCE,
-    Candidate,
-    Goal,
-    Plan,
-    fault_of,
-    loosest,
-    planned,
-)
+from scalekeys.networks.changing.separate.plan import TOLERANCE, Candidate, Goal, Plan, fault_of, loosest, planned
 from scalekeys.networks.changing.separate.separable_conv import SeparableConv, products
 from scalekeys.networks.changing.separate.separation import SeparatedLayer, Separation
 from scalekeys.networks.changing.separate.timing import Ready, Stopwatch, Times, calls_of
@@ -125,17 +116,22 @@ def separate(
     >>> found.multiplications
     (106496, 63488)
     """
-    goal = _goal(rank, tolerance, accuracy, time)
-    labelled = None if goal.accuracy is None else list(labelled_inputs_of(_needed(batches), module))
-    inputs = [one for one, _ in labelled] if labelled is not None else None
-    if inputs is None and batches is not None:
+    default = rank is tolerance is accuracy is time is None
+    goal = Goal(rank, TOLERANCE if default else tolerance, accuracy, time)
+    labelled = inputs = None
+    if accuracy is not None:
+        if batches is None:
+            raise ModelError("accuracy is measured on batches with labels; give batches")
+        labelled = list(labelled_inputs_of(batches, module))
+        inputs = [one for one, _ in labelled]
+    elif batches is not None:
         inputs = list(inputs_of(batches, module))
     if example is None and inputs:
         example = inputs[0][:1]
     separator = Separator(module, example, inputs, None if runtime is None else Stopwatch(runtime), layers, fit)
-    if goal.accuracy is not None:
+    if accuracy is not None:
         assert labelled is not None
-        before, points = evaluate(module, labelled).top1, goal.accuracy
+        before, points = evaluate(module, labelled).top1, accuracy
 
         def accurate(tried: float) -> bool:
             network = separator.built(planned(separator.candidates, goal, tried)[0])[1]
@@ -145,18 +141,6 @@ def separate(
     if goal.time is not None:
         return separator.separation(goal, separator.tolerance_for(goal))
     return separator.separation(goal, goal.tolerance)
-
-
-def _goal(rank: int | None, tolerance: float | None, accuracy: float | None, time: float | None) -> Goal:
-    if rank is tolerance is accuracy is time is None:
-        return Goal(tolerance=TOLERANCE)
-    return Goal(rank, tolerance, accuracy, time)
-
-
-def _needed(batches: Batches | None) -> Batches:
-    if batches is None:
-        raise ModelError("accuracy is measured on batches with labels; give batches")
-    return batches
 
 
 class Separator:
@@ -237,7 +221,8 @@ class Separator:
         saved = sum(one.numbers[0] - one.numbers[1] for one in done)
         counts = None
         if self._example is not None:
-            counts = self._multiplications, multiplications(network, self._example)
+            original = unwrapped(self.module)
+            counts = multiplications(original, self._example), multiplications(network, self._example)
         runtime = None if self._stopwatch is None else self._stopwatch.runtime
         return Separation(network, done, left, (before, before - saved), counts, runtime, times)
 
@@ -269,11 +254,6 @@ class Separator:
         if self._stopwatch is None:
             return network, None
         return network, self._ready.times(self._stopwatch.ready(network, self._example))
-
-    @cached_property
-    def _multiplications(self) -> int:
-        assert self._example is not None
-        return multiplications(unwrapped(self.module), self._example)
 
     @cached_property
     def _ready(self) -> Ready:
@@ -324,7 +304,5 @@ def put(network: nn.Module, layer: nn.Module, other: nn.Module) -> nn.Module:
         if one is layer:
             if not name:
                 return other
-            parent, _, own = name.rpartition(".")
-            place: Any = network.get_submodule(parent)._modules
-            place[own] = other
+            network.set_submodule(name, other)
     return network
