@@ -5,17 +5,25 @@ from typing import Any
 
 import numpy as np
 
-from scalekeys.report.keys.names import key_label, short_names
 from scalekeys.report.keys.summary import KeysSummary, LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Figure
 from scalekeys.report.page.families import COLOURS
-from scalekeys.report.page.plots import axis, base_layout, line, place_colour, shares_layout
+from scalekeys.report.page.plots import (
+    axis,
+    base_layout,
+    level,
+    line,
+    place_colour,
+    place_symbol,
+    rounded,
+    row_bars,
+    shares_layout,
+)
 from scalekeys.report.page.words import count, number, percent, plot_text, plural, shortened, size_words
 
 _HOVER_WIDTH = 38
 _LABEL_WIDTH = 24
-_SYMBOLS = ("circle", "diamond-tall", "square", "triangle-up", "diamond-wide", "triangle-down")
 _CURVE_POINTS = 101
 
 
@@ -49,35 +57,26 @@ def _rows(summary: KeysSummary) -> list[LayerKeys | str]:
 
 def _labels(rows: Sequence[LayerKeys | str], summary: KeysSummary) -> tuple[list[str], list[str]]:
     """Labels of the rows of a wide and of a narrow figure."""
-    short = short_names(summary.layers)
     wide, narrow = [], []
     for row in rows:
         if isinstance(row, str):
             wide.append(f"<b>{plot_text(shortened(row, _LABEL_WIDTH))}</b> ")
             narrow.append(f"<b>{plot_text(shortened(row, _LABEL_WIDTH // 2))}</b> ")
         else:
-            wide.append(f"{plot_text(shortened(short[row.bank, row.layer], _LABEL_WIDTH))} ")
+            wide.append(f"{plot_text(shortened(summary.short_names[row.bank, row.layer], _LABEL_WIDTH))} ")
             narrow.append(f"{row.depth} ")
     return wide, narrow
 
 
 def _mix_trace(summary: KeysSummary, rows: Sequence[LayerKeys | str], place: int) -> dict[str, Any]:
-    key = summary.keys[place]
-    bars = [(y, row, row.members[place] / row.filters) for y, row in enumerate(rows) if isinstance(row, LayerKeys)]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": key_label(key),
-        "x": [round(share, 5) for _, _, share in bars],
-        "y": [y for y, _, _ in bars],
-        "marker": {"color": place_colour(place), "line": {"width": 0}},
-        "hoverinfo": "text",
-        "hovertext": [
-            f"<b>{plot_text(row.layer, _HOVER_WIDTH)}</b><br>{key_label(key)}: {count(row.members[place])} of "
-            f"{plural(row.filters, 'filter')}, {percent(share)}"
-            for _, row, share in bars
-        ],
-    }
+    label = summary.keys[place].label
+    bars = {y: row for y, row in enumerate(rows) if isinstance(row, LayerKeys)}
+    hover = [
+        f"<b>{plot_text(row.layer, _HOVER_WIDTH)}</b><br>{label}: {count(row.members[place])} of "
+        f"{plural(row.filters, 'filter')}, {percent(row.share_of(place))}"
+        for row in bars.values()
+    ]
+    return row_bars(label, [row.share_of(place) for row in bars.values()], bars, place_colour(place), hover)
 
 
 def coverage_over_depth(summary: KeysSummary) -> Figure:
@@ -85,9 +84,9 @@ def coverage_over_depth(summary: KeysSummary) -> Figure:
     deepest = max(layer.depth for layer in summary.layers)
     layout = base_layout(
         height=300,
-        xaxis=axis("depth", range=[-0.6, deepest + 0.6], showgrid=False, fixedrange=True, nticks=12, tickformat="d"),
-        yaxis=axis("share covered", range=[-0.02, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1], fixedrange=True),
-        shapes=[_level(summary.coverage)],
+        xaxis=axis("depth", range=[-0.6, deepest + 0.6], showgrid=False, nticks=12, tickformat="d"),
+        yaxis=axis("share covered", range=[-0.02, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1]),
+        shapes=[level(summary.coverage, colour="control", width=1.5)],
     )
     data = [_coverage_trace(summary, bank) for bank in range(len(summary.models))]
     text = f"Dots: the share of filters within {number(summary.threshold)} of their key, layer by layer over depth"
@@ -97,14 +96,12 @@ def coverage_over_depth(summary: KeysSummary) -> Figure:
 def _coverage_trace(summary: KeysSummary, bank: int) -> dict[str, Any]:
     mine = [layer for layer in summary.layers if layer.bank == bank]
     return {
-        "type": "scatter",
         "mode": "lines+markers",
         "name": summary.models[bank],
         "x": [layer.depth for layer in mine],
-        "y": [round(layer.coverage, 5) for layer in mine],
+        "y": rounded((layer.coverage for layer in mine), 5),
         "line": {"color": "var(--line)", "width": 1},
-        "marker": {"size": 9, "color": _model_colour(summary, bank), "symbol": _SYMBOLS[bank % len(_SYMBOLS)]},
-        "hoverinfo": "text",
+        "marker": {"size": 9, "color": _model_colour(summary, bank), "symbol": place_symbol(bank)},
         "hovertext": [
             f"<b>{plot_text(layer.layer, _HOVER_WIDTH)}</b><br>{size_words(layer.size)}, {percent(layer.coverage)} of "
             f"{plural(layer.filters, 'filter')}"
@@ -117,18 +114,12 @@ def correlation_curve(view: KeysView) -> Figure:
     """Draw the share of the filters that reach a correlation with their key, against that correlation."""
     summary = view.summary
     bounds = np.linspace(0, 1, _CURVE_POINTS)
+    style = {"color": "var(--control)", "width": 1.5, "dash": "dash"}
     layout = base_layout(
         height=300,
-        xaxis=axis("correlation with the key", range=[0, 1], fixedrange=True, dtick=0.2),
-        yaxis=axis("share that reaches it", range=[0, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1], fixedrange=True),
-        shapes=[
-            line(
-                (view.threshold,) * 2,
-                (0, 1),
-                line={"color": "var(--control)", "width": 1.5, "dash": "dash"},
-                layer="above",
-            )
-        ],
+        xaxis=axis("correlation with the key", range=[0, 1], dtick=0.2),
+        yaxis=axis("share that reaches it", range=[0, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1]),
+        shapes=[line((view.threshold,) * 2, (0, 1), line=style, layer="above")],
     )
     data = []
     for bank, model in enumerate(summary.models):
@@ -141,13 +132,11 @@ def correlation_curve(view: KeysView) -> Figure:
 
 def _curve_trace(model: str, bounds: np.ndarray, share: np.ndarray, colour: str) -> dict[str, Any]:
     return {
-        "type": "scatter",
         "mode": "lines",
         "name": model,
         "x": bounds.round(4).tolist(),
         "y": share.round(5).tolist(),
         "line": {"color": colour, "width": 2.5},
-        "hoverinfo": "text",
         "hovertext": [
             f"{percent(float(y))} of the filters reach {number(float(x))}" for x, y in zip(bounds, share, strict=True)
         ],
@@ -156,8 +145,3 @@ def _curve_trace(model: str, bounds: np.ndarray, share: np.ndarray, colour: str)
 
 def _model_colour(summary: KeysSummary, bank: int) -> str:
     return "var(--ink)" if len(summary.models) == 1 else f"var(--family-{(bank * 5 + 5) % COLOURS + 1})"
-
-
-def _level(height: float) -> dict[str, Any]:
-    style = {"color": "var(--control)", "width": 1.5, "dash": "dash"}
-    return line((0, 1), (height, height), line=style) | {"xref": "x domain"}
