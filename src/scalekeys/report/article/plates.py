@@ -10,7 +10,7 @@ from scalekeys.report.article import curves, panels
 from scalekeys.report.article.measures import COMMON, PER_AXIS, SHARED, Material, methods_words
 from scalekeys.report.article.panels import SHOWN
 from scalekeys.report.page import canvas
-from scalekeys.report.page.document import paragraphs
+from scalekeys.report.page.document import paragraph
 
 _COMMON_SHARED = (*COMMON, *SHARED)
 
@@ -70,8 +70,7 @@ def _first(material: Material, name: str) -> str:
 
 
 def _text(section: str, **facts: Any) -> str:
-    (text,) = paragraphs("article/text.txt.j2", section, **facts)
-    return text
+    return paragraph("article/text.txt.j2", section, **facts)
 
 
 def _panels(name: str, what: str, methods: tuple[str, ...]) -> _Recipe:

@@ -37,7 +37,6 @@ def spread(material: Material) -> Table:
         "Spread of the filters: l1 norm, mean M(|h|) and covariance V(|h|), in pixels and pixels squared.",
         ("filter", "family", *(("value",) if study.published else ()), *SPREAD_MEASURES),
         tuple(rows),
-        study.source,
         group="filter" if study.published else "",
     )
 
@@ -53,7 +52,6 @@ def weighted_spread(material: Material) -> Table:
         "covariance V(|h| w). The DC offset of a smoothing or a sharpening is subtracted first.",
         ("filter", "family", *SPREAD_MEASURES),
         tuple(rows),
-        material.study.source,
     )
 
 
@@ -72,7 +70,6 @@ def dc_offsets(material: Material) -> Table:
         "an offset.",
         ("filter", "family", *_heads(material, "C"), "objective at C", "objective at 0"),
         tuple(rows),
-        study.source,
         digits=6,
     )
 
@@ -97,7 +94,6 @@ def normalised(material: Material) -> Table:
         "weighted with T at scale 0.707 (filter 7) and 1 (filter 8).",
         ("filter", "spread", "quantity", "computed", "published", "deviation"),
         tuple(rows),
-        material.study.source,
     )
 
 
@@ -117,7 +113,6 @@ def scales_per_axis(material: Material) -> Table:
         "l1, D1 l2; and the relative residual that each leaves in the l2 norm.",
         ("method", "filter", "family", *_heads(material, "sigma_x"), *_heads(material, "sigma_y"), _RELATIVE),
         tuple(rows),
-        study.source,
         group="method",
     )
 
@@ -138,7 +133,6 @@ def scales_common(material: Material) -> Table:
         "norm.",
         ("method", "filter", "family", *_heads(material, "sigma"), _RELATIVE),
         tuple(rows),
-        study.source,
         group="method",
     )
 
@@ -161,7 +155,6 @@ def scales_shared(material: Material) -> Table:
         "largest relative residual in the group, in the l2 norm.",
         ("method", "filters", *_heads(material, "sigma"), f"largest {_RELATIVE}"),
         tuple(rows),
-        study.source,
         group="method",
     )
 
@@ -193,7 +186,6 @@ def sharpening(material: Material) -> Table:
         "minimised, and the relative residual in the l2 norm.",
         ("filter", "norm", *_heads(material, "sigma"), *_heads(material, "alpha"), "objective", _RELATIVE),
         tuple(rows),
-        study.source,
     )
 
 
@@ -210,7 +202,6 @@ def residuals(material: Material) -> Table:
         "zeros would leave.",
         ("filter", "family", *(method.name for method in METHODS)),
         tuple(rows),
-        study.source,
     )
 
 
@@ -236,7 +227,6 @@ def window(material: Material) -> Table:
         "first. Sharpening has a fit of its own by C1 and D1 only.",
         ("filter", "family", "largest", *heads),
         tuple((*_who(material, i), largest(i), *cells(i)) for i in order),
-        study.source,
     )
 
 
@@ -261,7 +251,6 @@ def uncertainty(material: Material) -> Table:
         "optimum, in the published window, with amplitude and offset held.",
         ("filter", "family", *heads),
         tuple(rows),
-        study.source,
     )
 
 
@@ -276,7 +265,6 @@ def richer(material: Material) -> Table:
         "offset, exact window; with the numbers that the model spends on a filter.",
         ("filter", "family", *heads),
         tuple((*_who(material, i), *(column[i] for column in columns)) for i in range(len(study.names))),
-        study.source,
     )
 
 
@@ -289,7 +277,6 @@ def disagreements(material: Material) -> Table:
         "published number or convention, and the value here.",
         ("disagreement", "filter", "measure", "published", "here"),
         tuple(rows),
-        material.study.source,
     )
 
 
@@ -311,7 +298,6 @@ def agreement(material: Material) -> Table:
         "value of each published table that deviates most.",
         ("table", "values", "reached", "tolerance", "filter", "quantity", "published", "computed", "deviation"),
         tuple(rows),
-        material.study.source,
         digits=6,
     )
 

@@ -20,7 +20,6 @@ from scalekeys.report.keys.summary import LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.families import words_of
-from scalekeys.report.page.numbers import size_text
 from scalekeys.report.page.pictures import common_limit, filter_picture, pictured
 from scalekeys.report.page.plots import place_colour
 from scalekeys.report.page.words import count, listed, number, percent, plural, taps_in
@@ -149,7 +148,7 @@ def uncovered(view: KeysView) -> Section:
 def layers(view: KeysView) -> Section:
     """List every layer."""
     rows = [_layer_row(layer) for layer in view.summary.layers]
-    body = render("keys/layers.html.j2", rows=rows, several=len(view.summary.models) > 1, threshold=view.threshold)
+    body = render("keys/layers.html.j2", rows=rows, several=len(view.summary.models) > 1)
     return Section("layers", "Layer by layer", body, short="Layers")
 
 
@@ -225,7 +224,6 @@ def _member(view: KeysView, index: int) -> dict[str, Any]:
         "where": f"{bank.model}, {where}" if len(view.banks) > 1 else where,
         "layer": view.summary.short_names[int(view.bank[index]), layer.name],
         "channel": view.channel(index),
-        "size": size_text(layer.size),
         "key": f"key {view.assignment[index]}",
     }
 
