@@ -60,6 +60,15 @@ def restamped(schema: pa.Schema, source: str) -> pa.Schema:
     return schema.with_metadata({**(schema.metadata or {}), _SOURCE: source})
 
 
+def under(table: pa.Table, source: str, model: str) -> pa.Table:
+    """Put rows of filters under the name of a source."""
+    for name, word in (("source", source), ("model", model)):
+        field = table.schema.field(name)
+        column = pa.repeat(pa.scalar(word, field.type), len(table))
+        table = table.set_column(table.schema.get_field_index(name), field, column)
+    return table
+
+
 def stamp_of(path: Path) -> tuple[int, str] | None:
     """Return version and source of a file of filters; None where there is no whole file."""
     try:
