@@ -88,7 +88,7 @@ def orientation(summary: AtlasSummary) -> Section:
     """Tabulate which share of the filters gains from a free angle by kernel, beside both controls."""
     rows = by_kernel(summary.rows("orientation"))
     body = render(
-        "atlas/orientation.html.j2", rows=rows, meaning=meaning([row.found for row in rows]), verdicts=list(Verdict)
+        "atlas/orientation.html.j2", rows=rows, meaning=meaning([found for found, _ in rows]), verdicts=list(Verdict)
     )
     return Section("orientation", "Orientation", body)
 
