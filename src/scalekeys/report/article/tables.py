@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 from scalekeys.paper import METHODS, RICHER_MODELS, SPREAD_MEASURES, spread_table, worst_deviations
 from scalekeys.paper.curves import offset_objective
@@ -99,42 +100,40 @@ def normalised(material: Material) -> Table:
 
 def scales_per_axis(material: Material) -> Table:
     """Tabulate the scales by the methods that have one for each axis."""
-    study = material.study
-    rows: list[tuple[Cell, ...]] = []
-    for method in PER_AXIS:
-        table = f"scales, {METHOD[method].criterion}, per axis"
-        sigma, relative = study.fits["published", method].sigma.tolist(), study.relative_error(method).tolist()
-        for i in material.plain:
-            pairs = [_beside(material, table, study.names[i], f"sigma_{a}", sigma[i][j]) for j, a in enumerate("xy")]
-            rows.append((method, *_who(material, i), *pairs[0], *pairs[1], relative[i]))
     return Table(
         "scales_per_axis",
         "Scales with one for each axis, in the published window: A1 variance of a continuous Gaussian, B1 variance, C1 "
         "l1, D1 l2; and the relative residual that each leaves in the l2 norm.",
         ("method", "filter", "family", *_heads(material, "sigma_x"), *_heads(material, "sigma_y"), _RELATIVE),
-        tuple(rows),
+        tuple(_scale_rows(material, PER_AXIS, "per axis", ("sigma_x", "sigma_y"))),
         group="method",
     )
 
 
 def scales_common(material: Material) -> Table:
     """Tabulate the scales by the methods that have one for both axes."""
-    study = material.study
-    rows: list[tuple[Cell, ...]] = []
-    for method in COMMON:
-        table = f"scales, {METHOD[method].criterion}, common"
-        sigma, relative = study.fits["published", method].sigma.tolist(), study.relative_error(method).tolist()
-        for i in material.plain:
-            value = _beside(material, table, study.names[i], "sigma", sigma[i][0])
-            rows.append((method, *_who(material, i), *value, relative[i]))
     return Table(
         "scales_common",
         "Scales with one for both axes, in the published window: C2 l1, D2 l2; and the relative residual in the l2 "
         "norm.",
         ("method", "filter", "family", *_heads(material, "sigma"), _RELATIVE),
-        tuple(rows),
+        tuple(_scale_rows(material, COMMON, "common", ("sigma",))),
         group="method",
     )
+
+
+def _scale_rows(
+    material: Material, methods: Sequence[str], scales: str, quantities: Sequence[str]
+) -> Iterator[tuple[Cell, ...]]:
+    """Yield a row for each method and filter: its scales beside the published ones, and the relative residual."""
+    study = material.study
+    for method in methods:
+        table = f"scales, {METHOD[method].criterion}, {scales}"
+        sigma, relative = study.fits["published", method].sigma.tolist(), study.relative_error(method).tolist()
+        for i in material.plain:
+            values = zip(quantities, sigma[i], strict=False)
+            cells = [_beside(material, table, study.names[i], quantity, value) for quantity, value in values]
+            yield method, *_who(material, i), *chain(*cells), relative[i]
 
 
 def scales_shared(material: Material) -> Table:

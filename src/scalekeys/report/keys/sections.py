@@ -13,9 +13,8 @@ from markupsafe import Markup
 from scalekeys.clustering import FOUND_AGAIN
 from scalekeys.filters import master_keys
 from scalekeys.filters.dead import NEGLIGIBLE
-from scalekeys.report.keys.curve import number_of_keys
 from scalekeys.report.keys.elimination import elimination_curve
-from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
+from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix, number_of_keys
 from scalekeys.report.keys.summary import LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Section, Tile, render
