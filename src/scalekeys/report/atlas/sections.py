@@ -137,15 +137,8 @@ def left_out(summary: AtlasSummary) -> Section:
 
 
 SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (
-    networks,
-    explained,
-    scales,
-    mix,
-    orientation,
-    correlations,
-    failures,
-    left_out,
-)
+    networks, explained, scales, mix, orientation, correlations, failures, left_out,
+)  # fmt: skip
 """The sections of a report on an atlas, in the order of the page."""
 
 

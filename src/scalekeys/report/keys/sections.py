@@ -159,16 +159,8 @@ def method(view: KeysView) -> Section:
 
 
 SECTIONS: tuple[Callable[[KeysView], Section | None], ...] = (
-    gallery,
-    members,
-    depth,
-    coverage,
-    choice,
-    elimination,
-    uncovered,
-    layers,
-    method,
-)
+    gallery, members, depth, coverage, choice, elimination, uncovered, layers, method,
+)  # fmt: skip
 """The sections of a report on keys, in the order of the page; None where there is nothing to show."""
 
 

@@ -189,22 +189,10 @@ def _environment() -> "Environment":
         keep_trailing_newline=False,
     )
     filters = (
-        words.number,
-        words.number_in,
-        words.significant,
-        words.percent,
-        words.points,
-        words.count,
-        words.plural,
-        words.spelled,
-        words.sentence,
-        words.kernels_of,
-        words.listed,
-        words.size_name,
-        words.size_words,
-        words.formula,
-        words.breakable,
-    )
+        words.number, words.number_in, words.significant, words.percent, words.points, words.count, words.plural,
+        words.spelled, words.sentence, words.listed, words.size_name, words.size_words, words.kernels_of,
+        words.formula, words.breakable,
+    )  # fmt: skip
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals.update(none_text=words.NONE)
     return environment
