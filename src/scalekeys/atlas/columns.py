@@ -189,8 +189,8 @@ def column_rows(table: str, schema: pa.Schema | None = None) -> list[str]:
     """
     rows = ["| column | type | unit | meaning |", "|---|---|---|---|"]
     for field in SCHEMAS[table] if schema is None else schema:
-        _, meaning, unit = MEANINGS[table].get(field.name, _BROUGHT)
-        rows.append(f"| `{field.name}` | {type_name(field.type)} | {unit} | {meaning} |".replace("|  |", "| |"))
+        own = MEANINGS[table].get(field.name, _BROUGHT)
+        rows.append(f"| `{field.name}` | {type_name(field.type)} | {own.unit} | {own.meaning} |".replace("|  |", "| |"))
     return rows
 
 
