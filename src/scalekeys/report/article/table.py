@@ -111,7 +111,7 @@ def to_tex(table: Table, source: str) -> str:
     lines += [
         rf"  \caption{{{typeset.tex(table.caption)} Filters: {typeset.escape_tex(source)}.}}",
         rf"  \label{{tab:{table.name}}}",
-        rf"  \begin{{tabular}}{{{''.join(map(_alignment, range(len(table.columns)), [table] * len(table.columns)))}}}",
+        rf"  \begin{{tabular}}{{{''.join(_alignment(table, i) for i in range(len(table.columns)))}}}",
         r"    \toprule",
         _tex_row([typeset.tex(column) for column in table.columns]),
         r"    \midrule",
@@ -172,7 +172,7 @@ def _tex_row(cells: list[str]) -> str:
     return "    " + " & ".join(cells) + r" \\"
 
 
-def _alignment(column: int, table: Table) -> str:
+def _alignment(table: Table, column: int) -> str:
     if table.numeric[column]:
         return "r"
     longest = max((len(str(row[column])) for row in table.rows), default=0)

@@ -16,8 +16,8 @@ from scalekeys.fitting import Fit
 from scalekeys.fitting.formation import beyond_white_noise
 from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary, KeySummary, LayerKeys
-from scalekeys.report.page.numbers import size_text
 from scalekeys.report.page.words import AXES
+from scalekeys.shapes import size_text
 
 
 @dataclass(frozen=True, eq=False)
