@@ -64,9 +64,9 @@ def test_the_question_counts_by_kernel_and_network(atlas, filters):
 
 def test_the_page_shows_shares_with_intervals_beside_both_controls(atlas, filters):
     summary = summarize_atlas(atlas)
-    (row,) = by_kernel(summary.rows("orientation"))
+    ((found, _),) = by_kernel(summary.rows("orientation"))
     known = filters[filters.gain.notna()]
-    shares = (row.found.real, row.found.matched, row.found.white)
+    shares = (found.real, found.matched, found.white)
     for share, gains in zip(shares, (known.gain, known.gain_matched, known.gain_white), strict=True):
         assert (share.filters, share.gaining) == (600, (gains > 0.05).sum())
         assert (share.low, share.high) == wilson_interval(share.gaining, 600)
@@ -80,9 +80,9 @@ def test_the_page_says_in_how_many_networks_it_is_so(atlas):
     table = summarize_atlas(atlas).tables["orientation"].to_pylist()
     of_network = {row["source"].split("/")[-1]: row["beside_noise"] for row in table if row["source"]}
     assert of_network["turned.safetensors"] == "more"  # than white noise: matched noise has the angles of its layer
-    (row,) = by_kernel(table)
-    assert sum(row.networks.values()) == len(ANGLES)
-    assert row.networks[Verdict.MORE] == 1
+    ((_, networks),) = by_kernel(table)
+    assert sum(networks.values()) == len(ANGLES)
+    assert networks[Verdict.MORE] == 1
 
 
 def test_the_table_stands_beside_the_page(atlas, tmp_path):

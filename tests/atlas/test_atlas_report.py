@@ -21,10 +21,9 @@ from scalekeys.errors import OutputError
 from scalekeys.fitting import Standing
 from scalekeys.fitting.formation import ranks
 from scalekeys.report.atlas import render_atlas_report, write_atlas_report
-from scalekeys.report.atlas.correlation import Correlation, correlation, with_holm
-from scalekeys.report.atlas.narrative import without_interval
+from scalekeys.report.atlas.correlation import LEAST_NETWORKS, Correlation, correlation, with_holm
 from scalekeys.report.atlas.summary import STATISTICS, summarize_atlas
-from scalekeys.report.page import words
+from scalekeys.report.page import render, words
 
 LAYERS, CHANNELS, NETWORKS = 4, 12, 12
 FAMILIES = ("dx", "dy", "smooth")
@@ -329,10 +328,14 @@ def test_columns_that_are_not_numbers_are_named(tmp_path):
     assert sentence in render_atlas_report(summary, "words")
 
 
+def without_interval(found):
+    return render("atlas/no_interval.html.j2", found=found, least=LEAST_NETWORKS)
+
+
 def test_networks_of_few_architectures_have_no_interval():
     x = np.arange(10.0)
     few = [correlation("sigma", "accuracy", x, x, list("aabbccddee"))]
-    assert without_interval(few) == "The 10 networks are of 5 architectures; an interval and a p need 8."
+    assert "The 10 networks are of 5 architectures; an interval and a p need 8." in without_interval(few)
 
 
 def test_too_few_values_are_said_to_be_few(tmp_path):
@@ -418,7 +421,7 @@ def test_a_column_that_varies_through_one_architecture_only_says_so():
     one = correlation("r2", "accuracy", x, y, [f"a{number}" for number in range(12)])
     assert one.rho is not None
     assert one.low is None
-    assert without_interval([one]).startswith("It varies through one architecture only")
+    assert "It varies through one architecture only" in without_interval([one])
 
 
 def test_what_is_left_out_is_listed_with_its_network(tmp_path):

@@ -221,12 +221,12 @@ def test_latex_escapes_a_source():
         r"\{x\}\textasciicircum{}2 \textasciitilde{} \$1 \#\textbackslash{}é"
     )
     assert typeset.escape_tex("sigma_x\n\x00.npy") == r"sigma\_x  .npy"
-    assert "sigma\\_x.npy" in to_tex(Table("t", "Scales sigma_x.", ("a",), ((0.5,),), "sigma_x.npy"))
+    assert "sigma\\_x.npy" in to_tex(Table("t", "Scales sigma_x.", ("a",), ((0.5,),)), "sigma_x.npy")
 
 
 def test_a_table_says_what_is_missing_and_what_is_small():
     cells = (("a", 1e-9, 3), ("b", math.nan, 4), ("c", Deviation(4.9e-5), None))
-    table = Table("t", "Of sigma_x, 5 %.", ("name", "r2", "n"), cells, "s")
+    table = Table("t", "Of sigma_x, 5 %.", ("name", "r2", "n"), cells)
     assert to_csv(table) == "name,r2,n\na,1e-09,3\nb,,4\nc,4.9e-05,\n"
     tex = to_tex(table)
     assert r"a & $0.0000$ & $3$ \\" in tex

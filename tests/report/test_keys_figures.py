@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from key_cases import found, view
 
-from scalekeys.report.keys.curve import number_of_keys
-from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
+from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix, number_of_keys
 from scalekeys.report.page.plots import COLOURS, place_colour
 
 

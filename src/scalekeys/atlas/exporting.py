@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scalekeys.atlas.card import Facts, card
-from scalekeys.atlas.holdings import GROUP, Holdings, holdings_of, in_groups, under
+from scalekeys.atlas.holdings import GROUP, Holdings, holdings_of, in_groups
 from scalekeys.atlas.journal import Entry
 from scalekeys.atlas.layout import ExportLayout, Layout, Settings, is_export
 from scalekeys.atlas.naming import renamed, reworded, without_common_folder, without_folders
-from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamped
+from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamped, under
 from scalekeys.atlas.settling import by_content, left_out_of, tables
 from scalekeys.errors import AtlasError, OutputError
 from scalekeys.files import check_new_folder, exists, new_folder, open_regular, remove_file, writing_to

@@ -156,14 +156,6 @@ def in_groups(tables: Iterable[pa.Table], most: int = GROUP) -> Iterator[pa.Tabl
         yield pa.concat_tables(waiting).combine_chunks()
 
 
-def under(table: pa.Table, source: str, model: str) -> pa.Table:
-    """Put rows under the name of a source."""
-    for name, word in (("source", source), ("model", model)):
-        column = pa.repeat(pa.scalar(word, FILTERS.field(name).type), len(table))
-        table = table.set_column(table.schema.get_field_index(name), FILTERS.field(name), column)
-    return table
-
-
 def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     """Yield rows that follow each other and are of one network, with its content hash."""
     runs = pc.run_end_encode(table["content_hash"].combine_chunks())

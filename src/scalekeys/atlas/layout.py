@@ -243,13 +243,11 @@ def _settings(known: object) -> Settings:
     Raises ValueError if version and seed are not there or no whole numbers, the kinds are no word, or older forms no
     such mapping.
     """
-    values = [known.get(name) for name in ("schema", "seed")] if isinstance(known, dict) else []
-    kinds = known.get("kinds", DEPTHWISE) if isinstance(known, dict) else None
-    older = known.get("older", {}) if isinstance(known, dict) else {}
+    values = known if isinstance(known, dict) else {}
+    version, seed = values.get("schema"), values.get("seed")
+    kinds, older = values.get("kinds", DEPTHWISE), values.get("older", {})
     if not isinstance(older, dict) or not all(is_content(name) and type(form) is int for name, form in older.items()):
         raise ValueError("its older forms are no whole numbers by content hash")
-    match values:
-        case [int(version), int(seed)] if version > 0 and not isinstance(version, bool) and not isinstance(seed, bool):
-            if isinstance(kinds, str):
-                return Settings(version, seed, kinds, older)
+    if type(version) is int and version > 0 and type(seed) is int and isinstance(kinds, str):
+        return Settings(version, seed, kinds, older)
     raise ValueError("it needs the whole numbers schema and seed")

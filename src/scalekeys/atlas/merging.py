@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from scalekeys.atlas.building import Summary, summary_of
-from scalekeys.atlas.holdings import Holdings, Network, holdings_of, in_groups, under
+from scalekeys.atlas.holdings import Holdings, Network, holdings_of, in_groups
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout, Settings
 from scalekeys.atlas.naming import renamed, with_prefix
 from scalekeys.atlas.references import Reference, check_columns
-from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamp_of, stamped
+from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamp_of, stamped, under
 from scalekeys.atlas.settling import by_content, settle, typed
 from scalekeys.atlas.task import Read
 from scalekeys.errors import AtlasError, OutputError, printable

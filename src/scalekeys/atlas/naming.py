@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from operator import methodcaller
 from pathlib import Path, PurePath
 
 from scalekeys.atlas.journal import Entry
@@ -56,7 +57,7 @@ def renamed(entries: Mapping[str, Entry], names: Mapping[str, str], remedy: str)
         if name in found:
             other = next(source for source in entries if names[source] == name)
             raise AtlasError(f"the sources {other} and {old} would both be called {name!r}; {remedy}")
-        changed = reworded(entry, partial(_replaced, old=old, new=name))
+        changed = reworded(entry, methodcaller("replace", old, name))
         found[name] = replace(changed, reference=replace(entry.reference, source=name))
     return dict(sorted(found.items()))
 
@@ -82,10 +83,6 @@ def without_folders(sources: Iterable[str]) -> Callable[[str], str]:
     longest_first = sorted(folders - {"/"}, key=len, reverse=True)
     beginning = re.compile(rf"(?<![\w./~-])(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})/")
     return partial(beginning.sub, "")
-
-
-def _replaced(text: str, *, old: str, new: str) -> str:
-    return text.replace(old, new)
 
 
 def _anchor(source: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scalekeys.atlas.columns import SCHEMAS
 from scalekeys.files import open_regular
 
 SCHEMA_VERSION = 4
@@ -13,74 +14,10 @@ SCHEMA_VERSION = 4
 Files of an older version are made anew where they can be.
 """
 
-_WORDS = pa.string()  # Parquet keeps each word once by itself
-_NUMBER = pa.float64()
-_SINGLE = pa.float32()  # as precise as the weights are as a rule, and half as large on disk
-
 SHAPE_MEASURES = ("centre_x", "centre_y", "centre_z", "rank1", "rank2", "rank3", "rank1_centred")
 """Columns of numbers that describe the shape of single filters; each is measured of both controls too."""
 
-
-def _beside_controls(name: str, kind: pa.DataType) -> tuple[tuple[str, pa.DataType], ...]:
-    """Return a column of filters, and those of white and of matched noise in their place."""
-    return tuple((f"{name}{control}", kind) for control in ("", "_white", "_matched"))
-
-
-FILTERS = pa.schema(
-    [
-        ("model", _WORDS),
-        ("layer", _WORDS),
-        ("depth", pa.int32()),
-        ("channel", pa.int32()),
-        ("kernel_depth", pa.int32()),
-        ("kernel_height", pa.int32()),
-        ("kernel_width", pa.int32()),
-        ("kind", _WORDS),
-        ("stride", pa.int32()),
-        ("dilation", pa.int32()),
-        ("pitch", _NUMBER),
-        ("family", _WORDS),
-        ("sigma_x", _NUMBER),
-        ("sigma_y", _NUMBER),
-        ("sigma_z", _NUMBER),
-        ("alpha", _NUMBER),
-        ("sigma_outer", _NUMBER),
-        ("angle", _NUMBER),
-        ("amplitude", _NUMBER),
-        ("offset", _NUMBER),
-        ("r2", _NUMBER),
-        ("r2_response", _NUMBER),
-        ("evidence", _NUMBER),
-        ("residual_l1", _NUMBER),
-        ("residual_l2", _NUMBER),
-        ("status", _WORDS),
-        ("sigma_x_error", _NUMBER),
-        ("sigma_y_error", _NUMBER),
-        ("sigma_z_error", _NUMBER),
-        ("sigma_x_status", _WORDS),
-        ("sigma_y_status", _WORDS),
-        ("sigma_z_status", _WORDS),
-        ("coefficients", pa.list_(_NUMBER)),
-        ("r2_jet2", _NUMBER),
-        ("r2_white", _NUMBER),
-        ("r2_matched", _NUMBER),
-        ("r2_aligned", _NUMBER),
-        ("r2_oriented", _NUMBER),
-        ("angle_oriented", _NUMBER),
-        ("gain_white", _NUMBER),
-        ("gain_matched", _NUMBER),
-        ("family_white", _WORDS),
-        ("family_matched", _WORDS),
-        ("sigma_white", _NUMBER),
-        ("sigma_matched", _NUMBER),
-        *(column for name in SHAPE_MEASURES for column in _beside_controls(name, _SINGLE)),
-        *_beside_controls("key", _WORDS),
-        *_beside_controls("key_correlation", _SINGLE),
-        ("source", _WORDS),
-        ("content_hash", _WORDS),
-        ("software_version", _WORDS),
-    ]
-)
+FILTERS = SCHEMAS["filters"]
 """One row a filter: the columns of a fit, the r2 of the 2-jet, of white and of matched noise, and where it comes from.
 
 Of the columns of a fit, `sigma_along` and `sigma_across` of oriented families are left out.
@@ -92,26 +29,16 @@ the family and the scale of a fit (the geometric mean over the axes), and what
 :func:`scalekeys.atlas.shape_columns.shape_columns` gives.
 """
 
-FORMERLY = {"r2_white": pa.field("r2_control", _NUMBER)}
+FORMERLY = {"r2_white": pa.field("r2_control", pa.float64())}
 """Columns that files of versions 1 and 2 have under another name."""
 
-NETWORKS = pa.schema(
-    [
-        ("source", _WORDS),
-        ("model", _WORDS),
-        ("content_hash", _WORDS),
-        ("duplicate_of", _WORDS),
-        ("layers", pa.int32()),
-        ("filters", pa.int64()),
-        ("notes", pa.list_(_WORDS)),
-    ]
-)
+NETWORKS = SCHEMAS["networks"]
 """One row a source that was read; columns of metadata follow."""
 
-LEFT_OUT = pa.schema([("network", _WORDS), ("name", _WORDS), ("shape", pa.list_(pa.int64())), ("reason", _WORDS)])
+LEFT_OUT = SCHEMAS["left_out"]
 """One row a tensor or layer that looks like a kernel and is not read; `network` is the source that holds it."""
 
-FAILURES = pa.schema([("source", _WORDS), ("error", _WORDS), ("reason", _WORDS)])
+FAILURES = SCHEMAS["failures"]
 """One row a source that was not read; columns of metadata follow."""
 
 WRITING = {
@@ -131,6 +58,15 @@ def stamped(source: str, version: int = SCHEMA_VERSION) -> pa.Schema:
 def restamped(schema: pa.Schema, source: str) -> pa.Schema:
     """Return the form of a file, of whatever version, with another source."""
     return schema.with_metadata({**(schema.metadata or {}), _SOURCE: source})
+
+
+def under(table: pa.Table, source: str, model: str) -> pa.Table:
+    """Put rows of filters under the name of a source."""
+    for name, word in (("source", source), ("model", model)):
+        field = table.schema.field(name)
+        column = pa.repeat(pa.scalar(word, field.type), len(table))
+        table = table.set_column(table.schema.get_field_index(name), field, column)
+    return table
 
 
 def stamp_of(path: Path) -> tuple[int, str] | None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from scalekeys.atlas.journal import Entry, Journal
 from scalekeys.atlas.layout import Layout
 from scalekeys.atlas.references import Reference
-from scalekeys.atlas.schema import FAILURES, LEFT_OUT, NETWORKS, WRITING, restamped, stamp_of
+from scalekeys.atlas.schema import FAILURES, LEFT_OUT, NETWORKS, WRITING, restamped, stamp_of, under
 from scalekeys.atlas.task import Failed, Read
 from scalekeys.errors import printable
 from scalekeys.files import new_file, remove_file, writing_to
@@ -121,10 +121,7 @@ def _relabel(path: Path, source: str, model: str) -> None:
         schema = restamped(old.schema_arrow, source)
         with pq.ParquetWriter(temporary, schema, **WRITING) as new:
             for group in range(old.num_row_groups):
-                table = old.read_row_group(group)
-                for name, word in (("source", source), ("model", model)):
-                    column = pa.repeat(word, len(table)).cast(schema.field(name).type)
-                    table = table.set_column(schema.get_field_index(name), schema.field(name), column)
+                table = under(old.read_row_group(group), source, model)
                 new.write_table(table.replace_schema_metadata(schema.metadata))
 
 

@@ -150,9 +150,10 @@ class _Sample:
     restarts: int
 
     @classmethod
-    def of(cls, points: Points, seed: int, restarts: int) -> "_Sample":
-        which = sample(points, min(_SAMPLE, len(points)), seed)
-        return cls(points.take(which), points.weights[which], points.moves, seed, restarts)
+    def of(cls, points: Points) -> "_Sample":
+        spec = points.spec
+        which = sample(points, min(_SAMPLE, len(points)), spec.seed)
+        return cls(points.take(which), points.weights[which], points.moves, spec.seed, spec.restarts)
 
     def search(self, k: int, which: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
         rows, weights = self.rows[which], self.weights[which]
@@ -172,11 +173,7 @@ def _samples(points: Points, banks: Sequence[FilterBank]) -> tuple[_Sample, _Sam
     white, matched = (
         points_of(noise_of(banks, control, spec.seed), spec) for control in (white_noise_like, matched_noise_like)
     )
-    return (
-        _Sample.of(points, spec.seed, spec.restarts),
-        _Sample.of(white, spec.seed, spec.restarts),
-        _Sample.of(matched, spec.seed, spec.restarts),
-    )
+    return _Sample.of(points), _Sample.of(white), _Sample.of(matched)
 
 
 def _tried(real: _Sample, white: _Sample, matched: _Sample, k: int) -> tuple[float, float, float, float, float, float]:

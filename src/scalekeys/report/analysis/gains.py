@@ -10,9 +10,9 @@ import numpy as np
 from scalekeys.atlas.queries import CLEAR_GAIN
 from scalekeys.fitting import Fit, orientation
 from scalekeys.fitting.spec import FitSpec
-from scalekeys.report.page.numbers import size_text
 from scalekeys.report.page.orientation import Orientation, Share, share_of
 from scalekeys.scalespace import ideal
+from scalekeys.shapes import size_text
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,10 @@ from scalekeys.filters import LeftOut
 from scalekeys.fitting import Fit, Group, Ladder, formation, ladder
 from scalekeys.fitting.ladder import has_ladder
 from scalekeys.report.analysis.gains import Gains, by_size, gains_of
-from scalekeys.report.page.numbers import Scales, size_text, without_infinities
+from scalekeys.report.page.numbers import Scales, without_infinities
 from scalekeys.report.page.orientation import Orientation
 from scalekeys.report.page.words import AXES
+from scalekeys.shapes import size_text
 
 
 class Fits(NamedTuple):

@@ -39,7 +39,7 @@ def write_article(study: Study, folder: Path, progress: Callable[[str], None] | 
     made = all_tables(material)
     for name, table in made.items():
         _write(tables / f"{name}.csv", to_csv(table))
-        _write(tables / f"{name}.tex", to_tex(table))
+        _write(tables / f"{name}.tex", to_tex(table, study.source))
         tell(f"tables/{name}")
     plates = {}
     for plate in draw_all(material):
@@ -48,7 +48,7 @@ def write_article(study: Study, folder: Path, progress: Callable[[str], None] | 
         (figures / f"{plate.name}.pdf").write_bytes(plate.pdf)
         tell(f"figures/{plate.name}")
     article = Article(material, made, plates)
-    sections = [section for make in SECTIONS if (section := make(article)) is not None]
+    sections = (make(article) for make in SECTIONS)
     title = f"Scale-space models of {study.source}"
     _write(folder / "article.html", render_page(title, header(article), sections, version=__version__))
     tell("article")

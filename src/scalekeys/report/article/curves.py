@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,10 @@ def dc_offset(material: Material) -> Figure | None:
         axes.set_ylabel(r"$\sqrt{\det\,V(|h-C|)}$")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
-    handles = [_mark("o", "minimum", INK), _mark(".", "kinks, at the values of the filter", LINE, fill=LINE)]
+    handles = [
+        Line2D([], [], label="minimum", **_style("o", INK)),
+        Line2D([], [], label="kinks, at the values of the filter", **_style(".", LINE, fill=LINE)),
+    ]
     if material.study.published:
         handles.append(Line2D([], [], color=_PUBLISHED, lw=0.9, ls=(0, (4, 2)), label="published"))
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), borderaxespad=0.2)
@@ -69,11 +73,16 @@ class _Mark:
     kind: str
 
 
+def _style(symbol: str, colour: str, *, size: float = 4.5, fill: str = "white") -> dict[str, Any]:
+    return {"ls": "", "marker": symbol, "ms": size, "mfc": fill, "mec": colour, "mew": 1.0}
+
+
 _KINDS = {
-    "minimum": "minimum",
-    "common": "minimum with one scale for both axes",
-    "published": "published",
+    "minimum": ("minimum", _style("o", INK)),
+    "common": ("minimum with one scale for both axes", _style("D", canvas.ACCENT, size=6.0, fill="none")),
+    "published": ("published", _style("x", _PUBLISHED)),
 }
+"""What each kind of mark of a surface is called in the legend, and how it is drawn."""
 
 
 def surfaces(material: Material, norm: int) -> Figure:
@@ -89,7 +98,7 @@ def surfaces(material: Material, norm: int) -> Figure:
         marks = _marks(material, index, norm)
         _surface(material, index, norm, axes, marks)
         drawn |= {mark.kind for mark in marks}
-    handles = [_key(kind, label) for kind, label in _KINDS.items() if kind in drawn]
+    handles = [Line2D([], [], label=label, **style) for kind, (label, style) in _KINDS.items() if kind in drawn]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), borderaxespad=0.2)
     return figure
 
@@ -158,7 +167,8 @@ def _surface(material: Material, index: int, norm: int, axes: Axes, marks: Seque
     if not strength:
         axes.plot([0, wide], [0, wide], color=SOFT, lw=0.5, ls=":")
     for mark in marks:
-        _draw(axes, mark)
+        gid = MARKED if mark.kind == "published" else None
+        axes.plot([mark.x], [mark.y], clip_on=False, zorder=4, gid=gid, **_KINDS[mark.kind][1])
     axes.set(xlim=(0, wide), ylim=(0, high))
     axes.set_title(title_of(study.names[index], study.families[index]), loc="left")
     best = float(study.objective("C1" if norm == 1 else "D1")[index])
@@ -167,27 +177,3 @@ def _surface(material: Material, index: int, norm: int, axes: Axes, marks: Seque
     axes.set_ylabel(_ALPHA if strength else r"$\sigma_y$")
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-
-
-def _draw(axes: Axes, mark: _Mark) -> None:
-    """Draw a mark."""
-    key = _key(mark.kind, "")
-    axes.plot(
-        [mark.x], [mark.y], ls="", marker=key.get_marker(), ms=key.get_markersize(), mfc=key.get_markerfacecolor(),
-        mec=key.get_markeredgecolor(), mew=key.get_markeredgewidth(), clip_on=False, zorder=4,
-        gid=MARKED if mark.kind == "published" else None,
-    )  # fmt: skip
-
-
-def _key(kind: str, label: str) -> Line2D:
-    if kind == "published":
-        return _mark("x", label, _PUBLISHED, size=4.5)
-    return (
-        _mark("o", label, INK, size=4.5)
-        if kind == "minimum"
-        else _mark("D", label, canvas.ACCENT, size=6.0, fill="none")
-    )
-
-
-def _mark(symbol: str, label: str, colour: str, *, size: float = 4.5, fill: str = "white") -> Line2D:
-    return Line2D([], [], ls="", marker=symbol, ms=size, mfc=fill, mec=colour, mew=1.0, label=label)

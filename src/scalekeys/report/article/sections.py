@@ -134,13 +134,10 @@ def sharpening(article: Article) -> Section | None:
     """Show scale and strength of sharpening."""
     if not article.material.sharpening:
         return None
-    pointer = sentences.unreached_strengths(article.material)
-    parts = [
-        article.table("sharpening"),
-        render("article/pointer.html.j2", text=typeset.html(pointer), name="disagreements", title=_DISAGREEMENTS)
-        if pointer
-        else Markup(),
-    ]
+    parts = [article.table("sharpening")]
+    if pointer := sentences.unreached_strengths(article.material):
+        text = typeset.html(pointer)
+        parts.append(render("article/pointer.html.j2", text=text, name="disagreements", title=_DISAGREEMENTS))
     return _section("sharpening", "Sharpening", sentences.sharpening(article.material), parts)
 
 

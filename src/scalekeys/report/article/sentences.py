@@ -12,7 +12,7 @@ from scalekeys.paper import METHODS, RICHER_MODELS, Comparison
 from scalekeys.paper.curves import norm_at
 from scalekeys.report.article.measures import METHOD, PER_AXIS, Material, Move, members, method_words
 from scalekeys.report.article.tables import model_words
-from scalekeys.report.page.document import paragraphs
+from scalekeys.report.page.document import paragraph, paragraphs
 from scalekeys.scalespace import FAMILIES, Window
 
 _FLAT = 0.02
@@ -45,11 +45,15 @@ def _text(section: str, **facts: Any) -> list[str]:
     return paragraphs("article/text.txt.j2", section, **facts)
 
 
+def _one(section: str, **facts: Any) -> str:
+    return paragraph("article/text.txt.j2", section, **facts)
+
+
 def lead(material: Material) -> str:
     """State the result in a few sentences."""
     reached = [one for one in material.comparisons if one.reached]
     missed = [one for one in material.comparisons if not one.reached]
-    (text,) = _text(
+    return _one(
         "lead",
         study=material.study,
         range=_residual(material),
@@ -59,7 +63,6 @@ def lead(material: Material) -> str:
         missed=missed,
         reasons=list(dict.fromkeys(reason for one in missed if (reason := _reason(material, one)))),
     )
-    return text
 
 
 def filters(material: Material) -> list[str]:
@@ -100,8 +103,7 @@ def scales(material: Material) -> list[str]:
 def no_groups(material: Material) -> str:
     """Say why no scale is shared, or how the groups are formed."""
     groups = [f"{{{', '.join(members(material.study, group))}}}" for group in material.study.groups]
-    (text,) = _text("groups", members=groups)
-    return text
+    return _one("groups", members=groups)
 
 
 def residuals(material: Material) -> list[str]:
@@ -134,8 +136,7 @@ def unreached_strengths(material: Material) -> str:
     if not missed:
         return ""
     which = [f"{one.quantity} by {one.table.split(', ')[1]}" for one in missed]
-    (text,) = _text("unreached_strengths", missed=which, filter=missed[0].filter)
-    return text
+    return _one("unreached_strengths", missed=which, filter=missed[0].filter)
 
 
 def window(material: Material) -> list[str]:
@@ -186,15 +187,13 @@ def richer(material: Material) -> list[str]:
 
 def disagreements(material: Material) -> str:
     """Introduce the disagreements."""
-    (text,) = _text("disagreements", cases=len(material.conventions))
-    return text
+    return _one("disagreements", cases=len(material.conventions))
 
 
 def agreement(material: Material) -> str:
     """Introduce the comparison with the published values."""
     reached = sum(one.reached for one in material.comparisons)
-    (text,) = _text("agreement", compared=len(material.comparisons), reached=reached)
-    return text
+    return _one("agreement", compared=len(material.comparisons), reached=reached)
 
 
 def _where(material: Material, holds: Callable[[float], bool]) -> list[tuple[str, str, list[str]]]:

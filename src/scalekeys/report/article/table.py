@@ -40,8 +40,6 @@ class Table:
         Headings, with symbols in plain letters.
     rows : tuple of tuple
         Texts, numbers, and None where there is no value.
-    source : str
-        Where the filters come from, for readers of the table alone.
     digits : int
         Decimals that are shown; files of data have all.
     group : str
@@ -52,7 +50,6 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    source: str
     digits: int = 4
     group: str = ""
 
@@ -75,7 +72,7 @@ def to_csv(table: Table) -> str:
 
     Examples
     --------
-    >>> print(to_csv(Table("t", "A table.", ("filter", "sigma"), (("1", 0.1), ("2", None)), "here")), end="")
+    >>> print(to_csv(Table("t", "A table.", ("filter", "sigma"), (("1", 0.1), ("2", None)))), end="")
     filter,sigma
     1,0.1
     2,
@@ -87,12 +84,12 @@ def to_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def to_tex(table: Table) -> str:
-    r"""Write a table for LaTeX with the package booktabs.
+def to_tex(table: Table, source: str) -> str:
+    r"""Write a table for LaTeX with the package booktabs; the source of the filters is for readers of it alone.
 
     Examples
     --------
-    >>> print(to_tex(Table("t", "A table.", ("filter", "sigma"), (("1", -0.1),), "a_b")), end="")
+    >>> print(to_tex(Table("t", "A table.", ("filter", "sigma"), (("1", -0.1),)), "a_b"), end="")
     % \usepackage{booktabs}
     \begin{table}[htbp]
       \centering
@@ -112,9 +109,9 @@ def to_tex(table: Table) -> str:
         small = len(table.columns) > _WIDEST
         lines.append(r"  \scriptsize\setlength{\tabcolsep}{3pt}" if small else r"  \footnotesize")
     lines += [
-        rf"  \caption{{{typeset.tex(table.caption)} Filters: {typeset.escape_tex(table.source)}.}}",
+        rf"  \caption{{{typeset.tex(table.caption)} Filters: {typeset.escape_tex(source)}.}}",
         rf"  \label{{tab:{table.name}}}",
-        rf"  \begin{{tabular}}{{{''.join(map(_alignment, range(len(table.columns)), [table] * len(table.columns)))}}}",
+        rf"  \begin{{tabular}}{{{''.join(_alignment(table, i) for i in range(len(table.columns)))}}}",
         r"    \toprule",
         _tex_row([typeset.tex(column) for column in table.columns]),
         r"    \midrule",
@@ -175,7 +172,7 @@ def _tex_row(cells: list[str]) -> str:
     return "    " + " & ".join(cells) + r" \\"
 
 
-def _alignment(column: int, table: Table) -> str:
+def _alignment(table: Table, column: int) -> str:
     if table.numeric[column]:
         return "r"
     longest = max((len(str(row[column])) for row in table.rows), default=0)

@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 from scalekeys.paper import METHODS, RICHER_MODELS, SPREAD_MEASURES, spread_table, worst_deviations
 from scalekeys.paper.curves import offset_objective
@@ -37,7 +38,6 @@ def spread(material: Material) -> Table:
         "Spread of the filters: l1 norm, mean M(|h|) and covariance V(|h|), in pixels and pixels squared.",
         ("filter", "family", *(("value",) if study.published else ()), *SPREAD_MEASURES),
         tuple(rows),
-        study.source,
         group="filter" if study.published else "",
     )
 
@@ -53,7 +53,6 @@ def weighted_spread(material: Material) -> Table:
         "covariance V(|h| w). The DC offset of a smoothing or a sharpening is subtracted first.",
         ("filter", "family", *SPREAD_MEASURES),
         tuple(rows),
-        material.study.source,
     )
 
 
@@ -72,7 +71,6 @@ def dc_offsets(material: Material) -> Table:
         "an offset.",
         ("filter", "family", *_heads(material, "C"), "objective at C", "objective at 0"),
         tuple(rows),
-        study.source,
         digits=6,
     )
 
@@ -97,50 +95,45 @@ def normalised(material: Material) -> Table:
         "weighted with T at scale 0.707 (filter 7) and 1 (filter 8).",
         ("filter", "spread", "quantity", "computed", "published", "deviation"),
         tuple(rows),
-        material.study.source,
     )
 
 
 def scales_per_axis(material: Material) -> Table:
     """Tabulate the scales by the methods that have one for each axis."""
-    study = material.study
-    rows: list[tuple[Cell, ...]] = []
-    for method in PER_AXIS:
-        table = f"scales, {METHOD[method].criterion}, per axis"
-        sigma, relative = study.fits["published", method].sigma.tolist(), study.relative_error(method).tolist()
-        for i in material.plain:
-            pairs = [_beside(material, table, study.names[i], f"sigma_{a}", sigma[i][j]) for j, a in enumerate("xy")]
-            rows.append((method, *_who(material, i), *pairs[0], *pairs[1], relative[i]))
     return Table(
         "scales_per_axis",
         "Scales with one for each axis, in the published window: A1 variance of a continuous Gaussian, B1 variance, C1 "
         "l1, D1 l2; and the relative residual that each leaves in the l2 norm.",
         ("method", "filter", "family", *_heads(material, "sigma_x"), *_heads(material, "sigma_y"), _RELATIVE),
-        tuple(rows),
-        study.source,
+        tuple(_scale_rows(material, PER_AXIS, "per axis", ("sigma_x", "sigma_y"))),
         group="method",
     )
 
 
 def scales_common(material: Material) -> Table:
     """Tabulate the scales by the methods that have one for both axes."""
-    study = material.study
-    rows: list[tuple[Cell, ...]] = []
-    for method in COMMON:
-        table = f"scales, {METHOD[method].criterion}, common"
-        sigma, relative = study.fits["published", method].sigma.tolist(), study.relative_error(method).tolist()
-        for i in material.plain:
-            value = _beside(material, table, study.names[i], "sigma", sigma[i][0])
-            rows.append((method, *_who(material, i), *value, relative[i]))
     return Table(
         "scales_common",
         "Scales with one for both axes, in the published window: C2 l1, D2 l2; and the relative residual in the l2 "
         "norm.",
         ("method", "filter", "family", *_heads(material, "sigma"), _RELATIVE),
-        tuple(rows),
-        study.source,
+        tuple(_scale_rows(material, COMMON, "common", ("sigma",))),
         group="method",
     )
+
+
+def _scale_rows(
+    material: Material, methods: Sequence[str], scales: str, quantities: Sequence[str]
+) -> Iterator[tuple[Cell, ...]]:
+    """Yield a row for each method and filter: its scales beside the published ones, and the relative residual."""
+    study = material.study
+    for method in methods:
+        table = f"scales, {METHOD[method].criterion}, {scales}"
+        sigma, relative = study.fits["published", method].sigma.tolist(), study.relative_error(method).tolist()
+        for i in material.plain:
+            values = zip(quantities, sigma[i], strict=False)
+            cells = [_beside(material, table, study.names[i], quantity, value) for quantity, value in values]
+            yield method, *_who(material, i), *chain(*cells), relative[i]
 
 
 def scales_shared(material: Material) -> Table:
@@ -161,7 +154,6 @@ def scales_shared(material: Material) -> Table:
         "largest relative residual in the group, in the l2 norm.",
         ("method", "filters", *_heads(material, "sigma"), f"largest {_RELATIVE}"),
         tuple(rows),
-        study.source,
         group="method",
     )
 
@@ -193,7 +185,6 @@ def sharpening(material: Material) -> Table:
         "minimised, and the relative residual in the l2 norm.",
         ("filter", "norm", *_heads(material, "sigma"), *_heads(material, "alpha"), "objective", _RELATIVE),
         tuple(rows),
-        study.source,
     )
 
 
@@ -210,7 +201,6 @@ def residuals(material: Material) -> Table:
         "zeros would leave.",
         ("filter", "family", *(method.name for method in METHODS)),
         tuple(rows),
-        study.source,
     )
 
 
@@ -236,7 +226,6 @@ def window(material: Material) -> Table:
         "first. Sharpening has a fit of its own by C1 and D1 only.",
         ("filter", "family", "largest", *heads),
         tuple((*_who(material, i), largest(i), *cells(i)) for i in order),
-        study.source,
     )
 
 
@@ -261,7 +250,6 @@ def uncertainty(material: Material) -> Table:
         "optimum, in the published window, with amplitude and offset held.",
         ("filter", "family", *heads),
         tuple(rows),
-        study.source,
     )
 
 
@@ -276,7 +264,6 @@ def richer(material: Material) -> Table:
         "offset, exact window; with the numbers that the model spends on a filter.",
         ("filter", "family", *heads),
         tuple((*_who(material, i), *(column[i] for column in columns)) for i in range(len(study.names))),
-        study.source,
     )
 
 
@@ -289,7 +276,6 @@ def disagreements(material: Material) -> Table:
         "published number or convention, and the value here.",
         ("disagreement", "filter", "measure", "published", "here"),
         tuple(rows),
-        material.study.source,
     )
 
 
@@ -311,7 +297,6 @@ def agreement(material: Material) -> Table:
         "value of each published table that deviates most.",
         ("table", "values", "reached", "tolerance", "filter", "quantity", "published", "computed", "deviation"),
         tuple(rows),
-        material.study.source,
         digits=6,
     )
 

@@ -17,7 +17,9 @@ from scalekeys.report.page.plots import (
     key,
     line,
     panel_title,
+    rounded,
     row_axis,
+    row_bars,
     shares_layout,
 )
 from scalekeys.report.page.scale_axis import ScaleAxis
@@ -40,7 +42,6 @@ _KERNEL, _STATISTIC, _BAR = 26, 24, 22
 
 _LABEL_WIDTH = 26
 _TITLES = {"kernel": "Kernel", "stride": "Stride", "architecture": "Architecture"}
-_HOLLOW = {"symbol": "circle-open", "line": {"width": 1.5}}
 _QUANTILES = ("q10", "q25", "q50", "q75", "q90")
 LEAST_FILTERS = 20
 """Filters that a tenth of the depth needs to be drawn."""
@@ -52,7 +53,7 @@ def explained_by_kernel(summary: AtlasSummary) -> Figure:
     layout = base_layout(
         height=_KERNEL * len(rows) + 84,
         margin={"l": 8, "r": 24, "t": 34, "b": 44},
-        xaxis=axis("r²", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1], fixedrange=True),
+        xaxis=axis("r²", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1]),
         yaxis=row_axis(len(rows), range(len(rows)), [f"{size_name(row['kernel'])} " for row in rows]),
         annotations=[
             panel_title(
@@ -66,10 +67,10 @@ def explained_by_kernel(summary: AtlasSummary) -> Figure:
     )
     data = [
         _ranges([(row["r2_lower_quartile"], row["r2_upper_quartile"]) for row in rows]),
-        _medians(rows, "r2_white", {"color": "var(--control)", **_HOLLOW}),
-        _medians(rows, "r2_matched", {"color": "var(--matched)", **_HOLLOW}),
-        _medians(rows, "r2_jet2", {"color": "var(--along-x)", "symbol": "diamond"}),
-        _medians(rows, "r2", {"color": "var(--ink)"}),
+        _medians(rows, "r2_white", "control", "circle-open"),
+        _medians(rows, "r2_matched", "matched", "circle-open"),
+        _medians(rows, "r2_jet2", "along-x", "diamond"),
+        _medians(rows, "r2", "ink", "circle"),
     ]
     return Figure("explained", data, layout, "Dots: median r² of the models and of both kinds of noise by kernel")
 
@@ -82,18 +83,15 @@ def _ranges(ends: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]
         if low is not None and high is not None:
             x += [round(low, 4), round(high, 4), None]
             y += [place, place, None]
-    style = {"color": "var(--ink)", "width": 2}
-    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip", "line": style}
+    return {"mode": "lines", "x": x, "y": y, "line": {"color": "var(--ink)", "width": 2}}
 
 
-def _medians(rows: Sequence[Row], column: str, marker: dict[str, Any]) -> dict[str, Any]:
+def _medians(rows: Sequence[Row], column: str, colour: str, symbol: str) -> dict[str, Any]:
     return {
-        "type": "scatter",
         "mode": "markers",
-        "x": [None if row[column] is None else round(row[column], 4) for row in rows],
+        "x": rounded((row[column] for row in rows), 4),
         "y": list(range(len(rows))),
-        "marker": {"size": 9, **marker},
-        "hoverinfo": "text",
+        "marker": {"size": 9, "color": f"var(--{colour})", "symbol": symbol},
         "hovertext": [
             f"<b>{size_name(row['kernel'])}</b>, {plural(row['filters'], 'filter')}<br>families "
             f"{number(row['r2'])}, 2-jet {number(row['r2_jet2'])}<br>matched noise {number(row['r2_matched'])}, white "
@@ -118,13 +116,9 @@ def scales_over_depth(summary: AtlasSummary) -> Figure:
         x, y = _domain(place % _COLUMNS, _COLUMNS, 0.1), _domain(lines - 1 - place // _COLUMNS, lines, 0.26)
         name = "" if place == 0 else str(place + 1)
         last = place // _COLUMNS == lines - 1 or place + _COLUMNS >= len(families)
-        layout[f"xaxis{name}"] = axis(
-            "relative depth" if last else "",
-            domain=x, anchor=f"y{name}", range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True,
-        )  # fmt: skip
-        layout[f"yaxis{name}"] = axis(
-            domain=y, anchor=f"x{name}", range=spaced.range, fixedrange=True, **spaced.ticks(0.2)
-        )
+        title = "relative depth" if last else ""
+        layout[f"xaxis{name}"] = axis(title, domain=x, anchor=f"y{name}", range=[0, 1], tickvals=[0, 0.5, 1])
+        layout[f"yaxis{name}"] = axis(domain=y, anchor=f"x{name}", range=spaced.range, **spaced.ticks(0.2))
         filters = sum(row["filters"] for row in by_family.get(family, ()))
         heading = f"<b>{'all families' if family == ALL else family}</b>"
         titles.append(panel_title(y[1], f"{heading}, {plural(filters, 'filter')}") | {"x": x[0]})
@@ -145,7 +139,7 @@ def _bands(rows: Sequence[Row], family: str, axis_name: str, spaced: ScaleAxis) 
     heights = {name: spaced.places(np.array([row[name] for row in rows], dtype=float)) for name in _QUANTILES}
     colour = "var(--ink)" if family == ALL else family_colour(family)
     places = [round((row["tenth"] + 0.5) / BINS, 3) for row in rows]
-    common = {"type": "scatter", "xaxis": f"x{axis_name}", "yaxis": f"y{axis_name}"}
+    common = {"xaxis": f"x{axis_name}", "yaxis": f"y{axis_name}"}
     bands = [
         {
             **common,
@@ -156,7 +150,6 @@ def _bands(rows: Sequence[Row], family: str, axis_name: str, spaced: ScaleAxis) 
             "line": {"width": 0},
             "mode": "lines",
             "opacity": opacity,
-            "hoverinfo": "skip",
         }
         for low, high, opacity in (("q10", "q90", 0.2), ("q25", "q75", 0.3))
     ]
@@ -167,7 +160,6 @@ def _bands(rows: Sequence[Row], family: str, axis_name: str, spaced: ScaleAxis) 
         "mode": "lines+markers",
         "line": {"color": colour, "width": 2},
         "marker": {"color": colour, "size": 5},
-        "hoverinfo": "text",
         "hovertext": [
             f"<b>{plural(row['filters'], 'filter')}</b> of {plural(row['networks'], 'network')}<br>median {SIGMA} "
             f"{number(row['q50'])}, half of them {number(row['q25'])} to {number(row['q75'])}"
@@ -202,20 +194,13 @@ def _name(kind: str, name: str) -> str:
 
 
 def _mix_trace(rows: Sequence[Row], family: str, places: dict[Any, int]) -> dict[str, Any]:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": family,
-        "x": [round(row["share"], 5) for row in rows],
-        "y": [places[row["kind"], row["name"]] for row in rows],
-        "marker": {"color": family_colour(family), "line": {"width": 0}},
-        "hoverinfo": "text",
-        "hovertext": [
-            f"<b>{plot_text(_name(row['kind'], row['name']))}</b><br>{family}: {count(row['filters'])}, "
-            f"{percent(row['share'])}"
-            for row in rows
-        ],
-    }
+    hover = [
+        f"<b>{plot_text(_name(row['kind'], row['name']))}</b><br>{family}: {count(row['filters'])}, "
+        f"{percent(row['share'])}"
+        for row in rows
+    ]
+    where = [places[row["kind"], row["name"]] for row in rows]
+    return row_bars(family, [row["share"] for row in rows], where, family_colour(family), hover)
 
 
 def correlation_intervals(column: str, found: Sequence[Correlation], number_of_figure: int) -> Figure:
@@ -223,7 +208,7 @@ def correlation_intervals(column: str, found: Sequence[Correlation], number_of_f
     layout = base_layout(
         height=_STATISTIC * len(found) + 70,
         margin={"l": 8, "r": 24, "t": 12, "b": 44},
-        xaxis=axis("rank correlation", range=[-1.05, 1.05], tickvals=[-1, -0.5, 0, 0.5, 1], fixedrange=True),
+        xaxis=axis("rank correlation", range=[-1.05, 1.05], tickvals=[-1, -0.5, 0, 0.5, 1]),
         yaxis=row_axis(len(found), range(len(found)), [f"{STATISTICS[one.statistic]} " for one in found]),
         shapes=[line((0, 0), (-0.5, len(found) - 0.5), line={"color": "var(--muted)", "width": 1, "dash": "dot"})],
     )
@@ -231,16 +216,14 @@ def correlation_intervals(column: str, found: Sequence[Correlation], number_of_f
     data: list[dict[str, Any]] = [
         _ranges([(one.low, one.high) for one in found]),
         {
-            "type": "scatter",
             "mode": "markers",
-            "x": [round(one.rho or 0.0, 4) for _, one in drawn],
+            "x": rounded((one.rho for _, one in drawn), 4),
             "y": [place for place, _ in drawn],
             "marker": {
                 "color": ["var(--ink)" if one.is_significant else "var(--surface)" for _, one in drawn],
                 "size": 9,
                 "line": {"color": "var(--ink)", "width": 1.5},
             },
-            "hoverinfo": "text",
             "hovertext": [
                 f"<b>{STATISTICS[one.statistic]}</b><br>{number(one.rho)}, from {number(one.low)} to "
                 f"{number(one.high)}<br>{plural(one.networks, 'network')}, "
@@ -260,12 +243,10 @@ def scatter(summary: AtlasSummary, one: Correlation, number_of_figure: int) -> F
     known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     names = summary.tables["networks"]["source"].to_pylist()
     data = {
-        "type": "scatter",
         "mode": "markers",
         "x": [float(f"{value:.6g}") for value in x[known]],
         "y": [float(f"{value:.6g}") for value in y[known]],
         "marker": {"color": "var(--along-x)", "size": 7, "opacity": 0.6},
-        "hoverinfo": "text",
         "hovertext": [f"<b>{plot_text(shortened(names[i], 40))}</b>" for i in known],
     }
     layout = base_layout(

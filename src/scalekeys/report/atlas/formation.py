@@ -1,6 +1,6 @@
 """How far the filters of each network of an atlas have formed, by kernel and in all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -48,15 +48,13 @@ def with_formation(networks: pa.Table, counts: pa.Table) -> pa.Table:
 
 def _standings(rows: Sequence[_Row]) -> dict[str, Any]:
     """Return the columns of one row: what kernels that can tell structure from noise say together."""
-    return dict(_cells(rows))
-
-
-def _cells(rows: Sequence[_Row]) -> Iterator[tuple[str, Any]]:
+    cells: dict[str, Any] = {}
     for control, column in CONTROLS.items():
         found = _standing([row for row in rows if row["white_ranked"] and row[f"{control}_ranked"]], control)
         if found is not None:
-            yield from ((column, found.value), (f"{column}_low", found.low), (f"{column}_high", found.high))
-            yield f"{column}_word", found.word
+            ends = {f"{column}_{name}": getattr(found, name) for name in ("low", "high", "word")}
+            cells |= {column: found.value, **ends}
+    return cells
 
 
 def _standing(rows: Sequence[_Row], control: str) -> Standing | None:

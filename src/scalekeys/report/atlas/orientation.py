@@ -1,7 +1,6 @@
 """How many filters of an atlas gain from a free angle, beside both controls, by kernel and by network."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -26,14 +25,6 @@ _FORM = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class KernelOrientation:
-    """The filters of one kernel size in all networks, and in how many networks which verdict stands."""
-
-    found: Orientation
-    networks: Mapping[Verdict, int]
-
-
 def orientation_table(counts: pa.Table) -> pa.Table:
     """Add shares, intervals and verdicts to the answer of :data:`scalekeys.report.atlas.questions.ORIENTATION`."""
     rows: list[dict[str, Any]] = []
@@ -45,11 +36,14 @@ def orientation_table(counts: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=_FORM)
 
 
-def by_kernel(rows: Sequence[Mapping[str, Any]]) -> list[KernelOrientation]:
-    """Return what the rows of :func:`orientation_table` say of each kernel size, largest first."""
+def by_kernel(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Orientation, dict[Verdict, int]]]:
+    """Return what the rows of :func:`orientation_table` say of each kernel size, largest first.
+
+    Of each: the filters of all networks, and in how many networks which verdict stands.
+    """
     verdicts = [(row["kernel"], Verdict(row["beside_noise"])) for row in rows if row["source"] is not None]
     return [
-        KernelOrientation(_orientation(row), {one: verdicts.count((row["kernel"], one)) for one in Verdict})
+        (_orientation(row), {one: verdicts.count((row["kernel"], one)) for one in Verdict})
         for row in rows
         if row["source"] is None
     ]

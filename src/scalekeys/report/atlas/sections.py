@@ -3,23 +3,26 @@
 A new section is one function here, and one entry in :data:`SECTIONS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from operator import itemgetter
 
 from markupsafe import Markup
 
-from scalekeys.report.atlas import figures, narrative
+from scalekeys.report.atlas import figures
 from scalekeys.report.atlas.correlation import LEAST_NETWORKS
 from scalekeys.report.atlas.orientation import by_kernel
 from scalekeys.report.atlas.questions import NOISE_QUANTILE
-from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary
+from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary, Row
 from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.orientation import Verdict, meaning
 from scalekeys.report.page.words import count, percent, plural
 
 MOST_FAILURES = 50
 """Failures, and things left out, that are listed; the CSV files have all."""
+
+SHORT = 32
+"""Metadata with longer texts have no column in the table of networks, and stand with each network."""
 
 
 def header(summary: AtlasSummary, title: str) -> Markup:
@@ -50,7 +53,7 @@ def networks(summary: AtlasSummary) -> Section:
     body = render(
         "atlas/networks.html.j2",
         rows=rows,
-        columns=narrative.short_columns(summary.about),
+        columns=_short_columns(summary.about),
         count=plural(len(rows), "network"),
         small=[row["kernel"] for row in summary.rows("explained") if row["r2"] is None and row["kernel"] != "all"],
     )
@@ -85,7 +88,7 @@ def orientation(summary: AtlasSummary) -> Section:
     """Tabulate which share of the filters gains from a free angle by kernel, beside both controls."""
     rows = by_kernel(summary.rows("orientation"))
     body = render(
-        "atlas/orientation.html.j2", rows=rows, meaning=meaning([row.found for row in rows]), verdicts=list(Verdict)
+        "atlas/orientation.html.j2", rows=rows, meaning=meaning([found for found, _ in rows]), verdicts=list(Verdict)
     )
     return Section("orientation", "Orientation", body)
 
@@ -101,8 +104,7 @@ def correlations(summary: AtlasSummary) -> Section:
         columns.append(
             {
                 "name": column,
-                "rows": found if known else [],
-                "remark": narrative.without_interval(found),
+                "found": found,
                 "intervals": figures.correlation_intervals(column, found, place) if known else None,
                 "scatter": figures.scatter(summary, strongest, place) if strongest else None,
             }
@@ -135,16 +137,20 @@ def left_out(summary: AtlasSummary) -> Section:
 
 
 SECTIONS: tuple[Callable[[AtlasSummary], Section], ...] = (
-    networks,
-    explained,
-    scales,
-    mix,
-    orientation,
-    correlations,
-    failures,
-    left_out,
-)
+    networks, explained, scales, mix, orientation, correlations, failures, left_out,
+)  # fmt: skip
 """The sections of a report on an atlas, in the order of the page."""
+
+
+def _short_columns(about: Mapping[str, Row]) -> dict[str, bool]:
+    """Return which metadata have a column in the table of networks, and whether it is one of numbers."""
+    names = dict.fromkeys(name for row in about.values() for name in row)
+    columns = {name: [row[name] for row in about.values() if row[name] is not None] for name in names}
+    return {
+        name: not any(isinstance(value, str) for value in values)
+        for name, values in columns.items()
+        if values and max(len(str(value)) for value in values) <= SHORT
+    }
 
 
 def _tiles(summary: AtlasSummary) -> list[Tile]:

@@ -10,8 +10,8 @@ from scalekeys.errors import AtlasError
 from scalekeys.files import new_folder
 from scalekeys.files.csv_cells import write_csv
 from scalekeys.report.atlas.summary import AtlasSummary, summarize_atlas
-from scalekeys.report.findings import condition, performance, places, questions
-from scalekeys.report.findings.claims import claims, test_claim
+from scalekeys.report.findings import condition, performance, questions
+from scalekeys.report.findings.claims import claims, test_claim, with_all_offsets, with_pitch
 from scalekeys.report.findings.finding import Finding, Findings
 from scalekeys.report.findings.markdown import networks_page, page
 from scalekeys.report.findings.questions import Names
@@ -19,8 +19,8 @@ from scalekeys.report.findings.universal import key_findings, read_tables
 from scalekeys.version import __version__
 
 _MORE: dict[str, Callable[[Finding, Atlas, Names], Finding]] = {
-    "half-pixel": places.with_all_offsets,
-    "depth": places.with_pitch,
+    "half-pixel": with_all_offsets,
+    "depth": with_pitch,
 }
 """What is added to the finding of a claim."""
 

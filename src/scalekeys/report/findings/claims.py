@@ -8,9 +8,8 @@ from importlib import resources
 from typing import Any
 
 from scalekeys.atlas import Atlas
-from scalekeys.report.findings import questions
+from scalekeys.report.findings import figures, questions
 from scalekeys.report.findings.estimates import Mean, mean_over_designs
-from scalekeys.report.findings.figures import beside_matched
 from scalekeys.report.findings.finding import Comparison, Finding, sentence
 from scalekeys.report.findings.questions import Names
 from scalekeys.report.page.words import NONE, number
@@ -19,6 +18,9 @@ Row = Mapping[str, Any]
 
 TAPS = (("up to 9 taps", 0, 9), ("10 to 25 taps", 10, 25), ("more taps", 26, 10**9))
 """Classes of kernels: what a network is called by the median number of taps of its filters."""
+
+_STEP = 0.05
+"""Of the histogram of offsets, in pixels."""
 
 QUESTIONS: Mapping[str, Callable[[Names], str]] = {
     "families": questions.families,
@@ -88,8 +90,37 @@ def test_claim(claim: Claim, atlas: Atlas, names: Names) -> Finding | None:
         tests,
         {claim.name: query},
         {claim.name: table},
-        beside_matched(rows, claim.measure, TAPS),
+        figures.beside_matched(rows, claim.measure, TAPS),
     )
+
+
+def with_all_offsets(finding: Finding, atlas: Atlas, names: Names) -> Finding:
+    """Show the distribution of the offsets of all filters in the place of the means of networks."""
+    more = _with_table(finding, "all_offsets", questions.all_offsets(names), atlas)
+    drawn = figures.histogram(
+        more.tables["all_offsets"].to_pylist(),
+        _STEP,
+        "distance of the centre from the central tap, in pixels",
+        "Distributions of the distance of the centre of one-sided filters from the central tap, for trained filters "
+        "and both kinds of noise.",
+    )
+    return replace(more, plate=drawn)
+
+
+def with_pitch(finding: Finding, atlas: Atlas, names: Names) -> Finding:
+    """Add scales in pixels of the image, where the strides on the way to a layer are known."""
+    more = _with_table(finding, "scales_by_pitch", questions.scales_by_pitch(names), atlas)
+    found = more.tables["scales_by_pitch"].to_pylist()
+    rows = [row for row in found if row["filters"] >= questions.LEAST_FILTERS]
+    if not rows:
+        return finding
+    told = sentence("pitch", rows=rows, filters=sum(row["filters"] for row in rows))
+    return replace(more, sentence=f"{finding.sentence} {told}")
+
+
+def _with_table(finding: Finding, name: str, query: str, atlas: Atlas) -> Finding:
+    table = atlas.sql(query).to_arrow()
+    return replace(finding, queries={**finding.queries, name: query}, tables={**finding.tables, name: table})
 
 
 def _tests(claim: Claim, rows: Sequence[Row]) -> list[Comparison]:

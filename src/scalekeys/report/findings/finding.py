@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from scalekeys.proportions import holm_adjusted
 from scalekeys.report.findings.estimates import LEVEL, Mean
-from scalekeys.report.page.document import paragraphs
+from scalekeys.report.page.document import paragraph
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,7 @@ def _adjusted(tests: Sequence[Comparison]) -> dict[Comparison, float | None]:
 
 def sentence(finding: str, **facts: Any) -> str:
     """Return the sentence of a finding with its numbers."""
-    (text,) = paragraphs("findings/text.txt.j2", finding, **facts)
-    return text
+    return paragraph("findings/text.txt.j2", finding, **facts)
 
 
 def in_markdown(text: str) -> str:

@@ -34,12 +34,8 @@ STATISTICS = {
 
 _FORM = pa.schema(
     [
-        ("group", pa.string()),
-        ("metric", pa.string()),
-        ("statistic", pa.string()),
-        ("networks", pa.int64()),
-        ("rho", pa.float64()),
-        ("p", pa.float64()),
+        *((name, pa.string()) for name in ("group", "metric", "statistic")),
+        *(("networks", pa.int64()), ("rho", pa.float64()), ("p", pa.float64())),
     ]
 )
 

@@ -98,9 +98,5 @@ def _render(view: KeysView) -> str:
     from scalekeys.report.page.left_out import left_out_section
     from scalekeys.report.page.words import listed
 
-    return render_page(
-        f"{listed(view.summary.models)} · master keys",
-        header(view),
-        [*filter(None, (section(view) for section in SECTIONS)), *left_out_section(view.summary.not_read)],
-        version=__version__,
-    )
+    sections = [*(section(view) for section in SECTIONS), *left_out_section(view.summary.not_read)]
+    return render_page(f"{listed(view.summary.models)} · master keys", header(view), sections, version=__version__)

@@ -8,7 +8,7 @@ from typing import Any
 from scalekeys.networks import KeyCurve
 from scalekeys.networks.measuring.key_curve import KeyCurvePoint
 from scalekeys.report.page import Figure
-from scalekeys.report.page.plots import axis, base_layout, key, line, panel_title
+from scalekeys.report.page.plots import axis, base_layout, curve, key, level, panel_title, rounded
 from scalekeys.report.page.words import number, percent
 
 _COLOURS = {"eliminated": "ink", "random": "along-x", "matched noise": "matched", "white noise": "control"}
@@ -139,18 +139,13 @@ def elimination_curve(summary: EliminationSummary) -> Figure:
             tickvals=list(summary.counts),
             ticktext=list(map(str, summary.counts)),
             showgrid=False,
-            fixedrange=True,
         ),
         yaxis=axis(
             "top-1 accuracy" if summary.measured == "accuracy" else "error of the outputs",
             rangemode="tozero",
             tickformat=".0%" if summary.measured == "accuracy" else "",
-            fixedrange=True,
         ),
-        shapes=[
-            line((0, 1), (summary.original,) * 2, line={"color": "var(--muted)", "width": 1, "dash": "dash"})
-            | {"xref": "x domain"}
-        ],
+        shapes=[level(summary.original)],
         annotations=[panel_title(1, "".join(key("●", _COLOURS[name], _WORDS.get(name, name)) for name in _COLOURS))],
     )
     data = [_trace(summary, source) for source in _COLOURS]
@@ -161,31 +156,22 @@ def elimination_curve(summary: EliminationSummary) -> Figure:
 def _trace(summary: EliminationSummary, source: str) -> dict[str, Any]:
     points = [point for point in summary.points if point.source == source]
     colour = f"var(--{_COLOURS[source]})"
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
+    hover = [
+        f"<b>{point.count} keys, {_WORDS.get(source, source)}</b><br>{summary.words(point.value)}, 95 % from "
+        f"{summary.words(point.low)} to {summary.words(point.high)}"
+        for point in points
+    ]
+    return curve([point.count for point in points], [_finite(point.value) for point in points], colour, hover) | {
         "name": _WORDS.get(source, source),
-        "x": [point.count for point in points],
-        "y": [_rounded(point.value) for point in points],
         "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [_rounded(point.high - point.value) for point in points],
-            "arrayminus": [_rounded(point.value - point.low) for point in points],
+            "array": rounded((_finite(point.high - point.value) for point in points), 5),
+            "arrayminus": rounded((_finite(point.value - point.low) for point in points), 5),
             "color": colour,
             "thickness": 1,
             "width": 3,
         },
-        "line": {"color": colour, "width": 1.5},
-        "marker": {"size": 8, "color": colour},
-        "hoverinfo": "text",
-        "hovertext": [
-            f"<b>{point.count} keys, {_WORDS.get(source, source)}</b><br>{summary.words(point.value)}, 95 % from "
-            f"{summary.words(point.low)} to {summary.words(point.high)}"
-            for point in points
-        ],
     }
 
 
-def _rounded(value: float) -> float | None:
-    return round(value, 5) if isfinite(value) else None
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

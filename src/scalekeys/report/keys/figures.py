@@ -1,21 +1,33 @@
-"""The figures over layers and over thresholds of a report on keys: figures in, a figure as data out."""
+"""The figures of a report on keys over layers, thresholds and numbers of keys: figures in, a figure as data out."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from scalekeys.report.keys.names import key_label, short_names
-from scalekeys.report.keys.summary import KeysSummary, LayerKeys
+from scalekeys.clustering import FOUND_AGAIN
+from scalekeys.report.keys.summary import CurvePoint, KeysSummary, LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Figure
 from scalekeys.report.page.families import COLOURS
-from scalekeys.report.page.plots import axis, base_layout, line, place_colour, shares_layout
+from scalekeys.report.page.plots import (
+    axis,
+    base_layout,
+    curve,
+    key,
+    level,
+    line,
+    panel_title,
+    place_colour,
+    place_symbol,
+    rounded,
+    row_bars,
+    shares_layout,
+)
 from scalekeys.report.page.words import count, number, percent, plot_text, plural, shortened, size_words
 
 _HOVER_WIDTH = 38
 _LABEL_WIDTH = 24
-_SYMBOLS = ("circle", "diamond-tall", "square", "triangle-up", "diamond-wide", "triangle-down")
 _CURVE_POINTS = 101
 
 
@@ -49,35 +61,26 @@ def _rows(summary: KeysSummary) -> list[LayerKeys | str]:
 
 def _labels(rows: Sequence[LayerKeys | str], summary: KeysSummary) -> tuple[list[str], list[str]]:
     """Labels of the rows of a wide and of a narrow figure."""
-    short = short_names(summary.layers)
     wide, narrow = [], []
     for row in rows:
         if isinstance(row, str):
             wide.append(f"<b>{plot_text(shortened(row, _LABEL_WIDTH))}</b> ")
             narrow.append(f"<b>{plot_text(shortened(row, _LABEL_WIDTH // 2))}</b> ")
         else:
-            wide.append(f"{plot_text(shortened(short[row.bank, row.layer], _LABEL_WIDTH))} ")
+            wide.append(f"{plot_text(shortened(summary.short_names[row.bank, row.layer], _LABEL_WIDTH))} ")
             narrow.append(f"{row.depth} ")
     return wide, narrow
 
 
 def _mix_trace(summary: KeysSummary, rows: Sequence[LayerKeys | str], place: int) -> dict[str, Any]:
-    key = summary.keys[place]
-    bars = [(y, row, row.members[place] / row.filters) for y, row in enumerate(rows) if isinstance(row, LayerKeys)]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": key_label(key),
-        "x": [round(share, 5) for _, _, share in bars],
-        "y": [y for y, _, _ in bars],
-        "marker": {"color": place_colour(place), "line": {"width": 0}},
-        "hoverinfo": "text",
-        "hovertext": [
-            f"<b>{plot_text(row.layer, _HOVER_WIDTH)}</b><br>{key_label(key)}: {count(row.members[place])} of "
-            f"{plural(row.filters, 'filter')}, {percent(share)}"
-            for _, row, share in bars
-        ],
-    }
+    label = summary.keys[place].label
+    bars = {y: row for y, row in enumerate(rows) if isinstance(row, LayerKeys)}
+    hover = [
+        f"<b>{plot_text(row.layer, _HOVER_WIDTH)}</b><br>{label}: {count(row.members[place])} of "
+        f"{plural(row.filters, 'filter')}, {percent(row.share_of(place))}"
+        for row in bars.values()
+    ]
+    return row_bars(label, [row.share_of(place) for row in bars.values()], bars, place_colour(place), hover)
 
 
 def coverage_over_depth(summary: KeysSummary) -> Figure:
@@ -85,9 +88,9 @@ def coverage_over_depth(summary: KeysSummary) -> Figure:
     deepest = max(layer.depth for layer in summary.layers)
     layout = base_layout(
         height=300,
-        xaxis=axis("depth", range=[-0.6, deepest + 0.6], showgrid=False, fixedrange=True, nticks=12, tickformat="d"),
-        yaxis=axis("share covered", range=[-0.02, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1], fixedrange=True),
-        shapes=[_level(summary.coverage)],
+        xaxis=axis("depth", range=[-0.6, deepest + 0.6], showgrid=False, nticks=12, tickformat="d"),
+        yaxis=axis("share covered", range=[-0.02, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1]),
+        shapes=[level(summary.coverage, colour="control", width=1.5)],
     )
     data = [_coverage_trace(summary, bank) for bank in range(len(summary.models))]
     text = f"Dots: the share of filters within {number(summary.threshold)} of their key, layer by layer over depth"
@@ -97,14 +100,12 @@ def coverage_over_depth(summary: KeysSummary) -> Figure:
 def _coverage_trace(summary: KeysSummary, bank: int) -> dict[str, Any]:
     mine = [layer for layer in summary.layers if layer.bank == bank]
     return {
-        "type": "scatter",
         "mode": "lines+markers",
         "name": summary.models[bank],
         "x": [layer.depth for layer in mine],
-        "y": [round(layer.coverage, 5) for layer in mine],
+        "y": rounded((layer.coverage for layer in mine), 5),
         "line": {"color": "var(--line)", "width": 1},
-        "marker": {"size": 9, "color": _model_colour(summary, bank), "symbol": _SYMBOLS[bank % len(_SYMBOLS)]},
-        "hoverinfo": "text",
+        "marker": {"size": 9, "color": _model_colour(summary, bank), "symbol": place_symbol(bank)},
         "hovertext": [
             f"<b>{plot_text(layer.layer, _HOVER_WIDTH)}</b><br>{size_words(layer.size)}, {percent(layer.coverage)} of "
             f"{plural(layer.filters, 'filter')}"
@@ -117,18 +118,12 @@ def correlation_curve(view: KeysView) -> Figure:
     """Draw the share of the filters that reach a correlation with their key, against that correlation."""
     summary = view.summary
     bounds = np.linspace(0, 1, _CURVE_POINTS)
+    style = {"color": "var(--control)", "width": 1.5, "dash": "dash"}
     layout = base_layout(
         height=300,
-        xaxis=axis("correlation with the key", range=[0, 1], fixedrange=True, dtick=0.2),
-        yaxis=axis("share that reaches it", range=[0, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1], fixedrange=True),
-        shapes=[
-            line(
-                (view.threshold,) * 2,
-                (0, 1),
-                line={"color": "var(--control)", "width": 1.5, "dash": "dash"},
-                layer="above",
-            )
-        ],
+        xaxis=axis("correlation with the key", range=[0, 1], dtick=0.2),
+        yaxis=axis("share that reaches it", range=[0, 1.04], tickformat=".0%", tickvals=[0, 0.5, 1]),
+        shapes=[line((view.threshold,) * 2, (0, 1), line=style, layer="above")],
     )
     data = []
     for bank, model in enumerate(summary.models):
@@ -141,13 +136,11 @@ def correlation_curve(view: KeysView) -> Figure:
 
 def _curve_trace(model: str, bounds: np.ndarray, share: np.ndarray, colour: str) -> dict[str, Any]:
     return {
-        "type": "scatter",
         "mode": "lines",
         "name": model,
         "x": bounds.round(4).tolist(),
         "y": share.round(5).tolist(),
         "line": {"color": colour, "width": 2.5},
-        "hoverinfo": "text",
         "hovertext": [
             f"{percent(float(y))} of the filters reach {number(float(x))}" for x, y in zip(bounds, share, strict=True)
         ],
@@ -158,6 +151,71 @@ def _model_colour(summary: KeysSummary, bank: int) -> str:
     return "var(--ink)" if len(summary.models) == 1 else f"var(--family-{(bank * 5 + 5) % COLOURS + 1})"
 
 
-def _level(height: float) -> dict[str, Any]:
-    style = {"color": "var(--control)", "width": 1.5, "dash": "dash"}
-    return line((0, 1), (height, height), line=style) | {"xref": "x domain"}
+def number_of_keys(summary: KeysSummary) -> Figure:
+    """Draw explained energy against both controls, and stability, over the number of keys; mark the recommended one."""
+    points = summary.curve
+    ks = [point.k for point in points]
+    layout = base_layout(
+        height=430,
+        margin={"l": 44, "r": 12, "t": 30, "b": 44},
+        xaxis=axis(
+            "number of keys k",
+            anchor="y2",
+            range=[min(ks) - 0.5, max(ks) + 0.5],
+            tick0=ks[0],
+            dtick=max(1, round((max(ks) - min(ks)) / 16)),
+            showgrid=False,
+        ),
+        yaxis=axis(domain=[0.5, 1], range=[0, 1.04], tickvals=[0, 0.5, 1], tickformat=".0%"),
+        yaxis2=axis(domain=[0, 0.36], range=[0, 1.06], tickvals=[0, 0.5, 1]),
+        shapes=_marks(summary),
+        annotations=[
+            panel_title(
+                1,
+                key("●", "ink", "energy explained")
+                + key("○", "matched", "matched noise")
+                + key("○", "control", "white"),
+            ),
+            panel_title(0.36, key("◆", "along-x", "agreement of restarts") + key("◆", "along-y", "of halves")),
+        ],
+    )
+    hover = [_hover(point) for point in points]
+    data = [
+        curve(ks, [getattr(point, name) for point in points], f"var(--{colour})", hover, symbol=symbol)
+        | {"yaxis": axes}
+        for name, axes, colour, symbol in (
+            ("white_noise", "y", "control", "circle-open"),
+            ("matched_noise", "y", "matched", "circle-open"),
+            ("explained", "y", "ink", "circle"),
+            ("stability_halves", "y2", "along-y", "diamond-tall"),
+            ("stability_restarts", "y2", "along-x", "diamond-wide"),
+        )
+    ]
+    text = (
+        "Lines over the number of keys: energy explained, both kinds of noise, and stability; "
+        f"{summary.best_k} is recommended"
+    )
+    return Figure("number-of-keys", data, layout, text)
+
+
+def _marks(summary: KeysSummary) -> list[dict[str, Any]]:
+    """Mark the recommended number with a band, the number on this page, and what counts as found again, with lines."""
+    best, used = summary.best_k, len(summary.keys)
+    marks = []
+    if best is not None:
+        band = {"type": "rect", "x0": best - 0.4, "x1": best + 0.4, "y0": 0, "y1": 1, "yref": "paper", "layer": "below"}
+        marks.append(band | {"fillcolor": "var(--grid)"})
+    marks.append(level(FOUND_AGAIN) | {"yref": "y2"})
+    if used != best:
+        marks.append(
+            line((used, used), (0, 1), line={"color": "var(--muted)", "width": 1, "dash": "dot"}, yref="paper")
+        )
+    return marks
+
+
+def _hover(point: CurvePoint) -> str:
+    return (
+        f"<b>k = {point.k}</b><br>explained {percent(point.explained)}, matched noise "
+        f"{percent(point.matched_noise)}, white {percent(point.white_noise)}"
+        f"<br>stability over restarts {number(point.stability_restarts)}, halves {number(point.stability_halves)}"
+    )

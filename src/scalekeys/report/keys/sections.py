@@ -13,15 +13,12 @@ from markupsafe import Markup
 from scalekeys.clustering import FOUND_AGAIN
 from scalekeys.filters import master_keys
 from scalekeys.filters.dead import NEGLIGIBLE
-from scalekeys.report.keys.curve import number_of_keys
 from scalekeys.report.keys.elimination import elimination_curve
-from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix
-from scalekeys.report.keys.names import key_label, key_name
+from scalekeys.report.keys.figures import correlation_curve, coverage_over_depth, key_mix, number_of_keys
 from scalekeys.report.keys.summary import LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.families import words_of
-from scalekeys.report.page.numbers import size_text
 from scalekeys.report.page.pictures import common_limit, filter_picture, pictured
 from scalekeys.report.page.plots import place_colour
 from scalekeys.report.page.words import count, listed, number, percent, plural, taps_in
@@ -79,9 +76,9 @@ def members(view: KeysView) -> Section:
         rows.append(
             {
                 "key": key,
-                "name": key_label(key),
+                "name": key.label,
                 "colour": place_colour(key.key),
-                "picture": _picture(view.filters[key.key], key_name(key.key)),
+                "picture": _picture(view.filters[key.key], f"key {key.key}"),
                 "items": _ranked([_member(view, int(ranked[place])) for place in places]),
             }
         )
@@ -150,7 +147,7 @@ def uncovered(view: KeysView) -> Section:
 def layers(view: KeysView) -> Section:
     """List every layer."""
     rows = [_layer_row(layer) for layer in view.summary.layers]
-    body = render("keys/layers.html.j2", rows=rows, several=len(view.summary.models) > 1, threshold=view.threshold)
+    body = render("keys/layers.html.j2", rows=rows, several=len(view.summary.models) > 1)
     return Section("layers", "Layer by layer", body, short="Layers")
 
 
@@ -162,16 +159,8 @@ def method(view: KeysView) -> Section:
 
 
 SECTIONS: tuple[Callable[[KeysView], Section | None], ...] = (
-    gallery,
-    members,
-    depth,
-    coverage,
-    choice,
-    elimination,
-    uncovered,
-    layers,
-    method,
-)
+    gallery, members, depth, coverage, choice, elimination, uncovered, layers, method,
+)  # fmt: skip
 """The sections of a report on keys, in the order of the page; None where there is nothing to show."""
 
 
@@ -202,11 +191,11 @@ def _card(view: KeysView, place: int) -> dict[str, Any]:
     model = view.models[place] if key.model else None
     return {
         "key": key,
-        "name": key_name(key.key),
+        "name": f"key {key.key}",
         "colour": place_colour(place),
         "words": words_of(key.model, values.ndim) if key.model else "no model beyond what noise has",
-        "picture": _picture(values, key_name(key.key)),
-        "model": None if model is None else _picture(model, f"model of {key_name(key.key)}"),
+        "picture": _picture(values, f"key {key.key}"),
+        "model": None if model is None else _picture(model, f"model of key {key.key}"),
         "published": None if key.published is None else _published(view, key.key, key.published),
         "found": (key.published_correlation or 0) >= FOUND,
     }
@@ -224,10 +213,9 @@ def _member(view: KeysView, index: int) -> dict[str, Any]:
         "picture": _picture(view.aligned(index), where),
         "correlation": float(view.correlation[index]),
         "where": f"{bank.model}, {where}" if len(view.banks) > 1 else where,
-        "layer": view.short[int(view.bank[index]), layer.name],
+        "layer": view.summary.short_names[int(view.bank[index]), layer.name],
         "channel": view.channel(index),
-        "size": size_text(layer.size),
-        "key": key_name(int(view.assignment[index])),
+        "key": f"key {view.assignment[index]}",
     }
 
 
@@ -247,7 +235,7 @@ def _layer_row(layer: LayerKeys) -> dict[str, Any]:
         "layer": layer,
         "taps": taps_in(layer.size),
         "key": main,
-        "name": key_name(main),
+        "name": f"key {main}",
         "colour": place_colour(main),
         "share": layer.share_of(main),
     }

@@ -1,11 +1,13 @@
 """The figures of a clustering that the terminal, the page and ``--json`` share, computed once."""
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from scalekeys.filters import LeftOut
 from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.page.numbers import Scales, without_infinities
+from scalekeys.report.page.words import distinct_parts
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class KeySummary:
     def model(self) -> str | None:
         """The family, unless noise has as much evidence for it."""
         return None if self.status == "unexplained" else self.family
+
+    @property
+    def label(self) -> str:
+        """Its name, with the family that models it if one does."""
+        return f"key {self.key} {self.model}" if self.model else f"key {self.key}"
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,18 @@ class KeysSummary:
     def sizes(self) -> tuple[str, ...]:
         """The kernel sizes of the layers that have keys, as they come."""
         return tuple(dict.fromkeys(layer.size for layer in self.layers))
+
+    @cached_property
+    def short_names(self) -> dict[tuple[int, str], str]:
+        """Names of layers without what all layers of their network share, by the position of the network and name."""
+        names: dict[int, list[str]] = {}
+        for layer in self.layers:
+            names.setdefault(layer.bank, []).append(layer.layer)
+        return {
+            (bank, name): short
+            for bank, mine in names.items()
+            for name, short in zip(mine, distinct_parts(mine), strict=True)
+        }
 
     def published(self, least: float) -> list[KeySummary]:
         """Return the keys whose correlation with their published filter is at least `least`, in its order."""

@@ -15,10 +15,9 @@ from scalekeys.filters import FilterBank, LayerFilters, LeftOut
 from scalekeys.fitting import Fit
 from scalekeys.fitting.formation import beyond_white_noise
 from scalekeys.report.keys.elimination import EliminationSummary
-from scalekeys.report.keys.names import short_names
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary, KeySummary, LayerKeys
-from scalekeys.report.page.numbers import size_text
 from scalekeys.report.page.words import AXES
+from scalekeys.shapes import size_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +116,6 @@ class KeysView:
     def summary(self) -> KeysSummary:
         """The figures of the page."""
         return summarize_keys(self)
-
-    @cached_property
-    def short(self) -> dict[tuple[int, str], str]:
-        """Short names of the layers, by position of their bank and name."""
-        return short_names(self.summary.layers)
 
     def members(self, key: int) -> np.ndarray:
         """Return the positions of all members of a key, the closest first."""
@@ -224,18 +218,8 @@ def _layer(view: KeysView, place: int) -> LayerKeys:
 
 
 def _curve(table: pd.DataFrame) -> tuple[CurvePoint, ...]:
-    return tuple(
-        CurvePoint(
-            int(row["k"]),
-            float(row["explained"]),
-            float(row["white_noise"]),
-            float(row["matched_noise"]),
-            float(row["gap"]),
-            _number(row["stability_restarts"]),
-            _number(row["stability_halves"]),
-        )
-        for row in table.to_dict("records")
-    )
+    known = table.astype(object).where(table.notna(), None)
+    return tuple(CurvePoint(*row) for row in known.itertuples(index=False, name=None))
 
 
 def _median(values: np.ndarray) -> float | None:

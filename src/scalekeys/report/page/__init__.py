@@ -4,7 +4,6 @@ A report is a list of :class:`Section`; a section is a title, a body rendered fr
 Each page has a folder beside this one, with its templates in ``templates/``.
 """
 
-from scalekeys.report.page.document import Figure, Section, render, render_page
-from scalekeys.report.page.header import Tile
+from scalekeys.report.page.document import Figure, Section, Tile, render, render_page
 
 __all__ = ["Figure", "Section", "Tile", "render", "render_page"]

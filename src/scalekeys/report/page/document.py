@@ -5,7 +5,7 @@ Nothing is fetched by the finished page: styles and scripts stand inside it.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -29,6 +29,15 @@ FIGURES = tuple(f"page/{name}.js" for name in ("labels", "axes", "plots"))
 """The modules that draw figures, in the same order."""
 
 _IMPORT = re.compile(r"^import [^;]+;\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A key figure above the first section of a page: what it is, its value, and what to compare it with."""
+
+    label: str
+    value: str
+    beside: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +131,13 @@ def paragraphs(template: str, section: str, **facts: Any) -> list[str]:
     return [re.sub("[ \n]+", " ", part).strip(" ") for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def render_page(title: str, header: Markup, sections: Sequence[Section], *, version: str) -> str:
+def paragraph(template: str, section: str, **facts: Any) -> str:
+    """Return the one paragraph that a macro makes; see :func:`paragraphs`."""
+    (text,) = paragraphs(template, section, **facts)
+    return text
+
+
+def render_page(title: str, header: Markup, sections: Iterable[Section | None], *, version: str) -> str:
     """Render a whole page.
 
     Parameters
@@ -131,8 +146,8 @@ def render_page(title: str, header: Markup, sections: Sequence[Section], *, vers
         Title of the document.
     header : Markup
         What stands above the first section.
-    sections : sequence of Section
-        In the order of the page.
+    sections : iterable of Section or None
+        In the order of the page; None where there is nothing to show.
     version : str
         Version of the software, for the foot of the page.
 
@@ -141,17 +156,18 @@ def render_page(title: str, header: Markup, sections: Sequence[Section], *, vers
     str
         One self-contained HTML document; a function of the arguments alone.
     """
-    explored = any("data-explorer" in section.body for section in sections)
+    shown = [section for section in sections if section is not None]
+    explored = any("data-explorer" in section.body for section in shown)
     styles = ["page/colours.css", "page/style.css", *(["explorer/explorer.css"] if explored else [])]
     return _text(
         "page/base.html.j2",
         title=title,
         header=header,
-        sections=sections,
+        sections=shown,
         version=version,
         style=joined(*styles),
         script=joined(*FIGURES, "page/page.js"),
-        drawn=any("data-figure" in section.body for section in sections),
+        drawn=any("data-figure" in section.body for section in shown),
         modules=joined(*EXPLORER, "explorer/start.js") if explored else None,
     )
 
@@ -173,22 +189,10 @@ def _environment() -> "Environment":
         keep_trailing_newline=False,
     )
     filters = (
-        words.number,
-        words.number_in,
-        words.significant,
-        words.percent,
-        words.points,
-        words.count,
-        words.plural,
-        words.spelled,
-        words.sentence,
-        words.kernels_of,
-        words.listed,
-        words.size_name,
-        words.size_words,
-        words.formula,
-        words.breakable,
-    )
+        words.number, words.number_in, words.significant, words.percent, words.points, words.count, words.plural,
+        words.spelled, words.sentence, words.listed, words.size_name, words.size_words, words.kernels_of,
+        words.formula, words.breakable,
+    )  # fmt: skip
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals.update(none_text=words.NONE)
     return environment

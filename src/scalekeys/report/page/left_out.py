@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from scalekeys.filters import LeftOut
 from scalekeys.report.page import Section, render
-from scalekeys.report.page.words import plural
 
 _OPEN_UP_TO = 5  # rows that a page shows without being asked
 
@@ -13,9 +12,5 @@ def left_out_section(left_out: Sequence[LeftOut]) -> list[Section]:
     """Return a section with a table of what is left out, or none where nothing is."""
     if not left_out:
         return []
-    text = (
-        f"{plural(len(left_out), 'tensor or layer', 'tensors or layers')} of the source with the shape of a kernel, or "
-        "of a convolution, cannot be read. Nothing on this page counts them."
-    )
-    body = render("page/left_out.html.j2", text=text, rows=left_out, open_up_to=_OPEN_UP_TO)
+    body = render("page/left_out.html.j2", rows=left_out, open_up_to=_OPEN_UP_TO)
     return [Section("left-out", "What is left out", body, short="Left out")]

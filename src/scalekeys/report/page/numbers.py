@@ -1,22 +1,10 @@
-"""Numbers of summaries: scales by axis, kernel sizes as text, and what JSON can hold."""
+"""Numbers of summaries: scales by axis, and what JSON can hold."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 Scales: TypeAlias = dict[str, float | None]
 """A number for each axis, by its name: ``x``, ``y``, ``z``; None where there is none."""
-
-
-def size_text(size: Sequence[int]) -> str:
-    """Write the sides of a kernel.
-
-    Examples
-    --------
-    >>> size_text((7, 7)), size_text((31,)), size_text((5, 3, 3))
-    ('7x7', '31', '5x3x3')
-    """
-    return "x".join(map(str, size))
 
 
 def without_infinities(value: Any) -> Any:

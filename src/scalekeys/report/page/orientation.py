@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from scalekeys.proportions import wilson_interval
-from scalekeys.report.page.words import kernels_of, listed, percent
+from scalekeys.report.page.document import paragraph
+from scalekeys.report.page.words import kernels_of, percent
 
 
 @dataclass(frozen=True)
@@ -70,31 +71,13 @@ def meaning(found: Sequence[Orientation]) -> str:
     >>> meaning([Orientation("7x7", few, many, many)]).replace(chr(0xA0), " ")
     'Of 7×7 kernels fewer filters gain than of matched and of white noise (1.0 % against 10.0 % and 10.0 %): ...
     """
-    parts = []
-    for verdict, words in _WORDS.items():
+    groups = []
+    for verdict in Verdict:
         mine = [one for one in found if one.verdict is verdict]
         if mine:
-            kernels = listed([kernels_of(one.size) for one in mine])
-            parts.append(words.format(kernels=kernels, shares=", ".join(map(_shares, mine))))
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+            groups.append((verdict.value, [kernels_of(one.size) for one in mine], ", ".join(map(_shares, mine))))
+    return paragraph("page/orientation.txt.j2", "meaning", groups=groups) if groups else ""
 
 
 def _shares(one: Orientation) -> str:
     return f"{percent(one.real.share)} against {percent(one.matched.share)} and {percent(one.white.share)}"
-
-
-_WORDS = {
-    Verdict.FEWER: (
-        "of {kernels} fewer filters gain than of matched and of white noise ({shares}): the filters are aligned with "
-        "the axes, more than their smoothness and extent alone would make them"
-    ),
-    Verdict.MORE: (
-        "of {kernels} more filters gain than noise would make, matched or white ({shares}): some filters have "
-        "receptive fields that lie along other angles"
-    ),
-    Verdict.UNCLEAR: (
-        "of {kernels} the figures cannot tell whether more or fewer filters gain than of noise, because the intervals "
-        "of filters and of matched or white noise overlap or the two kinds of noise disagree ({shares})"
-    ),
-}

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from scalekeys.report.page.profiles import profile
 from scalekeys.report.page.words import significant, size_name
+from scalekeys.shapes import size_text
 
 SLICES = 3
 """Slices of a kernel of three axes that are shown at most."""
@@ -147,7 +148,7 @@ def _ink(value: float, limit: float) -> tuple[str, int] | None:
 
 def _alternative(values: np.ndarray, label: str) -> str:
     finite = values[np.isfinite(values)]
-    size = size_name("x".join(map(str, values.shape)))
+    size = size_name(size_text(values.shape))
     size = f"{size} taps" if values.ndim == 1 else size
     if not finite.size:
         return f"{label}, {size}, no finite value"

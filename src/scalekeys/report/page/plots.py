@@ -1,14 +1,15 @@
-"""What all figures share: layout, axes, texts and lines.
+"""What all figures share: layout, axes, traces, texts and lines.
 
-Figures are plain dicts in the vocabulary of plotly. Colours are names of the stylesheet, so that the script of the page
-can draw the same figure in the light and in the dark scheme.
+Figures are plain dicts in the part of the vocabulary of plotly that ``plots.js`` draws. Colours are names of the
+stylesheet, so that the script of the page can draw the same figure in the light and in the dark scheme.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scalekeys.report.page.families import COLOURS
 
+_SYMBOLS = ("circle", "diamond-tall", "square", "triangle-up", "diamond-wide", "triangle-down")
 _TOUCHING = 8  # bars of this height or less have no gap between them
 
 
@@ -23,41 +24,24 @@ def place_colour(place: int) -> str:
     return f"var(--family-{place % COLOURS + 1})"
 
 
+def place_symbol(place: int) -> str:
+    """Return the mark of the thing at a place; beyond the last one they begin again."""
+    return _SYMBOLS[place % len(_SYMBOLS)]
+
+
 def base_layout(**entries: Any) -> dict[str, Any]:
-    """Return a layout in the style of the page, with further entries."""
-    return {
-        "paper_bgcolor": "var(--surface)",
-        "plot_bgcolor": "var(--surface)",
-        "font": {"family": "var(--sans)", "size": 12, "color": "var(--text)"},
-        "hoverlabel": {
-            "bgcolor": "var(--raised)",
-            "bordercolor": "var(--line)",
-            "font": {"family": "var(--sans)", "size": 12, "color": "var(--text)"},
-            "align": "left",
-        },
-        "hovermode": "closest",
-        "showlegend": False,
-        "margin": {"l": 52, "r": 12, "t": 12, "b": 44},
-        **entries,
-    }
+    """Return a layout with the usual margins, and further entries."""
+    return {"margin": {"l": 52, "r": 12, "t": 12, "b": 44}, **entries}
 
 
 def axis(title: str = "", **entries: Any) -> dict[str, Any]:
-    """Return an axis in the style of the page, with further entries."""
-    return {
-        "title": {"text": title, "font": {"size": 12, "color": "var(--muted)"}, "standoff": 8},
-        "tickfont": {"size": 11, "color": "var(--muted)"},
-        "gridcolor": "var(--grid)",
-        "linecolor": "var(--line)",
-        "zeroline": False,
-        "automargin": True,
-        **entries,
-    }
+    """Return an axis with a title and further entries."""
+    return {"title": title, **entries}
 
 
 def row_axis(rows: int, ticks: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
     """Return an axis of so many rows from the top, some of them labelled."""
-    return axis(range=[rows - 0.5, -0.5], tickvals=list(ticks), ticktext=list(labels), showgrid=False, fixedrange=True)
+    return axis(range=[rows - 0.5, -0.5], tickvals=list(ticks), ticktext=list(labels), showgrid=False)
 
 
 def shares_layout(rows: int, row: float, ticks: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
@@ -83,26 +67,60 @@ def shares_layout(rows: int, row: float, ticks: Sequence[int], labels: Sequence[
             side="top",
             ticks="outside",
             showgrid=False,
-            fixedrange=True,
         ),
         yaxis=row_axis(rows, ticks, labels),
     )
 
 
+def row_bars(
+    name: str, shares: Iterable[float], rows: Iterable[int], colour: str, hover: Iterable[str]
+) -> dict[str, Any]:
+    """Return the bars of one thing in the rows of :func:`shares_layout`."""
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "x": rounded(shares, 5),
+        "y": list(rows),
+        "marker": {"color": colour},
+        "hovertext": list(hover),
+    }
+
+
+def curve(
+    x: Iterable[float],
+    y: Iterable[float | None],
+    colour: str,
+    hover: Iterable[str],
+    *,
+    symbol: str = "circle",
+    size: int = 8,
+) -> dict[str, Any]:
+    """Return marks that a line joins; there is no mark where a value is None."""
+    return {
+        "mode": "lines+markers",
+        "x": list(x),
+        "y": rounded(y, 5),
+        "line": {"color": colour, "width": 1.5},
+        "marker": {"size": size, "color": colour, "symbol": symbol},
+        "hovertext": list(hover),
+    }
+
+
+def rounded(values: Iterable[float | None], digits: int) -> list[float | None]:
+    """Round numbers for the data of a figure; None stays.
+
+    Examples
+    --------
+    >>> rounded([0.123456, None], 4)
+    [0.1235, None]
+    """
+    return [None if value is None else round(value, digits) for value in values]
+
+
 def panel_title(top: float, text: str) -> dict[str, Any]:
     """Return a text above a panel whose upper edge is at a height of the figure, for the annotations of a layout."""
-    return {
-        "text": text,
-        "showarrow": False,
-        "font": {"size": 12, "color": "var(--text)"},
-        "xref": "paper",
-        "yref": "paper",
-        "x": 0,
-        "y": top,
-        "yshift": 3,
-        "xanchor": "left",
-        "yanchor": "bottom",
-    }
+    return {"text": text, "x": 0, "y": top, "yshift": 3}
 
 
 def key(sign: str, colour: str, text: str) -> str:
@@ -113,3 +131,9 @@ def key(sign: str, colour: str, text: str) -> str:
 def line(x: tuple[float, float], y: tuple[float, float], **entries: Any) -> dict[str, Any]:
     """Return a straight line, for the shapes of a layout."""
     return {"type": "line", "x0": x[0], "x1": x[1], "y0": y[0], "y1": y[1], "layer": "below", **entries}
+
+
+def level(height: float, *, colour: str = "muted", width: float = 1) -> dict[str, Any]:
+    """Return a dashed line at a height across a panel, for the shapes of a layout."""
+    style = {"color": f"var(--{colour})", "width": width, "dash": "dash"}
+    return line((0, 1), (height, height), line=style, xref="x domain")

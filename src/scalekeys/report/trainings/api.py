@@ -24,12 +24,7 @@ def render_trainings_report(comparison: Comparison) -> str:
     from scalekeys.report.trainings.sections import SECTIONS, header
 
     sections = (section(comparison) for section in SECTIONS)
-    return render_page(
-        "Trainings beside each other",
-        header(comparison),
-        [section for section in sections if section is not None],
-        version=__version__,
-    )
+    return render_page("Trainings beside each other", header(comparison), sections, version=__version__)
 
 
 def write_trainings_report(comparison: Comparison, path: Path | str, *, force: bool = False) -> None:

@@ -5,13 +5,12 @@ from math import log10
 from typing import Any
 
 from scalekeys.report.page import Figure
-from scalekeys.report.page.plots import axis, base_layout, place_colour
+from scalekeys.report.page.plots import axis, base_layout, curve, place_colour, place_symbol
 from scalekeys.report.page.words import SIGMA, count, number, percent, plot_text, plural
 from scalekeys.report.trainings.numbers import with_spread
 from scalekeys.training.comparison import Comparison, Condition, Spread
 
 _HOVER_WIDTH = 38
-_SYMBOLS = ("circle", "diamond-tall", "square", "triangle-up", "diamond-wide", "triangle-down")
 
 
 def accuracy_by_parameters(comparison: Comparison) -> Figure | None:
@@ -32,9 +31,8 @@ def accuracy_by_parameters(comparison: Comparison) -> Figure | None:
             tickvals=[_place(tick) for tick in ticks],
             ticktext=[count(tick) for tick in ticks],
             range=[-0.25, _place(most) + 0.25],
-            fixedrange=True,
         ),
-        yaxis=axis("top-1 accuracy", tickformat=".1%", range=_around([one for *_, one in points]), fixedrange=True),
+        yaxis=axis("top-1 accuracy", tickformat=".1%", range=_around([one for *_, one in points])),
     )
     data = [_point(*point) for point in points]
     text = f"Points: the accuracy of {plural(len(points), 'condition')} against their number of depthwise parameters"
@@ -56,23 +54,17 @@ def _place(parameters: int) -> float:
 
 def _point(place: int, condition: Condition, parameters: int, spread: Spread) -> dict[str, Any]:
     return {
-        "type": "scatter",
         "mode": "markers",
         "name": condition.name,
         "x": [_place(parameters)],
         "y": [round(spread.mean, 5)],
-        "error_y": {"type": "data", "array": [round(spread.std or 0.0, 5)], "visible": spread.std is not None},
-        "marker": {"size": 11, "color": place_colour(place), "symbol": _symbol(place)},
-        "hoverinfo": "text",
+        "error_y": {"array": [round(spread.std or 0.0, 5)], "visible": spread.std is not None},
+        "marker": {"size": 11, "color": place_colour(place), "symbol": place_symbol(place)},
         "hovertext": [
             f"<b>{plot_text(condition.name, _HOVER_WIDTH)}</b><br>{with_spread(spread)}<br>"
             f"{plural(parameters, 'depthwise parameter')}, {plural(spread.runs, 'run')}"
         ],
     }
-
-
-def _symbol(place: int) -> str:
-    return _SYMBOLS[place % len(_SYMBOLS)]
 
 
 def accuracy_over_epochs(comparison: Comparison) -> Figure | None:
@@ -92,42 +84,33 @@ def formation_over_epochs(comparison: Comparison) -> Figure | None:
 
 
 def _over_epochs(comparison: Comparison, column: str, name: str, title: str, *, shares: bool) -> Figure | None:
-    curves = [(place, condition, condition.curve(column)) for place, condition in enumerate(comparison.conditions)]
-    curves = [curve for curve in curves if curve[2]]
+    conditions = enumerate(comparison.conditions)
+    curves = [(place, one, points) for place, one in conditions if (points := one.curve(column))]
     if not curves:
         return None
     last = max(points[-1][0] for _, _, points in curves)
     entries: dict[str, Any] = {"tickformat": ".0%"} if shares else {"range": [-0.02, 1.04]}
     layout = base_layout(
         height=360,
-        xaxis=axis("epoch", range=[0.5, last + 0.5], tickformat="d", nticks=12, showgrid=False, fixedrange=True),
-        yaxis=axis(title, fixedrange=True, **entries),
+        xaxis=axis("epoch", range=[0.5, last + 0.5], tickformat="d", nticks=12, showgrid=False),
+        yaxis=axis(title, **entries),
     )
-    data = [_curve(*curve, shares=shares) for curve in curves]
+    data = [_epochs(*told, shares=shares) for told in curves]
     return Figure(name, data, layout, f"Lines: {title} over {plural(last, 'epoch')}, one a condition", legend=True)
 
 
-def _curve(place: int, condition: Condition, points: list[tuple[int, float]], *, shares: bool) -> dict[str, Any]:
-    written = [percent(value) if shares else number(value, 3) for _, value in points]
-    return _line(place, condition, [epoch for epoch, _ in points], [round(value, 5) for _, value in points]) | {
-        "hovertext": [
-            f"<b>{plot_text(condition.name, _HOVER_WIDTH)}</b><br>epoch {epoch}: {text}"
-            for (epoch, _), text in zip(points, written, strict=True)
-        ]
-    }
+def _epochs(place: int, condition: Condition, points: list[tuple[int, float]], *, shares: bool) -> dict[str, Any]:
+    hover = [
+        f"<b>{plot_text(condition.name, _HOVER_WIDTH)}</b><br>epoch {epoch}: "
+        f"{percent(value) if shares else number(value, 3)}"
+        for epoch, value in points
+    ]
+    return _line(place, condition, [epoch for epoch, _ in points], [value for _, value in points], hover)
 
 
-def _line(place: int, condition: Condition, x: list[int], y: list[float]) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": condition.name,
-        "x": x,
-        "y": y,
-        "line": {"color": place_colour(place), "width": 1.5},
-        "marker": {"size": 7, "color": place_colour(place), "symbol": _symbol(place)},
-        "hoverinfo": "text",
-    }
+def _line(place: int, condition: Condition, x: list[int], y: list[float], hover: list[str]) -> dict[str, Any]:
+    line = curve(x, y, place_colour(place), hover, symbol=place_symbol(place), size=7)
+    return line | {"name": condition.name}
 
 
 def scales_over_depth(comparison: Comparison) -> Figure | None:
@@ -142,8 +125,8 @@ def scales_over_depth(comparison: Comparison) -> Figure | None:
     layers = max(max(trace["x"]) for trace in data)
     layout = base_layout(
         height=380,
-        xaxis=axis("depth", range=[-0.6, layers + 0.6], tickformat="d", nticks=12, showgrid=False, fixedrange=True),
-        yaxis=axis(f"median {SIGMA}, pixels", rangemode="tozero", fixedrange=True),
+        xaxis=axis("depth", range=[-0.6, layers + 0.6], tickformat="d", nticks=12, showgrid=False),
+        yaxis=axis(f"median {SIGMA}, pixels", rangemode="tozero"),
     )
     return Figure("scales", data, layout, "Lines: the median scale of each layer over depth", legend=True)
 
@@ -154,13 +137,13 @@ def _scale_trace(place: int, condition: Condition) -> dict[str, Any] | None:
     if run is None or run.filters is None:
         return None
     depths = {layer.name: depth for depth, layer in enumerate(run.filters)}
-    trace = _line(place, condition, [depths[s.layer] for s in run.scales], [round(s.median, 4) for s in run.scales])
-    trace["line"] |= {"dash": "dash" if condition.depthwise.learn == "all" else "solid"}
-    return trace | {
-        "hovertext": [
-            f"<b>{plot_text(scale.layer, _HOVER_WIDTH)}</b><br>{plot_text(condition.name, _HOVER_WIDTH)}<br>median "
-            f"{number(scale.median)}, half of {plural(scale.filters, 'filter')} from {number(scale.lower)} to "
-            f"{number(scale.upper)}"
-            for scale in run.scales
-        ]
-    }
+    hover = [
+        f"<b>{plot_text(scale.layer, _HOVER_WIDTH)}</b><br>{plot_text(condition.name, _HOVER_WIDTH)}<br>median "
+        f"{number(scale.median)}, half of {plural(scale.filters, 'filter')} from {number(scale.lower)} to "
+        f"{number(scale.upper)}"
+        for scale in run.scales
+    ]
+    heights = [round(scale.median, 4) for scale in run.scales]
+    trace = _line(place, condition, [depths[scale.layer] for scale in run.scales], heights, hover)
+    trace["line"]["dash"] = "dash" if condition.depthwise.learn == "all" else "solid"
+    return trace

@@ -23,7 +23,7 @@ from scalekeys.report.trainings.figures import (
     scales_over_depth,
 )
 from scalekeys.report.trainings.numbers import duration, with_spread
-from scalekeys.training.comparison import Comparison, Condition
+from scalekeys.training.comparison import Comparison
 from scalekeys.training.runs import EXPLAINED
 
 LAYERS, CHANNELS = 6, 12
@@ -50,9 +50,11 @@ def conditions(comparison: Comparison) -> Section:
     """List the conditions, and draw accuracy against parameters."""
     body = render(
         "trainings/conditions.html.j2",
-        rows=[_condition_row(place, condition) for place, condition in enumerate(comparison.conditions)],
+        conditions=[(place_colour(place), one) for place, one in enumerate(comparison.conditions)],
         averaged=comparison.is_averaged,
         figure=accuracy_by_parameters(comparison),
+        with_spread=with_spread,
+        duration=duration,
     )
     return Section("conditions", "What the conditions reach", body, short="Conditions")
 
@@ -105,11 +107,12 @@ def filters(comparison: Comparison) -> Section | None:
 def runs(comparison: Comparison) -> Section:
     """List every run."""
     rows = [
-        {"run": run, "condition": condition.name, "colour": place_colour(place), "time": duration(run.seconds)}
+        {"run": run, "condition": condition.name, "colour": place_colour(place)}
         for place, condition in enumerate(comparison.conditions)
         for run in condition.runs
     ]
-    return Section("runs", "Run by run", render("trainings/runs.html.j2", rows=rows), short="Runs")
+    body = render("trainings/runs.html.j2", rows=rows, duration=duration)
+    return Section("runs", "Run by run", body, short="Runs")
 
 
 SECTIONS: tuple[Callable[[Comparison], Section | None], ...] = (conditions, epochs, scales, filters, runs)
@@ -145,27 +148,6 @@ def _tiles(comparison: Comparison) -> list[Tile]:
         Tile("epochs", str(sum(len(run.rows) for run in all_runs)), "of all runs together"),
         Tile("time", duration(seconds), "of all runs together"),
     ]
-
-
-def _condition_row(place: int, condition: Condition) -> dict[str, Any]:
-    learned = condition.learned
-    plain, averaged = condition.spread("top1"), condition.spread("average_top1")
-    r2 = condition.spread("r2")
-    return {
-        "name": condition.name,
-        "colour": place_colour(place),
-        "runs": len(condition.counted),
-        "unfinished": not condition.counted[0].is_finished,
-        "averaged": averaged,
-        "averaged_text": with_spread(averaged),
-        "plain": plain,
-        "plain_text": with_spread(plain),
-        "depthwise": None if learned is None else learned.depthwise,
-        "parameters": None if learned is None else learned.all,
-        "r2": None if r2 is None else r2.mean,
-        "seconds": condition.counted[0].seconds,
-        "time": duration(condition.counted[0].seconds),
-    }
 
 
 def _layer_pictures(after: FilterBank, before: FilterBank | None) -> list[dict[str, Any]]:

@@ -229,11 +229,8 @@ class Explorer {
     this.model = missing ? null : this.solved(this.parameters);
     const model = this.model?.model ?? this.learned.map(() => NaN);
     const residual = this.learned.map((value, i) => value - model[i]);
-    const limit =
-      Math.max(
-        ...[this.learned, model, residual].flatMap((own) => [...own].filter(Number.isFinite).map(Math.abs)),
-        0,
-      ) || 1;
+    const known = [this.learned, model, residual].flatMap((own) => [...own].filter(Number.isFinite));
+    const limit = Math.max(...known.map(Math.abs), 0) || 1;
     this.face("learned", this.learned, limit);
     this.face("model", model, limit);
     this.face("residual", residual, limit);
@@ -261,15 +258,9 @@ class Explorer {
     spectra.forEach((own, k) => {
       const canvas = this.parts[k ? "model-spectrum" : "learned-spectrum"];
       canvas.setAttribute("aria-label", `absolute values of the spectrum, frequencies from minus to plus one half`);
-      if (own.rows === 1)
-        drawCurves(canvas, k ? [spectra[0].values, own.values] : [own.values], limit, { positive: true });
-      else
-        drawPicture(
-          canvas,
-          { ...own, steps: Uint8Array.from(own.values, (value) => (255 * value) / limit) },
-          this.palette.shares,
-          0,
-        );
+      const steps = Uint8Array.from(own.values, (value) => (255 * value) / limit);
+      if (own.rows > 1) drawPicture(canvas, { ...own, steps }, this.palette.shares, 0);
+      else drawCurves(canvas, k ? [spectra[0].values, own.values] : [own.values], limit, { positive: true });
     });
   }
 
@@ -306,10 +297,9 @@ class Explorer {
       ],
       ["offset", figure(found?.offset ?? NaN)],
     ];
+    const entry = (tag, textContent) => make(tag, { textContent });
     this.parts.figures.replaceChildren(
-      ...rows.map(([name, value]) =>
-        make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value })),
-      ),
+      ...rows.map(([name, value]) => make("div", {}, entry("dt", name), entry("dd", value))),
     );
     this.parts.line.textContent = found ? pythonLine(this.family, this.drawn(), this.size, found) : "";
   }

@@ -109,11 +109,8 @@ export class Filters {
     const { places, size } = this.layer(i);
     const side = Math.max(...size);
     const own = places(this.channelOf[i]);
-    return finished(
-      family.parameters.map((name, k) => valueAt(name, own[k], side)),
-      family,
-      side,
-    );
+    const values = family.parameters.map((name, k) => valueAt(name, own[k], side));
+    return finished(values, family, side);
   }
 
   /* The geometric mean of the scales of a filter; NaN without a fit. */

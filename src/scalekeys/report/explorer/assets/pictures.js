@@ -32,9 +32,8 @@ function mixed(from, to, share) {
 
 /* The colours of the scheme in force: of steps -128 .. 127 of a kernel, and of shares of the largest value. */
 export function palettes() {
-  const [positive, negative, zero, missing, ink] = ["--positive", "--negative", "--zero", "--missing", "--ink"].map(
-    rgb,
-  );
+  const names = ["--positive", "--negative", "--zero", "--missing", "--ink"];
+  const [positive, negative, zero, missing, ink] = names.map(rgb);
   const steps = Uint32Array.from({ length: 257 }, (_, k) => {
     const value = (k - 128) / 127;
     if (k === 128 + NOTHING) return 0;
@@ -100,24 +99,14 @@ export function drawPicture(canvas, picture, palette, zero = 128) {
 
 /* Lines over the taps of kernels of one axis, the last in front; heights between -limit, or 0, and limit. */
 export function drawCurves(canvas, curves, limit, { positive = false } = {}) {
-  const { context, width, height } = prepared(canvas);
+  const { context, width, height, ratio } = prepared(canvas);
   context.fillStyle = colour("--zero");
   context.fillRect(0, 0, width, height);
   const ground = positive ? height - 2 : height / 2;
   curve(context, [0, 0], 0, width, height, ground, limit, colour("--line"), 1);
   curves.forEach((values, which) => {
-    const front = which === curves.length - 1;
-    curve(
-      context,
-      values,
-      0,
-      width,
-      height,
-      ground,
-      limit,
-      colour(front ? "--ink" : "--missing"),
-      (front ? 1.5 : 3) * (window.devicePixelRatio || 1),
-    );
+    const [ink, thickness] = which === curves.length - 1 ? ["--ink", 1.5] : ["--missing", 3];
+    curve(context, values, 0, width, height, ground, limit, colour(ink), thickness * ratio);
   });
 }
 

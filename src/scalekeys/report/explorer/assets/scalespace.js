@@ -71,17 +71,11 @@ function separable(terms, sigma, size, operators) {
   const series = Array.from({ length: sigma.includes(Infinity) ? TERMS : 1 }, () => new Float64Array(taps));
   for (const [weight, names] of terms) {
     const along = names.map((name, axis) => profilesOf(name, axis, sides[axis], sigma[axis], operators));
-    for (const powers of combinations(
-      along.map((own) => own.length),
-      series.length,
-    )) {
+    const lengths = along.map((own) => own.length);
+    for (const powers of combinations(lengths, series.length)) {
       const order = powers.reduce((a, b) => a + b, 0);
-      addOuter(
-        series[order],
-        along.map((own, axis) => own[powers[axis]]),
-        size,
-        weight,
-      );
+      const profiles = along.map((own, axis) => own[powers[axis]]);
+      addOuter(series[order], profiles, size, weight);
     }
   }
   return series.length > 1 ? firstThatVaries(series) : series[0];
@@ -177,16 +171,9 @@ export function components(family, parameters, size, operators) {
   if (family.kind === "oriented") return [oriented(family.order, withinBound(numbers), size)];
   if (family.kind === "scales") return family.components.map((terms) => separable(terms, numbers, size, operators));
   const [first, second] = numbers;
-  const [sigma, weights] =
-    family.kind === "two-scales"
-      ? [
-          [first, second],
-          [1, -1],
-        ]
-      : [
-          [first, first],
-          [1, second],
-        ];
+  const two = family.kind === "two-scales";
+  const sigma = [first, two ? second : first];
+  const weights = [1, two ? -1 : second];
   const total = new Float64Array(size.reduce((a, b) => a * b, 1));
   family.components.forEach((terms, which) => {
     const scales = new Array(size.length).fill(sigma[which]);

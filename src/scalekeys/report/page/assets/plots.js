@@ -63,7 +63,7 @@ export class Chart {
     let left = l;
     for (const axis of Object.values(this.axes)) {
       if (axis.letter !== "y") continue;
-      const title = axis.spec.title.text ? TITLE + 10 : 0;
+      const title = axis.spec.title ? TITLE + 10 : 0;
       const widest = Math.max(0, ...axis.ticks().map(({ text }) => widthOf(text, LABEL)));
       left = Math.max(left, Math.ceil(widest) + 8 + title);
     }
@@ -82,35 +82,20 @@ export class Chart {
     for (const { value, text } of axis.ticks()) {
       const at = axis.p(value);
       if (at < Math.min(axis.start, axis.end) - 1 || at > Math.max(axis.start, axis.end) + 1) continue;
-      if (axis.spec.showgrid !== false)
-        this.stroke(
-          isX
-            ? [
-                [at, other.start],
-                [at, other.end],
-              ]
-            : [
-                [other.start, at],
-                [other.end, at],
-              ],
-          { color: "var(--grid)" },
-        );
+      if (axis.spec.showgrid !== false) {
+        if (isX) this.stroke(at, other.start, at, other.end, { color: "var(--grid)" });
+        else this.stroke(other.start, at, other.end, at, { color: "var(--grid)" });
+      }
       if (axis.spec.showticklabels === false) continue;
-      if (axis.spec.ticks && isX)
-        this.stroke(
-          [
-            [at, edge],
-            [at, edge + (axis.spec.side === "top" ? -4 : 4)],
-          ],
-          { color: "var(--muted)" },
-        );
+      const reach = axis.spec.side === "top" ? -4 : 4;
+      if (axis.spec.ticks && isX) this.stroke(at, edge, at, edge + reach, { color: "var(--muted)" });
       const half = isX ? widthOf(text, LABEL) / 2 : 0;
       if (isX && at - half < last) continue; /* labels never overlap */
       if (isX) last = at + half + 4;
       const [x, y] = isX ? [at, axis.spec.side === "top" ? edge - 8 : edge + 16] : [edge - 6, at + 4];
       this.root.append(label(text, x, y, { class: "tick", "text-anchor": isX ? "middle" : "end" }));
     }
-    const title = axis.spec.title.text;
+    const { title } = axis.spec;
     if (!title) return;
     const middle = (axis.start + axis.end) / 2;
     const turned = {
@@ -121,15 +106,9 @@ export class Chart {
     this.root.append(label(title, isX ? middle : TITLE, isX ? edge + 34 : middle, turned));
   }
 
-  stroke(points, { color, width = 1, dash }, attributes = {}) {
-    const d = points.map(([x, y], k) => `${k ? "L" : "M"}${x.toFixed(2)} ${y.toFixed(2)}`).join("");
-    const path = svg("path", {
-      d,
-      fill: "none",
-      "stroke-width": width,
-      "stroke-dasharray": DASHES[dash],
-      ...attributes,
-    });
+  stroke(x0, y0, x1, y1, { color, width = 1, dash }) {
+    const d = `M${x0.toFixed(2)} ${y0.toFixed(2)}L${x1.toFixed(2)} ${y1.toFixed(2)}`;
+    const path = svg("path", { d, fill: "none", "stroke-width": width, "stroke-dasharray": DASHES[dash] });
     path.style.stroke = color;
     this.root.append(path);
   }
@@ -139,16 +118,13 @@ export class Chart {
       if (shape.layer !== layer) continue;
       const x = this.reference(shape.xref ?? "x");
       const y = this.reference(shape.yref ?? "y");
-      const corners = [
-        [x(shape.x0), y(shape.y0)],
-        [x(shape.x1), y(shape.y1)],
-      ];
-      if (shape.type === "line") this.stroke(corners, shape.line);
+      const corners = [x(shape.x0), y(shape.y0), x(shape.x1), y(shape.y1)];
+      if (shape.type === "line") this.stroke(...corners, shape.line);
       else this.root.append(this.rectangle(...corners, shape.fillcolor));
     }
   }
 
-  rectangle([x0, y0], [x1, y1], colour, attributes = {}) {
+  rectangle(x0, y0, x1, y1, colour, attributes = {}) {
     const own = svg("rect", {
       x: Math.min(x0, x1),
       y: Math.min(y0, y1),
@@ -220,7 +196,7 @@ export class Chart {
     places.forEach((at, k) => {
       if (!at) return;
       const colour = Array.isArray(marker.color) ? marker.color[k] : marker.color;
-      const width = (marker.line?.width ?? 0) / scale;
+      const width = (marker.line?.width ?? (open ? 1.5 : 0)) / scale;
       const mark = svg("path", {
         class: "point",
         d,
@@ -229,7 +205,7 @@ export class Chart {
         transform: `translate(${(at[0] - 5 * scale).toFixed(2)} ${(at[1] - 5 * scale).toFixed(2)}) scale(${scale})`,
       });
       mark.style.fill = open ? "var(--surface)" : colour;
-      mark.style.stroke = width ? (marker.line.color ?? colour) : "none";
+      mark.style.stroke = width ? (marker.line?.color ?? colour) : "none";
       this.root.append(mark);
     });
   }
@@ -239,21 +215,8 @@ export class Chart {
     trace.x.forEach((value, k) => {
       if (trace.y[k] === null || array[k] === null) return;
       const [at, low, high] = [x.p(value), y.p(trace.y[k] - arrayminus[k]), y.p(trace.y[k] + array[k])];
-      for (const end of [low, high])
-        this.stroke(
-          [
-            [at - width, end],
-            [at + width, end],
-          ],
-          { color, width: thickness },
-        );
-      this.stroke(
-        [
-          [at, low],
-          [at, high],
-        ],
-        { color, width: thickness },
-      );
+      for (const end of [low, high]) this.stroke(at - width, end, at + width, end, { color, width: thickness });
+      this.stroke(at, low, at, high, { color, width: thickness });
     });
   }
 
@@ -269,22 +232,13 @@ export class Chart {
       this.heights.set(key, from + length);
       const ends = [along.p(from), along.p(from + length)];
       const sides = [across.p(places[k] - thick / 2), across.p(places[k] + thick / 2)];
-      const corner = (n) => (lies ? [ends[n], sides[n]] : [sides[n], ends[n]]);
-      const { line } = trace.marker;
-      const bar = this.rectangle(corner(0), corner(1), trace.marker.color, {
-        class: "bar",
-        "stroke-width": line?.width,
-      });
+      const [[x0, x1], [y0, y1]] = lies ? [ends, sides] : [sides, ends];
+      const { color, line } = trace.marker;
+      const bar = this.rectangle(x0, y0, x1, y1, color, { class: "bar", "stroke-width": line?.width });
       if (line?.color) bar.style.stroke = line.color;
       this.root.append(bar);
-      const [a, b] = [corner(0), corner(1)];
-      if (trace.hovertext)
-        this.points.push({
-          x: (a[0] + b[0]) / 2,
-          y: (a[1] + b[1]) / 2,
-          text: trace.hovertext[k],
-          box: { x: [a[0], b[0]].sort(ascending), y: [a[1], b[1]].sort(ascending) },
-        });
+      const box = { x: [x0, x1].sort(ascending), y: [y0, y1].sort(ascending) };
+      if (trace.hovertext) this.points.push({ x: (x0 + x1) / 2, y: (y0 + y1) / 2, text: trace.hovertext[k], box });
     });
   }
 
