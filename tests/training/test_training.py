@@ -84,7 +84,7 @@ def test_a_training_learns_and_leaves_its_files(recipe, tmp_path):
 def test_an_interrupted_training_comes_to_the_same_end(recipe, tmp_path):
     whole = train(recipe(), tmp_path / "whole")
     for images in (100, 200, 320):
-        parts = tmp_path / f"after {images} images"
+        parts = tmp_path / f"after-{images}"
         with pytest.raises(Interrupted):
             train(recipe(), parts, watcher=StopAfter(images))
         torch.rand(7)  # what happens in between does not count
