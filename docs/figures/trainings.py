@@ -20,26 +20,30 @@ COLOURS = {
     "frozen_ideal8": "C0",
     "frozen_matched_noise": "C4",
     "free_from_ideal8": "C2",
+    "learned_scales": "C6",
     "free_torch_init": "C1",
 }
 """Of the conditions that are drawn over epochs; the others are grey."""
 BUDGETS = ("small", "small_long", "small_longer")
 """The same trainings with more epochs."""
-LEARNED = ("free_from_ideal8", "free_torch_init")
+LEARNED = ("free_from_ideal8", "learned_scales", "free_torch_init")
+FIGURES = {"formation": "formation", "r2": "median r2", "sigma": "median scale, px"}
+"""What is drawn of filters that are learned, by column of the metrics."""
 DPI = 110
 
 
 def main(output: Path) -> None:
     """Write the picture."""
     rows = json.loads(RESULTS.with_suffix(".json").read_text())["budgets"]["conditions"]
-    layout = [["seeds", "budgets", "budgets"], ["seeds", "formation", "sigma"]]
-    figure, panels = plt.subplot_mosaic(layout, figsize=(12, 5.4), layout="constrained", width_ratios=(1.3, 1, 1))
+    layout = [["seeds", *["budgets"] * len(FIGURES)], ["seeds", *FIGURES]]
+    figure, panels = plt.subplot_mosaic(layout, figsize=(13, 5.6), layout="constrained", width_ratios=(1.9, 1, 1, 1))
     _by_seed(panels["seeds"], rows)
     _by_budget(panels["budgets"], rows)
-    for column, title in (("formation", "formation (white noise: 0)"), ("sigma", "median scale, pixels")):
+    for column, title in FIGURES.items():
         _over_epochs(panels[column], column)
-        panels[column].set(xlabel="epoch", ylim=(0, None))
-        panels[column].set_title(f"5 epochs: {title}", fontsize=9)
+        panels[column].set(xlabel="epoch", xscale="log", ylim=(0, None))
+        panels[column].set_title(f"learned filters: {title}", fontsize=9)
+        _epochs_in_numbers(panels[column], [1, 2, 5, 16, 48])
     figure.savefig(output, dpi=DPI)
 
 
@@ -65,15 +69,20 @@ def _by_budget(panel: Axes, rows: list[dict]) -> None:
     ticks = sorted({row["epochs"] for row in rows if row["budget"] in BUDGETS})
     panel.set(xlabel="epochs of the training", xscale="log")
     panel.set_title("top-1 in percent of longer trainings, colours as at the left", fontsize=9)
-    panel.set_xticks(ticks, [str(epochs) for epochs in ticks])
-    panel.xaxis.set_minor_locator(NullLocator())
+    _epochs_in_numbers(panel, ticks)
     panel.grid(axis="y", alpha=0.3)
 
 
+def _epochs_in_numbers(panel: Axes, epochs: list[int]) -> None:
+    panel.set_xticks(epochs, [str(number) for number in epochs])
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
 def _over_epochs(panel: Axes, column: str) -> None:
-    """Draw a column of the metrics of filters that are learned, means over seeds."""
+    """Draw a column of the metrics of filters that are learned, means over the seeds of their longest training."""
     for name in LEARNED:
-        files = f"{RESULTS}/{name}-small-*.csv"
+        longest = [budget for budget in BUDGETS if list(RESULTS.glob(f"{name}-{budget}-*.csv"))][-1]
+        files = f"{RESULTS}/{name}-{longest}-*.csv"
         found = duckdb.sql(
             f"select epoch, avg({column}) from read_csv('{files}', union_by_name=true) group by epoch order by epoch"
         ).fetchall()

@@ -228,7 +228,7 @@ def test_a_table_says_what_is_missing_and_what_is_small():
     cells = (("a", 1e-9, 3), ("b", math.nan, 4), ("c", Deviation(4.9e-5), None))
     table = Table("t", "Of sigma_x, 5 %.", ("name", "r2", "n"), cells)
     assert to_csv(table) == "name,r2,n\na,1e-09,3\nb,,4\nc,4.9e-05,\n"
-    tex = to_tex(table)
+    tex = to_tex(table, "s")
     assert r"a & $0.0000$ & $3$ \\" in tex
     assert r"b & -- & $4$ \\" in tex
     assert r"c & $4.9\times10^{-5}$ & -- \\" in tex
