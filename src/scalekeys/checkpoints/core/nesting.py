@@ -119,7 +119,7 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
         return best, tuple(more)
     others = [option.name for option in everything if option.name and option.name != best.name]
     said = said_of_choice(best.name, others, noun)
-    if _is_of_mmengine(tree) and best.path[:1] == ("state_dict",):
+    if _is_average_of_mmengine(tree, best.path):
         said = said.replace(repr(best.name), f"{best.name!r}, {_AVERAGE_OF_MMENGINE}", 1)
     return best, (said, *more)
 
@@ -127,8 +127,7 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
 def entries(tree: Tree) -> list[Entry]:
     """Return every set of weights in a nested dict, the preferred one first."""
     found = list(_walk(tree, (), set()))
-    swapped = _is_of_mmengine(tree)
-    return sorted(found, key=lambda entry: -1 if swapped and entry.path[0] == "state_dict" else _later(entry))
+    return sorted(found, key=lambda entry: -1 if _is_average_of_mmengine(tree, entry.path) else _later(entry))
 
 
 def _later(entry: Entry) -> int:
@@ -138,11 +137,26 @@ def _later(entry: Entry) -> int:
     return 2 if any(map(_LIKE_TRAINING.search, entry.path)) else 1
 
 
+def _is_average_of_mmengine(tree: Tree, path: Path) -> bool:
+    """Tell whether a path leads into the ``state_dict`` of mmengine, which changes places with the average of it."""
+    for name in path:
+        if name == "state_dict" and _is_of_mmengine(tree):
+            return True
+        below = tree.get(name)
+        if not isinstance(below, Mapping):
+            break
+        tree = below
+    return False
+
+
 def _is_of_mmengine(tree: Tree) -> bool:
-    """Tell whether a file is of mmengine, whose average of weights changes places with these where it is saved."""
-    meta = tree.get("meta")
-    made_by = "message_hub" in tree or (isinstance(meta, Mapping) and "mmengine_version" in meta)
-    return made_by and isinstance(tree.get("state_dict"), Mapping) and isinstance(tree.get("ema_state_dict"), Mapping)
+    """Tell whether a dict is of mmengine: by what stands beside both sets of weights, or by their names."""
+    meta, average = tree.get("meta"), tree.get("ema_state_dict")
+    if not (isinstance(tree.get("state_dict"), Mapping) and isinstance(average, Mapping)):
+        return False
+    if "message_hub" in tree or (isinstance(meta, Mapping) and "mmengine_version" in meta):
+        return True
+    return "steps" in average and all(name == "steps" or str(name).startswith("module.") for name in average)
 
 
 def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
