@@ -10,7 +10,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scalekeys.checkpoints.core.inventory import Unmade
 from scalekeys.checkpoints.formats.stored.sources import Bytes
+from scalekeys.errors import printable
 
 _RUNNING_MODULES = frozenset(
     (
@@ -33,7 +35,7 @@ _RUNNING = frozenset(
 
 
 @dataclass(frozen=True)
-class Name:
+class Name(Unmade):
     """The name of a class or function, which is not imported."""
 
     module: str
@@ -45,6 +47,11 @@ class Name:
         return f"{self.module}.{self.name}"
 
     @property
+    def type_name(self) -> str:
+        """What the type of a class is called."""
+        return "type"
+
+    @property
     def runs(self) -> bool:
         """Whether nothing but running something can be meant by it."""
         if self.module == "builtins":
@@ -53,7 +60,7 @@ class Name:
 
 
 @dataclass(eq=False, slots=True)
-class StandIn:
+class StandIn(Unmade):
     """Stands in for an object of a class that is not imported."""
 
     name: Name
@@ -68,6 +75,11 @@ class StandIn:
     """What was put in as into a list or set."""
 
     @property
+    def type_name(self) -> str:
+        """The name of the class, with its module."""
+        return printable(self.name.dotted[:80])
+
+    @property
     def attributes(self) -> dict[Any, Any]:
         """The attributes by name, as far as the state is of the usual kind."""
         state = self.state
@@ -77,7 +89,7 @@ class StandIn:
 
 
 @dataclass(frozen=True, eq=False)
-class Long:
+class Long(Unmade):
     """A long string of a pickle that stays in its file: bytes, or the text that they stand for in UTF-8."""
 
     content: Bytes
@@ -86,6 +98,11 @@ class Long:
     """Whether they are UTF-8."""
     latin: bool = False
     """Whether the text stands for bytes, character by character, as older pickles have them."""
+
+    @property
+    def type_name(self) -> str:
+        """What the type of such a string is called."""
+        return "str" if self.is_text and not self.latin else "bytes"
 
     def as_bytes(self) -> Bytes:
         """Return the bytes that are meant; raises TypeError if it is a text that stands for no bytes."""
