@@ -119,6 +119,13 @@ def test_plain_pickles_of_arrays(protocol, large, tmp_path):
         assert np.array_equal(opened.load(key).numpy(), content["model"][key])
 
 
+@pytest.mark.parametrize("name", ["n" * 5000, "\0"])
+def test_no_name_loses_its_tensor(name, tmp_path):
+    state = {f"{name}.dw.weight": WEIGHT, "dw.weight": WEIGHT}
+    assert len(extract(saved(state, tmp_path / "net.pth")).layers) == 2
+    assert len(extract(state).layers) == 2
+
+
 def test_a_plain_pickle_of_tensors(tmp_path):
     (tmp_path / "net.pkl").write_bytes(pickle.dumps({"dw.weight": WEIGHT, "fc.weight": torch.ones(2, 3)}))
     assert torch.equal(extract(tmp_path / "net.pkl").layers[0].kernels, WEIGHT[:, 0])

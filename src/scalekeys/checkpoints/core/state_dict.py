@@ -91,7 +91,7 @@ class Choice:
         """Return the chosen tensors, and those that stand beside all copies."""
         if self.prefix and not self.others:
             return {key: value for key, value in tensors.items() if key.startswith(self.prefix)}
-        return {key: value for key, value in tensors.items() if not key.startswith(self.others or "\0")}
+        return {key: value for key, value in tensors.items() if not key.startswith(self.others)}
 
 
 def weight_keys(keys: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ still refused aloud, because a user should know that a file tried.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from scalekeys.checkpoints.core.inventory import Unmade
@@ -99,6 +100,11 @@ class Long(Unmade):
     latin: bool = False
     """Whether the text stands for bytes, character by character, as older pickles have them."""
 
+    @cached_property
+    def text(self) -> str:
+        """The text, of which there is one in memory however often it is asked for."""
+        return bytes(self.content.read(0, self.content.size)).decode("utf-8", "surrogatepass")
+
     @property
     def type_name(self) -> str:
         """What the type of such a string is called."""
@@ -122,6 +128,7 @@ class Latin1(Bytes):
         return bytearray(meant[start : start + count])
 
 
+_LONGEST_KEY = 1 << 16  # bytes
 ATOMS = (str, int, float, bool, bytes, type(None), complex, Name)
 
 
@@ -133,6 +140,8 @@ def as_key(value: Any) -> Hashable:
     """
     if isinstance(value, ATOMS) or (isinstance(value, tuple) and all(isinstance(item, ATOMS) for item in value)):
         return value
+    if isinstance(value, Long) and value.is_text and value.content.size <= _LONGEST_KEY:
+        return value.text
     return Key(value)
 
 
