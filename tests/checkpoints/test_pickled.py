@@ -74,6 +74,26 @@ def test_what_has_no_plain_values_is_left_out_with_the_reason(tmp_path):
     assert "nested tensor" in reasons["nested"]
 
 
+class Own(torch.Tensor):
+    """A tensor that is made by a function of its own."""
+
+    def __reduce_ex__(self, protocol):
+        return torch._tensor._rebuild_from_type_v2, (own, Own, (1, 2), {"values": WEIGHT})
+
+
+def own(*arguments):
+    return torch.ones(arguments).as_subclass(Own)
+
+
+def test_tensors_whose_shape_is_not_told_are_left_out_as_well(tmp_path):
+    jagged = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)], layout=torch.jagged)
+    path = saved({"dw.weight": WEIGHT, "jagged": jagged, "own": own(2, 3)}, tmp_path / "net.pth")
+    reasons = {one.name: one.reason for one in extract(path).left_out}
+    assert reasons.keys() == {"jagged", "own"}
+    assert "nested tensor" in reasons["jagged"]
+    assert "a class that is not known" in reasons["own"]
+
+
 def test_sparse_weights_are_put_together(tmp_path):
     bank = extract(saved({"dw.weight": WEIGHT.to_sparse()}, tmp_path / "net.pth"))
     assert torch.equal(bank.layers[0].kernels, WEIGHT[:, 0])

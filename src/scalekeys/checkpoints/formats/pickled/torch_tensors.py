@@ -9,9 +9,10 @@ import torch
 
 from scalekeys.checkpoints.core.inventory import DISTRIBUTED, NESTED, Lazy
 from scalekeys.checkpoints.formats.pickled.arrays import Array, Dtype
-from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn, as_key
+from scalekeys.checkpoints.formats.pickled.stand_ins import Name, as_key
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 from scalekeys.checkpoints.formats.stored.tensors import (
+    OF_UNKNOWN_CLASS,
     Quantised,
     Refused,
     Sparse,
@@ -145,11 +146,11 @@ def _wrapped(kind: Any = None, _dtype: Any = None, shape: Any = (), *_: Any) -> 
     return Refused(_shape(shape), reason)
 
 
-def _from_type(function: Any = None, kind: Any = None, arguments: Any = (), state: Any = None, *_: Any) -> Any:
+def _from_type(function: Any = None, _kind: Any = None, arguments: Any = (), state: Any = None, *_: Any) -> Any:
     """Stand in for the function that makes a subclass: its values count, and where they are those of all processes."""
     make = TENSORS.get(function.dotted) if isinstance(function, Name) else None
     if make is None or not isinstance(arguments, tuple):
-        return StandIn(kind if isinstance(kind, Name) else Name("torch", "Tensor"), (), state)
+        return Refused((), OF_UNKNOWN_CLASS)
     tensor = make(*arguments)
     local = state.get("_local_tensor") if isinstance(state, dict) else None
     is_whole = isinstance(tensor, Refused) and isinstance(local, Stored) and local.shape == tensor.shape
@@ -186,6 +187,7 @@ TENSORS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_nested_tensor": lambda _buffer=None, sizes=None, *_: Refused(
         sizes.shape[:1] if isinstance(sizes, Stored) else (), NESTED
     ),
+    "torch.nested._internal.nested_tensor._rebuild_njt": lambda *_: Refused((), NESTED),
     "torch._utils._rebuild_meta_tensor_no_storage": lambda _dtype=None, shape=(), *_: Refused(_shape(shape), NO_VALUES),
     "torch._utils._rebuild_wrapper_subclass": _wrapped,
     **{f"torch.{name}": _from_type for name in ("_tensor._rebuild_from_type_v2", "_tensor._rebuild_from_type")},
