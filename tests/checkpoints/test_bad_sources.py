@@ -117,6 +117,8 @@ NETWORKS = {
     "net.param": (b"7767517\n3 3\n", "an ncnn graph"),
     "net.bin": (NOISE, "a file of ncnn weights"),
     "net.mat": (b"MATLAB 5.0 MAT-file", "a MATLAB file"),
+    "net.ort": (b"\x20\0\0\0ORTM" + NOISE, "a model in the ORT format of onnxruntime"),
+    "net.onnx": (b"\x08\0\0\0ORTM" + NOISE, "a model in the ORT format of onnxruntime"),
     "flax_model.msgpack": (NOISE, "a file of Flax weights"),
 }
 

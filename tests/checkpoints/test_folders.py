@@ -2,6 +2,8 @@
 
 import json
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -172,6 +174,29 @@ def test_one_shard_alone_says_that_it_is_a_part(tmp_path, suffix):
         notes = extract(tmp_path / f"{name}{suffix}").notes
         said = ("it is part 2 of 3 of a network; give the folder, or the index of the parts, for the whole",)
         assert notes == (said if count > 1 else ())
+
+
+def test_shards_with_other_numbers_say_that_they_are_parts(tmp_path):
+    save_file({"dw.weight": torch.rand(4, 1, 3, 3)}, tmp_path / "model-00002-of-000163.safetensors")
+    (note,) = extract(tmp_path / "model-00002-of-000163.safetensors").notes
+    assert note.startswith("it is part 2 of 163 of a network")
+    refused(tmp_path, r"holds shards \(model-00002-of-000163\.safetensors\) without their index\.json")
+
+
+def test_a_shard_of_keras_says_that_it_is_a_part(tmp_path):
+    path, said = tmp_path / "model_00001.weights.h5", ()
+    with h5py.File(path, "w") as file:
+        file["layers/depthwise_conv2d/vars/0"] = np.ones((3, 3, 8, 1), "f4")
+    for _ in range(2):
+        assert extract(path).notes == said
+        (tmp_path / "model.weights.json").write_text("{}")
+        said = ("it is a part of a network, of which model.weights.json lists the parts; the other parts are not read",)
+
+
+def test_a_distributed_checkpoint_below_a_folder_is_named(tmp_path):
+    (tmp_path / "step-1000").mkdir()
+    (tmp_path / "step-1000" / ".metadata").touch()
+    refused(tmp_path, r"this folder holds no weights, but folders in it do; give one of them \(step-1000\)")
 
 
 def test_a_folder_without_weights(tmp_path):
