@@ -151,6 +151,26 @@ def test_a_plain_pickle_of_tensors(tmp_path):
     assert torch.equal(extract(tmp_path / "net.pkl").layers[0].kernels, WEIGHT[:, 0])
 
 
+class OfPaddle:
+    """A tensor as ``paddle.save`` writes it: a call of ``tuple`` with its name and its values."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __reduce__(self):
+        return tuple, (("conv2d_0.w_0", self.values),)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_tensors_of_paddle(protocol, tmp_path):
+    state = {"dw.weight": OfPaddle(WEIGHT.numpy())}
+    for name, content in (("flat", state), ("nested", {"model": state, "epoch": 3})):
+        path = tmp_path / f"{name}.pdparams"
+        path.write_bytes(pickle.dumps(content, protocol))
+        (layer,) = extract(path).layers
+        assert torch.equal(layer.kernels, WEIGHT[:, 0])
+
+
 def test_a_plain_pickle_is_only_read(tmp_path):
     import scalekeys as sk
 

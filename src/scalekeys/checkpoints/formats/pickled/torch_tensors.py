@@ -176,6 +176,12 @@ def _listed(values: Any) -> tuple[Any, ...]:
     return tuple(values) if isinstance(values, list | tuple) else ()
 
 
+def _tuple(values: Any = (), *_: Any) -> Any:
+    """Return a tuple, or the array of one that is its name and itself, as Paddle pickles a tensor."""
+    parts = _listed(values)
+    return parts[1] if len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], Array) else parts
+
+
 TENSORS: dict[str, Callable[..., Any]] = {
     **{f"torch._utils._rebuild_{name}": _tensor for name in ("tensor", "tensor_v2")},
     **{f"torch._utils._rebuild_{name}": first for name in ("parameter", "parameter_with_state", "buffer")},
@@ -198,6 +204,7 @@ TENSORS: dict[str, Callable[..., Any]] = {
 VALUES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("collections.OrderedDict", "collections.defaultdict", "builtins.dict"), lambda *_: {}),
     **dict.fromkeys(("builtins.set", "builtins.frozenset"), lambda one=(), *_: set(map(as_key, _listed(one)))),
+    "builtins.tuple": _tuple,
     "torch.Size": lambda lengths=(), *_: _listed(lengths),
     "torch.serialization._get_layout": first,
     "builtins.bytes": lambda content=b"", *_: content if isinstance(content, bytes) else b"",
