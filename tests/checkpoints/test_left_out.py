@@ -191,6 +191,18 @@ def test_what_stands_for_weights_is_explained(state, reason):
     assert len(extract(NET | {f"more.{key}": value for key, value in state.items()}).left_out) == 1
 
 
+@pytest.mark.parametrize("last", ["sigma", "sigma_x", "scale", "log_scales", "raw_sigma_y"])
+@pytest.mark.parametrize("shape", [(8,), (8, 2), (8, 1, 1, 1)])
+def test_scales_of_depthwise_layers_without_a_weight_are_listed(last, shape):
+    listed = f"blocks.0.dwconv.{last}"
+    others = [f"blocks.1.dwconv.norm.{last}", f"blocks.2.dwconv.{last}", f"blocks.3.dwconv.{last}"]
+    state = {listed: torch.ones(shape)} | {key: torch.ones(8) for key in others}
+    state |= {"blocks.2.dwconv.qweight": torch.ones(8, 9), "blocks.3.dwconv.conv.weight": random(8, 1, 3, 3)}
+    left_out = left_out_of(state)
+    assert list(left_out) == [listed]
+    assert "computes its filters from these scales" in left_out[listed]
+
+
 @pytest.mark.parametrize(
     "names", [("dw.base_layer", "dw.lora_{}.default"), ("dw.conv", "dw.lora_{}"), ("dw", "dw.lora_{}")]
 )
