@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from scalekeys.checkpoints import extract, open_source
+from scalekeys.checkpoints.sources.folder import load_state
 from scalekeys.errors import CheckpointError
 
 
@@ -197,6 +198,20 @@ def test_a_distributed_checkpoint_below_a_folder_is_named(tmp_path):
     (tmp_path / "step-1000").mkdir()
     (tmp_path / "step-1000" / ".metadata").touch()
     refused(tmp_path, r"this folder holds no weights, but folders in it do; give one of them \(step-1000\)")
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_a_copy_of_a_folder_that_would_lack_tensors_is_refused(shards, tmp_path):
+    state = {"dw.weight": torch.rand(4, 1, 3, 3), "fc.weight": torch.empty(4, 4, device="meta")}
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    if shards:
+        (tmp_path / "pytorch_model.bin").rename(tmp_path / "model-00001-of-00002.bin")
+        index = {"weight_map": dict.fromkeys(state, "model-00001-of-00002.bin")}
+        (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        CheckpointError, match=r"its state dict cannot be copied in full: 'fc\.weight' \(it has no values"
+    ):
+        load_state(tmp_path, None)
 
 
 def test_a_folder_without_weights(tmp_path):
