@@ -215,6 +215,12 @@ def test_what_cannot_be_read_is_told_where_there_is_nothing_else(tmp_path):
     refused(tmp_path / "net.npz", f"holds no tensors by name {reason}")
 
 
+def test_a_state_of_training_that_is_asked_for_is_not_left_alone():
+    assert extract({"opt": {"dw.weight": torch.ones(4, 1, 3, 3)}}, weights="opt").notes == (
+        "weights are read from the entry 'opt'",
+    )
+
+
 def test_names_that_are_numbers_or_bytes(tmp_path):
     weights = {0: torch.ones(4, 1, 3, 3), b"dw.weight": torch.ones(4, 1, 5, 5)}
     torch.save({b"model": weights}, tmp_path / "net.pth")

@@ -114,7 +114,7 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
     best = best or next((option for option in options if option.convolutions()), options[0])
     parts = [repr(".".join((*best.path, part))) for part in best.parts]
     more = [f"joined the parts {listed(parts, limit=4)} (choose one with --weights)"] if parts else []
-    if passed_over := _said_of_passed_over(tree):
+    if weights is None and (passed_over := _said_of_passed_over(tree)):
         more.append(passed_over)
     if not best.name:
         return best, tuple(more)
