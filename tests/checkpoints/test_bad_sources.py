@@ -117,6 +117,8 @@ NETWORKS = {
     "net.param": (b"7767517\n3 3\n", "an ncnn graph"),
     "net.bin": (NOISE, "a file of ncnn weights"),
     "net.mat": (b"MATLAB 5.0 MAT-file", "a MATLAB file"),
+    "net.ort": (b"\x20\0\0\0ORTM" + NOISE, "a model in the ORT format of onnxruntime"),
+    "net.onnx": (b"\x08\0\0\0ORTM" + NOISE, "a model in the ORT format of onnxruntime"),
     "flax_model.msgpack": (NOISE, "a file of Flax weights"),
 }
 
@@ -199,13 +201,34 @@ def test_a_file_that_holds_no_dict(tmp_path):
         ({}, "holds no tensors by name, only an empty dict"),
         ({"epoch": 3, "name": "net"}, "holds no tensors by name, only values of type int and str"),
         ({"model": {"epoch": 3}}, "holds no tensors by name, only values of type dict"),
-        ({0: torch.ones(4, 1, 3, 3)}, "holds no tensors by name"),
+        ({"loss": torch.tensor(3.0)}, "holds no tensors by name, only values of type Tensor of one number"),
+        ({"opt": {"dw.weight": torch.ones(4, 1, 3, 3)}}, ".*; left 'opt' alone, as a state of training by name"),
     ],
 )
 def test_a_dict_without_tensors(content, match, tmp_path):
     refused(content, f"the state dict: {match}")
     torch.save(content, tmp_path / "model.pth")
     refused(tmp_path / "model.pth", rf"model\.pth: {match}")
+
+
+def test_what_cannot_be_read_is_told_where_there_is_nothing_else(tmp_path):
+    np.savez(tmp_path / "net.npz", state=np.array({"dw.weight": 3}, dtype=object))
+    reason = r"that can be read; left out: 'state' \(its values are of the type 'object', not numbers\)"
+    refused(tmp_path / "net.npz", f"holds no tensors by name {reason}")
+
+
+def test_a_state_of_training_that_is_asked_for_is_not_left_alone():
+    assert extract({"opt": {"dw.weight": torch.ones(4, 1, 3, 3)}}, weights="opt").notes == (
+        "weights are read from the entry 'opt'",
+    )
+
+
+def test_names_that_are_numbers_or_bytes(tmp_path):
+    weights = {0: torch.ones(4, 1, 3, 3), b"dw.weight": torch.ones(4, 1, 5, 5)}
+    torch.save({b"model": weights}, tmp_path / "net.pth")
+    for source in (weights, tmp_path / "net.pth"):
+        assert [layer.name for layer in extract(source).layers] == ["dw"]
+    assert [layer.name for layer in extract({0: weights[0], 1: weights[0]}).layers] == ["0", "1"]
 
 
 def test_tensors_among_other_values_are_found(net, assert_filters_of):

@@ -111,6 +111,16 @@ def test_files_of_mmengine_hold_the_averages_in_state_dict():
     assert value_of(extract({**tree, "meta": {}})) == 2
 
 
+def test_files_of_mmengine_are_known_below_the_top_and_without_their_meta_data():
+    counted = {**under("module", 2), "steps": torch.tensor(3)}
+    tree = {"state_dict": network(1), "ema_state_dict": counted}
+    for source in ({"checkpoint": {**tree, "message_hub": {}}}, tree, {"a": {"b": tree}}):
+        bank = extract({"more": source})
+        assert value_of(bank) == 1
+        assert "which holds the averages in files of mmengine" in bank.notes[0]
+    assert value_of(extract({**tree, "ema_state_dict": under("module", 2)})) == 2
+
+
 @pytest.mark.parametrize(("prefix", "dot"), [("model_ema.", ""), ("ema_", "_")])
 def test_averages_called_as_others_without_dots_are_not_read(prefix, dot):
     averages = {prefix + key.replace(".", dot): tensor for key, tensor in network(2).items()}

@@ -161,6 +161,14 @@ def test_numpy_arrays_in_a_dict(net, assert_filters_of):
     assert_filters_of(extract(arrays), net, graph=False)
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_numpy_arrays_of_types_that_numpy_alone_does_not_have(name):
+    dtype = getattr(pytest.importorskip("ml_dtypes"), name)
+    weight = torch.linspace(-2, 2, 36).reshape(4, 1, 3, 3)
+    (layer,) = extract({"dw.weight": weight.numpy().astype(dtype)}).layers
+    assert torch.equal(layer.kernels[:, None], weight.to(getattr(torch, name)).float())
+
+
 def test_a_tilde_is_the_home_folder(net, tmp_path, monkeypatch, assert_filters_of):
     monkeypatch.setenv("HOME", str(tmp_path))
     torch.save(net.state_dict(), tmp_path / "net.pth")

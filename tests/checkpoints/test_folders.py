@@ -2,11 +2,14 @@
 
 import json
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from scalekeys.checkpoints import extract, open_source
+from scalekeys.checkpoints.sources.folder import load_state
 from scalekeys.errors import CheckpointError
 
 
@@ -172,6 +175,45 @@ def test_one_shard_alone_says_that_it_is_a_part(tmp_path, suffix):
         notes = extract(tmp_path / f"{name}{suffix}").notes
         said = ("it is part 2 of 3 of a network; give the folder, or the index of the parts, for the whole",)
         assert notes == (said if count > 1 else ())
+
+
+def test_shards_with_other_numbers_say_that_they_are_parts(tmp_path):
+    save_file({"dw.weight": torch.rand(4, 1, 3, 3)}, tmp_path / "model-00002-of-000163.safetensors")
+    (note,) = extract(tmp_path / "model-00002-of-000163.safetensors").notes
+    assert note.startswith("it is part 2 of 163 of a network")
+    refused(tmp_path, r"holds shards \(model-00002-of-000163\.safetensors\) without their index\.json")
+
+
+def test_a_shard_of_keras_says_that_it_is_a_part(tmp_path):
+    path, said = tmp_path / "model_00001.weights.h5", ()
+    with h5py.File(path, "w") as file:
+        file["layers/depthwise_conv2d/vars/0"] = np.ones((3, 3, 8, 1), "f4")
+    for _ in range(2):
+        assert extract(path).notes == said
+        (tmp_path / "model.weights.json").write_text("{}")
+        said = ("it is a part of a network, of which model.weights.json lists the parts; the other parts are not read",)
+
+
+def test_a_distributed_checkpoint_below_a_folder_is_named(tmp_path):
+    (tmp_path / "step-1000").mkdir()
+    (tmp_path / "step-1000" / ".metadata").touch()
+    refused(tmp_path, r"this folder holds no weights, but folders in it do; give one of them \(step-1000\)")
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_a_copy_of_a_folder_that_would_lack_tensors_is_refused(shards, tmp_path):
+    state = {"dw.weight": torch.rand(4, 1, 3, 3), "fc.weight": torch.empty(4, 4, device="meta")}
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    if shards:
+        (tmp_path / "pytorch_model.bin").rename(tmp_path / "model-00001-of-00002.bin")
+        index = {"weight_map": dict.fromkeys(state, "model-00001-of-00002.bin")}
+        (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        CheckpointError, match=r"its state dict cannot be copied in full: 'fc\.weight' \(it has no values"
+    ):
+        load_state(tmp_path, None)
+    if shards:
+        refused(tmp_path, r"lists 'fc\.weight' in model-00001-of-00002\.bin, where it is not read: it has no values")
 
 
 def test_a_folder_without_weights(tmp_path):

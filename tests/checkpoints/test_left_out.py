@@ -191,6 +191,38 @@ def test_what_stands_for_weights_is_explained(state, reason):
     assert len(extract(NET | {f"more.{key}": value for key, value in state.items()}).left_out) == 1
 
 
+@pytest.mark.parametrize("last", ["sigma", "sigma_x", "scale", "log_scales", "raw_sigma_y"])
+@pytest.mark.parametrize("shape", [(8,), (8, 2), (8, 1, 1, 1)])
+def test_scales_of_depthwise_layers_without_a_weight_are_listed(last, shape):
+    listed = f"blocks.0.dwconv.{last}"
+    others = [f"blocks.1.dwconv.norm.{last}", f"blocks.2.dwconv.{last}", f"blocks.3.dwconv.{last}"]
+    state = {listed: torch.ones(shape)} | {key: torch.ones(8) for key in others}
+    state |= {"blocks.2.dwconv.qweight": torch.ones(8, 9), "blocks.3.dwconv.conv.weight": random(8, 1, 3, 3)}
+    left_out = left_out_of(state)
+    assert list(left_out) == [listed]
+    assert "computes its filters from these scales" in left_out[listed]
+
+
+@pytest.mark.parametrize(
+    "names", [("dw.base_layer", "dw.lora_{}.default"), ("dw.conv", "dw.lora_{}"), ("dw", "dw.lora_{}")]
+)
+def test_adapters_that_are_not_merged_are_told(names):
+    own, part = names
+    down, up = f"{part.format('A')}.weight", f"{part.format('B')}.weight"
+    bank = extract({f"{own}.weight": random(8, 1, 3, 3), down: random(4, 1, 3, 3), up: random(8, 1, 1, 1)})
+    assert [layer.name for layer in bank.layers] == [own]
+    assert [(one.name, "part of an adapter" in one.reason) for one in bank.left_out] == [(down[:-7], True)]
+    (note,) = bank.notes
+    assert "1 layer has an adapter (LoRA) that is not merged into its weight" in note
+
+
+def test_of_a_layer_that_was_trained_further_the_trained_weight_is_read():
+    state = {"dw.original_module.weight": random(8, 1, 3, 3), "dw.modules_to_save.default.weight": random(8, 1, 3, 3)}
+    assert list(read_of(state)) == ["dw.modules_to_save.default"]
+    assert "modules_to_save" in left_out_of(state)["dw.original_module"]
+    assert list(read_of(dict(list(state.items())[:1]))) == ["dw.original_module"]
+
+
 def test_buffers_of_a_module_are_listed():
     net = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8))
     net.register_buffer("blur", random(8, 1, 3, 3))

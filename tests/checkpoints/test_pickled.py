@@ -74,6 +74,26 @@ def test_what_has_no_plain_values_is_left_out_with_the_reason(tmp_path):
     assert "nested tensor" in reasons["nested"]
 
 
+class Own(torch.Tensor):
+    """A tensor that is made by a function of its own."""
+
+    def __reduce_ex__(self, protocol):
+        return torch._tensor._rebuild_from_type_v2, (own, Own, (1, 2), {"values": WEIGHT})
+
+
+def own(*arguments):
+    return torch.ones(arguments).as_subclass(Own)
+
+
+def test_tensors_whose_shape_is_not_told_are_left_out_as_well(tmp_path):
+    jagged = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)], layout=torch.jagged)
+    path = saved({"dw.weight": WEIGHT, "jagged": jagged, "own": own(2, 3)}, tmp_path / "net.pth")
+    reasons = {one.name: one.reason for one in extract(path).left_out}
+    assert reasons.keys() == {"jagged", "own"}
+    assert "nested tensor" in reasons["jagged"]
+    assert "a class that is not known" in reasons["own"]
+
+
 def test_sparse_weights_are_put_together(tmp_path):
     bank = extract(saved({"dw.weight": WEIGHT.to_sparse()}, tmp_path / "net.pth"))
     assert torch.equal(bank.layers[0].kernels, WEIGHT[:, 0])
@@ -119,9 +139,36 @@ def test_plain_pickles_of_arrays(protocol, large, tmp_path):
         assert np.array_equal(opened.load(key).numpy(), content["model"][key])
 
 
+@pytest.mark.parametrize("name", ["n" * 5000, "\0"])
+def test_no_name_loses_its_tensor(name, tmp_path):
+    state = {f"{name}.dw.weight": WEIGHT, "dw.weight": WEIGHT}
+    assert len(extract(saved(state, tmp_path / "net.pth")).layers) == 2
+    assert len(extract(state).layers) == 2
+
+
 def test_a_plain_pickle_of_tensors(tmp_path):
     (tmp_path / "net.pkl").write_bytes(pickle.dumps({"dw.weight": WEIGHT, "fc.weight": torch.ones(2, 3)}))
     assert torch.equal(extract(tmp_path / "net.pkl").layers[0].kernels, WEIGHT[:, 0])
+
+
+class OfPaddle:
+    """A tensor as ``paddle.save`` writes it: a call of ``tuple`` with its name and its values."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __reduce__(self):
+        return tuple, (("conv2d_0.w_0", self.values),)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_tensors_of_paddle(protocol, tmp_path):
+    state = {"dw.weight": OfPaddle(WEIGHT.numpy())}
+    for name, content in (("flat", state), ("nested", {"model": state, "epoch": 3})):
+        path = tmp_path / f"{name}.pdparams"
+        path.write_bytes(pickle.dumps(content, protocol))
+        (layer,) = extract(path).layers
+        assert torch.equal(layer.kernels, WEIGHT[:, 0])
 
 
 def test_a_plain_pickle_is_only_read(tmp_path):

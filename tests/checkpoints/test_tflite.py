@@ -226,6 +226,15 @@ def test_damaged_files_are_one_sentence(tmp_path):
     assert all(len(text) <= 500 and "\n" not in text for text in refused)
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_file_that_was_filled_up_with_zeros_is_damaged(share, tmp_path):
+    content, path = model(_keeper()), tmp_path / "net.tflite"
+    kept = content[: int(share * len(content))]
+    path.write_bytes(kept + bytes(len(content) - len(kept)))
+    with pytest.raises(CheckpointError, match="is no TensorFlow Lite model, or is damaged or cut short"):
+        extract(path)
+
+
 def test_without_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tflite", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'scalekeys\[tflite\]'"):

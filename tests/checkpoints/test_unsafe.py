@@ -4,12 +4,14 @@ import argparse
 import builtins
 import collections
 import contextlib
+import dataclasses
 import datetime
 import functools
 import os
 import pathlib
 import pickle
 import tarfile
+import types
 import zipfile
 
 import numpy as np
@@ -200,6 +202,52 @@ def test_what_public_checkpoints_carry_is_passed_over(net, zipped, tmp_path, ass
     bank = extract(tmp_path / "net.pth")
     assert_filters_of(bank, net, graph=False)
     assert bank.notes == ("weights are read from the entry 'model'",)
+
+
+@dataclasses.dataclass
+class State:
+    """What training code of one's own may save."""
+
+    model: dict
+    epoch: int = 3
+
+
+Pair = collections.namedtuple("Pair", "model epoch")
+HELD = {
+    "dataclass": State,
+    "namespace": lambda state: argparse.Namespace(model=state),
+    "simple": lambda state: types.SimpleNamespace(model=state),
+    "tuple": lambda state: Pair(state, 3),
+    "user dict": collections.UserDict,
+    "nested": lambda state: {"run": State(argparse.Namespace(model=state)), "epoch": 3},
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pkl"])
+@pytest.mark.parametrize("name", HELD)
+def test_weights_in_objects_of_any_class_are_read(name, suffix, net, tmp_path, assert_filters_of):
+    path, content = tmp_path / f"net{suffix}", HELD[name](dict(net.state_dict()))
+    if suffix == ".pth":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    assert_filters_of(extract(path), net, graph=False)
+
+
+def test_weights_outside_objects_come_first(net, tmp_path, assert_filters_of):
+    other = {key: torch.zeros_like(value) for key, value in net.state_dict().items()}
+    torch.save({"last": State(other), "weights": net.state_dict(), "more": Pair(other, 3)}, tmp_path / "net.pth")
+    assert_filters_of(extract(tmp_path / "net.pth"), net, graph=False)
+
+
+def test_objects_without_weights_are_called_by_their_classes(tmp_path):
+    torch.save({"run": State({}), "kind": State, "epoch": 3, "moments": {"exp_avg": torch.ones(4)}}, tmp_path / "a.pth")
+    names = r"only values of type dict, int, test_unsafe\.State and type"
+    with pytest.raises(CheckpointError, match=f"holds no tensors by name, {names}"):
+        extract(tmp_path / "a.pth")
+    torch.save(State({"model": 3}), tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match=r"holds an object of the class 'test_unsafe\.State' without weights"):
+        extract(tmp_path / "b.pth")
 
 
 def test_stand_ins_run_nothing_of_the_class_they_stand_for(net, tmp_path, monkeypatch, assert_filters_of):

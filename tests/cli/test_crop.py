@@ -137,6 +137,18 @@ def test_a_graph_is_not_cropped_in_a_folder_either(folder, call):
         assert_one_sentence(call(source, "-o", "small.pth"), f"{source}: holds a graph, which is not changed")
 
 
+@pytest.mark.parametrize("kind", ["on the meta device", "quantised"])
+def test_tensors_that_would_not_be_in_the_copy_as_they_are_are_named(folder, call, kind):
+    state = torch.load(folder / "net.pth")["state_dict"]
+    weight = state["3.weight"]
+    state["3.weight"] = (
+        weight.to("meta") if kind != "quantised" else torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8)
+    )
+    torch.save(state, folder / "some.pth")
+    assert_one_sentence(call("some.pth", "-o", "small.pth"), "cannot be copied in full", "'3.weight'", kind)
+    assert not (folder / "small.pth").exists()
+
+
 @pytest.mark.parametrize("layer", ["1", "1=", "1=axb", "=3", "1=0"])
 def test_sides_that_are_none_are_wrong_usage(call, layer):
     done = call("net.pth", "-o", "small.pth", "--layer", layer)

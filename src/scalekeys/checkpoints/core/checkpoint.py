@@ -103,6 +103,9 @@ class Checkpoint:
     """Why the source cannot be copied with changes, as a clause on the source; empty where it can be."""
     is_graph: bool = False
     """Whether the source is a graph with the weights of its nodes, and no state dict."""
+    altered: Mapping[str, str] = field(default_factory=dict)
+    """The keys of tensors that are not read, which `tensors` lacks, and of those that `load` gives as the numbers that
+    their integers stand for, each with the reason."""
     computed: Mapping[str, TensorInfo] = field(default_factory=dict)
     """Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows."""
     prefix: str = ""
@@ -160,6 +163,19 @@ class Checkpoint:
     def can_change(self, layer: ConvolutionLayer) -> bool:
         """Tell whether a copy of the source can have other filters in a layer."""
         return self.copying is not None and layer.key not in self.computed and self.copying.can_change(layer.key)
+
+    def check_copied(self, prefix: str = "") -> None:
+        """Refuse to copy tensors, where what `load` gives of them is not what the source holds.
+
+        `prefix`: what stands before the keys of those that are copied.
+        Raises CheckpointError if there are such tensors.
+        """
+        names = {key: why for key, why in self.altered.items() if key.startswith(prefix)}
+        if names:
+            said = said_of([LeftOut(printable(key), (), why) for key, why in names.items()])
+            raise CheckpointError(
+                f"{self.label}: its state dict cannot be copied in full: {said}; give the network itself"
+            )
 
     def _instead(self) -> str:
         if GROUPS_NOT_KNOWN in self.notes:

@@ -6,6 +6,7 @@ groups an ordinary convolution has is not known, so that a grouped one counts as
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from math import isqrt, prod
 from typing import TypeAlias
@@ -46,6 +47,9 @@ _CHANNELS_LAST = (
 )
 _OTHER_SHAPE = "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
 _NAMES_OF_SCALES = frozenset({"sigma", "sigmas", "sigma_raw", "raw_sigma", "log_sigma", "sigma_log", "log_scale"})
+_SCALES_OF_DEPTHWISE = re.compile(r"(?:(?:raw|log)_?)?(?:sigma|scale)s?(?:_(?:x|y|z|raw|log))*")
+_SHAPES_OF_SCALES = ((), *((axes,) for axes in (1, 2, 3)), *((1, axes) for axes in (1, 2, 3)), (1, 1, 1))
+"""What may stand behind the number of channels in the shape of scales."""
 _SIDES_OF_COLUMNS = range(2, 32)
 _MOST_VALUES = 2**24
 
@@ -69,7 +73,7 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = D
     source = _Source(tensors, load)
     found = []
     for key, info in tensors.items():
-        judged = _special(key, info) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
+        judged = _special(key, info, source) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
         if judged is None:
             ordinary = find_ordinary(key, info, source.around, named=source.named, sparse=source.sparse)
             other = _of_other_shape(key, info.shape)
@@ -91,6 +95,12 @@ class _Source:
         self.named = any(map(names_a_weight, tensors))
         self.plain = any(last_name(key) == "weight" for key in tensors)
         self.sparse = any(is_sparse_kernel(key, info.shape) for key, info in tensors.items())
+        self._weights = sorted(key for key in tensors if is_part(key) or re.search("weight|kernel", last_name(key)))
+
+    def has_weight_in(self, owner: str) -> bool:
+        """Tell whether a module, or one in it, has a weight."""
+        place = bisect_left(self._weights, f"{owner}.")
+        return any(key.startswith(f"{owner}.") for key in self._weights[place : place + 1])
 
 
 def shapes_of_kernels(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
@@ -122,13 +132,17 @@ def shapes_of_convolutions(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple
     }
 
 
-def _special(key: str, info: TensorInfo) -> Found | None:
+def _special(key: str, info: TensorInfo, source: _Source) -> Found | None:
     """Judge what stands for weights that the source does not hold."""
     owner, _, last = key.rpartition(".")
     if last == "original" and owner.endswith("parametrizations.weight") and 0 in info.shape[:1]:
         return Found(key, reason=_CONSTRAINED)
     if last in _NAMES_OF_SCALES and len(info.shape) == 2 and info.shape[0] > 1 and info.shape[1] in (1, 2, 3):
         return Found(key, reason=_SCALES)
+    if _SCALES_OF_DEPTHWISE.fullmatch(last) and info.shape[:1] > (1,) and info.shape[1:] in _SHAPES_OF_SCALES:
+        names = [name for name in owner.split(".") if not name.isdecimal()]
+        if names and names_depthwise(names[-1]) and not source.has_weight_in(owner):
+            return Found(key, reason=_SCALES)
     if last == "weight" and info.shape == (0,):
         return Found(key, reason=_EMPTY)
     if last in ("_flat_param", "flat_param", "flat_params"):

@@ -60,8 +60,21 @@ def info_of(tensor: Tensor | Lazy) -> TensorInfo:
     return TensorInfo(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
 
 
+class Unmade:
+    """A value of a file that is not made, as its class is not imported, or as it is long."""
+
+    __slots__ = ()
+
+    @property
+    def type_name(self) -> str:
+        """What the type of the value would be called."""
+        raise NotImplementedError
+
+
 def type_name(value: Any) -> str:
     """Return what the type of a value is called in memory."""
+    if isinstance(value, Unmade):
+        return value.type_name
     return "Tensor" if isinstance(value, Lazy) else type(value).__name__
 
 

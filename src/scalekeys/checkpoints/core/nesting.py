@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
@@ -108,18 +109,18 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
     everything = entries(tree)
     options = everything if weights is None else _named(tree, weights, everything, label, noun)
     if not options:
-        raise CheckpointError(f"{label}: holds no tensors by name, only {_kinds(tree)}")
+        raise CheckpointError(f"{label}: holds no tensors by name{_instead(tree)}")
     best = next((option for option in options if option.kernels()), None)
     best = best or next((option for option in options if option.convolutions()), options[0])
     parts = [repr(".".join((*best.path, part))) for part in best.parts]
     more = [f"joined the parts {listed(parts, limit=4)} (choose one with --weights)"] if parts else []
-    if passed_over := [repr(name) for name in _passed_over(tree, (), set())]:
-        more.append(f"left {listed(passed_over, limit=4)} alone, as a state of training by name (--weights takes it)")
+    if weights is None and (passed_over := _said_of_passed_over(tree)):
+        more.append(passed_over)
     if not best.name:
         return best, tuple(more)
     others = [option.name for option in everything if option.name and option.name != best.name]
     said = said_of_choice(best.name, others, noun)
-    if _is_of_mmengine(tree) and best.path[:1] == ("state_dict",):
+    if _is_average_of_mmengine(tree, best.path):
         said = said.replace(repr(best.name), f"{best.name!r}, {_AVERAGE_OF_MMENGINE}", 1)
     return best, (said, *more)
 
@@ -127,8 +128,7 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
 def entries(tree: Tree) -> list[Entry]:
     """Return every set of weights in a nested dict, the preferred one first."""
     found = list(_walk(tree, (), set()))
-    swapped = _is_of_mmengine(tree)
-    return sorted(found, key=lambda entry: -1 if swapped and entry.path[0] == "state_dict" else _later(entry))
+    return sorted(found, key=lambda entry: -1 if _is_average_of_mmengine(tree, entry.path) else _later(entry))
 
 
 def _later(entry: Entry) -> int:
@@ -138,11 +138,26 @@ def _later(entry: Entry) -> int:
     return 2 if any(map(_LIKE_TRAINING.search, entry.path)) else 1
 
 
+def _is_average_of_mmengine(tree: Tree, path: Path) -> bool:
+    """Tell whether a path leads into the ``state_dict`` of mmengine, which changes places with the average of it."""
+    for name in path:
+        if name == "state_dict" and _is_of_mmengine(tree):
+            return True
+        below = tree.get(name)
+        if not isinstance(below, Mapping):
+            break
+        tree = below
+    return False
+
+
 def _is_of_mmengine(tree: Tree) -> bool:
-    """Tell whether a file is of mmengine, whose average of weights changes places with these where it is saved."""
-    meta = tree.get("meta")
-    made_by = "message_hub" in tree or (isinstance(meta, Mapping) and "mmengine_version" in meta)
-    return made_by and isinstance(tree.get("state_dict"), Mapping) and isinstance(tree.get("ema_state_dict"), Mapping)
+    """Tell whether a dict is of mmengine: by what stands beside both sets of weights, or by their names."""
+    meta, average = tree.get("meta"), tree.get("ema_state_dict")
+    if not (isinstance(tree.get("state_dict"), Mapping) and isinstance(average, Mapping)):
+        return False
+    if "message_hub" in tree or (isinstance(meta, Mapping) and "mmengine_version" in meta):
+        return True
+    return "steps" in average and all(name == "steps" or str(name).startswith("module.") for name in average)
 
 
 def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
@@ -236,13 +251,12 @@ def _joined(tree: Tree, seen: set[int], level: int = 0) -> Iterator[tuple[str, T
 def _items(tree: Tree) -> Iterator[tuple[str, Any]]:
     """Yield what can be a part of a network, by name: nothing of an optimiser, lists as dicts of numbers."""
     for name, value in tree.items():
+        name = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
         if not isinstance(name, str | int) or is_of_training(str(name)):
             continue
         value = _as_tree(value)
-        if isinstance(value, Mapping) and not ("param_groups" in value or _TRAINING.fullmatch(str(name))):
+        if not isinstance(value, Mapping) or not ("param_groups" in value or _TRAINING.fullmatch(str(name))):
             yield str(name), value
-        elif isinstance(name, str) and not isinstance(value, Mapping):
-            yield name, value
 
 
 def _passed_over(tree: Tree, path: Path, seen: set[int]) -> Iterator[str]:
@@ -260,6 +274,11 @@ def _passed_over(tree: Tree, path: Path, seen: set[int]) -> Iterator[str]:
             yield ".".join(here)
 
 
+def _said_of_passed_over(tree: Tree) -> str:
+    names = [repr(name) for name in _passed_over(tree, (), set())]
+    return f"left {listed(names, limit=4)} alone, as a state of training by name (--weights takes it)" if names else ""
+
+
 def _as_tree(value: Any) -> Any:
     """Turn a list of tensors or of dicts into a dict."""
     if isinstance(value, list | tuple) and len(value) <= _MOST_PARTS and any(map(_may_hold_kernels, value)):
@@ -275,8 +294,17 @@ def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor | Lazy]]:
     for name, value in _items(tree):
         if isinstance(value, Tensor | Lazy):
             yield name, value
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
-            yield name, from_numpy(value)
+        elif isinstance(value, np.ndarray) and (tensor := _of_numbers(value)) is not None:
+            yield name, tensor
+
+
+def _of_numbers(array: np.ndarray) -> Tensor | None:
+    """Return an array as a tensor, also where ml_dtypes has its type; None where it holds no numbers."""
+    name = array.dtype.name
+    if name.startswith(("bfloat16", "float8")):
+        dtype = getattr(torch, name, None)
+        return None if dtype is None else from_numpy(array.view(f"u{array.itemsize}")).view(dtype)
+    return from_numpy(array) if array.dtype.kind in "fiubc" else None
 
 
 def _has_weights(tensors: Tensors) -> bool:
@@ -324,6 +352,24 @@ def _followed(tree: Tree, weights: str) -> tuple[Path, Tree]:
     return (), tree
 
 
-def _kinds(tree: Tree) -> str:
-    kinds = sorted(set(map(type_name, tree.values())))
-    return f"values of type {listed(kinds)}" if kinds else "an empty dict"
+def _instead(tree: Tree) -> str:
+    """Say what a dict holds instead of weights, as the end of a sentence."""
+    kinds = sorted({_kind(value) for value in tree.values() if not _reason(value)})
+    refused = {name: reason for name, tensor in _joined(tree, set()) if (reason := _reason(tensor))}
+    names = [f"{name!r} ({reason})" for name, reason in refused.items()]
+    holds = f", only values of type {listed(kinds)}" if kinds else ", only an empty dict"
+    left_out = f"; left out: {listed(names, limit=3)}" if names else ""
+    passed_over = _said_of_passed_over(tree)
+    return (
+        (" that can be read" if names and not kinds else holds) + left_out + (f"; {passed_over}" if passed_over else "")
+    )
+
+
+def _reason(value: Any) -> str:
+    """Return why a tensor of a file cannot be read; empty for everything else."""
+    return getattr(value, "reason", "") if isinstance(value, Lazy) else ""
+
+
+def _kind(value: Any) -> str:
+    is_number = isinstance(value, Tensor | Lazy) and value.ndim == 0
+    return "Tensor of one number" if is_number else type_name(value)

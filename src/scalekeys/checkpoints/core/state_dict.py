@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from scalekeys.checkpoints.core.adapters import not_weights, said_of_adapters
 from scalekeys.checkpoints.core.arrangement import outputs_first, sparse_columns, sparse_kernels
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, has_sides, refuse_choice
 from scalekeys.checkpoints.core.computed import Computed, find_computed, is_part
@@ -92,7 +93,7 @@ class Choice:
         """Return the chosen tensors, and those that stand beside all copies."""
         if self.prefix and not self.others:
             return {key: value for key, value in tensors.items() if key.startswith(self.prefix)}
-        return {key: value for key, value in tensors.items() if not key.startswith(self.others or "\0")}
+        return {key: value for key, value in tensors.items() if not key.startswith(self.others)}
 
 
 def weight_keys(keys: Iterable[str]) -> list[str]:
@@ -194,8 +195,10 @@ def _judged(
     weights = [(key, info.shape) for key, info in visible.items() if len(info.shape) in (2, 4) and names_a_weight(key)]
     starts = bool(weights) and len(weights[0][1]) == 4 and not names_depthwise(weights[0][0])
     first, is_ordinary = judge_first([one for one in weights if len(one[1]) == 4] if starts else [])
-    layers, left_out = [], []
+    layers, left_out, others = [], [], not_weights(visible)
     for one in found:
+        if one.key in others:
+            one = Found(one.key, reason=others[one.key])
         if one.key == first and is_ordinary:
             one = replace(one, reason=OF_ONE_CHANNEL, kinds=frozenset({ORDINARY}))
         if one.arrangement is not None and one.kinds <= kinds:
@@ -205,7 +208,8 @@ def _judged(
     if not layers:  # so that the error of reading names the first of them and its type
         layers = [_layer(one, names[one.key]) for one in found if one.is_of_other_type]
     doubtful = [layer.name for layer in layers if layer.key == first and layer.kind == DEPTHWISE]
-    return tuple(layers), tuple(left_out), (*map(said_of_first, doubtful), *_said_of_groups(visible, kinds))
+    doubts = (*map(said_of_first, doubtful), *_said_of_groups(visible, kinds))
+    return tuple(layers), tuple(left_out), (*doubts, *said_of_adapters(visible, [layer.key for layer in layers]))
 
 
 def _said_of_groups(visible: Mapping[str, TensorInfo], kinds: Kinds) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ _SIGNATURES = (
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
 )
+_OF_ONNXRUNTIME = "a model in the ORT format of onnxruntime"
 _NETWORKS = {
     "saved_model.pb": "a SavedModel of TensorFlow",
     ".pb": "a graph of TensorFlow",
@@ -29,6 +30,7 @@ _NETWORKS = {
     ".msgpack": "a file of Flax weights",
     ".mlmodel": "a Core ML model",
     ".mlpackage": "a Core ML package",
+    ".ort": _OF_ONNXRUNTIME,
     ".param": "an ncnn graph",
     ".mnn": "an MNN model",
     ".rknn": "an RKNN model",
@@ -78,6 +80,8 @@ def foreign_network(name: str, head: bytes = b"") -> str:
     """
     if head.lstrip().startswith(b"<?xml") and b"<net " in head:
         return "an OpenVINO graph"
+    if head[4:8] == b"ORTM":
+        return _OF_ONNXRUNTIME
     if foreign_kind(head) == _PAGE:  # what a server sent instead of the file
         return ""
     return next((kind for end, kind in _NETWORKS.items() if PurePath(name).name.lower().endswith(end)), "")

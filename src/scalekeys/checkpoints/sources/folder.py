@@ -38,7 +38,7 @@ def open_folder(folder: Path, wanted: Wanted) -> Checkpoint:
 def load_state(folder: Path, weights: str | None) -> dict[str, Tensor]:
     """Load every tensor of the weights in a folder.
 
-    Raises CheckpointError if there are none, or they are those of a graph.
+    Raises CheckpointError if there are none, they are those of a graph, or some of them cannot be read as they are.
     """
     file = find_weights(folder)
     if file is None or (not is_index(file) and format_of(file).is_graph):
@@ -47,6 +47,8 @@ def load_state(folder: Path, weights: str | None) -> dict[str, Tensor]:
         parts = [_open_shard(file, shard) for shard in sorted(set(_weight_map(file).values()))]
     else:
         parts = [open_file(file, Wanted(weights))]
+    for part in parts:
+        part.check_copied()
     return {key: part.load(key) for part in parts for key in part.tensors}
 
 
@@ -58,6 +60,7 @@ def open_index(path: Path, wanted: Wanted) -> Checkpoint:
     """
     home, model = _weight_map(path), _name(path.parent)
     found, opened = join_shards(home, partial(_open_shard, path), wanted, label=str(path), model=model)
+    found = replace(found, altered={key: why for part in opened.values() for key, why in part.altered.items()})
     return _copied_in(path.parent, found, opened, home.__getitem__, {path.name, *home.values()})
 
 

@@ -21,7 +21,8 @@ _CUSTOMARY = (
     "pytorch_model.bin.index.json",
 )
 _INDICES = tuple(suffix + INDEX_SUFFIX for suffix in OF_WEIGHTS)
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
+_SHARD = re.compile(r"-(\d{5,})-of-(\d{5,})\.")
+_SHARD_OF_KERAS = re.compile(r"_\d{5,}(\.weights)\.h5$")
 _STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
 
 
@@ -73,7 +74,8 @@ def no_weights(folder: Path) -> CheckpointError:
     names = (folder.name, *sorted(path.name for path in folder.iterdir()))
     if found := next(((name, kind) for name in names if (kind := foreign_network(name))), None):
         return CheckpointError(f"{folder}: holds {found[1]} ({found[0]}), {NOT_READ}")
-    below = sorted({path.parent.name for path in folder.glob("*/*") if is_candidate(path)})
+    inside = folder.glob("*/*")
+    below = sorted({path.parent.name for path in inside if path.name == DISTRIBUTED or is_candidate(path)})
     if below:
         return CheckpointError(
             f"{folder}: this folder holds no weights, but folders in it do; give one of them ({listed(below, limit=3)})"
@@ -92,6 +94,9 @@ def as_a_part(path: Path) -> tuple[str, ...]:
     >>> as_a_part(Path("model-00001-of-00003.safetensors"))
     ('it is part 1 of 3 of a network; give the folder, or the index of the parts, for the whole',)
     """
+    listed_in = _SHARD_OF_KERAS.sub(r"\1.json", path.name)
+    if listed_in != path.name and path.with_name(listed_in).is_file():
+        return (f"it is a part of a network, of which {listed_in} lists the parts; the other parts are not read",)
     found = _SHARD.search(path.name)
     number, count = (int(digits) for digits in found.groups()) if found else (1, 1)
     if count == 1:

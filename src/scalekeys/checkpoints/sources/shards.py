@@ -22,6 +22,10 @@ class Shard(Protocol):
         """Its tensors."""
 
     @property
+    def altered(self) -> Mapping[str, str]:
+        """Those that are not read as they are, with the reasons."""
+
+    @property
     def load(self) -> Callable[[str], Tensor]:
         """What gives the values of one of them."""
 
@@ -53,6 +57,8 @@ def join_shards(
     for key, shard in home.items():
         if shard in opened:
             if key not in opened[shard].tensors:
+                if reason := opened[shard].altered.get(key):
+                    raise CheckpointError(f"{label}: lists {key!r} in {shard}, where it is not read: {reason}")
                 raise CheckpointError(f"{label}: lists {key!r} in {shard}, which does not hold it; fetch both again")
             tensors[key] = opened[shard].tensors[key]
 

@@ -2,8 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
@@ -31,6 +32,9 @@ class RangedSafetensors:
     `tensors`: every tensor with its shape and type.
     `notes`: what a user should know, in sentences.
     """
+
+    altered: Mapping[str, str] = MappingProxyType({})
+    """There are no tensors that are not read as they are."""
 
     def __init__(self, address: Address) -> None:
         self._file, self._label = RangedFile(address), address.label

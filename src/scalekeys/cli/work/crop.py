@@ -101,6 +101,7 @@ def _of_weights(task: Task, step: Step) -> Outcome:
             f"{task.network}: holds a graph, which is not changed; give the network as FILE.py:FUNCTION, or its state "
             "dict"
         )
+    opened.check_copied(opened.prefix)
     bank = opened.bank()
     windows = windows_of(bank, task.tolerance, task.layers)
     keys = {layer.name: found.key for layer, found in zip(bank.layers, opened.layers, strict=True)}

@@ -15,9 +15,11 @@ from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.nesting import Entry, pick
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.stored.archive import damaged
-from scalekeys.checkpoints.formats.stored.tensors import UNTOLD, Refused
+from scalekeys.checkpoints.formats.stored.tensors import UNTOLD, Quantised, Refused
 from scalekeys.errors import CheckpointError, printable
 from scalekeys.filters import LeftOut
+
+_QUANTISED = "it is quantised, and is read as the numbers that its integers stand for"
 
 
 def open_tree(
@@ -52,7 +54,7 @@ def open_tree(
         entry=entry.path,
     )
     left_out = (*opened.left_out, *_refused(lazy))
-    return replace(opened, left_out=left_out, copying=copying(entry) if copying else None)
+    return replace(opened, left_out=left_out, altered=_altered(lazy), copying=copying(entry) if copying else None)
 
 
 def load(tensor: Lazy, label: str) -> Tensor:
@@ -94,6 +96,12 @@ def _refused(lazy: Mapping[str, Lazy]) -> list[LeftOut]:
         for key, tensor in refused.items()
         if tensor.reason in UNTOLD or (len(tensor.shape) > 2 and prod(tensor.shape[2:]) > 1)
     ]
+
+
+def _altered(lazy: Mapping[str, Lazy]) -> dict[str, str]:
+    """Return the keys of what is not read as it stands in the file, with the reasons."""
+    refused = {key: tensor.reason for key, tensor in lazy.items() if isinstance(tensor, Refused)}
+    return refused | {key: _QUANTISED for key, tensor in lazy.items() if isinstance(tensor, Quantised)}
 
 
 def _kind(content: Any) -> str:

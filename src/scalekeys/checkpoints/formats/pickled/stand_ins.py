@@ -8,9 +8,12 @@ still refused aloud, because a user should know that a file tried.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from scalekeys.checkpoints.core.inventory import Unmade
 from scalekeys.checkpoints.formats.stored.sources import Bytes
+from scalekeys.errors import printable
 
 _RUNNING_MODULES = frozenset(
     (
@@ -33,7 +36,7 @@ _RUNNING = frozenset(
 
 
 @dataclass(frozen=True)
-class Name:
+class Name(Unmade):
     """The name of a class or function, which is not imported."""
 
     module: str
@@ -45,6 +48,11 @@ class Name:
         return f"{self.module}.{self.name}"
 
     @property
+    def type_name(self) -> str:
+        """What the type of a class is called."""
+        return "type"
+
+    @property
     def runs(self) -> bool:
         """Whether nothing but running something can be meant by it."""
         if self.module == "builtins":
@@ -53,7 +61,7 @@ class Name:
 
 
 @dataclass(eq=False, slots=True)
-class StandIn:
+class StandIn(Unmade):
     """Stands in for an object of a class that is not imported."""
 
     name: Name
@@ -68,6 +76,11 @@ class StandIn:
     """What was put in as into a list or set."""
 
     @property
+    def type_name(self) -> str:
+        """The name of the class, with its module."""
+        return printable(self.name.dotted[:80])
+
+    @property
     def attributes(self) -> dict[Any, Any]:
         """The attributes by name, as far as the state is of the usual kind."""
         state = self.state
@@ -77,7 +90,7 @@ class StandIn:
 
 
 @dataclass(frozen=True, eq=False)
-class Long:
+class Long(Unmade):
     """A long string of a pickle that stays in its file: bytes, or the text that they stand for in UTF-8."""
 
     content: Bytes
@@ -86,6 +99,16 @@ class Long:
     """Whether they are UTF-8."""
     latin: bool = False
     """Whether the text stands for bytes, character by character, as older pickles have them."""
+
+    @cached_property
+    def text(self) -> str:
+        """The text, of which there is one in memory however often it is asked for."""
+        return bytes(self.content.read(0, self.content.size)).decode("utf-8", "surrogatepass")
+
+    @property
+    def type_name(self) -> str:
+        """What the type of such a string is called."""
+        return "str" if self.is_text and not self.latin else "bytes"
 
     def as_bytes(self) -> Bytes:
         """Return the bytes that are meant; raises TypeError if it is a text that stands for no bytes."""
@@ -105,6 +128,7 @@ class Latin1(Bytes):
         return bytearray(meant[start : start + count])
 
 
+_LONGEST_KEY = 1 << 16  # bytes
 ATOMS = (str, int, float, bool, bytes, type(None), complex, Name)
 
 
@@ -116,6 +140,8 @@ def as_key(value: Any) -> Hashable:
     """
     if isinstance(value, ATOMS) or (isinstance(value, tuple) and all(isinstance(item, ATOMS) for item in value)):
         return value
+    if isinstance(value, Long) and value.is_text and value.content.size <= _LONGEST_KEY:
+        return value.text
     return Key(value)
 
 

@@ -9,9 +9,10 @@ import torch
 
 from scalekeys.checkpoints.core.inventory import DISTRIBUTED, NESTED, Lazy
 from scalekeys.checkpoints.formats.pickled.arrays import Array, Dtype
-from scalekeys.checkpoints.formats.pickled.stand_ins import Name, StandIn, as_key
+from scalekeys.checkpoints.formats.pickled.stand_ins import Name, as_key
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 from scalekeys.checkpoints.formats.stored.tensors import (
+    OF_UNKNOWN_CLASS,
     Quantised,
     Refused,
     Sparse,
@@ -145,11 +146,11 @@ def _wrapped(kind: Any = None, _dtype: Any = None, shape: Any = (), *_: Any) -> 
     return Refused(_shape(shape), reason)
 
 
-def _from_type(function: Any = None, kind: Any = None, arguments: Any = (), state: Any = None, *_: Any) -> Any:
+def _from_type(function: Any = None, _kind: Any = None, arguments: Any = (), state: Any = None, *_: Any) -> Any:
     """Stand in for the function that makes a subclass: its values count, and where they are those of all processes."""
     make = TENSORS.get(function.dotted) if isinstance(function, Name) else None
     if make is None or not isinstance(arguments, tuple):
-        return StandIn(kind if isinstance(kind, Name) else Name("torch", "Tensor"), (), state)
+        return Refused((), OF_UNKNOWN_CLASS)
     tensor = make(*arguments)
     local = state.get("_local_tensor") if isinstance(state, dict) else None
     is_whole = isinstance(tensor, Refused) and isinstance(local, Stored) and local.shape == tensor.shape
@@ -175,6 +176,12 @@ def _listed(values: Any) -> tuple[Any, ...]:
     return tuple(values) if isinstance(values, list | tuple) else ()
 
 
+def _tuple(values: Any = (), *_: Any) -> Any:
+    """Return a tuple, or the array of one that is its name and itself, as Paddle pickles a tensor."""
+    parts = _listed(values)
+    return parts[1] if len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], Array) else parts
+
+
 TENSORS: dict[str, Callable[..., Any]] = {
     **{f"torch._utils._rebuild_{name}": _tensor for name in ("tensor", "tensor_v2")},
     **{f"torch._utils._rebuild_{name}": first for name in ("parameter", "parameter_with_state", "buffer")},
@@ -186,6 +193,7 @@ TENSORS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_nested_tensor": lambda _buffer=None, sizes=None, *_: Refused(
         sizes.shape[:1] if isinstance(sizes, Stored) else (), NESTED
     ),
+    "torch.nested._internal.nested_tensor._rebuild_njt": lambda *_: Refused((), NESTED),
     "torch._utils._rebuild_meta_tensor_no_storage": lambda _dtype=None, shape=(), *_: Refused(_shape(shape), NO_VALUES),
     "torch._utils._rebuild_wrapper_subclass": _wrapped,
     **{f"torch.{name}": _from_type for name in ("_tensor._rebuild_from_type_v2", "_tensor._rebuild_from_type")},
@@ -196,6 +204,7 @@ TENSORS: dict[str, Callable[..., Any]] = {
 VALUES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("collections.OrderedDict", "collections.defaultdict", "builtins.dict"), lambda *_: {}),
     **dict.fromkeys(("builtins.set", "builtins.frozenset"), lambda one=(), *_: set(map(as_key, _listed(one)))),
+    "builtins.tuple": _tuple,
     "torch.Size": lambda lengths=(), *_: _listed(lengths),
     "torch.serialization._get_layout": first,
     "builtins.bytes": lambda content=b"", *_: content if isinstance(content, bytes) else b"",

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from scalekeys.checkpoints.core.inventory import Lazy
+from scalekeys.checkpoints.core.nesting import entries
 from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.reading import refusal
@@ -22,18 +23,37 @@ _MOST_MODULES = 1 << 17
 def tree_of(content: Any, label: str) -> Any:
     """Return what a pickle holds as a training script could have saved it: a dict where there is anything to read.
 
+    Objects of unknown classes are looked into where there are no weights outside them.
+
     Raises CheckpointError if modules hold one another without end.
     """
     try:
-        return _Maker().make(content)
+        return _made(content)
     except PickleError as error:
         raise refusal(label, error) from None
 
 
-class _Maker:
-    """Walks through what a pickle holds; a dict that is met again is the same dict again."""
+def _made(content: Any) -> Any:
+    maker = _Maker()
+    made = maker.make(content)
+    if maker.passed_over and not _has_weights(made):
+        within = _Maker(within_objects=True).make(content)
+        return within if _has_weights(within) else made
+    return made
 
-    def __init__(self) -> None:
+
+def _has_weights(made: Any) -> bool:
+    return isinstance(made, dict) and bool(entries(made))
+
+
+class _Maker:
+    """Walks through what a pickle holds; a dict that is met again is the same dict again.
+
+    `within_objects`: whether dicts that are attributes of objects of unknown classes count as parts of these.
+    """
+
+    def __init__(self, *, within_objects: bool = False) -> None:
+        self.within_objects, self.passed_over = within_objects, False
         self.made: dict[int, Any] = {}
         self.modules = 0
 
@@ -58,9 +78,16 @@ class _Maker:
             return dict(self._state(value, "", 0))
         if value.items is not None:
             return self._dict({}, value.items, level)
+        return self._object(value, level)
+
+    def _object(self, value: StandIn, level: int) -> Any:
+        """Return what an object of an unknown class holds, or the object where that is nothing to read."""
         held = {name: one for name, one in value.attributes.items() if _may_hold_modules(one)}
-        made = self._dict({}, held, level)
-        return made if any(isinstance(one, dict) and one for one in made.values()) else value
+        if self.within_objects:  # the fields of a named tuple have no names in a file
+            held = value.attributes or {str(place): one for place, one in enumerate(value.arguments)}
+        made = {name: one for name, one in self._dict({}, held, level).items() if isinstance(one, dict) and one}
+        self.passed_over |= not made
+        return made or value
 
     def _dict(self, target: dict[Any, Any], source: dict[Any, Any], level: int) -> dict[Any, Any]:
         for name, value in source.items():

@@ -153,7 +153,8 @@ class Assembled(Lazy):
 
 TOO_SHORT = "the file does not hold as many numbers as its shape needs"
 NO_SHAPE = "its shape is damaged"
-UNTOLD = (NO_SHAPE, NESTED)
+OF_UNKNOWN_CLASS = "it is a tensor of a class that is not known; save its values as a plain tensor"
+UNTOLD = (NO_SHAPE, NESTED, OF_UNKNOWN_CLASS)
 """Why a tensor is refused whose shape cannot be told."""
 
 

@@ -21,12 +21,10 @@ from scalekeys.checkpoints.core.kinds import ORDINARY, Wanted
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import TORCH_ORDER, convolutions
-from scalekeys.checkpoints.formats.tflite_model.tflite_graph import Subgraph, read_graph
+from scalekeys.checkpoints.formats.tflite_model.tflite_graph import IDENTIFIER, Subgraph, read_graph
 from scalekeys.checkpoints.formats.tflite_model.tflite_weights import Weight, dtype_of, size_fault
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import LeftOut
-
-_IDENTIFIER = b"TFL3"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,7 @@ class _Stored:
 
 def matches(head: bytes) -> bool:
     """Tell whether a file starts as a TensorFlow Lite model."""
-    return head[4:8] == _IDENTIFIER
+    return head[4:8] == IDENTIFIER
 
 
 def open_tflite(path: Path, wanted: Wanted) -> Checkpoint:

@@ -14,6 +14,9 @@ from scalekeys.errors import CheckpointError
 from scalekeys.files import open_regular
 from scalekeys.optional import in_short, require
 
+IDENTIFIER = b"TFL3"
+"""What stands at byte 4 of every TensorFlow Lite file."""
+
 _MOST_AXES = 8
 _LARGEST_INDEX = 2**31
 _OPTIONS = {
@@ -98,6 +101,8 @@ class _Reader:
     def __init__(self, tflite: Any, content: mmap.mmap) -> None:
         self._tflite = tflite
         self._content = content
+        if content[4:8] != IDENTIFIER:
+            raise ValueError("it does not start as one")
         self._model = tflite.Model.GetRootAs(content)
         self._budget = len(content)
         self._kinds = {number: name for name, number in vars(tflite.BuiltinOperator).items() if isinstance(number, int)}
@@ -113,6 +118,8 @@ class _Reader:
                 self._operator(graph.Operators(place), len(tensors)) for place in range(graph.OperatorsLength())
             )
             found.append(Subgraph(tensors, operators))
+        if not any(graph.tensors for graph in found):
+            raise ValueError("it has no tensors")
         return tuple(found)
 
     def _spend(self, count: int) -> None:
