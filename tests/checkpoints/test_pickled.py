@@ -259,3 +259,31 @@ def test_modules_that_hold_one_another_without_end(tmp_path):
     torch.save(module, tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match="modules that hold one another without end"):
         extract(tmp_path / "net.pth")
+
+
+NET = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3, groups=4))
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (torch.fx.symbolic_trace(NET), ["1"]),
+        ({"model": torch.fx.symbolic_trace(NET)}, ["1"]),
+        (torch.nn.Sequential(torch.fx.symbolic_trace(NET), torch.nn.Conv2d(4, 4, 5, groups=4)), ["0.1", "1"]),
+        (torch.compile(NET), ["1"]),
+    ],
+)
+def test_modules_that_are_handed_to_what_makes_them(content, names, tmp_path):
+    bank = extract(saved(content, tmp_path / "net.pth"))
+    assert [layer.name for layer in bank] == names
+    assert torch.equal(bank.layers[0].kernels, NET[1].weight[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_whole_quantised_module(tmp_path):
+    weight = torch.quantize_per_tensor(WEIGHT, 0.01, 0, torch.qint8)
+    layer = torch.ao.nn.quantized.Conv2d(4, 4, 3, groups=4)
+    layer.set_weight_bias(weight, torch.zeros(4))
+    bank = extract(saved(torch.nn.Sequential(layer, torch.nn.Conv2d(4, 4, 5, groups=4)), tmp_path / "net.pth"))
+    assert [layer.name for layer in bank] == ["0", "1"]
+    assert torch.equal(bank.layers[0].kernels, weight.dequantize()[:, 0])
