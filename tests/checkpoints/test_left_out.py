@@ -89,6 +89,9 @@ def test_what_belongs_to_a_training_is_neither_read_nor_listed(key):
     [
         ("time.weight", (8, 1, 9), "time"),
         ("volume.kernel", (8, 1, 3, 3, 3), "volume.kernel"),
+        ("volume.filter", (8, 1, 3, 3, 3), "volume.filter"),
+        ("block.depthwise.taps", (8, 1, 9), "block.depthwise.taps"),
+        ("block.taps", (8, 1, 9), None),
         ("stft.forward_basis_buffer", (258, 1, 256), None),
         ("cls_token", (5, 1, 64), None),
         ("conv.weight", (8, 8, 3, 3), None),
@@ -182,6 +185,7 @@ def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, t
             r"an empty placeholder of a sharded .* .DeepSpeed ZeRO-3.; .*zero_to_fp32",
         ),
         ({"_flat_param": torch.ones(99)}, r"a flat parameter of a sharded training .FSDP."),
+        ({"dw.weight": random(8, 1, 34), "dw.P": random(2, 8, 1, 34)}, "and their positions .DCLS."),
     ],
 )
 def test_what_stands_for_weights_is_explained(state, reason):

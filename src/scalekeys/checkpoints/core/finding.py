@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first, sparse_columns
 from scalekeys.checkpoints.core.checkpoint import has_sides, is_depthwise_shape
-from scalekeys.checkpoints.core.computed import is_part
+from scalekeys.checkpoints.core.computed import SCALED, is_part, scale_beside
 from scalekeys.checkpoints.core.found import Found, of_other_type
 from scalekeys.checkpoints.core.inventory import NESTED, TensorInfo, is_floating
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, ORDINARY, Kinds
@@ -44,6 +44,10 @@ _CHANNELS_LAST = (
     "its channels stand last, (rows, columns, channels, multiplier), as in Keras and JAX; give the Keras file, or put "
     "the axes into the order (channels, 1, rows, columns)"
 )
+_POSITIONS = (
+    "a module computes its filters from these values and their positions (DCLS); give the module itself, or save the "
+    "weights it computes"
+)
 _OTHER_SHAPE = "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
 _NAMES_OF_SCALES = frozenset({"sigma", "sigmas", "sigma_raw", "raw_sigma", "log_sigma", "sigma_log", "log_scale"})
 _SIDES_OF_COLUMNS = range(2, 32)
@@ -68,7 +72,7 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = D
     source = _Source(tensors, load)
     found = []
     for key, info in tensors.items():
-        judged = _special(key, info) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
+        judged = _special(key, info, tensors) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
         if judged is None and ORDINARY in kinds:
             judged = find_ordinary(key, info, source.around, named=source.named, sparse=source.sparse)
         judged = judged or _of_other_shape(key, info.shape)
@@ -117,7 +121,7 @@ def shapes_of_convolutions(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple
     }
 
 
-def _special(key: str, info: TensorInfo) -> Found | None:
+def _special(key: str, info: TensorInfo, tensors: Mapping[str, TensorInfo]) -> Found | None:
     """Judge what stands for weights that the source does not hold."""
     owner, _, last = key.rpartition(".")
     if last == "original" and owner.endswith("parametrizations.weight") and 0 in info.shape[:1]:
@@ -130,6 +134,9 @@ def _special(key: str, info: TensorInfo) -> Found | None:
         return Found(key, reason=_FLAT)
     if info.dtype == "nested":
         return Found(key, reason=NESTED)
+    positions = tensors.get(f"{owner}.P")
+    if last == "weight" and len(info.shape) > 2 and positions and positions.shape[1:] == info.shape:
+        return Found(key, reason=_POSITIONS)
     return None
 
 
@@ -141,12 +148,15 @@ def _of_channels(key: str, info: TensorInfo, source: _Source) -> Found | None:
     if is_part(key):
         return Found(key, reason=PART)
     if source.named and not names_a_weight(key):  # with one axis position embeddings and tokens have this shape too
-        return None if other_axes else Found(key, reason=f"its name {last_name(key)!r} is not that of a weight")
+        is_listed = len(info.shape) > 3 or names_depthwise(key) or source.around.bias(key) == info.shape[:1]
+        return Found(key, reason=f"its name {last_name(key)!r} is not that of a weight") if is_listed else None
     if not is_floating(info.dtype):
         return of_other_type(key, info.dtype)
+    if scale_beside(key, source.around.tensors):
+        return Found(key, reason=SCALED)
     if reason := _why_fixed(key, info, source):
         return Found(key, reason=reason)
-    reason = source.around.refusal(key) if other_axes else ""
+    reason = source.around.refusal(key) if other_axes else source.around.refusal_of_planes(key)
     if reason == TO_ONE_CHANNEL:
         return Found(key, inputs_first(1), reason, kinds=frozenset({ORDINARY}))
     if reason == UNCLEAR:
