@@ -175,6 +175,27 @@ def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, t
     )
 
 
+BRANCHES = {"a.0": (16, 1, 9, 9), "a.1": (32, 16, 7, 7), "b.0": (20, 1, 7, 7), "b.1": (40, 20, 5, 5)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said", "noted"),
+    [
+        (BRANCHES, ["a.0", "b.0"], False),
+        (BRANCHES | {"fuse": (8, 72, 1, 1), "dw": (8, 1, 3, 3)}, ["a.0", "b.0"], False),
+        (BRANCHES | {"mid": (8, 1, 3, 3), "c": (8, 8, 3, 3)}, ["a.0", "b.0", "mid"], False),
+        (BRANCHES | {"pw": (8, 40, 1, 1), "dw": (8, 1, 3, 3), "c": (8, 8, 3, 3)}, ["a.0", "b.0"], True),
+        ({"stem": (16, 4, 3, 3)} | BRANCHES | {"last": (8, 40, 3, 3)}, ["b.0"], True),
+        ({"label": (10, 10)} | BRANCHES, ["a.0", "b.0"], False),
+    ],
+)
+def test_the_first_layers_of_several_branches(shapes, said, noted):
+    bank = extract({f"{name}.weight": random(*shape) for name, shape in shapes.items()}, kinds="all")
+    kinds = {layer.name: layer.kind for layer in bank.layers}
+    assert [kinds[name] for name in said] == ["depthwise" if noted else "ordinary"] * len(said)
+    assert [note.split("'")[1] for note in bank.notes] == (said if noted else [])
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
