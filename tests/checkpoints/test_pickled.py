@@ -57,21 +57,25 @@ def test_parameters_and_subclasses_are_tensors(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_quantised_weights_are_read_as_what_they_stand_for(tmp_path):
     one = torch.quantize_per_tensor(WEIGHT, 0.02, 3, torch.quint8)
-    each = torch.quantize_per_channel(WEIGHT, torch.arange(1.0, 5) / 50, torch.arange(4), 0, torch.qint8)
-    bank = extract(saved({"one.weight": one, "each.weight": each}, tmp_path / "net.pth"))
-    for layer, expected in zip(bank, (one, each), strict=True):
-        torch.testing.assert_close(layer.kernels, expected.dequantize()[:, 0], rtol=1e-6, atol=0)
+    scales = torch.arange(1, 5, dtype=torch.float64) / 70
+    each = torch.quantize_per_channel(WEIGHT, scales, torch.arange(4), 0, torch.qint8)
+    real = torch.quantize_per_channel(WEIGHT, scales, torch.arange(4) / 3, 0, torch.quint8)
+    bank = extract(saved({"one.weight": one, "each.weight": each, "real.weight": real}, tmp_path / "net.pth"))
+    for layer, expected in zip(bank, (one, each, real), strict=True):
+        assert torch.equal(layer.kernels, expected.dequantize()[:, 0])
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_has_no_plain_values_is_left_out_with_the_reason(tmp_path):
     nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)])
-    state = {"dw.weight": WEIGHT, "meta.weight": torch.empty(SHAPE, device="meta"), "nested": nested}
+    packed = torch.quantize_per_channel(WEIGHT, torch.ones(4), torch.zeros(4), 0, torch.quint4x2)
+    state = {"dw.weight": WEIGHT, "meta.weight": torch.empty(SHAPE, device="meta"), "nested": nested, "p.weight": packed}
     bank = extract(saved(state, tmp_path / "net.pth"))
     assert [layer.name for layer in bank] == ["dw"]
     reasons = {entry.name: entry.reason for entry in bank.left_out}
     assert "no values" in reasons["meta"]
     assert "nested tensor" in reasons["nested"]
+    assert "share a byte" in reasons["p"]
 
 
 def test_sparse_weights_are_put_together(tmp_path):
