@@ -114,7 +114,7 @@ def test_weights_of_float8_are_multiplied_by_the_scale_beside_them(name, shape):
 
 
 def test_weights_of_float8_with_a_scale_of_another_shape_are_left_out():
-    state = {"dw.weight": torch.zeros(8, 1, 3, 3).to(torch.float8_e4m3fn), "dw.weight_scale": torch.rand(8, 1, 3, 1)}
+    state = {"dw.weight": torch.zeros(8, 1, 3, 3).to(torch.float8_e4m3fn), "dw.weight_scale": torch.rand(2)}
     (left_out,) = extract(state | {"other.weight": torch.rand(8, 1, 3, 3)}).left_out
     assert left_out.reason.startswith("a scale beside it multiplies its float8 numbers")
 

@@ -72,7 +72,7 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = D
     source = _Source(tensors, load)
     found = []
     for key, info in tensors.items():
-        judged = _special(key, info, tensors) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
+        judged = _special(key, info, source) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
         if judged is None and ORDINARY in kinds:
             judged = find_ordinary(key, info, source.around, named=source.named, sparse=source.sparse)
         judged = judged or _of_other_shape(key, info.shape)
@@ -121,7 +121,7 @@ def shapes_of_convolutions(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple
     }
 
 
-def _special(key: str, info: TensorInfo, tensors: Mapping[str, TensorInfo]) -> Found | None:
+def _special(key: str, info: TensorInfo, source: _Source) -> Found | None:
     """Judge what stands for weights that the source does not hold."""
     owner, _, last = key.rpartition(".")
     if last == "original" and owner.endswith("parametrizations.weight") and 0 in info.shape[:1]:
@@ -134,7 +134,7 @@ def _special(key: str, info: TensorInfo, tensors: Mapping[str, TensorInfo]) -> F
         return Found(key, reason=_FLAT)
     if info.dtype == "nested":
         return Found(key, reason=NESTED)
-    positions = tensors.get(f"{owner}.P")
+    positions = source.around.tensors.get(f"{owner}.P")
     if last == "weight" and len(info.shape) > 2 and positions and positions.shape[1:] == info.shape:
         return Found(key, reason=_POSITIONS)
     return None

@@ -25,8 +25,8 @@ def judge_first(weights: Sequence[_Weight]) -> tuple[tuple[str, ...], bool]:
 
     `weights`: name and shape of all weights of two and of four axes, from input to output.
     `names`: of the layers.
-    `are_ordinary`: whether they are ordinary convolutions, which is so where the first convolution of the network is one
-    of them, a larger convolution takes all channels of each, and nothing else in the network looks like that.
+    `are_ordinary`: whether they are ordinary convolutions, which is so where the first convolution of the network is
+    among them, a larger convolution takes all channels of each, and nothing else in the network looks like that.
 
     >>> judge_first([("conv1", (32, 1, 3, 3)), ("conv2", (64, 32, 3, 3))])
     (('conv1',), True)

@@ -68,7 +68,7 @@ class Neighbours:
         return "" if known else UNCLEAR
 
     def refusal_of_planes(self, key: str) -> str:
-        """Say why a weight of shape (C, 1, rows, cols) is not depthwise, by its name or its bias; empty where it may be.
+        """Say why a weight of shape (C, 1, rows, cols) is not depthwise, by name or bias; empty where it may be.
 
         >>> shapes = {"a.kernel": (31, 1, 1, 64), "b.kernel": (64, 1, 1, 31)}
         >>> around = Neighbours({key: TensorInfo(shape, "float32") for key, shape in shapes.items()})
