@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from scalekeys.checkpoints import extract, write_replaced
+from scalekeys.checkpoints import extract, open_source, write_replaced
 from scalekeys.errors import CheckpointError
 from scalekeys.filters import replacement
 from scalekeys.fitting import fit
@@ -99,6 +99,24 @@ def test_a_computed_weight_is_not_replaced_in_its_parts(tmp_path):
     with pytest.raises(CheckpointError, match="layer '0' is computed from several tensors, and cannot be replaced"):
         write_replaced(tmp_path / "net.pth", found, tmp_path / "new.pth")
     write_replaced(tmp_path / "net.pth", replacement(found, layers=["1"]), tmp_path / "new.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("weight_scale", (8, 1, 1, 1)), ("weight_scale", (8,)), ("weight_scale_inv", ()), ("scale_weight", (1,))],
+)
+def test_weights_of_float8_are_multiplied_by_the_scale_beside_them(name, shape):
+    weight, scale = (100 * torch.randn(8, 1, 3, 3)).to(torch.float8_e4m3fn), torch.rand(shape)
+    opened = open_source({"dw.weight": weight, f"dw.{name}": scale, "pw.weight": torch.rand(8, 8, 1, 1)})
+    (layer,) = opened.bank().layers
+    assert torch.equal(layer.kernels, weight.float()[:, 0] * scale.reshape(-1, 1, 1))
+    assert not opened.can_change(opened.layers[0])
+
+
+def test_weights_of_float8_with_a_scale_of_another_shape_are_left_out():
+    state = {"dw.weight": torch.zeros(8, 1, 3, 3).to(torch.float8_e4m3fn), "dw.weight_scale": torch.rand(2)}
+    (left_out,) = extract(state | {"other.weight": torch.rand(8, 1, 3, 3)}).left_out
+    assert left_out.reason.startswith("a scale beside it multiplies its float8 numbers")
 
 
 def test_a_parameter_of_no_convolution_is_listed():

@@ -196,6 +196,17 @@ def test_the_configuration_decides_and_else_the_names(place, kernel, config, exp
     assert all(text.startswith(start) for text, start in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_weights_of_torch_in_a_file_of_hdf5_are_left_out(separator, tmp_path):
+    shapes = {"stem.weight": (32, 3, 3, 3), "dw.weight": (32, 1, 7, 5), "pw.weight": (64, 32, 1, 1)}
+    torch_weights = {key.replace(".", separator): np.ones(shape, "f4") for key, shape in shapes.items()}
+    path = write(tmp_path, torch_weights | {"layers/depthwise_conv2d/vars/0": SINGLE})
+    bank = extract(path)
+    assert [layer.name for layer in bank.layers] == ["depthwise_conv2d"]
+    assert [entry.reason[:31] for entry in bank.left_out] == ["its name is one of PyTorch and "]
+    assert len(extract(path, kinds="all").left_out) == 2
+
+
 def test_nothing_outside_the_file_is_read(tmp_path):
     write(tmp_path, {"w": SINGLE}, name="other.h5")
     path = write(tmp_path, {"layers/depthwise_conv2d/vars/0": SINGLE})

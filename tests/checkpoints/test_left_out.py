@@ -8,7 +8,9 @@ from torch import nn
 
 from scalekeys import atlas
 from scalekeys.checkpoints import extract
+from scalekeys.checkpoints.core.checkpoint import said_of
 from scalekeys.errors import CheckpointError
+from scalekeys.filters import LeftOut
 
 
 def random(*shape, seed=0):
@@ -89,6 +91,9 @@ def test_what_belongs_to_a_training_is_neither_read_nor_listed(key):
     [
         ("time.weight", (8, 1, 9), "time"),
         ("volume.kernel", (8, 1, 3, 3, 3), "volume.kernel"),
+        ("volume.filter", (8, 1, 3, 3, 3), "volume.filter"),
+        ("block.depthwise.taps", (8, 1, 9), "block.depthwise.taps"),
+        ("block.taps", (8, 1, 9), None),
         ("stft.forward_basis_buffer", (258, 1, 256), None),
         ("cls_token", (5, 1, 64), None),
         ("conv.weight", (8, 8, 3, 3), None),
@@ -172,6 +177,27 @@ def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, t
     )
 
 
+BRANCHES = {"a.0": (16, 1, 9, 9), "a.1": (32, 16, 7, 7), "b.0": (20, 1, 7, 7), "b.1": (40, 20, 5, 5)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said", "noted"),
+    [
+        (BRANCHES, ["a.0", "b.0"], False),
+        (BRANCHES | {"fuse": (8, 72, 1, 1), "dw": (8, 1, 3, 3)}, ["a.0", "b.0"], False),
+        (BRANCHES | {"mid": (8, 1, 3, 3), "c": (8, 8, 3, 3)}, ["a.0", "b.0", "mid"], False),
+        (BRANCHES | {"pw": (8, 40, 1, 1), "dw": (8, 1, 3, 3), "c": (8, 8, 3, 3)}, ["a.0", "b.0"], True),
+        ({"stem": (16, 4, 3, 3)} | BRANCHES | {"last": (8, 40, 3, 3)}, ["b.0"], True),
+        ({"label": (10, 10)} | BRANCHES, ["a.0", "b.0"], False),
+    ],
+)
+def test_the_first_layers_of_several_branches(shapes, said, noted):
+    bank = extract({f"{name}.weight": random(*shape) for name, shape in shapes.items()}, kinds="all")
+    kinds = {layer.name: layer.kind for layer in bank.layers}
+    assert [kinds[name] for name in said] == ["depthwise" if noted else "ordinary"] * len(said)
+    assert [note.split("'")[1] for note in bank.notes] == (said if noted else [])
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
@@ -182,6 +208,7 @@ def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, t
             r"an empty placeholder of a sharded .* .DeepSpeed ZeRO-3.; .*zero_to_fp32",
         ),
         ({"_flat_param": torch.ones(99)}, r"a flat parameter of a sharded training .FSDP."),
+        ({"dw.weight": random(8, 1, 34), "dw.P": random(2, 8, 1, 34)}, "and their positions .DCLS."),
     ],
 )
 def test_what_stands_for_weights_is_explained(state, reason):
@@ -221,6 +248,11 @@ def test_of_a_layer_that_was_trained_further_the_trained_weight_is_read():
     assert list(read_of(state)) == ["dw.modules_to_save.default"]
     assert "modules_to_save" in left_out_of(state)["dw.original_module"]
     assert list(read_of(dict(list(state.items())[:1]))) == ["dw.original_module"]
+
+
+def test_many_reasons_are_said():
+    entries = [LeftOut(f"b.{number}", (8, 1, 3, 3), f"the reason {number}") for number in range(8000)]
+    assert said_of([*entries, *entries[:1]]).startswith("'b.0' and 'b.0' (the reason 0); 'b.1' (the reason 1); ")
 
 
 def test_buffers_of_a_module_are_listed():

@@ -77,6 +77,13 @@ def test_a_list_of_tensors_in_a_file_is_read(tmp_path):
     assert value_of(extract(tmp_path / "list.pth")) == 5
 
 
+def test_every_tensor_of_many_lists_is_read():
+    def lists(count):
+        return {"net": {name: [torch.rand(8, 1, 3, 3)] * count for name in "abcdefgh"}}
+
+    assert len(extract({"wrap": lists(2), "more": lists(1)}).layers) == 24
+
+
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [

@@ -144,6 +144,9 @@ TRUNK = {"a.weight": (8, 3, 3), "b.weight": (8, 1, 5), "c.weight": (16, 8, 1)}
             {"volume.weight": (16, 1, 2, 2, 2), "volume.bias": (1,)},
             "its bias has one value, so that it is a transposed",
         ),
+        ({"conv.kernel": (31, 1, 1, 64), "conv.bias": (64,)}, "its channels stand last, as in Keras and JAX"),
+        ({"conv/depthwise_kernel": (60, 1, 8, 2)}, "its channels stand last, as in Keras and JAX"),
+        ({"conv.weight": (60, 1, 8, 2), "conv.bias": (16,)}, "its channels stand last, as in Keras and JAX"),
         ({"d.weight_v": (16, 1, 8)}, "it is a part of a computed weight"),
         ({"blur.weight": (16, 1, 8)}, "its filters are all the same, as those of a fixed filter"),
     ],
@@ -174,6 +177,12 @@ def test_what_is_no_depthwise_weight_is_left_out_with_its_reason(shapes, reason)
 def test_what_is_no_weight_or_has_no_kernel_is_not_spoken_of(name, shape):
     bank = extract(state_of(TRUNK | {name: shape}))
     assert ([layer.name for layer in bank.layers], bank.left_out) == (["b"], ())
+
+
+@pytest.mark.parametrize(("name", "bias"), [("a", None), ("kernel", 32), ("depthwise_kernel", 32), ("kernel", None)])
+def test_weights_of_the_usual_order_are_depthwise_whatever_their_name(name, bias):
+    shapes = {f"d.{name}.weight" if name == "a" else f"d.{name}": (32, 1, 3, 5)} | ({"d.bias": (bias,)} if bias else {})
+    assert [len(layer.kernels) for layer in extract(state_of(shapes)).layers] == [32]
 
 
 def test_where_no_tensor_has_the_name_of_a_weight_a_name_has_to_say_that_it_is_depthwise():

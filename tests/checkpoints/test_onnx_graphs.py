@@ -206,6 +206,7 @@ def test_operators_with_the_weight_of_onnx(op, domain, tmp_path):
             "com.microsoft",
             'it is a transposed convolution of 4 groups; kinds="grouped" reads it',
         ),
+        ("ATen", "org.pytorch.aten", "the operator 'ATen' of the domain 'org.pytorch.aten' in version 1 is not known"),
         ("Conv", "mine", "the operator 'Conv' of the domain 'mine' in version 1 is not known"),
         ("MMCVDeformConv2d", "mmcv", "the operator 'MMCVDeformConv2d' of the domain 'mmcv' in version 1 is not known"),
     ],

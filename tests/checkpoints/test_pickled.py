@@ -57,21 +57,25 @@ def test_parameters_and_subclasses_are_tensors(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_quantised_weights_are_read_as_what_they_stand_for(tmp_path):
     one = torch.quantize_per_tensor(WEIGHT, 0.02, 3, torch.quint8)
-    each = torch.quantize_per_channel(WEIGHT, torch.arange(1.0, 5) / 50, torch.arange(4), 0, torch.qint8)
-    bank = extract(saved({"one.weight": one, "each.weight": each}, tmp_path / "net.pth"))
-    for layer, expected in zip(bank, (one, each), strict=True):
-        torch.testing.assert_close(layer.kernels, expected.dequantize()[:, 0], rtol=1e-6, atol=0)
+    scales = torch.arange(1, 5, dtype=torch.float64) / 70
+    each = torch.quantize_per_channel(WEIGHT, scales, torch.arange(4), 0, torch.qint8)
+    real = torch.quantize_per_channel(WEIGHT, scales, torch.arange(4) / 3, 0, torch.quint8)
+    bank = extract(saved({"one.weight": one, "each.weight": each, "real.weight": real}, tmp_path / "net.pth"))
+    for layer, expected in zip(bank, (one, each, real), strict=True):
+        assert torch.equal(layer.kernels, expected.dequantize()[:, 0])
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_has_no_plain_values_is_left_out_with_the_reason(tmp_path):
     nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)])
     state = {"dw.weight": WEIGHT, "meta.weight": torch.empty(SHAPE, device="meta"), "nested": nested}
+    state["packed.weight"] = torch.quantize_per_channel(WEIGHT, torch.ones(4), torch.zeros(4), 0, torch.quint4x2)
     bank = extract(saved(state, tmp_path / "net.pth"))
     assert [layer.name for layer in bank] == ["dw"]
     reasons = {entry.name: entry.reason for entry in bank.left_out}
     assert "no values" in reasons["meta"]
     assert "nested tensor" in reasons["nested"]
+    assert "share a byte" in reasons["packed"]
 
 
 class Own(torch.Tensor):
@@ -306,3 +310,32 @@ def test_modules_that_hold_one_another_without_end(tmp_path):
     torch.save(module, tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match="modules that hold one another without end"):
         extract(tmp_path / "net.pth")
+
+
+NET = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3, groups=4))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (torch.fx.symbolic_trace, ["1"]),
+        (lambda net: {"model": torch.fx.symbolic_trace(net)}, ["1"]),
+        (lambda net: torch.nn.Sequential(torch.fx.symbolic_trace(net), net[1]), ["0.1", "1"]),
+        (lambda net: torch.compile(net, backend="eager"), ["1"]),
+    ],
+)
+def test_modules_that_are_handed_to_what_makes_them(make, names, tmp_path):
+    bank = extract(saved(make(NET), tmp_path / "net.pth"))
+    assert [layer.name for layer in bank] == names
+    assert torch.equal(bank.layers[0].kernels, NET[1].weight[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_whole_quantised_module(tmp_path):
+    weight = torch.quantize_per_tensor(WEIGHT, 0.01, 0, torch.qint8)
+    layer = torch.ao.nn.quantized.Conv2d(4, 4, 3, groups=4)
+    layer.set_weight_bias(weight, torch.zeros(4))
+    bank = extract(saved(torch.nn.Sequential(layer, torch.nn.Conv2d(4, 4, 5, groups=4)), tmp_path / "net.pth"))
+    assert [layer.name for layer in bank] == ["0", "1"]
+    assert torch.equal(bank.layers[0].kernels, weight.dequantize()[:, 0])

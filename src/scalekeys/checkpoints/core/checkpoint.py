@@ -244,9 +244,10 @@ def said_of(left_out: Sequence[LeftOut]) -> str:
     >>> said_of([LeftOut(name, (8, 1, 9), "its kernels have one axis") for name in ("a.weight", "b.weight")])
     "'a.weight' and 'b.weight' (its kernels have one axis)"
     """
-    reasons = dict.fromkeys(entry.reason for entry in left_out)
-    names = {reason: [repr(entry.name) for entry in left_out if entry.reason == reason] for reason in reasons}
-    return "; ".join(f"{listed(names[reason], limit=3)} ({reason})" for reason in reasons)
+    names: dict[str, list[str]] = {}
+    for entry in left_out:
+        names.setdefault(entry.reason, []).append(repr(entry.name))
+    return "; ".join(f"{listed(some, limit=3)} ({reason})" for reason, some in names.items())
 
 
 def as_filters(weight: Tensor, arrangement: Arrangement = outputs_first) -> FilterStack:

@@ -17,6 +17,9 @@ from torch import Tensor
 from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating
 
 Shape: TypeAlias = tuple[int, ...]
+SCALED = "a scale beside it multiplies its float8 numbers, and not one for each channel; convert its weights to float"
+"""Why a weight is left out whose scale is neither one number nor one for each output channel."""
+
 _PART = re.compile(r"(?:^|\.)(weight_(?:[gvu]|orig|mask|bar)|parametrizations\.weight\..+)$")
 
 
@@ -33,8 +36,9 @@ class Computed:
     def value(self, load: Callable[[str], Tensor]) -> Tensor:
         """Compute the weight, in float32 at least."""
         first, *others = (load(part).detach() for part in self.parts)
-        dtype = torch.promote_types(first.dtype, torch.float32)
-        return self.compute(first.to(dtype), *(other.to(dtype) for other in others)).to(first.dtype)
+        dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+        weight = self.compute(first.to(dtype), *(other.to(dtype) for other in others))
+        return weight.to(getattr(torch, self.info.dtype))
 
 
 def find_computed(tensors: Mapping[str, TensorInfo]) -> dict[str, Computed]:
@@ -57,7 +61,30 @@ def find_computed(tensors: Mapping[str, TensorInfo]) -> dict[str, Computed]:
         infos = [tensors[part] for part in parts]
         if all(is_floating(one.dtype) or one.dtype == "bool" for one in infos) and fits(*(one.shape for one in infos)):
             found[f"{owner}weight"] = Computed(infos[0], parts, compute)
+    return found | _scaled(tensors)
+
+
+def _scaled(tensors: Mapping[str, TensorInfo]) -> dict[str, Computed]:
+    """Find the weights of float8 that have one scale, or one for each output channel, beside them."""
+    found = {}
+    for key, info in tensors.items():
+        scale = scale_beside(key, tensors)
+        if scale and is_floating(tensors[scale].dtype) and _is_scale(info.shape, tensors[scale].shape):
+            found[key] = Computed(TensorInfo(info.shape, "float32"), (key, scale), _times)
     return found
+
+
+def scale_beside(key: str, tensors: Mapping[str, TensorInfo]) -> str:
+    """Return the key of the scale that a weight of float8 has beside it; empty where there is none.
+
+    >>> infos = {"dw.weight": TensorInfo((8, 1, 3, 3), "float8_e5m2"), "dw.weight_scale": TensorInfo((), "float32")}
+    >>> [scale_beside(key, infos) for key in infos]
+    ['dw.weight_scale', '']
+    """
+    if not (key.endswith("weight") and tensors[key].dtype.startswith("float8")):
+        return ""
+    scales = (f"{key}_scale", f"{key}_scale_inv", f"{key.removesuffix('weight')}scale_weight")
+    return next((scale for scale in scales if scale in tensors), "")
 
 
 def is_part(key: str) -> bool:
@@ -67,6 +94,14 @@ def is_part(key: str) -> bool:
     (True, True, False)
     """
     return bool(_PART.search(key))
+
+
+def _is_scale(weight: Shape, scale: Shape) -> bool:
+    return len(scale) <= len(weight) and scale[:1] in ((), (1,), weight[:1]) and prod(scale[1:]) == 1
+
+
+def _times(weight: Tensor, scale: Tensor) -> Tensor:
+    return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
 
 
 def _normalised(direction: Tensor, length: Tensor) -> Tensor:

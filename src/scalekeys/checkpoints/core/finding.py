@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first, sparse_columns
 from scalekeys.checkpoints.core.checkpoint import has_sides, is_depthwise_shape
-from scalekeys.checkpoints.core.computed import is_part
+from scalekeys.checkpoints.core.computed import SCALED, is_part, scale_beside
 from scalekeys.checkpoints.core.found import Found, of_other_type
 from scalekeys.checkpoints.core.inventory import NESTED, TensorInfo, is_floating
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, ORDINARY, Kinds
@@ -44,6 +44,10 @@ _UNCLEAR = "its shape is that of a sparse convolution or of a linear layer, and 
 _CHANNELS_LAST = (
     "its channels stand last, (rows, columns, channels, multiplier), as in Keras and JAX; give the Keras file, or put "
     "the axes into the order (channels, 1, rows, columns)"
+)
+_POSITIONS = (
+    "a module computes its filters from these values and their positions (DCLS); give the module itself, or save the "
+    "weights it computes"
 )
 _OTHER_SHAPE = "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
 _NAMES_OF_SCALES = frozenset({"sigma", "sigmas", "sigma_raw", "raw_sigma", "log_sigma", "sigma_log", "log_scale"})
@@ -149,6 +153,9 @@ def _special(key: str, info: TensorInfo, source: _Source) -> Found | None:
         return Found(key, reason=_FLAT)
     if info.dtype == "nested":
         return Found(key, reason=NESTED)
+    positions = source.around.tensors.get(f"{owner}.P")
+    if last == "weight" and len(info.shape) > 2 and positions and positions.shape[1:] == info.shape:
+        return Found(key, reason=_POSITIONS)
     return None
 
 
@@ -160,12 +167,15 @@ def _of_channels(key: str, info: TensorInfo, source: _Source) -> Found | None:
     if is_part(key):
         return Found(key, reason=PART)
     if source.named and not names_a_weight(key):  # with one axis position embeddings and tokens have this shape too
-        return None if other_axes else Found(key, reason=f"its name {last_name(key)!r} is not that of a weight")
+        is_listed = len(info.shape) > 3 or names_depthwise(key) or source.around.bias(key) == info.shape[:1]
+        return Found(key, reason=f"its name {last_name(key)!r} is not that of a weight") if is_listed else None
     if not is_floating(info.dtype):
         return of_other_type(key, info.dtype)
+    if scale_beside(key, source.around.tensors):
+        return Found(key, reason=SCALED)
     if reason := _why_fixed(key, info, source):
         return Found(key, reason=reason)
-    reason = source.around.refusal(key) if other_axes else ""
+    reason = source.around.refusal(key) if other_axes else source.around.refusal_of_planes(key)
     if reason == TO_ONE_CHANNEL:
         return Found(key, inputs_first(1), reason, kinds=frozenset({ORDINARY}))
     if reason == UNCLEAR:

@@ -1,4 +1,4 @@
-"""The first layer of a network for images of one channel, whose weight has the shape of a depthwise one.
+"""The first layers of a network for images of one channel, whose weights have the shape of depthwise ones.
 
 An ordinary convolution with one input channel and a depthwise convolution have the same shape, (C, 1, rows, cols). What
 follows it in the network tells them apart, where the order of the layers is that of the network.
@@ -7,42 +7,63 @@ follows it in the network tells them apart, where the order of the layers is tha
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import TypeAlias
 
 from scalekeys.checkpoints.core.checkpoint import is_depthwise_shape
+from scalekeys.checkpoints.core.naming import names_depthwise
 
+_Weight: TypeAlias = tuple[str, tuple[int, ...]]
 OF_ONE_CHANNEL = "it is the first layer of a network for images of one channel, an ordinary convolution"
 _COLOURS = 4  # with as many channels a layer can work on each colour of an image
 
 
-def judge_first(convolutions: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[str, bool]:
-    """Find a first layer with the shape of a depthwise one that may be, or is, an ordinary convolution.
+def judge_first(weights: Sequence[_Weight]) -> tuple[tuple[str, ...], bool]:
+    """Find first layers with the shape of a depthwise one that may be, or are, ordinary convolutions.
 
-    `convolutions`: name and shape of all weights of four axes, from input to output.
-    `name`: of the layer; empty where there is none.
-    `is_ordinary`: whether it is an ordinary convolution, which is so where a larger convolution takes all of its
-    channels and nothing else in the network looks like that.
+    A network with several branches has several. Besides the first convolution of the network it is each whose channels
+    a larger convolution takes and no weight before it gives.
+
+    `weights`: name and shape of all weights of two and of four axes, from input to output.
+    `names`: of the layers.
+    `are_ordinary`: whether they are ordinary convolutions, which is so where the first convolution of the network is
+    among them, a larger convolution takes all channels of each, and nothing else in the network looks like that.
 
     >>> judge_first([("conv1", (32, 1, 3, 3)), ("conv2", (64, 32, 3, 3))])
-    ('conv1', True)
+    (('conv1',), True)
     >>> judge_first([("conv1", (32, 1, 3, 3)), ("dw", (32, 1, 3, 3)), ("pw", (64, 32, 1, 1))])
-    ('conv1', False)
+    (('conv1',), False)
     >>> judge_first([("stem", (32, 3, 3, 3)), ("dw", (32, 1, 3, 3)), ("pw", (64, 32, 1, 1))])
-    ('', False)
+    ((), False)
+    >>> judge_first([("a", (16, 1, 9, 9)), ("a2", (32, 16, 7, 7)), ("b", (20, 1, 7, 7)), ("b2", (40, 20, 5, 5))])
+    (('a', 'b'), True)
     """
-    (name, shape), *others = convolutions or [("", ())]
-    if not is_depthwise_shape(shape) or shape[0] <= _COLOURS or all(one[1] == 1 for _, one in others):
-        return "", False
-    if any(one[1] == 3 for _, one in others):
-        return "", False  # which takes the image
-    shapes = [one for _, one in convolutions]
-    second = shapes[1]
-    if second[1] != shape[0] and not (is_depthwise_shape(second) and second[0] == shape[0]):
-        return "", False
-    taken_whole = [
-        is_depthwise_shape(first) and second[1] == first[0] > 1 and prod(second[2:]) > 1
-        for first, second in pairwise(shapes)
-    ]
-    return name, taken_whole[0] and not any(taken_whole[1:])
+    convolutions = [(name, shape) for name, shape in weights if len(shape) == 4]
+    if any(shape[1] == 3 for _, shape in convolutions):
+        return (), False  # which takes the image
+    taken = {name for (name, shape), (_, after) in pairwise(convolutions) if _is_taken_whole(shape, after)}
+    given = {name for (_, before), (name, shape) in pairwise(weights) if before[0] == shape[0]}
+    starts = [name for name, shape in weights if name in taken - given and _may_be_first(name, shape)]
+    if _starts_with_one_channel(weights, convolutions):
+        starts = list(dict.fromkeys((weights[0][0], *starts)))
+    return tuple(starts), taken == set(starts) and starts[:1] == [name for name, _ in convolutions[:1]]
+
+
+def _starts_with_one_channel(weights: Sequence[_Weight], convolutions: Sequence[_Weight]) -> bool:
+    """Tell whether the first weight is a convolution of one channel whose channels the next convolution takes."""
+    if len(convolutions) < 2 or weights[0] != convolutions[0] or not _may_be_first(*weights[0]):
+        return False
+    (_, first), (_, second), *_ = convolutions
+    is_followed = second[1] == first[0] or (is_depthwise_shape(second) and second[0] == first[0])
+    return is_followed and any(shape[1] > 1 for _, shape in convolutions)
+
+
+def _may_be_first(name: str, shape: tuple[int, ...]) -> bool:
+    return is_depthwise_shape(shape) and len(shape) == 4 and shape[0] > _COLOURS and not names_depthwise(name)
+
+
+def _is_taken_whole(shape: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Tell whether a larger convolution takes all channels that one with the shape of a depthwise one gives."""
+    return is_depthwise_shape(shape) and after[1] == shape[0] and prod(after[2:]) > 1
 
 
 def said_of_first(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Kernels of one and of three axes in files of weights: whether a weight of shape (C, 1, *sides) is depthwise.
+"""Whether a weight of shape (C, 1, *sides) in a file of weights is depthwise, above all with one axis or three.
 
 The first convolution of a signal or a volume of one channel, a transposed convolution to one channel, the basis of a
 Fourier transform and kernels whose channels stand last can have this shape too. Such a weight is read as depthwise if
@@ -15,6 +15,8 @@ The rules 2 to 5 do not apply where the next weight is that of an ordinary convo
 kernels of more than one value, as after the first layer of a network for one channel. They do not apply either where no
 weight follows and the layer has no bias of C values, as at the end of a network that gives one channel. A weight that
 no rule decides is left out with the reason.
+
+With kernels of two axes a weight is depthwise unless its name or its bias says that its channels stand last.
 """
 
 import re
@@ -64,6 +66,22 @@ class Neighbours:
             return UNCLEAR
         known = self._stands_alone or _pattern(key) in self._given | self._repeated
         return "" if known else UNCLEAR
+
+    def refusal_of_planes(self, key: str) -> str:
+        """Say why a weight of shape (C, 1, rows, cols) is not depthwise, by name or bias; empty where it may be.
+
+        >>> shapes = {"a.kernel": (31, 1, 1, 64), "b.kernel": (64, 1, 1, 31)}
+        >>> around = Neighbours({key: TensorInfo(shape, "float32") for key, shape in shapes.items()})
+        >>> [bool(around.refusal_of_planes(key)) for key in shapes]
+        [True, False]
+        """
+        shape, bias, last = self.tensors[key].shape, self.bias(key), re.split(r"[./]", key)[-1]
+        if bias == shape[:1]:
+            return ""
+        is_no_window = shape[2] != shape[3] or shape[3] > _MOST_TAPS
+        of_keras = last == "depthwise_kernel" or (last == "kernel" and shape[0] <= min(_MOST_TAPS, shape[3] - 1))
+        of_keras = of_keras or (bias != (1,) and bias in (shape[3:], (shape[2] * shape[3],)))
+        return CHANNELS_LAST if is_no_window and of_keras else ""
 
     def bias(self, key: str) -> Shape | None:
         """Return the shape of the bias of a layer, None where it has none."""

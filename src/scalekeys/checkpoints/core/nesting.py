@@ -49,6 +49,8 @@ _MOST_PARTS = 10_000
 Tree: TypeAlias = Mapping[Any, Any]
 Path: TypeAlias = tuple[str, ...]
 Tensors: TypeAlias = Mapping[str, Tensor | Lazy]
+Seen: TypeAlias = dict[int, Tree]
+"""Dicts by their identity. They are kept, as what is made after a dict is gone can have the identity of that dict."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ def pick(tree: Tree, weights: str | None = None, *, label: str, noun: str = "fil
 
 def entries(tree: Tree) -> list[Entry]:
     """Return every set of weights in a nested dict, the preferred one first."""
-    found = list(_walk(tree, (), set()))
+    found = list(_walk(tree, (), {}))
     return sorted(found, key=lambda entry: -1 if _is_average_of_mmengine(tree, entry.path) else _later(entry))
 
 
@@ -160,7 +162,7 @@ def _is_of_mmengine(tree: Tree) -> bool:
     return "steps" in average and all(name == "steps" or str(name).startswith("module.") for name in average)
 
 
-def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
+def _walk(tree: Tree, path: Path, seen: Seen) -> Iterator[Entry]:
     """Yield the sets below `tree`: those of known names in their order, then the others.
 
     Nested dicts of unknown names are alternatives beside a known name or where they are copies of one network, and
@@ -168,7 +170,7 @@ def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
     """
     if id(tree) in seen or len(path) > _DEEPEST:
         return
-    seen.add(id(tree))
+    seen[id(tree)] = tree
     nested = {name: value for name, value in _items(tree) if isinstance(value, Mapping)}
     known = [
         entry
@@ -179,7 +181,7 @@ def _walk(tree: Tree, path: Path, seen: set[int]) -> Iterator[Entry]:
     yield from known
     tensors = dict(_tensors(tree))
     late = [name for name in nested if _rank(name) == _UNKNOWN and _LIKE_TRAINING.search(name)]
-    parts = {name: dict(_joined(nested[name], set(seen))) for name in nested if _rank(name) == _UNKNOWN}
+    parts = {name: dict(_joined(nested[name], dict(seen))) for name in nested if _rank(name) == _UNKNOWN}
     filled = [name for name, part in parts.items() if _has_weights(part) and name not in late]
     if known or (len(filled) == 1 and not _has_weights(tensors)):
         apart = filled
@@ -237,11 +239,11 @@ def _rank(name: str) -> float:
     return _RANKS.get(name.lower(), unlisted)
 
 
-def _joined(tree: Tree, seen: set[int], level: int = 0) -> Iterator[tuple[str, Tensor | Lazy]]:
+def _joined(tree: Tree, seen: Seen, level: int = 0) -> Iterator[tuple[str, Tensor | Lazy]]:
     """Yield all tensors below `tree` with dotted names."""
     if id(tree) in seen or level > _DEEPEST:
         return
-    seen.add(id(tree))
+    seen[id(tree)] = tree
     yield from _tensors(tree)
     for name, value in _items(tree):
         if isinstance(value, Mapping):
@@ -259,23 +261,23 @@ def _items(tree: Tree) -> Iterator[tuple[str, Any]]:
             yield str(name), value
 
 
-def _passed_over(tree: Tree, path: Path, seen: set[int]) -> Iterator[str]:
+def _passed_over(tree: Tree, path: Path, seen: Seen) -> Iterator[str]:
     """Yield the names of dicts that are called as a state of training is, and hold what may be depthwise weights."""
     if id(tree) in seen or len(path) > _DEEPEST:
         return
-    seen.add(id(tree))
+    seen[id(tree)] = tree
     for name, value in tree.items():
         if not isinstance(value, Mapping):
             continue
         here = (*path, str(name))
         if not _TRAINING.fullmatch(str(name)):
             yield from _passed_over(value, here, seen)
-        elif "param_groups" not in value and Entry(here, dict(_joined(value, set()))).kernels():
+        elif "param_groups" not in value and Entry(here, dict(_joined(value, {}))).kernels():
             yield ".".join(here)
 
 
 def _said_of_passed_over(tree: Tree) -> str:
-    names = [repr(name) for name in _passed_over(tree, (), set())]
+    names = [repr(name) for name in _passed_over(tree, (), {})]
     return f"left {listed(names, limit=4)} alone, as a state of training by name (--weights takes it)" if names else ""
 
 
@@ -355,7 +357,7 @@ def _followed(tree: Tree, weights: str) -> tuple[Path, Tree]:
 def _instead(tree: Tree) -> str:
     """Say what a dict holds instead of weights, as the end of a sentence."""
     kinds = sorted({_kind(value) for value in tree.values() if not _reason(value)})
-    refused = {name: reason for name, tensor in _joined(tree, set()) if (reason := _reason(tensor))}
+    refused = {name: reason for name, tensor in _joined(tree, {}) if (reason := _reason(tensor))}
     names = [f"{name!r} ({reason})" for name, reason in refused.items()]
     holds = f", only values of type {listed(kinds)}" if kinds else ", only an empty dict"
     left_out = f"; left out: {listed(names, limit=3)}" if names else ""

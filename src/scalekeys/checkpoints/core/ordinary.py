@@ -7,7 +7,7 @@ from math import isqrt
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first, sparse_kernels
 from scalekeys.checkpoints.core.checkpoint import has_sides
-from scalekeys.checkpoints.core.computed import is_part
+from scalekeys.checkpoints.core.computed import SCALED, is_part, scale_beside
 from scalekeys.checkpoints.core.found import Found, of_other_type
 from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating
 from scalekeys.checkpoints.core.kinds import ORDINARY
@@ -44,6 +44,8 @@ def find_ordinary(key: str, info: TensorInfo, around: Neighbours, *, named: bool
         return Found(key, reason=PART)
     if not is_floating(info.dtype):
         return of_other_type(key, info.dtype)
+    if scale_beside(key, around.tensors):
+        return Found(key, reason=SCALED)
     if around.has_channels_last(key):
         return Found(key, reason=CHANNELS_LAST)
     groups = _groups_of_transposed(shape, bias)

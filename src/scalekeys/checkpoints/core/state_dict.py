@@ -16,7 +16,7 @@ from scalekeys.checkpoints.core.first_layer import OF_ONE_CHANNEL, judge_first, 
 from scalekeys.checkpoints.core.found import Found
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, GROUPED, GROUPS_NOT_KNOWN, ORDINARY, Kinds, Wanted
-from scalekeys.checkpoints.core.naming import layer_names, names_a_weight, names_depthwise
+from scalekeys.checkpoints.core.naming import layer_names, names_a_weight
 from scalekeys.checkpoints.core.ordering import network_order
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.filters import LeftOut
@@ -193,13 +193,12 @@ def _judged(
 ) -> tuple[tuple[ConvolutionLayer, ...], tuple[LeftOut, ...], tuple[str, ...]]:
     """Return the layers, what is left out, and notes on what is not certain."""
     weights = [(key, info.shape) for key, info in visible.items() if len(info.shape) in (2, 4) and names_a_weight(key)]
-    starts = bool(weights) and len(weights[0][1]) == 4 and not names_depthwise(weights[0][0])
-    first, is_ordinary = judge_first([one for one in weights if len(one[1]) == 4] if starts else [])
+    first, are_ordinary = judge_first(weights)
     layers, left_out, others = [], [], not_weights(visible)
     for one in found:
         if one.key in others:
             one = Found(one.key, reason=others[one.key])
-        if one.key == first and is_ordinary:
+        if one.key in first and are_ordinary:
             one = replace(one, reason=OF_ONE_CHANNEL, kinds=frozenset({ORDINARY}))
         if one.arrangement is not None and one.kinds <= kinds:
             layers.append(_layer(one, names[one.key]))
@@ -207,7 +206,7 @@ def _judged(
             left_out.append(LeftOut(names[one.key], visible[one.key].shape, one.reason))
     if not layers:  # so that the error of reading names the first of them and its type
         layers = [_layer(one, names[one.key]) for one in found if one.is_of_other_type]
-    doubtful = [layer.name for layer in layers if layer.key == first and layer.kind == DEPTHWISE]
+    doubtful = [layer.name for layer in layers if layer.key in first and layer.kind == DEPTHWISE]
     doubts = (*map(said_of_first, doubtful), *_said_of_groups(visible, kinds))
     return tuple(layers), tuple(left_out), (*doubts, *said_of_adapters(visible, [layer.key for layer in layers]))
 

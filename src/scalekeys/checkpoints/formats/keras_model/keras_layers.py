@@ -6,9 +6,10 @@ from math import prod
 
 from torch import Tensor
 
+from scalekeys.checkpoints.core.checkpoint import has_sides, is_depthwise_shape
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, GROUPED, ORDINARY, kind_of, not_asked
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
-from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
+from scalekeys.checkpoints.formats.keras_model.keras_tree import VARIABLES, StoredWeight
 
 _DEPTHWISE_CLASS = re.compile(r"(depthwise|separable)_?conv(olution)?_?[123]d", re.IGNORECASE)
 _CONVOLUTION_CLASS = re.compile(r"conv(olution)?_?[123]d", re.IGNORECASE)
@@ -17,6 +18,10 @@ _TRANSPOSED_CLASS = re.compile(r"transpose|deconv", re.IGNORECASE)
 _DEPTHWISE_NAME = re.compile(r"depthwise|separable_?conv|dw_?conv|depth_?conv|(^|[^a-z])dw([^a-z]|$)", re.IGNORECASE)
 _MAIN_KERNELS = ("kernel", "W", "0")
 _ONE_CHANNEL = "its input has one channel, so that it is an ordinary convolution"
+_OF_TORCH = (
+    "its name is one of PyTorch and the file is none of Keras, so that the order of its axes is not known; save the "
+    "weights as .safetensors"
+)
 _GIVE_MODEL = "give the whole model with its configuration"
 
 
@@ -50,6 +55,9 @@ def role_of(weight: StoredWeight, config: LayerConfig | None, version: int) -> R
     sides = weight.shape[:-2]
     if weight.fault and not weight.shape:
         return Role(reason=weight.fault)
+    if version == 0 and _is_named_by_torch(weight):
+        kind = DEPTHWISE if is_depthwise_shape(weight.shape) else ORDINARY if has_sides(weight.shape) else ""
+        return Role(kind, fault=_OF_TORCH if kind else "")
     if len(weight.shape) not in (3, 4, 5) or prod(sides) <= 1 or weight.variable.endswith("pointwise_kernel"):
         return Role()
     role = _kind(weight, config, version)
@@ -57,6 +65,12 @@ def role_of(weight: StoredWeight, config: LayerConfig | None, version: int) -> R
         role = replace(role, kind=ORDINARY, reason=_ONE_CHANNEL)
     wrong_type = "" if weight.dtype.startswith(("float", "bfloat")) else f"its weight holds {weight.dtype}"
     return replace(role, fault=weight.fault or wrong_type)
+
+
+def _is_named_by_torch(weight: StoredWeight) -> bool:
+    """Tell whether a weight stands where no version of Keras puts one, under the name that PyTorch gives it."""
+    is_of_keras = weight.names or VARIABLES in weight.key.split("/")
+    return not is_of_keras and weight.variable.rpartition(".")[2] == "weight"
 
 
 def _kind(weight: StoredWeight, config: LayerConfig | None, version: int) -> Role:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from math import prod
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
-from scalekeys.checkpoints.core.checkpoint import ConvolutionLayer, has_sides, layer_of_graph
+from scalekeys.checkpoints.core.checkpoint import ConvolutionLayer, has_sides, is_depthwise_shape, layer_of_graph
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds, kind_of, not_asked
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch, same_everywhere
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import type_of
 from scalekeys.checkpoints.formats.onnx_model.onnx_grids import Grids
-from scalekeys.checkpoints.formats.onnx_model.operators import Operator, is_convolution, operator_of
+from scalekeys.checkpoints.formats.onnx_model.operators import Operator, is_convolution, is_foreign, operator_of
 from scalekeys.checkpoints.formats.onnx_model.parsed import Node, NotReadError, shape_of
 from scalekeys.checkpoints.formats.onnx_model.scopes import Program, Scope, Stored
 from scalekeys.checkpoints.formats.onnx_model.weights import Weight, Weights
@@ -80,7 +80,7 @@ def find_layers(program: Program, kinds: Kinds = DEPTHWISE_ONLY) -> Found:
         if id(scope) not in scopes:
             scopes.add(id(scope))
             _add_stored(found, scope)
-        if not is_convolution(node) or scope.called(node):
+        if not (is_convolution(node) or _may_convolve(scope, node)) or scope.called(node):
             continue
         try:
             _add(found, weights, scope, node)
@@ -89,13 +89,26 @@ def find_layers(program: Program, kinds: Kinds = DEPTHWISE_ONLY) -> Found:
     return found
 
 
+def _may_convolve(scope: Scope, node: Node) -> bool:
+    """Tell whether an operator that is not known takes what may be a depthwise weight beside values of the network."""
+    if not is_foreign(node) or scope.called(node):
+        return False
+    data, *others = [_stored_shape(scope, name) for name in node.inputs] or [()]
+    return not data and any(map(is_depthwise_shape, others))
+
+
 def _likely_shape(scope: Scope, node: Node) -> tuple[int, ...]:
     """Return the shape of the first stored tensor that a convolution takes and that has the axes of a weight."""
-    for name in filter(None, node.inputs):
-        with suppress(NotReadError):
-            origin = scope.origin(name)
-            if isinstance(origin, Stored) and len(shape := shape_of(origin.tensor)) > 2:
-                return shape
+    shapes = (_stored_shape(scope, name) for name in node.inputs)
+    return next((shape for shape in shapes if len(shape) > 2), ())
+
+
+def _stored_shape(scope: Scope, name: str) -> tuple[int, ...]:
+    """Return the shape of a tensor that the file holds; empty for other values."""
+    with suppress(NotReadError):
+        origin = scope.origin(name) if name else None
+        if isinstance(origin, Stored):
+            return shape_of(origin.tensor)
     return ()
 
 

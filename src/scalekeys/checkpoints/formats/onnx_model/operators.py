@@ -46,6 +46,7 @@ _OPERATORS = {
     ("com.ms.internal.nhwc", "ConvTranspose"): _TRANSPOSED,
     ("com.ms.internal.nhwc", "QLinearConv"): _QUANTISED,
 }
+_KNOWN_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.")
 _ONE_VERSION = ("com.microsoft", NCHWC)
 
 
@@ -53,6 +54,11 @@ def is_convolution(node: Node) -> bool:
     """Tell whether a node is a convolution, or may be one by its name."""
     name = node.op.lower()
     return (node.domain, node.op) in _OPERATORS or ("conv" in name and "convert" not in name)
+
+
+def is_foreign(node: Node) -> bool:
+    """Tell whether an operator is neither of ONNX nor of onnxruntime."""
+    return bool(node.domain) and not node.domain.startswith(_KNOWN_DOMAINS)
 
 
 def operator_of(node: Node, version: int) -> Operator:

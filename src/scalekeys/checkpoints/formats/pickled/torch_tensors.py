@@ -27,7 +27,7 @@ _MOST_ZEROS = 1000  # of a larger one, for each value that is not
 NO_VALUES = "it has no values in the file, as it was on the meta device; load the weights of the network before saving"
 
 _DTYPES = {
-    **dict.fromkeys(("Byte", "Untyped", "QUInt8", "QUInt4x2", "QUInt2x4"), torch.uint8),
+    **dict.fromkeys(("Byte", "Untyped", "QUInt8"), torch.uint8),
     **dict.fromkeys(("Char", "QInt8"), torch.int8),
     **dict.fromkeys(("Int", "QInt32"), torch.int32),
     "Bool": torch.bool,
@@ -39,7 +39,10 @@ _DTYPES = {
     "Double": torch.float64,
     "ComplexFloat": torch.complex64,
     "ComplexDouble": torch.complex128,
+    "QUInt4x2": torch.quint4x2,
+    "QUInt2x4": torch.quint2x4,
 }
+_PACKED = (torch.quint4x2, torch.quint2x4)
 _LAYOUTS = {f"torch.{name}": getattr(torch, name) for name in ("sparse_coo", "sparse_csr", "sparse_csc")}
 
 
@@ -88,6 +91,8 @@ def _tensor(
 ) -> Any:
     if not isinstance(storage, Storage):
         return Refused(_shape(shape), "its storage is damaged")
+    if storage.dtype in _PACKED:
+        return Refused(_shape(shape), "several of its numbers share a byte; give the network before quantisation")
     if isinstance(rest[-1] if rest else None, dict) and (rest[-1].get("conj") or rest[-1].get("neg")):
         return Refused(_shape(shape), "it is stored conjugated or negated; save weight.resolve_conj().resolve_neg()")
     start = offset + storage.start if isinstance(offset, int) else offset

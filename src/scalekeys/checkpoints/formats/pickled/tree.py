@@ -1,7 +1,8 @@
 """From what a pickle holds to nested dicts of tensors: arrays, dicts of own classes, and whole pickled modules."""
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -18,6 +19,10 @@ _DEEPEST = 64
 _SCALES = "w_scales"
 """What the training code of MCUNet calls the scales of a weight of int8, one for each output channel."""
 _MOST_MODULES = 1 << 17
+_OF_MODULES = {"_parameters", "_modules"}
+_QUANTISED = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\.")
+
+Attributes: TypeAlias = dict[Any, Any]
 
 
 def tree_of(content: Any, label: str) -> Any:
@@ -74,8 +79,8 @@ class _Maker:
             return self._dict(self.made[id(value)], value, level)
         if isinstance(value, list | tuple):
             return self._list(value, level)
-        if is_module(value):
-            return dict(self._state(value, "", 0))
+        if (own := module_in(value)) is not None:
+            return dict(self._state(own, "", 0))
         if value.items is not None:
             return self._dict({}, value.items, level)
         return self._object(value, level)
@@ -115,12 +120,11 @@ class _Maker:
         }
         return {number: one for number, one in made.items() if isinstance(one, dict)} or values
 
-    def _state(self, module: StandIn, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
-        """Yield what ``state_dict`` of a module would hold."""
+    def _state(self, own: Attributes, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
+        """Yield what ``state_dict`` of a module with these attributes would hold."""
         self.modules += 1
         if level > _DEEPEST or self.modules > _MOST_MODULES:
             raise PickleError("modules that hold one another without end")
-        own = module.attributes
         passing = own.get("_non_persistent_buffers_set")
         passing = passing if isinstance(passing, set | frozenset | list) else ()
         for kind in ("_parameters", "_buffers"):
@@ -129,13 +133,28 @@ class _Maker:
                 if isinstance(made, Lazy) and not (kind == "_buffers" and name in passing):
                     yield prefix + name, made
         for name, child in _named(own.get("_modules")):
-            if isinstance(child, StandIn) and is_module(child):
-                yield from self._state(child, f"{prefix}{name}.", level + 1)
+            if (below := module_in(child)) is not None:
+                yield from self._state(below, f"{prefix}{name}.", level + 1)
 
 
-def is_module(value: Any) -> bool:
-    """Tell whether a stand-in is one of a module."""
-    return isinstance(value, StandIn) and {"_parameters", "_modules"} <= value.attributes.keys()
+def module_in(value: Any) -> Attributes | None:
+    """Return the attributes of the module that a stand-in is one of, None where it is of none.
+
+    ``torch.fx`` and ``torch.compile`` hand a module, or a dict of its attributes, to what makes the module that is
+    saved; the state of a quantised convolution is a tuple in which the weight and the bias are the only tensors.
+    """
+    for _ in range(_DEEPEST):
+        if not isinstance(value, StandIn):
+            return None
+        if value.attributes.keys() >= _OF_MODULES:
+            return value.attributes
+        if _QUANTISED.search(value.name.module) and isinstance(value.state, tuple):
+            tensors = [one for one in value.state if isinstance(one, Lazy)]
+            return {"_parameters": dict(zip(("weight", "bias"), tensors, strict=False)), "_modules": {}}
+        value = value.arguments[0] if value.arguments else None
+        if isinstance(value, dict) and value.keys() >= _OF_MODULES:
+            return value
+    return None
 
 
 def _named(values: Any) -> Iterator[tuple[str, Any]]:
@@ -145,4 +164,5 @@ def _named(values: Any) -> Iterator[tuple[str, Any]]:
 
 def _may_hold_modules(value: Any) -> bool:
     """Tell whether an attribute of an object of an unknown class is worth a look: only modules are, not its tensors."""
-    return is_module(value) or (isinstance(value, StandIn) and any(map(is_module, value.attributes.values())))
+    is_found = module_in(value) is not None
+    return is_found or (isinstance(value, StandIn) and any(module_in(one) for one in value.attributes.values()))

@@ -98,13 +98,16 @@ class Quantised(Lazy):
         self.shape, self.dtype = self.integers.shape, torch.float32
 
     def load(self) -> Tensor:
-        """Read the integers and return what they stand for."""
+        """Read the integers and return what they stand for.
+
+        As in torch, several scales with integers as zeros are used in float64 and all others in float32.
+        """
         scales, zeros = (
-            part.load().double() if isinstance(part, Stored) else torch.tensor(float(part), dtype=torch.float64)
-            for part in (self.scales, self.zeros)
+            part.load() if isinstance(part, Stored) else torch.tensor(part) for part in (self.scales, self.zeros)
         )
+        dtype = torch.float64 if scales.ndim and not zeros.dtype.is_floating_point else torch.float32
         along = [-1 if axis == self.axis else 1 for axis in range(len(self.shape))] if scales.ndim else []
-        integers = self.integers.load().double()
+        integers, scales, zeros = (part.to(dtype) for part in (self.integers.load(), scales, zeros))
         return ((integers - zeros.reshape(along)) * scales.reshape(along)).float()
 
 

@@ -28,6 +28,7 @@ _TAIL = re.compile(
     r"|\.weight)[_:]?\d*"
     r"(/(read|ReadVariableOp|resource)[_:]?\d*)*|(/(read|ReadVariableOp|resource)[_:]?\d*)+)(_dequantize)?\Z"
 )
+_LONGEST_TAIL = 400  # letters: the time for finding a tail grows with their square
 _DEPTHWISE_TAIL = re.compile(r".*/depthwise[^/]*(/read|/readvariableop)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -170,4 +171,4 @@ def clean_name(name: str) -> str:
     """
     parts = [part for part in name.split(";") if not _ANONYMOUS.fullmatch(part)]
     chosen = next((part for part in parts if _DEPTHWISE_TAIL.fullmatch(part)), parts[0] if parts else "")
-    return _TAIL.sub("", chosen) or chosen
+    return chosen[:-_LONGEST_TAIL] + _TAIL.sub("", chosen[-_LONGEST_TAIL:]) or chosen
