@@ -68,7 +68,7 @@ def ends(parts: tuple[Float[Tensor, "n"], ...] | None, last: int = -1) -> tuple[
         lambda: joined(THREE, second=FOUR),
         lambda: joined(second=FOUR, first=THREE),
         lambda: joined(THREE, THREE.double(), name=2),
-        lambda: ends((THREE, FOUR[0])),
+        lambda: ends((FOUR[0], FOUR[0])),
         lambda: ends((THREE, THREE), 1),
     ],
 )

@@ -46,7 +46,17 @@ def test_everything_is_plain_for_json(ill):
         "control": None,
         "channels": [0, 1, 2, 3],
     }
-    assert set(plain) == {"model", "source", "layers", "filters", "advice", "audits", "skipped"}
+    assert set(plain) == {
+        "model",
+        "source",
+        "verdict",
+        "layers",
+        "filters",
+        "concerned",
+        "advice",
+        "audits",
+        "skipped",
+    }
 
 
 def test_sentences_end_and_say_what_is_compared(ill):

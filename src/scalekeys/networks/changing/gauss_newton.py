@@ -42,7 +42,7 @@ def quadratic(
     parts: Float[Tensor, "filters parts *taps"],
     group: Tensor,
     seed: int,
-) -> tuple[Float[Tensor, "filters parts samples"], Float[Tensor, "filters parts"]]:
+) -> tuple[Float[Tensor, "group parts samples"], Float[Tensor, "group parts"]]:
     """Measure the squared difference at the end of a stretch as a function of the weights of some filters.
 
     Returns gradients of what is sensed, whose products are summed to the curvature, and half the negative gradient.
