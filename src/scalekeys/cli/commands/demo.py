@@ -33,6 +33,6 @@ def demo(
         typer.echo("")
     typer.echo(
         "Open the reports in a browser. Next:\n"
-        "  scalekeys analyze model.pth -o my-report/    (any checkpoint of yours)\n"
+        "  scalekeys analyze model.pth -o my-report/  # any checkpoint of yours\n"
         "  scalekeys check builtin:denoiser"
     )

@@ -46,7 +46,7 @@ def loading(path: Path, *, by: str = "") -> str:
     if path.suffix == ONNX:
         return f"session = onnxruntime.InferenceSession({str(path)!r})"
     if by:
-        return f"network = sk.{by}(network, {str(path)!r})"
+        return f"import scalekeys as sk; network = sk.{by}(network, {str(path)!r})"
     read = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
     return f"network.load_state_dict({read}({str(path)!r}))"
 
