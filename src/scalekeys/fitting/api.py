@@ -174,9 +174,17 @@ def fit(
 def share_scales(alone: Fit, groups: str | Sequence[Hashable]) -> Fit:
     """Return the fit with one scale for each group of filters.
 
-    `alone`: the fit of each filter by itself: with a common scale for l1 and l2, per axis for a criterion of widths.
-    `groups`: see :func:`fit`.
-    Raises ModelError if the groups are not what :func:`fit` takes.
+    Parameters
+    ----------
+    alone : Fit
+        The fit of each filter by itself: with a common scale for l1 and l2, per axis for a criterion of widths.
+    groups : str or sequence of labels, one a filter
+        See :func:`fit`.
+
+    Raises
+    ------
+    ModelError
+        If the groups are not what :func:`fit` takes.
     """
     bank, values, spec = alone.bank, alone.values, replace(alone.spec, scales="shared")
     labels, count = group_labels(groups, bank, values.family, spec)

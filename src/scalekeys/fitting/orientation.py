@@ -46,8 +46,15 @@ class Orientation:
     def gain_beyond(self, r2: Float[Tensor, "filters"]) -> Float[Tensor, "filters"]:
         """By how much the free angle explains more than the best aligned template and than a fit.
 
-        `r2`: what the fit explains of each filter, as of idealized families.
-        Negative where the fit explains more; NaN where there is no angle, or no fit.
+        Parameters
+        ----------
+        r2 : Tensor, shape (filters,)
+            What the fit explains of each filter, as of idealized families.
+
+        Returns
+        -------
+        Tensor, shape (filters,)
+            Negative where the fit explains more; NaN where there is no angle, or no fit.
         """
         return self.free - torch.maximum(self.aligned, r2.to(self.aligned))
 
