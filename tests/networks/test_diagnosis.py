@@ -1,5 +1,7 @@
 """Where a network loses: errors of layers, and their bounds."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,16 @@ def test_equal_networks_have_no_error(networks):
     network, _ = networks
     for one in sk.diagnose(network, network, images(10)).layers:
         assert (one.bound, one.local, one.cumulative) == (0, 0, 0)
+
+
+def test_answers_that_do_not_vary_have_no_finite_error(networks):
+    network, _ = networks
+    constant = deepcopy(network)
+    torch.nn.init.zeros_(constant[1].weight)
+    first = sk.diagnose(constant, network, images(4)).layers[0]
+    assert (first.local, first.cumulative) == (np.inf, np.inf)
+    same = sk.diagnose(constant, constant, images(4)).layers[0]
+    assert np.isnan([same.local, same.cumulative]).all()
 
 
 def test_without_images_only_bounds_are_known(networks):

@@ -36,7 +36,8 @@ class LayerError:
         What the difference of the filters can do to any input, as a share of what the filters can do: the largest
         ratio, over channels, of the greatest gains of both.
     local : float
-        Mean squared error of the answers to the inputs of the original network, by the variance of its answers.
+        Mean squared error of the answers to the inputs of the original network, by the variance of its answers. Where
+        these do not vary, it is infinite, or NaN without an error.
     cumulative : float
         The same for the answers to the inputs that the changed network gives the layer.
     """
@@ -156,8 +157,8 @@ class _Sums:
     def shares(self) -> tuple[float, float]:
         if self.answers is None:
             return float("nan"), float("nan")
-        variance = float(self.answers.squares.sum())
-        return self.local / variance, self.cumulative / variance if self.known else float("nan")
+        variance = self.answers.squares.sum()
+        return float(self.local / variance), float(self.cumulative / variance) if self.known else float("nan")
 
 
 def _seen(
