@@ -11,7 +11,7 @@ deviations and B that of their means, the product over the axes is
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial, reduce
+from functools import lru_cache, reduce
 from itertools import product as pairs_of
 
 import torch
@@ -345,7 +345,7 @@ def over_axes(along: Sequence[tuple[Tensor, Tensor]], *, centred: bool, one_scal
 
     A table with a parameter for each axis, or with one for all of them.
     """
-    joined = partial(reduce, lambda a, b: product(a, b, 1)) if one_scale else outer
+    joined = _of_one_scale if one_scale else outer
     plain = [deviations + means for deviations, means in along]
     if not centred:
         return joined(plain)
@@ -355,6 +355,11 @@ def over_axes(along: Sequence[tuple[Tensor, Tensor]], *, centred: bool, one_scal
             for axis, (deviations, _) in enumerate(along)
         ]
     )
+
+
+def _of_one_scale(functions: Sequence[Tensor]) -> Tensor:
+    """Product of functions of the same one parameter, given with two derivatives: (3, n)."""
+    return reduce(lambda a, b: product(a, b, 1), functions)
 
 
 def total(tables: Sequence[Tensor]) -> Tensor:
