@@ -24,7 +24,8 @@ def table_of(budget: str, rows: Sequence[dict[str, Any]]) -> str:
     table = "".join(f"| {' | '.join(row)} |\n" for row in cells)
     pairs = {frozenset((row["condition"], other)) for row in mine for other in row["differences"]}
     trainings = [hours for row in mine for hours in row["hours"]]
-    return f"\n{table}\n{len(trainings)} trainings, {sum(trainings):.1f} hours; {len(pairs)} pairs compared.\n\n"
+    compared = f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} compared"
+    return f"\n{table}\n{len(trainings)} trainings, {sum(trainings):.1f} hours; {compared}.\n\n"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

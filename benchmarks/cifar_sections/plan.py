@@ -21,16 +21,16 @@ MATCHED = {
 """The noise that is as smooth and as wide as the filters of some conditions."""
 
 CONDITIONS = {
-    "free_torch_init": "learned freely, begun as PyTorch does",
+    "free_torch_init": "learned freely, initialised by PyTorch",
     "frozen_ideal8": "eight idealized families, frozen",
     "frozen_matched_noise": "noise matched to the families, frozen",
-    "free_from_ideal8": "learned freely, begun as the families",
+    "free_from_ideal8": "learned freely, initialised as the families",
     "frozen_rotated": "families turned by random angles, frozen",
     "frozen_shuffled": "families with their taps in random order, frozen",
     "frozen_random": "white noise, frozen",
     MATCHED_TRAINED: "noise matched to learned filters, frozen",
-    "free_truncated_normal": "learned freely, begun as timm does",
-    FREE: "learned freely, begun as timm does, weight decay 0.3",
+    "free_truncated_normal": "learned freely, initialised as in timm",
+    FREE: "learned freely, initialised as in timm, weight decay 0.3",
     "learned_scales": "families, scales learned",
     "frozen_keys": "eight published keys, frozen",
     "frozen_matched_keys": "noise matched to published keys, frozen",
@@ -62,7 +62,7 @@ BUDGETS = {
 """Settings by budget: the short one, a long one, 10 % of the images, images of 16 x 16 pixels brought to 32, and the
 like for a network of a tenth of the operations, which a processor trains in minutes."""
 VARIED = ("small_long", "small_longer", "small_few", "small_coarse")
-"""Other budgets of the small network, for the main conditions; the first also for the keys."""
+"""Other budgets of the small network, for the main conditions; the first also for the keys, longer ones for scales."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
         (CONDITIONS, (SMALL,), first),
         (MAIN, VARIED, first),
         (KEYS, VARIED[:1], first),
+        (("learned_scales",), VARIED[:2], first),
         (CONDITIONS, (SMALL,), others),
         ((*CONTROLS, MATCHED_TRAINED), ("16",), first),
         (MAIN, ("16",), others),

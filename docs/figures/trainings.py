@@ -42,7 +42,7 @@ def main(output: Path) -> None:
     for column, title in FIGURES.items():
         _over_epochs(panels[column], column)
         panels[column].set(xlabel="epoch", xscale="log", ylim=(0, None))
-        panels[column].set_title(f"learned filters: {title}", fontsize=9)
+        panels[column].set_title(f"learned: {title}", fontsize=9)
         _epochs_in_numbers(panels[column], [1, 2, 5, 16, 48])
     figure.savefig(output, dpi=DPI)
 
