@@ -6,6 +6,7 @@
     python benchmarks/fit.py recovery
     python benchmarks/fit.py selection ../shared/weights/*.pth
     python benchmarks/fit.py discretizations ../shared/zoo/edgeface_xs_q.pt ../shared/zoo/ntire23_06_hcan.pth
+    python benchmarks/fit.py jets ../shared/weights/mcunet-320kb-1mb_imagenet.pth
     python benchmarks/fit.py memory
     python benchmarks/fit.py gpu
 
@@ -14,7 +15,7 @@ the options of its run beside the figures. Speed is a ratio within one run; the 
 filters with 1,008 vectors. Every section explains itself with ``--help``.
 """
 
-from fit_sections import baselines, discretizations, exactness, gpu, memory, recovery, selection, speed
+from fit_sections import baselines, discretizations, exactness, gpu, jets, memory, recovery, selection, speed
 from fit_sections.command import Section, run_section
 from fit_sections.record import RESULTS
 
@@ -25,6 +26,7 @@ SECTIONS: dict[str, Section] = {
     "recovery": recovery,
     "selection": selection,
     "discretizations": discretizations,
+    "jets": jets,
     "memory": memory,
     "gpu": gpu,
 }
