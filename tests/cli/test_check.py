@@ -44,6 +44,7 @@ def test_advice_is_told_with_evidence_command_and_places(call):
     assert (done.returncode, done.stderr) == (0, "")
     verdict = "3 findings: 1 certain and 2 bounded; filters concerned: 32 of 32."
     assert done.stdout.startswith(f"ill: 32 filters in 1 layer, 11 audits\n{verdict}\n")
+    assert "\nCertain: it follows from the weights. Bounded: its cost is bounded but not measured. " in done.stdout
     assert "1. 8 of 32 filters are dead" in done.stdout
     assert "scalekeys prune NETWORK --checkpoint ill.pth --size PIXELS -o pruned.pth" in done.stdout
     assert "scalekeys crop ill.pth -o cropped.pth" in done.stdout

@@ -5,8 +5,13 @@ from typing import Any
 
 from scalekeys.errors import counted, listed
 
-CERTAIN, BOUNDED, HINT = CERTAINTIES = ("certain", "bounded", "hint")
-"""How sure a piece of advice is: it follows from the weights; its cost is bounded but not measured; it is a hint."""
+CERTAIN, BOUNDED, HINT = "certain", "bounded", "hint"
+CERTAINTIES = {
+    CERTAIN: "it follows from the weights",
+    BOUNDED: "its cost is bounded but not measured",
+    HINT: "it has to be tried",
+}
+"""How sure a piece of advice is, the surest first, and what the word means."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,12 @@ class Checkup:
         told = [counted(count, HINT) if word == HINT else f"{count} {word}" for word, count in counts.items() if count]
         findings = f"{counted(len(self.advice), 'finding')}: {listed(told)}"
         return f"{findings}; filters concerned: {self.concerned} of {self.filters}."
+
+    @property
+    def legend(self) -> str:
+        """What the words for certainty mean that occur, in sentences."""
+        used = {one.certainty for one in self.advice}
+        return " ".join(f"{word.capitalize()}: {means}." for word, means in CERTAINTIES.items() if word in used)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, for JSON."""

@@ -147,7 +147,7 @@ def examined(evidence: Evidence) -> Checkup:
         source,
         len(bank.layers),
         len(bank),
-        tuple(sorted(found, key=lambda advice: (CERTAINTIES.index(advice.certainty), -advice.share))),
+        tuple(sorted(found, key=lambda advice: (list(CERTAINTIES).index(advice.certainty), -advice.share))),
         tuple(audits),
         tuple(skipped),
         _concerned(bank, found),

@@ -21,8 +21,9 @@ def print_checkup(checkup: Checkup, notes: Sequence[str], left_out: Sequence[Lef
         _print_advice(console, number, advice)
         if layers:
             _print_places(console, advice)
-    if told := to_fill_in(advice.command for advice in checkup.advice):
-        console.say(f"\n{told}")
+    if checkup.advice:
+        told = checkup.legend, to_fill_in(advice.command for advice in checkup.advice)
+        console.say("\n" + " ".join(filter(None, told)))
 
 
 def _print_advice(console: Terminal, number: int, advice: Advice) -> None:

@@ -80,6 +80,7 @@ def advice(analysis: Analysis) -> Section:
     body = render(
         "analysis/advice.html.j2",
         verdict=found.verdict,
+        legend=found.legend,
         audits=found.audits,
         advice=[(one, _bar_unit(one), _kernels(analysis, one.places[0])) for one in found.advice],
         most=_MOST_PLACES,
