@@ -58,10 +58,13 @@ BUDGETS = {
     "small_longer": ("loop.epochs=48", *SMALL_NETWORK),
     "small_few": ("loop.epochs=48", "data.train_images=5000", *SMALL_NETWORK),
     "small_coarse": ("loop.epochs=5", "data.detail=16", *SMALL_NETWORK),
+    "small_slow": ("loop.epochs=5", "optimizer.learning_rate=1.0e-3", *SMALL_NETWORK),
+    "small_fast": ("loop.epochs=5", "optimizer.learning_rate=1.6e-2", *SMALL_NETWORK),
 }
 """Settings by budget: the short one, a long one, 10 % of the images, images of 16 x 16 pixels brought to 32, and the
-like for a network of a tenth of the operations, which a processor trains in minutes."""
-VARIED = ("small_long", "small_longer", "small_few", "small_coarse")
+like for a network of a tenth of the operations, which a processor trains in minutes; this one also at a quarter and at
+four times the learning rate."""
+VARIED = ("small_long", "small_longer", "small_slow", "small_fast", "small_few", "small_coarse")
 """Other budgets of the small network, for the main conditions; the first also for the keys, longer ones for scales."""
 
 
