@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -339,3 +340,21 @@ def test_a_whole_quantised_module(tmp_path):
     bank = extract(saved(torch.nn.Sequential(layer, torch.nn.Conv2d(4, 4, 5, groups=4)), tmp_path / "net.pth"))
     assert [layer.name for layer in bank] == ["0", "1"]
     assert torch.equal(bank.layers[0].kernels, weight.dequantize()[:, 0])
+
+
+class OfPython2:
+    """A dict as Python 2 pickles an ``OrderedDict``: a call of its class with a list of lists."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __reduce__(self):
+        return OrderedDict, ([list(pair) for pair in self.items],)
+
+
+def test_dicts_of_python_2(tmp_path):
+    state = OfPython2([("dw.weight", WEIGHT), ("dw.bias", torch.ones(4))])
+    for content in (state, {"state_dict": state, "epoch": 3}):
+        path = saved(content, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+        (layer,) = extract(path).layers
+        assert torch.equal(layer.kernels, WEIGHT[:, 0])
