@@ -236,6 +236,11 @@ class Sized:
         return bytearray, (1 << 32,)
 
 
+def bomb_of_copies(path):
+    pairs = b"".join(b"M" + struct.pack("<H", number) + b"N\x86" for number in range(1 << 16))
+    path.write_bytes(b"\x80\x02](" + pairs + b"eq\0]" + b"cbuiltins\ndict\nh\0\x85Ra" * 1000 + b".")
+
+
 def bomb_of_zeros(path):
     torch.save({"dw.weight": WEIGHT}, path)
     with (
