@@ -113,9 +113,10 @@ def foreign_network(name: str, head: bytes = b"") -> str:
     if foreign_kind(head) == _PAGE:  # what a server sent instead of the file
         return ""
     name = PurePath(name).name.lower()
-    by_pattern = [kind for start, kind in _GRAPHS if start.match(head)]
-    by_pattern += [kind for whole, kind in _SHARDS if whole.fullmatch(name)]
-    return next(iter((*by_pattern, *(kind for end, kind in _NETWORKS.items() if name.endswith(end)))), "")
+    kinds = [kind for start, kind in _GRAPHS if start.match(head)]
+    kinds += [kind for whole, kind in _SHARDS if whole.fullmatch(name)]
+    kinds += [kind for end, kind in _NETWORKS.items() if name.endswith(end)]
+    return kinds[0] if kinds else ""
 
 
 def foreign_weights(path: Path) -> str:

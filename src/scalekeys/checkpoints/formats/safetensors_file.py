@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,10 @@ def open_safetensors(path: Path, wanted: Wanted = PREFERRED) -> Checkpoint:
     Raises CheckpointError if the file is damaged or cut short, or the copy of the network that is wanted is not there.
     """
     metadata, tensors = header_of(path)
-    places = cache(partial(_places, path))
+    places = _places(path)
 
     def load(key: str) -> Tensor:
-        entry, start, stop = places()[key]  # the library reads the whole header again, or keeps all values in memory
+        entry, start, stop = places[key]  # the library would read all of the header again, or keep values in memory
         with path.open("rb") as file:
             file.seek(start)
             return decoded(entry, file.read(stop - start), label=str(path))
@@ -142,7 +142,7 @@ def _places(path: Path) -> dict[str, tuple[Mapping[str, Any], int, int]]:
     return {
         key: (entry, *(first + offset for offset in entry["data_offsets"]))
         for key, entry in header.items()
-        if "data_offsets" in entry
+        if key != "__metadata__"
     }
 
 
