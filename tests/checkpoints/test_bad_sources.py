@@ -120,6 +120,11 @@ NETWORKS = {
     "net.ort": (b"\x20\0\0\0ORTM" + NOISE, "a model in the ORT format of onnxruntime"),
     "net.onnx": (b"\x08\0\0\0ORTM" + NOISE, "a model in the ORT format of onnxruntime"),
     "flax_model.msgpack": (NOISE, "a file of Flax weights"),
+    "group1-shard1of2.bin": (NOISE, "a file of TensorFlow.js weights"),
+    "model.json": (b'{"format": "layers-model", "generatedBy": "keras"', "a model of TensorFlow.js"),
+    "face-weights_manifest.json": (b'[{"weights": [{"name": "conv/filters"', "a model of TensorFlow.js"),
+    "net.data-00000-of-00002": (NOISE, "a checkpoint of TensorFlow"),
+    "inference.json": (b'{"base_code":{"magic":"pir","version":1}', "a graph of Paddle Inference"),
 }
 
 
@@ -128,6 +133,31 @@ def test_a_network_in_a_format_that_is_not_read(name, tmp_path):
     for file in {name, "net.param"}:
         (tmp_path / file).write_bytes(NETWORKS[file][0])
     refused(tmp_path / name, f"{name}: is {NETWORKS[name][1]}, a format that is not read; export the network to ONNX")
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "kind"),
+    [
+        ("face.bin", "face.json", "a file of TensorFlow.js weights, a format that is not read"),
+        ("face.bin", "face-weights_manifest.json", "a file of TensorFlow.js weights, a format that is not read"),
+        ("net.mlpackage/weights/weight.bin", "x", "a part of a Core ML package, a format that is not read"),
+        ("net.bin", "x", "of an unknown kind, not a file of PyTorch weights; give one, or fetch it again"),
+    ],
+)
+def test_a_file_of_numbers_is_told_by_what_lies_beside_it(name, beside, kind, net, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(NOISE)
+    (path.parent / beside).write_text("{}")
+    refused(path, f"{path.name}: is {kind}")
+    torch.save(net.state_dict(), path)
+    assert len(extract(path)) > 0
+
+
+def test_a_folder_of_a_network_of_another_format_in_several_parts(tmp_path):
+    for name in ("group1-shard1of2.bin", "group1-shard2of2.bin", "model.json"):
+        (tmp_path / name).write_bytes(NOISE)
+    refused(tmp_path, r"holds a file of TensorFlow\.js weights \(group1-shard1of2\.bin\), a format that is not read")
 
 
 def test_the_content_of_a_file_comes_before_a_foreign_name(net, tmp_path):

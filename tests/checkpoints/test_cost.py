@@ -1,11 +1,18 @@
 """What reading costs: no more memory than the depthwise layers."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
+
+from scalekeys.checkpoints import extract
+from scalekeys.checkpoints.formats import safetensors_file
+
+LOADS = json.loads
 
 
 def run(*lines):
@@ -31,3 +38,16 @@ def test_reading_a_large_file_reads_the_depthwise_layers_only(name, save, tmp_pa
         f"print({peak} - before)",
     )
     assert int(grown) * 1024 < 32 * MEGABYTE
+
+
+def test_the_header_of_a_file_of_many_layers_is_not_read_for_each(tmp_path, monkeypatch):
+    """Reading a header of n tensors for each of n layers takes minutes for a network of some thousand."""
+    read = []
+    monkeypatch.setattr(safetensors_file.json, "loads", lambda text: read.append(text) or LOADS(text))
+    monkeypatch.setattr(
+        safetensors_file, "safe_open", lambda *args, **more: read.append(args) or safe_open(*args, **more)
+    )
+    state = {f"blocks.{number}.dw.weight": torch.rand(2, 1, 3, 3) for number in range(20)}
+    save_file(state, tmp_path / "net.safetensors", {"data_offsets": "a word of the user"})
+    assert len(extract(tmp_path / "net.safetensors").layers) == 20
+    assert len(read) == 2

@@ -299,3 +299,44 @@ def test_without_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'scalekeys\[keras\]'"):
         extract(path)
+
+
+def mamba(channels=96, sides=(4,), per_channel=False):
+    """Weights of blocks of linear layers around a convolution with one group for each of its channels."""
+    weights = {"layers/conv2d/vars/0": RNG.standard_normal((3, 3, 3, 24)).astype("f4")}
+    shape = (1, 4, channels, 1) if per_channel else (*sides, 1, channels)
+    for block in ("blocks/mamba", "blocks/mamba_1"):
+        weights[f"{block}/conv1d/vars/0"] = RNG.standard_normal(shape).astype("f4")
+        weights[f"{block}/conv1d/vars/1"] = np.ones(channels, "f4")
+        weights[f"{block}/in_proj/vars/0"] = np.ones((24, 2 * channels), "f4")
+        weights[f"{block}/out_proj/vars/0"] = np.ones((channels, 24), "f4")
+    return weights
+
+
+@pytest.mark.parametrize("sides", [(4,), (3, 5), (3, 3, 3)])
+def test_weights_around_a_kernel_tell_that_it_is_depthwise(sides, tmp_path):
+    weights = mamba(sides=sides)
+    bank = extract(write(tmp_path, weights))
+    assert [layer.name for layer in bank.layers] == ["blocks/mamba/conv1d", "blocks/mamba_1/conv1d"]
+    for layer, place in zip(bank.layers, ("mamba", "mamba_1"), strict=True):
+        kernel = weights[f"blocks/{place}/conv1d/vars/0"]
+        assert torch.equal(layer.kernels, torch.from_numpy(kernel[..., 0, :]).movedim(-1, 0))
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 1, 24), (9, 1, 24)])
+def test_the_first_layer_of_a_network_for_one_channel_is_not_read_as_depthwise(shape, tmp_path):
+    layer = "conv2d" if len(shape) == 4 else "conv1d"
+    kernels = {f"layers/{layer}/vars/0": shape, f"layers/{layer}_1/vars/0": (*shape[:-2], 24, 48)}
+    path = write(tmp_path, {place: np.ones(side, "f4") for place, side in kernels.items()})
+    with pytest.raises(CheckpointError, match=f"left out: '{layer}' .it can be depthwise, or the convolution of a one"):
+        extract(path)
+
+
+def test_a_bias_with_a_value_for_each_channel_tells_that_a_kernel_is_depthwise(tmp_path):
+    weights = mamba(per_channel=True)
+    bank = extract(write(tmp_path, weights))
+    kernels = [weights[f"blocks/{place}/conv1d/vars/0"] for place in ("mamba", "mamba_1")]
+    assert torch.equal(torch.cat([layer.kernels for layer in bank.layers]), torch.cat([*map(filters_of, kernels)]))
+    for name, outputs in (("conv2d", 1), ("deconv", 8)):
+        ordinary = {f"{name}/vars/0": np.ones((3, 3, 8, 1), "f4"), f"{name}/vars/1": np.ones(outputs, "f4")}
+        assert len(extract(write(tmp_path, weights | ordinary)).layers) == 2

@@ -218,3 +218,10 @@ def test_a_trained_network_with_the_basis_of_a_transform_has_no_depthwise_layers
         pytest.skip("needs ../shared/zoo/odd/silero_vad.jit, which is not here")
     with pytest.raises(CheckpointError, match="has no depthwise layers to read; it has 8 one-dimensional convolutions"):
         extract(path)
+
+
+@pytest.mark.parametrize("vector", ["conv.bias", "norm.weight"])
+def test_long_kernels_of_few_channels_do_not_stand_last_where_a_bias_or_a_norm_tells(vector):
+    state = {"conv.weight": torch.rand(16, 16, 60, 1), vector: torch.ones(16), "dw.weight": torch.rand(16, 1, 3, 3)}
+    assert extract(state).left_out == ()
+    assert [layer.name for layer in extract(state, kinds="all").layers] == ["conv", "dw"]

@@ -252,9 +252,8 @@ def test_an_offset_that_is_none(offset, tmp_path):
 
 
 def test_values_that_are_missing(tmp_path):
-    with pytest.raises(
-        CheckpointError, match=r"net\.onnx: its external data 'net\.data' cannot be read \(.*No such file"
-    ):
+    said = r"net\.onnx: its external data 'net\.data' cannot be read \(.*No such file.*\); put that file beside it"
+    with pytest.raises(CheckpointError, match=said):
         extract(with_external(tmp_path))
 
 
@@ -270,3 +269,13 @@ def test_without_onnx_one_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"^onnx is not installed; pip install 'scalekeys\[onnx\]' brings it$"):
         extract(path)
+
+
+def test_a_graph_without_depthwise_layers_says_what_it_has(tmp_path):
+    """Recurrent weights of ONNX have three axes; weights may have any names."""
+    gates = [numpy_helper.from_array(np.ones((1, 128, side), "f4"), name) for name, side in (("W", 40), ("R", 32))]
+    stem = numpy_helper.from_array(np.ones((8, 3, 3, 3), "f4"), "stem_filters")
+    model = convolution(WEIGHT, name="stem_filters", group=1, stored=[*gates, stem])
+    has = "has no depthwise layers to read; it has 1 convolution with kernel 3x3"
+    with pytest.raises(CheckpointError, match=rf'{has}; kinds="ordinary" .* reads ordinary convolutions$'):
+        extract(save(model, tmp_path))

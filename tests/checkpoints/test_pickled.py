@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -235,6 +236,11 @@ class Sized:
         return bytearray, (1 << 32,)
 
 
+def bomb_of_copies(path):
+    pairs = b"".join(b"M" + struct.pack("<H", number) + b"N\x86" for number in range(1 << 16))
+    path.write_bytes(b"\x80\x02](" + pairs + b"eq\0]" + b"cbuiltins\ndict\nh\0\x85Ra" * 1000 + b".")
+
+
 def bomb_of_zeros(path):
     torch.save({"dw.weight": WEIGHT}, path)
     with (
@@ -339,3 +345,21 @@ def test_a_whole_quantised_module(tmp_path):
     bank = extract(saved(torch.nn.Sequential(layer, torch.nn.Conv2d(4, 4, 5, groups=4)), tmp_path / "net.pth"))
     assert [layer.name for layer in bank] == ["0", "1"]
     assert torch.equal(bank.layers[0].kernels, weight.dequantize()[:, 0])
+
+
+class OfPython2:
+    """A dict as Python 2 pickles an ``OrderedDict``: a call of its class with a list of lists."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __reduce__(self):
+        return OrderedDict, ([list(pair) for pair in self.items],)
+
+
+def test_dicts_of_python_2(tmp_path):
+    state = OfPython2([("dw.weight", WEIGHT), ("dw.bias", torch.ones(4))])
+    for content in (state, {"state_dict": state, "epoch": 3}):
+        path = saved(content, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+        (layer,) = extract(path).layers
+        assert torch.equal(layer.kernels, WEIGHT[:, 0])

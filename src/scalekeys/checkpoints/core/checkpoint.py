@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import LEADING, Arrangement, channels_of, outputs_first
 from scalekeys.checkpoints.core.changes import Copying
-from scalekeys.checkpoints.core.inventory import TensorInfo, has_kernels, is_floating, what_it_holds
+from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating, what_it_holds
 from scalekeys.checkpoints.core.kinds import (
     DEPTHWISE,
     DEPTHWISE_ONLY,
@@ -182,12 +182,8 @@ class Checkpoint:
             return GROUPS_NOT_KNOWN
         if self.left_out:
             return f"left out: {said_of(self.left_out)}"
-        more = (
-            f'; kinds="{ORDINARY}" (--kinds {ORDINARY}) reads ordinary convolutions'
-            if ORDINARY not in self.kinds
-            else ""
-        )
-        return what_it_holds(self.tensors) + (more if has_kernels(self.tensors) else "")
+        more = f'; kinds="{ORDINARY}" (--kinds {ORDINARY}) reads ordinary convolutions'
+        return what_it_holds(self.tensors) + (more if self.ordinary else "")
 
     def _read(self, layer: ConvolutionLayer, depth: int) -> LayerFilters:
         info = self.info(layer)

@@ -80,7 +80,7 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = D
         judged = _special(key, info, source) or _of_channels(key, info, source) or _of_columns(key, info, source.sparse)
         if judged is None:
             ordinary = find_ordinary(key, info, source.around, named=source.named, sparse=source.sparse)
-            other = _of_other_shape(key, info.shape)
+            other = _of_other_shape(key, info.shape, source)
             if ORDINARY in kinds:
                 judged = ordinary or other
             else:
@@ -201,12 +201,13 @@ def _of_columns(key: str, info: TensorInfo, sparse: bool) -> Found | None:
     return Found(key, sparse_columns) if is_floating(info.dtype) else of_other_type(key, info.dtype)
 
 
-def _of_other_shape(key: str, shape: tuple[int, ...]) -> Found | None:
+def _of_other_shape(key: str, shape: tuple[int, ...], source: _Source) -> Found | None:
     """Judge a weight that is called depthwise, or has its channels last, and has several places for each channel."""
     owner = re.split(r"[./]", key)[-2:-1]
     if not (names_a_weight(re.split(r"[./]", key)[-1]) and prod(shape) > 1):
         return None
-    if len(shape) == 4 and shape[0] == shape[1] in _SIDES_OF_COLUMNS and 1 in shape[2:] and max(shape[2:]) > shape[0]:
+    may_be_last = len(shape) == 4 and shape[0] == shape[1] in _SIDES_OF_COLUMNS
+    if may_be_last and 1 in shape[2:] and max(shape[2:]) > shape[0] and source.around.vector_after(key) != shape[:1]:
         return Found(key, reason=_CHANNELS_LAST)
     if not (owner and names_depthwise(owner[0])):
         return None

@@ -19,6 +19,7 @@ DISTRIBUTED = (
 NESTED = "it is a nested tensor, whose parts have different shapes"
 """Why a nested tensor is not read."""
 
+_MOST_TAPS = 31  # of a kernel of one axis that gives one or two channels
 _FLOATING = ("float64", "float32", "float16", "bfloat16", "float8")
 
 
@@ -97,7 +98,7 @@ def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
     if not tensors:
         return "it holds no tensors"
     weights = {key: info for key, info in tensors.items() if key.endswith("weight")} or tensors
-    shapes = [info.shape for info in weights.values()]
+    shapes = [info.shape for info in weights.values() if not _is_recurrent(info.shape)]
     kinds = [_convolutions([shape for shape in shapes if len(shape) == 4])]
     for rank, one in ((3, "one-dimensional convolution"), (5, "three-dimensional convolution"), (2, "linear layer")):
         count = sum(len(shape) == rank and prod(shape[2:]) > (rank > 2) for shape in shapes)
@@ -108,16 +109,13 @@ def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
     return "it has " + (f"{', '.join(found[:-1])}, and {found[-1]}" if len(found) > 1 else found[0])
 
 
-def has_kernels(tensors: Mapping[str, TensorInfo]) -> bool:
-    """Tell whether there may be a convolution with kernels of more than one value among the weights.
+def _is_recurrent(shape: tuple[int, ...]) -> bool:
+    """Tell whether a shape is that of a recurrent weight, (directions, values of the gates, inputs), as ONNX has it.
 
-    >>> has_kernels({"pw.weight": TensorInfo((8, 8, 1, 1), "float32")})
-    False
+    >>> _is_recurrent((1, 512, 128)), _is_recurrent((1, 48, 9)), _is_recurrent((96, 1, 64))
+    (True, False, False)
     """
-    return any(
-        key.endswith("weight") and 3 <= len(info.shape) <= 5 and prod(info.shape[2:]) > 1
-        for key, info in tensors.items()
-    )
+    return len(shape) == 3 and shape[0] in (1, 2) and shape[2] > _MOST_TAPS
 
 
 def _convolutions(shapes: Sequence[tuple[int, ...]]) -> str:

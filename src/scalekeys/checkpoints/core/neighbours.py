@@ -64,7 +64,7 @@ class Neighbours:
             return ""
         if not names_a_weight(key) or self._is_at_an_end(key):
             return UNCLEAR
-        known = self._stands_alone or _pattern(key) in self._given | self._repeated
+        known = self.stand_alone or _pattern(key) in self._given | self._repeated
         return "" if known else UNCLEAR
 
     def refusal_of_planes(self, key: str) -> str:
@@ -87,6 +87,21 @@ class Neighbours:
         """Return the shape of the bias of a layer, None where it has none."""
         found = self.tensors.get(f"{key.rpartition('.')[0]}.bias".removeprefix("."))
         return found.shape if found else None
+
+    def vector_after(self, key: str) -> Shape | None:
+        """Return the shape of the bias of a layer or, where it has none, of the tensor of one axis behind its weight.
+
+        >>> shapes = {"conv.weight": (16, 16, 64, 1), "norm.weight": (16,)}
+        >>> Neighbours({key: TensorInfo(shape, "float32") for key, shape in shapes.items()}).vector_after("conv.weight")
+        (16,)
+        """
+        behind = self.bias(key) or self._behind.get(key)
+        return behind if behind and len(behind) == 1 else None
+
+    @cached_property
+    def _behind(self) -> dict[str, Shape]:
+        """The shape of the tensor behind each."""
+        return {key: after.shape for key, after in zip(self.tensors, [*self.tensors.values()][1:], strict=False)}
 
     def has_channels_last(self, key: str) -> bool:
         """Tell whether a weight has the order (*sides, inputs, outputs) of Keras and JAX, by its bias or else its name.
@@ -116,7 +131,8 @@ class Neighbours:
         return {key: (before[key], after[key]) for key in self._weights}
 
     @cached_property
-    def _stands_alone(self) -> bool:
+    def stand_alone(self) -> bool:
+        """Whether the source holds no weights of several input channels."""
         return all(map(_has_one_input, self._weights.values()))
 
     @cached_property
@@ -160,7 +176,7 @@ class Neighbours:
         """Tell whether what comes next is nothing, or is what follows the first layer of a network for one channel."""
         shape, (_, after) = self._weights[key], self._between[key]
         if not after:
-            return not self._stands_alone and self.bias(key) != shape[:1]
+            return not self.stand_alone and self.bias(key) != shape[:1]
         taker = self._weights[after]
         return len(taker) == len(shape) and taker[1] == shape[0] and prod(taker[2:]) > 1
 

@@ -1,7 +1,7 @@
 """What a file is when it is none of the formats that are read."""
 
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -16,15 +16,20 @@ _SIGNATURES = (
     (b"BZh", "a bzip2 archive"),
     (b"\xfd7zXZ", "an xz archive"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (b"\x04\x22\x4d\x18", "an LZ4 archive"),
     (b"7z\xbc\xaf", "a 7z archive"),
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
 )
 _OF_ONNXRUNTIME = "a model in the ORT format of onnxruntime"
+_OF_TENSORFLOW = "a checkpoint of TensorFlow"
+_OF_TENSORFLOW_JS, _WEIGHTS_OF_TENSORFLOW_JS = "a model of TensorFlow.js", "a file of TensorFlow.js weights"
+_OF_PADDLE = "a graph of Paddle Inference"
 _NETWORKS = {
     "saved_model.pb": "a SavedModel of TensorFlow",
     ".pb": "a graph of TensorFlow",
-    ".index": "a checkpoint of TensorFlow",
+    ".index": _OF_TENSORFLOW,
+    "weights_manifest.json": _OF_TENSORFLOW_JS,
     "manifest.ocdbt": "a checkpoint of Orbax",
     "_checkpoint_metadata": "a checkpoint of Orbax",
     ".msgpack": "a file of Flax weights",
@@ -38,11 +43,32 @@ _NETWORKS = {
     ".caffemodel": "a Caffe model",
     ".weights": "a file of Darknet weights",
     ".pdiparams": "a file of Paddle Inference weights",
-    ".pdmodel": "a graph of Paddle Inference",
+    ".pdmodel": _OF_PADDLE,
     ".mat": "a MATLAB file",
     ".t7": "a file of Lua Torch",
 }
 """Networks in formats that are not read, by what their names end with."""
+_SHARDS = (
+    (re.compile(r".*\.data-\d{5}-of-\d{5}"), _OF_TENSORFLOW),
+    (re.compile(r"group\d+-shard\d+of\d+(\.bin)?"), _WEIGHTS_OF_TENSORFLOW_JS),
+)
+"""Parts of them, by their names."""
+_GRAPHS = (
+    (re.compile(rb'\s*\{"base_code":\s*\{"magic":\s*"pir"'), _OF_PADDLE),
+    (
+        re.compile(rb'\s*\{.*("format":\s*"(graph|layers)-model"|"(modelTopology|weightsManifest)":)', re.DOTALL),
+        _OF_TENSORFLOW_JS,
+    ),
+)
+"""Graphs that are JSON files, by how these begin."""
+
+_BESIDE = {
+    ".param": "a file of ncnn weights",
+    ".xml": "a file of OpenVINO weights",
+    ".json": _WEIGHTS_OF_TENSORFLOW_JS,
+    "-weights_manifest.json": _WEIGHTS_OF_TENSORFLOW_JS,
+}
+"""Whose weights a ``.bin`` file holds, by how the name of the graph beside it goes on."""
 
 NOT_READ = "a format that is not read; export the network to ONNX, or save its weights as safetensors"
 """What to do about them, as the end of a sentence."""
@@ -77,6 +103,8 @@ def foreign_network(name: str, head: bytes = b"") -> str:
 
     >>> foreign_network("net.mlmodel"), foreign_network("net.weights.h5"), foreign_network("a.xml", b"<?xml?><net id=>")
     ('a Core ML model', '', 'an OpenVINO graph')
+    >>> foreign_network("group1-shard1of3.bin"), foreign_network("model.json", b'{"format": "graph-model"')
+    ('a file of TensorFlow.js weights', 'a model of TensorFlow.js')
     """
     if head.lstrip().startswith(b"<?xml") and b"<net " in head:
         return "an OpenVINO graph"
@@ -84,7 +112,18 @@ def foreign_network(name: str, head: bytes = b"") -> str:
         return _OF_ONNXRUNTIME
     if foreign_kind(head) == _PAGE:  # what a server sent instead of the file
         return ""
-    return next((kind for end, kind in _NETWORKS.items() if PurePath(name).name.lower().endswith(end)), "")
+    name = PurePath(name).name.lower()
+    kinds = [kind for start, kind in _GRAPHS if start.match(head)]
+    kinds += [kind for whole, kind in _SHARDS if whole.fullmatch(name)]
+    kinds += [kind for end, kind in _NETWORKS.items() if name.endswith(end)]
+    return kinds[0] if kinds else ""
+
+
+def foreign_weights(path: Path) -> str:
+    """Say of which format, of those that are not read, a ``.bin`` file is by what lies beside it; empty if unknown."""
+    if any(parent.suffix == ".mlpackage" for parent in path.parents):
+        return "a part of a Core ML package"
+    return next((kind for end, kind in _BESIDE.items() if path.with_name(path.stem + end).is_file()), "")
 
 
 def _is_text(head: bytes) -> bool:

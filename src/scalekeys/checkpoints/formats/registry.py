@@ -18,7 +18,13 @@ from scalekeys.checkpoints.formats import (
     suffixes,
     torchscript_file,
 )
-from scalekeys.checkpoints.formats.content import LFS_POINTER, NOT_READ, foreign_kind, foreign_network
+from scalekeys.checkpoints.formats.content import (
+    LFS_POINTER,
+    NOT_READ,
+    foreign_kind,
+    foreign_network,
+    foreign_weights,
+)
 from scalekeys.checkpoints.formats.keras_model import keras_archive, keras_file
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
@@ -131,6 +137,7 @@ FOLDER_FORMATS = (
 )
 
 _HEAD = 512
+_OF_MANY_KINDS = ".bin"  # a file that is called so must tell its format by its content
 
 
 def open_file(path: Path, wanted: Wanted = PREFERRED) -> Checkpoint:
@@ -193,7 +200,7 @@ def _format_of(path: Path, head: bytes) -> Format:
     if by_content is None and (foreign := _foreign_network(path, head)):
         raise _not_read(path, foreign)
     by_suffix = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
-    kind = foreign_kind(head)
+    kind = foreign_kind(head) or ("of an unknown kind" if path.suffix.lower() == _OF_MANY_KINDS else "")
     if found := by_content or (None if kind else by_suffix):
         return found
     allowed = by_suffix.name if by_suffix else ", ".join(row.name for row in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
@@ -204,10 +211,8 @@ def _format_of(path: Path, head: bytes) -> Format:
 
 def _foreign_network(path: Path, head: bytes) -> str:
     """Say of which format, of those that are not read, a file is by its name and by the files beside it."""
-    if path.suffix == ".bin":
-        beside = {".param": "a file of ncnn weights", ".xml": "a file of OpenVINO weights"}
-        return next((kind for suffix, kind in beside.items() if path.with_suffix(suffix).is_file()), "")
-    return foreign_network(path.name, head)
+    by_name = foreign_network(path.name, head)
+    return by_name or (foreign_weights(path) if path.suffix.lower() == _OF_MANY_KINDS else "")
 
 
 def _not_read(path: Path, kind: str) -> CheckpointError:

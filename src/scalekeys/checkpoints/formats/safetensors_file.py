@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -56,11 +58,13 @@ def open_safetensors(path: Path, wanted: Wanted = PREFERRED) -> Checkpoint:
     Raises CheckpointError if the file is damaged or cut short, or the copy of the network that is wanted is not there.
     """
     metadata, tensors = header_of(path)
+    places = _places(path)
 
     def load(key: str) -> Tensor:
-        with _opened(path) as file:  # what one mapping of the file has read, it keeps in memory
-            values: Tensor = file.get_tensor(key)
-            return values
+        entry, start, stop = places[key]  # the library would read all of the header again, or keep values in memory
+        with path.open("rb") as file:
+            file.seek(start)
+            return decoded(entry, file.read(stop - start), label=str(path))
 
     opened = from_state_dict(
         tensors,
@@ -84,6 +88,23 @@ def header_of(path: Path, *, label: str | None = None) -> tuple[Mapping[str, str
         return dict(file.metadata() or {}), tensors
 
 
+def decoded(entry: Mapping[str, Any], content: bytes, *, label: str) -> Tensor:
+    """Return a tensor from its bytes, by what the header says of it.
+
+    Raises CheckpointError if they are not all there, or their type is none that torch has.
+
+    >>> decoded({"dtype": "F32", "shape": [2]}, bytes(8), label="net")
+    tensor([0., 0.])
+    """
+    dtype: torch.dtype | None = getattr(torch, _DTYPES.get(entry["dtype"], ""), None)
+    shape = entry["shape"]
+    if dtype is None:
+        raise damaged(label, f"it holds {entry['dtype']}, which is not read")
+    if len(content) != prod(shape) * dtype.itemsize:
+        raise damaged(label, f"{len(content)} bytes of a tensor of shape {shape}")
+    return torch.frombuffer(bytearray(content), dtype=dtype).view(shape) if content else torch.empty(shape, dtype=dtype)
+
+
 def notes_on(metadata: Mapping[str, str]) -> tuple[str, ...]:
     """Say in a note that a file is one of several that hold parts of tensors, where its metadata say so."""
     return (_PART,) if DISTRIBUTED in metadata else ()
@@ -105,13 +126,24 @@ def _opened(path: Path, label: str | None = None) -> Iterator[Any]:
 def _write(path: Path, changes: Sequence[Change], target: Path) -> tuple[str, ...]:
     """Copy a file, header and all, with the bytes of some weights overwritten; there is nothing to say about it."""
     shutil.copyfile(path, target)
+    places = _places(path)
     with target.open("r+b") as file:
+        for change in changes:
+            overwrite_in_file(file, change, places[change.key][1])
+    return ()
+
+
+def _places(path: Path) -> dict[str, tuple[Mapping[str, Any], int, int]]:
+    """Return what the header says of each tensor, and where its bytes start and stop in the file."""
+    with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
         header = json.loads(file.read(length))
-        for change in changes:
-            start, _ = header[change.key]["data_offsets"]
-            overwrite_in_file(file, change, _LENGTH + length + start)
-    return ()
+    first = _LENGTH + length
+    return {
+        key: (entry, *(first + offset for offset in entry["data_offsets"]))
+        for key, entry in header.items()
+        if key != "__metadata__"
+    }
 
 
 def _info(part: Any) -> TensorInfo:

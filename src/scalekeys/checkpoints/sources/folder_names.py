@@ -111,7 +111,8 @@ def names_weights(name: str) -> bool:
     (True, False, False)
     """
     name = name.lower()
-    return not name.startswith((".", *_STATE_OF_TRAINING)) and name.endswith((*OF_WEIGHTS, *_INDICES))
+    is_whole = not name.startswith((".", *_STATE_OF_TRAINING)) and not foreign_network(name)
+    return is_whole and name.endswith((*OF_WEIGHTS, *_INDICES))
 
 
 def is_candidate(path: Path) -> bool:

@@ -1,19 +1,15 @@
 """``.safetensors`` on a web server: the header is fetched first, then the values that are asked for, and no others."""
 
-import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from safetensors import SafetensorError
-from safetensors.torch import load as from_bytes
 from torch import Tensor
 
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
-from scalekeys.checkpoints.formats.safetensors_file import header_of, matches, notes_on
-from scalekeys.checkpoints.formats.stored.archive import damaged
+from scalekeys.checkpoints.formats.safetensors_file import decoded, header_of, matches, notes_on
 from scalekeys.checkpoints.web.ranged_file import RangedFile, joined
 from scalekeys.checkpoints.web.requests import Address
 from scalekeys.errors import CheckpointError
@@ -64,13 +60,7 @@ class RangedSafetensors:
         for first, last in self._requests:
             if first <= start and stop <= last:
                 self._file.fetch(first, last)
-        content = self._file.read(start, stop)
-        alone = json.dumps({key: {**self._entries[key], "data_offsets": [0, len(content)]}}).encode()
-        try:
-            loaded: Tensor = from_bytes(len(alone).to_bytes(8, "little") + alone + content)[key]
-        except SafetensorError as error:
-            raise damaged(self._label, error) from None
-        return loaded
+        return decoded(self._entries[key], self._file.read(start, stop), label=self._label)
 
 
 def _checked(header: bytes, size: int, label: str) -> tuple[dict[str, str], dict[str, TensorInfo]]:

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first
 from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, has_sides, layer_of_graph
-from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import ORDINARY, Wanted
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.formats.keras_model.keras_archive import config_of_archive, opened_weights
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig, layers_of
-from scalekeys.checkpoints.formats.keras_model.keras_layers import Role, in_torch_order, role_of
+from scalekeys.checkpoints.formats.keras_model.keras_layers import BIASES, in_torch_order, info_of, role_of
+from scalekeys.checkpoints.formats.keras_model.keras_neighbours import judged_by_neighbours
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight, text, values_of, version_of, weights_in
 from scalekeys.filters import LeftOut
 
@@ -24,7 +23,7 @@ def open_keras(path: Path, wanted: Wanted) -> Checkpoint:
 
     Weights are given in torch's order of axes. The configuration of the model, where there is one, says which layers
     are depthwise or grouped, their strides and dilations and their order; in a file of weights alone, the names of
-    layers do.
+    layers, their biases and the weights around them do.
 
     Raises MissingExtraError if h5py is not installed; CheckpointError if the file is damaged or cut short.
     """
@@ -33,7 +32,13 @@ def open_keras(path: Path, wanted: Wanted) -> Checkpoint:
         stored = weights_in(file, {layer.path: layer.name for layer in described})
         version = version_of(file)
     placed = _placed(stored, described)
-    found = {weight.key: (weight, role_of(weight, config, version)) for weight, config in placed}
+    biases = {weight.layer: weight.shape for weight in stored if weight.variable.endswith(BIASES)}
+    found = judged_by_neighbours(
+        {
+            weight.key: (weight, role_of(weight, config, version, biases.get(weight.layer, ())))
+            for weight, config in placed
+        }
+    )
     layers: list[ConvolutionLayer] = []
     notes: list[str] = []
     left_out: list[LeftOut] = []
@@ -56,14 +61,14 @@ def open_keras(path: Path, wanted: Wanted) -> Checkpoint:
         elif reason := role.fault if asked else role.reason:
             left_out.append(LeftOut(unique_name(weight.label, names), weight.shape, reason))
         elif role.kind == ORDINARY and not weight.fault:
-            ordinary += has_sides(_info(weight, role).shape)
+            ordinary += has_sides(info_of(weight, role).shape)
 
     def load(key: str) -> Tensor:
         weight, role = found[key]
         with opened_weights(path, is_checked=True) as file:
             return in_torch_order(values_of(file, weight), role)
 
-    tensors = {key: _info(weight, role) for key, (weight, role) in found.items() if not weight.fault}
+    tensors = {key: info_of(weight, role) for key, (weight, role) in found.items() if not weight.fault}
     return Checkpoint(
         str(path),
         path.stem,
@@ -94,8 +99,3 @@ def _placed(
     found = [(weight, around(weight)) for weight in stored]
     found.sort(key=lambda pair: pair[1].order if pair[1] else inf)
     return [(weight, layer if weight.names else by_path.get(weight.layer)) for weight, layer in found]
-
-
-def _info(weight: StoredWeight, role: Role) -> TensorInfo:
-    shape = in_torch_order(torch.empty(weight.shape, device="meta"), role).shape
-    return TensorInfo(tuple(shape), weight.dtype)

@@ -4,19 +4,24 @@ import re
 from dataclasses import dataclass, replace
 from math import prod
 
+import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.checkpoint import has_sides, is_depthwise_shape
+from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, GROUPED, ORDINARY, kind_of, not_asked
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
 from scalekeys.checkpoints.formats.keras_model.keras_tree import VARIABLES, StoredWeight
 
 _DEPTHWISE_CLASS = re.compile(r"(depthwise|separable)_?conv(olution)?_?[123]d", re.IGNORECASE)
 _CONVOLUTION_CLASS = re.compile(r"conv(olution)?_?[123]d", re.IGNORECASE)
-_GIVEN_BY_KERAS = re.compile(r"conv[123]d(_transpose)?(_\d+)?")
+_GIVEN_BY_KERAS = re.compile(r"conv([123])d(_transpose)?(_\d+)?")
 _TRANSPOSED_CLASS = re.compile(r"transpose|deconv", re.IGNORECASE)
 _DEPTHWISE_NAME = re.compile(r"depthwise|separable_?conv|dw_?conv|depth_?conv|(^|[^a-z])dw([^a-z]|$)", re.IGNORECASE)
-_MAIN_KERNELS = ("kernel", "W", "0")
+MAIN_KERNELS = ("kernel", "W", "0")
+BIASES = ("bias", "b", "1")
+"""What the first two variables of a convolution are called."""
+
 _ONE_CHANNEL = "its input has one channel, so that it is an ordinary convolution"
 _OF_TORCH = (
     "its name is one of PyTorch and the file is none of Keras, so that the order of its axes is not known; save the "
@@ -41,16 +46,18 @@ class Role:
     """Whether they are (*sides, outputs, inputs)."""
 
 
+MAY_BE_GROUPED = Role(reason=f"it can be depthwise, or the convolution of a one-channel input; {_GIVE_MODEL}")
 _PER_CHANNEL = Role(DEPTHWISE, is_per_channel=True)
 _ORDINARY = Role(ORDINARY)
 _TRANSPOSED = Role(ORDINARY, is_transposed=True)
 
 
-def role_of(weight: StoredWeight, config: LayerConfig | None, version: int) -> Role:
+def role_of(weight: StoredWeight, config: LayerConfig | None, version: int, bias: tuple[int, ...] = ()) -> Role:
     """Tell what a weight is.
 
     `config`: that of its layer, where the file has one.
     `version`: of the Keras that has written the file, 0 where that is not known.
+    `bias`: the shape of the bias of its layer, where the layer has one.
     """
     sides = weight.shape[:-2]
     if weight.fault and not weight.shape:
@@ -60,7 +67,7 @@ def role_of(weight: StoredWeight, config: LayerConfig | None, version: int) -> R
         return Role(kind, fault=_OF_TORCH if kind else "")
     if len(weight.shape) not in (3, 4, 5) or prod(sides) <= 1 or weight.variable.endswith("pointwise_kernel"):
         return Role()
-    role = _kind(weight, config, version)
+    role = _kind(weight, config, version, bias)
     if role.is_per_channel and weight.shape[-2] == 1:
         role = replace(role, kind=ORDINARY, reason=_ONE_CHANNEL)
     wrong_type = "" if weight.dtype.startswith(("float", "bfloat")) else f"its weight holds {weight.dtype}"
@@ -73,26 +80,39 @@ def _is_named_by_torch(weight: StoredWeight) -> bool:
     return not is_of_keras and weight.variable.rpartition(".")[2] == "weight"
 
 
-def _kind(weight: StoredWeight, config: LayerConfig | None, version: int) -> Role:
+def _kind(weight: StoredWeight, config: LayerConfig | None, version: int, bias: tuple[int, ...]) -> Role:
     """Tell what a weight with the shape of a kernel is, whatever its type."""
     if weight.variable.endswith("depthwise_kernel"):
         return _PER_CHANNEL
-    if weight.variable.isdecimal() or weight.variable.endswith(_MAIN_KERNELS):
+    if weight.variable.isdecimal() or weight.variable.endswith(MAIN_KERNELS):
         if config and _CONVOLUTION_CLASS.search(config.class_name):
             return _by_configuration(weight, config)
         if 0 < version < 3 and weight.names:  # whose depthwise kernels are called so
             return _ordinary_or_grouped(weight)
+        if _has_bias_per_channel(weight, bias):
+            return _PER_CHANNEL
         for name in (*weight.layer[-1:], weight.title):  # which are classes, unless the user has given a name
             if _DEPTHWISE_CLASS.search(name):
-                return _PER_CHANNEL if weight.variable in _MAIN_KERNELS else Role()
-            if _GIVEN_BY_KERAS.fullmatch(name):
+                return _PER_CHANNEL if weight.variable in MAIN_KERNELS else Role()
+            given = _GIVEN_BY_KERAS.fullmatch(name)
+            if given and int(given[1]) == len(weight.shape) - 2:
                 return _TRANSPOSED if _TRANSPOSED_CLASS.search(name) else _ordinary_or_grouped(weight)
     return _by_name(weight)
 
 
+def _has_bias_per_channel(weight: StoredWeight, bias: tuple[int, ...]) -> bool:
+    """Tell whether a kernel (*sides, channels, multiplier) is depthwise by its bias, which has a value for each output.
+
+    An ordinary convolution has as many values as its last axis, and a transposed one as many as the axis before it.
+    """
+    channels, last = weight.shape[-2:]
+    is_transposed = bool(_TRANSPOSED_CLASS.search(weight.label.rpartition("/")[2]))
+    return channels > 1 and bias == (channels * last,) and not is_transposed
+
+
 def _by_configuration(weight: StoredWeight, config: LayerConfig) -> Role:
     if _DEPTHWISE_CLASS.search(config.class_name):
-        return _PER_CHANNEL if weight.variable in _MAIN_KERNELS else Role()
+        return _PER_CHANNEL if weight.variable in MAIN_KERNELS else Role()
     if _TRANSPOSED_CLASS.search(config.class_name):
         return _TRANSPOSED
     kind = kind_of(groups=config.groups, inputs=weight.shape[-2])
@@ -110,7 +130,7 @@ def _ordinary_or_grouped(weight: StoredWeight) -> Role:
         return Role(DEPTHWISE)
     if len(weight.shape) == 3 and not is_convolution:
         return Role()
-    return Role(reason=f"it can be depthwise, or the convolution of a one-channel input; {_GIVE_MODEL}")
+    return MAY_BE_GROUPED
 
 
 def _by_name(weight: StoredWeight) -> Role:
@@ -123,7 +143,7 @@ def _by_name(weight: StoredWeight) -> Role:
         return _PER_CHANNEL
     if named or (last == 1 and len(weight.shape) > 3):
         return Role(reason=f"it can be depthwise or an ordinary convolution; {_GIVE_MODEL}")
-    is_main = weight.variable.isdecimal() or weight.variable.endswith(_MAIN_KERNELS)
+    is_main = weight.variable.isdecimal() or weight.variable.endswith(MAIN_KERNELS)
     return _ordinary_or_grouped(weight) if is_main else Role()
 
 
@@ -144,3 +164,9 @@ def in_torch_order(values: Tensor, role: Role) -> Tensor:
     if role.is_per_channel:
         return values.permute(-2, -1, *axes[:-2]).flatten(0, 1).unsqueeze(1)
     return values.permute(-1, -2, *axes[:-2]) if values.ndim > 1 else values
+
+
+def info_of(weight: StoredWeight, role: Role) -> TensorInfo:
+    """Return the shape that a weight has in torch's order of axes, and its type."""
+    shape = in_torch_order(torch.empty(weight.shape, device="meta"), role).shape
+    return TensorInfo(tuple(shape), weight.dtype)

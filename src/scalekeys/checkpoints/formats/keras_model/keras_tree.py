@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import inf, prod
 from typing import Any
 
@@ -192,7 +193,7 @@ class _Walk:
 def _names(group: Any, attribute: str) -> list[str]:
     """Return a list of names among the attributes of a group, which long lists are divided among."""
     found: list[str] = []
-    for name in (attribute, *(f"{attribute}{number}" for number in range(1000))):
+    for name in chain((attribute,), (f"{attribute}{number}" for number in range(1000))):
         if name in group.attrs:
             found += [text(value) for value in np.asarray(group.attrs[name]).ravel()]
         elif name != attribute:

@@ -128,7 +128,9 @@ def _external_bytes(tensor: Any, model: Path) -> bytes:
             stream.seek(offset)
             return stream.read(size)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{model}: its external data {_short(location)} cannot be read ({_why(error)})") from None
+        raise CheckpointError(
+            f"{model}: its external data {_short(location)} cannot be read ({_why(error)}); put that file beside it"
+        ) from None
 
 
 def beside(model: Path, location: str | bytes) -> Path:

@@ -87,9 +87,9 @@ class Machine:
         self.position += len(line) + 1
         return line
 
-    def add_object(self) -> None:
-        """Count an object that takes memory."""
-        self._objects += 1
+    def add_object(self, count: int = 1) -> None:
+        """Count an object that takes memory, or several."""
+        self._objects += count
         if self._objects > MOST_OBJECTS:
             raise PickleError(f"more than {MOST_OBJECTS} objects")
 
@@ -125,7 +125,10 @@ class Machine:
             raise PickleError("arguments that are no tuple")
         if isinstance(function, Name):
             if (known := self.known.get(function.dotted)) is not None:
-                return known(*arguments)
+                made = known(*arguments)
+                if isinstance(made, dict | set | tuple):
+                    self.add_object(len(made))
+                return made
             self.unknown.setdefault(function.dotted, function)
             self.add_object()
             return StandIn(function, arguments)

@@ -181,6 +181,16 @@ def _listed(values: Any) -> tuple[Any, ...]:
     return tuple(values) if isinstance(values, list | tuple) else ()
 
 
+def _dict(*arguments: Any) -> dict[Any, Any]:
+    """Return a dict with what it is made of, if anything: another dict or pairs, as Python 2 pickles an OrderedDict.
+
+    >>> _dict(), _dict([["dw.weight", 1], ["dw.bias", 2]])
+    ({}, {'dw.weight': 1, 'dw.bias': 2})
+    """
+    given = arguments[-1] if arguments else ()
+    return {as_key(key): value for key, value in (given.items() if isinstance(given, dict) else _listed(given))}
+
+
 def _tuple(values: Any = (), *_: Any) -> Any:
     """Return a tuple, or the array of one that is its name and itself, as Paddle pickles a tensor."""
     parts = _listed(values)
@@ -207,7 +217,7 @@ TENSORS: dict[str, Callable[..., Any]] = {
 """What stands in for the functions by which PyTorch puts tensors together."""
 
 VALUES: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(("collections.OrderedDict", "collections.defaultdict", "builtins.dict"), lambda *_: {}),
+    **dict.fromkeys(("collections.OrderedDict", "collections.defaultdict", "builtins.dict"), _dict),
     **dict.fromkeys(("builtins.set", "builtins.frozenset"), lambda one=(), *_: set(map(as_key, _listed(one)))),
     "builtins.tuple": _tuple,
     "torch.Size": lambda lengths=(), *_: _listed(lengths),

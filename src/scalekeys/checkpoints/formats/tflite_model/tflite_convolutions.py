@@ -24,7 +24,7 @@ TORCH_ORDER = {
 _OTHERS = re.compile(r"STABLEHLO_CONVOLUTION|CUSTOM .*(conv|edgetpu|ethos).*", re.IGNORECASE | re.DOTALL)
 _ANONYMOUS = re.compile(r"(tfl|arith|std|stablehlo)\.[\w.]*|(const(ant)?|cst)?_?\d*", re.IGNORECASE)
 _TAIL = re.compile(
-    r"(((/separable_conv2d)?/depthwise(_(kernel|weights?))?|/((Depthwise)?Conv2[Dd](Native)?|convolution|kernel|weights?)"
+    r"(((/separable_conv2d)?/depthwise(_(kernel|weights?))?|/((Depthwise)?Conv2[Dd](Native)?|convolution|[Kk]ernel|weights?)"
     r"|\.weight)[_:]?\d*"
     r"(/(read|ReadVariableOp|resource)[_:]?\d*)*|(/(read|ReadVariableOp|resource)[_:]?\d*)+)(_dequantize)?\Z"
 )
@@ -168,6 +168,8 @@ def clean_name(name: str) -> str:
     'net/depthwise_conv2d_1'
     >>> clean_name("MobilenetV1/Conv2d_1_depthwise/depthwise_weights/read"), clean_name("tfl.pseudo_qconst12")
     ('MobilenetV1/Conv2d_1_depthwise', '')
+    >>> clean_name("depthwise_conv2d_1/Kernel"), clean_name("depthwise_conv2d_1/Kernel_dequantize")
+    ('depthwise_conv2d_1', 'depthwise_conv2d_1')
     """
     parts = [part for part in name.split(";") if not _ANONYMOUS.fullmatch(part)]
     chosen = next((part for part in parts if _DEPTHWISE_TAIL.fullmatch(part)), parts[0] if parts else "")
