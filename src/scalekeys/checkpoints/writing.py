@@ -13,7 +13,7 @@ from scalekeys.checkpoints.core.kinds import DEPTHWISE
 from scalekeys.checkpoints.formats.registry import FORMATS, format_of
 from scalekeys.checkpoints.sources.source import Source, open_source
 from scalekeys.errors import CheckpointError, ModelError, OutputError, listed
-from scalekeys.files import check_new_file, check_new_folder, new_files, new_folder
+from scalekeys.files import check_new_file, check_new_folder, expanded, new_files, new_folder
 from scalekeys.filters import FilterBank, Modelled, Replacement, replacement
 
 
@@ -78,7 +78,7 @@ def write_replaced(
     chosen = modelled if isinstance(modelled, Replacement) else replacement(modelled)
     kinds = {layer.kind for layer in chosen.bank.layers} or DEPTHWISE
     opened = open_source(source, weights=weights, kinds=kinds)
-    return write_copy(opened, chosen, Path(path), weights=weights, force=force)
+    return write_copy(opened, chosen, expanded(path), weights=weights, force=force)
 
 
 def write_copy(

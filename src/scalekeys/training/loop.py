@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from scalekeys.errors import OutputError, RecipeError, ScaleKeysError, TrainingError
-from scalekeys.files import clear_leftovers, held_folder, remove_file
+from scalekeys.files import clear_leftovers, expanded, held_folder, remove_file
 from scalekeys.networks.measuring.evaluation import class_ranks
 from scalekeys.networks.running.fast_depthwise import FastDepthwise
 from scalekeys.optional import require
@@ -124,7 +124,7 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
     OutputError
         If something cannot be written, or another process trains into the folder.
     """
-    folder, watcher = Path(folder), watcher or _Nobody()
+    folder, watcher = expanded(folder), watcher or _Nobody()
     with torch.random.fork_rng(), ExitStack() as stack:
         check(recipe.depthwise)
         accelerator = _accelerator(recipe, "fp32" if recipe.loop.precision == "auto" else recipe.loop.precision)

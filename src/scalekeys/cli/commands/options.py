@@ -51,8 +51,14 @@ def check_paths(
 
 
 def output(text: str) -> Any:
-    """Return the option of where to write, which is to be given."""
-    return typer.Option("--output", "-o", help=text, show_default=False)
+    """Return the option of where to write, in which ``~`` is the home folder of a user as in a source."""
+    return typer.Option("--output", "-o", help=text, callback=_at_home)
+
+
+def _at_home(path: Path | None) -> Path | None:
+    from scalekeys.files import expanded
+
+    return None if path is None else expanded(path)
 
 
 def images(text: str) -> Any:
