@@ -139,6 +139,7 @@ def test_a_graph_is_not_cropped_in_a_folder_either(folder, call):
         assert_one_sentence(call(source, "-o", "small.pth"), f"{source}: holds a graph, which is not changed")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["on the meta device", "quantised"])
 def test_tensors_that_would_not_be_in_the_copy_as_they_are_are_named(folder, call, kind):
     state = torch.load(folder / "net.pth")["state_dict"]
