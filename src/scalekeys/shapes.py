@@ -78,6 +78,9 @@ def checked_filters(filters: ArrayLike, axes: int) -> Tensor:
     if axes not in (1, 2, 3):
         raise FilterError(f"kernels have 1, 2 or 3 axes, got {axes}")
     values = as_float_tensor(filters)
+    if values.layout != torch.strided or values.device.type == "meta":
+        kind = "without values, on the meta device" if values.layout == torch.strided else f"of layout {values.layout}"
+        raise FilterError(f"expected a dense tensor of filters, got one {kind}")
     if values.ndim < axes:
         raise FilterError(f"filters must have shape (..., {', '.join(SIDES[-axes:])}), got {tuple(values.shape)}")
     return values

@@ -403,7 +403,7 @@ def test_the_command_writes_page_and_tables(atlas, tmp_path):
     sk.atlas.build([tmp_path / "a.safetensors"], tmp_path / "atlas")
     done = CliRunner().invoke(app, ["atlas", "report", str(tmp_path / "atlas"), "-o", str(tmp_path / "report")])
     assert done.exit_code == 0, done.output
-    assert "1 networks, 18 filters" in done.output
+    assert "1 network, 18 filters" in done.output
     names = {
         "report.html",
         "scales.csv",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import scalekeys as sk
 from scalekeys.checkpoints import extract, open_source
 
 FLOATS = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
@@ -173,6 +174,8 @@ def test_a_tilde_is_the_home_folder(net, tmp_path, monkeypatch, assert_filters_o
     monkeypatch.setenv("HOME", str(tmp_path))
     torch.save(net.state_dict(), tmp_path / "net.pth")
     assert_filters_of(extract("~/net.pth"), net, graph=False)
+    sk.write_replaced("~/net.pth", sk.fit(extract("~/net.pth"), "jet1"), "~/copy.pth")
+    assert (tmp_path / "copy.pth").is_file()
 
 
 def test_links_are_followed(net, saver, tmp_path, assert_filters_of):

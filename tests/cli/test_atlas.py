@@ -119,6 +119,7 @@ def test_named_queries_are_in_the_help_and_answer(folder):
         (("select 1", "-o", "rows.txt"), "scalekeys: rows.txt: rows are written into .csv and .parquet files"),
         (("select 1", "-o", "list.csv"), "scalekeys: list.csv: exists already; give --force"),
         (("select error('x') from filters", "-o", "new.csv"), "scalekeys: the query cannot be answered: "),
+        (("select interval 1 day", "-o", "new.parquet"), "scalekeys: new.parquet: the answer has a column of a type"),
     ],
 )
 def test_a_bad_question_is_one_sentence_and_no_file(folder, arguments, message):

@@ -2,12 +2,14 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from command_line import assert_one_sentence, loaded, run
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -137,6 +139,7 @@ def test_a_graph_is_not_cropped_in_a_folder_either(folder, call):
         assert_one_sentence(call(source, "-o", "small.pth"), f"{source}: holds a graph, which is not changed")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["on the meta device", "quantised"])
 def test_tensors_that_would_not_be_in_the_copy_as_they_are_are_named(folder, call, kind):
     state = torch.load(folder / "net.pth")["state_dict"]
@@ -160,3 +163,25 @@ def test_nothing_is_left_of_a_run_that_fails(folder, call):
     before = sorted(path.name for path in folder.iterdir())
     call("nets.py:small", "-o", "small.pth")
     assert sorted(path.name for path in folder.iterdir() if path.name != "__pycache__") == before
+
+
+def test_a_run_that_is_interrupted_while_it_writes_leaves_nothing(folder, call, monkeypatch):
+    before = {path.name for path in folder.iterdir()}
+
+    def half(_state, file):
+        Path(file).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half)
+        call("net.pth", "-o", "small.pth")
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_images_that_the_network_does_not_take_are_one_sentence(folder, call):
+    (folder / "images").mkdir()
+    for number in range(2):
+        Image.new("RGB", (9, 9), (number,) * 3).save(folder / "images" / f"{number}.png")
+    flags = "--images", "images", "--size", 9, "--grey", "--mean", 0, "--std", 1, "--layer", "1=3"
+    done = call("nets.py:build", "-o", "small.pth", *flags)
+    assert_one_sentence(done, "does not run on an input of shape (2, 1, 9, 9)")

@@ -30,7 +30,8 @@ for line in json.load(sys.stdin):
 print(json.dumps(results))
 """
 NOTHING, FUNCTION, WEIGHTLESS = "no such file or folder", "nope.py: no such file; give", "this folder holds no weights"
-EXISTS, FOLDER = "exists already; give --force", "this output folder exists already; give --force"
+EXISTS, SOURCE = "exists already; give --force", "is the source itself, which is never changed"
+FOLDER = "this output folder exists already; give --force"
 LINES = {
     "analyze nope.pth -o new": NOTHING,
     "analyze empty -o new": WEIGHTLESS,
@@ -51,6 +52,10 @@ LINES = {
     "prune nets.py:build -o net.pth": EXISTS,
     "crop nope.pth -o new.pth": NOTHING,
     "crop net.pth -o net.pth": EXISTS,
+    "crop net.pth -o ./net.pth --force": SOURCE,
+    "prune nets.py:build --checkpoint net.pth -o link.pth --force": SOURCE,
+    "separate nets.py:build --checkpoint link.pth -o net.pth --force": SOURCE,
+    "compress nets.py:build --checkpoint net.pth --data empty -o net.pth --force": SOURCE,
     "separate nope.py:build -o new.pth": FUNCTION,
     "separate nets.py:build -o net.pth": EXISTS,
     "evaluate nope.py:build --data empty": FUNCTION,
@@ -84,6 +89,7 @@ def test_every_verb_refuses_it_without_pytorch_and_wrong_usage_first(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "readme.txt").touch()
     (tmp_path / "net.pth").write_bytes(b"weights")
+    (tmp_path / "link.pth").symlink_to("net.pth")
     (tmp_path / "nets.py").touch()
     before = sorted(tmp_path.rglob("*"))
     done = subprocess.run(

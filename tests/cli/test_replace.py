@@ -269,3 +269,12 @@ def test_selected_models_of_small_and_even_kernels_are_written(folder, call):
     written = load_file(folder / "new.safetensors")
     assert torch.equal(written["2.dw.weight"], state["2.dw.weight"])
     assert not torch.equal(written["4.dw.weight"], state["4.dw.weight"])
+
+
+def test_a_tilde_is_the_home_folder_in_an_output_as_in_a_source(call, folder, monkeypatch, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    assert call("net.safetensors", "--output=~/a.safetensors", "--model", "noise").returncode == 0
+    assert call("~/a.safetensors", "--output=~/b.safetensors", "--model", "noise").returncode == 0
+    assert sorted(path.name for path in home.iterdir()) == ["a.safetensors", "b.safetensors"]
+    assert not (folder / "~").exists()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import scalekeys as sk
 from scalekeys.errors import FilterError
 from scalekeys.shapes import as_float_tensor
 
@@ -68,3 +69,17 @@ def test_a_single_number_has_no_axes():
 def test_what_is_no_real_number_is_refused_by_its_type(values):
     with pytest.raises(FilterError, match=r"expected (an array of )?real numbers, got"):
         as_float_tensor(values)
+
+
+@pytest.mark.parametrize(
+    ("filters", "match"),
+    [(torch.ones(2, 5, 5, device="meta"), "without values, on the meta device"), (torch.eye(5).to_sparse(), "sparse")],
+)
+def test_filters_without_values_or_in_sparse_layouts_are_refused(filters, match):
+    for function in (sk.fit, sk.assign_keys, sk.dc_offset, sk.spread):
+        with pytest.raises(FilterError, match=f"expected a dense tensor of filters, got one .*{match}"):
+            function(filters)
+
+
+def test_no_filters_have_no_offsets():
+    assert sk.dc_offset(torch.ones(0, 5, 5)).shape == (0,)

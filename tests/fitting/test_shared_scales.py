@@ -131,3 +131,11 @@ def test_filters_without_a_fit_are_in_no_group():
     fit = sk.fit(filters, scales="shared", groups="all")
     assert fit.sigma[1].isnan().all()
     assert fit.sigma[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("criterion", ["l2", "l1", "variance"])
+@pytest.mark.parametrize("groups", ["all", "layer", "family"])
+def test_filters_of_which_none_has_a_fit_share_nothing(criterion, groups):
+    fit = sk.fit(torch.zeros(3, 5, 5), criterion=criterion, scales="shared", groups=groups)
+    assert fit.status.tolist() == ["zero-filter"] * 3
+    assert fit.sigma.isnan().all()

@@ -8,6 +8,7 @@ from PIL import Image
 import torchvision_placeholder
 from scalekeys.errors import ModelError
 from scalekeys.images.preparation import INTERPOLATIONS, Preprocessing
+from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
 
 def picture(width, height, mode="RGB"):
@@ -28,6 +29,15 @@ def test_it_is_what_timm_does(shape, crop_pct):
         )
         found = Preprocessing((48, 48), crop_pct, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), interpolation)
         torch.testing.assert_close(found(image), expected(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA"])
+def test_timm_networks_take_pictures_of_any_mode(mode):
+    torchvision_placeholder.install()
+    timm = pytest.importorskip("timm")
+    network = NamedNetwork(timm.create_model("test_convnext"), "timm:test_convnext")
+    prepare, image = preparation_of(network, Figures()), picture(30, 40, mode)
+    assert torch.equal(prepare(image), prepare(image.convert("RGB")))
 
 
 def test_an_image_of_the_right_size_is_only_normalised():
@@ -63,6 +73,8 @@ def test_pictures_of_any_mode(mode):
         ({"mean": (0.5, 0.5)}, "mean and std are three numbers each for colours, or one for grey"),
         ({"std": (0.5, 0, 0.5)}, "every std is above 0"),
         ({"std": (0.5,)}, "mean and std are three numbers each"),
+        ({"mean": (0.5, 0.5, float("nan"))}, "all of them finite"),
+        ({"std": (float("inf"),) * 3}, "all of them finite"),
         ({"interpolation": "cubic"}, "interpolation is one of 'nearest', .*, got 'cubic'"),
     ],
 )

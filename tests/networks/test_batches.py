@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune, weight_norm
 
+import scalekeys as sk
 from scalekeys.errors import ModelError
 from scalekeys.networks.running.batches import inputs_of, labelled_inputs_of
 
@@ -95,3 +97,51 @@ def test_no_batches_are_refused(batches):
 def test_arrays_of_any_kind_are_images():
     [images] = inputs_of(np.asfortranarray(IMAGES.numpy()), NETWORK)
     assert torch.equal(images, IMAGES.double())
+
+
+def classifier():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 5, padding=2, groups=8), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+ON_BATCHES = {
+    "check": lambda network, batches: sk.check(network, images=batches),
+    "crop": lambda network, batches: sk.crop(network, batches, layers={"1": 3}),
+    "diagnose": lambda network, batches: sk.diagnose(network, classifier(), batches),
+    "evaluate": lambda network, batches: sk.evaluate(network, [(batches, torch.zeros(len(batches)).long())]),
+    "fit_in_network": lambda network, batches: sk.fit_in_network(network, batches, "jet1"),
+    "output_error": lambda network, batches: sk.networks.output_error(network, network, batches),
+    "patch_covariance": sk.patch_covariance,
+    "prune_dead": sk.prune_dead,
+    "recalibrate": lambda network, batches: sk.recalibrate(network, batches, network),
+    "receptive_field": sk.receptive_field,
+    "sensitivity": sk.sensitivity,
+    "separate": lambda network, batches: sk.separate(network, batches, rank=1),
+}
+
+
+@pytest.mark.parametrize("name", ON_BATCHES)
+def test_inputs_that_a_network_does_not_take_are_one_sentence(name):
+    with pytest.raises(ModelError, match=r"the network Sequential does not run .*RuntimeError: Given groups.*; give"):
+        ON_BATCHES[name](classifier(), torch.zeros(24, 4, 9, 9))
+
+
+@pytest.mark.parametrize("name", ON_BATCHES)
+def test_a_network_without_values_is_one_sentence(name):
+    with pytest.raises(sk.ScaleKeysError, match=r"has no values .it is on the meta device.; load its weights first"):
+        ON_BATCHES[name](classifier().to("meta"), torch.zeros(24, 3, 9, 9))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "compute",
+    [weight_norm, parametrizations.weight_norm, lambda layer: prune.l1_unstructured(layer, "weight", 0.3)],
+    ids=["weight_norm", "parametrized", "pruned"],
+)
+@pytest.mark.parametrize("name", sorted({*ON_BATCHES} - {"prune_dead", "separate"}))
+def test_a_weight_that_is_computed_is_one_like_others(name, compute):
+    network, images = classifier(), torch.randn(24, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    compute(network[1])
+    network(images)
+    ON_BATCHES[name](network, images)

@@ -91,6 +91,27 @@ def test_sensitivity_wants_a_classifier_and_changes_nothing():
         sk.sensitivity(nn.Sequential(nn.Conv2d(3, 3, 3, groups=3)), images())
 
 
+def test_outputs_that_depend_on_no_depthwise_filter_are_not_sensitive_to_any():
+    class Bypassed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dw, self.head = nn.Conv2d(3, 3, 3, groups=3), nn.Linear(3, 2)
+
+        def forward(self, images):
+            self.dw(images)
+            return self.head(images.mean((2, 3)))
+
+    assert sk.sensitivity(Bypassed(), images())["dw"].tolist() == [0, 0, 0]
+    assert sk.sensitivity(nn.Sequential(nn.Flatten(), nn.Linear(3 * images()[0, 0].numel(), 2)), images()) == {}
+
+
+def test_outputs_that_are_not_finite_are_refused():
+    network = classifier()
+    network[1].weight.data[0] = torch.nan
+    with pytest.raises(ModelError, match="its outputs are not finite"):
+        sk.sensitivity(network, images())
+
+
 @pytest.fixture(scope="module")
 def keep():
     """Keep the models of the classifier, fitted to its responses to sixty images."""

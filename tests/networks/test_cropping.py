@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune, weight_norm
 
 import scalekeys as sk
 from scalekeys.filters.extent import outer_share, refitted, smallest_window
@@ -274,3 +275,19 @@ def test_the_record_is_plain():
     assert plain["layers"][0]["kernel_size"] == (3, 3)
     assert (plain["numbers_before"], plain["numbers"]) == (196, 36)
     assert repr(found) == "Cropping(0 7x7 to 3x3: 196 depthwise weights to 36)"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("compute", [weight_norm, lambda layer: prune.random_unstructured(layer, "weight", 0.1)])
+def test_a_weight_that_is_computed_before_each_pass_is_cropped(compute, refit):
+    network = nn.Sequential(filled(nn.Conv2d(CHANNELS, CHANNELS, 7, padding=3, groups=CHANNELS), (3, 3)))
+    compute(network[0])
+    found = sk.crop(network, refit=refit).module
+    assert found[0].weight.shape == (CHANNELS, 1, 3, 3)
+    assert dict(found.named_parameters()).keys() == {"0.weight", "0.bias"}
+    if not refit:
+        expected = nn.functional.conv2d(
+            random_inputs(2), in_window(network[0].weight, (3, 3)), network[0].bias, padding=1, groups=CHANNELS
+        )
+        torch.testing.assert_close(found(random_inputs(2)), expected)

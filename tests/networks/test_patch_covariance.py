@@ -268,7 +268,7 @@ def broken_loader():
 @pytest.mark.parametrize(
     ("batches", "error", "match"),
     [
-        ([IMAGES, IMAGES[:, :2]], RuntimeError, "expected input"),
+        ([IMAGES, IMAGES[:, :2]], ModelError, r"does not run .*expected input"),
         (broken_loader(), OSError, "the disk is gone"),
         ([IMAGES, None], ModelError, "batch 2: expected a tensor of inputs"),
         ([IMAGES, IMAGES / 0], FilterError, "layer 'first': its input is not finite; look at the inputs"),

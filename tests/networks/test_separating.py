@@ -379,9 +379,10 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
 def test_times_are_measured_once_and_kept(runtime, cache, monkeypatch):
-    network, inputs = network_of(side=31), images(1)
+    network, inputs, state = network_of(side=31), images(1), torch.get_rng_state()
     first = sk.separate(network, inputs, rank=1, runtime=runtime)
     assert first.layers
+    assert torch.equal(torch.get_rng_state(), state)
     assert first.times.before > 0
     assert json.loads(cache.read_text())
 

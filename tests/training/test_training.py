@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import scalekeys as sk
-from scalekeys.errors import OutputError, RecipeError, TrainingError
+from scalekeys.errors import OutputError, RecipeError, ScaleKeysError, TrainingError
 from scalekeys.training import loop, train
 
 TIMES = {"seconds", "images_per_second"}
@@ -132,6 +132,19 @@ def test_another_recipe_does_not_go_on(recipe, tmp_path):
     (tmp_path / "out" / "notes.txt").write_text("mine")
     assert len(train(recipe("loop.epochs=2"), tmp_path / "out", force=True)) == 2
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("setting", ["data.source=nowhere", "loop.batch=5000", "network.checkpoint=nowhere.pth"])
+def test_a_training_that_cannot_start_removes_nothing(recipe, tmp_path, setting):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in ("last.pt", "network.safetensors", "metrics.csv", "recipe.yaml"):
+        (folder / name).write_text("of before")
+    with pytest.raises(ScaleKeysError):
+        train(recipe(setting), folder, force=True)
+    assert {path.name for path in folder.iterdir() if path.read_text() == "of before"} == {
+        *("last.pt", "network.safetensors", "metrics.csv", "recipe.yaml")
+    }
 
 
 def test_a_file_in_the_place_of_the_folder_is_left_alone(recipe, tmp_path):

@@ -16,6 +16,7 @@ from scalekeys.atlas.references import Reference, check_columns, expand
 from scalekeys.atlas.settling import settle
 from scalekeys.atlas.task import Failed, Outcome, Read, Task, Unwritable, analyse, holds
 from scalekeys.errors import OutputError, printable
+from scalekeys.files import expanded
 from scalekeys.filters import LeftOut
 
 
@@ -115,7 +116,7 @@ def build(
     1
     """
     references = expand(sources)
-    layout = Layout(_in_utf8(Path(folder).absolute()))
+    layout = Layout(_in_utf8(expanded(folder).absolute()))
     done = progress or (lambda _: None)
     engine = _engine(workers, ray)
     with layout.building(seed, kinds):

@@ -20,7 +20,7 @@ from scalekeys.atlas.naming import renamed, reworded, without_common_folder, wit
 from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamped, under
 from scalekeys.atlas.settling import by_content, left_out_of, tables
 from scalekeys.errors import AtlasError, OutputError
-from scalekeys.files import check_new_folder, exists, new_folder, open_regular, remove_file, writing_to
+from scalekeys.files import check_new_folder, exists, expanded, new_folder, open_regular, remove_file, writing_to
 
 GROUPS_OF_A_FILE = 8
 """Row groups of a file of filters: 1,048,576 rows, about 100 MB."""
@@ -110,7 +110,7 @@ def export(
        filters
     0        8
     """
-    folder, output = Path(folder), Path(output)
+    folder, output = expanded(folder), expanded(output)
     empty = _check_output(folder, output, force=force)
     if licence is not None and not _LICENCE.fullmatch(licence):
         raise AtlasError(f"{licence!r} is no identifier of a licence; name one such as CC0-1.0 or CC-BY-4.0")

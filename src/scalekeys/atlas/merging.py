@@ -19,7 +19,7 @@ from scalekeys.atlas.schema import SCHEMA_VERSION, WRITING, stamp_of, stamped, u
 from scalekeys.atlas.settling import by_content, settle, typed
 from scalekeys.atlas.task import Read
 from scalekeys.errors import AtlasError, OutputError, printable
-from scalekeys.files import check_new_folder, new_folder, open_regular, writing_to
+from scalekeys.files import check_new_folder, expanded, new_folder, open_regular, writing_to
 
 
 def merge(folders: Iterable[str | Path], output: str | Path, *, prefixes: Sequence[str] = ()) -> Summary:
@@ -61,7 +61,7 @@ def merge(folders: Iterable[str | Path], output: str | Path, *, prefixes: Sequen
     >>> sk.atlas.merge([folder / "a", folder / "b"], folder / "both").filters
     8
     """
-    paths, output = list(map(Path, folders)), Path(output)
+    paths, output = list(map(expanded, folders)), expanded(output)
     _check_output(paths, output)
     if not paths:
         raise AtlasError("there are no atlases to merge; name one or more folders")

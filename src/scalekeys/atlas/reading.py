@@ -22,7 +22,7 @@ from scalekeys.atlas.schema import (
     stamp_of,
 )
 from scalekeys.errors import AtlasError, ScaleKeysError
-from scalekeys.files import exists
+from scalekeys.files import exists, expanded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ class Atlas:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._layout = layout_of(Path(folder))
+        self._layout = layout_of(expanded(folder))
         self._connection = duckdb.connect(":memory:")
         tables, self._files = _tables(self._layout)
         with _readable_errors():

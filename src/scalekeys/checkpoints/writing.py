@@ -13,7 +13,7 @@ from scalekeys.checkpoints.core.kinds import DEPTHWISE
 from scalekeys.checkpoints.formats.registry import FORMATS, format_of
 from scalekeys.checkpoints.sources.source import Source, open_source
 from scalekeys.errors import CheckpointError, ModelError, OutputError, listed
-from scalekeys.files import check_new_file, check_new_folder, new_files, new_folder
+from scalekeys.files import check_new_file, check_new_folder, check_no_source, expanded, new_files, new_folder
 from scalekeys.filters import FilterBank, Modelled, Replacement, replacement
 
 
@@ -78,7 +78,7 @@ def write_replaced(
     chosen = modelled if isinstance(modelled, Replacement) else replacement(modelled)
     kinds = {layer.kind for layer in chosen.bank.layers} or DEPTHWISE
     opened = open_source(source, weights=weights, kinds=kinds)
-    return write_copy(opened, chosen, Path(path), weights=weights, force=force)
+    return write_copy(opened, chosen, expanded(path), weights=weights, force=force)
 
 
 def write_copy(
@@ -93,7 +93,7 @@ def write_copy(
             _check_written(opened, changes, target, weights=None if copying.suffixes else weights)
             if not copying.is_folder:
                 for file in target.parent.iterdir():
-                    _refuse_source(path.with_name(file.name), copying)
+                    check_no_source(path.with_name(file.name), copying.files)
     except OSError as error:  # of writing is an OutputError here
         raise CheckpointError(f"{opened.label}: cannot be copied ({error.strerror or error})") from error
     return notes
@@ -110,7 +110,7 @@ def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copyin
     copying = opened.copying
     if copying is None:
         raise OutputError(f"{opened.label}: {opened.only_read or 'is a part of a source; give the whole'}")
-    _refuse_source(path, copying)
+    check_no_source(path, copying.files)
     if copying.files:
         _refuse_other_format(path, copying)
     if copying.suffixes and path.suffix not in copying.suffixes:
@@ -233,15 +233,3 @@ def _refuse_other_format(path: Path, copying: Copying) -> None:
             f"{path}: is a name for {named[0].name} files, and the copy has the format of the source, {own.name}; "
             f"name it *{own.suffixes[0] if own.suffixes else copying.files[0].suffix}"
         )
-
-
-def _refuse_source(path: Path, copying: Copying) -> None:
-    if any(_same(path, file) for file in copying.files):
-        raise OutputError(f"{path}: is the source itself, which is never changed; name another output")
-
-
-def _same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except (OSError, ValueError):  # there is no such file, or can be none
-        return False

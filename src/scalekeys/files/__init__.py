@@ -15,6 +15,7 @@ from scalekeys.files.reading import (
 from scalekeys.files.writing import (
     check_new_file,
     check_new_folder,
+    check_no_source,
     clear_leftovers,
     held_folder,
     new_file,
@@ -27,6 +28,7 @@ from scalekeys.files.writing import (
 __all__ = [
     "check_new_file",
     "check_new_folder",
+    "check_no_source",
     "clear_leftovers",
     "exists",
     "expanded",

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import filelock
 
 from scalekeys.errors import OutputError, ScaleKeysError
 from scalekeys.files.locks import alone_in, is_locked, lock
+from scalekeys.files.reading import expanded
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SUFFIX = ".scalekeys.tmp"
@@ -179,6 +180,22 @@ def check_new_file(path: Path, *, force: bool = False) -> None:
             raise OutputError(f"{path}: is not a regular file; name a file to write")
         if path.exists() and not force:
             raise OutputError(f"{path}: exists already; give --force to replace it, or another name")
+
+
+def check_no_source(path: Path, sources: Iterable[str | Path]) -> None:
+    """Refuse to write over what is read, also with `force`.
+
+    `sources`: files, and names that are no files.
+
+    Raises
+    ------
+    OutputError
+        If `path` is one of these files, under this name or another.
+    """
+    for source in sources:
+        with suppress(OSError, ValueError):  # there is no such file, or can be none
+            if path.samefile(expanded(source)):
+                raise OutputError(f"{path}: is the source itself, which is never changed; name another output")
 
 
 def _check_name(path: Path) -> None:

@@ -82,7 +82,7 @@ def _dc_offset(filters: FilterStack) -> Float[Tensor, "filters"]:
     # An axis of one tap has no spread: the determinant over the others decides. Two equal taps are two equal
     # candidates: the first is taken.
     size = [side for side in filters.shape[1:] if side > 1]
-    points = [torch.ones_like(flat[0]), *(axis.flatten() for axis in coordinates(*size, like=scaled))]
+    points = [flat.new_ones(flat.shape[1]), *(axis.flatten() for axis in coordinates(*size, like=scaled))]
     pairs = torch.triu_indices(len(points), len(points), device=flat.device)
     monomials = torch.stack(points)[pairs].prod(0)
     kinks = (flat[:, None, :] - flat[:, :, None]).abs()

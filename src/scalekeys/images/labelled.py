@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from scalekeys.errors import DataError, listed
 from scalekeys.files import exists, expanded, is_file, is_folder
 from scalekeys.images.classes import MOST, ClassNumbers, class_numbers, read_labels
-from scalekeys.images.pictures import SUFFIXES, class_folders, pictures_in, read_picture
+from scalekeys.images.pictures import SUFFIXES, check_depth, class_folders, pictures_in, read_picture
 from scalekeys.optional import in_short, require
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class DataSet:
         most = MOST if self.numbers is None else len(self.numbers)
         if image is None or not isinstance(number, int) or not 0 <= number < most:
             raise DataError(f"{self.label}: row {index} has no image, or no class from 0; leave it out")
+        check_depth(image, f"{self.label}: row {index}")
         return image, number if self.numbers is None else self.numbers[number]
 
 

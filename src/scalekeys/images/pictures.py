@@ -19,18 +19,29 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 
 def read_picture(path: Path) -> "Image":
-    """Read a picture; raises DataError if it cannot be read."""
+    """Read a picture; raises DataError if it cannot be read, or has more than 8 bits a channel."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with open_regular(path) as file, Image.open(file) as image:
             image.load()
-            return image
     except UnidentifiedImageError:
         reason = "its format is none that Pillow knows"
     except Exception as error:  # the formats of Pillow have no common class
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+    else:
+        check_depth(image, str(path))
+        return image
     raise DataError(f"{path}: cannot be read as an image ({reason}); remove or replace it")
+
+
+def check_depth(image: "Image", label: str) -> None:
+    """Refuse a picture with more than 8 bits a channel, which Pillow cuts to the range from 0 to 255.
+
+    `label`: what the error calls it.
+    """
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{label}: has more than 8 bits a channel (mode {image.mode}); save it with 8")
 
 
 def packed_files(content: np.ndarray, offsets: np.ndarray) -> Iterator[bytes]:

@@ -26,7 +26,8 @@ MOST_PIXELS = 2**24
 
 _LONGEST = 16
 """How many times as long as the crop a picture is resized at most."""
-_MODES = {1: "L", 3: "RGB"}
+MODES = {1: "L", 3: "RGB"}
+"""What Pillow calls pictures of so many channels."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,11 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         check_size(self.size, self.crop_pct)
-        if len(self.mean) not in _MODES or len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if not (len(self.mean) in MODES and len(self.mean) == len(self.std) and finite and min(self.std) > 0):
             raise ModelError(
-                f"mean and std are three numbers each for colours, or one for grey, and every std is above 0; got "
-                f"{self.mean} and {self.std}"
+                f"mean and std are three numbers each for colours, or one for grey, all of them finite, and every std "
+                f"is above 0; got {self.mean} and {self.std}"
             )
         if self.interpolation not in INTERPOLATIONS:
             raise ModelError(
@@ -85,7 +87,7 @@ class Preprocessing:
     def pixels(self, image: "Image") -> UInt8[Tensor, "channels rows cols"]:
         """Return the resized middle of a picture, as bytes that are not yet normalised."""
         rows, cols = self.size
-        picture = self._resized(self._middle(image).convert(_MODES[len(self.mean)]))
+        picture = self._resized(self._middle(image).convert(MODES[len(self.mean)]))
         left, top = round((picture.width - cols) / 2), round((picture.height - rows) / 2)
         values = np.array(picture.crop((left, top, left + cols, top + rows)))
         return torch.from_numpy(values.reshape(rows, cols, len(self.mean))).movedim(-1, 0)

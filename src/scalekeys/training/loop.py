@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from scalekeys.errors import OutputError, RecipeError, ScaleKeysError, TrainingError
-from scalekeys.files import clear_leftovers, held_folder, remove_file
+from scalekeys.files import clear_leftovers, expanded, held_folder, remove_file
 from scalekeys.networks.measuring.evaluation import class_ranks
 from scalekeys.networks.running.fast_depthwise import FastDepthwise
 from scalekeys.optional import require
@@ -124,7 +124,7 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
     OutputError
         If something cannot be written, or another process trains into the folder.
     """
-    folder, watcher = Path(folder), watcher or _Nobody()
+    folder, watcher = expanded(folder), watcher or _Nobody()
     with torch.random.fork_rng(), ExitStack() as stack:
         check(recipe.depthwise)
         accelerator = _accelerator(recipe, "fp32" if recipe.loop.precision == "auto" else recipe.loop.precision)
@@ -133,8 +133,13 @@ def train(recipe: Recipe, folder: Path, *, force: bool = False, watcher: Watcher
                 f"{folder}: another process trains into it; wait until it is done, or name another folder"
             )
             stack.enter_context(held_folder(folder, busy))
-        snapshot = _opened_folder(folder, recipe, accelerator, force=force)
-        training = _prepared(recipe, folder, accelerator, snapshot)
+        snapshot = None if force else read_snapshot(folder, recipe)
+        data, network = _started(recipe)
+        if accelerator.is_main_process:  # nothing is removed by a training that cannot start
+            _clear(folder, everything=force)
+            write_recipe(recipe, folder / WRITTEN)
+        accelerator.wait_for_everyone()
+        training = _prepared(recipe, folder, accelerator, data, network, snapshot)
         accelerator = training.accelerator
         record = stack.enter_context(Record(folder, training.rows)) if accelerator.is_main_process else None
         for epoch in range(len(training.rows) + 1, recipe.loop.epochs + 1):
@@ -172,16 +177,6 @@ def _accelerator(recipe: Recipe, precision: str) -> Any:
     return accelerator
 
 
-def _opened_folder(folder: Path, recipe: Recipe, accelerator: Any, *, force: bool) -> Snapshot | None:
-    """Write the recipe into the folder, and read the snapshot if it holds one."""
-    if accelerator.is_main_process:
-        _clear(folder, everything=force)
-        snapshot = read_snapshot(folder, recipe)
-        write_recipe(recipe, folder / WRITTEN)
-    accelerator.wait_for_everyone()
-    return snapshot if accelerator.is_main_process else read_snapshot(folder, recipe)
-
-
 def _clear(folder: Path, *, everything: bool) -> None:
     """Remove what a killed training left half written, or everything that a training writes, and nothing else."""
     for name in (SNAPSHOT, TRAINED, METRICS, WRITTEN, MEASURED):
@@ -192,11 +187,17 @@ def _clear(folder: Path, *, everything: bool) -> None:
         shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
 
 
-def _prepared(recipe: Recipe, folder: Path, accelerator: Any, snapshot: Snapshot | None) -> Training:
+def _started(recipe: Recipe) -> tuple[DataSets, nn.Module]:
+    """Open the data, and make the network."""
     data = open_data(recipe)
     if len(data.train) < recipe.loop.batch:
         raise RecipeError(f"loop.batch: {recipe.loop.batch} is more than the {len(data.train)} training images")
-    network = starting_network(recipe, len(data.classes))
+    return data, starting_network(recipe, len(data.classes))
+
+
+def _prepared(
+    recipe: Recipe, folder: Path, accelerator: Any, data: DataSets, network: nn.Module, snapshot: Snapshot | None
+) -> Training:
     network.to(accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.loop.precision == "auto":
         accelerator = _accelerator(recipe, _measured(recipe, folder, accelerator, network))

@@ -17,7 +17,7 @@ from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT, DENOISER
 from scalekeys.checkpoints.sources.hubs import create_timm, not_fetched, weights_only
 from scalekeys.checkpoints.sources.paths import FORMS, check_network, code_of
 from scalekeys.errors import CheckpointError, ModelError, ScaleKeysError, listed
-from scalekeys.images.preparation import Interpolation, Preparation, Preprocessing, check_size
+from scalekeys.images.preparation import MODES, Interpolation, Preparation, Preprocessing, check_size
 from scalekeys.optional import in_short, require
 from scalekeys.training import denoiser
 from scalekeys.training.cifar_convnext import CLASSES, PREPROCESSING, CifarConvNeXt
@@ -167,7 +167,8 @@ def _as_timm_does(module: nn.Module, given: Mapping[str, Any]) -> Preparation:
     if "size" in figures:
         figures["input_size"] = (3, *figures.pop("size"))
     config = data.resolve_data_config(figures, model=module)
-    return Preparation(data.create_transform(**config), config)
+    transform, mode = data.create_transform(**config), MODES[len(config["mean"])]
+    return Preparation(lambda image: transform(image.convert(mode)), config)
 
 
 def _as_transformers_do(processor: Any) -> Preparation:

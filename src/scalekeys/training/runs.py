@@ -12,6 +12,7 @@ from torch import nn
 from scalekeys.checkpoints import extract, open_source
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import CheckpointError, MissingExtraError, RecipeError
+from scalekeys.files import expanded
 from scalekeys.filters import FilterBank
 from scalekeys.fitting import fit
 from scalekeys.networks.running.depthwise_layers import depthwise_layers
@@ -119,7 +120,7 @@ def read_run(folder: Path) -> Run:
     CheckpointError
         If its weights are damaged.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     if not (folder / WRITTEN).is_file():
         raise RecipeError(
             f"{folder}: is no folder of a training, it has no {WRITTEN}; give what scalekeys train wrote "

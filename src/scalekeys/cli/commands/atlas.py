@@ -102,9 +102,7 @@ def query(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write all rows into a .csv or .parquet file.")
-    ] = None,
+    output: Annotated[Path | None, options.output("Write all rows into a .csv or .parquet file.")] = None,
     force: options.Force = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -138,13 +136,15 @@ def report(
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.cells import Terminal
     from scalekeys.cli.show.progress import working
+    from scalekeys.errors import counted
     from scalekeys.report.atlas import write_atlas_report
 
     with working() as step:
         step("asking the atlas")
         summary = write_atlas_report(open_atlas(folder), output, force=force)
     counts = summary.counts
-    text = f"{counts['networks']} networks, {counts['filters']} filters\nreport: {output / 'report.html'}"
+    held = f"{counted(counts['networks'], 'network')}, {counted(counts['filters'], 'filter')}"
+    text = f"{held}\nreport: {output / 'report.html'}"
     Terminal().say(text)
 
 

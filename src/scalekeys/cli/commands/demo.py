@@ -11,7 +11,7 @@ EXAMPLE = "Example: scalekeys demo -o my-demo/"
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the reports.")] = Path("scalekeys-demo"),
+    output: Annotated[Path, options.output("Folder for the reports.")] = Path("scalekeys-demo"),
     seed: options.Seed = 0,
     force: options.Force = False,
 ) -> None:

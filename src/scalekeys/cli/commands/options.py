@@ -31,12 +31,14 @@ def check_paths(
 ) -> None:
     """Refuse what is not there, and an output that is: once wrong usage is told, and before PyTorch is imported.
 
+    An output is also refused where it is one of the sources.
+
     `sources`: of weights, or with `takes_code` of functions that return a network.
     `network`, `checkpoint`: a network that runs, and weights for it, or for the only one of the sources.
     `folder`, `file`: the output.
     """
     from scalekeys.checkpoints.sources.paths import check_checkpoint, check_network, check_source
-    from scalekeys.files import check_new_file, check_new_folder
+    from scalekeys.files import check_new_file, check_new_folder, check_no_source
 
     for source in sources:
         check_source(source, takes_code=takes_code)
@@ -48,11 +50,18 @@ def check_paths(
         check_new_folder(folder, force=force)
     if file is not None:
         check_new_file(file, force=force)
+        check_no_source(file, [source for source in (*sources, network, checkpoint) if source is not None])
 
 
 def output(text: str) -> Any:
-    """Return the option of where to write, which is to be given."""
-    return typer.Option("--output", "-o", help=text, show_default=False)
+    """Return the option of where to write, in which ``~`` is the home folder of a user as in a source."""
+    return typer.Option("--output", "-o", help=text, callback=_at_home)
+
+
+def _at_home(path: Path | None) -> Path | None:
+    from scalekeys.files import expanded
+
+    return None if path is None else expanded(path)
 
 
 def images(text: str) -> Any:

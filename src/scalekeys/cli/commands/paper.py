@@ -11,9 +11,7 @@ EXAMPLE = "Example: scalekeys paper -o article/ --json paper.json"
 
 
 def paper(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the article, its figures and tables.")
-    ] = None,
+    output: Annotated[Path | None, options.output("Folder for the article, its figures and tables.")] = None,
     filters: Annotated[
         Path | None,
         typer.Option(help="Filters of your own: .npy (filters, rows, cols), or .csv like the published table."),

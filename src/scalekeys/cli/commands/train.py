@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from scalekeys.cli.commands import options
+
 EXAMPLE = "Example: scalekeys train builtin:cifar_convnext_free data.source=cifar-10-batches-bin -o runs/free"
 
 
@@ -22,9 +24,7 @@ def train(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Settings that override those of the recipe.", show_default=False),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write into; runs/RECIPE by default.")
-    ] = None,
+    output: Annotated[Path | None, options.output("Folder to write into; runs/RECIPE by default.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Start again, and remove an earlier training in the folder.")
     ] = False,

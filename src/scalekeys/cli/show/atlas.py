@@ -20,7 +20,7 @@ _PLAIN_WIDTH = 10_000
 
 def print_summary(summary: "Summary", folder: Path) -> None:
     """Print what an atlas holds after a run."""
-    run = f"this run: {summary.analysed} sources looked into, {summary.kept} unchanged since an earlier one"
+    run = f"this run: {counted(summary.analysed, 'source')} looked into, {summary.kept} unchanged since an earlier one"
     print_holdings(summary, folder, run)
 
 

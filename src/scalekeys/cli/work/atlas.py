@@ -77,9 +77,15 @@ def write_rows(answer: Answer, path: Path, *, force: bool = False) -> None:
     first = next(batches)
     with new_file(path, force=force) as temporary:
         if path.suffix.lower() == ".parquet":
-            with pq.ParquetWriter(temporary, first.schema) as writer:
-                for batch in chain((first,), batches):
-                    writer.write_batch(batch)
+            try:
+                with pq.ParquetWriter(temporary, first.schema) as writer:
+                    for batch in chain((first,), batches):
+                        writer.write_batch(batch)
+            except pa.ArrowNotImplementedError as error:
+                raise OutputError(
+                    f"{path}: the answer has a column of a type that Parquet files do not have ({error}); turn it into "
+                    "another one, as in column::varchar, or write a .csv file"
+                ) from error
         else:
             first = _flat(first)
             write_csv(temporary, first.schema, chain((first,), map(_flat, batches)))

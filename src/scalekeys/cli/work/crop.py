@@ -13,7 +13,7 @@ from scalekeys.checkpoints.core.state_dict_writing import SUFFIXES, state_dict_c
 from scalekeys.cli.work import Step
 from scalekeys.cli.work.network_task import NetworkTask, read_batches
 from scalekeys.errors import ModelError, OutputError, listed
-from scalekeys.files import new_file
+from scalekeys.files import new_files
 from scalekeys.filters.window import cropped
 from scalekeys.images import open_unlabelled, sample
 from scalekeys.networks.changing.crop import CroppedLayer, Cropping, crop, cropped_layer, refitted_layer, windows_of
@@ -144,7 +144,5 @@ def _refuse(outcome: Outcome) -> None:
 
 def _write(outcome: Outcome, state: Any, step: Step) -> None:
     step(f"writing {outcome.task.output}")
-    with new_file(outcome.task.output, force=outcome.task.force) as temporary:
-        named = temporary.with_name(temporary.name + outcome.task.output.suffix)
-        state_dict_copying(outcome.task.network, state).write([], named)
-        named.replace(temporary)
+    with new_files(outcome.task.output, force=outcome.task.force) as target:
+        state_dict_copying(outcome.task.network, state).write([], target)

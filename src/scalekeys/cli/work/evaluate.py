@@ -153,7 +153,7 @@ def _recalibrated(
     module: nn.Module, reference: nn.Module | None, task: Task, images: Images, prepare: Preparation, step: Step
 ) -> tuple[nn.Module, int]:
     assert task.recalibration is not None
-    count = int(task.recalibration) if task.recalibration.isdigit() else None
+    count = int(task.recalibration) if task.recalibration.isdecimal() else None
     source = images if count is not None else open_unlabelled(task.recalibration)
     chosen = sample(source, count, task.seed)
     step(f"recalibrating on {len(chosen)} images")

@@ -147,6 +147,8 @@ def shared_parameters(
     amplitude (normalization by moments) or its centred norm (affine) is 1. The sum is tabulated on a fine grid of
     scales and refined in its lowest valleys by golden section.
     """
+    if not count:
+        return parameters
     if spec.by_variance:
         return _geometric_means(bank, family, parameters, labels, count, spec)
     together = torch.bincount(labels[labels >= 0], minlength=count) > 1

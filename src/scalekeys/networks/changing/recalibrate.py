@@ -1,7 +1,6 @@
 """Statistics of a network made to fit its changed weights again, from inputs without labels."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from scalekeys.networks.changing.match_statistics import (
     set_statistics,
 )
 from scalekeys.networks.running.batches import Batches, inputs_of
-from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, not_finite
+from scalekeys.networks.running.depthwise_layers import Convolution, copy_of, depthwise_layers, not_finite
 from scalekeys.networks.running.lockstep import Change, run_together
 from scalekeys.networks.running.running_moments import ChannelMoments
 
@@ -78,7 +77,7 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     True
     """
     opened = open_module(module)
-    network = deepcopy(unwrapped(module))
+    network = copy_of(module)
     inputs = [one for one in inputs_of(batches, network) if len(one)]
     if not inputs:
         raise ModelError("the batches hold no inputs; give a few hundred")

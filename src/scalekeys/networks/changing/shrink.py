@@ -58,7 +58,7 @@ def shrink(network: nn.Module, layer: Convolution, name: str, window: Size) -> s
         return "it pads its input in a way that is not known"
     for mine, new in zip(before.modules(), now.modules(), strict=True):
         mine.__class__ = type(new)
-        mine.__dict__.update(new.__dict__)
+        mine.__dict__ = new.__dict__
     return None
 
 

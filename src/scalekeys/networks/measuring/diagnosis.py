@@ -1,6 +1,5 @@
 """Where a network loses: how far the answers of its depthwise layers are from those of another network."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 from math import cos, pi, prod, sqrt
 from typing import TYPE_CHECKING
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.filters import FilterBank
-from scalekeys.networks.running.batches import Batches, inputs_of
-from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, make_plain
+from scalekeys.networks.running.batches import Batches, inputs_of, run_network
+from scalekeys.networks.running.depthwise_layers import Convolution, copy_of, depthwise_layers, make_plain
 from scalekeys.networks.running.hooks import watched
 from scalekeys.networks.running.running_moments import ChannelMoments
 from scalekeys.threads import one_thread
@@ -172,7 +171,7 @@ def _seen(
         inputs[name], answers[name] = given[0].clone(), output.clone()  # what follows may work in place
 
     with torch.no_grad(), watched(network, layers, note):
-        network(batch)
+        run_network(network, batch)
     return inputs, answers
 
 
@@ -180,7 +179,8 @@ def _with_filters_of(changed: dict[str, Convolution], original: dict[str, Convol
     """Return copies of the original layers with the filters of the changed ones."""
     copies = {}
     for name, layer in original.items():
-        one = deepcopy(layer)
+        one = copy_of(layer)
+        assert isinstance(one, Convolution)
         with torch.no_grad():
             make_plain(one, name).copy_(changed[name].weight)
         copies[name] = one

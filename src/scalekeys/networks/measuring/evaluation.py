@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import Batches, evaluating, labelled_inputs_of, logits_of
+from scalekeys.networks.running.batches import Batches, evaluating, labelled_inputs_of, logits_of, run_network
 from scalekeys.proportions import paired_interval, wilson_interval
 
 
@@ -183,7 +183,7 @@ def evaluate(module: nn.Module, batches: Batches, *, progress: Callable[[int], N
     with evaluating(module), torch.no_grad():
         for number, (images, wanted) in enumerate(labelled_inputs_of(batches, module), start=1):
             if len(images):
-                scores = _scores(module(images), len(images), number).cpu()
+                scores = _scores(run_network(module, images), len(images), number).cpu()
                 classes = scores.shape[1]
                 _check_labels(wanted, classes, number)
                 ranks.append(class_ranks(scores, wanted))

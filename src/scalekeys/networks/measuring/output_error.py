@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, logits_of
+from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, logits_of, run_network
 from scalekeys.proportions import Z_95
 
 
@@ -92,7 +92,7 @@ def outputs_of(network: nn.Module, inputs: Sequence[Tensor]) -> Float[Tensor, "i
     parts = []
     with evaluating(network), torch.no_grad():
         for number, batch in enumerate(inputs, start=1):
-            found = logits_of(network(batch))
+            found = logits_of(run_network(network, batch))
             if found is None:
                 raise ModelError(f"batch {number}: the network gives no tensor; give one that returns tensors")
             parts.append(found.flatten(1).double().cpu())

@@ -11,7 +11,7 @@ from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting.patch_covariance import PatchCovariance, shrunk
-from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncompiled
+from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, run_network, uncompiled
 from scalekeys.networks.running.convolution_calls import convolution_calls
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers, not_finite
 from scalekeys.networks.running.functional_calls import functional_calls
@@ -104,7 +104,7 @@ def patch_covariance(
     with evaluating(network):
         for inputs in inputs_of(batches, network):
             with torch.no_grad(), uncompiled(), convolution_calls(watched, see), functional_calls(watched.values()):
-                network(inputs)
+                run_network(network, inputs)
     if not moments:
         raise ModelError(
             f"{opened.label}: no input reached a depthwise layer; give batches that are not empty, and a network whose "

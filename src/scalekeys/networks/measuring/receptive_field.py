@@ -13,7 +13,7 @@ from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.choice import matches, no_such_layer
 from scalekeys.filters.reach import Reach, Sides, predicted_reach
-from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, uncheckpointed, uncompiled
+from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, run_network, uncheckpointed, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution, not_finite
 from scalekeys.networks.running.functional_calls import functional_calls
 from scalekeys.networks.running.hooks import hooked
@@ -161,7 +161,7 @@ class _Watcher:
         """Run a batch, and return the moments of the gradient of each layer."""
         self._units.clear()
         with uncompiled(), uncheckpointed(), functional_calls(self._chosen.values()):
-            network(inputs)
+            run_network(network, inputs)
         return {name: _moments(name, unit, inputs, axes, self._signs[name]) for name, unit in self._units.items()}
 
     def see(self, name: str, _layer: nn.Module, _inputs: Any, output: Tensor) -> None:

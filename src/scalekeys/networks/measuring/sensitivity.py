@@ -1,6 +1,5 @@
 """How much the outputs of a network depend on what each depthwise filter answers."""
 
-from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -8,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scalekeys.checkpoints.sources.module import open_module, unwrapped
+from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import Batches, inputs_of, logits_of, uncheckpointed
-from scalekeys.networks.running.depthwise_layers import depthwise_layers
+from scalekeys.networks.running.batches import Batches, inputs_of, logits_of, run_network, uncheckpointed
+from scalekeys.networks.running.depthwise_layers import copy_of, depthwise_layers
 from scalekeys.networks.running.hooks import watched
 
 
@@ -39,7 +38,7 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     CheckpointError
         If the network cannot be read.
     ModelError
-        If there are no inputs, or the network gives no tensor of outputs.
+        If there are no inputs, or the network does not run on them, or gives no tensor of finite outputs.
 
     Notes
     -----
@@ -61,24 +60,28 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     {'1': (4,)}
     """
     opened = open_module(module)
-    network = deepcopy(unwrapped(module)).eval().requires_grad_(False)
+    network = copy_of(module).eval().requires_grad_(False)
     layers = depthwise_layers(network, opened)
     total = {name: torch.zeros(layer.out_channels, dtype=torch.float64) for name, layer in layers.items()}
     generator, count = torch.Generator().manual_seed(seed), 0
     for inputs in inputs_of(batches, network):
         outputs: list[tuple[str, Tensor]] = []
         with torch.enable_grad(), uncheckpointed(), watched(network, layers, partial(_note, outputs)):
-            logits = logits_of(network(inputs))
+            logits = logits_of(run_network(network, inputs))
         if logits is None or logits.ndim != 2:
             raise ModelError(f"{opened.label}: gives no logits, shape (inputs, classes); only classifiers have classes")
+        if not logits.isfinite().all():
+            raise ModelError(f"{opened.label}: its outputs are not finite; look at its weights and at the inputs")
         log_probability = logits.float().log_softmax(-1)
         drawn = torch.multinomial(log_probability.detach().exp().cpu(), 1, generator=generator).to(logits.device)
+        count += len(inputs)
+        if not log_probability.requires_grad:  # no answers reach the outputs
+            continue
         wanted = [output for _, output in outputs]
         gradients = torch.autograd.grad(log_probability.gather(1, drawn).sum(), wanted, allow_unused=True)
         for (name, _), gradient in zip(outputs, gradients, strict=True):
             if gradient is not None:
                 total[name] += gradient.double().square().transpose(0, 1).flatten(1).sum(1).cpu()
-        count += len(inputs)
     return {name: values / count for name, values in total.items()}
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
+from scalekeys.networks.running.batches import run_network
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers
 from scalekeys.networks.running.hooks import watched
 
@@ -69,7 +70,7 @@ def _unmoved(network: nn.Module, layers: dict[str, Convolution], inputs: Iterabl
 
     with torch.no_grad(), watched(network, layers, see):
         for batch in inputs:
-            network(batch)
+            run_network(network, batch)
     found = {}
     for name, low in least.items():
         high = most[name]

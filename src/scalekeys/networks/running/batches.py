@@ -12,8 +12,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import ModelError, ScaleKeysError
 from scalekeys.networks.running.depthwise_layers import Convolution
+from scalekeys.optional import in_short
 from scalekeys.shapes import as_float_tensor
 
 Batch: TypeAlias = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
@@ -34,7 +35,7 @@ def inputs_of(batches: Batches, network: nn.Module) -> Iterator[Tensor]:
     `batches`: tensors; tuples or lists whose first element is taken; dicts with the inputs under one of
     :data:`INPUT_KEYS`. A single tensor, array or dict is one batch. Integers, such as bytes and tokens, keep their
     type.
-    Raises ModelError if there are no batches, or one holds no inputs.
+    Raises ModelError if there are no batches, one holds no inputs, or the network has no values.
     """
     for number, batch in _numbered(batches):
         yield _brought(_inputs(batch, number), network)
@@ -60,6 +61,22 @@ def labelled_inputs_of(batches: Batches, network: nn.Module) -> Iterator[Labelle
                 f"{tuple(inputs.shape)}; give the number of one class for each input"
             )
         yield _brought(inputs, network), labels
+
+
+def run_network(network: nn.Module, inputs: Tensor) -> Any:
+    """Return what a network gives for a batch of inputs.
+
+    Raises ModelError if the network does not run on it.
+    """
+    try:
+        return network(inputs)
+    except ScaleKeysError:
+        raise
+    except Exception as error:  # whatever a network raises
+        raise ModelError(
+            f"the network {type(network).__name__} does not run on an input of shape {tuple(inputs.shape)} "
+            f"({in_short(error)}); give inputs that it takes"
+        ) from error
 
 
 def logits_of(output: Any) -> Tensor | None:
@@ -140,6 +157,10 @@ def _numbered(batches: Batches) -> Iterator[tuple[int, Batch]]:
 def _brought(inputs: Tensor, network: nn.Module) -> Tensor:
     """Bring inputs to where a network is; one without floating-point numbers takes them as they are."""
     like = next((one for one in chain(network.parameters(), network.buffers()) if one.is_floating_point()), inputs)
+    if like.is_meta:
+        raise ModelError(
+            f"the network {type(network).__name__}: has no values (it is on the meta device); load its weights first"
+        )
     return inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
 
 

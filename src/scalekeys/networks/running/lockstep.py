@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import evaluating, uncompiled
+from scalekeys.networks.running.batches import evaluating, run_network, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import FunctionalCalls
 from scalekeys.networks.running.hooks import hooked
@@ -92,7 +92,7 @@ class _BatchWalk:
         try:
             if not self.cancelled:
                 with torch.no_grad(), self._calls:
-                    self._network(self._batch)
+                    run_network(self._network, self._batch)
         except BaseException as error:
             self.error = error
         finally:

@@ -6,7 +6,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from scalekeys.networks.running.batches import evaluating
+from scalekeys.errors import ModelError
+from scalekeys.networks.running.batches import evaluating, run_network
 from scalekeys.networks.running.depthwise_layers import copy_of
 
 T = TypeVar("T", Tensor, nn.Module)
@@ -22,8 +23,8 @@ def fastest_layout(module: nn.Module, batches: Sequence[Tensor]) -> tuple[nn.Mod
         network = channels_last(copy_of(module))
         with torch.no_grad(), evaluating(network):
             for batch in changed[:1]:
-                network(batch[:2])
-    except RuntimeError:
+                run_network(network, batch[:2])
+    except (RuntimeError, ModelError):
         return copy_of(module), list(batches)
     return network, changed
 

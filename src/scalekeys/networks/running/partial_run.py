@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import logits_of, uncheckpointed, uncompiled
+from scalekeys.networks.running.batches import logits_of, run_network, uncheckpointed, uncompiled
 from scalekeys.networks.running.convolution_calls import convolution_calls
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import functional_calls
@@ -90,7 +90,7 @@ def call_order(network: nn.Module, inputs: Tensor, layers: Mapping[str, Convolut
     called: list[str] = []
 
     with torch.no_grad(), watched(network, layers, lambda name, *_: called.append(name), before=True):
-        network(inputs)
+        run_network(network, inputs)
     return called
 
 

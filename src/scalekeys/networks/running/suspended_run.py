@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_any, tree_leaves, tree_map
 
-from scalekeys.networks.running.batches import uncheckpointed, uncompiled
+from scalekeys.networks.running.batches import run_network, uncheckpointed, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.functional_calls import functional_calls
 from scalekeys.networks.running.hooks import hooked
@@ -81,7 +81,7 @@ class SuspendedRun:
             suppress(_Halted),
             mode,
         ):
-            self.network(batch)
+            run_network(self.network, batch)
 
 
 class _Halted(BaseException):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scalekeys.checkup import Checkup
-from scalekeys.files import new_file
+from scalekeys.files import expanded, new_file
 from scalekeys.fitting import Fit
 from scalekeys.report.analysis.summary import Summary
 from scalekeys.report.analysis.view import Analysis
@@ -80,7 +80,7 @@ def write_report(
     0.8...
     """
     analysis = Analysis.of(fit, white, matched, checkup)
-    with new_file(Path(path), force=force) as temporary:
+    with new_file(expanded(path), force=force) as temporary:
         temporary.write_text(render_analysis(analysis), encoding="utf-8", errors="replace", newline="\n")
     return analysis.summary
 

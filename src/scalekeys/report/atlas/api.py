@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scalekeys.atlas import Atlas
-from scalekeys.files import new_folder
+from scalekeys.files import expanded, new_folder
 from scalekeys.files.csv_cells import write_csv
 from scalekeys.report.atlas.summary import AtlasSummary, summarize_atlas
 from scalekeys.version import __version__
@@ -66,7 +66,7 @@ def write_atlas_report(atlas: Atlas, folder: Path | str, *, force: bool = False)
     (8, 0.89)
     """
     summary = summarize_atlas(atlas)
-    with new_folder(Path(folder), force=force) as temporary:
+    with new_folder(expanded(folder), force=force) as temporary:
         page = render_atlas_report(summary, atlas.name)
         (temporary / "report.html").write_text(page, encoding="utf-8", errors="replace", newline="\n")
         for name, table in {**summary.tables, "correlations": summary.correlation_table}.items():

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from scalekeys.atlas import Atlas
 from scalekeys.errors import AtlasError
-from scalekeys.files import new_folder
+from scalekeys.files import expanded, new_folder
 from scalekeys.files.csv_cells import write_csv
 from scalekeys.report.atlas.summary import AtlasSummary, summarize_atlas
 from scalekeys.report.findings import condition, performance, questions
@@ -80,7 +80,7 @@ def write_findings(
         raise AtlasError(
             f"{atlas.name}: holds no network with filters that can test a claim; build it with more networks"
         )
-    with new_folder(Path(folder), force=force) as temporary:
+    with new_folder(expanded(folder), force=force) as temporary:
         _write(temporary, found.findings)
         text = page(found, summary, __version__)
         (temporary / "README.md").write_text(text, encoding="utf-8", newline="\n")

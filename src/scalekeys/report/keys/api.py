@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scalekeys.clustering import COVERED, KChoice, Keys
-from scalekeys.files import new_file
+from scalekeys.files import expanded, new_file
 from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.summary import KeysSummary
 from scalekeys.report.keys.view import KeysView
@@ -87,7 +87,7 @@ def write_keys_report(
     8
     """
     view = KeysView(keys, choice, threshold, elimination)
-    with new_file(Path(path), force=force) as temporary:
+    with new_file(expanded(path), force=force) as temporary:
         temporary.write_text(_render(view), encoding="utf-8", errors="replace", newline="\n")
     return view.summary
 

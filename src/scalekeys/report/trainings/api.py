@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scalekeys.files import new_file
+from scalekeys.files import expanded, new_file
 from scalekeys.training.comparison import Comparison
 from scalekeys.version import __version__
 
@@ -44,5 +44,5 @@ def write_trainings_report(comparison: Comparison, path: Path | str, *, force: b
         If the file exists and `force` is not given, or cannot be written.
     """
     text = render_trainings_report(comparison)
-    with new_file(Path(path), force=force) as temporary:
+    with new_file(expanded(path), force=force) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace", newline="\n")

@@ -32,9 +32,10 @@ class InvertedResidual:
         self._stride = layer.stride
         narrow = max(1, layer.in_channels // _NARROWER)
         ones = (1,) * (len(shape) - 2)
-        self.inputs = torch.randn(shape[0], narrow, *shape[2:])
-        self._widening = torch.randn(layer.in_channels, narrow, *ones)
-        self._narrowing = torch.randn(narrow, layer.out_channels, *ones)
+        draw = torch.Generator().manual_seed(0)
+        self.inputs = torch.randn(shape[0], narrow, *shape[2:], generator=draw)
+        self._widening = torch.randn(layer.in_channels, narrow, *ones, generator=draw)
+        self._narrowing = torch.randn(narrow, layer.out_channels, *ones, generator=draw)
 
     def model(self, layer: Layer | None) -> bytes:
         """Return the model with a layer, or without any: then the second pointwise convolution has its stride."""

@@ -14,10 +14,9 @@ from scalekeys.errors import ModelError
 from scalekeys.networks.changing.separate.cache import keep_times, key_of, read_times
 from scalekeys.networks.changing.separate.separable_conv import SeparableConv
 from scalekeys.networks.changing.separate.steps import RUNTIMES, Step, layer_steps, version_of
-from scalekeys.networks.running.batches import evaluating
+from scalekeys.networks.running.batches import evaluating, run_network
 from scalekeys.networks.running.depthwise_layers import Convolution
 from scalekeys.networks.running.hooks import hooked
-from scalekeys.optional import in_short
 from scalekeys.threads import one_thread
 
 _REPEATS, _SECONDS, _LEAST = 15, 0.3, 1e-7
@@ -79,7 +78,7 @@ class Stopwatch:
         like = next(changed.parameters())
         key = key_of(self.runtime, self._version, call, like.dtype, like.device.type, layer, changed.rank)
         if key not in self._known:
-            inputs = torch.randn(call.shape).to(like)
+            inputs = torch.randn(call.shape, generator=torch.Generator().manual_seed(0)).to(like)
             if call.channels_last:
                 inputs = inputs.contiguous(memory_format=_channels_last(inputs))
             with one_thread(), torch.no_grad():
@@ -149,13 +148,7 @@ def calls_of(network: nn.Module, layers: Mapping[str, Convolution], example: Ten
         found.setdefault(name, Counter())[Call(tuple(given.shape), last)] += 1
 
     with hooked(layers, see, before=True), evaluating(network), torch.no_grad():
-        try:
-            network(example)
-        except Exception as error:  # whatever a network raises
-            raise ModelError(
-                f"the network {type(network).__name__} does not run on an input of shape {tuple(example.shape)} "
-                f"({in_short(error)}); give an example that it takes"
-            ) from error
+        run_network(network, example)
     return dict(found)
 
 
