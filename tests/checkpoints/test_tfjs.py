@@ -64,6 +64,7 @@ def test_a_graph_with_strides_dilations_and_shards_that_end_within_a_weight(shar
     weights = {"a": KERNELS, "size": np.array([7], "i4"), "yes": np.array([True]), "b": halved}
     bank = extract(graph_of(tmp_path, nodes, weights, shards=shards))
     assert [(layer.name, layer.stride, layer.dilation) for layer in bank.layers] == [("first", 2, 1), ("second", 1, 3)]
+    assert not bank.notes  # on a dilation that is not the same along both axes
     assert torch.equal(bank.layers[0].kernels, expected(KERNELS))
     assert torch.equal(bank.layers[1].kernels, expected(halved[0].astype("f4")))
 
