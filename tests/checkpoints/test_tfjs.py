@@ -298,7 +298,7 @@ def test_a_damaged_model(document, tmp_path):
 
 
 def test_json_of_another_kind_and_a_model_without_depthwise_layers(tmp_path):
-    refused(written(tmp_path, {"model.json": b"[1, 2]"}), "is a JSON file, not a file of .*TensorFlow.js, NeMo")
+    refused(written(tmp_path, {"model.json": b"[1, 2]"}), "is a JSON file, not a file of .*TensorFlow.js, Tensor")
     path = graph_of(tmp_path, [node("dense", "Conv2D", "x", "w", strides=ONES)], {"w": KERNELS})
     refused(path, "has no depthwise layers to read; it has 1 convolution with kernel 3x5; kinds")
     (tmp_path / "group1-shard1of1.bin").write_bytes(KERNELS.tobytes()[:-1])

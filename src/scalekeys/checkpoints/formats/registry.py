@@ -108,8 +108,8 @@ FORMATS = (
     Format(
         "Keras", suffixes.KERAS, keras_file.open_keras, keras_archive.matches, is_graph=True, holds=keras_archive.holds
     ),
-    Format("TensorFlow Lite", suffixes.TFLITE, tflite_file.open_tflite, tflite_file.matches, is_graph=True),
     Format("TensorFlow.js", (), tfjs_file.open_tfjs, lists_shards, is_graph=True),
+    Format("TensorFlow Lite", suffixes.TFLITE, tflite_file.open_tflite, tflite_file.matches, is_graph=True),
     Format(
         "NeMo",
         suffixes.NEMO,

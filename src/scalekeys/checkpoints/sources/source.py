@@ -77,13 +77,13 @@ def extract(source: Source, *, weights: str | None = None, kinds: str | Iterable
     -----
     In a module, in a graph of ONNX, TensorFlow Lite or TensorFlow.js, and where a Keras file has the configuration of
     its model, a layer is depthwise if it has as many groups as input channels, more than one, and is not transposed.
-    Where there are weights only, names and shapes decide: (C, 1, rows, cols) with C > 1, or (rows * cols, C) of a sparse convolution;
-    stride and dilation are then None. With kernels of one or three axes, (C, 1, cols) or (C, 1, slices, rows, cols),
-    the weights around a layer have to say that it is depthwise, as the first layer of a network for sounds or volumes
-    of one channel has that shape too. Weights alone do not tell grouped from ordinary convolutions: all of them count
-    as ordinary. Weights that are quantised, or that a module computes from several tensors, are read as the numbers
-    that they stand for. Exporters of graphs fold a batch norm into the convolution before it: such filters carry its
-    factor, which may be negative, channel by channel.
+    Where there are weights only, names and shapes decide: (C, 1, rows, cols) with C > 1, or (rows * cols, C) of a
+    sparse convolution; stride and dilation are then None. With kernels of one or three axes, (C, 1, cols) or (C, 1,
+    slices, rows, cols), the weights around a layer have to say that it is depthwise, as the first layer of a network
+    for sounds or volumes of one channel has that shape too. Weights alone do not tell grouped from ordinary
+    convolutions: all of them count as ordinary. Weights that are quantised, or that a module computes from several
+    tensors, are read as the numbers that they stand for. Exporters of graphs fold a batch norm into the convolution
+    before it: such filters carry its factor, which may be negative, channel by channel.
 
     The filters of a transposed convolution stand as they are stored: each is what an input of one becomes in an output.
 
