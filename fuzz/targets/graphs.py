@@ -1,4 +1,4 @@
-"""Targets that hold a graph: ONNX, with values inside and beside it, and TensorFlow Lite."""
+"""Targets that hold a graph: ONNX, with values inside and beside it, TensorFlow Lite and TensorFlow.js."""
 
 import tempfile
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fuzz.case import Files, Target
-from fuzz.mutators import of_one, raw
+from fuzz.mutators import of_one, raw, tree
 from fuzz.mutators.messages import message_field
+from fuzz.targets import tfjs_models
 from fuzz.targets.network import read_and_copy
 from fuzz.targets.tflite_models import Op, T, constant, model
 
@@ -73,4 +74,10 @@ TARGETS = (
     Target("onnx", _inside, _MUTATIONS, read_and_copy("a.onnx")),
     Target("onnx-external", _beside, _MUTATIONS, read_and_copy("a.onnx")),
     Target("tflite", _tflite, (_BYTES, of_one(raw.integer), of_one(raw.integer)), read_and_copy("a.tflite")),
+    Target(
+        "tfjs",
+        tfjs_models.samples,
+        (_BYTES, of_one(tree.json_text, ".json"), of_one(tree.json_text, ".json")),
+        read_and_copy("model.json"),
+    ),
 )

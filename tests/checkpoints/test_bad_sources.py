@@ -120,9 +120,6 @@ NETWORKS = {
     "net.ort": (b"\x20\0\0\0ORTM" + NOISE, "a model in the ORT format of onnxruntime"),
     "net.onnx": (b"\x08\0\0\0ORTM" + NOISE, "a model in the ORT format of onnxruntime"),
     "flax_model.msgpack": (NOISE, "a file of Flax weights"),
-    "group1-shard1of2.bin": (NOISE, "a file of TensorFlow.js weights"),
-    "model.json": (b'{"format": "layers-model", "generatedBy": "keras"', "a model of TensorFlow.js"),
-    "face-weights_manifest.json": (b'[{"weights": [{"name": "conv/filters"', "a model of TensorFlow.js"),
     "net.data-00000-of-00002": (NOISE, "a checkpoint of TensorFlow"),
     "inference.json": (b'{"base_code":{"magic":"pir","version":1}', "a graph of Paddle Inference"),
 }
@@ -138,8 +135,9 @@ def test_a_network_in_a_format_that_is_not_read(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "beside", "kind"),
     [
-        ("face.bin", "face.json", "a file of TensorFlow.js weights, a format that is not read"),
-        ("face.bin", "face-weights_manifest.json", "a file of TensorFlow.js weights, a format that is not read"),
+        ("face.bin", "face.json", "a file of TensorFlow.js weights, which a JSON file beside it lists; give"),
+        ("group1-shard1of2.bin", "x", "a file of TensorFlow.js weights, which a JSON file beside it lists; give"),
+        ("face.bin", "face-weights_manifest.json", "a file of TensorFlow.js weights, which a JSON file beside it"),
         ("net.mlpackage/weights/weight.bin", "x", "a part of a Core ML package, a format that is not read"),
         ("net.bin", "x", "of an unknown kind, not a file of PyTorch weights; give one, or fetch it again"),
     ],
@@ -157,7 +155,7 @@ def test_a_file_of_numbers_is_told_by_what_lies_beside_it(name, beside, kind, ne
 def test_a_folder_of_a_network_of_another_format_in_several_parts(tmp_path):
     for name in ("group1-shard1of2.bin", "group1-shard2of2.bin", "model.json"):
         (tmp_path / name).write_bytes(NOISE)
-    refused(tmp_path, r"holds a file of TensorFlow\.js weights \(group1-shard1of2\.bin\), a format that is not read")
+    refused(tmp_path, r"holds a file of TensorFlow\.js weights \(group1-shard1of2\.bin\), which a JSON file beside it")
 
 
 def test_the_content_of_a_file_comes_before_a_foreign_name(net, tmp_path):

@@ -23,13 +23,12 @@ _SIGNATURES = (
 )
 _OF_ONNXRUNTIME = "a model in the ORT format of onnxruntime"
 _OF_TENSORFLOW = "a checkpoint of TensorFlow"
-_OF_TENSORFLOW_JS, _WEIGHTS_OF_TENSORFLOW_JS = "a model of TensorFlow.js", "a file of TensorFlow.js weights"
+_SHARD_OF_TENSORFLOW_JS = "a file of TensorFlow.js weights"
 _OF_PADDLE = "a graph of Paddle Inference"
 _NETWORKS = {
     "saved_model.pb": "a SavedModel of TensorFlow",
     ".pb": "a graph of TensorFlow",
     ".index": _OF_TENSORFLOW,
-    "weights_manifest.json": _OF_TENSORFLOW_JS,
     "manifest.ocdbt": "a checkpoint of Orbax",
     "_checkpoint_metadata": "a checkpoint of Orbax",
     ".msgpack": "a file of Flax weights",
@@ -50,28 +49,29 @@ _NETWORKS = {
 """Networks in formats that are not read, by what their names end with."""
 _SHARDS = (
     (re.compile(r".*\.data-\d{5}-of-\d{5}"), _OF_TENSORFLOW),
-    (re.compile(r"group\d+-shard\d+of\d+(\.bin)?"), _WEIGHTS_OF_TENSORFLOW_JS),
+    (re.compile(r"group\d+-shard\d+of\d+(\.bin)?"), _SHARD_OF_TENSORFLOW_JS),
 )
 """Parts of them, by their names."""
-_GRAPHS = (
-    (re.compile(rb'\s*\{"base_code":\s*\{"magic":\s*"pir"'), _OF_PADDLE),
-    (
-        re.compile(rb'\s*\{.*("format":\s*"(graph|layers)-model"|"(modelTopology|weightsManifest)":)', re.DOTALL),
-        _OF_TENSORFLOW_JS,
-    ),
-)
+_GRAPHS = ((re.compile(rb'\s*\{"base_code":\s*\{"magic":\s*"pir"'), _OF_PADDLE),)
 """Graphs that are JSON files, by how these begin."""
+_LIST_OF_SHARDS = re.compile(
+    rb'\s*(\{.*("format"\s*:\s*"(graph|layers)-model"|"(modelTopology|weightsManifest)"\s*:)'
+    rb'|\[\s*\{\s*"(weights|paths)"\s*:)',
+    re.DOTALL,
+)
+MANIFEST = "weights_manifest.json"
+"""What the names of lists of TensorFlow.js weights end with, where there is no model in them."""
 
 _BESIDE = {
     ".param": "a file of ncnn weights",
     ".xml": "a file of OpenVINO weights",
-    ".json": _WEIGHTS_OF_TENSORFLOW_JS,
-    "-weights_manifest.json": _WEIGHTS_OF_TENSORFLOW_JS,
+    ".json": _SHARD_OF_TENSORFLOW_JS,
+    f"-{MANIFEST}": _SHARD_OF_TENSORFLOW_JS,
 }
 """Whose weights a ``.bin`` file holds, by how the name of the graph beside it goes on."""
 
-NOT_READ = "a format that is not read; export the network to ONNX, or save its weights as safetensors"
-"""What to do about them, as the end of a sentence."""
+_NOT_READ = "a format that is not read; export the network to ONNX, or save its weights as safetensors"
+_LISTED = "which a JSON file beside it lists; give that file"
 
 _PAGE = "an HTML page"
 _TAR = (257, b"ustar", "a tar archive")
@@ -103,8 +103,8 @@ def foreign_network(name: str, head: bytes = b"") -> str:
 
     >>> foreign_network("net.mlmodel"), foreign_network("net.weights.h5"), foreign_network("a.xml", b"<?xml?><net id=>")
     ('a Core ML model', '', 'an OpenVINO graph')
-    >>> foreign_network("group1-shard1of3.bin"), foreign_network("model.json", b'{"format": "graph-model"')
-    ('a file of TensorFlow.js weights', 'a model of TensorFlow.js')
+    >>> foreign_network("group1-shard1of3.bin"), foreign_network("inference.json", b'{"base_code":{"magic":"pir"')
+    ('a file of TensorFlow.js weights', 'a graph of Paddle Inference')
     """
     if head.lstrip().startswith(b"<?xml") and b"<net " in head:
         return "an OpenVINO graph"
@@ -124,6 +124,24 @@ def foreign_weights(path: Path) -> str:
     if any(parent.suffix == ".mlpackage" for parent in path.parents):
         return "a part of a Core ML package"
     return next((kind for end, kind in _BESIDE.items() if path.with_name(path.stem + end).is_file()), "")
+
+
+def instead_of(kind: str) -> str:
+    """Say what to do about a network of some kind that is not read, as the end of a sentence.
+
+    >>> instead_of("a file of TensorFlow.js weights")
+    'which a JSON file beside it lists; give that file'
+    """
+    return _LISTED if kind == _SHARD_OF_TENSORFLOW_JS else _NOT_READ
+
+
+def lists_shards(head: bytes) -> bool:
+    """Tell whether a file begins as a model of TensorFlow.js or a list of its weights, which lie in files beside it.
+
+    >>> lists_shards(b'{"format": "graph-model"'), lists_shards(b'[{"paths": ['), lists_shards(b'{"layers": []}')
+    (True, True, False)
+    """
+    return bool(_LIST_OF_SHARDS.match(head))
 
 
 def _is_text(head: bytes) -> bool:

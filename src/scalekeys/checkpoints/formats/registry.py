@@ -20,16 +20,18 @@ from scalekeys.checkpoints.formats import (
 )
 from scalekeys.checkpoints.formats.content import (
     LFS_POINTER,
-    NOT_READ,
     foreign_kind,
     foreign_network,
     foreign_weights,
+    instead_of,
+    lists_shards,
 )
 from scalekeys.checkpoints.formats.keras_model import keras_archive, keras_file
 from scalekeys.checkpoints.formats.onnx_model import onnx_file
 from scalekeys.checkpoints.formats.pickled.opening import open_tree
 from scalekeys.checkpoints.formats.stored.archive import is_archive, open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
+from scalekeys.checkpoints.formats.tfjs_model import tfjs_file
 from scalekeys.checkpoints.formats.tflite_model import tflite_file
 from scalekeys.checkpoints.formats.torch_zip import torch_file, torch_reading
 from scalekeys.errors import CheckpointError, MissingExtraError
@@ -106,6 +108,7 @@ FORMATS = (
     Format(
         "Keras", suffixes.KERAS, keras_file.open_keras, keras_archive.matches, is_graph=True, holds=keras_archive.holds
     ),
+    Format("TensorFlow.js", (), tfjs_file.open_tfjs, lists_shards, is_graph=True),
     Format("TensorFlow Lite", suffixes.TFLITE, tflite_file.open_tflite, tflite_file.matches, is_graph=True),
     Format(
         "NeMo",
@@ -216,7 +219,7 @@ def _foreign_network(path: Path, head: bytes) -> str:
 
 
 def _not_read(path: Path, kind: str) -> CheckpointError:
-    return CheckpointError(f"{path}: is {kind}, {NOT_READ}")
+    return CheckpointError(f"{path}: is {kind}, {instead_of(kind)}")
 
 
 def _format_of_archive(path: Path) -> Format:

@@ -7,6 +7,7 @@ EXPORTED = (".pt2",)
 NUMPY = (".npz",)
 KERAS = (".keras", ".weights.h5", ".h5", ".hdf5")
 TFLITE = (".tflite",)
+TFJS = (".json",)  # as many other files, so that their content must tell
 NEMO = (".nemo",)
 PICKLE = (".pdparams",)  # a .pkl is as often something else
 
@@ -14,4 +15,5 @@ DISTRIBUTED = ".metadata"
 """The file in a folder of ``torch.distributed.checkpoint`` that lists all tensors."""
 
 OF_WEIGHTS = (*SAFETENSORS, *TORCH, *ONNX, *EXPORTED, *KERAS, *TFLITE, *NEMO, *PICKLE)
-"""What the files of weights in a folder are called, the preferred ones first; an .npz is as often something else."""
+"""What the files of weights in a folder are called, the preferred ones first; an .npz or .json is as often something
+else."""

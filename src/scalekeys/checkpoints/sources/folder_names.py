@@ -5,12 +5,13 @@ It is read without PyTorch, so that the command line refuses a folder without we
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from scalekeys.checkpoints.formats.content import NOT_READ, foreign_network
-from scalekeys.checkpoints.formats.suffixes import DISTRIBUTED, OF_WEIGHTS
+from scalekeys.checkpoints.formats.content import foreign_network, instead_of, lists_shards
+from scalekeys.checkpoints.formats.suffixes import DISTRIBUTED, OF_WEIGHTS, TFJS
 from scalekeys.errors import CheckpointError, listed
-from scalekeys.files import reading_from
+from scalekeys.files import open_regular, reading_from
 
 INDEX_SUFFIX = ".index.json"
 
@@ -20,9 +21,12 @@ _CUSTOMARY = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+_ENDINGS = (*OF_WEIGHTS, *TFJS)
 _INDICES = tuple(suffix + INDEX_SUFFIX for suffix in OF_WEIGHTS)
 _SHARD = re.compile(r"-(\d{5,})-of-(\d{5,})\.")
 _SHARD_OF_KERAS = re.compile(r"_\d{5,}(\.weights)\.h5$")
+_SHARDS_OF_TFJS = ".bin"
+_HEAD = 512  # bytes of a JSON file that tell whether it lists shards
 _STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
 
 
@@ -33,6 +37,8 @@ def find_weights(folder: Path) -> Path | None:
     """
     with reading_from(folder, CheckpointError):
         names = sorted(path.name for path in folder.iterdir() if is_candidate(path))
+    if any(name.lower().endswith(TFJS) and not is_index(Path(name)) for name in names):
+        names = [name for name in names if name in _CUSTOMARY or not name.lower().endswith(_SHARDS_OF_TFJS)]
     name = choose_weights(names, label=str(folder))
     return folder / name if name else None
 
@@ -49,7 +55,7 @@ def choose_weights(names: Sequence[str], *, label: str) -> str | None:
     if customary := next((name for name in _CUSTOMARY if name in names), None):
         return customary
     whole = [name for name in names if not _SHARD.search(name)]
-    whole.sort(key=lambda name: (OF_WEIGHTS.index(_split(name)[1]), is_index(Path(name)), name))
+    whole.sort(key=lambda name: (_ENDINGS.index(_split(name)[1]), is_index(Path(name)), name))
     if not whole and names:
         raise CheckpointError(
             f"{label}: holds shards ({listed(names, limit=3)}) without their {INDEX_SUFFIX[1:]}; add it"
@@ -73,7 +79,7 @@ def no_weights(folder: Path) -> CheckpointError:
     """Say that a folder holds no weights, and what it holds instead, if that is known."""
     names = (folder.name, *sorted(path.name for path in folder.iterdir()))
     if found := next(((name, kind) for name in names if (kind := foreign_network(name))), None):
-        return CheckpointError(f"{folder}: holds {found[1]} ({found[0]}), {NOT_READ}")
+        return CheckpointError(f"{folder}: holds {found[1]} ({found[0]}), {instead_of(found[1])}")
     inside = folder.glob("*/*")
     below = sorted({path.parent.name for path in inside if path.name == DISTRIBUTED or is_candidate(path)})
     if below:
@@ -116,12 +122,20 @@ def names_weights(name: str) -> bool:
 
 
 def is_candidate(path: Path) -> bool:
-    """Tell whether there is a file that is called as weights are."""
-    return names_weights(path.name) and path.is_file()
+    """Tell whether there is a file that is called as weights are, or a JSON file that lists shards of weights."""
+    return (names_weights(path.name) or _lists_shards(path)) and path.is_file()
+
+
+def _lists_shards(path: Path) -> bool:
+    if not path.name.lower().endswith(TFJS) or path.name.startswith("."):
+        return False
+    with suppress(OSError), open_regular(path) as file:
+        return lists_shards(file.read(_HEAD))
+    return False
 
 
 def _split(name: str) -> tuple[str, str]:
     """Split the name of a file of weights, or of an index, into its stem and the suffix of its format."""
     whole = name.removesuffix(INDEX_SUFFIX)
-    suffix = next(suffix for suffix in sorted(OF_WEIGHTS, key=len, reverse=True) if whole.lower().endswith(suffix))
+    suffix = next(suffix for suffix in sorted(_ENDINGS, key=len, reverse=True) if whole.lower().endswith(suffix))
     return whole[: -len(suffix)], suffix

@@ -47,8 +47,9 @@ def extract(source: Source, *, weights: str | None = None, kinds: str | Iterable
         ``"builtin:NAME"``; the address of a safetensors file, ``"https://SERVER/PATH"``, of which the header and the
         filters are fetched; or a state dict, plain or nested. A file is known by its content: what ``torch.save``
         writes (state dicts, checkpoints and whole modules, old and new), TorchScript, ``torch.export``, safetensors,
-        ONNX, TensorFlow Lite, Keras, plain pickles of arrays, archives of NumPy and of NeMo. Folders are those of the
-        Hugging Face hub with their shards, and of ``torch.distributed.checkpoint``. A pickle is never executed.
+        ONNX, TensorFlow Lite, TensorFlow.js, Keras, plain pickles of arrays, archives of NumPy and of NeMo. Folders are
+        those of the Hugging Face hub with their shards, of TensorFlow.js, and of ``torch.distributed.checkpoint``. A
+        pickle is never executed.
     weights : str, optional
         Which of several nested sets of weights to read, such as ``"params"``. By default averaged weights come before
         the others, and :attr:`FilterBank.notes` says what was taken.
@@ -74,15 +75,15 @@ def extract(source: Source, *, weights: str | None = None, kinds: str | Iterable
 
     Notes
     -----
-    In a module, in a graph of ONNX or TensorFlow Lite, and where a Keras file has the configuration of its model, a
-    layer is depthwise if it has as many groups as input channels, more than one, and is not transposed. Where there are
-    weights only, names and shapes decide: (C, 1, rows, cols) with C > 1, or (rows * cols, C) of a sparse convolution;
-    stride and dilation are then None. With kernels of one or three axes, (C, 1, cols) or (C, 1, slices, rows, cols),
-    the weights around a layer have to say that it is depthwise, as the first layer of a network for sounds or volumes
-    of one channel has that shape too. Weights alone do not tell grouped from ordinary convolutions: all of them count
-    as ordinary. Weights that are quantised, or that a module computes from several tensors, are read as the numbers
-    that they stand for. Exporters of graphs fold a batch norm into the convolution before it: such filters carry its
-    factor, which may be negative, channel by channel.
+    In a module, in a graph of ONNX, TensorFlow Lite or TensorFlow.js, and where a Keras file has the configuration of
+    its model, a layer is depthwise if it has as many groups as input channels, more than one, and is not transposed.
+    Where there are weights only, names and shapes decide: (C, 1, rows, cols) with C > 1, or (rows * cols, C) of a
+    sparse convolution; stride and dilation are then None. With kernels of one or three axes, (C, 1, cols) or (C, 1,
+    slices, rows, cols), the weights around a layer have to say that it is depthwise, as the first layer of a network
+    for sounds or volumes of one channel has that shape too. Weights alone do not tell grouped from ordinary
+    convolutions: all of them count as ordinary. Weights that are quantised, or that a module computes from several
+    tensors, are read as the numbers that they stand for. Exporters of graphs fold a batch norm into the convolution
+    before it: such filters carry its factor, which may be negative, channel by channel.
 
     The filters of a transposed convolution stand as they are stored: each is what an input of one becomes in an output.
 

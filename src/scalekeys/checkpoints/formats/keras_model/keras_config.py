@@ -43,15 +43,16 @@ class LayerConfig:
         return _sides(self.settings.get("dilation_rate", self.settings.get("atrous_rate", 1)))
 
 
-def layers_of(config: bytes | str | None, path: Path) -> tuple[LayerConfig, ...]:
+def layers_of(config: Any, path: Path) -> tuple[LayerConfig, ...]:
     """Return the layers of a configuration, those of nested models among them; none where there is no configuration.
 
+    `config`: JSON, or what has been read of it.
     Raises CheckpointError if it is no JSON object, or nested without end.
     """
     if not config:
         return ()
     try:
-        root = json.loads(config)
+        root = json.loads(config) if isinstance(config, bytes | str) else config
         found = list(_layers(root, (), _DEEPEST))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: the configuration of its model is damaged ({error}); save it again") from None

@@ -3,7 +3,7 @@
 import io
 import mmap
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,25 @@ class Part(Bytes):
 
     def _copied(self, start: int, count: int) -> bytearray:
         return self.of.read(self.start + start, count)
+
+
+class Joined(Bytes):
+    """Several stretches of bytes, one behind the other.
+
+    >>> bytes(Joined([MemoryBytes(b"abc"), MemoryBytes(b"de")]).read(2, 2))
+    b'cd'
+    """
+
+    def __init__(self, parts: Sequence[Bytes]) -> None:
+        self._parts, self.size = tuple(parts), sum(part.size for part in parts)
+
+    def _copied(self, start: int, count: int) -> bytearray:
+        content = bytearray()
+        for part in self._parts:
+            if start < part.size and len(content) < count:
+                content += part.read(start, count - len(content))
+            start = max(0, start - part.size)
+        return content
 
 
 def whole(path: Path) -> FileBytes:
