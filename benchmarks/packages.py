@@ -1,12 +1,14 @@
 """Whether the networks that packages for Python and JavaScript carry are read right.
 
     python benchmarks/packages.py FOLDER
+    python benchmarks/packages.py FOLDER --list packages.csv   # instead writes a list for `scalekeys atlas build`
 
 FOLDER has a folder for each package of ``results/packages.csv``, called PACKAGE-VERSION, in which its archive is
 unpacked; packages that it lacks are passed over. The list tells of each network what its graph or its code says, found
 without scalekeys: how many depthwise layers and kernels there are, the sum of their values, and the sum of the values
 times their places in a kernel, from 1 on. A file of a format that is not read has no figures: one sentence must name
-its format.
+its format. A network with an architecture belongs to the list for an atlas; those whose weights are among the 103
+published networks of the findings have none.
 """
 
 import argparse
@@ -51,26 +53,45 @@ def fault(row: Mapping[str, str], path: Path) -> str:
     return ", ".join(f"{key} {found[key]:.6g} in place of {row[key]}" for key in differ)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+def networks(folder: Path) -> list[tuple[dict[str, str], Path]]:
+    """Return the rows of the list whose files are there, and these files."""
     with LIST.open(newline="") as file:
-        for row in csv.DictReader(file):
-            path = folder / f"{row['package']}-{row['version']}" / row["file"]
-            if not path.is_file():
-                continue
-            wrong = fault(row, path)
-            found = (1, int(row["layers"] not in ("", "0")), int(not wrong))
-            counts[row["format"]] = [a + b for a, b in zip(counts[row["format"]], found, strict=True)]
-            if wrong:
-                print(f"{row['package']}: {wrong}")
+        rows = [(row, folder / f"{row['package']}-{row['version']}" / row["file"]) for row in csv.DictReader(file)]
+    return [(row, path) for row, path in rows if path.is_file()]
+
+
+def check(folder: Path) -> None:
+    """Print how many networks of each format are read right, and what is wrong with others."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row, path in networks(folder):
+        wrong = fault(row, path)
+        found = (1, int(row["layers"] not in ("", "0")), int(not wrong))
+        counts[row["format"]] = [a + b for a, b in zip(counts[row["format"]], found, strict=True)]
+        if wrong:
+            print(f"{row['package']}: {wrong}")
     names = ("networks", "with depthwise layers", "read right")
     table(
         "networks of packages", [{"format": kind} | dict(zip(names, row, strict=True)) for kind, row in counts.items()]
     )
 
 
+def write_list(folder: Path, output: Path) -> None:
+    """Write a list of the networks with an architecture, for an atlas."""
+    with output.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("source", "architecture", "task", "origin"))
+        for row, path in networks(folder):
+            if row["architecture"]:
+                origin = f"{row['package']} {row['version']}"
+                writer.writerow((path.absolute(), row["architecture"], row["task"], origin))
+
+
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--list", type=Path, help="write a list for an atlas to this file")
+    arguments = parser.parse_args()
+    if arguments.list:
+        write_list(arguments.folder, arguments.list)
+    else:
+        check(arguments.folder)
