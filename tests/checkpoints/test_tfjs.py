@@ -102,11 +102,14 @@ def test_what_stands_between_a_weight_and_its_convolution(tmp_path):
         node("computed", "DepthwiseConv2dNative", "again", "scaled", strides=ONES),
         node("given", "DepthwiseConv2dNative", "again", "y", strides=ONES),
         node("dense", "Conv2D", "again", "scaled", strides=ONES),
+        node("round", "Identity", "round"),
+        node("endless", "DepthwiseConv2dNative", "again", "round", strides=ONES),
     ]
     bank = extract(graph_of(tmp_path, nodes, {"w": KERNELS, "yes": np.array(True)}))
     assert [layer.name for layer in bank.layers] == ["net/dw"]
     assert {one.name: one.reason for one in bank.left_out} == {
         "computed": "its weight is computed by the operator Mul",
+        "endless": "its weight is computed by the operator Identity",
         "given": "its weight is handed in, or is stored in another file",
     }
 
@@ -209,8 +212,8 @@ def test_weights_alone_are_told_by_their_names(tmp_path):
 def test_texts_and_complex_numbers_among_the_weights(tmp_path):
     files = graph_model([depthwise()], {"complex": np.ones(3, "c8"), "dw/depthwise_weights": KERNELS})
     document = json.loads(files["model.json"])
-    document["weightsManifest"][0]["weights"].insert(0, {"name": "words", "shape": [2], "dtype": "string"})
-    shard = b"\2\0\0\0ab\0\0\0\0" + files["group1-shard1of1.bin"]
+    document["weightsManifest"][0]["weights"].insert(0, {"name": "words", "shape": [3], "dtype": "string"})
+    shard = b"\2\0\0\0ab\0\0\0\0" + (5000).to_bytes(4, "little") + bytes(5000) + files["group1-shard1of1.bin"]
     path = written(tmp_path, {"model.json": json.dumps(document).encode(), "group1-shard1of1.bin": shard})
     (layer,) = extract(path).layers
     assert torch.equal(layer.kernels, expected(KERNELS))

@@ -31,6 +31,7 @@ _AXES = {"Conv3D": 5}
 
 _HANDING_ON = ("Identity", "Switch", "Enter")
 """Operators that give their first input as it is."""
+_LONGEST = 64  # so many of them in a row are a circle
 
 _OF_A_CALL = "StatefulPartitionedCall/"
 _VERSION = 2  # of the Keras whose weights are described
@@ -109,14 +110,12 @@ def _fault(graph: Mapping[str, _Node], node: _Node, source: str, stored: Mapping
 
 def _source(graph: Mapping[str, _Node], node: _Node, place: int) -> str:
     """Return the name of the node that an input of a node comes from; empty where there is no such input."""
-    passed: set[str] = set()
-    while len(node.inputs) > place:
-        name = node.inputs[place]
-        if name not in graph or graph[name].op not in _HANDING_ON or name in passed:
-            return name
-        node, place = graph[name], 0
-        passed.add(name)
-    return ""
+    name = node.inputs[place] if len(node.inputs) > place else ""
+    for _ in range(_LONGEST):
+        if name not in graph or graph[name].op not in _HANDING_ON or not graph[name].inputs:
+            break
+        name = graph[name].inputs[0]
+    return name
 
 
 def _dilation(graph: Mapping[str, _Node], node: _Node, stored: Mapping[str, ManifestWeight]) -> list[int]:

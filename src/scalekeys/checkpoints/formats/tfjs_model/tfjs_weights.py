@@ -28,6 +28,7 @@ _STORED = {
     )
 }
 _TEXT = "string"
+_PREFIX, _BLOCK = 4, 4096  # bytes of the length before a text, and of what is read at once to find such lengths
 _QUANTISED = {"uint8": ("float32", "int32"), "uint16": ("float32", "int32"), "float16": ("float32",)}
 """Types that weights are quantised to, and the types of the numbers that these can stand for."""
 _VARIABLES = {
@@ -145,9 +146,12 @@ def _size(weight: ManifestWeight, content: Bytes, place: int) -> int:
     """Return how many bytes a weight takes from a place on; texts have their lengths before them."""
     if not weight.fault:
         return prod(weight.shape) * _STORED[weight.stored].itemsize
-    texts, size = content.read(place, content.size), 0
+    end, block, start = place, bytearray(), place
     for _ in range(prod(weight.shape)):
-        if size + 4 > len(texts):
+        if end + _PREFIX > start + len(block):
+            block, start = content.read(end, _BLOCK), end
+        prefix = block[end - start : end - start + _PREFIX]
+        if len(prefix) < _PREFIX:
             raise ValueError(f"the texts of {weight.name!r} are cut short")
-        size += 4 + int.from_bytes(texts[size : size + 4], "little")
-    return size
+        end += _PREFIX + int.from_bytes(prefix, "little")
+    return end - place
