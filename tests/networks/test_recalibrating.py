@@ -403,7 +403,12 @@ FEW = torch.ones(4, 3, 2, 2)
         (nn.BatchNorm2d(3), [FEW[:1, :, :1, :1]], ModelError, "layer '': one value a channel has no variance"),
         (nn.Sequential(nn.BatchNorm2d(3)), [FEW / 0], FilterError, "layer '0': its input is not finite; look at the"),
         (Undecided(), [FEW, -FEW], ModelError, "batches go different ways at layer 'one'.* give all inputs in one"),
-        (Broken(), [FEW, FEW[:2], FEW], ModelError, r"Broken does not run on an input of .*\(2, 3, 2, 2\) \(Zero.*: somewhere"),
+        (
+            Broken(),
+            [FEW, FEW[:2], FEW],
+            ModelError,
+            r"Broken does not run on an input of .*\(2, 3, 2, 2\) \(Zero.*: somewhere",
+        ),
         (Idle(), [FEW], ModelError, "the module Idle: no input reached a layer to recalibrate"),
     ],
 )
