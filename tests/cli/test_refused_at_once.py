@@ -31,6 +31,7 @@ print(json.dumps(results))
 """
 NOTHING, FUNCTION, WEIGHTLESS = "no such file or folder", "nope.py: no such file; give", "this folder holds no weights"
 EXISTS, SOURCE = "exists already; give --force", "is the source itself, which is never changed"
+PART = "is a part of the source, which is never changed"
 FOLDER = "this output folder exists already; give --force"
 LINES = {
     "analyze nope.pth -o new": NOTHING,
@@ -43,7 +44,8 @@ LINES = {
     "keys net.pth -o empty": FOLDER,
     "keys -o new --eliminate --network nope.py:build --data empty": FUNCTION,
     "replace nope.pth -o new.pth": NOTHING,
-    "replace net.pth -o net.pth": EXISTS,
+    "replace net.pth -o shard.pth": EXISTS,
+    "replace net.pth -o net.pth": SOURCE,
     "replace net.pth -o empty": FOLDER,
     "compress nope.py:build --data empty -o new.pth": FUNCTION,
     "compress nets.py:build --data empty -o net.pth": EXISTS,
@@ -51,8 +53,12 @@ LINES = {
     "prune nope -o new.pth": "nope: names no network; give timm:NAME",
     "prune nets.py:build -o net.pth": EXISTS,
     "crop nope.pth -o new.pth": NOTHING,
-    "crop net.pth -o net.pth": EXISTS,
+    "crop net.pth -o link.pth": SOURCE,
     "crop net.pth -o ./net.pth --force": SOURCE,
+    "crop whole -o whole/net.pth --force": PART,
+    "crop net.index.json -o shard.pth --force": PART,
+    "prune nets.py:build -o nets.py --force": SOURCE,
+    "prune nets.py:build --checkpoint net.index.json -o net.pth": EXISTS,
     "prune nets.py:build --checkpoint net.pth -o link.pth --force": SOURCE,
     "separate nets.py:build --checkpoint link.pth -o net.pth --force": SOURCE,
     "compress nets.py:build --checkpoint net.pth --data empty -o net.pth --force": SOURCE,
@@ -90,6 +96,10 @@ def test_every_verb_refuses_it_without_pytorch_and_wrong_usage_first(tmp_path):
     (tmp_path / "empty" / "readme.txt").touch()
     (tmp_path / "net.pth").write_bytes(b"weights")
     (tmp_path / "link.pth").symlink_to("net.pth")
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "net.pth").write_bytes(b"weights")
+    (tmp_path / "shard.pth").write_bytes(b"weights")
+    (tmp_path / "net.index.json").write_text('{"weight_map": {"a": "shard.pth"}}')
     (tmp_path / "nets.py").touch()
     before = sorted(tmp_path.rglob("*"))
     done = subprocess.run(

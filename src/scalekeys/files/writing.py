@@ -185,17 +185,28 @@ def check_new_file(path: Path, *, force: bool = False) -> None:
 def check_no_source(path: Path, sources: Iterable[str | Path]) -> None:
     """Refuse to write over what is read, also with `force`.
 
-    `sources`: files, and names that are no files.
+    `sources`: files, folders, and names that are neither.
 
     Raises
     ------
     OutputError
-        If `path` is one of these files, under this name or another.
+        If `path` is one of these files, under this name or another, lies in one of these folders, or is a shard that
+        one of these files lists.
     """
-    for source in sources:
+    for source in map(expanded, sources):
         with suppress(OSError, ValueError):  # there is no such file, or can be none
-            if path.samefile(expanded(source)):
+            if path.samefile(source):
                 raise OutputError(f"{path}: is the source itself, which is never changed; name another output")
+            if _is_part(path, source):
+                raise OutputError(f"{path}: is a part of the source, which is never changed; name another output")
+
+
+def _is_part(path: Path, source: Path) -> bool:
+    """Tell whether a file lies in a folder, or is a shard that an index lists."""
+    if source.is_dir():
+        return path.resolve().is_relative_to(source.resolve())
+    is_listed = source.name.endswith(".index.json") and path.name in source.read_text()
+    return is_listed and path.parent.samefile(source.parent)
 
 
 def _check_name(path: Path) -> None:

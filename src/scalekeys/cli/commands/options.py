@@ -31,13 +31,13 @@ def check_paths(
 ) -> None:
     """Refuse what is not there, and an output that is: once wrong usage is told, and before PyTorch is imported.
 
-    An output is also refused where it is one of the sources.
+    An output is also refused where it is one of the sources, or a part of one.
 
     `sources`: of weights, or with `takes_code` of functions that return a network.
     `network`, `checkpoint`: a network that runs, and weights for it, or for the only one of the sources.
     `folder`, `file`: the output.
     """
-    from scalekeys.checkpoints.sources.paths import check_checkpoint, check_network, check_source
+    from scalekeys.checkpoints.sources.paths import check_checkpoint, check_network, check_source, code_of
     from scalekeys.files import check_new_file, check_new_folder, check_no_source
 
     for source in sources:
@@ -49,8 +49,9 @@ def check_paths(
     if folder is not None:
         check_new_folder(folder, force=force)
     if file is not None:
+        named = [str(source) for source in (*sources, network, checkpoint) if source is not None]
+        check_no_source(file, [code[0] if (code := code_of(source)) else source for source in named])
         check_new_file(file, force=force)
-        check_no_source(file, [source for source in (*sources, network, checkpoint) if source is not None])
 
 
 def output(text: str) -> Any:
