@@ -173,7 +173,7 @@ def test_pictures_of_several_sizes_make_no_batch(tree):
 def test_a_picture_of_more_than_8_bits_is_refused(tree, kind, suffix):
     path = tree / "dog" / f"deep.{suffix}"
     Image.fromarray(np.full((8, 8), 1000, kind)).save(path)
-    with pytest.raises(DataError, match=f"^{path}: has more than 8 bits a channel .mode .*.; save it with 8$"):
+    with pytest.raises(DataError, match=f"^{path}: has more than 8 bits .mode .*.; save it with 8$"):
         contents(open_images(str(tree)))
 
 

@@ -19,7 +19,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 
 def read_picture(path: Path) -> "Image":
-    """Read a picture; raises DataError if it cannot be read, or has more than 8 bits a channel."""
+    """Read a picture; raises DataError if it cannot be read, or is grey with more than 8 bits."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -36,12 +36,12 @@ def read_picture(path: Path) -> "Image":
 
 
 def check_depth(image: "Image", label: str) -> None:
-    """Refuse a picture with more than 8 bits a channel, which Pillow cuts to the range from 0 to 255.
+    """Refuse a grey picture with more than 8 bits, which Pillow cuts to the range from 0 to 255.
 
     `label`: what the error calls it.
     """
     if image.mode.startswith(("I", "F")):
-        raise DataError(f"{label}: has more than 8 bits a channel (mode {image.mode}); save it with 8")
+        raise DataError(f"{label}: has more than 8 bits (mode {image.mode}); save it with 8")
 
 
 def packed_files(content: np.ndarray, offsets: np.ndarray) -> Iterator[bytes]:

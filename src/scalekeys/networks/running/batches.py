@@ -75,7 +75,7 @@ def run_network(network: nn.Module, inputs: Tensor) -> Any:
     except Exception as error:  # whatever a network raises
         raise ModelError(
             f"the network {type(network).__name__} does not run on an input of shape {tuple(inputs.shape)} "
-            f"({in_short(error)}); give inputs that it takes"
+            f"({in_short(error)}); give inputs that it takes, or fewer at once"
         ) from error
 
 
