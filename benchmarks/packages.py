@@ -7,8 +7,8 @@ FOLDER has a folder for each package of ``results/packages.csv``, called PACKAGE
 unpacked; packages that it lacks are passed over. The list tells of each network what its graph or its code says, found
 without scalekeys: how many depthwise layers and kernels there are, the sum of their values, and the sum of the values
 times their places in a kernel, from 1 on. A file of a format that is not read has no figures: one sentence must name
-its format. A network with an architecture belongs to the list for an atlas; those whose weights are among the 103
-published networks of the findings have none.
+its format. A network with an architecture belongs to the list for an atlas; those whose weights, or whose smaller or
+larger versions, are among the 103 published networks of the findings have none.
 """
 
 import argparse
