@@ -250,6 +250,20 @@ def test_a_model_is_only_read(tmp_path):
         assert opened.only_read == "TensorFlow.js files are only read; give the network, or its state dict"
 
 
+def test_a_link_out_of_the_folder_is_refused_and_those_of_a_cache_are_followed(tmp_path):
+    files = graph_model([depthwise()], {"dw/depthwise_weights": KERNELS})
+    for folder in ("blobs", "snapshot", "alone"):
+        (tmp_path / folder).mkdir()
+    (shard,) = files.keys() - {"model.json"}
+    written(tmp_path / "blobs", files)
+    written(tmp_path / "alone", {"model.json": files["model.json"]})
+    for name in files:
+        (tmp_path / "snapshot" / name).symlink_to(f"../blobs/{name}")
+    assert len(extract(tmp_path / "snapshot")) == 12
+    (tmp_path / "alone" / shard).symlink_to(f"../blobs/{shard}")
+    refused(tmp_path / "alone", r"lie in 'group1-shard1of1\.bin', which is no file below its folder, and are not read")
+
+
 def _entry(**changes):
     return lambda group: group["weights"][0].update(changes)
 

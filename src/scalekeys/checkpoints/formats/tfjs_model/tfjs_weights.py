@@ -13,7 +13,7 @@ from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
 from scalekeys.checkpoints.formats.stored.sources import Bytes, FileBytes, Joined, whole
 from scalekeys.checkpoints.formats.stored.tensors import whole_lengths
 from scalekeys.errors import CheckpointError, listed, printable
-from scalekeys.files import is_file, is_plain_name
+from scalekeys.files import is_file, is_plain_name, lies_beside
 
 _STORED = {
     name: np.dtype(kind)
@@ -116,13 +116,14 @@ def described(weight: ManifestWeight, *, is_named: bool = True) -> StoredWeight:
 
 def _shard(path: Path, name: Any) -> FileBytes:
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
-    if not parts or not all(map(is_plain_name, parts)):
+    is_below = bool(parts) and all(map(is_plain_name, parts))
+    shard = path.parent.joinpath(*parts) if is_below else path
+    if not is_file(shard):
+        raise CheckpointError(f"{path}: the shard {name} is missing; fetch it into the same folder")
+    if not (is_below and lies_beside(shard, path)):
         raise CheckpointError(
             f"{path}: its weights are said to lie in {name!r}, which is no file below its folder, and are not read"
         )
-    shard = path.parent.joinpath(*parts)
-    if not is_file(shard):
-        raise CheckpointError(f"{path}: the shard {name} is missing; fetch it into the same folder")
     return whole(shard)
 
 
