@@ -114,15 +114,35 @@ def test_what_stands_between_a_weight_and_its_convolution(tmp_path):
     }
 
 
-def test_convolutions_in_the_functions_of_a_graph(tmp_path):
-    files = graph_model([], {"f/w": KERNELS})
+def with_functions(tmp_path, nodes, weights, *functions):
+    files = graph_model(nodes, weights)
     document = json.loads(files["model.json"])
-    document["modelTopology"]["library"] = {
-        "function": [{"nodeDef": [node("f/w", "Const"), depthwise("f/w:output:0")]}]
-    }
-    path = written(tmp_path, files | {"model.json": json.dumps(document).encode()})
+    document["modelTopology"]["library"] = {"function": [{"nodeDef": function} for function in functions]}
+    return written(tmp_path, files | {"model.json": json.dumps(document).encode()})
+
+
+def test_convolutions_in_the_functions_of_a_graph(tmp_path):
+    path = with_functions(tmp_path, [], {"f/w": KERNELS}, [node("f/w", "Const"), depthwise("f/w:output:0")])
     (layer,) = extract(path).layers
     assert torch.equal(layer.kernels, expected(KERNELS))
+
+
+def test_every_convolution_whose_weight_cannot_be_read_is_told(tmp_path):
+    def given(name, *inputs):
+        return node(name, "DepthwiseConv2dNative", *inputs, strides=ONES)
+
+    nodes = [
+        node("y", "Placeholder"),
+        *(given(name, "x", "y") for name in ("a", "b", "c")),
+        given("d", "x"),
+        given("e", "x"),
+        node("volume", "Conv3D", "x", "w", strides=(1,) * 5),
+        depthwise("w"),
+    ]
+    functions = [[given("f", "x", "filter")], [given("g", "x", "filter")]]
+    opened = open_source(with_functions(tmp_path, nodes, {"w": KERNELS}, *functions))
+    assert [one.name for one in opened.left_out] == list("abcdefg")
+    assert [layer.name for layer in opened.layers] == ["net/dw"]
 
 
 def test_kinds_of_convolutions(tmp_path):
@@ -159,6 +179,13 @@ def test_kinds_of_convolutions(tmp_path):
     bank = extract(path, kinds="ordinary")
     assert [layer.name for layer in bank.layers] == ["dense", "mono", "volume"]
     assert torch.equal(bank.layers[0].kernels, torch.from_numpy(KERNELS).permute(3, 2, 0, 1).reshape(12, 3, 5))
+
+
+def test_a_volume_without_dilations_whose_input_is_spread_over_a_batch(tmp_path):
+    nodes = [node("spread", "SpaceToBatchND", "x", "block"), node("volume", "Conv3D", "spread", "v", strides=(1,) * 5)]
+    weights = {"v": np.ones((3, 3, 3, 2, 4), "f4"), "block": np.array([2, 2, 2], "i4")}
+    (layer,) = extract(graph_of(tmp_path, nodes, weights), kinds="ordinary").layers
+    assert (layer.stride, layer.dilation) == (1, 2)
 
 
 def test_a_transposed_convolution_has_its_outputs_first(tmp_path):

@@ -27,7 +27,7 @@ _CLASSES = {
 """The layers of Keras that operators stand for. A ``Conv2D`` of TensorFlow.js has one group."""
 
 _AXES = {"Conv3D": 5}
-"""How many axes their weights have, where these are not four."""
+"""How many axes their weights have, and what they are applied to, where these are not four."""
 
 _HANDING_ON = ("Identity", "Switch", "Enter")
 """Operators that give their first input as it is."""
@@ -46,9 +46,14 @@ class _Node:
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any]
 
+    @property
+    def axes(self) -> int:
+        """Number of axes of its weight, and of what it is applied to."""
+        return _AXES.get(self.op, 4)
+
     def sides(self, name: str) -> list[int]:
         """Return a list of a number for each axis of the kernels; of ones where the node has none."""
-        values = [int(value) for value in self.attributes.get(name, {}).get("list", {}).get("i", ())] or [1] * 4
+        values = [int(value) for value in self.attributes.get(name, {}).get("list", {}).get("i", ())] or [1] * self.axes
         return values[2:] if self._layout().startswith("NC") else values[1:-1]
 
     def _layout(self) -> str:
@@ -58,8 +63,9 @@ class _Node:
 
 
 def placed_in_graph(topology: Mapping[str, Any], stored: Mapping[str, ManifestWeight]) -> Iterator[Placed]:
-    """Yield the weights of the convolutions of a graph and of its functions, each once, in the order of the file.
+    """Yield the weights of the convolutions of a graph and of its functions, in the order of the file.
 
+    A weight that can be read is yielded once; one that cannot, for each convolution that has it.
     `stored`: all weights of the manifest by name, which is that of their node.
     Raises ValueError, KeyError, TypeError or AttributeError if the graph is damaged.
     """
@@ -70,7 +76,9 @@ def placed_in_graph(topology: Mapping[str, Any], stored: Mapping[str, ManifestWe
         for node in graph.values():
             if node.op in _CLASSES:
                 placed = _placed(graph, node, stored)
-                if placed.weight.key not in used:
+                if placed.weight.fault:
+                    yield placed
+                elif placed.weight.key not in used:
                     used.add(placed.weight.key)
                     yield placed
 
@@ -102,7 +110,7 @@ def _fault(graph: Mapping[str, _Node], node: _Node, source: str, stored: Mapping
     """Say why the weight of a convolution, which comes from the node `source`, cannot be read; empty if it can."""
     if source in stored:
         axes = len(stored[source].shape)
-        return stored[source].fault if axes == _AXES.get(node.op, 4) else f"its weight has {axes} axes"
+        return stored[source].fault if axes == node.axes else f"its weight has {axes} axes"
     if source in graph and graph[source].op not in ("Const", "Placeholder"):
         return f"its weight is computed by the operator {graph[source].op}"
     return "its weight is handed in, or is stored in another file"
