@@ -10,6 +10,7 @@ from scalekeys.checkpoints.formats.keras_model.keras_checkpoint import Placed
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
 from scalekeys.checkpoints.formats.keras_model.keras_layers import MAIN_KERNELS, Role, role_of
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
+from scalekeys.checkpoints.formats.tfjs_model.entries import entry, numbers
 from scalekeys.checkpoints.formats.tfjs_model.tfjs_weights import ManifestWeight
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import clean_name
 from scalekeys.errors import printable
@@ -53,13 +54,16 @@ class _Node:
 
     def sides(self, name: str) -> list[int]:
         """Return a list of a number for each axis of the kernels; of ones where the node has none."""
-        values = [int(value) for value in self.attributes.get(name, {}).get("list", {}).get("i", ())] or [1] * self.axes
+        values = numbers(self.attributes, name, "list", "i") or [1] * self.axes
         return values[2:] if self._layout().startswith("NC") else values[1:-1]
 
     def _layout(self) -> str:
         """Return the order of axes, such as NHWC, which is stored in base 64 or, by old converters, as numbers."""
-        text = self.attributes.get("data_format", {}).get("s", "")
-        return (bytes(text) if isinstance(text, list) else b64decode(text)).decode(errors="replace")
+        found = entry(self.attributes, "data_format", kind=dict, default={}).get("s", "")
+        try:
+            return (bytes(found) if isinstance(found, list) else b64decode(found)).decode(errors="replace")
+        except (ValueError, TypeError):
+            raise ValueError("its entry 'data_format.s' is not a text in base 64") from None
 
 
 def placed_in_graph(topology: Mapping[str, Any], stored: Mapping[str, ManifestWeight]) -> Iterator[Placed]:
@@ -67,11 +71,12 @@ def placed_in_graph(topology: Mapping[str, Any], stored: Mapping[str, ManifestWe
 
     A weight that can be read is yielded once; one that cannot, for each convolution that has it.
     `stored`: all weights of the manifest by name, which is that of their node.
-    Raises ValueError, KeyError, TypeError or AttributeError if the graph is damaged.
+    Raises ValueError if the graph is damaged.
     """
     used: set[str] = set()
-    functions = topology.get("library", {}).get("function", ())
-    for nodes in (topology["node"], *(function.get("nodeDef", ()) for function in functions)):
+    functions = entry(topology, "library", "function", kind=list, default=[])
+    inner = (entry(function, "nodeDef", kind=list, default=[]) for function in functions)
+    for nodes in (entry(topology, "node", kind=list), *inner):
         graph = {node.name: node for node in map(_node, nodes)}
         for node in graph.values():
             if node.op in _CLASSES:
@@ -83,12 +88,13 @@ def placed_in_graph(topology: Mapping[str, Any], stored: Mapping[str, ManifestWe
                     yield placed
 
 
-def _node(entry: Mapping[str, Any]) -> _Node:
-    inputs = (text.partition(":")[0] for text in entry.get("input", ()) if not text.startswith("^"))
-    name, op, attributes = entry["name"], entry["op"], entry.get("attr", {})
-    if not (isinstance(name, str) and isinstance(op, str) and isinstance(attributes, dict)):
-        raise TypeError(f"it has a node {name!r} of the kind {op!r}")
-    return _Node(name, op, tuple(inputs), attributes)
+def _node(found: Any) -> _Node:
+    name, op = entry(found, "name", kind=str), entry(found, "op", kind=str)
+    inputs = entry(found, "input", kind=list, default=[])
+    if not all(isinstance(text, str) for text in inputs):
+        raise ValueError(f"the inputs of its node {name!r} are not texts")
+    sources = (text.partition(":")[0] for text in inputs if not text.startswith("^"))
+    return _Node(name, op, tuple(sources), entry(found, "attr", kind=dict, default={}))
 
 
 def _placed(graph: Mapping[str, _Node], node: _Node, stored: Mapping[str, ManifestWeight]) -> Placed:
