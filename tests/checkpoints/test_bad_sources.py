@@ -132,21 +132,29 @@ def test_a_network_in_a_format_that_is_not_read(name, tmp_path):
     refused(tmp_path / name, f"{name}: is {NETWORKS[name][1]}, a format that is not read; export the network to ONNX")
 
 
+LISTED = "a file of TensorFlow.js weights, which a JSON file beside it lists; give that file"
+UNLISTED = r"a file of TensorFlow.js weights, whose list of weights \(model.json\) is missing; fetch it into the same"
+NO_WEIGHTS = "of an unknown kind, not a file of PyTorch weights; give one, or fetch it again"
+
+
 @pytest.mark.parametrize(
-    ("name", "beside", "kind"),
+    ("name", "beside", "content", "kind"),
     [
-        ("face.bin", "face.json", "a file of TensorFlow.js weights, which a JSON file beside it lists; give"),
-        ("group1-shard1of2.bin", "x", "a file of TensorFlow.js weights, which a JSON file beside it lists; give"),
-        ("face.bin", "face-weights_manifest.json", "a file of TensorFlow.js weights, which a JSON file beside it"),
-        ("net.mlpackage/weights/weight.bin", "x", "a part of a Core ML package, a format that is not read"),
-        ("net.bin", "x", "of an unknown kind, not a file of PyTorch weights; give one, or fetch it again"),
+        ("face.bin", "face.json", '{"format": "graph-model"', LISTED),
+        ("face.bin", "face.json", '{"a": 1}', NO_WEIGHTS),
+        ("face.bin", "face-weights_manifest.json", '[{"weights": [', LISTED),
+        ("group1-shard1of2.bin", "model.json", '{"modelTopology": {', LISTED),
+        ("group1-shard1of2.bin", "model.json", '{"a": 1}', UNLISTED),
+        ("group1-shard1of2.bin", "x", '{"modelTopology": {', UNLISTED),
+        ("net.mlpackage/weights/weight.bin", "x", "{}", "a part of a Core ML package, a format that is not read"),
+        ("net.bin", "x", "{}", NO_WEIGHTS),
     ],
 )
-def test_a_file_of_numbers_is_told_by_what_lies_beside_it(name, beside, kind, net, tmp_path):
+def test_a_file_of_numbers_is_told_by_what_lies_beside_it(name, beside, content, kind, net, tmp_path):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(NOISE)
-    (path.parent / beside).write_text("{}")
+    (path.parent / beside).write_text(content)
     refused(path, f"{path.name}: is {kind}")
     torch.save(net.state_dict(), path)
     assert len(extract(path)) > 0
@@ -155,7 +163,9 @@ def test_a_file_of_numbers_is_told_by_what_lies_beside_it(name, beside, kind, ne
 def test_a_folder_of_a_network_of_another_format_in_several_parts(tmp_path):
     for name in ("group1-shard1of2.bin", "group1-shard2of2.bin", "model.json"):
         (tmp_path / name).write_bytes(NOISE)
-    refused(tmp_path, r"holds a file of TensorFlow\.js weights \(group1-shard1of2\.bin\), which a JSON file beside it")
+    refused(
+        tmp_path, r"holds a file of TensorFlow\.js weights \(group1-shard1of2\.bin\), whose list of weights \(model"
+    )
 
 
 def test_the_content_of_a_file_comes_before_a_foreign_name(net, tmp_path):

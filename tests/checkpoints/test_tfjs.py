@@ -114,15 +114,35 @@ def test_what_stands_between_a_weight_and_its_convolution(tmp_path):
     }
 
 
-def test_convolutions_in_the_functions_of_a_graph(tmp_path):
-    files = graph_model([], {"f/w": KERNELS})
+def with_functions(tmp_path, nodes, weights, *functions):
+    files = graph_model(nodes, weights)
     document = json.loads(files["model.json"])
-    document["modelTopology"]["library"] = {
-        "function": [{"nodeDef": [node("f/w", "Const"), depthwise("f/w:output:0")]}]
-    }
-    path = written(tmp_path, files | {"model.json": json.dumps(document).encode()})
+    document["modelTopology"]["library"] = {"function": [{"nodeDef": function} for function in functions]}
+    return written(tmp_path, files | {"model.json": json.dumps(document).encode()})
+
+
+def test_convolutions_in_the_functions_of_a_graph(tmp_path):
+    path = with_functions(tmp_path, [], {"f/w": KERNELS}, [node("f/w", "Const"), depthwise("f/w:output:0")])
     (layer,) = extract(path).layers
     assert torch.equal(layer.kernels, expected(KERNELS))
+
+
+def test_every_convolution_whose_weight_cannot_be_read_is_told(tmp_path):
+    def given(name, *inputs):
+        return node(name, "DepthwiseConv2dNative", *inputs, strides=ONES)
+
+    nodes = [
+        node("y", "Placeholder"),
+        *(given(name, "x", "y") for name in ("a", "b", "c")),
+        given("d", "x"),
+        given("e", "x"),
+        node("volume", "Conv3D", "x", "w", strides=(1,) * 5),
+        depthwise("w"),
+    ]
+    functions = [[given("f", "x", "filter")], [given("g", "x", "filter")]]
+    opened = open_source(with_functions(tmp_path, nodes, {"w": KERNELS}, *functions))
+    assert [one.name for one in opened.left_out] == list("abcdefg")
+    assert [layer.name for layer in opened.layers] == ["net/dw"]
 
 
 def test_kinds_of_convolutions(tmp_path):
@@ -159,6 +179,13 @@ def test_kinds_of_convolutions(tmp_path):
     bank = extract(path, kinds="ordinary")
     assert [layer.name for layer in bank.layers] == ["dense", "mono", "volume"]
     assert torch.equal(bank.layers[0].kernels, torch.from_numpy(KERNELS).permute(3, 2, 0, 1).reshape(12, 3, 5))
+
+
+def test_a_volume_without_dilations_whose_input_is_spread_over_a_batch(tmp_path):
+    nodes = [node("spread", "SpaceToBatchND", "x", "block"), node("volume", "Conv3D", "spread", "v", strides=(1,) * 5)]
+    weights = {"v": np.ones((3, 3, 3, 2, 4), "f4"), "block": np.array([2, 2, 2], "i4")}
+    (layer,) = extract(graph_of(tmp_path, nodes, weights), kinds="ordinary").layers
+    assert (layer.stride, layer.dilation) == (1, 2)
 
 
 def test_a_transposed_convolution_has_its_outputs_first(tmp_path):
@@ -250,6 +277,20 @@ def test_a_model_is_only_read(tmp_path):
         assert opened.only_read == "TensorFlow.js files are only read; give the network, or its state dict"
 
 
+def test_a_link_out_of_the_folder_is_refused_and_those_of_a_cache_are_followed(tmp_path):
+    files = graph_model([depthwise()], {"dw/depthwise_weights": KERNELS})
+    for folder in ("blobs", "snapshot", "alone"):
+        (tmp_path / folder).mkdir()
+    (shard,) = files.keys() - {"model.json"}
+    written(tmp_path / "blobs", files)
+    written(tmp_path / "alone", {"model.json": files["model.json"]})
+    for name in files:
+        (tmp_path / "snapshot" / name).symlink_to(f"../blobs/{name}")
+    assert len(extract(tmp_path / "snapshot")) == 12
+    (tmp_path / "alone" / shard).symlink_to(f"../blobs/{shard}")
+    refused(tmp_path / "alone", r"lie in 'group1-shard1of1\.bin', which is no file below its folder, and are not read")
+
+
 def _entry(**changes):
     return lambda group: group["weights"][0].update(changes)
 
@@ -265,14 +306,17 @@ DAMAGES = {
     "an unknown type": (_entry(dtype="float8"), "the weight 'w' is stored as 'float8' for 'float8'"),
     "an unknown integer": (_entry(quantization={"dtype": "int4"}), "is stored as 'int4' for 'float32'"),
     "quantised texts": (_entry(quantization=SCALED, dtype="string"), "is stored as 'uint8' for 'string'"),
-    "no scale": (_entry(quantization={"dtype": "uint8"}), "damaged or cut short .*scale"),
+    "no scale": (_entry(quantization={"dtype": "uint8"}), r"damaged or cut short \(its entry 'scale' is missing\)"),
+    "a scale of words": (_entry(quantization=SCALED | {"scale": "a"}), 'is not a number but "a"'),
+    "no paths": (lambda group: group.pop("paths"), "its entry 'paths' is missing"),
+    "weights in an object": (lambda group: group.update(weights={}), r"its entry 'weights' is not a list but \{\}"),
     "a huge scale": (_entry(quantization=SCALED | {"scale": 10**400}), "damaged or cut short"),
     "a negative side": (_entry(shape=[-3, 5, 6, 2]), r"the weight 'w' has the shape \[-3, 5, 6, 2\]"),
     "a huge side": (_entry(shape=[2**40, 2**40]), "the weight 'w' has the shape"),
     "too many values": (_entry(shape=[3, 5, 6, 200]), "hold 720 bytes in the place of 72000; fetch them again"),
     "too few values": (_entry(shape=[3, 5, 6, 1]), "hold 720 bytes in the place of 360; fetch them again"),
     "texts cut short": (_entry(dtype="string", shape=[99]), "the texts of 'w' are cut short|hold 720 bytes"),
-    "no name": (lambda group: group["weights"][0].pop("name"), "is no TensorFlow.js model, or is damaged"),
+    "no name": (lambda group: group["weights"][0].pop("name"), "its entry 'name' is missing"),
 }
 
 
@@ -284,20 +328,34 @@ def test_a_damaged_manifest(damage, tmp_path):
     refused(written(tmp_path, {"model.json": json.dumps(manifest).encode(), **parts}), match)
 
 
+def _of_node(**changes):
+    return {"modelTopology": {"node": [{"name": "a", "op": "Conv2D"} | changes]}, "weightsManifest": []}
+
+
 @pytest.mark.parametrize(
-    "document",
+    ("document", "why"),
     [
-        b'{"format": "graph-model"',
-        b'{"format": "graph-model"}',
-        b'{"format": "graph-model", "weightsManifest": [], "modelTopology": 3}',
-        b'{"modelTopology": {"node": [{"name": 3, "op": "Conv2D"}]}, "weightsManifest": []}',
-        b'{"modelTopology": {"node": 3}, "weightsManifest": []}',
-        b'{"modelTopology": {"node": [{"name": "a", "op": "Conv2D", "attr": {"strides": []}}]}, "weightsManifest": []}',
-        b'{"weightsManifest": ' + b"[" * 100_000,
+        (b'{"format": "graph-model"', "Expecting"),
+        ({"format": "graph-model"}, "its entry 'weightsManifest' is missing"),
+        ({"format": "graph-model", "weightsManifest": {}}, r"its entry 'weightsManifest' is not a list but \{\}"),
+        ({"weightsManifest": [[]]}, r"a part of it is not an object but \[\]"),
+        ({"modelTopology": 3, "weightsManifest": []}, "its entry 'modelTopology' is not an object but 3"),
+        ({"modelTopology": [], "weightsManifest": []}, r"its entry 'modelTopology' is not an object but \[\]"),
+        ({"modelTopology": {"node": 3}, "weightsManifest": []}, "its entry 'node' is not a list but 3"),
+        (_of_node(name=3), "its entry 'name' is not a text but 3"),
+        (_of_node(op=None), "its entry 'op' is missing"),
+        (_of_node(input=[3]), "the inputs of its node 'a' are not texts"),
+        (_of_node(attr={"strides": []}), r"its entry 'strides' is not an object but \[\]"),
+        (_of_node(attr={"strides": {"list": {"i": "a"}}}), r"its entry 'strides\.list\.i' is not a list but \"a\""),
+        (_of_node(attr={"strides": {"list": {"i": [None]}}}), r"its entry .* is not a list of integers but \[null\]"),
+        (_of_node(attr={"data_format": {"s": 3}}), r"its entry 'data_format\.s' is not a text in base 64"),
+        (b'{"weightsManifest": ' + b"[" * 100_000, "it is nested too deeply|Expecting"),
     ],
 )
-def test_a_damaged_model(document, tmp_path):
-    refused(written(tmp_path, {"model.json": document}), "is no TensorFlow.js model, or is damaged or cut short")
+def test_a_damaged_model(document, why, tmp_path):
+    content = document if isinstance(document, bytes) else json.dumps(document).encode()
+    match = rf"is no TensorFlow.js model, or is damaged or cut short \(({why})"
+    refused(written(tmp_path, {"model.json": content}), match)
 
 
 def test_json_of_another_kind_and_a_model_without_depthwise_layers(tmp_path):

@@ -162,6 +162,25 @@ def is_plain_name(name: str) -> bool:
     return name not in ("", ".", "..") and not set(name) & set("/\\:\0")
 
 
+def lies_beside(file: Path, other: Path) -> bool:
+    """Tell whether a file lies in the folder of another, or below it, wherever links lead.
+
+    The folder that a linked `other` truly lies in counts too, as caches link both files into a folder of snapshots.
+
+    Raises
+    ------
+    OSError, RuntimeError
+        If a name is too long, or links lead in a circle.
+
+    Examples
+    --------
+    >>> lies_beside(Path("net/parts/a.bin"), Path("net/net.json")), lies_beside(Path("a.bin"), Path("net/net.json"))
+    (True, False)
+    """
+    homes = (other.parent.resolve(), other.resolve().parent)
+    return any(file.resolve().is_relative_to(home) for home in homes)
+
+
 def expanded(path: str | Path) -> Path:
     """Put the home folder of a user in the place of ``~``, where there is such a user.
 

@@ -1,7 +1,11 @@
 """What a file is when it is none of the formats that are read."""
 
 import re
+from contextlib import suppress
 from pathlib import Path, PurePath
+
+from scalekeys.checkpoints.formats.suffixes import TFJS
+from scalekeys.files import is_file, open_regular
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -62,16 +66,15 @@ _LIST_OF_SHARDS = re.compile(
 MANIFEST = "weights_manifest.json"
 """What the names of lists of TensorFlow.js weights end with, where there is no model in them."""
 
-_BESIDE = {
-    ".param": "a file of ncnn weights",
-    ".xml": "a file of OpenVINO weights",
-    ".json": _SHARD_OF_TENSORFLOW_JS,
-    f"-{MANIFEST}": _SHARD_OF_TENSORFLOW_JS,
-}
+_BESIDE = {".param": "a file of ncnn weights", ".xml": "a file of OpenVINO weights"}
 """Whose weights a ``.bin`` file holds, by how the name of the graph beside it goes on."""
+_LISTS = (".json", f"-{MANIFEST}")
+"""How the name of a list of shards goes on whose only shard is called as the list is."""
+_HEAD = 512  # bytes of a JSON file that tell whether it lists shards
 
 _NOT_READ = "a format that is not read; export the network to ONNX, or save its weights as safetensors"
 _LISTED = "which a JSON file beside it lists; give that file"
+_LIST_MISSING = "whose list of weights (model.json) is missing; fetch it into the same folder"
 
 _PAGE = "an HTML page"
 _TAR = (257, b"ustar", "a tar archive")
@@ -123,16 +126,23 @@ def foreign_weights(path: Path) -> str:
     """Say of which format, of those that are not read, a ``.bin`` file is by what lies beside it; empty if unknown."""
     if any(parent.suffix == ".mlpackage" for parent in path.parents):
         return "a part of a Core ML package"
-    return next((kind for end, kind in _BESIDE.items() if path.with_name(path.stem + end).is_file()), "")
+    if any(is_list_of_shards(path.with_name(path.stem + end)) for end in _LISTS):
+        return _SHARD_OF_TENSORFLOW_JS
+    return next((kind for end, kind in _BESIDE.items() if is_file(path.with_name(path.stem + end))), "")
 
 
-def instead_of(kind: str) -> str:
-    """Say what to do about a network of some kind that is not read, as the end of a sentence.
+def instead_of(kind: str, folder: Path) -> str:
+    """Say what to do about a network of some kind that is not read and lies in a folder, as the end of a sentence.
 
-    >>> instead_of("a file of TensorFlow.js weights")
-    'which a JSON file beside it lists; give that file'
+    >>> instead_of("a file of TensorFlow.js weights", Path("nowhere"))
+    'whose list of weights (model.json) is missing; fetch it into the same folder'
     """
-    return _LISTED if kind == _SHARD_OF_TENSORFLOW_JS else _NOT_READ
+    if kind != _SHARD_OF_TENSORFLOW_JS:
+        return _NOT_READ
+    with suppress(OSError):
+        if any(map(is_list_of_shards, folder.iterdir())):
+            return _LISTED
+    return _LIST_MISSING
 
 
 def lists_shards(head: bytes) -> bool:
@@ -142,6 +152,15 @@ def lists_shards(head: bytes) -> bool:
     (True, True, False)
     """
     return bool(_LIST_OF_SHARDS.match(head))
+
+
+def is_list_of_shards(path: Path) -> bool:
+    """Tell whether there is a JSON file that begins as a model of TensorFlow.js or a list of its weights."""
+    if not path.name.lower().endswith(TFJS) or path.name.startswith("."):
+        return False
+    with suppress(OSError), open_regular(path) as file:
+        return lists_shards(file.read(_HEAD))
+    return False
 
 
 def _is_text(head: bytes) -> bool:

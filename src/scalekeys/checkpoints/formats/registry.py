@@ -219,7 +219,7 @@ def _foreign_network(path: Path, head: bytes) -> str:
 
 
 def _not_read(path: Path, kind: str) -> CheckpointError:
-    return CheckpointError(f"{path}: is {kind}, {instead_of(kind)}")
+    return CheckpointError(f"{path}: is {kind}, {instead_of(kind, path.parent)}")
 
 
 def _format_of_archive(path: Path) -> Format:

@@ -5,13 +5,12 @@ It is read without PyTorch, so that the command line refuses a folder without we
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from scalekeys.checkpoints.formats.content import foreign_network, instead_of, lists_shards
+from scalekeys.checkpoints.formats.content import foreign_network, instead_of, is_list_of_shards
 from scalekeys.checkpoints.formats.suffixes import DISTRIBUTED, OF_WEIGHTS, TFJS
 from scalekeys.errors import CheckpointError, listed
-from scalekeys.files import open_regular, reading_from
+from scalekeys.files import reading_from
 
 INDEX_SUFFIX = ".index.json"
 
@@ -26,7 +25,6 @@ _INDICES = tuple(suffix + INDEX_SUFFIX for suffix in OF_WEIGHTS)
 _SHARD = re.compile(r"-(\d{5,})-of-(\d{5,})\.")
 _SHARD_OF_KERAS = re.compile(r"_\d{5,}(\.weights)\.h5$")
 _SHARDS_OF_TFJS = ".bin"
-_HEAD = 512  # bytes of a JSON file that tell whether it lists shards
 _STATE_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "random_states")
 
 
@@ -79,7 +77,7 @@ def no_weights(folder: Path) -> CheckpointError:
     """Say that a folder holds no weights, and what it holds instead, if that is known."""
     names = (folder.name, *sorted(path.name for path in folder.iterdir()))
     if found := next(((name, kind) for name in names if (kind := foreign_network(name))), None):
-        return CheckpointError(f"{folder}: holds {found[1]} ({found[0]}), {instead_of(found[1])}")
+        return CheckpointError(f"{folder}: holds {found[1]} ({found[0]}), {instead_of(found[1], folder)}")
     inside = folder.glob("*/*")
     below = sorted({path.parent.name for path in inside if path.name == DISTRIBUTED or is_candidate(path)})
     if below:
@@ -123,15 +121,7 @@ def names_weights(name: str) -> bool:
 
 def is_candidate(path: Path) -> bool:
     """Tell whether there is a file that is called as weights are, or a JSON file that lists shards of weights."""
-    return (names_weights(path.name) or _lists_shards(path)) and path.is_file()
-
-
-def _lists_shards(path: Path) -> bool:
-    if not path.name.lower().endswith(TFJS) or path.name.startswith("."):
-        return False
-    with suppress(OSError), open_regular(path) as file:
-        return lists_shards(file.read(_HEAD))
-    return False
+    return (names_weights(path.name) or is_list_of_shards(path)) and path.is_file()
 
 
 def _split(name: str) -> tuple[str, str]:

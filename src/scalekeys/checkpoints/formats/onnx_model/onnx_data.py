@@ -13,7 +13,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.checkpoint import MOST_VALUES
 from scalekeys.checkpoints.formats.onnx_model.parsed import NotReadError, shape_of, text
 from scalekeys.errors import CheckpointError, shortened
-from scalekeys.files import open_regular
+from scalekeys.files import lies_beside, open_regular
 from scalekeys.optional import in_short, require
 
 _FEWER_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}  # types of which several values share a byte
@@ -134,18 +134,14 @@ def _external_bytes(tensor: Any, model: Path) -> bytes:
 
 
 def beside(model: Path, location: str | bytes) -> Path:
-    """Return the file of external data, which must lie in the folder of the model.
-
-    The folder that a linked model truly lies in counts too, as caches link both files into a folder of snapshots.
-    """
+    """Return the file of external data, which must lie in the folder of the model."""
     if isinstance(location, bytes) or not location.isprintable() or len(location) > _LONGEST_PATH:
         raise CheckpointError(f"{model}: its external data {_short(location)} cannot be read, as no file is called so")
     parts = PureWindowsPath(location).parts  # splits at both kinds of slashes
     outside = not parts or PureWindowsPath(location).anchor or location.startswith("/") or ".." in parts
     file = model.parent / location
-    homes = (model.parent.resolve(), model.resolve().parent)
     try:
-        inside = not outside and any(file.resolve().is_relative_to(home) for home in homes)
+        inside = not outside and lies_beside(file, model)
     except (OSError, RuntimeError) as error:  # a name that is too long, or links in a circle
         raise CheckpointError(f"{model}: its external data {_short(location)} cannot be read ({_why(error)})") from None
     if not inside:

@@ -14,11 +14,11 @@ from scalekeys.checkpoints.formats.content import MANIFEST
 from scalekeys.checkpoints.formats.keras_model.keras_checkpoint import Placed, checkpoint_of, placed
 from scalekeys.checkpoints.formats.keras_model.keras_config import layers_of
 from scalekeys.checkpoints.formats.keras_model.keras_layers import Role
+from scalekeys.checkpoints.formats.tfjs_model.entries import entry
 from scalekeys.checkpoints.formats.tfjs_model.tfjs_graph import placed_in_graph
 from scalekeys.checkpoints.formats.tfjs_model.tfjs_weights import ManifestWeight, described, read_manifest
-from scalekeys.errors import CheckpointError
+from scalekeys.errors import CheckpointError, one_line
 from scalekeys.files import read_bytes
-from scalekeys.optional import in_short
 
 _LARGEST = 2**26
 _VERSION = 2  # of the Keras that TensorFlow.js follows where it has written a model itself
@@ -36,20 +36,22 @@ def open_tfjs(path: Path, wanted: Wanted) -> Checkpoint:
     """
     try:
         document = json.loads(read_bytes(path, CheckpointError, most=_LARGEST))
-        topology = None if isinstance(document, list) else document.get("modelTopology")
-        stored = read_manifest(path, document if isinstance(document, list) else document["weightsManifest"])
-        found = _placed(path, topology, stored)
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        if isinstance(document, list):
+            document = {"weightsManifest": document}
+        stored = read_manifest(path, entry(document, "weightsManifest", kind=list))
+        found = _placed(path, entry(document, "modelTopology", kind=dict, default={}), stored)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else one_line(str(error))
         raise CheckpointError(
-            f"{path}: is no TensorFlow.js model, or is damaged or cut short ({in_short(error)}); fetch it again"
+            f"{path}: is no TensorFlow.js model, or is damaged or cut short ({why}); fetch it again"
         ) from None
     opened = checkpoint_of(path, found, lambda weight: torch.from_numpy(stored[weight.key].values()), wanted)
     return replace(opened, model=path.name.removesuffix(f"-{MANIFEST}").removesuffix(".json"))
 
 
-def _placed(path: Path, topology: Any, stored: Mapping[str, ManifestWeight]) -> list[Placed]:
+def _placed(path: Path, topology: Mapping[str, Any], stored: Mapping[str, ManifestWeight]) -> list[Placed]:
     """Return the weights of a model, those of convolutions in the order of the network."""
-    if topology is None:
+    if not topology:
         return placed([described(weight, is_named=False) for weight in stored.values()], (), 0)
     if "node" not in topology:
         layers = layers_of(topology.get("model_config", topology), path)

@@ -10,6 +10,7 @@ from scalekeys.checkpoints.formats.keras_model.keras_checkpoint import Placed
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
 from scalekeys.checkpoints.formats.keras_model.keras_layers import MAIN_KERNELS, Role, role_of
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
+from scalekeys.checkpoints.formats.tfjs_model.entries import entry, numbers
 from scalekeys.checkpoints.formats.tfjs_model.tfjs_weights import ManifestWeight
 from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import clean_name
 from scalekeys.errors import printable
@@ -27,7 +28,7 @@ _CLASSES = {
 """The layers of Keras that operators stand for. A ``Conv2D`` of TensorFlow.js has one group."""
 
 _AXES = {"Conv3D": 5}
-"""How many axes their weights have, where these are not four."""
+"""How many axes their weights have, and what they are applied to, where these are not four."""
 
 _HANDING_ON = ("Identity", "Switch", "Enter")
 """Operators that give their first input as it is."""
@@ -46,41 +47,54 @@ class _Node:
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any]
 
+    @property
+    def axes(self) -> int:
+        """Number of axes of its weight, and of what it is applied to."""
+        return _AXES.get(self.op, 4)
+
     def sides(self, name: str) -> list[int]:
         """Return a list of a number for each axis of the kernels; of ones where the node has none."""
-        values = [int(value) for value in self.attributes.get(name, {}).get("list", {}).get("i", ())] or [1] * 4
+        values = numbers(self.attributes, name, "list", "i") or [1] * self.axes
         return values[2:] if self._layout().startswith("NC") else values[1:-1]
 
     def _layout(self) -> str:
         """Return the order of axes, such as NHWC, which is stored in base 64 or, by old converters, as numbers."""
-        text = self.attributes.get("data_format", {}).get("s", "")
-        return (bytes(text) if isinstance(text, list) else b64decode(text)).decode(errors="replace")
+        found = entry(self.attributes, "data_format", kind=dict, default={}).get("s", "")
+        try:
+            return (bytes(found) if isinstance(found, list) else b64decode(found)).decode(errors="replace")
+        except (ValueError, TypeError):
+            raise ValueError("its entry 'data_format.s' is not a text in base 64") from None
 
 
 def placed_in_graph(topology: Mapping[str, Any], stored: Mapping[str, ManifestWeight]) -> Iterator[Placed]:
-    """Yield the weights of the convolutions of a graph and of its functions, each once, in the order of the file.
+    """Yield the weights of the convolutions of a graph and of its functions, in the order of the file.
 
+    A weight that can be read is yielded once; one that cannot, for each convolution that has it.
     `stored`: all weights of the manifest by name, which is that of their node.
-    Raises ValueError, KeyError, TypeError or AttributeError if the graph is damaged.
+    Raises ValueError if the graph is damaged.
     """
     used: set[str] = set()
-    functions = topology.get("library", {}).get("function", ())
-    for nodes in (topology["node"], *(function.get("nodeDef", ()) for function in functions)):
+    functions = entry(topology, "library", "function", kind=list, default=[])
+    inner = (entry(function, "nodeDef", kind=list, default=[]) for function in functions)
+    for nodes in (entry(topology, "node", kind=list), *inner):
         graph = {node.name: node for node in map(_node, nodes)}
         for node in graph.values():
             if node.op in _CLASSES:
                 placed = _placed(graph, node, stored)
-                if placed.weight.key not in used:
+                if placed.weight.fault:
+                    yield placed
+                elif placed.weight.key not in used:
                     used.add(placed.weight.key)
                     yield placed
 
 
-def _node(entry: Mapping[str, Any]) -> _Node:
-    inputs = (text.partition(":")[0] for text in entry.get("input", ()) if not text.startswith("^"))
-    name, op, attributes = entry["name"], entry["op"], entry.get("attr", {})
-    if not (isinstance(name, str) and isinstance(op, str) and isinstance(attributes, dict)):
-        raise TypeError(f"it has a node {name!r} of the kind {op!r}")
-    return _Node(name, op, tuple(inputs), attributes)
+def _node(found: Any) -> _Node:
+    name, op = entry(found, "name", kind=str), entry(found, "op", kind=str)
+    inputs = entry(found, "input", kind=list, default=[])
+    if not all(isinstance(text, str) for text in inputs):
+        raise ValueError(f"the inputs of its node {name!r} are not texts")
+    sources = (text.partition(":")[0] for text in inputs if not text.startswith("^"))
+    return _Node(name, op, tuple(sources), entry(found, "attr", kind=dict, default={}))
 
 
 def _placed(graph: Mapping[str, _Node], node: _Node, stored: Mapping[str, ManifestWeight]) -> Placed:
@@ -102,7 +116,7 @@ def _fault(graph: Mapping[str, _Node], node: _Node, source: str, stored: Mapping
     """Say why the weight of a convolution, which comes from the node `source`, cannot be read; empty if it can."""
     if source in stored:
         axes = len(stored[source].shape)
-        return stored[source].fault if axes == _AXES.get(node.op, 4) else f"its weight has {axes} axes"
+        return stored[source].fault if axes == node.axes else f"its weight has {axes} axes"
     if source in graph and graph[source].op not in ("Const", "Placeholder"):
         return f"its weight is computed by the operator {graph[source].op}"
     return "its weight is handed in, or is stored in another file"

@@ -1,6 +1,6 @@
 """The weights of a TensorFlow.js model, which a manifest lists, and which stand in shards one behind the other."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path, PurePosixPath
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
 from scalekeys.checkpoints.formats.stored.sources import Bytes, FileBytes, Joined, whole
 from scalekeys.checkpoints.formats.stored.tensors import whole_lengths
+from scalekeys.checkpoints.formats.tfjs_model.entries import entry
 from scalekeys.errors import CheckpointError, listed, printable
-from scalekeys.files import is_file, is_plain_name
+from scalekeys.files import is_file, is_plain_name, lies_beside
 
 _STORED = {
     name: np.dtype(kind)
@@ -71,23 +72,23 @@ class ManifestWeight:
             return found.reshape(self.shape).astype(self.dtype)
 
 
-def read_manifest(path: Path, groups: Any) -> dict[str, ManifestWeight]:
+def read_manifest(path: Path, groups: Sequence[Any]) -> dict[str, ManifestWeight]:
     """Return the weights of all groups of a manifest by name; their values stay in the shards.
 
     `path`: of the file that holds the manifest.
     Raises CheckpointError if a shard is missing, does not have the size that its weights need, or lies elsewhere;
-    ValueError, KeyError or TypeError if the manifest is damaged.
+    ValueError or OverflowError if the manifest is damaged.
     """
     found: dict[str, ManifestWeight] = {}
     shards: set[Path] = set()
     for group in groups:
-        parts = [_shard(path, name) for name in group["paths"]]
+        parts = [_shard(path, name) for name in entry(group, "paths", kind=list)]
         if len(shards | {part.path for part in parts}) < len(shards) + len(parts):
             raise ValueError("a shard is listed twice")
         shards.update(part.path for part in parts)
         content, place = Joined(parts), 0
-        for entry in group["weights"]:
-            weight = _weight(entry, content, place)
+        for listed_weight in entry(group, "weights", kind=list):
+            weight = _weight(listed_weight, content, place)
             if weight.name in found:
                 raise ValueError(f"two weights are called {weight.name!r}")
             found[weight.name] = weight
@@ -116,28 +117,29 @@ def described(weight: ManifestWeight, *, is_named: bool = True) -> StoredWeight:
 
 def _shard(path: Path, name: Any) -> FileBytes:
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
-    if not parts or not all(map(is_plain_name, parts)):
+    is_below = bool(parts) and all(map(is_plain_name, parts))
+    shard = path.parent.joinpath(*parts) if is_below else path
+    if not is_file(shard):
+        raise CheckpointError(f"{path}: the shard {name} is missing; fetch it into the same folder")
+    if not (is_below and lies_beside(shard, path)):
         raise CheckpointError(
             f"{path}: its weights are said to lie in {name!r}, which is no file below its folder, and are not read"
         )
-    shard = path.parent.joinpath(*parts)
-    if not is_file(shard):
-        raise CheckpointError(f"{path}: the shard {name} is missing; fetch it into the same folder")
     return whole(shard)
 
 
-def _weight(entry: Mapping[str, Any], content: Bytes, place: int) -> ManifestWeight:
+def _weight(found: Any, content: Bytes, place: int) -> ManifestWeight:
     """Return a weight whose values begin at a place in the shards of its group."""
-    name, dtype, shape = entry["name"], entry["dtype"], whole_lengths(entry["shape"])
-    if not isinstance(name, str) or shape is None:
-        raise ValueError(f"the weight {name!r} has the shape {entry['shape']}")
-    quantisation = entry.get("quantization") or {}
-    stored = quantisation.get("dtype", dtype)
+    name, dtype = (entry(found, key, kind=str) for key in ("name", "dtype"))
+    if (shape := whole_lengths(entry(found, "shape", kind=list))) is None:
+        raise ValueError(f"the weight {name!r} has the shape {found['shape']}")
+    quantisation = entry(found, "quantization", kind=dict, default={})
+    stored = entry(quantisation, "dtype", kind=str, default=dtype)
     if (stored not in _STORED and stored != _TEXT) or (quantisation and dtype not in _QUANTISED.get(stored, ())):
         raise ValueError(f"the weight {name!r} is stored as {stored!r} for {dtype!r}")
     scale, minimum = None, 0.0
     if quantisation and stored != "float16":
-        scale, minimum = float(quantisation["scale"]), float(quantisation["min"])
+        scale, minimum = (float(entry(quantisation, key, kind=float)) for key in ("scale", "min"))
     size = 0 if stored == _TEXT else prod(shape) * _STORED[stored].itemsize
     return ManifestWeight(name, shape, dtype, content.part(place, size), stored, scale, minimum)
 
