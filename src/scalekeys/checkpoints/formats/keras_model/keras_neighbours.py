@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from scalekeys.checkpoints.core.kinds import DEPTHWISE
 from scalekeys.checkpoints.core.neighbours import Neighbours
-from scalekeys.checkpoints.formats.keras_model.keras_layers import BIASES, MAIN_KERNELS, MAY_BE_GROUPED, Role, info_of
+from scalekeys.checkpoints.formats.keras_model.keras_layers import BIASES, MAIN_KERNELS, Role, info_of
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
 
 Judged: TypeAlias = Mapping[str, tuple[StoredWeight, Role]]
@@ -20,16 +19,17 @@ def judged_by_neighbours(found: Judged) -> Judged:
 
     `found`: all weights of a file by key, in the order of the network.
     """
-    unclear = {key for key, (_, role) in found.items() if replace(role, fault="") == MAY_BE_GROUPED}
+    unclear = {key: role.otherwise for key, (_, role) in found.items() if role.otherwise}
     if not unclear:
         return found
     names = {key: _name(weight) for key, (weight, _) in found.items()}
     around = Neighbours({names[key]: info_of(*one) for key, one in found.items()})
     depthwise = {key for key in unclear if not around.stand_alone and not around.refusal(names[key])}
-    return {
-        key: (weight, replace(role, kind=DEPTHWISE, reason="") if key in depthwise else role)
-        for key, (weight, role) in found.items()
+    decided = {
+        key: replace(role, otherwise=None) if key in depthwise else replace(unclear.get(key, role), fault=role.fault)
+        for key, (_, role) in found.items()
     }
+    return {key: (weight, decided[key]) for key, (weight, _) in found.items()}
 
 
 def _name(weight: StoredWeight) -> str:
