@@ -77,6 +77,17 @@ def role_of(weight: StoredWeight, config: LayerConfig | None, version: int, bias
     return replace(role, fault=weight.fault or wrong_type)
 
 
+def is_called(weight: StoredWeight, names: tuple[str, ...]) -> bool:
+    """Tell whether a variable has one of some names, before which Keras 1 puts that of the layer.
+
+    >>> variables = ("kernel", "recurrent_kernel", "conv_1_W")
+    >>> [is_called(StoredWeight("", ("conv_1",), name, (), "", ""), MAIN_KERNELS) for name in variables]
+    [True, False, True]
+    """
+    last = re.split(r"[./]", weight.variable)[-1]
+    return last.removeprefix("".join(f"{name}_" for name in weight.layer[-1:])) in names
+
+
 def _is_named_by_torch(weight: StoredWeight) -> bool:
     """Tell whether a weight stands where no version of Keras puts one, under the name that PyTorch gives it."""
     is_of_keras = weight.names or VARIABLES in weight.key.split("/")
