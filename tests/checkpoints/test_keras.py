@@ -355,7 +355,6 @@ def test_a_transposed_convolution_of_one_channel_is_not_read_as_depthwise(tmp_pa
 def test_the_kernels_of_one_layer_do_not_hide_one_another(tmp_path):
     shapes = {
         "layers/conv2d/vars/0": (3, 3, 3, 24),
-        "layers/mixing/kernel": (5, 1, 48),
         "layers/conv1d/kernel": (5, 1, 48),
         "layers/conv1d/recurrent_kernel": (48, 7),
         "layers/dense/vars/0": (48, 10),
