@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from scalekeys.checkpoints import extract
+from scalekeys.checkpoints import extract, open_source
 from scalekeys.checkpoints.formats import safetensors_file
 
 LOADS = json.loads
@@ -51,3 +52,15 @@ def test_the_header_of_a_file_of_many_layers_is_not_read_for_each(tmp_path, monk
     save_file(state, tmp_path / "net.safetensors", {"data_offsets": "a word of the user"})
     assert len(extract(tmp_path / "net.safetensors").layers) == 20
     assert len(read) == 2
+
+
+def test_a_tensor_of_safetensors_is_in_memory_once(tmp_path):
+    values = torch.arange(MEGABYTE, dtype=torch.float32)
+    save_file({"dw.weight": values.view(-1, 1, 4, 4)}, tmp_path / "net.safetensors")
+    opened = open_source(tmp_path / "net.safetensors")
+    tracemalloc.start()
+    loaded = opened.load("dw.weight")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert torch.equal(loaded.flatten(), values)
+    assert peak < 1.25 * values.nbytes

@@ -340,3 +340,33 @@ def test_a_bias_with_a_value_for_each_channel_tells_that_a_kernel_is_depthwise(t
     for name, outputs in (("conv2d", 1), ("deconv", 8)):
         ordinary = {f"{name}/vars/0": np.ones((3, 3, 8, 1), "f4"), f"{name}/vars/1": np.ones(outputs, "f4")}
         assert len(extract(write(tmp_path, weights | ordinary)).layers) == 2
+
+
+def test_a_transposed_convolution_of_one_channel_is_not_read_as_depthwise(tmp_path):
+    shapes = {"encode": (3, 3, 3, 64), "squeeze": (3, 3, 64, 1), "up_block": (3, 3, 16, 1), "decode": (3, 3, 16, 8)}
+    weights = {f"layers/{name}/vars/0": np.ones(shape, "f4") for name, shape in shapes.items()}
+    weights["layers/up_block/vars/1"] = np.ones(16, "f4")
+    bank = extract(write(tmp_path, weights | {"layers/depthwise_conv2d/vars/0": SINGLE}))
+    assert [layer.name for layer in bank.layers] == ["depthwise_conv2d"]
+    reason = "it can be depthwise or an ordinary convolution; give the whole model with its configuration"
+    assert ("up_block", reason) in [(entry.name, entry.reason) for entry in bank.left_out]
+
+
+def test_the_kernels_of_one_layer_do_not_hide_one_another(tmp_path):
+    shapes = {
+        "layers/conv2d/vars/0": (3, 3, 3, 24),
+        "layers/conv1d/kernel": (5, 1, 48),
+        "layers/conv1d/recurrent_kernel": (48, 7),
+        "layers/dense/vars/0": (48, 10),
+    }
+    weights = {place: np.ones(shape, "f4") for place, shape in shapes.items()}
+    weights["layers/conv1d/kernel"] = RNG.standard_normal((5, 1, 48)).astype("f4")
+    bank = extract(write(tmp_path, weights))
+    assert [layer.name for layer in bank.layers] == ["conv1d"]
+
+
+def test_a_variable_that_only_ends_as_a_bias_is_none(tmp_path):
+    weights = mamba(per_channel=True)
+    for block in ("mamba", "mamba_1"):
+        weights[f"blocks/{block}/conv1d/vars/11"] = np.ones(7, "f4")
+    assert len(extract(write(tmp_path, weights)).layers) == 2

@@ -274,8 +274,10 @@ def test_without_onnx_one_sentence_says_what_to_install(tmp_path, monkeypatch):
 def test_a_graph_without_depthwise_layers_says_what_it_has(tmp_path):
     """Recurrent weights of ONNX have three axes; weights may have any names."""
     gates = [numpy_helper.from_array(np.ones((1, 128, side), "f4"), name) for name, side in (("W", 40), ("R", 32))]
+    filters = numpy_helper.from_array(np.ones((1, 16, 64), "f4"), "filters")
     stem = numpy_helper.from_array(np.ones((8, 3, 3, 3), "f4"), "stem_filters")
-    model = convolution(WEIGHT, name="stem_filters", group=1, stored=[*gates, stem])
-    has = "has no depthwise layers to read; it has 1 convolution with kernel 3x3"
+    layer = helper.make_node("LSTM", ["sequence", "W", "R"], ["states"], hidden_size=32)
+    model = convolution(WEIGHT, name="stem_filters", group=1, stored=[*gates, filters, stem], extra=[layer])
+    has = "has no depthwise layers to read; it has 1 convolution with kernel 3x3, and 1 one-dimensional convolution"
     with pytest.raises(CheckpointError, match=rf'{has}; kinds="ordinary" .* reads ordinary convolutions$'):
         extract(save(model, tmp_path))

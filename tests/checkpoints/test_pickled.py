@@ -241,6 +241,11 @@ def bomb_of_copies(path):
     path.write_bytes(b"\x80\x02](" + pairs + b"eq\0]" + b"cbuiltins\ndict\nh\0\x85Ra" * 1000 + b".")
 
 
+def bomb_of_equal_keys(path, function=b"collections\nOrderedDict\n", calls=1000):
+    pairs = b"(K\1K\2\x86q\2" + b"h\2" * ((1 << 16) - 1)
+    path.write_bytes(b"\x80\x02]" + pairs + b"e\x85q\0" + b"0c" + function + b"q\1]" + b"h\1h\0Ra" * calls + b".")
+
+
 def bomb_of_zeros(path):
     torch.save({"dw.weight": WEIGHT}, path)
     with (
@@ -277,6 +282,13 @@ def test_what_would_take_memory_takes_little(tmp_path):
     assert set(grown) == set(BOMBS)
     assert grown.pop("bomb_of_objects") < 256
     assert max(grown.values()) < 128
+
+
+@pytest.mark.parametrize("function", ["collections\nOrderedDict\n", "builtins\nset\n", "torch\nSize\n"])
+def test_calls_are_counted_by_what_they_are_given_and_not_by_what_they_make(function, tmp_path):
+    bomb_of_equal_keys(tmp_path / "net.pth", function.encode(), calls=40)
+    with pytest.raises(CheckpointError, match="more than 2097152 objects"):
+        extract(tmp_path / "net.pth")
 
 
 def archive_with(path, **changes):

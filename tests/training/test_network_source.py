@@ -141,6 +141,14 @@ def test_timm_prepares_its_images_itself(tmp_path):
     assert changed.figures["std"] == config["std"]
 
 
+def test_timm_is_given_images_of_a_kind_without_a_name_as_they_are():
+    pytest.importorskip("timm")
+    network = nn.Flatten()
+    network.pretrained_cfg = {"input_size": (4, 32, 32), "mean": (0.5,) * 4, "std": (0.5,) * 4}
+    prepare = preparation_of(NamedNetwork(network, "four channels"), Figures())
+    assert prepare(picture().convert("RGBA")).shape == (4, 32, 32)
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
     transformers = pytest.importorskip("transformers")

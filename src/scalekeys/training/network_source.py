@@ -167,8 +167,8 @@ def _as_timm_does(module: nn.Module, given: Mapping[str, Any]) -> Preparation:
     if "size" in figures:
         figures["input_size"] = (3, *figures.pop("size"))
     config = data.resolve_data_config(figures, model=module)
-    transform, mode = data.create_transform(**config), MODES[len(config["mean"])]
-    return Preparation(lambda image: transform(image.convert(mode)), config)
+    transform, mode = data.create_transform(**config), MODES.get(len(config["mean"]))
+    return Preparation(lambda image: transform(image.convert(mode) if mode else image), config)
 
 
 def _as_transformers_do(processor: Any) -> Preparation:

@@ -5,7 +5,7 @@ it. Shapes come first and values only when asked for, so that a network of gigab
 Each layer keeps the key of its tensor, which together with `entry` says where in the source its values stand.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -108,6 +108,8 @@ class Checkpoint:
     their integers stand for, each with the reason."""
     computed: Mapping[str, TensorInfo] = field(default_factory=dict)
     """Weights of layers that are no tensors of the source but computed from several, by keys that `load` knows."""
+    recurrent: Set[str] = frozenset()
+    """The keys of weights of recurrent layers, where the source says which these are."""
     prefix: str = ""
     """What stands before the keys of the network where `tensors` has those of copies of it too."""
     kinds: Kinds = DEPTHWISE_ONLY
@@ -183,7 +185,8 @@ class Checkpoint:
         if self.left_out:
             return f"left out: {said_of(self.left_out)}"
         more = f'; kinds="{ORDINARY}" (--kinds {ORDINARY}) reads ordinary convolutions'
-        return what_it_holds(self.tensors) + (more if self.ordinary else "")
+        held = {key: info for key, info in self.tensors.items() if key not in self.recurrent}
+        return what_it_holds(held) + (more if self.ordinary else "")
 
     def _read(self, layer: ConvolutionLayer, depth: int) -> LayerFilters:
         info = self.info(layer)

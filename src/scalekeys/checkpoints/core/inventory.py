@@ -19,7 +19,6 @@ DISTRIBUTED = (
 NESTED = "it is a nested tensor, whose parts have different shapes"
 """Why a nested tensor is not read."""
 
-_MOST_TAPS = 31  # of a kernel of one axis that gives one or two channels
 _FLOATING = ("float64", "float32", "float16", "bfloat16", "float8")
 
 
@@ -98,7 +97,7 @@ def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
     if not tensors:
         return "it holds no tensors"
     weights = {key: info for key, info in tensors.items() if key.endswith("weight")} or tensors
-    shapes = [info.shape for info in weights.values() if not _is_recurrent(info.shape)]
+    shapes = [info.shape for info in weights.values()]
     kinds = [_convolutions([shape for shape in shapes if len(shape) == 4])]
     for rank, one in ((3, "one-dimensional convolution"), (5, "three-dimensional convolution"), (2, "linear layer")):
         count = sum(len(shape) == rank and prod(shape[2:]) > (rank > 2) for shape in shapes)
@@ -107,15 +106,6 @@ def what_it_holds(tensors: Mapping[str, TensorInfo]) -> str:
     if not found:
         return f"it has {counted(len(tensors), 'tensor')} and none of them is a convolution"
     return "it has " + (f"{', '.join(found[:-1])}, and {found[-1]}" if len(found) > 1 else found[0])
-
-
-def _is_recurrent(shape: tuple[int, ...]) -> bool:
-    """Tell whether a shape is that of a recurrent weight, (directions, values of the gates, inputs), as ONNX has it.
-
-    >>> _is_recurrent((1, 512, 128)), _is_recurrent((1, 48, 9)), _is_recurrent((96, 1, 64))
-    (True, False, False)
-    """
-    return len(shape) == 3 and shape[0] in (1, 2) and shape[2] > _MOST_TAPS
 
 
 def _convolutions(shapes: Sequence[tuple[int, ...]]) -> str:

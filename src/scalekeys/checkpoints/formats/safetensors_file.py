@@ -21,6 +21,7 @@ from scalekeys.checkpoints.core.kinds import PREFERRED, Wanted
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.errors import CheckpointError
+from scalekeys.files import open_regular
 
 DISTRIBUTED = "DCP_SHARDING_INFO"
 """What the header of a file calls the places of its parts of tensors, where several processes have written one each."""
@@ -62,9 +63,11 @@ def open_safetensors(path: Path, wanted: Wanted = PREFERRED) -> Checkpoint:
 
     def load(key: str) -> Tensor:
         entry, start, stop = places[key]  # the library would read all of the header again, or keep values in memory
-        with path.open("rb") as file:
+        content = bytearray(stop - start)
+        with open_regular(path) as file:
             file.seek(start)
-            return decoded(entry, file.read(stop - start), label=str(path))
+            del content[file.readinto(content) :]
+        return decoded(entry, content, label=str(path))
 
     opened = from_state_dict(
         tensors,
@@ -88,12 +91,12 @@ def header_of(path: Path, *, label: str | None = None) -> tuple[Mapping[str, str
         return dict(file.metadata() or {}), tensors
 
 
-def decoded(entry: Mapping[str, Any], content: bytes, *, label: str) -> Tensor:
-    """Return a tensor from its bytes, by what the header says of it.
+def decoded(entry: Mapping[str, Any], content: bytearray, *, label: str) -> Tensor:
+    """Return a tensor that keeps its values in the bytes that are given, by what the header says of it.
 
     Raises CheckpointError if they are not all there, or their type is none that torch has.
 
-    >>> decoded({"dtype": "F32", "shape": [2]}, bytes(8), label="net")
+    >>> decoded({"dtype": "F32", "shape": [2]}, bytearray(8), label="net")
     tensor([0., 0.])
     """
     dtype: torch.dtype | None = getattr(torch, _DTYPES.get(entry["dtype"], ""), None)
@@ -102,7 +105,7 @@ def decoded(entry: Mapping[str, Any], content: bytes, *, label: str) -> Tensor:
         raise damaged(label, f"it holds {entry['dtype']}, which is not read")
     if len(content) != prod(shape) * dtype.itemsize:
         raise damaged(label, f"{len(content)} bytes of a tensor of shape {shape}")
-    return torch.frombuffer(bytearray(content), dtype=dtype).view(shape) if content else torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(content, dtype=dtype).view(shape) if content else torch.empty(shape, dtype=dtype)
 
 
 def notes_on(metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -135,7 +138,7 @@ def _write(path: Path, changes: Sequence[Change], target: Path) -> tuple[str, ..
 
 def _places(path: Path) -> dict[str, tuple[Mapping[str, Any], int, int]]:
     """Return what the header says of each tensor, and where its bytes start and stop in the file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
         header = json.loads(file.read(length))
     first = _LENGTH + length

@@ -60,7 +60,7 @@ class RangedSafetensors:
         for first, last in self._requests:
             if first <= start and stop <= last:
                 self._file.fetch(first, last)
-        return decoded(self._entries[key], self._file.read(start, stop), label=self._label)
+        return decoded(self._entries[key], bytearray(self._file.read(start, stop)), label=self._label)
 
 
 def _checked(header: bytes, size: int, label: str) -> tuple[dict[str, str], dict[str, TensorInfo]]:

@@ -12,7 +12,14 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint, ConvolutionLayer, 
 from scalekeys.checkpoints.core.kinds import ORDINARY, Wanted
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
-from scalekeys.checkpoints.formats.keras_model.keras_layers import BIASES, Role, in_torch_order, info_of, role_of
+from scalekeys.checkpoints.formats.keras_model.keras_layers import (
+    BIASES,
+    Role,
+    in_torch_order,
+    info_of,
+    is_called,
+    role_of,
+)
 from scalekeys.checkpoints.formats.keras_model.keras_neighbours import judged_by_neighbours
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
 from scalekeys.filters import LeftOut
@@ -33,7 +40,7 @@ def placed(stored: Sequence[StoredWeight], described: Sequence[LayerConfig], ver
     `version`: of the Keras that has written them, 0 where that is not known.
     """
     pairs = _in_order(stored, described)
-    biases = {weight.layer: weight.shape for weight in stored if weight.variable.endswith(BIASES)}
+    biases = {weight.layer: weight.shape for weight in stored if is_called(weight, BIASES)}
     found = judged_by_neighbours(
         {
             weight.key: (weight, role_of(weight, config, version, biases.get(weight.layer, ())))

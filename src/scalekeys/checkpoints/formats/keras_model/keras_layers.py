@@ -44,9 +44,12 @@ class Role:
     """Whether its axes are (*sides, channels, multiplier) and not (*sides, inputs of a group, outputs)."""
     is_transposed: bool = False
     """Whether they are (*sides, outputs, inputs)."""
+    otherwise: "Role | None" = None
+    """What it is unless the weights around it say that it is depthwise; None where they are not asked."""
 
 
-MAY_BE_GROUPED = Role(reason=f"it can be depthwise, or the convolution of a one-channel input; {_GIVE_MODEL}")
+_UNCLEAR = Role(reason=f"it can be depthwise, or the convolution of a one-channel input; {_GIVE_MODEL}")
+_MAY_BE_GROUPED = Role(DEPTHWISE, otherwise=_UNCLEAR)
 _PER_CHANNEL = Role(DEPTHWISE, is_per_channel=True)
 _ORDINARY = Role(ORDINARY)
 _TRANSPOSED = Role(ORDINARY, is_transposed=True)
@@ -74,6 +77,17 @@ def role_of(weight: StoredWeight, config: LayerConfig | None, version: int, bias
     return replace(role, fault=weight.fault or wrong_type)
 
 
+def is_called(weight: StoredWeight, names: tuple[str, ...]) -> bool:
+    """Tell whether a variable has one of some names, before which Keras 1 puts that of the layer.
+
+    >>> variables = ("kernel", "recurrent_kernel", "conv_1_W")
+    >>> [is_called(StoredWeight("", ("conv_1",), name, (), "", ""), MAIN_KERNELS) for name in variables]
+    [True, False, True]
+    """
+    last = re.split(r"[./]", weight.variable)[-1]
+    return last.removeprefix("".join(f"{name}_" for name in weight.layer[-1:])) in names
+
+
 def _is_named_by_torch(weight: StoredWeight) -> bool:
     """Tell whether a weight stands where no version of Keras puts one, under the name that PyTorch gives it."""
     is_of_keras = weight.names or VARIABLES in weight.key.split("/")
@@ -90,20 +104,27 @@ def _kind(weight: StoredWeight, config: LayerConfig | None, version: int, bias: 
         if 0 < version < 3 and weight.names:  # whose depthwise kernels are called so
             return _ordinary_or_grouped(weight)
         if _has_bias_per_channel(weight, bias):
-            return _PER_CHANNEL
-        for name in (*weight.layer[-1:], weight.title):  # which are classes, unless the user has given a name
-            if _DEPTHWISE_CLASS.search(name):
-                return _PER_CHANNEL if weight.variable in MAIN_KERNELS else Role()
-            given = _GIVEN_BY_KERAS.fullmatch(name)
-            if given and int(given[1]) == len(weight.shape) - 2:
-                return _TRANSPOSED if _TRANSPOSED_CLASS.search(name) else _ordinary_or_grouped(weight)
+            return _PER_CHANNEL if weight.shape[-1] > 1 else replace(_PER_CHANNEL, otherwise=_by_names(weight))
+        return _by_names(weight)
+    return _by_name(weight)
+
+
+def _by_names(weight: StoredWeight) -> Role:
+    """Judge the main kernel of a layer by the names of the layer and by its shape."""
+    for name in (*weight.layer[-1:], weight.title):  # which are classes, unless the user has given a name
+        if _DEPTHWISE_CLASS.search(name):
+            return _PER_CHANNEL if weight.variable in MAIN_KERNELS else Role()
+        given = _GIVEN_BY_KERAS.fullmatch(name)
+        if given and int(given[1]) == len(weight.shape) - 2:
+            return _TRANSPOSED if _TRANSPOSED_CLASS.search(name) else _ordinary_or_grouped(weight)
     return _by_name(weight)
 
 
 def _has_bias_per_channel(weight: StoredWeight, bias: tuple[int, ...]) -> bool:
     """Tell whether a kernel (*sides, channels, multiplier) is depthwise by its bias, which has a value for each output.
 
-    An ordinary convolution has as many values as its last axis, and a transposed one as many as the axis before it.
+    An ordinary convolution has as many values as its last axis, and a transposed one as many as the axis before it, so
+    that a kernel whose last axis is 1 can also be that of a transposed convolution of one channel.
     """
     channels, last = weight.shape[-2:]
     is_transposed = bool(_TRANSPOSED_CLASS.search(weight.label.rpartition("/")[2]))
@@ -130,7 +151,7 @@ def _ordinary_or_grouped(weight: StoredWeight) -> Role:
         return Role(DEPTHWISE)
     if len(weight.shape) == 3 and not is_convolution:
         return Role()
-    return MAY_BE_GROUPED
+    return _MAY_BE_GROUPED
 
 
 def _by_name(weight: StoredWeight) -> Role:

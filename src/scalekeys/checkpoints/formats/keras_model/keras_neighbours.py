@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from scalekeys.checkpoints.core.kinds import DEPTHWISE
+from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.neighbours import Neighbours
-from scalekeys.checkpoints.formats.keras_model.keras_layers import BIASES, MAIN_KERNELS, MAY_BE_GROUPED, Role, info_of
+from scalekeys.checkpoints.formats.keras_model.keras_layers import BIASES, MAIN_KERNELS, Role, info_of, is_called
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
 
 Judged: TypeAlias = Mapping[str, tuple[StoredWeight, Role]]
@@ -20,23 +20,33 @@ def judged_by_neighbours(found: Judged) -> Judged:
 
     `found`: all weights of a file by key, in the order of the network.
     """
-    unclear = {key for key, (_, role) in found.items() if replace(role, fault="") == MAY_BE_GROUPED}
+    unclear = {key: role.otherwise for key, (_, role) in found.items() if role.otherwise}
     if not unclear:
         return found
-    names = {key: _name(weight) for key, (weight, _) in found.items()}
+    names = _names({key: weight for key, (weight, _) in found.items()})
     around = Neighbours({names[key]: info_of(*one) for key, one in found.items()})
     depthwise = {key for key in unclear if not around.stand_alone and not around.refusal(names[key])}
-    return {
-        key: (weight, replace(role, kind=DEPTHWISE, reason="") if key in depthwise else role)
-        for key, (weight, role) in found.items()
+    decided = {
+        key: replace(role, otherwise=None) if key in depthwise else replace(unclear.get(key, role), fault=role.fault)
+        for key, (_, role) in found.items()
     }
+    return {key: (weight, decided[key]) for key, (weight, _) in found.items()}
 
 
-def _name(weight: StoredWeight) -> str:
-    """Name a weight as in a state dict, where each layer of several that are called alike has a number.
+def _names(weights: Mapping[str, StoredWeight]) -> dict[str, str]:
+    """Name weights as in a state dict, where each layer of several that are called alike has a number.
 
-    Keras numbers them from the second on.
+    Keras numbers them from the second on. A variable whose name is taken keeps its own.
     """
-    parts = [part if _NUMBERED.search(part) else f"{part}_0" for part in weight.layer]
-    last = "weight" if weight.variable.endswith(MAIN_KERNELS) else weight.variable
-    return ".".join((*parts, "bias" if weight.variable.endswith(BIASES) else last))
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for key, weight in weights.items():
+        layer = [part if _NUMBERED.search(part) else f"{part}_0" for part in weight.layer]
+        usual, own = (".".join((*layer, last)) for last in (_usual(weight), weight.variable))
+        names[key] = unique_name(own if usual in counts else usual, counts)
+    return names
+
+
+def _usual(weight: StoredWeight) -> str:
+    """Return what PyTorch would call a variable in its layer."""
+    return "weight" if is_called(weight, MAIN_KERNELS) else "bias" if is_called(weight, BIASES) else weight.variable

@@ -11,6 +11,7 @@ from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, DEPTHWISE_ONLY, GROUPED, ORDINARY, Kinds, kind_of, not_asked
 from scalekeys.checkpoints.core.naming import unique_name
 from scalekeys.checkpoints.core.pitch import Pitch, same_everywhere
+from scalekeys.checkpoints.formats.onnx_model.constants import steps_to
 from scalekeys.checkpoints.formats.onnx_model.onnx_data import type_of
 from scalekeys.checkpoints.formats.onnx_model.onnx_grids import Grids
 from scalekeys.checkpoints.formats.onnx_model.operators import Operator, is_convolution, is_foreign, operator_of
@@ -20,6 +21,7 @@ from scalekeys.checkpoints.formats.onnx_model.weights import Weight, Weights
 from scalekeys.filters import LeftOut
 
 _MOST_AXES = 5  # of a weight
+_RECURRENT = ("RNN", "GRU", "LSTM")  # whose weights are their inputs 1 and 2
 _ANONYMOUS = re.compile(r"onnx::.*|_?val?_\d+|\d+|.*Constant(_\d+)?(_output_\d+)?|reorder(_token_\d+)?")
 
 
@@ -38,6 +40,8 @@ class Found:
     left_out: list[LeftOut] = field(default_factory=list)
     ordinary: set[tuple[int, str]] = field(default_factory=set)
     """Weights of ordinary convolutions that are not asked for: scope, and name of the input."""
+    recurrent: set[str] = field(default_factory=set)
+    """The keys of stored tensors that recurrent layers take as weights."""
     notes: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     uses: set[tuple[int, int, str]] = field(default_factory=set)
@@ -80,6 +84,8 @@ def find_layers(program: Program, kinds: Kinds = DEPTHWISE_ONLY) -> Found:
         if id(scope) not in scopes:
             scopes.add(id(scope))
             _add_stored(found, scope)
+        if node.op.endswith(_RECURRENT):
+            found.recurrent |= _stored_weights(found, scope, node)
         if not (is_convolution(node) or _may_convolve(scope, node)) or scope.called(node):
             continue
         try:
@@ -110,6 +116,16 @@ def _stored_shape(scope: Scope, name: str) -> tuple[int, ...]:
         if isinstance(origin, Stored):
             return shape_of(origin.tensor)
     return ()
+
+
+def _stored_weights(found: Found, scope: Scope, node: Node) -> set[str]:
+    """Return the keys of the stored tensors that the weights of a recurrent layer are, or are computed from."""
+    keys: set[str] = set()
+    for name in filter(None, node.inputs[1:3]):
+        with suppress(NotReadError):
+            stored = [step for step in steps_to(scope.origin(name)) if isinstance(step, Stored)]
+            keys |= {found.key_of(one.identity, one.path + one.name) for one in stored}
+    return keys
 
 
 def _add_stored(found: Found, scope: Scope) -> None:

@@ -54,6 +54,7 @@ def open_onnx(path: Path, wanted: Wanted) -> Checkpoint:
             files=files,
             can_change=lambda key: found.weights[key].tensor is not None,
         ),
+        recurrent=found.recurrent,
         kinds=wanted.kinds,
         ordinary=len(found.ordinary),
         pitches=partial(found.pitches, program),

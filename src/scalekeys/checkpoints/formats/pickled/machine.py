@@ -125,10 +125,9 @@ class Machine:
             raise PickleError("arguments that are no tuple")
         if isinstance(function, Name):
             if (known := self.known.get(function.dotted)) is not None:
-                made = known(*arguments)
-                if isinstance(made, dict | set | tuple):
-                    self.add_object(len(made))
-                return made
+                self.add_object(len(arguments))
+                self.add_object(sum(len(one) for one in arguments if isinstance(one, dict | list | tuple)))
+                return known(*arguments)
             self.unknown.setdefault(function.dotted, function)
             self.add_object()
             return StandIn(function, arguments)
