@@ -246,6 +246,11 @@ def bomb_of_equal_keys(path, function=b"collections\nOrderedDict\n", calls=1000)
     path.write_bytes(b"\x80\x02]" + pairs + b"e\x85q\0" + b"0c" + function + b"q\1]" + b"h\1h\0Ra" * calls + b".")
 
 
+def bomb_of_keywords(path):
+    arguments, keywords = b"(" + b"N" * (1 << 16) + b"tq\0", b"}K\1K\2sq\2"
+    path.write_bytes(b"\x80\4" + arguments + b"0cx\ny\nq\0010" + keywords + b"0]" + b"h\1h\0h\2\x92a" * 1000 + b".")
+
+
 def bomb_of_zeros(path):
     torch.save({"dw.weight": WEIGHT}, path)
     with (

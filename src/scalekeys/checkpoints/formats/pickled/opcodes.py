@@ -122,8 +122,9 @@ def _reduce(machine: Machine) -> Any:
 
 def _reduce_with_keywords(machine: Machine) -> Any:
     keywords, arguments, function = machine.stack.pop(), machine.stack.pop(), machine.stack.pop()
-    if not isinstance(keywords, dict):
-        raise PickleError("keywords that are no dict")
+    if not (isinstance(keywords, dict) and isinstance(arguments, tuple)):
+        raise PickleError("arguments that are no tuple, or keywords that are no dict")
+    machine.add_object(len(arguments) + len(keywords))
     return machine.call(function, (*arguments, *keywords.values()))
 
 
