@@ -70,7 +70,8 @@ _BESIDE = {".param": "a file of ncnn weights", ".xml": "a file of OpenVINO weigh
 """Whose weights a ``.bin`` file holds, by how the name of the graph beside it goes on."""
 _LISTS = (".json", f"-{MANIFEST}")
 """How the name of a list of shards goes on whose only shard is called as the list is."""
-_HEAD = 512  # bytes of a JSON file that tell whether it lists shards
+HEAD = 512
+"""Bytes at the start of a file that tell its format."""
 
 _NOT_READ = "a format that is not read; export the network to ONNX, or save its weights as safetensors"
 _LISTED = "which a JSON file beside it lists; give that file"
@@ -159,7 +160,7 @@ def is_list_of_shards(path: Path) -> bool:
     if not path.name.lower().endswith(TFJS) or path.name.startswith("."):
         return False
     with suppress(OSError), open_regular(path) as file:
-        return lists_shards(file.read(_HEAD))
+        return lists_shards(file.read(HEAD))
     return False
 
 

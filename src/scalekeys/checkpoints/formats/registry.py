@@ -19,6 +19,7 @@ from scalekeys.checkpoints.formats import (
     torchscript_file,
 )
 from scalekeys.checkpoints.formats.content import (
+    HEAD,
     LFS_POINTER,
     foreign_kind,
     foreign_network,
@@ -139,7 +140,6 @@ FOLDER_FORMATS = (
     ),
 )
 
-_HEAD = 512
 _OF_MANY_KINDS = ".bin"  # a file that is called so must tell its format by its content
 
 
@@ -188,7 +188,7 @@ def open_as_folder(folder: Path, wanted: Wanted) -> Checkpoint | None:
 def _head(path: Path) -> bytes:
     """Read the first bytes of a regular file; anything else may block for ever."""
     with open_regular(path) as file:
-        head = file.read(_HEAD)
+        head = file.read(HEAD)
     if not head:
         raise CheckpointError(f"{path}: is empty; fetch or save it again")
     return head

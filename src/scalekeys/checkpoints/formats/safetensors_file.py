@@ -20,6 +20,7 @@ from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import PREFERRED, Wanted
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.stored.archive import damaged
+from scalekeys.checkpoints.formats.stored.sources import whole
 from scalekeys.errors import CheckpointError
 from scalekeys.files import open_regular
 
@@ -59,15 +60,11 @@ def open_safetensors(path: Path, wanted: Wanted = PREFERRED) -> Checkpoint:
     Raises CheckpointError if the file is damaged or cut short, or the copy of the network that is wanted is not there.
     """
     metadata, tensors = header_of(path)
-    places = _places(path)
+    places, content = _places(path), whole(path)
 
     def load(key: str) -> Tensor:
         entry, start, stop = places[key]  # the library would read all of the header again, or keep values in memory
-        content = bytearray(stop - start)
-        with open_regular(path) as file:
-            file.seek(start)
-            del content[file.readinto(content) :]
-        return decoded(entry, content, label=str(path))
+        return decoded(entry, content.read(start, stop - start), label=str(path))
 
     opened = from_state_dict(
         tensors,

@@ -44,7 +44,8 @@ class FileBytes(Bytes):
         with open_regular(self.path) as file:
             file.seek(start)
             content = bytearray(count)
-            return content[: file.readinto(content)]
+            del content[file.readinto(content) :]
+            return content
 
 
 class MemoryBytes(Bytes):

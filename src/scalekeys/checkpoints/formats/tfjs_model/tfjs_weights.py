@@ -51,6 +51,8 @@ class ManifestWeight:
     dtype: str
     """Of the numbers of the weight."""
     content: Bytes
+    size: int
+    """How many bytes it takes in the shards, which `content` lacks some of where these are cut short."""
     stored: str
     """Type of what stands in the file."""
     scale: float | None = None
@@ -64,7 +66,7 @@ class ManifestWeight:
 
     def values(self) -> NDArray[Any]:
         """Read the numbers of a weight without a fault; each is rounded once."""
-        found: NDArray[Any] = np.frombuffer(self.content.read(0, self.content.size), _STORED[self.stored])
+        found: NDArray[Any] = np.frombuffer(self.content.read(0, self.size), _STORED[self.stored])
         with np.errstate(all="ignore"):
             if self.scale is not None:
                 found = found * self.scale + self.minimum
@@ -92,7 +94,7 @@ def read_manifest(path: Path, groups: Sequence[Any]) -> dict[str, ManifestWeight
             if weight.name in found:
                 raise ValueError(f"two weights are called {weight.name!r}")
             found[weight.name] = weight
-            place += _size(weight, content, place)
+            place += weight.size
         if place != content.size:
             names = listed([part.path.name for part in parts], limit=3)
             raise CheckpointError(
@@ -140,20 +142,19 @@ def _weight(found: Any, content: Bytes, place: int) -> ManifestWeight:
     scale, minimum = None, 0.0
     if quantisation and stored != "float16":
         scale, minimum = (float(entry(quantisation, key, kind=float)) for key in ("scale", "min"))
-    size = 0 if stored == _TEXT else prod(shape) * _STORED[stored].itemsize
-    return ManifestWeight(name, shape, dtype, content.part(place, size), stored, scale, minimum)
+    count = prod(shape)
+    size = _size_of_texts(count, content, place, name) if stored == _TEXT else count * _STORED[stored].itemsize
+    return ManifestWeight(name, shape, dtype, content.part(place, size), size, stored, scale, minimum)
 
 
-def _size(weight: ManifestWeight, content: Bytes, place: int) -> int:
-    """Return how many bytes a weight takes from a place on; texts have their lengths before them."""
-    if not weight.fault:
-        return prod(weight.shape) * _STORED[weight.stored].itemsize
+def _size_of_texts(count: int, content: Bytes, place: int, name: str) -> int:
+    """Return how many bytes the texts of a weight take from a place on, with their lengths before them."""
     end, block, start = place, bytearray(), place
-    for _ in range(prod(weight.shape)):
+    for _ in range(count):
         if end + _PREFIX > start + len(block):
             block, start = content.read(end, _BLOCK), end
         prefix = block[end - start : end - start + _PREFIX]
         if len(prefix) < _PREFIX:
-            raise ValueError(f"the texts of {weight.name!r} are cut short")
+            raise ValueError(f"the texts of {name!r} are cut short")
         end += _PREFIX + int.from_bytes(prefix, "little")
     return end - place
