@@ -112,7 +112,10 @@ def collect(arguments: argparse.Namespace) -> None:
 
 
 def _planned(arguments: argparse.Namespace) -> list[Planned]:
-    return planned(tuple(arguments.conditions), tuple(arguments.budgets), tuple(arguments.seeds))
+    runs = planned(tuple(arguments.conditions), tuple(arguments.budgets), tuple(arguments.seeds))
+    if not runs:
+        raise SystemExit("no training of these conditions and budgets is planned; `status` lists those that are")
+    return runs
 
 
 def _parsed() -> argparse.Namespace:

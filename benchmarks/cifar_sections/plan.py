@@ -45,6 +45,8 @@ CONDITIONS = {
 
 CONTROLS = (*MAIN, "frozen_rotated", "frozen_shuffled", "frozen_random")
 """The main conditions with the controls that tell keys from smoothness."""
+NAMED = (*CONTROLS, *KEYS, "learned_scales", "frozen_jet2", "free_truncated_normal", FREE)
+"""The conditions of trainings of 16 epochs: the controls, and what is learned or frozen beside them."""
 LAYERS = ("scale_space_7", "scale_space_11", "scale_space")
 """Layers of scale-space kernels of 7, 11 and 15 a side, whose scales are learned."""
 
@@ -60,12 +62,13 @@ BUDGETS = {
     "small_coarse": ("loop.epochs=5", "data.detail=16", *SMALL_NETWORK),
     "small_slow": ("loop.epochs=5", "optimizer.learning_rate=1.0e-3", *SMALL_NETWORK),
     "small_fast": ("loop.epochs=5", "optimizer.learning_rate=1.6e-2", *SMALL_NETWORK),
+    "small_long_fast": ("loop.epochs=16", "optimizer.learning_rate=1.6e-2", *SMALL_NETWORK),
 }
 """Settings by budget: the short one, a long one, 10 % of the images, images of 16 x 16 pixels brought to 32, and the
 like for a network of a tenth of the operations, which a processor trains in minutes; this one also at a quarter and at
 four times the learning rate."""
-VARIED = ("small_long", "small_longer", "small_slow", "small_fast", "small_few", "small_coarse")
-"""Other budgets of the small network, for the main conditions; the first also for the keys, longer ones for scales."""
+VARIED = ("small_long", "small_longer", "small_slow", "small_fast", "small_long_fast", "small_few", "small_coarse")
+"""Other budgets of the small network, for the main conditions; the first for more of them."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
         (CONTROLS, (SMALL,), others),
         (CONDITIONS, (SMALL,), first),
         (MAIN, VARIED, first),
-        (KEYS, VARIED[:1], first),
-        (("learned_scales",), VARIED[:2], first),
+        (NAMED, VARIED[:1], first),
+        (("learned_scales",), VARIED[1:2], first),
         (CONDITIONS, (SMALL,), others),
         ((*CONTROLS, MATCHED_TRAINED), ("16",), first),
         (MAIN, ("16",), others),
@@ -131,7 +134,7 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
         (MAIN, ("few", "coarse"), first),
         (CONDITIONS, ("16",), others),
         (MAIN, ("few", "coarse", "48", *VARIED), others),
-        (KEYS, VARIED[:1], others),
+        (NAMED, VARIED[:1], others),
     ]
     for conditions, budgets, some in stages:
         for seed, budget, condition in product(some, budgets, conditions):

@@ -81,6 +81,13 @@ def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue
     assert imitating.imitated.name == "free_torch_init-small-1"
 
 
+def test_a_choice_without_any_planned_training_is_refused(queue, arguments):
+    chosen = {**vars(arguments), "conditions": ("scale_space",), "budgets": ("small_long",)}
+    for verb in (queue.train, queue.status):
+        with pytest.raises(SystemExit, match="no training of these conditions and budgets is planned"):
+            verb(Namespace(**chosen))
+
+
 def test_the_recipes_of_all_runs_are_understood(queue):
     from scalekeys.training import read_recipe
     from scalekeys.training.depthwise import check
