@@ -40,8 +40,8 @@ before
 #
 # Three models are tried. Each of them keeps fewer numbers of a kernel than its 49 taps:
 #
-# - ``ideal``: the best of the eight idealized families, which is one blur, one blur subtracted from a point, or one
-#   first difference of a blur, at its own scales;
+# - ``ideal``: the best of the eight idealized families, which is one blur, a point minus a multiple of the second
+#   differences of one blur, or one first difference of a blur, at its own scales;
 # - ``jet2``: all differences of a blur up to the second order, mixed freely, at one scale along each axis. Such a free
 #   mixture is called a *jet*;
 # - ``sparse6``: the six blurs and differences, of orders up to six, that together explain the kernel best.

@@ -37,7 +37,7 @@ held_out = [(images[test], labels[test])]
 # %%
 # The network has two residual blocks: a depthwise convolution that looks at the neighbourhood of each pixel, and two
 # 1x1 convolutions that mix the channels. The layer in the place of ``depthwise`` is an argument, because it is what
-# the three trainings below differ in.
+# the four trainings below differ in.
 
 WIDTH = 24
 

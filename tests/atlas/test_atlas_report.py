@@ -264,21 +264,24 @@ def test_the_table_of_networks_leads_to_each(atlas, summary):
     assert summary.about[first["source"]]["accuracy"] == 90
 
 
-def test_kernels_of_three_taps_are_said_to_tell_nothing(tmp_path):
+def test_kernels_that_tell_nothing_and_kernels_that_are_all_dead_are_named(tmp_path):
     draw = torch.Generator().manual_seed(0)
     save_file({"dw.weight": torch.randn(40, 1, 1, 3, generator=draw)}, tmp_path / "a.safetensors")
     weights = {"dw.weight": torch.zeros(40, 1, 5, 5), "row.weight": torch.randn(40, 1, 1, 3, generator=draw)}
     weights["dw.weight"][4:] = torch.randn(36, 1, 5, 5, generator=draw)
+    weights["gone.weight"] = torch.zeros(6, 1, 7, 7)
     save_file(weights, tmp_path / "b.safetensors")
     sk.atlas.build([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], tmp_path / "atlas")
     summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
     small, mixed = summary.rows("networks")
     assert (small["formation_word"], small["r2"], small["structured"]) == (None, None, None)
-    assert (mixed["formation_word"], mixed["dead"], mixed["kernels"]) == ("like noise", 4, "5x5, 1x3")
+    assert (mixed["formation_word"], mixed["kernels"]) == ("like noise", "7x7, 5x5, 1x3")
+    assert (mixed["filters"], mixed["dead"], mixed["all"]) == (76, 10, 86)
     assert [row["r2"] is None for row in summary.rows("explained")] == [False, True, False]
     page = render_atlas_report(summary, "small")
     assert "Of kernels of 1\N{MULTIPLICATION SIGN}3 the families explain noise as well as anything" in page
     assert "cannot tell structure from noise" in page
+    assert page.count("no filter could be fitted") == 1  # of the kernel of which all filters are dead
 
 
 def test_an_atlas_without_metadata_says_so(tmp_path):

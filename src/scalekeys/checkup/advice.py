@@ -127,8 +127,7 @@ class Checkup:
     layers, filters : int
         What was looked at.
     advice : tuple of Advice
-        The most valuable first: by certainty, then by the share of filters that is concerned. Empty where nothing is
-        wrong.
+        The most certain first, then those that concern most filters. Empty where nothing is wrong.
     audits : tuple of str
         The names of all audits that could be made.
     skipped : tuple of str

@@ -127,7 +127,7 @@ def examined_fit(
 
 
 def examined(evidence: Evidence) -> Checkup:
-    """Make all audits of a network of which a fit is known, and put the most valuable advice first."""
+    """Make all audits of a network of which a fit is known, and put the most certain advice first."""
     needs = {name: needed for name, needs in NEEDS.items() if (needed := needs(evidence)) is not None}
     audits = {name: audit for name, audit in AUDITS.items() if name not in needs}
     found = [advice for audit in audits.values() if (advice := audit(evidence)) is not None]

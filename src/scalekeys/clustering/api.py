@@ -75,7 +75,7 @@ def cluster(
         Whether white noise and matched noise in the place of the filters are clustered too, so that
         :attr:`Keys.white_noise` and :attr:`Keys.matched_noise` tell what as many keys explain of them. Keys that
         explain no more of the filters than as many do of white noise say nothing; what they explain beyond matched
-        noise is not due to smoothness and extent alone. Without controls the search takes a third
+        noise is not due to smoothness and width alone. Without controls the search takes a third
         of the time.
     batch_size : int, optional
         Filters at a time. With it, filters are read from where they are in each pass, and memory does not grow with

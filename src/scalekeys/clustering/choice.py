@@ -103,7 +103,7 @@ def choose_k(
     in which the filters vary, so that a gap beside it misses keys that are alike.) A key counts as found again if its
     partner in the other half correlates by at least 0.9 with it. Recommended is the largest k for which all keys are
     found again and the gap is larger than for every smaller k. The share that as many keys explain of matched noise
-    tells whether these keys are more than smoothness and extent.
+    tells whether these keys are more than smoothness and width.
 
     References
     ----------

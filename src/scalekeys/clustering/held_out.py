@@ -111,7 +111,7 @@ def held_out_cover(
     All groups count alike, all series in a group, all networks in a series and all filters in a network. At most
     8,192 filters are looked at, and at most as many of one network as of each other one that has so many.
 
-    Keys of matched noise share with those found all that smoothness and extent of the other groups' filters explain.
+    Keys of matched noise share with those found all that smoothness and width of the other groups' filters explain.
     Where the found keys explain no more of a group than the keys of matched noise do, a common smoothness explains
     the agreement of the groups as well as common keys would.
 

@@ -18,7 +18,7 @@ def matched_noise_like(bank: FilterBank, *, seed: int | torch.Generator = 0) -> 
     r"""Return a bank of Gaussian noise with the layers, means and centred norms of `bank`, and its second moments.
 
     White noise is an easy opponent: any smooth kernel beats it. Matched noise shares with the filters of a layer how
-    taps vary together, and so their smoothness and extent; what a model explains beyond it is not due to these alone.
+    taps vary together, and so their smoothness and width; what a model explains beyond it is not due to these alone.
 
     Parameters
     ----------

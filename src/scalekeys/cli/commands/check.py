@@ -72,7 +72,7 @@ def check(
     """Find dead, untrained, oversized and redundant kernels, and say what to do.
 
     Each finding says what was found and where, gives its figure beside the same figure for noise, and says what to do,
-    what that saves and costs, and how sure the finding is. The most valuable finding comes first; there may be none.
+    what that saves and costs, and how sure the finding is. The most certain finding comes first; there may be none.
     With images, advice that can be followed quickly is followed on a copy, and the change of the outputs is measured.
     """
     if images is not None and data is not None:

@@ -11,7 +11,7 @@ from scalekeys.filters.bank import LeftOut
 
 
 def print_checkup(checkup: Checkup, notes: Sequence[str], left_out: Sequence[LeftOut], *, layers: bool = False) -> None:
-    """Print what was found, the most valuable first; its layers with their figures only on request."""
+    """Print what was found, the most certain first; its layers with their figures only on request."""
     console = Terminal()
     filters = f"{counted(checkup.filters, 'filter')} in {counted(checkup.layers, 'layer')}"
     console.say(bold(checkup.model) + f": {filters}, {len(checkup.audits)} audits")

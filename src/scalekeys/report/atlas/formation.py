@@ -30,17 +30,18 @@ def kernels_table(counts: pa.Table) -> pa.Table:
 
 
 def with_formation(networks: pa.Table, counts: pa.Table) -> pa.Table:
-    """Add kernels, dead filters and formation to a table with one row a network, from the same answer."""
+    """Add kernels, counts of all and of dead filters, and formation to a table with one row a network."""
     of_network = {source: list(rows) for source, rows in groupby(counts.to_pylist(), key=lambda row: row["source"])}
     added = [
         {
             "kernels": ", ".join(row["kernel"] for row in of_network[source]),
+            "all": sum(row["filters"] for row in of_network[source]),
             "dead": sum(row["dead"] for row in of_network[source]),
         }
         | _standings(of_network[source])
         for source in networks["source"].to_pylist()
     ]
-    form = pa.schema([("kernels", pa.string()), ("dead", pa.int64()), *_FORM])
+    form = pa.schema([("kernels", pa.string()), ("all", pa.int64()), ("dead", pa.int64()), *_FORM])
     for name, column in zip(form.names, pa.Table.from_pylist(added, schema=form).columns, strict=True):
         networks = networks.append_column(name, column)
     return networks

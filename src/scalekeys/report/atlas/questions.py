@@ -169,7 +169,6 @@ KERNELS = f"""
     left join white using (content_hash, kernel)
     left join matched using (content_hash, kernel)
     group by content_hash, kernel
-    having count(r2) > 0
     order by source, max(taps) desc, kernel
 """
 """Filters by network and kernel, with the moments of their ranks among white noise of the atlas of the same kernel, and

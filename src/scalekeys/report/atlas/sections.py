@@ -44,7 +44,6 @@ def networks(summary: AtlasSummary) -> Section:
         row
         | {
             "name": row["source"].rpartition("/")[2] or row["source"],
-            "all": sum(kernel["filters"] for kernel in by_kernel[row["source"]]),
             "about": summary.about[row["source"]],
             "by_kernel": by_kernel[row["source"]],
         }
