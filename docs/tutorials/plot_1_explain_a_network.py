@@ -51,11 +51,11 @@ plt.show()
 # Fit a shape to each kernel
 # --------------------------
 #
-# Eight shapes compete for each kernel: a blur (``smooth``), a point minus a multiple of the second differences of a blur
-# (``sharpen``), and differences along x and along y (``dx``, ``dy``, and the one-sided ``dx+``, ``dx-``, ``dy+``,
-# ``dy-``). Each of these *families* has a blur in it whose width is free. This width is called the *scale* and written
-# sigma; sigma is a standard deviation in pixels, and a kernel has one along x and one along y. The fit also chooses a
-# factor and a constant for each kernel.
+# Eight shapes compete for each kernel: a blur (``smooth``), a point minus a multiple of the second differences of a
+# blur (``sharpen``), and differences along x and along y (``dx``, ``dy``, and the one-sided ``dx+``, ``dx-``,
+# ``dy+``, ``dy-``). Each of these *families* has a blur in it whose width is free. This width is called the *scale*
+# and written sigma; sigma is a standard deviation in pixels, and a kernel has one along x and one along y. The fit
+# also chooses a factor and a constant for each kernel.
 
 fit = sk.fit(bank)
 fit.to_pandas()[["layer", "channel", "family", "sigma_x", "sigma_y", "r2", "status"]].head(8)
