@@ -151,6 +151,8 @@ def test_the_page_names_all_claims_tests_and_networks(written):
     networks = (folder / "networks.md").read_text()
     assert networks.count("\n| ") == 1 + 12
     assert "a\\|b\\_3" in networks
+    (row,) = (line for line in networks.splitlines() if "net3" in line)
+    assert f"| {LAYERS * CHANNELS} | 5x5 | 24 |" in row  # dead filters are counted too
 
 
 def test_the_same_atlas_gives_the_same_bytes(atlas, written, tmp_path):

@@ -68,5 +68,4 @@ with sized as (select *, concat_ws('x', kernel_depth, kernel_height, kernel_widt
     left join white using (content_hash, kernel)
     left join matched using (content_hash, kernel)
     group by content_hash, kernel
-    having count(r2) > 0
     order by source, max(taps) desc, kernel
