@@ -193,7 +193,7 @@ def template(
     plan = template_plan(name, (size, size) if isinstance(size, int) else size, window, discretization)
     scales = as_float_tensor(sigma)
     if isinstance(plan.family.parametrization, Oriented):
-        raise ModelError(f"{name!r} has an angle beside its scales: use oriented_template")
+        raise ModelError(f"{name!r} has an angle beside its scales: use template_plan")
     count = 2 if "t_outer" in plan.family.parameters else plan.family.axes
     if scales.ndim == 0 or scales.shape[-1] != count:
         words = {1: "(sigma_x)", 2: "(sigma_x, sigma_y)", 3: "(sigma_x, sigma_y, sigma_z)"}[count]
