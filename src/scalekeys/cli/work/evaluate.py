@@ -16,7 +16,7 @@ from scalekeys.images import Images, batches, open_images, open_unlabelled, samp
 from scalekeys.images.preparation import Preparation
 from scalekeys.networks import AccuracyDifference, Evaluation, evaluate, recalibrate
 from scalekeys.networks.running.batches import evaluating
-from scalekeys.optional import in_short
+from scalekeys.optional import first_line, in_short
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
 ITS_OWN = "pretrained"
@@ -108,7 +108,7 @@ def _on(device: str, module: nn.Module) -> nn.Module:
     try:
         return module.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"--device {device}: cannot be used ({str(error).partition(chr(10))[0]})") from None
+        raise ModelError(f"--device {device}: cannot be used ({first_line(error)})") from None
 
 
 @torch.no_grad()
