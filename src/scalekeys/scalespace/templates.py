@@ -18,7 +18,7 @@ from scalekeys.scalespace.limits import limit_template
 from scalekeys.scalespace.oriented import oriented_fields
 from scalekeys.scalespace.parametrizations import Oriented
 from scalekeys.scalespace.profiles import Profiles
-from scalekeys.shapes import ArrayLike, as_float_tensor
+from scalekeys.shapes import ArrayLike, as_float_tensor, size_text
 
 Size = tuple[int, ...]
 
@@ -121,7 +121,7 @@ def template_plan(
     """
     sides = tuple(size)
     if min(sides) < 1:
-        raise ModelError(f"the sides of a window must be at least 1, got {'x'.join(map(str, sides))}")
+        raise ModelError(f"the sides of a window must be at least 1, got {size_text(sides)}")
     check_window(window, sides)
     build = TemplatePlan if torch.compiler.is_compiling() else _cached_plan  # a trace would see through the cache
     own = family(name, len(sides))
