@@ -28,7 +28,7 @@ def check_request(network: str, output: Path, kind: str) -> None:
         If the network is a file of weights.
     """
     if output.suffix not in SUFFIXES:
-        allowed = listed(SUFFIXES).replace(" and ", " or ")
+        allowed = listed(SUFFIXES, word="or")
         raise OutputError(f"{output}: a {kind} network is written to {allowed}; name such a file")
     if Path(network).is_file() and Path(network).suffix != ".py":
         raise ModelError(
