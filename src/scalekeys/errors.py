@@ -94,6 +94,18 @@ def listed(items: Sequence[str], *, limit: int = 10, word: str = "and") -> str:
     return f"{', '.join(shown[:-1])} {word} {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
+def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Refuse a value of an option that is none of those allowed; raises ModelError.
+
+    >>> check_choice("padding", "half", ("valid", "same"))
+    Traceback (most recent call last):
+        ...
+    scalekeys.errors.ModelError: padding must be one of 'valid', 'same', got 'half'
+    """
+    if value not in allowed:
+        raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
 def counted(number: int, noun: str) -> str:
     """Write a number of things in a message.
 

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import ModelError, check_choice
 from scalekeys.shapes import Kernel1d, size_text
 
 Window: TypeAlias = Literal["exact", "published"]
@@ -166,8 +166,7 @@ def difference_rows(operator: Difference, size: int, margin: int, window: Window
 
 def check_window(window: str, size: tuple[int, ...]) -> None:
     """Refuse a window that is not known, and the published one on an even side."""
-    if window not in WINDOWS:
-        raise ModelError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
+    check_choice("window", window, WINDOWS)
     if window == "published" and any(side % 2 == 0 for side in size):
         raise ModelError(f"the published window is defined for odd sides, got {size_text(size)}; use window='exact'")
 

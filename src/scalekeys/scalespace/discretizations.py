@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import check_choice
 from scalekeys.scalespace.gaussian import check_arguments, checked_maximum
 from scalekeys.shapes import Kernel1d, Variances
 
@@ -33,8 +33,7 @@ _SMALLEST = 0.04
 
 def check_discretization(name: str) -> None:
     """Refuse a discretization that is not known."""
-    if name not in DISCRETIZATIONS:
-        raise ModelError(f"discretization must be one of {', '.join(map(repr, DISCRETIZATIONS))}, got {name!r}")
+    check_choice("discretization", name, DISCRETIZATIONS)
 
 
 def smallest_variance(discretization: Discretization) -> float:
