@@ -198,8 +198,7 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
     """Condense fits of which the gains from a free angle are known."""
     fit, bank = fits.real, fits.real.bank
     everything = np.ones(len(fit), dtype=bool)
-    layer_of = np.repeat(np.arange(len(bank.layers)), [len(layer) for layer in bank.layers])
-    size_of = np.array([size_text(layer.size) for layer in bank.layers])[layer_of]
+    size_of = np.array([size_text(layer.size) for layer in bank.layers])[bank.layer_of]
     words, counts = np.unique(fit.status, return_counts=True)
     formed = formation(fit, fits.matched) if fit.spec.is_plain else None
     groups = [None] * len(bank.layers) if formed is None else formed.layers
@@ -211,7 +210,7 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
         quality=_quality(fits, everything),
         sizes=tuple(SizeSummary(size_text(size), _quality(fits, size_of == size_text(size))) for size in bank.sizes),
         families=tuple(_family(fits, name) for name in fit.spec.labels),
-        layers=tuple(_layer(fits, index, layer_of == index, group) for index, group in enumerate(groups)),
+        layers=tuple(_layer(fits, index, bank.layer_of == index, group) for index, group in enumerate(groups)),
         statuses={str(word): int(count) for word, count in zip(words, counts, strict=True)},
         dead=int(fit.dead.sum()),
         strongest=_number(fit.strongest),
