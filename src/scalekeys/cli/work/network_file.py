@@ -11,7 +11,7 @@ from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
 from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import new_files
-from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.measuring.same_outputs import Reference
 
 ONNX = ".onnx"
 SUFFIXES = (".pth", ".pt", ".safetensors", ONNX)

@@ -14,7 +14,7 @@ from scalekeys.cli.work.network_task import NetworkTask, example_of, read_batche
 from scalekeys.errors import ModelError, listed
 from scalekeys.images import sample
 from scalekeys.networks import Separation, separate
-from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.measuring.same_outputs import Reference
 from scalekeys.networks.running.batches import inputs_of
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import ModelError
+from scalekeys.networks.measuring.same_outputs import Reference, multiplications
 from scalekeys.networks.pruning.dead_filters import DeadFilter, dead_filters
 from scalekeys.networks.pruning.exported import Exported, exported
 from scalekeys.networks.pruning.following import channels_of
 from scalekeys.networks.pruning.removal import Removal, reduced_state, removal
 from scalekeys.networks.pruning.resized import resized
-from scalekeys.networks.pruning.same_outputs import Reference, multiplications
 from scalekeys.networks.running.batches import Batch, Batches, inputs_of
 from scalekeys.networks.running.depthwise_layers import copy_of, depthwise_layers
 from scalekeys.optional import in_short
