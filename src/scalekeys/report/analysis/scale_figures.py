@@ -7,6 +7,7 @@ import numpy as np
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Figure
 from scalekeys.report.page.families import by_kind, family_colour, family_symbol
+from scalekeys.report.page.numbers import evenly_spaced
 from scalekeys.report.page.plots import axis, base_layout, line
 from scalekeys.report.page.scale_axis import ScaleAxis
 from scalekeys.report.page.words import AXES, SIGMA, number, plot_text, plural, size_words
@@ -36,9 +37,7 @@ def scale_scatter(analysis: Analysis, first: int = 0, second: int = 1) -> tuple[
         How many filters have a scale along both axes, and how many of them are drawn.
     """
     eligible = np.flatnonzero(analysis.fitted & ~np.isnan(analysis.sigma[:, [first, second]]).any(1))
-    shown = eligible
-    if len(eligible) > MAX_POINTS:
-        shown = eligible[np.linspace(0, len(eligible) - 1, MAX_POINTS).round().astype(int)]
+    shown = eligible[evenly_spaced(len(eligible), MAX_POINTS)]
     spaced = ScaleAxis.of(analysis.sigma[shown][:, [first, second]])
     families = analysis.fit.family[shown]
     style = {"size": 7, "opacity": 0.6} if len(shown) > 500 else {"size": 10, "opacity": 0.85}
