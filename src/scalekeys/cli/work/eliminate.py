@@ -8,8 +8,7 @@ from torch import Tensor
 
 from scalekeys.checkpoints import extract
 from scalekeys.cli.work import Step
-from scalekeys.cli.work.evaluate import check_classes
-from scalekeys.cli.work.network_task import BATCH, NetworkTask
+from scalekeys.cli.work.network_task import BATCH, NetworkTask, check_classes
 from scalekeys.cli.work.search import Search
 from scalekeys.clustering import Keys, with_other_keys
 from scalekeys.clustering.elimination import measurements

@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from scalekeys.cli.work import Step
-from scalekeys.cli.work.evaluate import opened_images
 from scalekeys.cli.work.network_file import ONNX, Same, check_request, write_network
-from scalekeys.cli.work.network_task import NetworkTask, example_of, read_batches
+from scalekeys.cli.work.network_task import NetworkTask, example_of, opened_images, read_batches
 from scalekeys.errors import ModelError, listed
 from scalekeys.images import sample
 from scalekeys.networks import Separation, separate
