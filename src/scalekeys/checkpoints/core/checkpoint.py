@@ -70,7 +70,7 @@ def layer_of_graph(
     if stride is None or dilation is None:
         return ConvolutionLayer(name, key, arrangement=arrangement, kind=kind), ()
     notes = tuple(
-        f"layer {name!r} has {what} {size_text(values)}; the larger is recorded"
+        f"layer {name!r} has {what} {size_text(tuple(values))}; the larger is recorded"
         for what, values in (("stride", stride), ("dilation", dilation))
         if len(set(values)) > 1
     )
