@@ -26,7 +26,7 @@ from fit_sections.record import RESULTS, table
 from scalekeys.filters.extent import OUTER_ENERGY, smallest_window, white_share
 from scalekeys.networks import Cropping
 from scalekeys.shapes import size_text
-from surgery_sections.comparisons import MARGIN, compared
+from surgery_sections.comparisons import beside_original, show_beside_original
 from surgery_sections.halves import Halves
 from timing import timed_rows
 
@@ -38,11 +38,11 @@ EDGEFACE = ("edgeface_xs_q.pt", "edgeface_xxs_q.pt")
 
 def run_accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
     halves = Halves.of_mcunet()
-    pairs, rows = [], []
+    after, rows = [], []
     for tolerance in arguments.tolerances:
         for taps, matched in product(WAYS, (True, False)):
             networks, found = _cropped(halves, tolerance, taps)
-            after = halves.matched(networks) if matched else halves.evaluate(networks)
+            after.append(halves.matched(networks) if matched else halves.evaluate(networks))
             rows.append(
                 {
                     "energy_cut": tolerance,
@@ -50,7 +50,7 @@ def run_accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
                     "statistics": "matched" if matched else "as they were",
                     "layers": len(found.layers),
                     "of_depthwise_weights": round(found.numbers[1] / found.numbers[0], 4),
-                    "top1": round(100 * after.top1, 2),
+                    "top1": round(100 * after[-1].top1, 2),
                     "cropped": [
                         {
                             "layer": one.layer,
@@ -63,16 +63,7 @@ def run_accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
                     ],
                 }
             )
-            pairs.append((after, halves.original))
-    for row, comparison in zip(rows, compared(pairs), strict=True):
-        row["to_original"] = comparison
-    return {
-        "original_top1": round(100 * halves.original.top1, 2),
-        "images": halves.original.count,
-        "margin": MARGIN,
-        "comparisons": len(rows),
-        "rows": rows,
-    }
+    return beside_original(rows, after, halves.original)
 
 
 def _cropped(halves: Halves, tolerance: float, taps: str) -> tuple[list[nn.Module], Cropping]:
@@ -82,12 +73,7 @@ def _cropped(halves: Halves, tolerance: float, taps: str) -> tuple[list[nn.Modul
 
 
 def show_accuracy(results: dict[str, Any]) -> None:
-    rows = [
-        {name: value for name, value in row.items() if name not in ("cropped", "to_original")}
-        | {"to_original": "{points:+.1f} ({from:+.1f} to {to:+.1f}) {verdict}".format(**row["to_original"])}
-        for row in results["rows"]
-    ]
-    table(f"MCUNet, top-1 {results['original_top1']} on {results['images']} images", rows)
+    show_beside_original(results, without=["cropped"])
 
 
 def run_time(arguments: argparse.Namespace) -> dict[str, Any]:

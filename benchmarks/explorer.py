@@ -89,7 +89,7 @@ def main() -> None:
         for side in (3, 7):
             fit = many(torch.randn(OWN, side, side, generator=torch.Generator().manual_seed(0)))
             path = Path(folder) / f"{side}.html"
-            path.write_text(render_page("explorer", Markup(), [explorer_section(fit)], version="0"), encoding="utf-8")
+            path.write_text(render_page("explorer", Markup(), [explorer_section(fit)]), encoding="utf-8")
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.goto(path.as_uri())
             page.wait_for_selector("[data-ready]")

@@ -27,7 +27,7 @@ import scalekeys as sk
 from fit_sections.record import table
 from scalekeys.checkpoints.formats.onnx_model.exporting import export_onnx
 from scalekeys.networks import Pruning
-from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.measuring.same_outputs import Reference
 from timing import in_both_runtimes
 
 _BATCH = 16

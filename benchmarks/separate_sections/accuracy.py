@@ -17,7 +17,7 @@ from scalekeys.networks.changing.separate.factors import low_rank, most_rank
 from scalekeys.networks.changing.separate.plan import Goal, Plan, planned
 from scalekeys.networks.changing.separate.separate import Separator
 from scalekeys.networks.changing.separate.timing import Stopwatch
-from surgery_sections.comparisons import MARGIN, compared
+from surgery_sections.comparisons import beside_original, show_beside_original
 from surgery_sections.halves import Halves
 from timing import timed_rows
 
@@ -47,32 +47,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     goals += [(f"tolerance {share:g}", Goal(tolerance=share), share) for share in TOLERANCES]
     for name, goal, share in goals:
         plans.append((FASTER, name, [planned(one.candidates, goal, share)[0] for one in separators]))
-    rows, pairs, networks = [], [], {}
+    rows, found, networks = [], [], {}
     for layers, name, both in plans:
         built = [one.built(plan) for one, plan in zip(separators, both, strict=True)]
         after = halves.evaluate([whole for whole, _ in built])
-        pairs.append((after, halves.original))
+        found.append(after)
         networks[f"{layers}, {name}"] = built[0][1]
         rows.append({"layers": layers, "goal": name, "separated": len(both[0]), "top1": round(100 * after.top1, 2)})
-    for row, comparison in zip(rows, compared(pairs), strict=True):
-        row["to_original"] = comparison
-    return {
-        "original_top1": round(100 * halves.original.top1, 2),
-        "images": halves.original.count,
-        "margin": MARGIN,
-        "comparisons": len(rows),
-        "rows": rows,
-        "times": _times(halves.network, networks, image, arguments.repeats),
-    }
+    times = _times(halves.network, networks, image, arguments.repeats)
+    return beside_original(rows, found, halves.original) | {"times": times}
 
 
 def show(results: dict[str, Any]) -> None:
-    rows = [
-        {name: value for name, value in row.items() if name != "to_original"}
-        | {"to_original": "{points:+.1f} ({from:+.1f} to {to:+.1f}) {verdict}".format(**row["to_original"])}
-        for row in results["rows"]
-    ]
-    table(f"MCUNet, top-1 {results['original_top1']} on {results['images']} images", rows)
+    show_beside_original(results)
     table("one image on one thread, beside the original", results["times"])
 
 

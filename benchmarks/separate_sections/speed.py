@@ -20,7 +20,7 @@ from fit_sections.record import table
 from scalekeys.networks.changing.separate.plan import Goal, planned
 from scalekeys.networks.changing.separate.separate import Separator
 from scalekeys.networks.changing.separate.timing import Stopwatch, Times
-from scalekeys.networks.pruning.same_outputs import multiplications
+from scalekeys.networks.measuring.same_outputs import multiplications
 from scalekeys.shapes import size_text
 from separate_sections.networks import LARGE, TIMM, large_kernels, of_timm
 

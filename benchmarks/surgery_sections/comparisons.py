@@ -6,6 +6,7 @@ from typing import Any
 
 from scipy.stats import binomtest, norm
 
+from fit_sections.record import table
 from scalekeys.networks import Evaluation
 from scalekeys.proportions import holm_adjusted
 
@@ -39,6 +40,34 @@ def compared(pairs: Sequence[tuple[Evaluation, Evaluation]]) -> list[dict[str, A
         }
         for each, p, p_margin in zip(found, equal, margin, strict=True)
     ]
+
+
+def beside_original(rows: list[dict[str, Any]], found: Sequence[Evaluation], original: Evaluation) -> dict[str, Any]:
+    """Compare the network of each row with the original one, and say on what they were compared."""
+    for row, comparison in zip(rows, compared([(one, original) for one in found]), strict=True):
+        row["to_original"] = comparison
+    return {
+        "original_top1": round(100 * original.top1, 2),
+        "images": original.count,
+        "margin": MARGIN,
+        "comparisons": len(rows),
+        "rows": rows,
+    }
+
+
+def show_beside_original(results: dict[str, Any], *, without: Sequence[str] = ()) -> None:
+    """Print the rows of :func:`beside_original`, some columns left out."""
+    rows = [
+        {name: value for name, value in row.items() if name not in without}
+        | {"to_original": in_words(row["to_original"])}
+        for row in results["rows"]
+    ]
+    table(f"MCUNet, top-1 {results['original_top1']} on {results['images']} images", rows)
+
+
+def in_words(comparison: dict[str, Any] | None) -> str | None:
+    """Write a comparison for a table."""
+    return "{points:+.1f} ({from:+.1f} to {to:+.1f}) {verdict}".format(**comparison) if comparison else None
 
 
 def verdict(difference: float, p_equal: float, p_margin: float) -> str:

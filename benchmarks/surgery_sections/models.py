@@ -24,7 +24,7 @@ from fit_sections.record import Progress, table
 from scalekeys.networks import Evaluation
 from surgery_sections.approximations import Approximation, r2_of
 from surgery_sections.candidates import PLAIN, ROUNDED, budget_of
-from surgery_sections.comparisons import MARGIN, compared
+from surgery_sections.comparisons import MARGIN, compared, in_words
 from surgery_sections.halves import Halves
 from surgery_sections.wide_filters import Group, Learned, replacement
 
@@ -94,7 +94,7 @@ class Models:
     def show(self, results: dict[str, Any]) -> None:
         named = ("model", "bits_a_tap", "numbers", "median_r2", "top1")
         rows = [
-            {key: row[key] for key in named} | {key: _words(row[key]) for key in ("to_original", "to_sparse")}
+            {key: row[key] for key in named} | {key: in_words(row[key]) for key in ("to_original", "to_sparse")}
             for row in results["rows"]
         ]
         title = f"top-1 in percent; the original has {results['original_top1']}; margin of {MARGIN:g} points"
@@ -151,10 +151,6 @@ def summary(halves: Halves, rows: list[dict[str, Any]]) -> dict[str, Any]:
 def _is_sparse(row: dict[str, Any]) -> bool:
     """Tell whether a row is that of the sparse model of its size, with which all others are compared."""
     return row["model"] in ("sparse", "sparse5", "sparse9")
-
-
-def _words(comparison: dict[str, Any] | None) -> str | None:
-    return "{points:+.1f} ({from:+.1f} to {to:+.1f}) {verdict}".format(**comparison) if comparison else None
 
 
 def _size_of(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -82,16 +82,28 @@ def one_line(text: str) -> str:
     return shortened(printable(shortened(text, 2 * LONGEST)))
 
 
-def listed(items: Sequence[str], *, limit: int = 10) -> str:
-    """Join names for a sentence, and count what goes beyond `limit`.
+def listed(items: Sequence[str], *, limit: int = 10, word: str = "and") -> str:
+    """Join names for a sentence, a word before the last, and count what goes beyond `limit`.
 
-    >>> listed(["a", "b", "c"]), listed("abcdef", limit=2)
-    ('a, b and c', 'a, b and 4 more')
+    >>> listed(["a", "b", "c"]), listed("abcdef", limit=2), listed("ab", word="or")
+    ('a, b and c', 'a, b and 4 more', 'a or b')
     """
     shown = list(items[:limit])
     if len(items) > limit:
         shown.append(f"{len(items) - limit} more")
-    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
+    return f"{', '.join(shown[:-1])} {word} {shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
+def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Refuse a value of an option that is none of those allowed; raises ModelError.
+
+    >>> check_choice("padding", "half", ("valid", "same"))
+    Traceback (most recent call last):
+        ...
+    scalekeys.errors.ModelError: padding must be one of 'valid', 'same', got 'half'
+    """
+    if value not in allowed:
+        raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
 def counted(number: int, noun: str) -> str:

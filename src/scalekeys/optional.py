@@ -27,9 +27,8 @@ def require(module: str, *, extra: str, package: str | None = None) -> ModuleTyp
             raise MissingExtraError(f"{package} is not installed; pip install 'scalekeys[{extra}]' brings it") from None
         raise CheckpointError(f"{package} is installed but needs {error.name}, which is not; install that") from error
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
         raise CheckpointError(
-            f"{package} is installed but does not load ({first}); "
+            f"{package} is installed but does not load ({first_line(error)}); "
             f"check that its versions fit together, or give a file of weights instead"
         ) from error
 
@@ -40,4 +39,14 @@ def in_short(error: BaseException) -> str:
     >>> in_short(ValueError("bad size\nsee the manual"))
     'ValueError: bad size'
     """
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    kind, said = type(error).__name__, first_line(error)
+    return kind if said == kind else f"{kind}: {said}"
+
+
+def first_line(error: object) -> str:
+    r"""Return the first line of what an error of another library says, or its kind if it says nothing.
+
+    >>> first_line(ValueError("bad size\nsee the manual")), first_line(MemoryError())
+    ('bad size', 'MemoryError')
+    """
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -9,8 +9,8 @@ Z_95 = 1.959963984540054
 _SMALLEST = 1e-9
 
 
-def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float, float]:
-    """Return the score interval of a share, from `successes` out of `count`; 95 % by default.
+def wilson_interval(successes: int, count: int) -> tuple[float, float]:
+    """Return the score interval of 95 % of a share, from `successes` out of `count`.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
     Statistical Association 22(158):209-212, 1927.
@@ -19,15 +19,15 @@ def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float,
     >>> f"{low:.3f} to {high:.3f}"
     '0.665 to 0.744'
     """
-    share, square = successes / count, z * z / count
+    share, square = successes / count, Z_95 * Z_95 / count
     middle = share + square / 2
-    half = z * sqrt(share * (1 - share) / count + square / (4 * count))
+    half = Z_95 * sqrt(share * (1 - share) / count + square / (4 * count))
     low, high = (middle - half) / (1 + square), (middle + half) / (1 + square)
     return (low if successes else 0.0), (high if successes < count else 1.0)
 
 
-def paired_interval(both: int, first: int, second: int, neither: int, z: float = Z_95) -> tuple[float, float]:
-    """Return the interval of the difference of two shares of the same things; 95 % by default.
+def paired_interval(both: int, first: int, second: int, neither: int) -> tuple[float, float]:
+    """Return the interval of 95 % of the difference of two shares of the same things.
 
     `both`, `first`, `second`, `neither`: in how many cases both succeeded, only the first, only the second, and
     neither.
@@ -45,7 +45,7 @@ def paired_interval(both: int, first: int, second: int, neither: int, z: float =
     """
     count = both + first + second + neither
     one, other = (both + first) / count, (both + second) / count
-    (low, high), (other_low, other_high) = (wilson_interval(both + more, count, z) for more in (first, second))
+    (low, high), (other_low, other_high) = (wilson_interval(both + more, count) for more in (first, second))
     phi = _correlation(both, first, second, neither)
     below, above = one - low, high - one
     other_below, other_above = other - other_low, other_high - other
@@ -96,10 +96,8 @@ def _correlation(both: int, first: int, second: int, neither: int) -> float:
     return (max(product - half, 0.0) if product > 0 else product) / sqrt(margins)
 
 
-def superiority_interval(
-    share: float, count: int, reference: int, *, inflation: float = 1.0, z: float = Z_95
-) -> tuple[float, float]:
-    """Return the interval of the probability that a value is larger than one of a reference; 95 % by default.
+def superiority_interval(share: float, count: int, reference: int, *, inflation: float = 1.0) -> tuple[float, float]:
+    """Return the interval of 95 % of the probability that a value is larger than one of a reference.
 
     `share`: the observed share of pairs, of a value and one of the reference, in which the value is larger.
     `count`, `reference`: how many values, and how many of the reference, the pairs were made of.
@@ -107,8 +105,8 @@ def superiority_interval(
     Returns the interval around the share, within 0 and 1. At a share of one half the variance is that of the test of
     Mann and Whitney.
 
-    A score interval, whose ends are the probabilities that lie z standard deviations from the share; the variance is
-    that of exponential distributions, at its larger end (Hanley and McNeil).
+    A score interval, whose ends are the probabilities that lie 1.96 standard deviations from the share; the variance
+    is that of exponential distributions, at its larger end (Hanley and McNeil).
 
     J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC)
     curve", Radiology 143(1):29-36, 1982. R. G. Newcombe, "Confidence intervals for an effect size measure based on the
@@ -127,7 +125,7 @@ def superiority_interval(
         larger = max(probability, 1 - probability)
         spread = larger / (1 + larger) * (count + reference - 2) + 1
         variance = probability * (1 - probability) * spread / (count * reference)
-        return (share - probability) ** 2 - z * z * inflation * variance
+        return (share - probability) ** 2 - Z_95 * Z_95 * inflation * variance
 
     inside = min(max(share, _SMALLEST), 1 - _SMALLEST)  # at 0 and 1 the variance is 0
     low = brentq(beyond, 0.0, inside) if beyond(0.0) > 0 else 0.0

@@ -114,7 +114,7 @@ def axes_text(axes: int) -> str:
 
 
 def size_text(size: Size) -> str:
-    """Write the size of a kernel.
+    """Write the size of a kernel or of an array, or its steps along the axes.
 
     >>> size_text((7, 7)), size_text((5,))
     ('7x7', '5')

@@ -8,7 +8,7 @@ import torch
 from fuzz.targets.tflite_models import Op, T, constant, model
 
 from scalekeys.checkpoints import extract
-from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import clean_name
+from scalekeys.checkpoints.formats.tensorflow_names import clean_name
 from scalekeys.errors import CheckpointError, MissingExtraError
 
 RNG = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from torch import nn
 from scalekeys.cli.work.network_file import Same
 from scalekeys.errors import OutputError
 from scalekeys.networks.changing import keeping
-from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.measuring.same_outputs import Reference
 
 NETWORK = """
 import torch

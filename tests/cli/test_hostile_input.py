@@ -131,4 +131,4 @@ def test_files_whose_names_are_no_text_are_read_and_outputs_of_such_names_refuse
     refused = run("analyze", b"caf\xe9.pth", "-o", b"out\xff", cwd=tmp_path)
     assert_one_sentence(refused, "name another output")
     refused = run("atlas", "build", b"caf\xe9.pth", "-o", b"atlas\xff", "--workers", 0, cwd=tmp_path)
-    assert_one_sentence(refused, "the name of an atlas must be text in UTF-8")
+    assert_one_sentence(refused, "is a name that is not UTF-8")

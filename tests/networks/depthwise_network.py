@@ -31,6 +31,19 @@ class Network(nn.Module):
         return self.head(self.small(self.row(maps)).relu()).mean((-2, -1))
 
 
+class SamePad(nn.Conv2d):
+    """Pads as TensorFlow does: by as much as the size of the input asks for."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        pads: list[int] = []
+        for side, kernel, stride in zip(inputs.shape[-2:], self.kernel_size, self.stride, strict=True):
+            whole = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+            pads = [whole // 2, whole - whole // 2, *pads]
+        return nn.functional.conv2d(
+            nn.functional.pad(inputs, pads), self.weight, self.bias, self.stride, groups=self.groups
+        )
+
+
 DEPTHWISE = ("wide", "down", "row", "small")
 IMPULSE, ZERO, CONSTANT = 9, 10, 11
 """Rows of ``wide`` whose filters are an impulse, at t = 0 in every family, and two that are nothing to fit."""

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from depthwise_network import SamePad
 from torch import nn
 from torch.nn.utils import prune, weight_norm
 
@@ -91,19 +92,6 @@ def test_pads_in_front_shrink_and_stay_asymmetric():
     found = assert_cropped(network, (3, 3), random_inputs(2))
     assert found.module[0].padding == (0, 1, 0, 1)
     assert network[0].padding == (2, 3, 2, 3)
-
-
-class SamePad(nn.Conv2d):
-    """Pads as TensorFlow does: by as much as the size of the input asks for."""
-
-    def forward(self, inputs):
-        pads = []
-        for side, kernel, stride in zip(inputs.shape[-2:], self.kernel_size, self.stride, strict=True):
-            whole = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-            pads = [whole // 2, whole - whole // 2, *pads]
-        return nn.functional.conv2d(
-            nn.functional.pad(inputs, pads), self.weight, self.bias, self.stride, groups=self.groups
-        )
 
 
 def test_a_class_that_pads_by_itself():

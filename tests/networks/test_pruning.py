@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import scalekeys as sk
 from scalekeys.errors import CheckpointError, ModelError
-from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.measuring.same_outputs import Reference
 
 DEAD = [1, 4, 5]
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from depthwise_network import SamePad
 from torch import nn
 
 import scalekeys as sk
@@ -220,19 +221,6 @@ class Shifted(nn.Conv2d):
 
     def forward(self, inputs):
         return super().forward(inputs) + self.kernel_size[0]
-
-
-class SamePad(nn.Conv2d):
-    """Pads as TensorFlow does: by as much as the size of the input asks for."""
-
-    def forward(self, inputs):
-        pads = []
-        for side, kernel, stride in zip(inputs.shape[-2:], self.kernel_size, self.stride, strict=True):
-            whole = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-            pads = [whole // 2, whole - whole // 2, *pads]
-        return nn.functional.conv2d(
-            nn.functional.pad(inputs, pads), self.weight, self.bias, self.stride, groups=self.groups
-        )
 
 
 def test_what_cannot_be_separated_is_left_with_a_reason():

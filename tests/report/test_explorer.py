@@ -61,7 +61,7 @@ def page(browser, fit, tmp_path_factory):
 
 
 def page_of(fit):
-    return render_page("explorer", "", [explorer_section(fit)], version="0")
+    return render_page("explorer", "", [explorer_section(fit)])
 
 
 def show(page, fragment):

@@ -116,7 +116,7 @@ def build(
     1
     """
     references = expand(sources)
-    layout = Layout(_in_utf8(expanded(folder).absolute()))
+    layout = Layout(expanded(folder).absolute())
     done = progress or (lambda _: None)
     engine = _engine(workers, ray)
     with layout.building(seed, kinds):
@@ -138,15 +138,6 @@ def _engine(workers: int, ray: str | None) -> Engine:
     if ray is not None:
         return Ray(ray, workers)
     return Processes(workers) if workers else InProcess()
-
-
-def _in_utf8(folder: Path) -> Path:
-    """Refuse a folder whose name Arrow and DuckDB cannot open."""
-    try:
-        str(folder).encode("utf-8")
-    except UnicodeEncodeError:
-        raise OutputError(f"{folder}: the name of an atlas must be text in UTF-8; name another folder") from None
-    return folder
 
 
 def _missing(

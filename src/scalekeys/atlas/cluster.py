@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from scalekeys.atlas.engines import ATTEMPTS, Lost
 from scalekeys.errors import AtlasError
-from scalekeys.optional import require
+from scalekeys.optional import first_line, require
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -59,8 +59,7 @@ def _connected(ray: Any, address: str, workers: int) -> Iterator[None]:
     try:
         ray.init(**own, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # Ray has no common class for what keeps it from connecting
-        first = str(error).strip().partition("\n")[0]
-        raise AtlasError(f"Ray at {address!r} does not answer ({first or type(error).__name__}); is it up?") from error
+        raise AtlasError(f"Ray at {address!r} does not answer ({first_line(error)}); is it up?") from error
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from scalekeys.atlas.settling import by_content
 from scalekeys.atlas.task import Read
 from scalekeys.errors import AtlasError, printable
 from scalekeys.files import exists
+from scalekeys.optional import first_line
 
 GROUP = 131_072
 """The most rows of a row group: enough for a reader to work on several groups at once, and few for its memory."""
@@ -85,7 +86,7 @@ class Holdings:
                     table.validate(full=True)
                     yield _in_present_form(table)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            raise self._damaged(file, str(error).strip().partition("\n")[0]) from None
+            raise self._damaged(file, first_line(error)) from None
 
     def _counted(self, network: Network, wanted: int) -> Iterator[pa.Table]:
         found = 0

@@ -23,6 +23,7 @@ from scalekeys.atlas.schema import (
 )
 from scalekeys.errors import AtlasError, ScaleKeysError
 from scalekeys.files import exists, expanded
+from scalekeys.optional import first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,8 +236,7 @@ def _readable_errors(files: Sequence[Path] = (), repair: str = "") -> Iterator[N
             raise
         for file in files:
             _check_rows(file, repair)
-        first = str(error).strip().partition("\n")[0]
-        raise AtlasError(f"the query cannot be answered: {first}") from None
+        raise AtlasError(f"the query cannot be answered: {first_line(error)}") from None
 
 
 def _check_rows(file: Path, repair: str) -> None:

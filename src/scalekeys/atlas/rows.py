@@ -60,7 +60,8 @@ def rows(checkpoint: Checkpoint, *, source: str, content: str, seed: int = 0) ->
         bank = FilterBank(tuple(part.filters for part in parts), model=checkpoint.model)
         fitted = fit(bank)
         table = fitted.to_arrow()
-        columns = dict(zip(table.column_names, table.columns, strict=True)) | _places(bank) | _measured(fitted)
+        columns = dict(zip(table.column_names, table.columns, strict=True)) | _measured(fitted)
+        columns["kind"] = word_column([layer.kind for layer in bank], bank.layer_of)
         for name in ("white", "matched"):
             noise = bank.with_filters([getattr(part, name).kernels for part in parts])
             columns |= {f"{column}_{name}": values for column, values in _measured(fit(noise)).items()}
@@ -108,16 +109,6 @@ def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
         batch.append(part)
     if batch:
         yield batch
-
-
-def _places(bank: FilterBank) -> dict[str, pa.Array]:
-    """Return the sides of the kernels, empty along axes that they do not have, and the kinds of their convolutions."""
-    counts = [len(layer) for layer in bank.layers]
-    sides = [(*(None,) * (3 - len(layer.size)), *layer.size) for layer in bank.layers]
-    kinds = [getattr(layer, "kind", "depthwise") for layer in bank.layers]
-    columns = dict(zip(("kernel_depth", "kernel_height", "kernel_width"), zip(*sides, strict=True), strict=True))
-    which = pa.array(np.repeat(np.arange(len(counts)), counts))
-    return {name: pa.array(values).take(which) for name, values in (columns | {"kind": kinds}).items()}
 
 
 def _jet2(bank: FilterBank) -> pa.Array:

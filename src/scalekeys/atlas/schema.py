@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from scalekeys.atlas.columns import SCHEMAS
 from scalekeys.files import open_regular
+from scalekeys.optional import first_line
 
 SCHEMA_VERSION = 4
 """To be raised with every change of :data:`FILTERS`, or of what its columns mean.
@@ -103,7 +104,7 @@ def read_whole(path: Path, wanted: pa.Schema) -> pa.Table:
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, MemoryError) as error:
-        raise ValueError(getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]) from None
+        raise ValueError(getattr(error, "strerror", None) or first_line(error)) from None
     problem = fault(table.schema, wanted)
     if problem is not None:
         raise ValueError(problem)

@@ -14,6 +14,7 @@ from scalekeys.checkpoints import Checkpoint, open_source
 from scalekeys.errors import CheckpointError, OutputError, ScaleKeysError, one_line
 from scalekeys.files import new_file
 from scalekeys.filters import LeftOut
+from scalekeys.optional import first_line
 from scalekeys.threads import one_thread
 
 
@@ -87,8 +88,7 @@ def _check_name(reference: Reference) -> None:
 
 def _failed(reference: Reference, error: Exception, what: str) -> Failed:
     """Return a failure of which the reason is one line that begins with the source."""
-    first = str(error).strip().partition("\n")[0] or type(error).__name__
-    reason = first.replace(reference.location, reference.source).removeprefix(f"{reference.source}: ")
+    reason = first_line(error).replace(reference.location, reference.source).removeprefix(f"{reference.source}: ")
     return Failed(type(error).__name__, one_line(f"{reference.source}: {what}{reason}"))
 
 

@@ -114,7 +114,7 @@ def check_copy(opened: Checkpoint, path: Path, *, force: bool = False) -> Copyin
     if copying.files:
         _refuse_other_format(path, copying)
     if copying.suffixes and path.suffix not in copying.suffixes:
-        allowed = listed(copying.suffixes).replace(" and ", " or ")
+        allowed = listed(copying.suffixes, word="or")
         named = f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
         raise OutputError(f"{path}: {named}; the weights of {opened.model} are written to {allowed}")
     (check_new_folder if copying.is_folder else check_new_file)(path, force=force)

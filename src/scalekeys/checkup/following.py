@@ -10,6 +10,7 @@ from scalekeys.checkup.audits.life import kept_multiple
 from scalekeys.checkup.responses import Responses
 from scalekeys.errors import ModelError, ScaleKeysError
 from scalekeys.networks import crop, evaluate, output_error, prune_dead, separate
+from scalekeys.networks.measuring.same_outputs import parameter_count
 
 
 def followed(advice: Advice, responses: Responses) -> Advice:
@@ -61,7 +62,7 @@ OFFERS: Mapping[str, Callable[[Advice, Responses], nn.Module]] = {
 
 
 def _measured(network: nn.Module, responses: Responses) -> Followed:
-    numbers = _parameters(responses.network), _parameters(network)
+    numbers = parameter_count(responses.network), parameter_count(network)
     told = f"Done to this network, {numbers[0]:,} parameters become {numbers[1]:,}"
     if responses.before is not None:
         before, after = responses.before, evaluate(network, responses.measuring)
@@ -87,7 +88,3 @@ def _measured(network: nn.Module, responses: Responses) -> Followed:
         error.value,
         error.interval,
     )
-
-
-def _parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from scalekeys.errors import FilterError, counted
@@ -195,6 +196,17 @@ class FilterBank:
     def axes(self) -> int:
         """The largest number of axes of a kernel; 0 for a bank without layers."""
         return max((layer.axes for layer in self.layers), default=0)
+
+    @cached_property
+    def layer_of(self) -> Int[np.ndarray, "filters"]:
+        """The position of the layer of each filter; shape (filters,).
+
+        Examples
+        --------
+        >>> FilterBank((LayerFilters("a", torch.ones(2, 3, 3)), LayerFilters("b", torch.ones(3, 3, 3)))).layer_of
+        array([0, 0, 1, 1, 1])
+        """
+        return np.repeat(np.arange(len(self.layers)), [len(layer) for layer in self.layers])
 
     @cached_property
     def negligible(self) -> Bool[Tensor, "filters"]:

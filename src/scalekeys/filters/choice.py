@@ -26,6 +26,19 @@ def matching_layers(bank: FilterBank, patterns: Sequence[str] | None) -> list[bo
     return chosen
 
 
+def wanted_layers(bank: FilterBank, layers: Sequence[str] | None, keep: Sequence[str] | None) -> list[bool]:
+    """Return for each layer whether it is wanted and not kept; raises FilterError if none is."""
+    wanted = matching_layers(bank, layers)
+    if keep is None:
+        return wanted
+    left = [mine and not kept for mine, kept in zip(wanted, matching_layers(bank, keep), strict=True)]
+    if not any(left):
+        raise FilterError(
+            f"every layer in question is kept ({' or '.join(map(repr, several(keep)))}); nothing is left to replace"
+        )
+    return left
+
+
 def no_such_layer(patterns: Sequence[str] | None, names: Sequence[str]) -> str:
     """Say that no layer fits the patterns, and what the layers are called."""
     wanted = " or ".join(map(repr, several(patterns or ())))

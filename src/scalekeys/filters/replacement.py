@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters.bank import FilterBank
-from scalekeys.filters.choice import matching_layers, several
+from scalekeys.filters.choice import wanted_layers
 from scalekeys.filters.correspondence import corresponding_part, corresponding_parts
 from scalekeys.shapes import FilterStack, over_taps
 
@@ -171,14 +171,14 @@ def replacement(
     if min_r2 is not None and not min_r2 <= 1:
         raise FilterError(f"min_r2 is a share of energy and at most 1, got {min_r2}")
     if into is not None:
-        wanted = _wanted(into, layers, keep)
+        wanted = wanted_layers(into, layers, keep)
         if layers is None:
             wanted = [one and here for one, here in zip(wanted, _in_common(into, modelled.bank), strict=True)]
         return _transferred(replacement(modelled, min_r2=min_r2), into, wanted)
     bank, models = modelled.bank, modelled.kernels()
     if isinstance(models, Tensor):
         models = bank.with_filters([models.reshape(bank.layers[0].kernels.shape)])
-    wanted = _wanted(bank, layers, keep)
+    wanted = wanted_layers(bank, layers, keep)
     taken = torch.cat([torch.full((len(layer),), mine) for layer, mine in zip(bank, wanted, strict=True)])
     finite = torch.cat([layer.kernels.flatten(1).isfinite().all(-1).cpu() for layer in models])
     r2 = modelled.r2.detach().double().cpu()
@@ -224,19 +224,6 @@ def _in_common(bank: FilterBank, other: FilterBank) -> list[bool]:
     names = [layer.name for layer in bank]
     part = corresponding_part(names, [layer.name for layer in other])
     return [name.startswith(part) for name in names]
-
-
-def _wanted(bank: FilterBank, layers: Sequence[str] | None, keep: Sequence[str] | None) -> list[bool]:
-    """Return for each layer whether it is wanted and not kept."""
-    wanted = matching_layers(bank, layers)
-    if keep is None:
-        return wanted
-    left = [mine and not kept for mine, kept in zip(wanted, matching_layers(bank, keep), strict=True)]
-    if not any(left):
-        raise FilterError(
-            f"every layer in question is kept ({' or '.join(map(repr, several(keep)))}); nothing is left to replace"
-        )
-    return left
 
 
 def taps_of(bank: FilterBank) -> Int[Tensor, "filters"]:

@@ -19,7 +19,7 @@ from scalekeys.fitting.spec import Criterion as CriterionName
 from scalekeys.fitting.spec import FitSpec, Normalization, Scales, parse_spec
 from scalekeys.fitting.stack import StackFit, chunks_of, coordinates_of, fit_chunk, measure
 from scalekeys.scalespace import Discretization, Window
-from scalekeys.shapes import ArrayLike, as_float_tensor, over_taps
+from scalekeys.shapes import ArrayLike, as_float_tensor, over_taps, size_text
 from scalekeys.threads import in_threads, one_thread
 
 
@@ -161,7 +161,7 @@ def fit(
         raise ModelError(f"groups name which filters share a scale, so they need scales='shared', not {scales!r}")
     with one_thread():
         if not any(grids_for(size, spec) for size in bank.sizes):
-            sizes = ", ".join("x".join(map(str, size)) for size in bank.sizes)
+            sizes = ", ".join(map(size_text, bank.sizes))
             raise ModelError(f"none of the families {', '.join(spec.families)} can be told apart on kernels of {sizes}")
         assigned = None if families is None else _assigned(families, bank, spec)
         metric = metric_of(bank, covariance) if criterion == "response" else None

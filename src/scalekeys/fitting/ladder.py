@@ -145,7 +145,7 @@ def ladder(
     rows = _chosen(fits, sample)
     if not len(rows):
         raise FilterError(f"{fit.bank.model}: no filter has a fit, so that there is nothing to compare models on")
-    layer_of = np.repeat(np.arange(len(fit.bank.layers)), [len(layer) for layer in fit.bank.layers])
+    layer_of = fit.bank.layer_of
     fitted = np.bincount(layer_of[fit.family != ""], minlength=len(fit.bank.layers))
     chosen = np.bincount(layer_of[rows], minlength=len(fit.bank.layers))
     norm = fit.values.norm.cpu().numpy()[rows]

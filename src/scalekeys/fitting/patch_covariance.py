@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
+from scalekeys.shapes import size_text
 
 _SMALLEST_EXTENT, _SMALLEST_VOLUME = 224, 32
 
@@ -148,7 +149,7 @@ def natural_image_covariance(
     tensor([1.0000, 0.7910, 0.6469, 0.5747], dtype=torch.float64)
     """
     sides = (size, size) if isinstance(size, int) else tuple(size)
-    text = "x".join(map(str, sides))
+    text = size_text(sides)
     reach = (max(sides) - 1) * dilation
     if extent is None:
         extent = max(_SMALLEST_VOLUME if len(sides) > 2 else _SMALLEST_EXTENT, 2 * reach)

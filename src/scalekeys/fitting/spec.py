@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
-from scalekeys.errors import ModelError, perhaps
+from scalekeys.errors import ModelError, check_choice, perhaps
 from scalekeys.scalespace import (
     DISCRETIZATIONS,
     JETS,
@@ -208,9 +208,7 @@ def parse_spec(model: str | Sequence[str], axes: Iterable[int] = (2,), **options
         if not found:
             raise ModelError("model is an empty tuple; name at least one family")
     for name, value in options.items():
-        if value not in _CHOICES[name]:
-            allowed = ", ".join(map(repr, _CHOICES[name]))
-            raise ModelError(f"{name} must be one of {allowed}, got {value!r}")
+        check_choice(name, value, _CHOICES[name])
     label = model if isinstance(model, str) else "+".join(found)
     spec = FitSpec(label, found, terms=terms, **options)  # type: ignore[arg-type]
     _check_sense(spec, tuple(axes))

@@ -43,9 +43,8 @@ def fit_table(fit: "Fit", mixed: np.ndarray) -> pa.Table:
 def _places(bank: FilterBank) -> dict[str, pa.Array]:
     """Say where each filter stands in its network."""
     layers = bank.layers
-    counts = [len(layer) for layer in layers]
-    which = np.repeat(np.arange(len(layers)), counts)
-    channel = np.concatenate([np.arange(n) for n in counts]) if counts else np.arange(0)
+    which = bank.layer_of
+    channel = np.concatenate([np.arange(0), *(np.arange(len(layer)) for layer in layers)])
 
     def per_layer(values: Sequence[float | None], dtype: pa.DataType = INTEGER) -> pa.Array:
         return pa.array(values, dtype).take(pa.array(which))

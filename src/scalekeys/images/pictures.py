@@ -10,6 +10,7 @@ import numpy as np
 
 from scalekeys.errors import DataError
 from scalekeys.files import exists, is_file, open_regular
+from scalekeys.optional import first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +29,7 @@ def read_picture(path: Path) -> "Image":
     except UnidentifiedImageError:
         reason = "its format is none that Pillow knows"
     except Exception as error:  # the formats of Pillow have no common class
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        reason = getattr(error, "strerror", None) or first_line(error)
     else:
         check_depth(image, str(path))
         return image

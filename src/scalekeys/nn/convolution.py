@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scalekeys.errors import ModelError, listed
+from scalekeys.errors import ModelError, check_choice, listed
 from scalekeys.fitting import Fit
 from scalekeys.networks.constrained.fitted_filters import FittedFilters
 from scalekeys.networks.running.computed_weight import ComputedWeight
@@ -367,8 +367,7 @@ def _check(channels: Any, kernel_size: Any, padding: Any, **options: Any) -> Non
         "padding_mode": ("zeros", "reflect", "replicate", "circular"),
     }
     for name, value in (options | ({"padding": padding} if isinstance(padding, str) else {})).items():
-        if value not in allowed[name]:
-            raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, got {value!r}")
+        check_choice(name, value, allowed[name])
 
 
 def _check_places(device: Any, dtype: Any) -> None:

@@ -14,7 +14,7 @@ from scalekeys.networks.constrained.learned_scales import Scales
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout, Tie, layout_of
 from scalekeys.networks.constrained.separable_kernels import SeparableKernels, kept, placed
 from scalekeys.networks.constrained.separable_sums import fields_of, slots_of, sums_without_x, tables_of
-from scalekeys.shapes import Size
+from scalekeys.shapes import Size, size_text
 
 
 class Units(NamedTuple):
@@ -138,8 +138,7 @@ class ScaleSpaceKernels(SeparableKernels):
 
     def extra_repr(self) -> str:
         """Say how many kernels there are, and of how many scales."""
-        size = "x".join(map(str, self.size))
-        return f"{len(self._layout.rows)} kernels, {size}, {len(self.coefficients)} coefficients"
+        return f"{len(self._layout.rows)} kernels, {size_text(self.size)}, {len(self.coefficients)} coefficients"
 
 
 def _rows(parts: Float[Tensor, "*numbers taps kernels"]) -> Float[Tensor, "parts taps"]:

@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scalekeys.errors import ModelError
-from scalekeys.shapes import Kernel1d
+from scalekeys.errors import ModelError, check_choice
+from scalekeys.shapes import Kernel1d, size_text
 
 Window: TypeAlias = Literal["exact", "published"]
 WINDOWS: tuple[Window, ...] = get_args(Window)
@@ -166,11 +166,9 @@ def difference_rows(operator: Difference, size: int, margin: int, window: Window
 
 def check_window(window: str, size: tuple[int, ...]) -> None:
     """Refuse a window that is not known, and the published one on an even side."""
-    if window not in WINDOWS:
-        raise ModelError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
+    check_choice("window", window, WINDOWS)
     if window == "published" and any(side % 2 == 0 for side in size):
-        sides = "x".join(map(str, size))
-        raise ModelError(f"the published window is defined for odd sides, got {sides}; use window='exact'")
+        raise ModelError(f"the published window is defined for odd sides, got {size_text(size)}; use window='exact'")
 
 
 def difference_matrix(operator: Difference, size: int, margin: int, window: Window = "exact") -> Tensor:

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import check_choice
 from scalekeys.scalespace.gaussian import check_arguments, checked_maximum
 from scalekeys.shapes import Kernel1d, Variances
 
@@ -33,8 +33,7 @@ _SMALLEST = 0.04
 
 def check_discretization(name: str) -> None:
     """Refuse a discretization that is not known."""
-    if name not in DISCRETIZATIONS:
-        raise ModelError(f"discretization must be one of {', '.join(map(repr, DISCRETIZATIONS))}, got {name!r}")
+    check_choice("discretization", name, DISCRETIZATIONS)
 
 
 def smallest_variance(discretization: Discretization) -> float:
@@ -73,9 +72,9 @@ def sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
     >>> sampled_gaussian(torch.tensor(1.0), 1)
     tensor([0.2420, 0.3989, 0.2420])
     """
-    n = _taps(t, radius)
-    positive, safe = _positive(t)
-    return torch.where(positive, _density(safe, n), torch.where(n == 0, (2 * math.pi * t[..., None]) ** -0.5, 0.0))
+    n = checked_taps(t, radius)
+    positive, safe = positive_variances(t)
+    return torch.where(positive, density(safe, n), torch.where(n == 0, (2 * math.pi * t[..., None]) ** -0.5, 0.0))
 
 
 def normalized_sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
@@ -100,8 +99,8 @@ def normalized_sampled_gaussian(t: Variances, radius: int) -> Kernel1d:
     tensor([[0.0000, 1.0000, 0.0000],
             [0.2741, 0.4519, 0.2741]])
     """
-    n = _taps(t, radius)
-    positive, safe = _positive(t)
+    n = checked_taps(t, radius)
+    positive, safe = positive_variances(t)
     weights = torch.exp(-n * n / (2 * safe))
     return torch.where(positive, weights / weights.sum(-1, keepdim=True), (n == 0).to(t.dtype))
 
@@ -128,9 +127,9 @@ def integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
     tensor([[0.0000, 1.0000, 0.0000],
             [0.2417, 0.3829, 0.2417]])
     """
-    n = _taps(t, radius)
-    positive, safe = _positive(t)
-    kernel = _distribution(safe, n + 0.5) - _distribution(safe, n - 0.5)
+    n = checked_taps(t, radius)
+    positive, safe = positive_variances(t)
+    kernel = distribution(safe, n + 0.5) - distribution(safe, n - 0.5)
     return torch.where(positive, kernel, (n == 0).to(t.dtype))
 
 
@@ -156,24 +155,30 @@ def linearly_integrated_gaussian(t: Variances, radius: int) -> Kernel1d:
     tensor([[0.0000, 1.0000, 0.0000],
             [0.2408, 0.3687, 0.2408]])
     """
-    n = _taps(t, radius)
-    positive, safe = _positive(t)
+    n = checked_taps(t, radius)
+    positive, safe = positive_variances(t)
 
     def second_antiderivative(x: Tensor) -> Tensor:
-        return x * _distribution(safe, x) + safe * _density(safe, x)
+        return x * distribution(safe, x) + safe * density(safe, x)
 
     kernel = second_antiderivative(n + 1) - 2 * second_antiderivative(n) + second_antiderivative(n - 1)
     return torch.where(positive, kernel, (n == 0).to(t.dtype))
 
 
-def _taps(t: Tensor, radius: int) -> Tensor:
+def checked_taps(t: Tensor, radius: int) -> Tensor:
+    """Return the taps from ``-radius`` to ``radius``; raises ModelError for a `t` or a radius that no kernel has."""
     check_arguments(t, radius)
     if not torch.compiler.is_compiling():
         checked_maximum(t)
+    return integer_taps(t, radius)
+
+
+def integer_taps(t: Tensor, radius: int) -> Tensor:
+    """Return the taps from ``-radius`` to ``radius`` in the dtype and on the device of `t`."""
     return torch.arange(-radius, radius + 1, dtype=t.dtype, device=t.device)
 
 
-def _positive(t: Tensor) -> tuple[Tensor, Tensor]:
+def positive_variances(t: Tensor) -> tuple[Tensor, Tensor]:
     """Return where a kernel differs from its limit at 0 by more than rounding, and `t` with 1 put in elsewhere.
 
     Below the square of the rounding error the derivatives of the formulas overflow, times factors that underflow.
@@ -182,11 +187,11 @@ def _positive(t: Tensor) -> tuple[Tensor, Tensor]:
     return positive, torch.where(positive, t[..., None], 1.0)
 
 
-def _density(t: Tensor, x: Tensor) -> Tensor:
+def density(t: Tensor, x: Tensor) -> Tensor:
     """Gaussian density of variance `t`."""
     return torch.exp(-x * x / (2 * t)) * (2 * math.pi * t) ** -0.5
 
 
-def _distribution(t: Tensor, x: Tensor) -> Tensor:
+def distribution(t: Tensor, x: Tensor) -> Tensor:
     """Gaussian distribution function of variance `t`, less one half."""
     return 0.5 * torch.erf(x / torch.sqrt(2 * t))

@@ -31,8 +31,16 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.scalespace.differences import CENTRAL, SECOND, Difference, compose, difference
-from scalekeys.scalespace.discretizations import Discretization, check_discretization
-from scalekeys.scalespace.gaussian import check_arguments, checked_maximum, discrete_gaussian
+from scalekeys.scalespace.discretizations import (
+    Discretization,
+    check_discretization,
+    checked_taps,
+    density,
+    distribution,
+    integer_taps,
+    positive_variances,
+)
+from scalekeys.scalespace.gaussian import discrete_gaussian
 from scalekeys.shapes import Kernel1d, Variances
 
 _Values = TypeVar("_Values", Tensor, np.ndarray)
@@ -94,11 +102,9 @@ def gaussian_derivative(t: Variances, order: int, radius: int, discretization: D
     check_discretization(discretization)
     if order < 0:
         raise ModelError(f"the order of a derivative must be at least 0, got {order}")
-    check_arguments(t, radius)
-    if not torch.compiler.is_compiling():
-        checked_maximum(t)
+    taps = checked_taps(t, radius)
     if is_direct(discretization):
-        return derivative_at(t, order, _integers(radius, t), discretization)
+        return derivative_at(t, order, taps, discretization)
     operator = central_difference(order)
     return difference(smoothing_kernel(t, radius + operator.reach, discretization), operator)
 
@@ -182,7 +188,7 @@ def smoothing_kernel(
     if discretization == "discrete":
         return discrete_gaussian(t, radius, max_variance=max_variance)
     own: Discretization = "normalized-sampled" if discretization == "hybrid-sampled" else "integrated"
-    return derivative_at(t, 0, _integers(radius, t), own)
+    return derivative_at(t, 0, integer_taps(t, radius), own)
 
 
 def derivative_at(t: Tensor, order: int, x: Tensor, discretization: Discretization) -> Tensor:
@@ -193,9 +199,7 @@ def derivative_at(t: Tensor, order: int, x: Tensor, discretization: Discretizati
     sum.
     Returns a tensor of shape (..., taps).
     """
-    # Below the square of the rounding error the derivatives of the formulas overflow, times factors that underflow.
-    positive = (t > torch.finfo(t.dtype).eps ** 2)[..., None]
-    safe = torch.where(positive, t[..., None], 1.0)
+    positive, safe = positive_variances(t)
     limit = torch.where(x == 0, 1.0, torch.where(x.abs() == 0.5, 0.5, 0.0)) if order == 0 else torch.zeros_like(x)
     if discretization == "integrated":
         return torch.where(positive, _integrated(safe, order, x), limit)
@@ -203,7 +207,7 @@ def derivative_at(t: Tensor, order: int, x: Tensor, discretization: Discretizati
         log_sum = torch.where(x % 1 == 0, _log_sum(safe, half=False), _log_sum(safe, half=True))
         weight = torch.exp(-x * x / (2 * safe) - log_sum)
     else:
-        weight = torch.exp(-x * x / (2 * safe)) * (2 * math.pi * safe) ** -0.5
+        weight = density(safe, x)
     if order % 2 == 0 and (order or discretization == "sampled"):
         limit = torch.where(x == 0, math.inf * (-1) ** (order // 2), 0.0)
     return torch.where(positive, derivatives_of(weight, x, safe, order)[order], limit.to(t.dtype))
@@ -224,9 +228,8 @@ def derivatives_of(weight: _Values, x: Any, t: Any, order: int) -> list[_Values]
 def _integrated(t: Tensor, order: int, x: Tensor) -> Tensor:
     def antiderivative(y: Tensor) -> Tensor:
         if order == 0:
-            return 0.5 * torch.erf(y / torch.sqrt(2 * t))
-        weight = torch.exp(-y * y / (2 * t)) * (2 * math.pi * t) ** -0.5
-        return derivatives_of(weight, y, t, order - 1)[-1]
+            return distribution(t, y)
+        return derivatives_of(density(t, y), y, t, order - 1)[-1]
 
     return antiderivative(x + 0.5) - antiderivative(x - 0.5)
 
@@ -238,7 +241,3 @@ def _log_sum(t: Tensor, *, half: bool) -> Tensor:
     wave = 2 * torch.exp(-2 * math.pi**2 * t.clamp(min=DIRECT))
     series = 0.5 * torch.log(2 * math.pi * t) + torch.log1p(-wave if half else wave)
     return torch.where(t < DIRECT, direct, series)
-
-
-def _integers(radius: int, like: Tensor) -> Tensor:
-    return torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)

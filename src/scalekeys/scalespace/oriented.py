@@ -69,8 +69,8 @@ def _fields(parameters: Tensor, own: Oriented, size: tuple[int, ...]) -> Tensor:
     variances = torch.stack([narrow[:, 0], narrow[:, 1], diagonal])
     kernel = upwards(affine_kernel(variances, *oriented_window(size)), mixed)
     differences = differences_of(kernel, own.order, size)
-    weights = own.differences(parameters)
-    fields = (differences * weights.T[:, :, None, None]).sum(0)
+    weights = weights_along(parameters[:, 2], own.order)[0]
+    fields = (differences * weights[:, :, None, None]).sum(0)
     return fields.flip(1)  # rows run down
 
 
@@ -108,3 +108,24 @@ def differences_of(kernel: Tensor, order: int, size: tuple[int, ...]) -> Tensor:
         mixed = stencilled_along(stencilled_along(kernel, _CENTRAL, -1), _CENTRAL, -2)
         found = [stencilled_along(kernel, SECOND, -1), mixed, stencilled_along(kernel, SECOND, -2)]
     return torch.stack([_cropped(one, size) for one in found])
+
+
+def weights_along(angle: Tensor, order: int) -> Tensor:
+    """Return the weights of differences in the order x^k, x^(k-1) y, .., with two derivatives in the angle.
+
+    Returns a tensor of shape (3, order + 1, n).
+    """
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    zero, one = torch.zeros_like(angle), torch.ones_like(angle)
+    if order == 0:
+        rows = [[one], [zero], [zero]]
+    elif order == 1:
+        rows = [[cos, sin], [-sin, cos], [-cos, -sin]]
+    else:
+        double, turned = 2 * cos * sin, cos**2 - sin**2
+        rows = [
+            [cos**2, double, sin**2],
+            [-double, 2 * turned, double],
+            [-2 * turned, -4 * double, 2 * turned],
+        ]
+    return torch.stack([torch.stack(row) for row in rows])

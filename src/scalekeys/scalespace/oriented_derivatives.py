@@ -13,6 +13,7 @@ from scalekeys.scalespace.oriented import (
     kernels_at_once,
     oriented_window,
     stencilled_along,
+    weights_along,
 )
 from scalekeys.scalespace.parametrizations import variance_at
 from scalekeys.scalespace.second_order import chained, entries, lifted, outer, pairs, product
@@ -166,21 +167,3 @@ def angular_weights(angle: Tensor, order: int) -> Tensor:
     weights = angle.new_zeros(entries(3), order + 1, len(angle))
     weights[[0, 3, 9]] = weights_along(angle, order)
     return weights
-
-
-def weights_along(angle: Tensor, order: int) -> Tensor:
-    """Return the same with two derivatives in the angle: shape (3, order + 1, n)."""
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    zero, one = torch.zeros_like(angle), torch.ones_like(angle)
-    if order == 0:
-        rows = [[one], [zero], [zero]]
-    elif order == 1:
-        rows = [[cos, sin], [-sin, cos], [-cos, -sin]]
-    else:
-        double, turned = 2 * cos * sin, cos**2 - sin**2
-        rows = [
-            [cos**2, double, sin**2],
-            [-double, 2 * turned, double],
-            [-2 * turned, -4 * double, 2 * turned],
-        ]
-    return torch.stack([torch.stack(row) for row in rows])

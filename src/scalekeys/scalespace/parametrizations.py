@@ -339,18 +339,6 @@ class Oriented(Parametrization):
         along, across, angle = parameters.unbind(-1)
         return (along - across) / 2 * torch.sin(2 * angle)
 
-    def differences(self, parameters: Tensor) -> Tensor:
-        """Return the weights of differences of this order, x^k, x^(k-1) y and so on: shape (n, order + 1)."""
-        cos, sin = torch.cos(parameters[:, 2]), torch.sin(parameters[:, 2])
-        weights = (
-            [torch.ones_like(cos)]
-            if self.order == 0
-            else [cos, sin]
-            if self.order == 1
-            else [cos**2, 2 * cos * sin, sin**2]
-        )
-        return torch.stack(weights, dim=-1)
-
     def columns(self, parameters: Tensor) -> dict[str, Tensor]:
         """Return the angle, and the scales along it and across it, as standard deviations."""
         return {

@@ -6,7 +6,7 @@ follow the rules of Leibniz and of the chain. The other axes are free, and broad
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor
@@ -94,11 +94,11 @@ def tied(table: Tensor, groups: tuple[int, ...]) -> Tensor:
         return table
     parameters = max(groups) + 1
     slopes = [[table[1 + i] for i in range(count) if groups[i] == k] for k in range(parameters)]
-    rows = [table[0], *map(_total, slopes)]
+    rows = [table[0], *map(total, slopes)]
     place = {pair: 1 + count + at for at, pair in enumerate(pairs(count))}
     for k, m in pairs(parameters):
         mixed = [(i, j) for i in range(count) for j in range(count) if (groups[i], groups[j]) == (k, m)]
-        rows.append(_total([table[place[min(pair), max(pair)]] for pair in mixed]))
+        rows.append(total([table[place[min(pair), max(pair)]] for pair in mixed]))
     return torch.stack(rows)
 
 
@@ -117,8 +117,6 @@ def split(table: Tensor, parameters: int) -> tuple[Tensor, Tensor, Tensor]:
     return table[0], table[1 : parameters + 1], hessian
 
 
-def _total(rows: list[Tensor]) -> Tensor:
-    total = rows[0]
-    for row in rows[1:]:
-        total = total + row
-    return total
+def total(tables: Sequence[Tensor]) -> Tensor:
+    """Return the sum of some tables."""
+    return reduce(torch.add, tables)

@@ -18,7 +18,7 @@ from scalekeys.scalespace.limits import limit_template
 from scalekeys.scalespace.oriented import oriented_fields
 from scalekeys.scalespace.parametrizations import Oriented
 from scalekeys.scalespace.profiles import Profiles
-from scalekeys.shapes import ArrayLike, as_float_tensor
+from scalekeys.shapes import ArrayLike, as_float_tensor, size_text
 
 Size = tuple[int, ...]
 
@@ -121,7 +121,7 @@ def template_plan(
     """
     sides = tuple(size)
     if min(sides) < 1:
-        raise ModelError(f"the sides of a window must be at least 1, got {'x'.join(map(str, sides))}")
+        raise ModelError(f"the sides of a window must be at least 1, got {size_text(sides)}")
     check_window(window, sides)
     build = TemplatePlan if torch.compiler.is_compiling() else _cached_plan  # a trace would see through the cache
     own = family(name, len(sides))
@@ -193,7 +193,7 @@ def template(
     plan = template_plan(name, (size, size) if isinstance(size, int) else size, window, discretization)
     scales = as_float_tensor(sigma)
     if isinstance(plan.family.parametrization, Oriented):
-        raise ModelError(f"{name!r} has an angle beside its scales: use oriented_template")
+        raise ModelError(f"{name!r} has an angle beside its scales: use template_plan")
     count = 2 if "t_outer" in plan.family.parameters else plan.family.axes
     if scales.ndim == 0 or scales.shape[-1] != count:
         words = {1: "(sigma_x)", 2: "(sigma_x, sigma_y)", 3: "(sigma_x, sigma_y, sigma_z)"}[count]

@@ -13,7 +13,7 @@ from scalekeys.checkpoints.sources.builtin import CIFAR_CONVNEXT
 from scalekeys.checkpoints.sources.hubs import create_timm
 from scalekeys.errors import CheckpointError, RecipeError
 from scalekeys.networks import bake
-from scalekeys.optional import in_short, require
+from scalekeys.optional import first_line, in_short, require
 from scalekeys.training.blocks import HEAD, block_names
 from scalekeys.training.cifar_convnext import CifarConvNeXt
 from scalekeys.training.recipe import Network
@@ -128,8 +128,9 @@ def _try(network: nn.Module, name: str, classes: int, size: int) -> None:
     try:
         output: Any = network(torch.zeros(1, 3, size, size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise RecipeError(f"network.name: {name} does not take images of {size} x {size} pixels ({first})") from error
+        raise RecipeError(
+            f"network.name: {name} does not take images of {size} x {size} pixels ({first_line(error)})"
+        ) from error
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if shape != (1, classes):
         raise RecipeError(

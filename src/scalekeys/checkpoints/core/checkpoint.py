@@ -28,7 +28,7 @@ from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.errors import CheckpointError, counted, listed, printable
 from scalekeys.files import reading_from
 from scalekeys.filters import FilterBank, LayerFilters, LeftOut
-from scalekeys.shapes import FilterStack
+from scalekeys.shapes import FilterStack, size_text
 
 MOST_VALUES = 2**28
 """More values than the weight of any convolution has."""
@@ -70,7 +70,7 @@ def layer_of_graph(
     if stride is None or dilation is None:
         return ConvolutionLayer(name, key, arrangement=arrangement, kind=kind), ()
     notes = tuple(
-        f"layer {name!r} has {what} {'x'.join(map(str, values))}; the larger is recorded"
+        f"layer {name!r} has {what} {size_text(tuple(values))}; the larger is recorded"
         for what, values in (("stride", stride), ("dilation", dilation))
         if len(set(values)) > 1
     )

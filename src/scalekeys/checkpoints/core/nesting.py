@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scalekeys.checkpoints.core.checkpoint import refuse_choice
 from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
 from scalekeys.checkpoints.core.finding import shapes_of_convolutions, shapes_of_kernels
 from scalekeys.checkpoints.core.inventory import Lazy, TensorInfo, info_of, type_name
@@ -327,7 +328,7 @@ def _named(tree: Tree, weights: str, everything: list[Entry], label: str, noun: 
         name for name, value in _items(tree) if isinstance(value, Mapping) and name not in names and entries(value)
     ]
     if not names:
-        raise CheckpointError(f"{label}: holds one set of weights and no {weights!r}; leave --weights out")
+        refuse_choice(label, weights)
     raise CheckpointError(f"{label}: holds no weights {weights!r}; the {noun} has {listed([repr(n) for n in names])}")
 
 

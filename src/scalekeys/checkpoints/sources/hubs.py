@@ -113,9 +113,7 @@ def _check_name(timm: Any, name: str, *, pretrained: bool) -> None:
     architecture = name.partition(".")[0]
     if not timm.is_model(name):
         close = difflib.get_close_matches(architecture, known, n=3, cutoff=0.5)
-        near = (
-            f"did you mean {listed(close).replace(' and ', ' or ')}?" if close else "timm.list_models() names them all"
-        )
+        near = f"did you mean {listed(close, word='or')}?" if close else "timm.list_models() names them all"
         raise CheckpointError(f"timm:{name}: timm has no such model; {near}")
     listed_there = architecture in known  # names of old are known without being listed
     if not pretrained or not listed_there or timm.is_model_pretrained(name):

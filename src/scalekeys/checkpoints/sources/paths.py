@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from scalekeys.checkpoints.formats.content import foreign_kind
+from scalekeys.checkpoints.formats.content import HEAD, foreign_kind
 from scalekeys.checkpoints.sources.folder_names import check_folder
 from scalekeys.errors import CheckpointError, ModelError
 from scalekeys.files import expanded
@@ -19,7 +19,6 @@ HUBS = ("timm", "hf", "builtin")
 NETWORKS = ("builtin:denoiser", "builtin:cifar-convnext")
 """The networks that come with the package."""
 
-_HEAD = 512  # bytes of a file that tell its kind
 _WILDCARDS = frozenset("*?[")
 
 FORMS = (
@@ -141,7 +140,7 @@ def existing(path: Path) -> Path:
 def _may_hold_weights(path: Path) -> bool:
     """Tell whether a file begins like none of the kinds that hold no weights, such as text."""
     with path.open("rb") as file:
-        head = file.read(_HEAD)
+        head = file.read(HEAD)
     return bool(head) and not foreign_kind(head)
 
 

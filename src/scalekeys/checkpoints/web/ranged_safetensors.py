@@ -8,7 +8,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from scalekeys.checkpoints.core.inventory import TensorInfo
-from scalekeys.checkpoints.formats.content import LFS_POINTER, foreign_kind
+from scalekeys.checkpoints.formats.content import HEAD, LFS_POINTER, foreign_kind
 from scalekeys.checkpoints.formats.safetensors_file import decoded, header_of, matches, notes_on
 from scalekeys.checkpoints.web.ranged_file import RangedFile, joined
 from scalekeys.checkpoints.web.requests import Address
@@ -34,7 +34,7 @@ class RangedSafetensors:
 
     def __init__(self, address: Address) -> None:
         self._file, self._label = RangedFile(address), address.label
-        start = self._file.read(0, 512)
+        start = self._file.read(0, HEAD)
         if not matches(start):
             raise _of_other_kind(address.label, start)
         first = 8 + int.from_bytes(start[:8], "little")

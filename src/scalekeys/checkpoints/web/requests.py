@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from scalekeys.errors import CheckpointError
+from scalekeys.optional import first_line
 from scalekeys.version import __version__
 
 T = TypeVar("T")
@@ -181,7 +182,7 @@ def _may_pass(reason: object) -> bool:
 def _in_words(reason: object) -> str:
     if isinstance(reason, TimeoutError):
         return f"the server has not gone on answering within {SILENCE:g} s; run again later"
-    said = str(reason).strip().partition("\n")[0] or type(reason).__name__
+    said = first_line(reason)
     if isinstance(reason, HTTPException | ConnectionResetError | ConnectionAbortedError):
         return f"the connection breaks before all is there, each time ({said}); run again later"
     return f"cannot be fetched ({said}); check the address and the network"

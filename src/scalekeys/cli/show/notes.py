@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from scalekeys.cli.show.cells import Terminal
 from scalekeys.filters import LeftOut
+from scalekeys.shapes import size_text
 
 CONTROLS = (
     "white noise: random filters with equal means and norms; a fit must exceed theirs\n"
@@ -31,7 +32,7 @@ def print_notes(
         return
     console.print(f"left out: {len(left_out)} with the shape of a kernel")
     for one in left_out[:_MOST]:
-        shape = f" ({'x'.join(map(str, one.shape))})" if one.shape else ""
+        shape = f" ({size_text(one.shape)})" if one.shape else ""
         console.say(f"  {one.name}{shape}: {one.reason}")
     if len(left_out) > _MOST:
         console.print(f"  and {len(left_out) - _MOST} more, listed {more}")

@@ -13,8 +13,7 @@ from scalekeys.checkup.naming import Named, Storage
 from scalekeys.checkup.normalisations import batch_norms_of
 from scalekeys.checkup.responses import LEAST_IMAGES, Responses
 from scalekeys.cli.work import Step
-from scalekeys.cli.work.evaluate import check_runs, opened_images
-from scalekeys.cli.work.network_task import NetworkTask, read_batches
+from scalekeys.cli.work.network_task import NetworkTask, check_runs, opened_images, read_batches
 from scalekeys.errors import DataError
 from scalekeys.filters.bank import LeftOut
 from scalekeys.fitting import fit

@@ -16,7 +16,7 @@ from scalekeys.cli.work.network_task import NetworkTask
 from scalekeys.errors import ModelError
 from scalekeys.networks import AccuracyDifference, Compression, Evaluation, compress, evaluate
 from scalekeys.networks.changing.compress import HALVINGS, candidates_for, check_aim
-from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.measuring.same_outputs import Reference
 
 _SAME = 1e-3  # of the largest output
 

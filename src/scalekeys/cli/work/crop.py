@@ -64,7 +64,7 @@ class Outcome:
 def crop_network(task: Task, step: Step) -> Outcome:
     """Write a network, or its weights, with smaller kernels."""
     if task.output.suffix not in SUFFIXES:
-        allowed = listed(SUFFIXES).replace(" and ", " or ")
+        allowed = listed(SUFFIXES, word="or")
         raise OutputError(f"{task.output}: cropped weights are written as a state dict; name it {allowed}")
     path = Path(task.network).expanduser()
     return _of_weights(task, step) if path.exists() and path.suffix != ".py" else _of_network(task, step)

@@ -8,14 +8,13 @@ from torch import Tensor
 
 from scalekeys.checkpoints import extract
 from scalekeys.cli.work import Step
-from scalekeys.cli.work.evaluate import check_classes
-from scalekeys.cli.work.network_task import BATCH, NetworkTask
+from scalekeys.cli.work.network_task import BATCH, NetworkTask, check_classes
 from scalekeys.cli.work.search import Search
 from scalekeys.clustering import Keys, with_other_keys
 from scalekeys.clustering.elimination import measurements
 from scalekeys.errors import DataError, FilterError, ModelError
 from scalekeys.filters import FilterBank
-from scalekeys.filters.choice import matches, no_such_layer
+from scalekeys.filters.choice import matching_layers
 from scalekeys.images import Images, batches, open_images, open_unlabelled, sample
 from scalekeys.images.preparation import Preparation
 from scalekeys.networks import eliminate_keys, evaluate, key_curve
@@ -149,10 +148,8 @@ def _layers(bank: FilterBank, search: Search, *, every: bool) -> list[str] | Non
     size = search.sizes if isinstance(search.sizes, tuple) else None
     if patterns is None and size is None:
         return None
-    named = [layer for layer in bank if matches(layer.name, patterns)]
-    if not named:
-        raise FilterError(no_such_layer(patterns, [layer.name for layer in bank]))
-    chosen = [layer.name for layer in named if size in (None, layer.size)]
+    named = zip(bank, matching_layers(bank, patterns), strict=True)
+    chosen = [layer.name for layer, mine in named if mine and size in (None, layer.size)]
     if not chosen and size is not None:
         sizes = ", ".join(map(size_text, bank.sizes))
         raise FilterError(f"{bank.model}: no layer has kernels of {size_text(size)}; the sizes are {sizes}")

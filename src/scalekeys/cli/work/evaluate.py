@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scalekeys.cli.work import Step
-from scalekeys.cli.work.network_task import NetworkTask
-from scalekeys.errors import DataError, ModelError
-from scalekeys.images import Images, batches, open_images, open_unlabelled, sample
+from scalekeys.cli.work.network_task import NetworkTask, opened_images
+from scalekeys.errors import ModelError
+from scalekeys.images import Images, batches, open_unlabelled, sample
 from scalekeys.images.preparation import Preparation
 from scalekeys.networks import AccuracyDifference, Evaluation, evaluate, recalibrate
-from scalekeys.networks.running.batches import evaluating
-from scalekeys.optional import in_short
+from scalekeys.optional import first_line
 from scalekeys.training.network_source import Figures, NamedNetwork, open_network, preparation_of
 
 ITS_OWN = "pretrained"
@@ -108,45 +107,7 @@ def _on(device: str, module: nn.Module) -> nn.Module:
     try:
         return module.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"--device {device}: cannot be used ({str(error).partition(chr(10))[0]})") from None
-
-
-@torch.no_grad()
-def check_runs(network: NamedNetwork, inputs: Tensor) -> None:
-    """Refuse images that a network does not take, because of their size or their channels."""
-    try:
-        with evaluating(network.module):
-            network.module(inputs)
-    except Exception as error:  # whatever a network raises
-        raise ModelError(
-            f"{network.label}: does not run on images of shape {tuple(inputs.shape[1:])} ({in_short(error)}); give the "
-            "--size that it takes, and --grey, --mean and --std if it takes one channel"
-        ) from error
-
-
-def opened_images(
-    network: NamedNetwork, source: str, prepare: Preparation, *, labelled: bool, labels: Path | None = None
-) -> Images:
-    """Open images without classes, or with those of a network: with labels the classes have to be its own."""
-    if not labelled:
-        return open_unlabelled(source)
-    images = open_images(source, labels=labels)
-    check_classes(network, images, prepare)
-    return images
-
-
-def check_classes(network: NamedNetwork, images: Images, prepare: Preparation) -> None:
-    """Refuse places in a list of classes for the numbers of a network that has more or fewer of them."""
-    if images.classes is None:
-        return
-    inputs = prepare(images[0][0])[None]
-    check_runs(network, inputs)
-    outputs = evaluate(network.module, [(inputs, [0])]).classes
-    if outputs != images.classes:
-        raise DataError(
-            f"{images.label}: the places of its {images.classes} classes in order are not their numbers among the "
-            f"{outputs} classes of {network.label}; say the numbers with --labels, or call the folders by them"
-        )
+        raise ModelError(f"--device {device}: cannot be used ({first_line(error)})") from None
 
 
 def _recalibrated(

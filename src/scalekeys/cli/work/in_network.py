@@ -1,6 +1,5 @@
 """What ``scalekeys replace --in-network`` does: fit filters inside their network, and write a copy of its weights."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from scalekeys.cli.work import Step
 from scalekeys.cli.work.learning_images import Data, read_images, work_file
 from scalekeys.cli.work.network_file import loading_copy
 from scalekeys.cli.work.replace import Choice, Model, Names, Outcome
-from scalekeys.filters import FilterBank, replacement
-from scalekeys.filters.choice import matching_layers
+from scalekeys.filters import replacement
+from scalekeys.filters.choice import wanted_layers
 from scalekeys.networks import fit_in_network
 from scalekeys.training.network_source import open_network
 
@@ -40,7 +39,8 @@ def replace_in_network(
     opened = own if learning.checkpoint is None else open_source(learning.checkpoint, weights=names.weights)
     check_copy(opened, names.output, force=force)
     bank = own.bank()
-    layers = _chosen(bank, choice)
+    wanted = wanted_layers(bank, choice.layers, choice.keep)
+    layers = [layer.name for layer, mine in zip(bank, wanted, strict=True) if mine]
     shares = read_images(network, learning.data, step, labelled=False)
     options = {"--layers and --keep": layers, "--model": model, "--seed": learning.data.seed}
     work = work_file(names.output, network, shares, options)
@@ -63,10 +63,3 @@ def replace_in_network(
     by = Model(model, "response", None, None, learning.data.seed)
     load = loading_copy(opened, names.output, names.weights)
     return Outcome(names, by, chosen, load, (*network.notes, *work.notes, *written, _HINT))
-
-
-def _chosen(bank: FilterBank, choice: Choice) -> Sequence[str]:
-    """Return the names of the layers in question."""
-    wanted = matching_layers(bank, choice.layers)
-    kept = matching_layers(bank, choice.keep) if choice.keep else [False] * len(wanted)
-    return [layer.name for layer, mine, stays in zip(bank, wanted, kept, strict=True) if mine and not stays]

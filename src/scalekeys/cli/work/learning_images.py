@@ -10,8 +10,7 @@ from torch import Tensor
 
 from scalekeys import __version__
 from scalekeys.cli.work import Step
-from scalekeys.cli.work.evaluate import check_runs, opened_images
-from scalekeys.cli.work.network_task import BATCH
+from scalekeys.cli.work.network_task import BATCH, check_runs, opened_images
 from scalekeys.cli.work.work_file import WorkFile, fingerprint
 from scalekeys.errors import DataError
 from scalekeys.files import expanded, is_folder

@@ -11,7 +11,7 @@ from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.onnx_model.exporting import OnnxNetwork, export_onnx
 from scalekeys.errors import ModelError, OutputError, listed
 from scalekeys.files import new_files
-from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.measuring.same_outputs import Reference
 
 ONNX = ".onnx"
 SUFFIXES = (".pth", ".pt", ".safetensors", ONNX)
@@ -28,7 +28,7 @@ def check_request(network: str, output: Path, kind: str) -> None:
         If the network is a file of weights.
     """
     if output.suffix not in SUFFIXES:
-        allowed = listed(SUFFIXES).replace(" and ", " or ")
+        allowed = listed(SUFFIXES, word="or")
         raise OutputError(f"{output}: a {kind} network is written to {allowed}; name such a file")
     if Path(network).is_file() and Path(network).suffix != ".py":
         raise ModelError(

@@ -12,8 +12,8 @@ from scalekeys.cli.work.network_task import NetworkTask, example_of, read_batche
 from scalekeys.errors import ModelError
 from scalekeys.images import open_unlabelled, sample
 from scalekeys.networks import Pruning, prune_dead
+from scalekeys.networks.measuring.same_outputs import Reference
 from scalekeys.networks.pruning.removal import KEPT_FOR_WIDTH
-from scalekeys.networks.pruning.same_outputs import Reference
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 
 _BATCH = 2  # so that the axis of the batch is not taken for one of size 1

@@ -8,13 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from scalekeys.cli.work import Step
-from scalekeys.cli.work.evaluate import opened_images
 from scalekeys.cli.work.network_file import ONNX, Same, check_request, write_network
-from scalekeys.cli.work.network_task import NetworkTask, example_of, read_batches
+from scalekeys.cli.work.network_task import NetworkTask, example_of, opened_images, read_batches
 from scalekeys.errors import ModelError, listed
 from scalekeys.images import sample
 from scalekeys.networks import Separation, separate
-from scalekeys.networks.pruning.same_outputs import Reference
+from scalekeys.networks.measuring.same_outputs import Reference
 from scalekeys.networks.running.batches import inputs_of
 from scalekeys.training.network_source import Figures, NamedNetwork, preparation_of
 

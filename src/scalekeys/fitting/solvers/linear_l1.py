@@ -9,7 +9,6 @@ from scalekeys.fitting.solvers.lines import fitted_lines
 SMOOTHINGS: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 """The eps of ``sqrt(r^2 + eps^2)``, from the first round to the last; filters have unit norm."""
 
-_SECOND = (3, 4, 4, 5)
 _ITERATIONS = 50
 _TOLERANCE = 1e-14
 _RIDGE = 1e-13

@@ -20,7 +20,7 @@ from torch import Tensor
 from scalekeys.fitting.templates.axis_profiles import AxisProfiles, chebyshev, profiles_along, scale_factors
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.scalespace import Family, Window
-from scalekeys.scalespace.second_order import entries, outer, pairs, product, tied
+from scalekeys.scalespace.second_order import entries, outer, pairs, product, tied, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,11 +360,6 @@ def over_axes(along: Sequence[tuple[Tensor, Tensor]], *, centred: bool, one_scal
 def _of_one_scale(functions: Sequence[Tensor]) -> Tensor:
     """Product of functions of the same one parameter, given with two derivatives: (3, n)."""
     return reduce(lambda a, b: product(a, b, 1), functions)
-
-
-def total(tables: Sequence[Tensor]) -> Tensor:
-    """Return the sum of some tables."""
-    return reduce(torch.add, tables)
 
 
 def _multiplied(first: Tensor, second: Tensor) -> Tensor:

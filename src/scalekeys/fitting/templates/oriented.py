@@ -9,12 +9,12 @@ from scalekeys.fitting.templates.oriented_pieces import pieces_of
 from scalekeys.fitting.templates.products import FoldedTargets, Products
 from scalekeys.fitting.templates.whole import WholeFamily
 from scalekeys.scalespace import Family, Window
+from scalekeys.scalespace.oriented import weights_along
 from scalekeys.scalespace.oriented_derivatives import (
     FieldDerivatives,
     field_derivatives,
     signs_of,
     variance_tables,
-    weights_along,
 )
 from scalekeys.scalespace.parametrizations import Oriented
 from scalekeys.scalespace.second_order import chained, entries, pairs

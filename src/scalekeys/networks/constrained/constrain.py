@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import ModelError, check_choice
 from scalekeys.filters.replacement import Replacement, replacement
 from scalekeys.fitting import Fit
 from scalekeys.networks.constrained.filters_together import compute_together, release
@@ -198,8 +198,7 @@ def _parametrizations(layer: Convolution) -> list[nn.Module]:
 def _check_options(fit: Fit, **options: str) -> None:
     allowed: Mapping[str, tuple[str, ...]] = {"learn": LEARN, "tie": TIES, "scale": SCALE_KINDS, "norm": NORMS}
     for name, value in options.items():
-        if value not in allowed[name]:
-            raise ModelError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, got {value!r}")
+        check_choice(name, value, allowed[name])
     if not isinstance(fit, Fit):
         raise ModelError(
             f"constrain needs the scales of a fit, sk.fit(sk.extract(module)), got {type(fit).__name__}; "

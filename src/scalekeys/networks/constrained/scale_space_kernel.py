@@ -12,7 +12,7 @@ from scalekeys.networks.constrained.modelled_filters import KernelNorm, Numbers,
 from scalekeys.networks.constrained.parameter_layout import ParameterLayout
 from scalekeys.networks.constrained.separable_kernels import SeparableKernels, parameter
 from scalekeys.networks.constrained.separable_sums import Tables
-from scalekeys.shapes import over_taps
+from scalekeys.shapes import over_taps, size_text
 
 Learn: TypeAlias = Literal["none", "scales", "amplitudes", "scales+amplitudes", "coefficients", "scales+coefficients"]
 LEARN: tuple[Learn, ...] = get_args(Learn)
@@ -132,7 +132,7 @@ class ScaleSpaceKernel(SeparableKernels):
 
     def extra_repr(self) -> str:
         """Say how many filters are modelled, and what is learned."""
-        size = "x".join(map(str, self.size))
+        size = size_text(self.size)
         norm = ", norm='unit'" if self.norm == "unit" else ""
         return f"{len(self.offset)} of {len(self._tables.order)} filters, {size}, learn={self.learn!r}{norm}"
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import ModelError
+from scalekeys.networks.measuring.same_outputs import Reference, multiplications, parameter_count
 from scalekeys.networks.pruning.dead_filters import DeadFilter, dead_filters
 from scalekeys.networks.pruning.exported import Exported, exported
 from scalekeys.networks.pruning.following import channels_of
 from scalekeys.networks.pruning.removal import Removal, reduced_state, removal
 from scalekeys.networks.pruning.resized import resized
-from scalekeys.networks.pruning.same_outputs import Reference, multiplications
 from scalekeys.networks.running.batches import Batch, Batches, inputs_of
 from scalekeys.networks.running.depthwise_layers import copy_of, depthwise_layers
 from scalekeys.optional import in_short
@@ -186,7 +186,7 @@ def prune_dead(
         tuple(dead),
         {one: left[one] for one in dead if one in left},
         _sizes(network, small),
-        (_parameters(network), _parameters(small)),
+        (parameter_count(network), parameter_count(small)),
         (multiplications(network, inputs), multiplications(small, inputs)),
         reference.difference(small),
     )
@@ -271,10 +271,6 @@ def _reasons(dead: Iterable[DeadFilter], found: Removal, keys: dict[str, str]) -
 
 def _filters(network: nn.Module, opened: Checkpoint) -> int:
     return sum(layer.out_channels for layer in depthwise_layers(network, opened).values())
-
-
-def _parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _sizes(before: nn.Module, after: nn.Module) -> tuple[LayerSize, ...]:

@@ -7,7 +7,6 @@ from scalekeys.files import expanded, new_file
 from scalekeys.fitting import Fit
 from scalekeys.report.analysis.summary import Summary
 from scalekeys.report.analysis.view import Analysis
-from scalekeys.version import __version__
 
 
 def render_report(fit: Fit, white: Fit, matched: Fit) -> str:
@@ -95,5 +94,4 @@ def render_analysis(analysis: Analysis) -> str:
         f"{analysis.summary.model} · receptive fields",
         header(analysis),
         [*sections_of(analysis), *left_out_section(analysis.summary.left_out)],
-        version=__version__,
     )

@@ -17,6 +17,7 @@ from scalekeys.report.page.plots import (
     key,
     line,
     panel_title,
+    row_bars,
     shares_layout,
 )
 from scalekeys.report.page.scale_axis import ScaleAxis
@@ -46,72 +47,54 @@ _ALONG = {
 def family_mix(analysis: Analysis) -> Figure:
     """Draw which families won in each layer: one stacked bar a layer, the input at the top."""
     layers = analysis.summary.layers
-    row = min(max(1400 / len(layers), 5), 22)
-    ticks = list(range(0, len(layers), int(-(-13 // row))))  # a label needs 13 pixels
-    names = [shortened(name, _LABEL_WIDTH) for name in distinct_parts([layer.name for layer in layers])]
-    layout = shares_layout(len(layers), row, ticks, [f"{plot_text(names[i])} " for i in ticks])
     used = by_kind(family.family for family in analysis.summary.families if family.filters)
-    return Figure(
+    return _over_layers(
         "family-mix",
         [_mix_trace(layers, family) for family in used],
-        layout,
+        [(layer.name, layer.depth) for layer in layers],
         f"Stacked bars: the share of each family in {plural(len(layers), 'layer')}, from input to output",
-        narrow={"yaxis.ticktext": [f"{layers[i].depth} " for i in ticks]},
-        legend=True,
     )
 
 
 def ladder_profile(groups: Sequence[LadderGroup], depths: Mapping[str, int]) -> Figure:
     """Draw what each step of the ladder adds in each layer, whose depths are given by name; the input at the top."""
-    row = min(max(1400 / len(groups), 5), 22)
-    ticks = list(range(0, len(groups), int(-(-13 // row))))
-    names = [shortened(name, _LABEL_WIDTH) for name in distinct_parts([group.name for group in groups])]
     steps = list({step.model: None for group in groups for step in group.steps})
-    return Figure(
+    return _over_layers(
         "ladder",
         [_step_trace(groups, step, colour) for step, colour in zip(steps, _STEP_COLOURS, strict=False)],
-        shares_layout(len(groups), row, ticks, [f"{plot_text(names[i])} " for i in ticks]),
+        [(group.name, depths[group.name]) for group in groups],
         f"Stacked bars: the share of the energy that each step explains in {plural(len(groups), 'layer')}",
-        narrow={"yaxis.ticktext": [f"{depths[groups[i].name]} " for i in ticks]},
-        legend=True,
     )
+
+
+def _over_layers(name: str, data: list[dict[str, Any]], layers: Sequence[tuple[str, int]], text: str) -> Figure:
+    """Return stacked bars, one for each layer with its name, or with its depth where the figure is narrow."""
+    row = min(max(1400 / len(layers), 5), 22)
+    ticks = range(0, len(layers), int(-(-13 // row)))  # a label needs 13 pixels
+    labels = [f"{plot_text(shortened(part, _LABEL_WIDTH))} " for part in distinct_parts([layer for layer, _ in layers])]
+    layout = shares_layout(len(layers), row, ticks, [labels[i] for i in ticks])
+    return Figure(name, data, layout, text, narrow={"yaxis.ticktext": [f"{layers[i][1]} " for i in ticks]}, legend=True)
 
 
 def _step_trace(groups: Sequence[LadderGroup], model: str, colour: str) -> dict[str, Any]:
     none = Compared(None, None, None)
     gains = [next((step.gain for step in group.steps if step.model == model), none) for group in groups]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": model,
-        "x": [round(gain.filters or 0, 5) for gain in gains],
-        "y": list(range(len(groups))),
-        "marker": {"color": f"var(--{colour})", "line": {"width": 0}},
-        "hoverinfo": "text",
-        "hovertext": [
-            f"<b>{plot_text(group.name, _HOVER_WIDTH)}</b><br>{model} adds {percent(gain.filters)}, matched noise "
-            f"{percent(gain.matched)}"
-            for group, gain in zip(groups, gains, strict=True)
-        ],
-    }
+    hover = [
+        f"<b>{plot_text(group.name, _HOVER_WIDTH)}</b><br>{model} adds {percent(gain.filters)}, matched noise "
+        f"{percent(gain.matched)}"
+        for group, gain in zip(groups, gains, strict=True)
+    ]
+    return row_bars(model, [gain.filters or 0 for gain in gains], range(len(groups)), f"var(--{colour})", hover)
 
 
 def _mix_trace(layers: Sequence[LayerSummary], family: str) -> dict[str, Any]:
     shares = [layer.families[family] / max(layer.quality.fitted, 1) for layer in layers]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": family,
-        "x": [round(share, 5) for share in shares],
-        "y": list(range(len(layers))),
-        "marker": {"color": family_colour(family), "line": {"width": 0}},
-        "hoverinfo": "text",
-        "hovertext": [
-            f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{family}: {count(layer.families[family])} of "
-            f"{plural(layer.quality.fitted, 'filter')}, {percent(share)}"
-            for layer, share in zip(layers, shares, strict=True)
-        ],
-    }
+    hover = [
+        f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{family}: {count(layer.families[family])} of "
+        f"{plural(layer.quality.fitted, 'filter')}, {percent(share)}"
+        for layer, share in zip(layers, shares, strict=True)
+    ]
+    return row_bars(family, shares, range(len(layers)), family_colour(family), hover)
 
 
 def depth_profile(analysis: Analysis) -> Figure:
@@ -120,13 +103,12 @@ def depth_profile(analysis: Analysis) -> Figure:
     hover = [_layer_hover(layer) for layer in layers]
     scales = [np.array([layer.median_sigma.get(axis) for layer in layers], dtype=float) for axis in names]
     spaced = ScaleAxis.of(np.concatenate(scales))
-    ticks = list(range(0, len(layers), max(1, len(layers) // 12)))
-    layout = base_layout(
+    layout = _depth_layout(
+        layers,
+        anchor="y2",
         height=400,
-        margin={"l": 44, "r": 12, "t": 30, "b": 44},
-        xaxis=axis("depth", anchor="y2", tickvals=ticks, ticktext=[str(layers[i].depth) for i in ticks]),
-        yaxis=axis(domain=[0.57, 1], range=[0, 1.04], tickvals=[0, 0.5, 1], fixedrange=True),
-        yaxis2=axis(domain=[0, 0.43], range=spaced.range, fixedrange=True, **spaced.ticks(0.2)),
+        yaxis=axis(domain=[0.57, 1], range=[0, 1.04], tickvals=[0, 0.5, 1]),
+        yaxis2=axis(domain=[0, 0.43], range=spaced.range, **spaced.ticks(0.2)),
         annotations=[
             panel_title(
                 1, key("●", "ink", "median r²") + key("○", "matched", "matched noise") + key("○", "control", "white")
@@ -134,7 +116,6 @@ def depth_profile(analysis: Analysis) -> Figure:
             panel_title(0.43, "".join(key("◆", f"along-{axis}", f"median {SIGMA}<sub>{axis}</sub>") for axis in names)),
         ],
     )
-    layout["xaxis"] |= {"range": [-0.6, len(layers) - 0.4], "showgrid": False, "fixedrange": True, "tickangle": 0}
     r2, matched, white = (
         [getattr(layer.quality, name) for layer in layers]
         for name in ("median_r2", "matched_median_r2", "white_median_r2")
@@ -160,16 +141,13 @@ def input_scale_profile(analysis: Analysis) -> Figure | None:
         return None
     scales = [np.array([layer.sigma_in_input.get(axis) for layer in layers], dtype=float) for axis in names]
     spaced = ScaleAxis.of(np.concatenate(scales))
-    ticks = list(range(0, len(layers), max(1, len(layers) // 12)))
     signs = "".join(key("◆", f"along-{axis}", f"median {SIGMA}<sub>{axis}</sub>, input pixels") for axis in names)
-    layout = base_layout(
+    layout = _depth_layout(
+        layers,
         height=260,
-        margin={"l": 44, "r": 12, "t": 30, "b": 44},
-        xaxis=axis("depth", tickvals=ticks, ticktext=[str(layers[i].depth) for i in ticks]),
-        yaxis=axis(range=spaced.range, fixedrange=True, **spaced.ticks(0.12)),
+        yaxis=axis(range=spaced.range, **spaced.ticks(0.12)),
         annotations=[panel_title(1, signs)],
     )
-    layout["xaxis"] |= {"range": [-0.6, len(layers) - 0.4], "showgrid": False, "fixedrange": True, "tickangle": 0}
     places = [spaced.places(values) for values in scales]
     hover = [_input_scale_hover(layer) for layer in layers]
     data = [_stems(places, "y")] if len(places) > 1 else []
@@ -190,18 +168,15 @@ def _input_scale_hover(layer: LayerSummary) -> str:
 def formation_profile(analysis: Analysis) -> Figure:
     """Draw the formation of each layer over depth, with its interval, and where it stands beside matched noise."""
     layers = analysis.summary.layers
-    ticks = list(range(0, len(layers), max(1, len(layers) // 12)))
-    layout = base_layout(
+    layout = _depth_layout(
+        layers,
         height=260,
-        margin={"l": 44, "r": 12, "t": 30, "b": 44},
-        xaxis=axis("depth", tickvals=ticks, ticktext=[str(layers[i].depth) for i in ticks]),
-        yaxis=axis(range=[-1.04, 1.04], tickvals=[-1, -0.5, 0, 0.5, 1], fixedrange=True),
+        yaxis=axis(range=[-1.04, 1.04], tickvals=[-1, -0.5, 0, 0.5, 1]),
         annotations=[
             panel_title(1, key("●", "ink", "formation, with 95 %") + key("○", "matched", "beside matched noise"))
         ],
         shapes=[line((-0.6, len(layers) - 0.4), (0, 0), line={"color": "var(--muted)", "width": 1})],
     )
-    layout["xaxis"] |= {"range": [-0.6, len(layers) - 0.4], "showgrid": False, "fixedrange": True, "tickangle": 0}
     hover = [_formation_hover(layer) for layer in layers]
     white, matched = ([getattr(layer.formation, name, None) for layer in layers] for name in ("white", "matched"))
     ends = [[getattr(standing, end, None) for standing in white] for end in ("low", "high")]
@@ -231,6 +206,20 @@ def _layer_hover(layer: LayerSummary) -> str:
     )
 
 
+def _depth_layout(layers: Sequence[LayerSummary], *, anchor: str = "y", **entries: Any) -> dict[str, Any]:
+    """Return the layout of figures over the depth of layers, and further entries; about twelve depths are labelled."""
+    ticks = range(0, len(layers), max(1, len(layers) // 12))
+    depth = axis(
+        "depth",
+        anchor=anchor,
+        range=[-0.6, len(layers) - 0.4],
+        tickvals=list(ticks),
+        ticktext=[str(layers[i].depth) for i in ticks],
+        showgrid=False,
+    )
+    return base_layout(margin={"l": 44, "r": 12, "t": 30, "b": 44}, xaxis=depth, **entries)
+
+
 def _hollow(colour: str) -> dict[str, Any]:
     return {"color": f"var(--{colour})", "symbol": "circle-open", "line": {"width": 1.5}}
 
@@ -245,17 +234,15 @@ def _stems(rows: Sequence[Sequence[float | None]], yaxis: str) -> dict[str, Any]
             x += [place, place, None]
             y += [round(min(known), 4), round(max(known), 4), None]
     style = {"color": "var(--line)", "width": 2}
-    return {"type": "scatter", "yaxis": yaxis, "mode": "lines", "x": x, "y": y, "line": style, "hoverinfo": "skip"}
+    return {"yaxis": yaxis, "mode": "lines", "x": x, "y": y, "line": style}
 
 
 def _markers(values: Sequence[float | None], yaxis: str, marker: dict[str, Any], hover: list[str]) -> dict[str, Any]:
     return {
-        "type": "scatter",
         "yaxis": yaxis,
         "mode": "markers",
         "x": list(range(len(values))),
         "y": [None if value is None else round(value, 4) for value in values],
         "marker": {"size": 8, **marker},
-        "hoverinfo": "text",
         "hovertext": hover,
     }

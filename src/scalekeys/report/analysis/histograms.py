@@ -25,7 +25,6 @@ def r2_histograms(analysis: Analysis) -> Figure:
     sizes = [size for size in analysis.summary.sizes if size.quality.fitted]
     inner = (_PANEL + _GAP) * len(sizes) - _GAP
     layout = base_layout(
-        barmode="overlay",
         height=inner + _TOP + _BOTTOM,
         margin={"l": 52, "r": 12, "t": _TOP, "b": _BOTTOM},
         shapes=[],
@@ -49,9 +48,8 @@ def _add_panel(
     quality = size.quality
     bottom, top = (round(edge, 5) for edge in domain)
     layout[f"xaxis{suffix}"] = axis("r², share of energy explained" if last else "", range=[0, 1], anchor=f"y{suffix}")
-    layout[f"xaxis{suffix}"] |= {"fixedrange": True, "showgrid": False, "showticklabels": last, "ticks": "outside"}
+    layout[f"xaxis{suffix}"] |= {"showgrid": False, "showticklabels": last, "ticks": "outside"}
     layout[f"yaxis{suffix}"] = axis(domain=[bottom, top], anchor=f"x{suffix}", tickformat=".0%", nticks=4)
-    layout[f"yaxis{suffix}"] |= {"fixedrange": True, "rangemode": "tozero"}
     medians = (quality.median_r2, "ink"), (quality.matched_median_r2, "matched"), (quality.white_median_r2, "control")
     for median, colour in medians:
         if median is not None:
@@ -80,7 +78,6 @@ def _panel_traces(analysis: Analysis, size: str, suffix: str) -> list[dict[str, 
         "y": share.round(5).tolist(),
         "width": 1 / BINS,
         "marker": {"color": "var(--ink-soft)", "line": {"color": "var(--surface)", "width": 1}},
-        "hoverinfo": "text",
         "hovertext": [
             f"r² {number(low, 3)} to {number(low + 1 / BINS, 3)}<br>{plural(n, 'filter')}, {percent(s)}"
             f"<br>matched noise {percent(m)}, white {percent(w)}"
@@ -95,13 +92,11 @@ def _panel_traces(analysis: Analysis, size: str, suffix: str) -> list[dict[str, 
 
 def _steps(name: str, colour: str, shares: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
     return {
-        "type": "scatter",
         "mode": "lines",
         "name": name,
         "x": edges.round(5).tolist(),
         "y": [*shares.round(5).tolist(), 0.0],
         "line": {"shape": "hv", "color": f"var(--{colour})", "width": 2},
-        "hoverinfo": "skip",
     }
 
 
@@ -118,7 +113,6 @@ def angle_histogram(gains: Gains) -> Figure:
         "y": share.round(6).tolist(),
         "width": STEP,
         "marker": {"color": "var(--ink-soft)", "line": {"color": "var(--surface)", "width": 1}},
-        "hoverinfo": "text",
         "hovertext": [
             f"{number(angle, 1)}°<br>{plural(n, 'filter')}, {percent(s, 2)}<br>matched noise {percent(m, 2)}"
             for angle, n, s, m in zip(places, filters.tolist(), share.tolist(), of_matched.tolist(), strict=True)
@@ -127,9 +121,9 @@ def angle_histogram(gains: Gains) -> Figure:
     layout = base_layout(
         height=300,
         xaxis=axis("angle to an axis", range=[0, 90], tickvals=[0, 22.5, 45, 67.5, 90], ticksuffix="°"),
-        yaxis=axis("share of filters", rangemode="tozero", tickformat=".1%", nticks=4, fixedrange=True),
+        yaxis=axis("share of filters", tickformat=".1%", nticks=4),
     )
-    layout["xaxis"] |= {"fixedrange": True, "showgrid": False, "ticks": "outside"}
+    layout["xaxis"] |= {"showgrid": False, "ticks": "outside"}
     text = "Histogram: the angles of filters that gain from a free angle, and of matched noise"
     return Figure("angles", [bars, _steps("matched noise", "matched", of_matched, edges)], layout, text, legend=True)
 

@@ -7,6 +7,7 @@ import numpy as np
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Figure
 from scalekeys.report.page.families import by_kind, family_colour, family_symbol
+from scalekeys.report.page.numbers import evenly_spaced
 from scalekeys.report.page.plots import axis, base_layout, line
 from scalekeys.report.page.scale_axis import ScaleAxis
 from scalekeys.report.page.words import AXES, SIGMA, number, plot_text, plural, size_words
@@ -36,9 +37,7 @@ def scale_scatter(analysis: Analysis, first: int = 0, second: int = 1) -> tuple[
         How many filters have a scale along both axes, and how many of them are drawn.
     """
     eligible = np.flatnonzero(analysis.fitted & ~np.isnan(analysis.sigma[:, [first, second]]).any(1))
-    shown = eligible
-    if len(eligible) > MAX_POINTS:
-        shown = eligible[np.linspace(0, len(eligible) - 1, MAX_POINTS).round().astype(int)]
+    shown = eligible[evenly_spaced(len(eligible), MAX_POINTS)]
     spaced = ScaleAxis.of(analysis.sigma[shown][:, [first, second]])
     families = analysis.fit.family[shown]
     style = {"size": 7, "opacity": 0.6} if len(shown) > 500 else {"size": 10, "opacity": 0.85}
@@ -46,14 +45,13 @@ def scale_scatter(analysis: Analysis, first: int = 0, second: int = 1) -> tuple[
         _scatter_trace(analysis, family, shown[families == family], (first, second), spaced, style)
         for family in _present(analysis, families)
     ]
-    scale = {"range": spaced.range, "tickangle": 0, **spaced.ticks(0.05)}
+    scale = {"range": spaced.range, **spaced.ticks(0.05)}
     layout = base_layout(
         height=570,
-        margin={"l": 52, "r": 12, "t": 26, "b": 44},  # the top leaves room for the button that saves a picture
+        margin={"l": 52, "r": 12, "t": 26, "b": 44},
         xaxis=axis(f"{_symbol(first)} in pixels", **scale),
         yaxis=axis(f"{_symbol(second)} in pixels", **scale),
         shapes=[line((0, spaced.end), (0, spaced.end), line={"color": "var(--muted)", "width": 1, "dash": "dot"})],
-        dragmode="zoom",
     )
     few = {f"{name}.{entry}": v for name in ("xaxis", "yaxis") for entry, v in spaced.ticks(0.1).items()}
     names = f"{AXES[first]} and {AXES[second]}"
@@ -73,13 +71,11 @@ def _scatter_trace(
 ) -> dict[str, Any]:
     across, up = (analysis.sigma[indices, which] for which in axes)
     return {
-        "type": "scatter",
         "mode": "markers",
         "name": family,
         "x": spaced.places(across),
         "y": spaced.places(up),
         "marker": {"color": family_colour(family), "symbol": family_symbol(family), **style},
-        "hoverinfo": "text",
         "hovertext": _hover(analysis, family, indices),
     }
 
@@ -131,8 +127,8 @@ def scale_histogram(analysis: Analysis) -> tuple[Figure, int]:
     layout = base_layout(
         barmode="stack",
         height=300,
-        xaxis=axis(f"{_symbol(0)} in taps", range=spaced.range, tickangle=0, fixedrange=True, **spaced.ticks(0.05)),
-        yaxis=axis("filters", rangemode="tozero", fixedrange=True, nticks=5, tickformat="d"),
+        xaxis=axis(f"{_symbol(0)} in taps", range=spaced.range, **spaced.ticks(0.05)),
+        yaxis=axis("filters", nticks=5, tickformat="d"),
     )
     few = {f"xaxis.{entry}": value for entry, value in spaced.ticks(0.1).items()}
     text = f"Histogram: the scales of {plural(len(shown), 'filter')} with one axis, coloured by family"
@@ -147,8 +143,7 @@ def _bars(family: str, counts: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
         "x": (edges[:-1] + width / 2).round(4).tolist(),
         "y": counts.tolist(),
         "width": round(width, 4),
-        "marker": {"color": family_colour(family), "line": {"width": 0}},
-        "hoverinfo": "text",
+        "marker": {"color": family_colour(family)},
         "hovertext": [f"{family}: {plural(count, 'filter')}" for count in counts.tolist()],
     }
 

@@ -10,7 +10,7 @@ from scalekeys.filters import LeftOut
 from scalekeys.fitting import Fit, Group, Ladder, formation, ladder
 from scalekeys.fitting.ladder import has_ladder
 from scalekeys.report.analysis.gains import Gains, by_size, gains_of
-from scalekeys.report.page.numbers import Scales, without_infinities
+from scalekeys.report.page.numbers import Scales, finite, median, without_infinities
 from scalekeys.report.page.orientation import Orientation
 from scalekeys.report.page.words import AXES
 from scalekeys.shapes import size_text
@@ -198,8 +198,7 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
     """Condense fits of which the gains from a free angle are known."""
     fit, bank = fits.real, fits.real.bank
     everything = np.ones(len(fit), dtype=bool)
-    layer_of = np.repeat(np.arange(len(bank.layers)), [len(layer) for layer in bank.layers])
-    size_of = np.array([size_text(layer.size) for layer in bank.layers])[layer_of]
+    size_of = np.array([size_text(layer.size) for layer in bank.layers])[bank.layer_of]
     words, counts = np.unique(fit.status, return_counts=True)
     formed = formation(fit, fits.matched) if fit.spec.is_plain else None
     groups = [None] * len(bank.layers) if formed is None else formed.layers
@@ -211,10 +210,10 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
         quality=_quality(fits, everything),
         sizes=tuple(SizeSummary(size_text(size), _quality(fits, size_of == size_text(size))) for size in bank.sizes),
         families=tuple(_family(fits, name) for name in fit.spec.labels),
-        layers=tuple(_layer(fits, index, layer_of == index, group) for index, group in enumerate(groups)),
+        layers=tuple(_layer(fits, index, bank.layer_of == index, group) for index, group in enumerate(groups)),
         statuses={str(word): int(count) for word, count in zip(words, counts, strict=True)},
         dead=int(fit.dead.sum()),
-        strongest=_number(fit.strongest),
+        strongest=finite(fit.strongest),
         notes=bank.notes,
         left_out=bank.left_out,
         orientation=by_size(gains, fit),
@@ -223,24 +222,15 @@ def summary_of(fits: Fits, gains: Gains | None) -> Summary:
     )
 
 
-def _median(values: np.ndarray) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else None
-
-
 def _median_scales(fit: Fit, mask: np.ndarray) -> Scales:
     sigma = fit.sigma.cpu().numpy()[mask]
-    return {axis: _median(values) for axis, values in zip(AXES, sigma.T, strict=False)}
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return {axis: median(values) for axis, values in zip(AXES, sigma.T, strict=False)}
 
 
 def _quality(fits: Fits, mask: np.ndarray) -> Quality:
     chosen = torch.from_numpy(mask)
-    medians = (_median(fit.r2.cpu().numpy()[mask]) for fit in fits)
-    shares = (_number(fit.share_of(chosen)) for fit in fits)
+    medians = (median(fit.r2.cpu().numpy()[mask]) for fit in fits)
+    shares = (finite(fit.share_of(chosen)) for fit in fits)
     pairs = (figure for pair in zip(medians, shares, strict=True) for figure in pair)
     return Quality(int(mask.sum()), int((mask & (fits.real.family != "")).sum()), *pairs)
 
@@ -248,7 +238,7 @@ def _quality(fits: Fits, mask: np.ndarray) -> Quality:
 def _family(fits: Fits, name: str) -> FamilySummary:
     mine = fits.real.family == name
     share, white, matched = (float((fit.family == name).sum() / max((fit.family != "").sum(), 1)) for fit in fits)
-    median_r2 = _median(fits.real.r2.cpu().numpy()[mine])
+    median_r2 = median(fits.real.r2.cpu().numpy()[mine])
     return FamilySummary(name, int(mine.sum()), share, white, matched, median_r2, _median_scales(fits.real, mine))
 
 

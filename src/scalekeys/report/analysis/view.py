@@ -61,11 +61,10 @@ class Analysis:
         """Which filters carry a fit; shape (filters,)."""
         return np.asarray(self.fit.family != "")
 
-    @cached_property
+    @property
     def layer(self) -> np.ndarray:
         """Position of the layer of each filter; shape (filters,)."""
-        layers = self.fit.bank.layers
-        return np.repeat(np.arange(len(layers)), [len(layer) for layer in layers])
+        return self.fit.bank.layer_of
 
     @cached_property
     def channel(self) -> np.ndarray:

@@ -10,7 +10,6 @@ from scalekeys.report.article.sections import SECTIONS, Article, header
 from scalekeys.report.article.table import to_csv, to_tex
 from scalekeys.report.article.tables import all_tables
 from scalekeys.report.page import render_page
-from scalekeys.version import __version__
 
 
 def write_article(study: Study, folder: Path, progress: Callable[[str], None] | None = None) -> None:
@@ -50,7 +49,7 @@ def write_article(study: Study, folder: Path, progress: Callable[[str], None] | 
     article = Article(material, made, plates)
     sections = (make(article) for make in SECTIONS)
     title = f"Scale-space models of {study.source}"
-    _write(folder / "article.html", render_page(title, header(article), sections, version=__version__))
+    _write(folder / "article.html", render_page(title, header(article), sections))
     tell("article")
 
 

@@ -6,7 +6,6 @@ from scalekeys.atlas import Atlas
 from scalekeys.files import expanded, new_folder
 from scalekeys.files.csv_cells import write_csv
 from scalekeys.report.atlas.summary import AtlasSummary, summarize_atlas
-from scalekeys.version import __version__
 
 
 def render_atlas_report(summary: AtlasSummary, title: str) -> str:
@@ -27,7 +26,7 @@ def render_atlas_report(summary: AtlasSummary, title: str) -> str:
     from scalekeys.report.page import render_page
 
     sections = [section(summary) for section in SECTIONS]
-    return render_page(f"{title} · atlas", header(summary, title), sections, version=__version__)
+    return render_page(f"{title} · atlas", header(summary, title), sections)
 
 
 def write_atlas_report(atlas: Atlas, folder: Path | str, *, force: bool = False) -> AtlasSummary:

@@ -16,7 +16,6 @@ from scalekeys.report.findings.finding import Finding, Findings
 from scalekeys.report.findings.markdown import networks_page, page
 from scalekeys.report.findings.questions import Names
 from scalekeys.report.findings.universal import key_findings, read_tables
-from scalekeys.version import __version__
 
 _MORE: dict[str, Callable[[Finding, Atlas, Names], Finding]] = {
     "half-pixel": with_all_offsets,
@@ -82,7 +81,7 @@ def write_findings(
         )
     with new_folder(expanded(folder), force=force) as temporary:
         _write(temporary, found.findings)
-        text = page(found, summary, __version__)
+        text = page(found, summary)
         (temporary / "README.md").write_text(text, encoding="utf-8", newline="\n")
         (temporary / "networks.md").write_text(networks_page(summary), encoding="utf-8", newline="\n")
     return found

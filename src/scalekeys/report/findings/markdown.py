@@ -5,14 +5,15 @@ from typing import Any
 from scalekeys.report.atlas.summary import AtlasSummary
 from scalekeys.report.findings.finding import Findings, in_markdown, last_part
 from scalekeys.report.page.document import render
+from scalekeys.version import __version__
 
 _TOLD = ("architecture", "task", "training_data", "metric", "metric_value", "licence", "license", "origin")
 """Columns of metadata that the table of networks shows, where an atlas has them."""
 
 
-def page(found: Findings, summary: AtlasSummary, version: str) -> str:
+def page(found: Findings, summary: AtlasSummary) -> str:
     """Return the page of findings."""
-    return str(render("findings/findings.md.j2", found=found, counts=summary.counts, version=version, cell=_cell))
+    return str(render("findings/findings.md.j2", found=found, counts=summary.counts, version=__version__, cell=_cell))
 
 
 def networks_page(summary: AtlasSummary) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from scalekeys.errors import DataError
+from scalekeys.optional import first_line
 from scalekeys.report.findings import figures
 from scalekeys.report.findings.claims import told
 from scalekeys.report.findings.estimates import mean_over_designs
@@ -50,7 +51,7 @@ def read_tables(folder: Path) -> dict[str, pa.Table]:
         try:
             tables[name] = pa_csv.read_csv(path)
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path}: cannot be read as a table of keys ({str(error).partition(chr(10))[0]})") from None
+            raise DataError(f"{path}: cannot be read as a table of keys ({first_line(error)})") from None
         missing = [column for column in columns if column not in tables[name].column_names]
         if missing:
             raise DataError(f"{path}: has no column {missing[0]!r}; `benchmarks/clustering.py universal` writes it")

@@ -7,7 +7,6 @@ from scalekeys.files import expanded, new_file
 from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.summary import KeysSummary
 from scalekeys.report.keys.view import KeysView
-from scalekeys.version import __version__
 
 
 def render_keys_report(
@@ -99,4 +98,4 @@ def _render(view: KeysView) -> str:
     from scalekeys.report.page.words import listed
 
     sections = [*(section(view) for section in SECTIONS), *left_out_section(view.summary.not_read)]
-    return render_page(f"{listed(view.summary.models)} · master keys", header(view), sections, version=__version__)
+    return render_page(f"{listed(view.summary.models)} · master keys", header(view), sections)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from scalekeys.networks import KeyCurve
 from scalekeys.networks.measuring.key_curve import KeyCurvePoint
 from scalekeys.report.page import Figure
+from scalekeys.report.page.numbers import finite
 from scalekeys.report.page.plots import axis, base_layout, curve, key, level, panel_title, rounded
 from scalekeys.report.page.words import number, percent
 
@@ -161,17 +161,13 @@ def _trace(summary: EliminationSummary, source: str) -> dict[str, Any]:
         f"{summary.words(point.low)} to {summary.words(point.high)}"
         for point in points
     ]
-    return curve([point.count for point in points], [_finite(point.value) for point in points], colour, hover) | {
+    return curve([point.count for point in points], [finite(point.value) for point in points], colour, hover) | {
         "name": _WORDS.get(source, source),
         "error_y": {
-            "array": rounded((_finite(point.high - point.value) for point in points), 5),
-            "arrayminus": rounded((_finite(point.value - point.low) for point in points), 5),
+            "array": rounded((finite(point.high - point.value) for point in points), 5),
+            "arrayminus": rounded((finite(point.value - point.low) for point in points), 5),
             "color": colour,
             "thickness": 1,
             "width": 3,
         },
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None

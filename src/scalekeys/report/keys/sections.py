@@ -19,6 +19,7 @@ from scalekeys.report.keys.summary import LayerKeys
 from scalekeys.report.keys.view import KeysView
 from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.families import words_of
+from scalekeys.report.page.numbers import evenly_spaced
 from scalekeys.report.page.pictures import common_limit, filter_picture, pictured
 from scalekeys.report.page.plots import place_colour
 from scalekeys.report.page.words import count, listed, number, percent, plural, taps_in
@@ -72,14 +73,13 @@ def members(view: KeysView) -> Section:
         if not key.members:
             continue
         ranked = view.members(key.key)
-        places = np.unique(np.linspace(0, len(ranked) - 1, STEPS).round().astype(int))
         rows.append(
             {
                 "key": key,
                 "name": key.label,
                 "colour": place_colour(key.key),
                 "picture": _picture(view.filters[key.key], f"key {key.key}"),
-                "items": _ranked([_member(view, int(ranked[place])) for place in places]),
+                "items": _ranked([_member(view, int(ranked[place])) for place in evenly_spaced(len(ranked), STEPS)]),
             }
         )
     body = render("keys/members.html.j2", symmetry=view.summary.symmetry, rows=rows)

@@ -16,6 +16,7 @@ from scalekeys.fitting import Fit
 from scalekeys.fitting.formation import beyond_white_noise
 from scalekeys.report.keys.elimination import EliminationSummary
 from scalekeys.report.keys.summary import CurvePoint, KeysSummary, KeySummary, LayerKeys
+from scalekeys.report.page.numbers import finite, median
 from scalekeys.report.page.words import AXES
 from scalekeys.shapes import size_text
 
@@ -190,10 +191,10 @@ def _key(view: KeysView, key: int) -> KeySummary:
         key=key,
         members=int(mine.sum()),
         share=float(mine.sum() / max((view.assignment >= 0).sum(), 1)),
-        median_correlation=_median(view.correlation[mine]),
+        median_correlation=median(view.correlation[mine]),
         family=str(fit.family[key]) if fit is not None and fitted else None,
         sigma={axis: None if np.isnan(value) else value for axis, value in zip(AXES, sigma, strict=False)},
-        r2=None if fit is None else _number(float(fit.r2[key])),
+        r2=None if fit is None else finite(float(fit.r2[key])),
         status=view.status[key],
         published=None if found is None else int(found["published"]),
         published_family=None if found is None else str(found["family"]),
@@ -220,11 +221,3 @@ def _layer(view: KeysView, place: int) -> LayerKeys:
 def _curve(table: pd.DataFrame) -> tuple[CurvePoint, ...]:
     known = table.astype(object).where(table.notna(), None)
     return tuple(CurvePoint(*row) for row in known.itertuples(index=False, name=None))
-
-
-def _median(values: np.ndarray) -> float | None:
-    return float(np.median(values)) if len(values) else None
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

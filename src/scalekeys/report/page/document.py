@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from scalekeys.report.page import words
+from scalekeys.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -137,7 +138,7 @@ def paragraph(template: str, section: str, **facts: Any) -> str:
     return text
 
 
-def render_page(title: str, header: Markup, sections: Iterable[Section | None], *, version: str) -> str:
+def render_page(title: str, header: Markup, sections: Iterable[Section | None]) -> str:
     """Render a whole page.
 
     Parameters
@@ -148,13 +149,11 @@ def render_page(title: str, header: Markup, sections: Iterable[Section | None], 
         What stands above the first section.
     sections : iterable of Section or None
         In the order of the page; None where there is nothing to show.
-    version : str
-        Version of the software, for the foot of the page.
 
     Returns
     -------
     str
-        One self-contained HTML document; a function of the arguments alone.
+        One self-contained HTML document; a function of the arguments and of the version of the software alone.
     """
     shown = [section for section in sections if section is not None]
     explored = any("data-explorer" in section.body for section in shown)
@@ -164,7 +163,7 @@ def render_page(title: str, header: Markup, sections: Iterable[Section | None], 
         title=title,
         header=header,
         sections=shown,
-        version=version,
+        version=__version__,
         style=joined(*styles),
         script=joined(*FIGURES, "page/page.js"),
         drawn=any("data-figure" in section.body for section in shown),

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from scalekeys.files import expanded, new_file
 from scalekeys.training.comparison import Comparison
-from scalekeys.version import __version__
 
 
 def render_trainings_report(comparison: Comparison) -> str:
@@ -24,7 +23,7 @@ def render_trainings_report(comparison: Comparison) -> str:
     from scalekeys.report.trainings.sections import SECTIONS, header
 
     sections = (section(comparison) for section in SECTIONS)
-    return render_page("Trainings beside each other", header(comparison), sections, version=__version__)
+    return render_page("Trainings beside each other", header(comparison), sections)
 
 
 def write_trainings_report(comparison: Comparison, path: Path | str, *, force: bool = False) -> None:

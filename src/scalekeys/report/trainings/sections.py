@@ -6,12 +6,12 @@ A new section is one function here, and one entry in :data:`SECTIONS`.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
 from scalekeys.report.page import Section, Tile, render
+from scalekeys.report.page.numbers import evenly_spaced
 from scalekeys.report.page.pictures import common_limit, filter_picture
 from scalekeys.report.page.plots import place_colour
 from scalekeys.report.page.words import count, percent, plural
@@ -154,9 +154,9 @@ def _layer_pictures(after: FilterBank, before: FilterBank | None) -> list[dict[s
     layers = list(after)
     earlier = {} if before is None else {layer.name: layer.kernels for layer in before}
     rows = []
-    for depth in _spaced(len(layers), LAYERS):
+    for depth in evenly_spaced(len(layers), LAYERS):
         layer = layers[depth]
-        channels = _spaced(len(layer), CHANNELS)
+        channels = evenly_spaced(len(layer), CHANNELS)
         first = earlier.get(layer.name)
         rows.append(
             {
@@ -167,11 +167,6 @@ def _layer_pictures(after: FilterBank, before: FilterBank | None) -> list[dict[s
             }
         )
     return rows
-
-
-def _spaced(length: int, most: int) -> list[int]:
-    """Return places that are spaced evenly from the first to the last."""
-    return [int(place) for place in np.unique(np.linspace(0, length - 1, min(length, most)).round())]
 
 
 def _pictures(filters: Tensor, channels: Sequence[int], label: str) -> list[dict[str, Any]]:

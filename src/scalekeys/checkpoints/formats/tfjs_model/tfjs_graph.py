@@ -10,9 +10,9 @@ from scalekeys.checkpoints.formats.keras_model.keras_checkpoint import Placed
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
 from scalekeys.checkpoints.formats.keras_model.keras_layers import MAIN_KERNELS, Role, role_of
 from scalekeys.checkpoints.formats.keras_model.keras_tree import StoredWeight
+from scalekeys.checkpoints.formats.tensorflow_names import clean_name
 from scalekeys.checkpoints.formats.tfjs_model.entries import entry, numbers
 from scalekeys.checkpoints.formats.tfjs_model.tfjs_weights import ManifestWeight
-from scalekeys.checkpoints.formats.tflite_model.tflite_convolutions import clean_name
 from scalekeys.errors import printable
 
 _DEPTHWISE_CLASS = "DepthwiseConv2D"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scalekeys.errors import CheckpointError
 from scalekeys.files import open_regular
 from scalekeys.optional import in_short, require
+from scalekeys.shapes import size_text
 
 IDENTIFIER = b"TFL3"
 """What stands at byte 4 of every TensorFlow Lite file."""
@@ -212,7 +213,7 @@ def _sides(options: Any, name: str) -> tuple[int, ...]:
     """Return what options say along each axis; 1 where the operator has no such option."""
     sides = tuple(getattr(options, name.format(axis), lambda: 1)() for axis in "DHW")
     if not 0 < min(sides) <= max(sides) < _LARGEST_INDEX:
-        raise ValueError(f"a convolution has the stride or the dilation {'x'.join(map(str, sides))}")
+        raise ValueError(f"a convolution has the stride or the dilation {size_text(sides)}")
     return sides if hasattr(options, "StrideD") else sides[1:]
 
 

@@ -20,7 +20,7 @@ from scalekeys.networks.changing.separate.timing import Ready, Stopwatch, Times,
 from scalekeys.networks.constrained.filters_together import release
 from scalekeys.networks.measuring.evaluation import evaluate
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
-from scalekeys.networks.pruning.same_outputs import difference, multiplications
+from scalekeys.networks.measuring.same_outputs import difference, multiplications
 from scalekeys.networks.running.batches import Batches, inputs_of, labelled_inputs_of
 from scalekeys.networks.running.depthwise_layers import Convolution, copied, depthwise_layers, make_plain, write
 

@@ -71,6 +71,11 @@ def multiplications(network: nn.Module, example: Tensor) -> int:
     return int(counter.get_total_flops()) // 2
 
 
+def parameter_count(network: nn.Module) -> int:
+    """Return how many numbers the parameters of a network hold; a shared parameter counts once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def _random(example: Tensor, seed: int) -> list[Tensor]:
     if not example.is_floating_point():
         return []
