@@ -45,6 +45,54 @@ def test_the_published_filters(tmp_path):
     torch.testing.assert_close(layer.kernels.float(), fit.kernels(), rtol=0, atol=1e-5)
 
 
+class Distilled(nn.Module):
+    """A network with two parts whose names are those of copies of one network."""
+
+    def __init__(self):
+        super().__init__()
+        self.student, self.teacher = (nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 1)) for _ in range(2))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_parts_that_are_called_like_copies_change_both(suffix, tmp_path):
+    network = Distilled()
+    chosen = sk.replacement(sk.assign_keys(sk.extract(network)))
+    assert len(chosen.bank.layers) == 2
+    sk.write_replaced(network, chosen, tmp_path / f"new{suffix}")
+    found, expected = load(tmp_path / f"new{suffix}"), replaced_state(network.state_dict(), chosen)
+    assert_same({key: found[key] for key in expected}, expected)
+
+
+def test_a_dict_with_copies_keeps_the_others(tmp_path):
+    state = Distilled().state_dict()
+    chosen = sk.replacement(sk.assign_keys(sk.extract(state)))
+    assert len(chosen.bank.layers) == 1
+    sk.write_replaced(state, chosen, tmp_path / "new.pth")
+    assert_same(load(tmp_path / "new.pth"), replaced_state(state, chosen))
+
+
+def test_an_expanded_weight_gets_filters_of_its_own(tmp_path):
+    state = {"dw.weight": torch.randn(1, 1, 5, 5).expand(8, 1, 5, 5), "pw.weight": torch.randn(8, 8, 1, 1)}
+    noise = sk.white_noise_like(sk.extract(state))
+    sk.write_replaced(state, sk.replacement(sk.fit(sk.extract(state))), tmp_path / "new.pth")
+    assert load(tmp_path / "new.pth")["dw.weight"].shape == noise.layers[0].kernels[:, None].shape
+
+
+@pytest.mark.parametrize(
+    ("tensor", "what"),
+    [
+        (torch.zeros(3, dtype=torch.complex128), "has the type complex128"),
+        (torch.eye(3).to_sparse(), "is sparse"),
+    ],
+)
+def test_what_safetensors_cannot_hold_is_refused(tensor, what, tmp_path):
+    state = {"dw.weight": torch.randn(8, 1, 3, 3), "pw.weight": torch.randn(8, 8, 1, 1), "more": tensor}
+    chosen = sk.replacement(sk.assign_keys(sk.extract(state)))
+    with pytest.raises(OutputError, match=f"its tensor 'more' {what}, which .safetensors cannot hold; write a .pth"):
+        sk.write_replaced(state, chosen, tmp_path / "new.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def tied():
     network = nn.ModuleDict({"a": nn.Conv2d(4, 4, 3, groups=4), "b": nn.Conv2d(4, 4, 3, groups=4)})
     network["b"].weight = network["a"].weight

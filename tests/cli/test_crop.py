@@ -139,6 +139,29 @@ def test_a_graph_is_not_cropped_in_a_folder_either(folder, call):
         assert_one_sentence(call(source, "-o", "small.pth"), f"{source}: holds a graph, which is not changed")
 
 
+def test_weights_in_eight_bits_keep_their_bits_and_scales(folder, call):
+    state = torch.load(folder / "net.pth")["state_dict"]
+    state["3.weight"], state["3.weight_scale"] = state["3.weight"].to(torch.float8_e4m3fn), torch.tensor([0.01])
+    torch.save(state, folder / "eight.pth")
+    assert call("eight.pth", "-o", "small.pth").returncode == 0
+    written = torch.load(folder / "small.pth")
+    assert written["1.weight"].shape[-2:] == (3, 3)
+    for key in ("3.weight", "3.weight_scale"):
+        assert written[key].dtype == state[key].dtype
+        assert torch.equal(written[key].view(torch.uint8), state[key].view(torch.uint8))
+
+
+def test_the_weights_of_one_of_several_copies_are_written_as_those_of_a_network(folder, call):
+    state = torch.load(folder / "net.pth")["state_dict"]
+    copies = {f"{name}.{key}": value for name in ("model", "ema_model") for key, value in state.items()}
+    torch.save(copies, folder / "copies.pth")
+    done = call("copies.pth", "-o", "small.pth")
+    assert done.returncode == 0
+    names: dict = {}
+    exec(NETWORK, names)
+    loaded(done, names["small"](), folder)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["on the meta device", "quantised"])
 def test_tensors_that_would_not_be_in_the_copy_as_they_are_are_named(folder, call, kind):

@@ -116,6 +116,8 @@ class Checkpoint:
     """The kinds of convolutions that were asked for."""
     ordinary: int = 0
     """How many ordinary convolutions with kernels of more than one value were not asked for."""
+    stored: Callable[[str], Tensor] | None = None
+    """Gives a tensor as the source holds it, where `load` gives a weight that is computed of it by the same key."""
     pitches: Callable[[], Mapping[str, Pitch | None]] = dict
     """Gives the pitch of layers (:mod:`scalekeys.checkpoints.core.pitch`) by their keys, where it is known."""
 
@@ -166,8 +168,18 @@ class Checkpoint:
         """Tell whether a copy of the source can have other filters in a layer."""
         return self.copying is not None and layer.key not in self.computed and self.copying.can_change(layer.key)
 
+    def state(self, prefix: str = "") -> dict[str, Tensor]:
+        """Load all tensors as the source holds them.
+
+        `prefix`: what stands before the keys of those that are wanted.
+        Raises CheckpointError if some of them cannot be read as they are.
+        """
+        self.check_copied(prefix)
+        load = self.stored or self.load
+        return {key: load(key) for key in self.tensors if key.startswith(prefix)}
+
     def check_copied(self, prefix: str = "") -> None:
-        """Refuse to copy tensors, where what `load` gives of them is not what the source holds.
+        """Refuse to copy tensors that cannot be read as the source holds them.
 
         `prefix`: what stands before the keys of those that are copied.
         Raises CheckpointError if there are such tensors.

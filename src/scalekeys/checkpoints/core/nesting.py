@@ -66,6 +66,13 @@ class Entry:
     """The dicts that it was joined from."""
     copy: str = ""
     """What stands before the names where the dict holds several copies of one network."""
+    whole: Tensors | None = None
+    """All tensors of that dict, those of the other copies too."""
+
+    @property
+    def everything(self) -> Tensors:
+        """The tensors, and those of other copies of the network beside them."""
+        return self.tensors if self.whole is None else self.whole
 
     @property
     def name(self) -> str:
@@ -77,8 +84,8 @@ class Entry:
         return {key: info_of(tensor) for key, tensor in self.tensors.items()}
 
     def load(self, key: str) -> Tensor:
-        """Give the values of one of the tensors."""
-        tensor = self.tensors[key]
+        """Give the values of one of the tensors, or of other copies of the network."""
+        tensor = self.everything[key]
         return tensor if isinstance(tensor, Tensor) else tensor.load()
 
     def kernels(self) -> dict[str, tuple[int, ...]]:
@@ -230,7 +237,7 @@ def _each_copy(entry: Entry) -> Iterator[Entry]:
         beside = {key: info_of(tensor) for key, tensor in tensors.items() if not key.startswith(f"{copy}.")}
         if not shapes_of_kernels(beside):
             tensors = {key: tensor for key, tensor in tensors.items() if key not in beside}
-        yield replace(entry, tensors=tensors, copy=copy, parts=())
+        yield replace(entry, tensors=tensors, copy=copy, parts=(), whole=entry.tensors)
     if not copies:
         yield entry
 

@@ -75,6 +75,7 @@ def from_state_dict(
         computed={key: weight.info for key, weight in computed.items()},
         prefix=choice.prefix,
         kinds=kinds,
+        stored=load,
         ordinary=sum(one.kinds == {ORDINARY} and not one.reason for one in found) if ORDINARY not in kinds else 0,
     )
 

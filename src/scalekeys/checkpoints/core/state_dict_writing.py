@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import Change, Copying
@@ -37,7 +37,10 @@ def _write(
                 f"{label}: the weight of layer {change.layer!r} is computed, and not in the state dict; "
                 "make it a parameter first, for example with sk.bake"
             )
-        change.apply_to(copied[change.key])
+        weight = copied[change.key]
+        if 0 in weight.stride():  # it is expanded: its filters are one place in memory, and are to differ
+            weight = copied[change.key] = weight.clone(memory_format=torch.contiguous_format)
+        change.apply_to(weight)
     if target.suffix == SUFFIXES[0]:
         save_file({key: _apart(label, key, value) for key, value in copied.items()}, target, {"format": "pt"})
     else:
@@ -48,4 +51,20 @@ def _write(
 def _apart(label: str, key: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor):
         raise OutputError(f"{label}: its entry {key!r} is no tensor, which .safetensors cannot hold; write a .pth file")
+    if not _can_hold(value):
+        what = (
+            f"has the type {str(value.dtype).removeprefix('torch.')}" if value.layout == torch.strided else "is sparse"
+        )
+        raise OutputError(f"{label}: its tensor {key!r} {what}, which .safetensors cannot hold; write a .pth file")
     return value.cpu().contiguous().clone()
+
+
+def _can_hold(tensor: Tensor) -> bool:
+    """Tell whether a file of safetensors can hold tensors like this one."""
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return False
+    try:
+        save({"": torch.empty(0, dtype=tensor.dtype)})
+    except (KeyError, ValueError):  # of a type that the library has no name for
+        return False
+    return True

@@ -49,7 +49,7 @@ def load_state(folder: Path, weights: str | None) -> dict[str, Tensor]:
         parts = [open_file(file, Wanted(weights))]
     for part in parts:
         part.check_copied()
-    return {key: part.load(key) for part in parts for key in part.tensors}
+    return {key: tensor for part in parts for key, tensor in part.state().items()}
 
 
 def open_index(path: Path, wanted: Wanted) -> Checkpoint:

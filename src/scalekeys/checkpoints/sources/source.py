@@ -143,7 +143,7 @@ def _open_dict(tree: Mapping[Any, Any], wanted: Wanted) -> Checkpoint:
     opened = from_state_dict(
         entry.info(), entry.load, only_kinds, label=label, model="state_dict", notes=notes, entry=entry.path
     )
-    return replace(opened, copying=state_dict_copying(label, lambda: entry.tensors))
+    return replace(opened, copying=state_dict_copying(label, lambda: entry.everything))
 
 
 def _open_path(path: Path, wanted: Wanted) -> Checkpoint:

@@ -130,8 +130,9 @@ _WHY = "its weight is not stored as it is, but computed or arranged otherwise"
 
 def _state(opened: Checkpoint, smaller: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Load all tensors of a network, with other kernels in the place of some."""
-    state = {key: opened.load(key) for key in opened.tensors if key.startswith(opened.prefix)}
-    return state | {key: kernels[:, None].to(state[key].dtype).contiguous() for key, kernels in smaller.items()}
+    state = opened.state(opened.prefix)
+    state |= {key: kernels[:, None].to(state[key].dtype).contiguous() for key, kernels in smaller.items()}
+    return {key.removeprefix(opened.prefix): tensor for key, tensor in state.items()}
 
 
 def _refuse(outcome: Outcome) -> None:

@@ -45,7 +45,7 @@ def open_tree(
     lazy = {key: tensor for key, tensor in entry.tensors.items() if isinstance(tensor, Lazy)}
     opened = from_state_dict(
         {key: info_of(tensor) for key, tensor in lazy.items() if not isinstance(tensor, Refused)},
-        lambda key: load(lazy[key], f"{label}: tensor {key!r}"),
+        lambda key: load(entry.everything[key], f"{label}: tensor {key!r}"),
         Wanted(kinds=wanted.kinds),
         label=label,
         model=path.stem,
@@ -53,8 +53,13 @@ def open_tree(
         notes=notes,
         entry=entry.path,
     )
-    left_out = (*opened.left_out, *_refused(lazy))
-    return replace(opened, left_out=left_out, altered=_altered(lazy), copying=copying(entry) if copying else None)
+    return replace(
+        opened,
+        left_out=(*opened.left_out, *_refused(lazy)),
+        altered=_altered(lazy),
+        copying=copying(entry) if copying else None,
+        prefix=f"{entry.copy}." if entry.copy else opened.prefix,
+    )
 
 
 def load(tensor: Lazy, label: str) -> Tensor:
