@@ -65,6 +65,18 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], Any
 
 
 @pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the scripts of the folder benchmarks be imported, and forget them afterwards."""
+    folder = str(Path(__file__).resolve().parents[1] / "benchmarks")
+    monkeypatch.syspath_prepend(folder)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(folder):
+            del sys.modules[name]
+
+
+@pytest.fixture
 def without_shape_checks() -> Iterator[None]:
     """Let a test hand over what the run-time checks would refuse before the package can."""
     jaxtyping.config.update("jaxtyping_disable", True)

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,24 +13,18 @@ from safetensors.torch import load_file
 
 import scalekeys as sk
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SMALL = ("--kernel-size", "3", "--width", "4", "--blocks", "1", "--steps", "10", "--batch", "2", "--crop", "16")
 
 
 @pytest.fixture
-def run(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
+def run(scripts, monkeypatch):
     import denoiser
 
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["denoiser.py", "train", *map(str, arguments)])
         denoiser.main()
 
-    yield command
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+    return command
 
 
 @pytest.fixture

@@ -394,7 +394,7 @@ def test_strides_that_are_known_have_bars_of_their_own(tmp_path):
 def test_an_existing_folder_is_refused_or_replaced(atlas, tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match="report: this output folder exists already; give --force to replace"):
         write_atlas_report(atlas, tmp_path / "report")
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["mine.txt"]
     write_atlas_report(atlas, tmp_path / "report", force=True)

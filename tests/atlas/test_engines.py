@@ -69,8 +69,11 @@ def test_a_worker_ends_when_nobody_listens():
 
 
 def test_the_keyboard_interrupts_the_driver_and_not_the_workers():
-    results = Processes(1).run(sleep, [0.0, 0.2])
-    worker = next(results)[1]
-    threading.Timer(0.05, os.kill, (worker, signal.SIGINT)).start()
-    assert next(results) == (0.2, worker)
+    results = Processes(1).run(sleep, [0.0, 2.0])
+    worker, sent = next(results)[1], []
+    timer = threading.Timer(0.05, lambda: sent.append(os.kill(worker, signal.SIGINT)))
+    timer.start()
+    assert next(results) == (2.0, worker)
+    assert sent == [None]
+    timer.join()
     results.close()

@@ -87,14 +87,6 @@ def test_the_halves_share_no_input_and_leave_none_out(images):
     assert torch.equal(both.flatten(1).sort(0).values, images.flatten(1).sort(0).values)
 
 
-def test_few_dead_filters_are_removed_as_the_command_does(images):
-    few = network(smooth())
-    few[1].weight.data[:3] = 0
-    dead = found(sk.check(few, images=images), "dead-filters")
-    assert "--multiple-of 1" in dead.command
-    assert dead.followed.parameters[0] - dead.followed.parameters[1] == 3 * (3 + 1 + 25 + 1 + 2 + 4)
-
-
 def test_a_network_whose_pitch_is_unknown_is_not_asked_for_again():
     class Fixed(nn.Sequential):
         def forward(self, x):

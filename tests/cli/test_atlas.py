@@ -144,13 +144,6 @@ def test_wrong_usage_ends_with_status_2(tmp_path):
         assert "Traceback" not in result.stderr
 
 
-def test_help_has_examples(tmp_path):
-    assert (
-        "Example: scalekeys atlas build 'checkpoints/**/*.pth'" in run("atlas", "build", "--help", cwd=tmp_path).stdout
-    )
-    assert "Example: scalekeys atlas query atlas/" in run("atlas", "query", "--help", cwd=tmp_path).stdout
-
-
 def test_what_is_left_out_is_a_table(tmp_path):
     state = {"dw.weight": torch.rand(4, 1, 3, 3), "blur.filt": torch.ones(8, 1, 3, 3)}
     save_file(state, tmp_path / "net.safetensors")

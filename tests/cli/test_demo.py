@@ -26,6 +26,7 @@ def test_the_demo_analyses_what_comes_with_the_package_and_says_where_the_report
 def test_the_demo_leaves_an_existing_folder_alone(tmp_path):
     result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path)])
     assert isinstance(result.exception, sk.OutputError)
+    assert str(result.exception).startswith(f"{tmp_path}: this output folder exists already; give --force to replace")
     assert not list(tmp_path.iterdir())
 
 

@@ -224,12 +224,6 @@ def test_the_verb_offers_what_the_library_does():
     assert signature(verb).parameters["threshold"].default == COVERED
 
 
-def test_help_shows_an_example(tmp_path):
-    result = run("keys", "--help", cwd=tmp_path)
-    assert result.returncode == 0
-    assert "Example: scalekeys keys model.pth other.safetensors -k 8 -o keys/" in result.stdout
-
-
 @pytest.mark.parametrize(("size", "filters"), [("7x7", 1544 - 80), ("5x5", 744 - 39)])  # less the dead ones
 def test_a_real_network_has_keys(shared, tmp_path, size, filters):
     file = shared / "weights" / "mcunet-320kb-1mb_imagenet.pth"

@@ -233,12 +233,6 @@ def test_wrong_usage(call, arguments):
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_help_shows_an_example(call):
-    done = call("--help")
-    assert done.returncode == 0
-    assert "Example: scalekeys replace model.pth -o jets.pth --model jet2 --keep 'stem*'" in done.stdout
-
-
 def test_the_choices_are_those_of_the_library():
     hints = get_type_hints(verb)
     options = (("criterion", CRITERIA), ("scales", get_args(Scales)), ("discretization", DISCRETIZATIONS))

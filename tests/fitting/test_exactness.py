@@ -99,29 +99,6 @@ def test_the_optimum_beats_a_dense_grid(name):
     assert (found >= best - 1e-12).all()
 
 
-@pytest.mark.parametrize("name", IDEAL8)
-@pytest.mark.parametrize("side", [5, 7])
-def test_noise_free_filters_give_back_family_scales_and_amplitudes(name, side):
-    generator = torch.Generator().manual_seed(11)
-    sigma = 0.3 + 1.2 * torch.rand(40, 2, generator=generator, dtype=torch.float64)
-    if name == "sharpen":
-        sigma[:, 1] = sigma[:, 0]
-        alpha = 0.2 + torch.rand(40, generator=generator, dtype=torch.float64)
-        kernels = template(name, sigma, side, alpha=alpha)
-    else:
-        kernels = template(name, sigma, side)
-    amplitude = torch.randn(40, generator=generator, dtype=torch.float64)
-    offset = torch.randn(40, generator=generator, dtype=torch.float64)
-    fit = sk.fit(amplitude[:, None, None] * kernels + offset[:, None, None])
-    assert set(fit.family) == {name}
-    assert (fit.r2 > 1 - 1e-10).all()
-    np.testing.assert_allclose(fit.sigma, sigma, atol=1e-4)
-    np.testing.assert_allclose(fit.amplitude, amplitude, rtol=1e-3)
-    np.testing.assert_allclose(fit.offset, offset, atol=1e-4)
-    if name == "sharpen":
-        np.testing.assert_allclose(fit.alpha, alpha, atol=1e-3)
-
-
 def test_a_scale_of_zero_is_found_exactly():
     fit = sk.fit(template("dx+", torch.tensor([[0.0, 1.0]], dtype=torch.float64), 7))
     assert fit.family[0] == "dx+"

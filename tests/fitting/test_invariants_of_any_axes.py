@@ -6,7 +6,7 @@ import torch
 
 import scalekeys as sk
 
-SIZES = [(5,), (8,), (9,), (6, 6), (4, 5), (3, 3, 3), (3, 4, 5)]
+SIZES = [(5,), (8,), (9,), (5, 5), (6, 6), (4, 5), (3, 3, 3), (3, 4, 5)]
 
 sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 

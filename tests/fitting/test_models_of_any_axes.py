@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import scalekeys as sk
-from scalekeys.scalespace import WIDE_JET, families, ideal, template, template_plan
+from scalekeys.scalespace import WIDE_JET, ideal, template, template_plan
 
 
 def noise(count, *size, seed=0):
@@ -83,9 +83,11 @@ def test_one_in_twenty_filters_of_noise_is_taken_for_something(size):
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_evidence_is_a_difference_of_information_criteria(axes):
+    # BIC = n log(RSS / n) + p log n, of a constant (p = 1) and of a model.
     filters = noise(4, *(5,) * axes, seed=12)
     fit = sk.fit(filters, "jet1", axes=axes)
-    taps, numbers = 5**axes, families(axes)["jet1"].numbers
+    taps, numbers = 5**axes, axes + (1 + axes) + 1  # scales, coefficients and the offset
+    assert (fit.numbers == numbers).all()
     values = filters.flatten(1)
     centred = (values - values.mean(-1, keepdim=True)).square().sum(-1)
     constant = taps * torch.log(centred / taps) + np.log(taps)

@@ -1,5 +1,8 @@
 """Labelled batches in every form of data loaders, and what is refused."""
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch.nn.utils import parametrizations, prune, weight_norm
 
 import scalekeys as sk
 from scalekeys.errors import ModelError
+from scalekeys.fitting import Fit
 from scalekeys.networks.running.batches import inputs_of, labelled_inputs_of
 
 IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.float32).reshape(4, 3, 2, 2)
@@ -99,6 +103,9 @@ def test_arrays_of_any_kind_are_images():
     assert torch.equal(images, IMAGES.double())
 
 
+SEEN = torch.randn(24, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+
+
 def classifier():
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 5, padding=2, groups=8), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1)
@@ -141,7 +148,32 @@ def test_a_network_without_values_is_one_sentence(name):
 )
 @pytest.mark.parametrize("name", sorted({*ON_BATCHES} - {"prune_dead", "separate"}))
 def test_a_weight_that_is_computed_is_one_like_others(name, compute):
-    network, images = classifier(), torch.randn(24, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    network, twin = classifier(), classifier()
     compute(network[1])
-    network(images)
-    ON_BATCHES[name](network, images)
+    twin[1].weight.data.copy_(network[1].weight.data)
+    for one in (network, twin):
+        one(SEEN)  # which batch norms notice
+    assert_alike(*(ON_BATCHES[name](one, SEEN) for one in (network, twin)))
+
+
+def assert_alike(found, expected):
+    """Compare two results up to rounding: networks by their outputs, fits by their kernels."""
+    if isinstance(expected, nn.Module):
+        found, expected = (one(SEEN) for one in (found, expected))
+    if isinstance(expected, Fit):
+        found, expected = ([layer.kernels for layer in one.kernels()] for one in (found, expected))
+    if isinstance(expected, torch.Tensor):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5, equal_nan=True)
+    elif isinstance(expected, Mapping):
+        assert list(found) == list(expected)
+        assert_alike(list(found.values()), list(expected.values()))
+    elif isinstance(expected, list | tuple):
+        for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other)
+    elif is_dataclass(expected):
+        for field in fields(expected):
+            assert_alike(getattr(found, field.name), getattr(expected, field.name))
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-5, nan_ok=True)
+    else:
+        assert found == expected

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from depthwise_network import random_filters as random
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,10 +18,6 @@ from scalekeys.fitting.patch_covariance import shrunk
 from scalekeys.networks import patch_covariance
 from scalekeys.networks.running import running_moments
 from tolerances import DEVICES, assert_close
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def uneven(*shape, seed=0):

@@ -6,17 +6,13 @@ import threading
 import numpy as np
 import pytest
 import torch
+from depthwise_network import random_filters as random
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import scalekeys as sk
 from scalekeys.errors import CheckpointError, FilterError, ModelError
 from tolerances import assert_close
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
 
 IMAGES = random(12, 3, 10, 9) * torch.tensor([1.0, 2.0, 5.0])[:, None, None] + 3
 SPLITS = [[12], [5, 7], [1] * 12]

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from depthwise_network import random_filters as random
 from networks_of_any_axes import CLASSES, LAYERS, classifier, conformer, inputs, mamba, sounds, tokens
 from torch import nn
 from torch.nn import functional as F
@@ -15,10 +16,6 @@ from scalekeys.filters import FilterBank, Replacement
 from tolerances import assert_close
 
 AXES = (1, 2, 3)
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def by_channel(values):

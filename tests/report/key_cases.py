@@ -3,9 +3,9 @@
 from functools import lru_cache
 
 import torch
+from analysis_cases import HOSTILE
 
 import scalekeys as sk
-from conftest import HOSTILE
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.report.keys import render_keys_report
 from scalekeys.report.keys.view import KeysView

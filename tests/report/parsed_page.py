@@ -6,6 +6,11 @@ from html.parser import HTMLParser
 _INLINE = ("a", "cite", "em", "sub", "wbr")
 
 
+def plain(text):
+    """Return a text whose spaces may all be broken."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
 class ParsedPage(HTMLParser):
     """The elements, the visible text and the figures of a page."""
 
@@ -20,7 +25,23 @@ class ParsedPage(HTMLParser):
 
     @property
     def text(self):
-        return " ".join("".join(self.texts).replace("\N{NO-BREAK SPACE}", " ").split())
+        return " ".join(plain("".join(self.texts)).split())
+
+    @property
+    def links(self):
+        """Addresses outside the page that it links to."""
+        return [attributes["href"] for attributes in self.of("a") if not attributes["href"].startswith("#")]
+
+    @property
+    def loaded(self):
+        """Elements that load something which the page does not hold."""
+        places = ("src", "href", "data", "srcset")
+        return [
+            (tag, attributes[place])
+            for tag, attributes in self.elements
+            for place in places
+            if tag != "a" and not attributes.get(place, "data:").startswith(("data:", "#"))
+        ]
 
     def of(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]

@@ -181,8 +181,8 @@ def test_the_command_writes_the_page_and_refuses_to_replace_it(atlas, written, t
     for finding in found.findings:
         assert finding.title in result.output
     again = CliRunner().invoke(app, ["atlas", "findings", source, "-o", str(tmp_path / "out")])
-    assert again.exit_code != 0
-    assert isinstance(again.exception, OutputError | SystemExit)
+    assert isinstance(again.exception, OutputError)
+    assert "out: this output folder exists already; give --force to replace" in str(again.exception)
 
 
 def test_means_and_intervals_are_students():

@@ -1,6 +1,6 @@
 """The page on keys in a browser, from a file, with no network."""
 
-import re
+from contextlib import ExitStack
 
 import pytest
 from key_cases import source
@@ -9,27 +9,16 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def visit(browser, tmp_path):
-    """Open a page, and fail at the end if it complained or asked for anything outside its file."""
-    pages, complaints = [], []
+def visit(opened, tmp_path):
+    """Return a function that opens the page of a case."""
 
-    def visit(name, *, width=1280, scheme="light"):
+    def visit(name, **options):
         path = tmp_path / f"{name}.html"
         path.write_text(source(name), encoding="utf-8")
-        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        pages.append(page)
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda r: None if re.match("file:|data:|blob:", r.url) else complaints.append(r.url))
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-drawn]", timeout=20_000)
-        return page
+        return pages.enter_context(opened(path, **options))
 
-    yield visit
-    for page in pages:
-        page.close()
-    assert complaints == []
+    with ExitStack() as pages:
+        yield visit
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from parsed_page import ParsedPage
+from analysis_cases import fits_of
+from parsed_page import ParsedPage, plain
 
 import scalekeys as sk
-from conftest import fits_of
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.proportions import wilson_interval
 from scalekeys.report import render_report, summarize
@@ -20,10 +20,6 @@ from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page.orientation import Orientation, Verdict, meaning, share_of
 from scalekeys.report.page.words import NONE, percent, size_name
 from turned_filters import turned_bank
-
-
-def plain(text):
-    return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.fixture(scope="module")

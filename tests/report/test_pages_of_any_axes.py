@@ -6,11 +6,11 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from analysis_cases import SECTIONS
 from axes_banks import BANKS, bank_of
 from parsed_page import ParsedPage
 
 import scalekeys as sk
-from conftest import SECTIONS
 from scalekeys.report.analysis.api import render_analysis
 from scalekeys.report.analysis.figures import depth_profile
 from scalekeys.report.analysis.scale_figures import scale_histogram, scale_scatter

@@ -2,9 +2,11 @@
 
 import base64
 import re
+from contextlib import ExitStack
 
 import pytest
 import torch
+from analysis_cases import fitted
 
 from scalekeys.report import write_report
 from scalekeys.report.page.document import joined
@@ -15,38 +17,23 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def files(fitted, tmp_path_factory):
+def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
 
     def file(name):
         path = folder / f"{name}.html"
         if not path.exists():
             write_report(*fitted(name), path)
-        return path.as_uri()
+        return path
 
     return file
 
 
 @pytest.fixture
-def visit(browser, files):
-    """Open a report, and fail at the end if the page complained or asked for anything outside its file."""
-    pages, complaints = [], []
-
-    def visit(name, *, width=1280, scheme="light"):
-        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        pages.append(page)
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda r: None if re.match("file:|data:|blob:", r.url) else complaints.append(r.url))
-        page.goto(files(name))
-        page.wait_for_selector("html[data-drawn]", timeout=20_000)
-        return page
-
-    yield visit
-    for page in pages:
-        page.close()
-    assert complaints == []
+def visit(opened, files):
+    """Return a function that opens the report of a bank."""
+    with ExitStack() as pages:
+        yield lambda name, **options: pages.enter_context(opened(files(name), **options))
 
 
 def hover(page, figure, mark):
@@ -184,26 +171,19 @@ def test_a_page_without_figures_works_too(visit):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_an_article_fits_its_window(browser, tmp_path, width, scheme):
+def test_an_article_fits_its_window(opened, tmp_path, width, scheme):
     from scalekeys.paper import study
     from scalekeys.report.article import write_article
 
     filters = template("dx+", torch.tensor([[0.6, 0.9]], dtype=torch.float64), 5)
     write_article(study(filters, source="one.npy"), tmp_path)
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    complaints = []
-    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda r: None if re.match("file:|data:", r.url) else complaints.append(r.url))
-    page.goto((tmp_path / "article.html").as_uri())
-    page.wait_for_selector("html[data-drawn]", timeout=20_000)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate(
-        "[...document.images].every(i => i.naturalWidth && i.clientWidth <= i.parentElement.clientWidth)"
-    )
-    assert page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
-    page.close()
-    assert complaints == []
+    with opened(tmp_path / "article.html", width=width, scheme=scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(
+            "[...document.images].every(i => i.naturalWidth && i.clientWidth <= i.parentElement.clientWidth)"
+        )
+        card = "getComputedStyle(document.querySelector('.card')).backgroundColor"
+        assert page.evaluate(card) == "rgb(255, 255, 255)"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 import torch
+from analysis_cases import analysis_of, fits_of, fitted, page_of
 
 import scalekeys as sk
-from conftest import analysis_of, fits_of, page_of
 from scalekeys.report.analysis.figures import depth_profile, family_mix
 from scalekeys.report.analysis.histograms import BINS, r2_histograms
 from scalekeys.report.analysis.scale_figures import MAX_POINTS, scale_scatter
@@ -116,7 +116,7 @@ def test_histograms_stand_apart_by_kernel_size_with_both_controls(analysis):
     assert medians == [value for three in expected for value in three]
 
 
-def test_the_profile_skips_layers_without_a_fit(fitted):
+def test_the_profile_skips_layers_without_a_fit():
     bank = sk.FilterBank(
         (*fitted("network")[0].bank.layers[:2], sk.LayerFilters("dead", torch.zeros(5, 7, 7), depth=2)),
         model="part dead",

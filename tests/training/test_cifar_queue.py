@@ -1,13 +1,10 @@
 """The queue of trainings on CIFAR-10: its order, what it skips, and what it keeps of them."""
 
 import json
-import sys
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 TINY = [
     "network.widths=[8]",
     "network.depths=[1]",
@@ -19,13 +16,10 @@ TINY = [
 
 
 @pytest.fixture
-def queue(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def queue(scripts):
     import cifar
 
-    yield cifar
-    for name in [name for name in sys.modules if name.split(".")[0] in ("cifar", "cifar_sections", "fit_sections")]:
-        del sys.modules[name]
+    return cifar
 
 
 @pytest.fixture

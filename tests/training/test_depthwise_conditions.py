@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from training_cases import filters, learned
 
 import scalekeys as sk
 from scalekeys.errors import ModelError, RecipeError
@@ -16,14 +17,6 @@ from scalekeys.training.recipe import Depthwise, Optimizer
 def network():
     torch.manual_seed(0)
     return CifarConvNeXt(10, widths=(16, 16), depths=(1, 1))
-
-
-def learned(network):
-    return {name.partition("depthwise.")[2] for name, p in network.named_parameters() if p.requires_grad} - {""}
-
-
-def filters(network):
-    return torch.cat([layer.kernels for layer in sk.extract(network)])
 
 
 @pytest.mark.parametrize("kind", ["noise", "matched-noise", "keys", "ideal8", "jet2", "dx,dy"])

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from test_training import Interrupted, StopAfter, figures
 from torch import nn
+from training_cases import Interrupted, StopAfter, figures
 
 from scalekeys.errors import RecipeError
 from scalekeys.training import precision, read_run, train

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization
+from training_cases import Interrupted, StopAfter, filters, learned
 
 import scalekeys as sk
 from scalekeys.errors import CheckpointError, RecipeError
@@ -44,14 +45,6 @@ def chooser(tmp_path):
             weight[:, 0] = factor * (keys + 0.05 * torch.randn(keys.shape, generator=numbers)) + 0.1 * offset
     save_file(dict(network.state_dict()), tmp_path / "chooser.safetensors")
     return tmp_path / "chooser.safetensors"
-
-
-def filters(network):
-    return torch.cat([layer.kernels for layer in sk.extract(network)])
-
-
-def learned(network):
-    return {name.partition("depthwise.")[2] for name, p in network.named_parameters() if p.requires_grad} - {""}
 
 
 def by_hand(given, candidates):
@@ -190,23 +183,9 @@ EXPERIMENTS = [
 def test_an_interrupted_training_comes_to_the_same_end(recipe, chooser, tmp_path, settings):
     wanted = recipe(*settings, "depthwise.assignment=nearest", f"depthwise.chosen_from={chooser}", "loop.epochs=2")
 
-    class Stopped(Exception):
-        pass
-
-    class Watcher:
-        def begin(self, epoch, epochs, images):
-            if epoch == 2:
-                raise Stopped
-
-        def advance(self, images):
-            pass
-
-        def end(self, row):
-            pass
-
     train(wanted, tmp_path / "whole")
-    with pytest.raises(Stopped):
-        train(wanted, tmp_path / "parts", watcher=Watcher())
+    with pytest.raises(Interrupted):
+        train(wanted, tmp_path / "parts", watcher=StopAfter(200))
     train(wanted, tmp_path / "parts")
     one, other = (sk.extract(tmp_path / name / "network.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(a.kernels, b.kernels) for a, b in zip(one, other, strict=True))

@@ -7,38 +7,11 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+from training_cases import Interrupted, StopAfter, figures
 
 import scalekeys as sk
 from scalekeys.errors import OutputError, RecipeError, ScaleKeysError, TrainingError
 from scalekeys.training import loop, train
-
-TIMES = {"seconds", "images_per_second"}
-
-
-class Interrupted(Exception):
-    pass
-
-
-class StopAfter:
-    """Interrupts a training in the midst of an epoch."""
-
-    def __init__(self, images):
-        self.images = images
-
-    def begin(self, epoch, epochs, images):
-        pass
-
-    def advance(self, images):
-        self.images -= images
-        if self.images < 0:
-            raise Interrupted
-
-    def end(self, row):
-        pass
-
-
-def figures(rows):
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 def test_a_folder_that_another_training_holds_is_refused(recipe, tmp_path):
@@ -134,13 +107,20 @@ def test_another_recipe_does_not_go_on(recipe, tmp_path):
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("setting", ["data.source=nowhere", "loop.batch=5000", "network.checkpoint=nowhere.pth"])
-def test_a_training_that_cannot_start_removes_nothing(recipe, tmp_path, setting):
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("data.source=nowhere", "nowhere: no such file or folder"),
+        ("loop.batch=5000", "5000 is more than the 160 training images"),
+        ("network.checkpoint=nowhere.pth", "nowhere.pth: no such file or folder"),
+    ],
+)
+def test_a_training_that_cannot_start_removes_nothing(recipe, tmp_path, setting, message):
     folder = tmp_path / "out"
     folder.mkdir()
     for name in ("last.pt", "network.safetensors", "metrics.csv", "recipe.yaml"):
         (folder / name).write_text("of before")
-    with pytest.raises(ScaleKeysError):
+    with pytest.raises(ScaleKeysError, match=message):
         train(recipe(setting), folder, force=True)
     assert {path.name for path in folder.iterdir() if path.read_text() == "of before"} == {
         *("last.pt", "network.safetensors", "metrics.csv", "recipe.yaml")

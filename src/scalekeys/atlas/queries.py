@@ -92,7 +92,7 @@ NAMED: dict[str, Query] = {
             median(sigma_x) as sigma_x, median(sigma_y) as sigma_y, median(sigma_z) as sigma_z,
             quantile_cont(sigma, 0.25) filter (where not isnan(sigma)) as sigma_lower_quartile,
             quantile_cont(sigma, 0.75) filter (where not isnan(sigma)) as sigma_upper_quartile,
-            median({IN_INPUT}) as sigma_in_input_pixels,
+            median({IN_INPUT}) filter (where not isnan(sigma)) as sigma_in_input_pixels,
             median(r2) as r2
         from placed
         where family is not null
