@@ -177,6 +177,32 @@ def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, t
     )
 
 
+BLOCK = {"blocks.0.attn.qkv": (576, 192), "blocks.0.attn.proj": (192, 192), "blocks.0.mlp.fc2": (192, 768)}
+PATCHES = {"patch_embed.proj": (192, 1, 16, 16)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "name", "said"),
+    [
+        (PATCHES | BLOCK, "patch_embed.proj", "left out"),
+        (BLOCK | PATCHES, "patch_embed.proj", "left out"),
+        ({"proj": (192, 1, 16, 16)} | BLOCK, "proj", "left out"),
+        ({"patch_embed1.proj": (192, 1, 7, 7)} | BLOCK | {"dwconv": (768, 1, 3, 3)}, "patch_embed1.proj", "left out"),
+        ({"conv": (192, 1, 3, 3)} | BLOCK, "conv", "noted"),
+        (BLOCK | {"conv": (192, 1, 3, 3)}, "conv", "read"),
+        ({"dwconv": (192, 1, 16, 16)} | BLOCK, "dwconv", "read"),
+        (PATCHES | BLOCK | {"stem": (192, 3, 16, 16)}, "patch_embed.proj", "read"),
+        ({"stem": (192, 2, 16, 16)} | PATCHES | BLOCK, "patch_embed.proj", "read"),
+    ],
+)
+def test_the_patch_embedding_of_images_of_one_channel(shapes, name, said):
+    bank = extract({f"{key}.weight": random(*shape) for key, shape in shapes.items()} | {"dw.weight": NET["dw.weight"]})
+    assert (name in [layer.name for layer in bank.layers]) == (said != "left out")
+    assert [one.name for one in bank.left_out] == ([name] if said == "left out" else [])
+    assert len(bank.notes) == (said == "noted")
+    assert said != "noted" or bank.notes[0].startswith(f"layer {name!r} is read as depthwise by its shape")
+
+
 BRANCHES = {"a.0": (16, 1, 9, 9), "a.1": (32, 16, 7, 7), "b.0": (20, 1, 7, 7), "b.1": (40, 20, 5, 5)}
 
 
