@@ -177,6 +177,14 @@ def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, t
     )
 
 
+def test_the_first_layer_is_found_among_tensors_without_names():
+    shapes = ((32, 1, 3, 3), (32,), (64, 32, 3, 3), (64,), (64, 1, 5, 5), (10, 64))
+    bank = extract({f"constants.{place}": random(*shape) for place, shape in enumerate(shapes)})
+    assert [layer.name for layer in bank.layers] == ["constants.4"]
+    assert [one.name for one in bank.left_out] == ["constants.0"]
+    assert bank.left_out[0].reason.startswith("it is the first layer of a network for images of one channel")
+
+
 BLOCK = {"blocks.0.attn.qkv": (576, 192), "blocks.0.attn.proj": (192, 192), "blocks.0.mlp.fc2": (192, 768)}
 PATCHES = {"patch_embed.proj": (192, 1, 16, 16)}
 
