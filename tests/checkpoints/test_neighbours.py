@@ -144,7 +144,7 @@ TRUNK = {"a.weight": (8, 3, 3), "b.weight": (8, 1, 5), "c.weight": (16, 8, 1)}
             {"volume.weight": (16, 1, 2, 2, 2), "volume.bias": (1,)},
             "its bias has one value, so that it is a transposed",
         ),
-        ({"up.weight": (32, 1, 4, 4), "up.bias": (1,)}, "its bias has one value, so that it is a transposed convolution"),
+        ({"up.weight": (32, 1, 4, 4), "up.bias": (1,)}, "its bias has one value, so that it is a transposed"),
         ({"conv.kernel": (31, 1, 1, 64), "conv.bias": (64,)}, "its channels stand last, as in Keras and JAX"),
         ({"conv/depthwise_kernel": (60, 1, 8, 2)}, "its channels stand last, as in Keras and JAX"),
         ({"conv.weight": (60, 1, 8, 2), "conv.bias": (16,)}, "its channels stand last, as in Keras and JAX"),

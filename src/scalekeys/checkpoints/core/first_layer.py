@@ -26,8 +26,8 @@ def judge_first(weights: Sequence[_Weight]) -> tuple[tuple[str, ...], bool]:
     A network with several branches has several. Besides the first convolution of the network it is each whose channels
     a larger convolution takes and no weight before it gives.
 
-    `weights`: name and shape of all weights of two and of four axes, from input to output; of all tensors of so many axes
-    where none has the name of a weight.
+    `weights`: name and shape of all weights of two and of four axes, from input to output; of all such tensors where
+    none has the name of a weight.
     `are_ordinary`: whether they are ordinary convolutions, which is so where the first convolution of the network is
     among them, a larger convolution takes all channels of each, and nothing else in the network looks like that. A
     patch embedding counts as if a larger convolution took its channels.
