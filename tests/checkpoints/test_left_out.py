@@ -87,6 +87,28 @@ def test_what_belongs_to_a_training_is_neither_read_nor_listed(key):
 
 
 @pytest.mark.parametrize(
+    ("key", "shape", "said"),
+    [
+        ("c/dw/exp_avg", (8, 1, 3, 3), "nothing"),
+        ("c/dw/running_stat", (8, 1, 2, 2), "left out"),
+        ("c/mask", (8, 1, 4, 4), "left out"),
+        ("c/depthwise_conv/weight", (64, 1, 9), "read"),
+        ("up/weight", (32, 1, 4, 4), "left out"),
+    ],
+)
+def test_names_with_slashes_say_the_same(key, shape, said):
+    state = {name.replace(".", "/"): value for name, value in NET.items()} | {key: random(*shape)}
+    bank = extract(state | {"up/bias": torch.ones(1)})
+    assert [layer.name for layer in bank.layers] == ["dw/weight", key][: 1 + (said == "read")]
+    assert [one.name for one in bank.left_out] == [key][: said == "left out"]
+
+
+def test_linear_layers_of_several_heads_are_no_sparse_convolutions():
+    state = {"attn/query/kernel": random(16, 4, 8), "attn/query/bias": random(4, 8), "dw/weight": NET["dw.weight"]}
+    assert [layer.name for layer in extract(state, kinds="all").layers] == ["dw/weight"]
+
+
+@pytest.mark.parametrize(
     ("key", "shape", "listed"),
     [
         ("time.weight", (8, 1, 9), "time"),

@@ -9,6 +9,7 @@ from scalekeys.errors import printable
 WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts of names that data-parallel, compiled and sharding wrappers put between those of a network."""
 
+_BETWEEN = re.compile(r"[./]")
 _WEIGHTS = frozenset({"weight", "weights", "kernel", "kernels", "w"})
 _ENDINGS = ("_weight", "_weights", "_kernel", "_kernels", "_w")
 _OF_OTHERS = frozenset(
@@ -26,21 +27,30 @@ _MOMENTS = frozenset(
 )
 _FIXED = re.compile(
     r"blur|sobel|gauss|laplac|haar|wavelet|prewitt|scharr|lowpass|highpass|antialias|bilinear|bicubic"
-    r"|(?:^|[._\d])(?:i?dwt|fixed|masks?|window|filt|ssim)(?:$|[._\d])",
+    r"|(?:^|[./_\d])(?:i?dwt|fixed|masks?|window|filt|ssim)(?:$|[./_\d])",
     re.IGNORECASE,
 )
 _DEPTHWISE = re.compile(
-    r"(?:^|[._])(?:dw|dw_?conv\d*|conv_?dw\d*|depth_?wise\w*|channel_?wise\w*)(?:$|[._\d])", re.IGNORECASE
+    r"(?:^|[./_])(?:dw|dw_?conv\d*|conv_?dw\d*|depth_?wise\w*|channel_?wise\w*)(?:$|[./_\d])", re.IGNORECASE
 )
 
 
-def last_name(key: str) -> str:
-    """Return what follows the last dot.
+def parts_of(key: str) -> list[str]:
+    """Split a name at its dots, as PyTorch writes them, and at its slashes, as TensorFlow and Haiku do.
 
-    >>> last_name("stem.dw.weight")
-    'weight'
+    >>> parts_of("stem.dw.weight"), parts_of("stem/dw/w")
+    (['stem', 'dw', 'weight'], ['stem', 'dw', 'w'])
     """
-    return key.rpartition(".")[2]
+    return _BETWEEN.split(key)
+
+
+def last_name(key: str) -> str:
+    """Return what follows the last dot or slash.
+
+    >>> last_name("stem.dw.weight"), last_name("stem/dw/w")
+    ('weight', 'w')
+    """
+    return parts_of(key)[-1]
 
 
 def names_a_weight(key: str) -> bool:
@@ -68,7 +78,7 @@ def is_of_training(key: str) -> bool:
     >>> is_of_training("state.dw.weight.exp_avg"), is_of_training("grad.dw.weight"), is_of_training("dw.weight")
     (True, True, False)
     """
-    return not _MOMENTS.isdisjoint(key.split("."))
+    return not _MOMENTS.isdisjoint(parts_of(key))
 
 
 def names_depthwise(key: str) -> bool:
