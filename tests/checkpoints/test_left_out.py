@@ -86,6 +86,15 @@ def test_what_belongs_to_a_training_is_neither_read_nor_listed(key):
     assert ([layer.name for layer in bank.layers], bank.left_out, bank.notes) == (["dw"], (), ())
 
 
+@pytest.mark.parametrize("word", ["grad", "gradients"])
+def test_a_module_that_is_called_as_a_gradient_is_read(word):
+    branch = {f"{word}.dw.weight": random(8, 1, 3, 3), f"{word}.pw.weight": random(8, 8, 1, 1)}
+    assert list(read_of(branch | {"body.dw.weight": NET["dw.weight"]})) == [f"{word}.dw", "body.dw"]
+    assert list(read_of({f"net/{word}/dw/weight": random(8, 1, 7, 7), "net/dw/weight": random(8, 1, 7, 7)})) == [
+        "net/dw/weight"
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "shape", "said"),
     [

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from scalekeys.errors import printable
 
@@ -22,9 +22,9 @@ _MOMENTS = frozenset(
     (
         *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "exp_avg_diff", "momentum_buffer", "square_avg"),
         *("grad_avg", "acc_delta", "prev_grad", "mu_product", "row_var", "col_var", "slow_buffer", "param_groups"),
-        *("grad", "grads", "gradient", "gradients"),
     )
 )
+_GRADIENTS = frozenset({"grad", "grads", "gradient", "gradients"})
 _FIXED = re.compile(
     r"blur|sobel|gauss|laplac|haar|wavelet|prewitt|scharr|lowpass|highpass|antialias|bilinear|bicubic"
     r"|(?:^|[./_\d])(?:i?dwt|fixed|masks?|window|filt|ssim)(?:$|[./_\d])",
@@ -72,13 +72,29 @@ def may_be_fixed(key: str) -> bool:
     return bool(_FIXED.search(key))
 
 
-def is_of_training(key: str) -> bool:
-    """Tell whether a tensor is a gradient or a moment of an optimiser.
+def is_of_training(key: str, keys: Collection[str] = ()) -> bool:
+    """Tell whether a tensor, or a dict of tensors, belongs to a training: gradients, or moments of an optimiser.
 
-    >>> is_of_training("state.dw.weight.exp_avg"), is_of_training("grad.dw.weight"), is_of_training("dw.weight")
+    Below a name such as ``grad`` stand gradients only where the name without that word is empty or the name of a tensor
+    too; else a module of the network is called so.
+
+    `keys`: all names of tensors.
+
+    >>> is_of_training("state.dw.weight.exp_avg"), is_of_training("grads"), is_of_training("dw.weight")
     (True, True, False)
+    >>> [is_of_training("grad.dw.weight", {"grad.dw.weight", other}) for other in ("dw.weight", "body.dw.weight")]
+    [True, False]
     """
-    return not _MOMENTS.isdisjoint(parts_of(key))
+    parts = frozenset(parts_of(key))
+    if not parts.isdisjoint(_MOMENTS):
+        return True
+    without = {_without(word, key) for word in _GRADIENTS & parts}
+    return "" in without or any(name in keys for name in without)
+
+
+def _without(word: str, key: str) -> str:
+    """Return a name without the parts that are a word."""
+    return re.sub(rf"(?:^|[./]){word}(?=[./]|$)", "", key).lstrip("./")
 
 
 def names_depthwise(key: str) -> bool:
