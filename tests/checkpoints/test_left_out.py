@@ -86,6 +86,37 @@ def test_what_belongs_to_a_training_is_neither_read_nor_listed(key):
     assert ([layer.name for layer in bank.layers], bank.left_out, bank.notes) == (["dw"], (), ())
 
 
+@pytest.mark.parametrize("word", ["grad", "gradients"])
+def test_a_module_that_is_called_as_a_gradient_is_read(word):
+    branch = {f"{word}.dw.weight": random(8, 1, 3, 3), f"{word}.pw.weight": random(8, 8, 1, 1)}
+    assert list(read_of(branch | {"body.dw.weight": NET["dw.weight"]})) == [f"{word}.dw", "body.dw"]
+    assert list(read_of({f"net/{word}/dw/weight": random(8, 1, 7, 7), "net/dw/weight": random(8, 1, 7, 7)})) == [
+        "net/dw/weight"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "said"),
+    [
+        ("c/dw/exp_avg", (8, 1, 3, 3), "nothing"),
+        ("c/dw/running_stat", (8, 1, 2, 2), "left out"),
+        ("c/mask", (8, 1, 4, 4), "left out"),
+        ("c/depthwise_conv/weight", (64, 1, 9), "read"),
+        ("up/weight", (32, 1, 4, 4), "left out"),
+    ],
+)
+def test_names_with_slashes_say_the_same(key, shape, said):
+    state = {name.replace(".", "/"): value for name, value in NET.items()} | {key: random(*shape)}
+    bank = extract(state | {"up/bias": torch.ones(1)})
+    assert [layer.name for layer in bank.layers] == ["dw/weight", key][: 1 + (said == "read")]
+    assert [one.name for one in bank.left_out] == [key][: said == "left out"]
+
+
+def test_linear_layers_of_several_heads_are_no_sparse_convolutions():
+    state = {"attn/query/kernel": random(16, 4, 8), "attn/query/bias": random(4, 8), "dw/weight": NET["dw.weight"]}
+    assert [layer.name for layer in extract(state, kinds="all").layers] == ["dw/weight"]
+
+
 @pytest.mark.parametrize(
     ("key", "shape", "listed"),
     [
@@ -175,6 +206,40 @@ def test_the_first_layer_of_images_of_one_channel(convolutions, read, doubted, t
     assert [note.startswith(f"layer '{read[0]}' is read as depthwise by its shape") for note in bank.notes][:1] == (
         [True] if doubted else []
     )
+
+
+def test_the_first_layer_is_found_among_tensors_without_names():
+    shapes = ((32, 1, 3, 3), (32,), (64, 32, 3, 3), (64,), (64, 1, 5, 5), (10, 64))
+    bank = extract({f"constants.{place}": random(*shape) for place, shape in enumerate(shapes)})
+    assert [layer.name for layer in bank.layers] == ["constants.4"]
+    assert [one.name for one in bank.left_out] == ["constants.0"]
+    assert bank.left_out[0].reason.startswith("it is the first layer of a network for images of one channel")
+
+
+BLOCK = {"blocks.0.attn.qkv": (576, 192), "blocks.0.attn.proj": (192, 192), "blocks.0.mlp.fc2": (192, 768)}
+PATCHES = {"patch_embed.proj": (192, 1, 16, 16)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "name", "said"),
+    [
+        (PATCHES | BLOCK, "patch_embed.proj", "left out"),
+        (BLOCK | PATCHES, "patch_embed.proj", "left out"),
+        ({"proj": (192, 1, 16, 16)} | BLOCK, "proj", "left out"),
+        ({"patch_embed1.proj": (192, 1, 7, 7)} | BLOCK | {"dwconv": (768, 1, 3, 3)}, "patch_embed1.proj", "left out"),
+        ({"conv": (192, 1, 3, 3)} | BLOCK, "conv", "noted"),
+        (BLOCK | {"conv": (192, 1, 3, 3)}, "conv", "read"),
+        ({"dwconv": (192, 1, 16, 16)} | BLOCK, "dwconv", "read"),
+        (PATCHES | BLOCK | {"stem": (192, 3, 16, 16)}, "patch_embed.proj", "read"),
+        ({"stem": (192, 2, 16, 16)} | PATCHES | BLOCK, "patch_embed.proj", "read"),
+    ],
+)
+def test_the_patch_embedding_of_images_of_one_channel(shapes, name, said):
+    bank = extract({f"{key}.weight": random(*shape) for key, shape in shapes.items()} | {"dw.weight": NET["dw.weight"]})
+    assert (name in [layer.name for layer in bank.layers]) == (said != "left out")
+    assert [one.name for one in bank.left_out] == ([name] if said == "left out" else [])
+    assert len(bank.notes) == (said == "noted")
+    assert said != "noted" or bank.notes[0].startswith(f"layer {name!r} is read as depthwise by its shape")
 
 
 BRANCHES = {"a.0": (16, 1, 9, 9), "a.1": (32, 16, 7, 7), "b.0": (20, 1, 7, 7), "b.1": (40, 20, 5, 5)}

@@ -85,7 +85,7 @@ def find_kernels(tensors: Mapping[str, TensorInfo], load: Load, kinds: Kinds = D
                 judged = ordinary or other
             else:
                 judged = other or (None if ordinary is None or ordinary.reason else ordinary)
-        if judged is not None and not is_of_training(key):
+        if judged is not None and not is_of_training(key, tensors):
             found.append(judged)
     return found
 
@@ -132,7 +132,7 @@ def shapes_of_convolutions(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple
         for key, info in tensors.items()
         if (has_sides(info.shape) and (names_a_weight(key) or is_part(key) or (not named and len(info.shape) > 3)))
         or (_is_of_columns(key, info.shape) and names_depthwise(key))
-        if not is_of_training(key)
+        if not is_of_training(key, tensors)
     }
 
 

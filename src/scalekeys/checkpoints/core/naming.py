@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from scalekeys.errors import printable
 
 WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts of names that data-parallel, compiled and sharding wrappers put between those of a network."""
 
+_BETWEEN = re.compile(r"[./]")
 _WEIGHTS = frozenset({"weight", "weights", "kernel", "kernels", "w"})
 _ENDINGS = ("_weight", "_weights", "_kernel", "_kernels", "_w")
 _OF_OTHERS = frozenset(
@@ -21,26 +22,35 @@ _MOMENTS = frozenset(
     (
         *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "exp_avg_diff", "momentum_buffer", "square_avg"),
         *("grad_avg", "acc_delta", "prev_grad", "mu_product", "row_var", "col_var", "slow_buffer", "param_groups"),
-        *("grad", "grads", "gradient", "gradients"),
     )
 )
+_GRADIENTS = frozenset({"grad", "grads", "gradient", "gradients"})
 _FIXED = re.compile(
     r"blur|sobel|gauss|laplac|haar|wavelet|prewitt|scharr|lowpass|highpass|antialias|bilinear|bicubic"
-    r"|(?:^|[._\d])(?:i?dwt|fixed|masks?|window|filt|ssim)(?:$|[._\d])",
+    r"|(?:^|[./_\d])(?:i?dwt|fixed|masks?|window|filt|ssim)(?:$|[./_\d])",
     re.IGNORECASE,
 )
 _DEPTHWISE = re.compile(
-    r"(?:^|[._])(?:dw|dw_?conv\d*|conv_?dw\d*|depth_?wise\w*|channel_?wise\w*)(?:$|[._\d])", re.IGNORECASE
+    r"(?:^|[./_])(?:dw|dw_?conv\d*|conv_?dw\d*|depth_?wise\w*|channel_?wise\w*)(?:$|[./_\d])", re.IGNORECASE
 )
 
 
-def last_name(key: str) -> str:
-    """Return what follows the last dot.
+def parts_of(key: str) -> list[str]:
+    """Split a name at its dots, as PyTorch writes them, and at its slashes, as TensorFlow and Haiku do.
 
-    >>> last_name("stem.dw.weight")
-    'weight'
+    >>> parts_of("stem.dw.weight"), parts_of("stem/dw/w")
+    (['stem', 'dw', 'weight'], ['stem', 'dw', 'w'])
     """
-    return key.rpartition(".")[2]
+    return _BETWEEN.split(key)
+
+
+def last_name(key: str) -> str:
+    """Return what follows the last dot or slash.
+
+    >>> last_name("stem.dw.weight"), last_name("stem/dw/w")
+    ('weight', 'w')
+    """
+    return parts_of(key)[-1]
 
 
 def names_a_weight(key: str) -> bool:
@@ -62,13 +72,29 @@ def may_be_fixed(key: str) -> bool:
     return bool(_FIXED.search(key))
 
 
-def is_of_training(key: str) -> bool:
-    """Tell whether a tensor is a gradient or a moment of an optimiser.
+def is_of_training(key: str, keys: Collection[str] = ()) -> bool:
+    """Tell whether a tensor, or a dict of tensors, belongs to a training: gradients, or moments of an optimiser.
 
-    >>> is_of_training("state.dw.weight.exp_avg"), is_of_training("grad.dw.weight"), is_of_training("dw.weight")
+    Below a name such as ``grad`` stand gradients only where the name without that word is empty or the name of a tensor
+    too; else a module of the network is called so.
+
+    `keys`: all names of tensors.
+
+    >>> is_of_training("state.dw.weight.exp_avg"), is_of_training("grads"), is_of_training("dw.weight")
     (True, True, False)
+    >>> [is_of_training("grad.dw.weight", {"grad.dw.weight", other}) for other in ("dw.weight", "body.dw.weight")]
+    [True, False]
     """
-    return not _MOMENTS.isdisjoint(key.split("."))
+    parts = frozenset(parts_of(key))
+    if not parts.isdisjoint(_MOMENTS):
+        return True
+    without = {_without(word, key) for word in _GRADIENTS & parts}
+    return "" in without or any(name in keys for name in without)
+
+
+def _without(word: str, key: str) -> str:
+    """Return a name without the parts that are a word."""
+    return re.sub(rf"(?:^|[./]){word}(?=[./]|$)", "", key).lstrip("./")
 
 
 def names_depthwise(key: str) -> bool:

@@ -16,7 +16,8 @@ kernels of more than one value, as after the first layer of a network for one ch
 weight follows and the layer has no bias of C values, as at the end of a network that gives one channel. A weight that
 no rule decides is left out with the reason.
 
-With kernels of two axes a weight is depthwise unless its name or its bias says that its channels stand last.
+With kernels of two axes a weight is depthwise unless its name or its bias says that its channels stand last, or its
+bias has one value.
 """
 
 import re
@@ -26,7 +27,7 @@ from functools import cached_property
 from math import prod
 
 from scalekeys.checkpoints.core.inventory import TensorInfo, is_floating
-from scalekeys.checkpoints.core.naming import last_name, names_a_weight, names_depthwise
+from scalekeys.checkpoints.core.naming import last_name, names_a_weight, names_depthwise, parts_of
 
 Shape = tuple[int, ...]
 
@@ -75,17 +76,19 @@ class Neighbours:
         >>> [bool(around.refusal_of_planes(key)) for key in shapes]
         [True, False]
         """
-        shape, bias, last = self.tensors[key].shape, self.bias(key), re.split(r"[./]", key)[-1]
+        shape, bias, last = self.tensors[key].shape, self.bias(key), last_name(key)
         if bias == shape[:1]:
             return ""
         is_no_window = shape[2] != shape[3] or shape[3] > _MOST_TAPS
         of_keras = last == "depthwise_kernel" or (last == "kernel" and shape[0] <= min(_MOST_TAPS, shape[3] - 1))
         of_keras = of_keras or (bias != (1,) and bias in (shape[3:], (shape[2] * shape[3],)))
-        return CHANNELS_LAST if is_no_window and of_keras else ""
+        if is_no_window and of_keras:
+            return CHANNELS_LAST
+        return TO_ONE_CHANNEL if bias == (1,) else ""
 
     def bias(self, key: str) -> Shape | None:
         """Return the shape of the bias of a layer, None where it has none."""
-        found = self.tensors.get(f"{key.rpartition('.')[0]}.bias".removeprefix("."))
+        found = self.tensors.get(f"{key.removesuffix(last_name(key))}bias")
         return found.shape if found else None
 
     def vector_after(self, key: str) -> Shape | None:
@@ -223,12 +226,12 @@ def _nearest_others(weights: Mapping[str, Shape]) -> dict[str, str]:
 
 def _pattern(key: str) -> str:
     """Return a name without its numbers, except one that is all the name of the layer, as its place in a block."""
-    *above, layer, weight = ["", *key.split(".")]
+    *above, layer, weight = ["", *parts_of(key)]
     layer = layer if layer.isdecimal() else re.sub(r"\d+", "#", layer)
     return ".".join([re.sub(r"\d+", "#", ".".join(above)), layer, weight])
 
 
 def _above(key: str) -> list[str]:
     """Return the names of the blocks around a layer, from the smallest, without the network itself."""
-    parts = key.split(".")[:-2]
+    parts = parts_of(key)[:-2]
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]

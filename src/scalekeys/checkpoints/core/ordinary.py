@@ -34,7 +34,8 @@ def find_ordinary(key: str, info: TensorInfo, around: Neighbours, *, named: bool
     """
     shape = info.shape
     bias = around.bias(key)
-    if sparse and is_sparse_kernel(key, shape) and (bias is None or len(bias) == 2):  # as sparse convolutions have it
+    is_of_sparse = bias is None or (len(bias) == 2 and bias[0] == 1)  # a linear layer of several heads has more rows
+    if sparse and is_sparse_kernel(key, shape) and is_of_sparse:
         if shape[0] == 1:
             return None
         return Found(key, sparse_kernels, kinds=_KIND) if is_floating(info.dtype) else of_other_type(key, info.dtype)

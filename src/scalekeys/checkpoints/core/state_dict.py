@@ -193,7 +193,8 @@ def _judged(
     found: Sequence[Found], names: Mapping[str, str], visible: Mapping[str, TensorInfo], kinds: Kinds
 ) -> tuple[tuple[ConvolutionLayer, ...], tuple[LeftOut, ...], tuple[str, ...]]:
     """Return the layers, what is left out, and notes on what is not certain."""
-    weights = [(key, info.shape) for key, info in visible.items() if len(info.shape) in (2, 4) and names_a_weight(key)]
+    named = [key for key in visible if names_a_weight(key)] or visible
+    weights = [(key, shape) for key in named if len(shape := visible[key].shape) in (2, 4)]
     first, are_ordinary = judge_first(weights)
     layers, left_out, others = [], [], not_weights(visible)
     for one in found:
