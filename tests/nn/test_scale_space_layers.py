@@ -105,6 +105,7 @@ def test_both_executions_are_that_of_torch(derivatives, size, options):
         torch.testing.assert_close(own(given[0]), wanted(given[0]), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("derivatives", ["ideal", "jet2"])
 def test_kernels_of_any_axes_are_executed(axes, derivatives):
