@@ -144,7 +144,6 @@ TRUNK = {"a.weight": (8, 3, 3), "b.weight": (8, 1, 5), "c.weight": (16, 8, 1)}
             {"volume.weight": (16, 1, 2, 2, 2), "volume.bias": (1,)},
             "its bias has one value, so that it is a transposed",
         ),
-        ({"up.weight": (32, 1, 4, 4), "up.bias": (1,)}, "its bias has one value, so that it is a transposed"),
         ({"conv.kernel": (31, 1, 1, 64), "conv.bias": (64,)}, "its channels stand last, as in Keras and JAX"),
         ({"conv/depthwise_kernel": (60, 1, 8, 2)}, "its channels stand last, as in Keras and JAX"),
         ({"conv.weight": (60, 1, 8, 2), "conv.bias": (16,)}, "its channels stand last, as in Keras and JAX"),
@@ -184,18 +183,6 @@ def test_what_is_no_weight_or_has_no_kernel_is_not_spoken_of(name, shape):
 def test_weights_of_the_usual_order_are_depthwise_whatever_their_name(name, bias):
     shapes = {f"d.{name}.weight" if name == "a" else f"d.{name}": (32, 1, 3, 5)} | ({"d.bias": (bias,)} if bias else {})
     assert [len(layer.kernels) for layer in extract(state_of(shapes)).layers] == [32]
-
-
-def test_a_transposed_convolution_of_planes_to_one_channel_is_ordinary():
-    shapes = {"fc.weight": (1024, 20), "dec.0.weight": (64, 32, 4, 4), "dec.0.bias": (32,)}
-    shapes |= {"dec.2.weight": (32, 1, 4, 4), "dec.2.bias": (1,)}
-    layers = extract(state_of(shapes), kinds="all").layers
-    assert [(layer.name, layer.kind, layer.channels) for layer in layers] == [
-        ("dec.0", "ordinary", (32, 64)),
-        ("dec.2", "ordinary", (1, 32)),
-    ]
-    with pytest.raises(CheckpointError, match=r"'dec\.2' \(its bias has one value"):
-        extract(state_of(shapes))
 
 
 def test_where_no_tensor_has_the_name_of_a_weight_a_name_has_to_say_that_it_is_depthwise():

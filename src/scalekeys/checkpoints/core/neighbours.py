@@ -16,8 +16,7 @@ kernels of more than one value, as after the first layer of a network for one ch
 weight follows and the layer has no bias of C values, as at the end of a network that gives one channel. A weight that
 no rule decides is left out with the reason.
 
-With kernels of two axes a weight is depthwise unless its name or its bias says that its channels stand last, or its
-bias has one value.
+With kernels of two axes a weight is depthwise unless its name or its bias says that its channels stand last.
 """
 
 import re
@@ -82,9 +81,7 @@ class Neighbours:
         is_no_window = shape[2] != shape[3] or shape[3] > _MOST_TAPS
         of_keras = last == "depthwise_kernel" or (last == "kernel" and shape[0] <= min(_MOST_TAPS, shape[3] - 1))
         of_keras = of_keras or (bias != (1,) and bias in (shape[3:], (shape[2] * shape[3],)))
-        if is_no_window and of_keras:
-            return CHANNELS_LAST
-        return TO_ONE_CHANNEL if bias == (1,) else ""
+        return CHANNELS_LAST if is_no_window and of_keras else ""
 
     def bias(self, key: str) -> Shape | None:
         """Return the shape of the bias of a layer, None where it has none."""
