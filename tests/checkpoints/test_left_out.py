@@ -72,6 +72,13 @@ def test_fixed_filters_are_listed(key, weight, reason):
     assert left_out_of(NET | {key: weight}) == {key.removesuffix(".weight"): reason}
 
 
+def test_sparse_weights_of_the_name_of_a_fixed_filter_are_compared_by_their_values():
+    state = NET | {"mask.dw.weight": random(8, 1, 3, 3).to_sparse(), "blur.weight": SAME.to_sparse()}
+    assert list(read_of(state)) == ["dw", "mask.dw"]
+    assert torch.equal(read_of(state)["mask.dw"], random(8, 1, 3, 3)[:, 0])
+    assert left_out_of(state) == {"blur": "its filters are all the same, as those of a fixed filter"}
+
+
 def test_equal_filters_of_a_usual_name_are_read():
     assert list(read_of(NET | {"more.weight": SAME})) == ["dw", "more"]
     assert list(read_of({"w": SAME})) == ["w"]

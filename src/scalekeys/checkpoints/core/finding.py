@@ -14,7 +14,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first, sparse_columns
-from scalekeys.checkpoints.core.checkpoint import has_sides, is_depthwise_shape
+from scalekeys.checkpoints.core.checkpoint import dense, has_sides, is_depthwise_shape
 from scalekeys.checkpoints.core.computed import SCALED, is_part, scale_beside
 from scalekeys.checkpoints.core.found import Found, of_other_type
 from scalekeys.checkpoints.core.inventory import NESTED, TensorInfo, is_floating
@@ -227,4 +227,7 @@ def _are_alike(key: str, info: TensorInfo, load: Load) -> bool:
     if prod(info.shape) > _MOST_VALUES:
         return False
     weight = load(key)
-    return not weight.is_meta and bool(weight.any()) and bool((weight.float() == weight[:1].float()).all())
+    if weight.is_meta:
+        return False
+    values = dense(weight).float()
+    return bool(values.any()) and bool((values == values[:1]).all())
