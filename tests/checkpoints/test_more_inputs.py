@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError
@@ -91,6 +92,7 @@ def test_every_tensor_of_many_lists_is_read():
         ((7, 7, 32, 1), "its channels stand last"),
         ((32, 7, 7), "its name is that of a depthwise layer"),
         ((32, 49), "its name is that of a depthwise layer"),
+        ((4, 40 * 25), "its name is that of a depthwise layer"),
         ((32, 2, 3, 3), "its name is that of a depthwise layer"),
     ],
 )
@@ -100,9 +102,26 @@ def test_depthwise_weights_of_other_shapes_are_left_out_with_a_reason(name, shap
     assert left_out.reason.startswith(reason)
 
 
-@pytest.mark.parametrize("shape", [(32, 16, 1, 1), (32, 16), (32,), (1, 32)])
+@pytest.mark.parametrize("shape", [(32, 16, 1, 1), (32,), (1, 32)])
 def test_pointwise_weights_and_norms_inside_depthwise_layers_are_no_kernels(shape):
     assert extract(network(1) | {"block.dwconv.weight": torch.ones(shape)}).left_out == ()
+
+
+class Mixed(nn.Module):
+    """A convolution whose filters are mixed from those of four experts."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 40 * 25))
+
+
+def test_filters_of_several_experts_are_listed_whether_a_state_dict_or_a_module_is_given():
+    dense = nn.ModuleDict({"fc": nn.Linear(16, 32), "gate": Mixed()})
+    net = nn.ModuleDict({"dw": nn.Conv2d(8, 8, 3, groups=8), "conv_dw": Mixed(), "depthwise_block": dense})
+    for source in (net, net.state_dict()):
+        (one,) = extract(source).left_out
+        assert (one.name.removesuffix(".weight"), one.shape) == ("conv_dw", (4, 1000))
+        assert one.reason == "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
 
 
 def test_names_that_are_no_text_are_escaped(tmp_path):
