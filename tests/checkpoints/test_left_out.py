@@ -277,3 +277,14 @@ def test_names_that_are_no_text_stop_no_atlas(tmp_path):
     atlas.build([tmp_path / "net.pth"], tmp_path / "atlas")
     left_out = atlas.open(tmp_path / "atlas").sql("select name from left_out").to_arrow()
     assert left_out.to_pydict() == {"name": [r"\udcff.filt"]}
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
+def test_lazy_weights_of_a_state_dict_are_listed():
+    state = nn.Sequential(nn.Conv2d(3, 8, 1), nn.LazyConv2d(8, 3, groups=8)).state_dict()
+    lazy = "it is lazy and has no values yet; run the network once"
+    with pytest.raises(CheckpointError, match=f"has no depthwise layers to read; left out: '1' .{lazy}"):
+        extract(state)
+    with pytest.raises(CheckpointError, match=f"holds no tensors by name .*'1.weight' .{lazy}"):
+        extract({key: value for key, value in state.items() if key.startswith("1.")})
+    assert left_out_of(NET | {"lazy.weight": state["1.weight"]}) == {"lazy": lazy}

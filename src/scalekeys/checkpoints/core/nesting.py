@@ -14,12 +14,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from scalekeys.checkpoints.core.checkpoint import refuse_choice
 from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
 from scalekeys.checkpoints.core.finding import shapes_of_convolutions, shapes_of_kernels
 from scalekeys.checkpoints.core.inventory import Lazy, TensorInfo, info_of, type_name
 from scalekeys.checkpoints.core.naming import is_of_training
+from scalekeys.checkpoints.core.refused import LAZY, Refused
 from scalekeys.checkpoints.core.state_dict import said_of_choice
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.shapes import from_numpy
@@ -290,12 +292,16 @@ def _as_tree(value: Any) -> Any:
 
 
 def _may_hold_kernels(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, Tensor | Lazy | np.ndarray) and value.ndim >= _KERNEL_AXES)
+    if isinstance(value, Mapping):
+        return True
+    return isinstance(value, Tensor | Lazy | np.ndarray) and not is_lazy(value) and value.ndim >= _KERNEL_AXES
 
 
 def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor | Lazy]]:
     for name, value in _items(tree):
-        if isinstance(value, Tensor | Lazy):
+        if is_lazy(value):
+            yield name, Refused((), LAZY)
+        elif isinstance(value, Tensor | Lazy):
             yield name, value
         elif isinstance(value, np.ndarray) and (tensor := _of_numbers(value)) is not None:
             yield name, tensor
@@ -370,6 +376,8 @@ def _instead(tree: Tree) -> str:
 
 def _reason(value: Any) -> str:
     """Return why a tensor of a file cannot be read; empty for everything else."""
+    if is_lazy(value):
+        return LAZY
     return getattr(value, "reason", "") if isinstance(value, Lazy) else ""
 
 

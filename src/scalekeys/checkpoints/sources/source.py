@@ -12,6 +12,7 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, Wanted, kinds_asked
 from scalekeys.checkpoints.core.naming import in_utf8
 from scalekeys.checkpoints.core.nesting import pick
+from scalekeys.checkpoints.core.refused import Refused, refused_in
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import open_file
@@ -27,6 +28,7 @@ from scalekeys.filters import FilterBank
 
 Source: TypeAlias = nn.Module | str | Path | Mapping[Any, Any]
 
+_WITHOUT_VALUES = "has lazy parameters without values, and cannot be written; run the network once"
 
 SCHEMES: Mapping[str, Callable[[str, Wanted], Checkpoint]] = {
     "timm": open_timm,
@@ -140,10 +142,15 @@ def _open_dict(tree: Mapping[Any, Any], wanted: Wanted) -> Checkpoint:
     label = "the state dict"
     entry, notes = pick(tree, wanted.weights, label=label, noun="dict")
     only_kinds = Wanted(kinds=wanted.kinds)
+    refused = {key: tensor.reason for key, tensor in entry.tensors.items() if isinstance(tensor, Refused)}
+    info = {key: one for key, one in entry.info().items() if key not in refused}
     opened = from_state_dict(
-        entry.info(), entry.load, only_kinds, label=label, model="state_dict", notes=notes, entry=entry.path
+        info, entry.load, only_kinds, label=label, model="state_dict", notes=notes, entry=entry.path
     )
-    return replace(opened, copying=state_dict_copying(label, lambda: entry.tensors))
+    if not refused:
+        return replace(opened, copying=state_dict_copying(label, lambda: entry.tensors))
+    left_out = (*opened.left_out, *refused_in(entry.tensors))
+    return replace(opened, left_out=left_out, altered=refused, only_read=_WITHOUT_VALUES)
 
 
 def _open_path(path: Path, wanted: Wanted) -> Checkpoint:
