@@ -85,6 +85,36 @@ def test_every_tensor_of_many_lists_is_read():
     assert len(extract({"wrap": lists(2), "more": lists(1)}).layers) == 24
 
 
+BLOCK = [torch.rand(8, 1, 3, 3), torch.ones(8)]
+PAIRS = [("conv.weight", torch.rand(8, 1, 3, 3)), ("conv.bias", torch.ones(8))]
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_lists_of_lists_and_of_pairs_are_looked_into(in_file, tmp_path):
+    def opened(state):
+        torch.save(state, tmp_path / "net.pth")
+        return extract(tmp_path / "net.pth" if in_file else state)
+
+    bank = opened({"blocks": [BLOCK, [*BLOCK]]})
+    assert [layer.name for layer in bank.layers] == ["0.0", "1.0"]
+    bank = opened(network(1) | {"blocks": [BLOCK, [*BLOCK]]})
+    assert [one.name for one in bank.left_out] == ["blocks.0.0", "blocks.1.0"]
+    bank = opened(network(1) | {"pairs": PAIRS, "deeper": [[{"conv": PAIRS[:1]}]]})
+    assert [layer.name for layer in bank.layers] == ["dw", "pairs.conv", "deeper.0.0.conv.conv"]
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_lists_that_share_or_hold_themselves_are_walked_once(in_file, tmp_path):
+    shared = [torch.rand(8, 1, 3, 3)]
+    for _ in range(10):
+        shared = [shared] * 50
+    itself = [torch.rand(8, 1, 5, 5)]
+    itself.append(itself)
+    state = network(1) | {"shared": shared, "itself": itself}
+    torch.save(state, tmp_path / "net.pth")
+    assert len(extract(tmp_path / "net.pth" if in_file else state).left_out) == 2
+
+
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
@@ -92,7 +122,7 @@ def test_every_tensor_of_many_lists_is_read():
         ((7, 7, 32, 1), "its channels stand last"),
         ((32, 7, 7), "its name is that of a depthwise layer"),
         ((32, 49), "its name is that of a depthwise layer"),
-        ((4, 40 * 25), "its name is that of a depthwise layer"),
+        ((5, 40 * 25), "its name is that of a depthwise layer"),
         ((32, 2, 3, 3), "its name is that of a depthwise layer"),
     ],
 )

@@ -259,7 +259,7 @@ def _items(tree: Tree) -> Iterator[tuple[str, Any]]:
         name = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
         if not isinstance(name, str | int) or is_of_training(str(name)):
             continue
-        value = _as_tree(value)
+        value = as_tree(value)
         if not isinstance(value, Mapping) or not ("param_groups" in value or _TRAINING.fullmatch(str(name))):
             yield str(name), value
 
@@ -284,11 +284,52 @@ def _said_of_passed_over(tree: Tree) -> str:
     return f"left {listed(names, limit=4)} alone, as a state of training by name (--weights takes it)" if names else ""
 
 
-def _as_tree(value: Any) -> Any:
-    """Turn a list of tensors or of dicts into a dict."""
-    if isinstance(value, list | tuple) and len(value) <= _MOST_PARTS and any(map(_may_hold_kernels, value)):
+def lists_as_dicts(tree: Tree) -> Tree:
+    """Turn all lists in nested dicts that hold tensors or dicts into dicts, those in lists too.
+
+    >>> pair = [torch.ones(8, 1, 3, 3), torch.ones(8)]
+    >>> {name: list(value) for name, value in lists_as_dicts({"blocks": [pair, [*pair]]})["blocks"].items()}
+    {'0': ['0', '1'], '1': ['0', '1']}
+    """
+    made: dict[int, Any] = {}
+
+    def turned(value: Any, level: int = 0) -> Any:
+        if not isinstance(value, Mapping | list | tuple) or level > _DEEPEST:
+            return value
+        if isinstance(value, list | tuple) and len(value) > _MOST_PARTS:
+            return value
+        if id(value) not in made:
+            made[id(value)] = {} if isinstance(value, Mapping) else None  # for what holds itself
+            if isinstance(value, Mapping):
+                made[id(value)].update((name, turned(one, level + 1)) for name, one in value.items())
+            else:
+                below = [turned(one, level + 1) for one in value]
+                turned_list = as_tree(below)
+                made[id(value)] = value if turned_list is below else turned_list
+        return made[id(value)]
+
+    result: Tree = turned(tree)
+    return result
+
+
+def as_tree(value: Any) -> Any:
+    """Turn a list of tensors or of dicts into a dict: of the names in its pairs, or else of numbers."""
+    if not isinstance(value, list | tuple) or len(value) > _MOST_PARTS:
+        return value
+    pairs = [_pair(one) for one in value]
+    named = dict(pair for pair in pairs if pair)
+    if len(named) == len(value) and any(map(_may_hold_kernels, named.values())):
+        return named
+    if any(map(_may_hold_kernels, value)):
         return {str(position): one for position, one in enumerate(value)}
     return value
+
+
+def _pair(value: Any) -> tuple[str, Any] | None:
+    """Return a name and what it names, also where a list of both has become a dict; None for all else."""
+    parts = [*value.values()] if isinstance(value, Mapping) and list(value) == ["0", "1"] else value
+    is_pair = isinstance(parts, list | tuple) and len(parts) == 2 and isinstance(parts[0], str)
+    return (parts[0], parts[1]) if is_pair else None
 
 
 def _may_hold_kernels(value: Any) -> bool:

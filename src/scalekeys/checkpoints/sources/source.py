@@ -11,7 +11,7 @@ from torch import nn
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, Wanted, kinds_asked
 from scalekeys.checkpoints.core.naming import in_utf8
-from scalekeys.checkpoints.core.nesting import pick
+from scalekeys.checkpoints.core.nesting import lists_as_dicts, pick
 from scalekeys.checkpoints.core.refused import Refused, refused_in
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
@@ -140,7 +140,7 @@ def _opened(source: Source, wanted: Wanted) -> Checkpoint:
 
 def _open_dict(tree: Mapping[Any, Any], wanted: Wanted) -> Checkpoint:
     label = "the state dict"
-    entry, notes = pick(tree, wanted.weights, label=label, noun="dict")
+    entry, notes = pick(lists_as_dicts(tree), wanted.weights, label=label, noun="dict")
     only_kinds = Wanted(kinds=wanted.kinds)
     refused = {key: tensor.reason for key, tensor in entry.tensors.items() if isinstance(tensor, Refused)}
     info = {key: one for key, one in entry.info().items() if key not in refused}

@@ -8,7 +8,7 @@ import torch
 
 from scalekeys.checkpoints.core.inventory import DISTRIBUTED, Lazy, Unmade
 from scalekeys.checkpoints.core.naming import names_a_weight
-from scalekeys.checkpoints.core.nesting import entries
+from scalekeys.checkpoints.core.nesting import as_tree, entries
 from scalekeys.checkpoints.core.refused import LAZY, Refused
 from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
@@ -77,7 +77,7 @@ class _Maker:
                 return self.made.setdefault(id(value), as_tensor(value))
             if level > _DEEPEST:
                 return None
-            self.made[id(value)] = value if not isinstance(value, dict) else {}
+            self.made[id(value)] = {} if isinstance(value, dict) else value if isinstance(value, StandIn) else None
             self.made[id(value)] = self._container(value, level + 1)
         return self.made[id(value)]
 
@@ -117,15 +117,14 @@ class _Maker:
             layer["weight"] = Quantised(weight, scales, 0)
 
     def _list(self, values: Any, level: int) -> Any:
-        """Name the dicts and modules in a list by their numbers, such as the blocks of a network, if it has any."""
-        if any(isinstance(value, Array | Lazy) for value in values):
-            return [self.make(value, level) for value in values]
-        made = {
-            str(number): self.make(value, level)
-            for number, value in enumerate(values)
-            if isinstance(value, dict | StandIn)
-        }
-        return {number: one for number, one in made.items() if isinstance(one, dict)} or values
+        """Name the dicts, modules and lists in a list by their numbers, such as the blocks of a network, if it has any.
+
+        A list of names and tensors in pairs is a dict.
+        """
+        made = [self.make(value, level) for value in values]
+        if isinstance(tree := as_tree(made), dict) or any(isinstance(one, Lazy) for one in made):
+            return tree
+        return {str(number): one for number, one in enumerate(made) if isinstance(one, dict)} or values
 
     def _state(self, own: Attributes, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
         """Yield what ``state_dict`` of a module with these attributes would hold."""
