@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.distributed._shard.sharded_tensor import ShardedTensor
 
 from scalekeys import atlas
 from scalekeys.checkpoints import extract
@@ -24,6 +25,20 @@ NET = {
     "pw.weight": random(16, 8, 1, 1),
 }
 SAME = torch.ones(8, 1, 3, 3)
+
+
+class Box:
+    """An object of a class of one's own, which is not imported."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+class Sharded:
+    """What older versions of PyTorch save of a tensor that is shared out among several processes."""
+
+    def __reduce__(self):
+        return ShardedTensor, ()
 
 
 def read_of(state):
@@ -70,6 +85,13 @@ def test_other_names_are_listed(last):
 )
 def test_fixed_filters_are_listed(key, weight, reason):
     assert left_out_of(NET | {key: weight}) == {key.removesuffix(".weight"): reason}
+
+
+def test_sparse_weights_of_the_name_of_a_fixed_filter_are_compared_by_their_values():
+    state = NET | {"mask.dw.weight": random(8, 1, 3, 3).to_sparse(), "blur.weight": SAME.to_sparse()}
+    assert list(read_of(state)) == ["dw", "mask.dw"]
+    assert torch.equal(read_of(state)["mask.dw"], random(8, 1, 3, 3)[:, 0])
+    assert left_out_of(state) == {"blur": "its filters are all the same, as those of a fixed filter"}
 
 
 def test_equal_filters_of_a_usual_name_are_read():
@@ -335,3 +357,27 @@ def test_names_that_are_no_text_stop_no_atlas(tmp_path):
     atlas.build([tmp_path / "net.pth"], tmp_path / "atlas")
     left_out = atlas.open(tmp_path / "atlas").sql("select name from left_out").to_arrow()
     assert left_out.to_pydict() == {"name": [r"\udcff.filt"]}
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
+def test_lazy_weights_of_a_state_dict_are_listed():
+    state = nn.Sequential(nn.Conv2d(3, 8, 1), nn.LazyConv2d(8, 3, groups=8)).state_dict()
+    lazy = "it is lazy and has no values yet; run the network once"
+    with pytest.raises(CheckpointError, match=f"has no depthwise layers to read; left out: '1' .{lazy}"):
+        extract(state)
+    with pytest.raises(CheckpointError, match=f"holds no tensors by name .*'1.weight' .{lazy}"):
+        extract({key: value for key, value in state.items() if key.startswith("1.")})
+    assert left_out_of(NET | {"lazy.weight": state["1.weight"]}) == {"lazy": lazy}
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
+def test_weights_that_are_objects_of_unknown_classes_are_listed(tmp_path):
+    lazy = nn.LazyConv2d(8, 3, groups=8).weight
+    odd = {"a.weight": Box(SAME), "b.weight": lazy, "b.bias": Box(SAME), "c.weight": Sharded()}
+    torch.save(NET | odd, tmp_path / "net.pth")
+    assert list(read_of(tmp_path / "net.pth")) == ["dw"]
+    left_out = left_out_of(tmp_path / "net.pth")
+    assert list(left_out) == ["a", "b", "c"]
+    assert left_out["a"] == "it is an object of the class 'test_left_out.Box'; save its values as a plain tensor"
+    assert left_out["b"] == "it is lazy and has no values yet; run the network once"
+    assert "distributed over several processes" in left_out["c"]

@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from scalekeys.checkpoints import extract
 from scalekeys.errors import CheckpointError
@@ -84,6 +85,36 @@ def test_every_tensor_of_many_lists_is_read():
     assert len(extract({"wrap": lists(2), "more": lists(1)}).layers) == 24
 
 
+BLOCK = [torch.rand(8, 1, 3, 3), torch.ones(8)]
+PAIRS = [("conv.weight", torch.rand(8, 1, 3, 3)), ("conv.bias", torch.ones(8))]
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_lists_of_lists_and_of_pairs_are_looked_into(in_file, tmp_path):
+    def opened(state):
+        torch.save(state, tmp_path / "net.pth")
+        return extract(tmp_path / "net.pth" if in_file else state)
+
+    bank = opened({"blocks": [BLOCK, [*BLOCK]]})
+    assert [layer.name for layer in bank.layers] == ["0.0", "1.0"]
+    bank = opened(network(1) | {"blocks": [BLOCK, [*BLOCK]]})
+    assert [one.name for one in bank.left_out] == ["blocks.0.0", "blocks.1.0"]
+    bank = opened(network(1) | {"pairs": PAIRS, "deeper": [[{"conv": PAIRS[:1]}]]})
+    assert [layer.name for layer in bank.layers] == ["dw", "pairs.conv", "deeper.0.0.conv.conv"]
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_lists_that_share_or_hold_themselves_are_walked_once(in_file, tmp_path):
+    shared = [torch.rand(8, 1, 3, 3)]
+    for _ in range(10):
+        shared = [shared] * 50
+    itself = [torch.rand(8, 1, 5, 5)]
+    itself.append(itself)
+    state = network(1) | {"shared": shared, "itself": itself}
+    torch.save(state, tmp_path / "net.pth")
+    assert len(extract(tmp_path / "net.pth" if in_file else state).left_out) == 2
+
+
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
@@ -91,6 +122,7 @@ def test_every_tensor_of_many_lists_is_read():
         ((7, 7, 32, 1), "its channels stand last"),
         ((32, 7, 7), "its name is that of a depthwise layer"),
         ((32, 49), "its name is that of a depthwise layer"),
+        ((5, 40 * 25), "its name is that of a depthwise layer"),
         ((32, 2, 3, 3), "its name is that of a depthwise layer"),
     ],
 )
@@ -100,9 +132,26 @@ def test_depthwise_weights_of_other_shapes_are_left_out_with_a_reason(name, shap
     assert left_out.reason.startswith(reason)
 
 
-@pytest.mark.parametrize("shape", [(32, 16, 1, 1), (32, 16), (32,), (1, 32)])
+@pytest.mark.parametrize("shape", [(32, 16, 1, 1), (32,), (1, 32)])
 def test_pointwise_weights_and_norms_inside_depthwise_layers_are_no_kernels(shape):
     assert extract(network(1) | {"block.dwconv.weight": torch.ones(shape)}).left_out == ()
+
+
+class Mixed(nn.Module):
+    """A convolution whose filters are mixed from those of four experts."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 40 * 25))
+
+
+def test_filters_of_several_experts_are_listed_whether_a_state_dict_or_a_module_is_given():
+    dense = nn.ModuleDict({"fc": nn.Linear(16, 32), "gate": Mixed()})
+    net = nn.ModuleDict({"dw": nn.Conv2d(8, 8, 3, groups=8), "conv_dw": Mixed(), "depthwise_block": dense})
+    for source in (net, net.state_dict()):
+        (one,) = extract(source).left_out
+        assert (one.name.removesuffix(".weight"), one.shape) == ("conv_dw", (4, 1000))
+        assert one.reason == "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
 
 
 def test_names_that_are_no_text_are_escaped(tmp_path):

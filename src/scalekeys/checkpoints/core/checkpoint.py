@@ -268,9 +268,18 @@ def as_filters(weight: Tensor, arrangement: Arrangement = outputs_first) -> Filt
     torch.Size([4, 3, 5])
     """
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-    dense = weight.detach() if weight.layout == torch.strided else weight.detach().to_dense()
-    filters = arrangement(dense).flatten(0, LEADING - 1)
+    filters = arrangement(dense(weight)).flatten(0, LEADING - 1)
     return filters.to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def dense(weight: Tensor) -> Tensor:
+    """Return the values of a weight, without its gradient and with all zeros of a sparse one.
+
+    >>> dense(torch.eye(2).to_sparse().requires_grad_())
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return weight.detach() if weight.layout == torch.strided else weight.detach().to_dense()
 
 
 def refuse_choice(label: str, weights: str | None) -> None:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from scalekeys.checkpoints.core.arrangement import inputs_first, outputs_first, sparse_columns
-from scalekeys.checkpoints.core.checkpoint import has_sides, is_depthwise_shape
+from scalekeys.checkpoints.core.checkpoint import dense, has_sides, is_depthwise_shape
 from scalekeys.checkpoints.core.computed import SCALED, is_part, scale_beside
 from scalekeys.checkpoints.core.found import Found, of_other_type
 from scalekeys.checkpoints.core.inventory import NESTED, TensorInfo, is_floating
@@ -49,7 +49,8 @@ _POSITIONS = (
     "a module computes its filters from these values and their positions (DCLS); give the module itself, or save the "
     "weights it computes"
 )
-_OTHER_SHAPE = "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
+OTHER_SHAPE = "its name is that of a depthwise layer, and its shape is not (channels, 1, rows, columns)"
+"""Why a weight that is called depthwise is not read."""
 _NAMES_OF_SCALES = frozenset({"sigma", "sigmas", "sigma_raw", "raw_sigma", "log_sigma", "sigma_log", "log_scale"})
 _SCALES_OF_DEPTHWISE = re.compile(r"(?:(?:raw|log)_?)?(?:sigma|scale)s?(?:_(?:x|y|z|raw|log))*")
 _SHAPES_OF_SCALES = ((), *((axes,) for axes in (1, 2, 3)), *((1, axes) for axes in (1, 2, 3)), (1, 1, 1))
@@ -203,16 +204,26 @@ def _of_columns(key: str, info: TensorInfo, sparse: bool) -> Found | None:
 
 def _of_other_shape(key: str, shape: tuple[int, ...], source: _Source) -> Found | None:
     """Judge a weight that is called depthwise, or has its channels last, and has several places for each channel."""
-    owner = re.split(r"[./]", key)[-2:-1]
     if not (names_a_weight(re.split(r"[./]", key)[-1]) and prod(shape) > 1):
         return None
     may_be_last = len(shape) == 4 and shape[0] == shape[1] in _SIDES_OF_COLUMNS
     if may_be_last and 1 in shape[2:] and max(shape[2:]) > shape[0] and source.around.vector_after(key) != shape[:1]:
         return Found(key, reason=_CHANNELS_LAST)
-    if not (owner and names_depthwise(owner[0])):
-        return None
-    of_rows = len(shape) == 2 and any(isqrt(side) ** 2 == side and isqrt(side) % 2 and side > 1 for side in shape)
-    return Found(key, reason=_OTHER_SHAPE) if of_rows or prod(shape[2:]) > 1 else None
+    return Found(key, reason=OTHER_SHAPE) if is_called_depthwise(key, shape) else None
+
+
+def is_called_depthwise(key: str, shape: tuple[int, ...]) -> bool:
+    """Tell whether a weight is one of a layer that is called depthwise, and can hold several values for each channel.
+
+    >>> is_called_depthwise("conv_dw.weight", (4, 1000)), is_called_depthwise("conv_dw.weight", (40, 1, 1, 1))
+    (True, False)
+    >>> is_called_depthwise("depthwise_block.fc.weight", (10, 40))
+    False
+    """
+    *_, owner, last = ["", *re.split(r"[./]", key)]
+    if not (names_a_weight(last) and names_depthwise(owner)):
+        return False
+    return 1 not in shape if len(shape) == 2 else prod(shape[2:]) > 1
 
 
 def _is_of_columns(key: str, shape: tuple[int, ...]) -> bool:
@@ -227,4 +238,7 @@ def _are_alike(key: str, info: TensorInfo, load: Load) -> bool:
     if prod(info.shape) > _MOST_VALUES:
         return False
     weight = load(key)
-    return not weight.is_meta and bool(weight.any()) and bool((weight.float() == weight[:1].float()).all())
+    if weight.is_meta:
+        return False
+    values = dense(weight).float()
+    return bool(values.any()) and bool((values == values[:1]).all())

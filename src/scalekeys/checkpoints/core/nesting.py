@@ -14,12 +14,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from scalekeys.checkpoints.core.checkpoint import refuse_choice
 from scalekeys.checkpoints.core.copies import find_copies, is_average, preferred
 from scalekeys.checkpoints.core.finding import shapes_of_convolutions, shapes_of_kernels
 from scalekeys.checkpoints.core.inventory import Lazy, TensorInfo, info_of, type_name
 from scalekeys.checkpoints.core.naming import is_of_training
+from scalekeys.checkpoints.core.refused import LAZY, Refused
 from scalekeys.checkpoints.core.state_dict import said_of_choice
 from scalekeys.errors import CheckpointError, listed
 from scalekeys.shapes import from_numpy
@@ -264,7 +266,7 @@ def _items(tree: Tree) -> Iterator[tuple[str, Any]]:
         name = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
         if not isinstance(name, str | int) or is_of_training(str(name)):
             continue
-        value = _as_tree(value)
+        value = as_tree(value)
         if not isinstance(value, Mapping) or not ("param_groups" in value or _TRAINING.fullmatch(str(name))):
             yield str(name), value
 
@@ -289,20 +291,65 @@ def _said_of_passed_over(tree: Tree) -> str:
     return f"left {listed(names, limit=4)} alone, as a state of training by name (--weights takes it)" if names else ""
 
 
-def _as_tree(value: Any) -> Any:
-    """Turn a list of tensors or of dicts into a dict."""
-    if isinstance(value, list | tuple) and len(value) <= _MOST_PARTS and any(map(_may_hold_kernels, value)):
+def lists_as_dicts(tree: Tree) -> Tree:
+    """Turn all lists in nested dicts that hold tensors or dicts into dicts, those in lists too.
+
+    >>> pair = [torch.ones(8, 1, 3, 3), torch.ones(8)]
+    >>> {name: list(value) for name, value in lists_as_dicts({"blocks": [pair, [*pair]]})["blocks"].items()}
+    {'0': ['0', '1'], '1': ['0', '1']}
+    """
+    made: dict[int, Any] = {}
+
+    def turned(value: Any, level: int = 0) -> Any:
+        if not isinstance(value, Mapping | list | tuple) or level > _DEEPEST:
+            return value
+        if isinstance(value, list | tuple) and len(value) > _MOST_PARTS:
+            return value
+        if id(value) not in made:
+            made[id(value)] = {} if isinstance(value, Mapping) else None  # for what holds itself
+            if isinstance(value, Mapping):
+                made[id(value)].update((name, turned(one, level + 1)) for name, one in value.items())
+            else:
+                below = [turned(one, level + 1) for one in value]
+                turned_list = as_tree(below)
+                made[id(value)] = value if turned_list is below else turned_list
+        return made[id(value)]
+
+    result: Tree = turned(tree)
+    return result
+
+
+def as_tree(value: Any) -> Any:
+    """Turn a list of tensors or of dicts into a dict: of the names in its pairs, or else of numbers."""
+    if not isinstance(value, list | tuple) or len(value) > _MOST_PARTS:
+        return value
+    pairs = [_pair(one) for one in value]
+    named = dict(pair for pair in pairs if pair)
+    if len(named) == len(value) and any(map(_may_hold_kernels, named.values())):
+        return named
+    if any(map(_may_hold_kernels, value)):
         return {str(position): one for position, one in enumerate(value)}
     return value
 
 
+def _pair(value: Any) -> tuple[str, Any] | None:
+    """Return a name and what it names, also where a list of both has become a dict; None for all else."""
+    parts = [*value.values()] if isinstance(value, Mapping) and list(value) == ["0", "1"] else value
+    is_pair = isinstance(parts, list | tuple) and len(parts) == 2 and isinstance(parts[0], str)
+    return (parts[0], parts[1]) if is_pair else None
+
+
 def _may_hold_kernels(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, Tensor | Lazy | np.ndarray) and value.ndim >= _KERNEL_AXES)
+    if isinstance(value, Mapping):
+        return True
+    return isinstance(value, Tensor | Lazy | np.ndarray) and not is_lazy(value) and value.ndim >= _KERNEL_AXES
 
 
 def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor | Lazy]]:
     for name, value in _items(tree):
-        if isinstance(value, Tensor | Lazy):
+        if is_lazy(value):
+            yield name, Refused((), LAZY)
+        elif isinstance(value, Tensor | Lazy):
             yield name, value
         elif isinstance(value, np.ndarray) and (tensor := _of_numbers(value)) is not None:
             yield name, tensor
@@ -377,6 +424,8 @@ def _instead(tree: Tree) -> str:
 
 def _reason(value: Any) -> str:
     """Return why a tensor of a file cannot be read; empty for everything else."""
+    if is_lazy(value):
+        return LAZY
     return getattr(value, "reason", "") if isinstance(value, Lazy) else ""
 
 

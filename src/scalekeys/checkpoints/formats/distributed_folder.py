@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.inventory import Lazy
+from scalekeys.checkpoints.core.refused import Refused
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.opening import load
 from scalekeys.checkpoints.formats.pickled.reading import read_one, refusal
@@ -14,7 +15,7 @@ from scalekeys.checkpoints.formats.pickled.stand_ins import Key, Name, StandIn
 from scalekeys.checkpoints.formats.pickled.torch_tensors import dtype_named
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.sources import whole
-from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece, Refused, whole_lengths
+from scalekeys.checkpoints.formats.stored.tensors import Assembled, Piece, whole_lengths
 from scalekeys.checkpoints.formats.suffixes import DISTRIBUTED
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError

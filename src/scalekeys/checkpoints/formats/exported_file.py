@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from scalekeys.checkpoints.core.inventory import Lazy
+from scalekeys.checkpoints.core.refused import Refused
 from scalekeys.checkpoints.formats.pickled.tree import tree_of
 from scalekeys.checkpoints.formats.stored.archive import Archive, damaged, open_archive
 from scalekeys.checkpoints.formats.stored.sources import whole
-from scalekeys.checkpoints.formats.stored.tensors import Refused, stored, whole_lengths
+from scalekeys.checkpoints.formats.stored.tensors import stored, whole_lengths
 from scalekeys.checkpoints.formats.torch_zip.torch_reading import read_saved
 from scalekeys.errors import CheckpointError
 from scalekeys.files import parse_json

@@ -8,10 +8,11 @@ from tokenize import TokenError
 import numpy as np
 
 from scalekeys.checkpoints.core.inventory import Lazy
+from scalekeys.checkpoints.core.refused import Refused
 from scalekeys.checkpoints.formats.pickled.arrays import torch_dtype
 from scalekeys.checkpoints.formats.stored.archive import damaged, open_archive
 from scalekeys.checkpoints.formats.stored.sources import Bytes, whole
-from scalekeys.checkpoints.formats.stored.tensors import Refused, steps, stored, whole_lengths
+from scalekeys.checkpoints.formats.stored.tensors import steps, stored, whole_lengths
 
 _LONGEST_HEADER = 10_000
 

@@ -18,6 +18,7 @@ from scalekeys.checkpoints.core.checkpoint import (
     layer_of_graph,
     refuse_choice,
 )
+from scalekeys.checkpoints.core.finding import OTHER_SHAPE, is_called_depthwise
 from scalekeys.checkpoints.core.inventory import info_of
 from scalekeys.checkpoints.core.kinds import GROUPED, ORDINARY, PREFERRED, Kinds, Wanted, kind_of, not_asked
 from scalekeys.checkpoints.core.pitch import Pitch
@@ -147,14 +148,19 @@ def _is_lazy(layer: nn.Module) -> bool:
 
 
 def _used_elsewhere(module: nn.Module) -> Iterator[LeftOut]:
-    """Yield what has the shape of a depthwise weight and belongs to no convolution of torch."""
+    """Yield what has the shape of a depthwise weight, or is called one, and belongs to no convolution of torch."""
     for owner, layer in module.named_modules():
-        if isinstance(layer, nn.modules.conv._ConvNd | ParametrizationList):
+        if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear | ParametrizationList):
             continue
         parameters, buffers = layer.named_parameters(recurse=False), layer.named_buffers(recurse=False)
         for (name, tensor), reason in chain(product(parameters, (_NO_CONVOLUTION,)), product(buffers, (_BUFFER,))):
-            if not is_lazy(tensor) and tensor.is_floating_point() and is_depthwise_shape(tuple(tensor.shape)):
-                yield LeftOut(f"{owner}.{name}".removeprefix("."), tuple(tensor.shape), reason)
+            if is_lazy(tensor) or not tensor.is_floating_point():
+                continue
+            key, shape = f"{owner}.{name}".removeprefix("."), tuple(tensor.shape)
+            if is_depthwise_shape(shape):
+                yield LeftOut(key, shape, reason)
+            elif is_called_depthwise(key, shape):
+                yield LeftOut(key, shape, OTHER_SHAPE)
 
 
 def _shape_of_weight(layer: nn.modules.conv._ConvNd) -> tuple[int, ...]:

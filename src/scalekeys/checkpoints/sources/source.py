@@ -11,7 +11,8 @@ from torch import nn
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, Wanted, kinds_asked
 from scalekeys.checkpoints.core.naming import in_utf8
-from scalekeys.checkpoints.core.nesting import pick
+from scalekeys.checkpoints.core.nesting import lists_as_dicts, pick
+from scalekeys.checkpoints.core.refused import Refused, refused_in
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import open_file
@@ -27,6 +28,7 @@ from scalekeys.filters import FilterBank
 
 Source: TypeAlias = nn.Module | str | Path | Mapping[Any, Any]
 
+_WITHOUT_VALUES = "has lazy parameters without values, and cannot be written; run the network once"
 
 SCHEMES: Mapping[str, Callable[[str, Wanted], Checkpoint]] = {
     "timm": open_timm,
@@ -138,12 +140,17 @@ def _opened(source: Source, wanted: Wanted) -> Checkpoint:
 
 def _open_dict(tree: Mapping[Any, Any], wanted: Wanted) -> Checkpoint:
     label = "the state dict"
-    entry, notes = pick(tree, wanted.weights, label=label, noun="dict")
+    entry, notes = pick(lists_as_dicts(tree), wanted.weights, label=label, noun="dict")
     only_kinds = Wanted(kinds=wanted.kinds)
+    refused = {key: tensor.reason for key, tensor in entry.tensors.items() if isinstance(tensor, Refused)}
+    info = {key: one for key, one in entry.info().items() if key not in refused}
     opened = from_state_dict(
-        entry.info(), entry.load, only_kinds, label=label, model="state_dict", notes=notes, entry=entry.path
+        info, entry.load, only_kinds, label=label, model="state_dict", notes=notes, entry=entry.path
     )
-    return replace(opened, copying=state_dict_copying(label, lambda: entry.everything))
+    if not any(isinstance(tensor, Refused) for tensor in entry.everything.values()):
+        return replace(opened, copying=state_dict_copying(label, lambda: entry.everything))
+    left_out = (*opened.left_out, *refused_in(entry.tensors))
+    return replace(opened, left_out=left_out, altered=refused, only_read=_WITHOUT_VALUES)
 
 
 def _open_path(path: Path, wanted: Wanted) -> Checkpoint:

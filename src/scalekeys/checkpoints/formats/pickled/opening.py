@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import Lazy, info_of, type_name
 from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.nesting import Entry, pick
+from scalekeys.checkpoints.core.refused import Refused, refused_in
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.stored.archive import damaged
-from scalekeys.checkpoints.formats.stored.tensors import UNTOLD, Quantised, Refused
-from scalekeys.errors import CheckpointError, printable
-from scalekeys.filters import LeftOut
+from scalekeys.checkpoints.formats.stored.tensors import Quantised
+from scalekeys.errors import CheckpointError
 
 _QUANTISED = "it is quantised, and is read as the numbers that its integers stand for"
 
@@ -55,7 +54,7 @@ def open_tree(
     )
     return replace(
         opened,
-        left_out=(*opened.left_out, *_refused(lazy)),
+        left_out=(*opened.left_out, *refused_in(lazy)),
         altered=_altered(lazy),
         copying=copying(entry) if copying else None,
         prefix=f"{entry.copy}." if entry.copy else opened.prefix,
@@ -91,16 +90,6 @@ def _filled(value: Any, label: str) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_filled(one, label) for one in value)
     return value
-
-
-def _refused(lazy: Mapping[str, Lazy]) -> list[LeftOut]:
-    """List what has the shape of a kernel, or a shape that cannot be told."""
-    refused = {key: tensor for key, tensor in lazy.items() if isinstance(tensor, Refused)}
-    return [
-        LeftOut(printable(key.removesuffix(".weight")), tensor.shape, tensor.reason)
-        for key, tensor in refused.items()
-        if tensor.reason in UNTOLD or (len(tensor.shape) > 2 and prod(tensor.shape[2:]) > 1)
-    ]
 
 
 def _altered(lazy: Mapping[str, Lazy]) -> dict[str, str]:

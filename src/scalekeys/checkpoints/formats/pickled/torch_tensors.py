@@ -8,13 +8,12 @@ from typing import Any
 import torch
 
 from scalekeys.checkpoints.core.inventory import DISTRIBUTED, NESTED, Lazy
+from scalekeys.checkpoints.core.refused import OF_UNKNOWN_CLASS, Refused
 from scalekeys.checkpoints.formats.pickled.arrays import Array, Dtype
 from scalekeys.checkpoints.formats.pickled.stand_ins import Name, as_key
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 from scalekeys.checkpoints.formats.stored.tensors import (
-    OF_UNKNOWN_CLASS,
     Quantised,
-    Refused,
     Sparse,
     Stored,
     steps,

@@ -6,8 +6,10 @@ from typing import Any, TypeAlias
 
 import torch
 
-from scalekeys.checkpoints.core.inventory import Lazy
-from scalekeys.checkpoints.core.nesting import entries
+from scalekeys.checkpoints.core.inventory import DISTRIBUTED, Lazy, Unmade
+from scalekeys.checkpoints.core.naming import names_a_weight
+from scalekeys.checkpoints.core.nesting import as_tree, entries
+from scalekeys.checkpoints.core.refused import LAZY, Refused
 from scalekeys.checkpoints.formats.pickled.arrays import Array
 from scalekeys.checkpoints.formats.pickled.machine import PickleError
 from scalekeys.checkpoints.formats.pickled.reading import refusal
@@ -20,6 +22,11 @@ _SCALES = "w_scales"
 """What the training code of MCUNet calls the scales of a weight of int8, one for each output channel."""
 _MOST_MODULES = 1 << 17
 _OF_MODULES = {"_parameters", "_modules"}
+_REASONS = {
+    "torch.distributed._shard.sharded_tensor.api.ShardedTensor": DISTRIBUTED,
+    "torch.nn.parameter.UninitializedParameter": LAZY,
+}
+"""Why weights of some classes are not read."""
 _QUANTISED = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\.")
 
 Attributes: TypeAlias = dict[Any, Any]
@@ -70,7 +77,7 @@ class _Maker:
                 return self.made.setdefault(id(value), as_tensor(value))
             if level > _DEEPEST:
                 return None
-            self.made[id(value)] = value if not isinstance(value, dict) else {}
+            self.made[id(value)] = {} if isinstance(value, dict) else value if isinstance(value, StandIn) else None
             self.made[id(value)] = self._container(value, level + 1)
         return self.made[id(value)]
 
@@ -96,7 +103,7 @@ class _Maker:
 
     def _dict(self, target: dict[Any, Any], source: dict[Any, Any], level: int) -> dict[Any, Any]:
         for name, value in source.items():
-            target[name] = self.make(value, level)
+            target[name] = _as_weight(name, self.make(value, level))
         if _SCALES in target:
             self._scale(target)
         return target
@@ -110,15 +117,14 @@ class _Maker:
             layer["weight"] = Quantised(weight, scales, 0)
 
     def _list(self, values: Any, level: int) -> Any:
-        """Name the dicts and modules in a list by their numbers, such as the blocks of a network, if it has any."""
-        if any(isinstance(value, Array | Lazy) for value in values):
-            return [self.make(value, level) for value in values]
-        made = {
-            str(number): self.make(value, level)
-            for number, value in enumerate(values)
-            if isinstance(value, dict | StandIn)
-        }
-        return {number: one for number, one in made.items() if isinstance(one, dict)} or values
+        """Name the dicts, modules and lists in a list by their numbers, such as the blocks of a network, if it has any.
+
+        A list of names and tensors in pairs is a dict.
+        """
+        made = [self.make(value, level) for value in values]
+        if isinstance(tree := as_tree(made), dict) or any(isinstance(one, Lazy) for one in made):
+            return tree
+        return {str(number): one for number, one in enumerate(made) if isinstance(one, dict)} or values
 
     def _state(self, own: Attributes, prefix: str, level: int) -> Iterator[tuple[str, Any]]:
         """Yield what ``state_dict`` of a module with these attributes would hold."""
@@ -129,7 +135,7 @@ class _Maker:
         passing = passing if isinstance(passing, set | frozenset | list) else ()
         for kind in ("_parameters", "_buffers"):
             for name, value in _named(own.get(kind)):
-                made = self.make(value, _DEEPEST)
+                made = _as_weight(name, self.make(value, _DEEPEST))
                 if isinstance(made, Lazy) and not (kind == "_buffers" and name in passing):
                     yield prefix + name, made
         for name, child in _named(own.get("_modules")):
@@ -155,6 +161,15 @@ def module_in(value: Any) -> Attributes | None:
         if isinstance(value, dict) and value.keys() >= _OF_MODULES:
             return value
     return None
+
+
+def _as_weight(name: Any, made: Any) -> Any:
+    """Return a value, or why it is not read where it is an object of an unknown class under the name of a weight."""
+    if not (isinstance(made, Unmade) and isinstance(name, str) and names_a_weight(name)):
+        return made
+    kind = made.type_name
+    reason = f"it is an object of the class {kind!r}; save its values as a plain tensor"
+    return Refused((), _REASONS.get(kind, reason))
 
 
 def _named(values: Any) -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from scalekeys.checkpoints.core.changes import extent
-from scalekeys.checkpoints.core.inventory import NESTED, Lazy
+from scalekeys.checkpoints.core.inventory import Lazy
+from scalekeys.checkpoints.core.refused import NO_SHAPE, Refused
 from scalekeys.checkpoints.formats.stored.sources import Bytes
 
 _MOST_NUMBERS = 1 << 56
@@ -112,15 +113,6 @@ class Quantised(Lazy):
 
 
 @dataclass(frozen=True, eq=False)
-class Refused(Lazy):
-    """A tensor that cannot be read, and why."""
-
-    shape: tuple[int, ...]
-    reason: str
-    dtype: torch.dtype = torch.float32
-
-
-@dataclass(frozen=True, eq=False)
 class Piece:
     """A block of a larger tensor: where it starts along each axis, how long it is, and what reads it."""
 
@@ -155,10 +147,6 @@ class Assembled(Lazy):
 
 
 TOO_SHORT = "the file does not hold as many numbers as its shape needs"
-NO_SHAPE = "its shape is damaged"
-OF_UNKNOWN_CLASS = "it is a tensor of a class that is not known; save its values as a plain tensor"
-UNTOLD = (NO_SHAPE, NESTED, OF_UNKNOWN_CLASS)
-"""Why a tensor is refused whose shape cannot be told."""
 
 
 def stored(
