@@ -119,9 +119,11 @@ class _Maker:
     def _list(self, values: Any, level: int) -> Any:
         """Name the dicts, modules and lists in a list by their numbers, such as the blocks of a network, if it has any.
 
-        A list of names and tensors in pairs is a dict.
+        A list of names and tensors in pairs is a dict; a file that holds nothing but a list of tensors has no names.
         """
         made = [self.make(value, level) for value in values]
+        if level == 1 and made and all(isinstance(one, Lazy) for one in made):
+            return values
         if isinstance(tree := as_tree(made), dict) or any(isinstance(one, Lazy) for one in made):
             return tree
         return {str(number): one for number, one in enumerate(made) if isinstance(one, dict)} or values
