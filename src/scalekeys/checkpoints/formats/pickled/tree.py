@@ -122,9 +122,9 @@ class _Maker:
         A list of names and tensors in pairs is a dict; a file that holds nothing but a list of tensors has no names.
         """
         made = [self.make(value, level) for value in values]
-        if level == 1 and made and all(isinstance(one, Lazy) for one in made):
-            return values
-        if isinstance(tree := as_tree(made), dict) or any(isinstance(one, Lazy) for one in made):
+        has_names = level > 1 or any(isinstance(one, dict | list) for one in made)  # a file of tensors alone has none
+        tree = as_tree(made) if has_names else made
+        if isinstance(tree, dict) or any(isinstance(one, Lazy) for one in made):
             return tree
         return {str(number): one for number, one in enumerate(made) if isinstance(one, dict)} or values
 
