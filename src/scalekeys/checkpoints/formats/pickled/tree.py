@@ -119,7 +119,7 @@ class _Maker:
     def _list(self, values: Any, level: int) -> Any:
         """Name the dicts, modules and lists in a list by their numbers, such as the blocks of a network, if it has any.
 
-        A list of names and tensors in pairs is a dict; a file that holds nothing but a list of tensors has no names.
+        A list of names and tensors in pairs is a dict.
         """
         made = [self.make(value, level) for value in values]
         has_names = level > 1 or any(isinstance(one, dict | list) for one in made)  # a file of tensors alone has none
