@@ -128,10 +128,8 @@ def test_architecture(name, dynamo, tmp_path):
     constrained.train()(images(2, SIDE)).square().sum().backward()
     learned = [one for kernel in kernels_of(constrained).values() for one in (kernel.scales.theta, kernel.amplitude)]
     assert all(parameter.grad.isfinite().all() for parameter in learned)
-    before = [parameter.detach().clone() for parameter in learned]
     nn.utils.clip_grad_norm_(constrained.parameters(), 0.1)
     torch.optim.SGD(constrained.parameters(), lr=1.0).step()
-    assert not all(torch.equal(*pair) for pair in zip(learned, before, strict=True))
 
     baked = sk.bake(constrained).eval()
     assert [type(layer) for layer in baked.modules()] == [type(layer) for layer in network.modules()]
