@@ -49,14 +49,14 @@ def main(output: Path) -> None:
 
 def _by_seed(panel: Axes, rows: list[dict]) -> None:
     """Draw a dot for each seed, conditions below each other."""
-    shown = sorted((row for row in rows if row["budget"] == "small"), key=lambda row: row["top1_mean"])
+    shown = sorted((row for row in rows if row["budget"] == "small_long"), key=lambda row: row["top1_mean"])
     for place, row in enumerate(shown):
         values = [100 * value for value in row["top1"]]
         panel.plot(values, [place] * len(values), "o", color=COLOURS.get(row["condition"], "grey"), alpha=0.7)
     panel.set_yticks(range(len(shown)), [row["filters"] for row in shown])
     for row, label in zip(shown, panel.get_yticklabels(), strict=True):
         label.set_color(COLOURS.get(row["condition"], "black"))
-    panel.set_title("5 epochs: top-1 in percent, a dot a seed", fontsize=9)
+    panel.set_title("16 epochs: top-1 in percent, a dot a seed", fontsize=9)
     panel.grid(axis="x", alpha=0.3)
 
 

@@ -342,7 +342,9 @@ def _pair(value: Any) -> tuple[str, Any] | None:
 def _may_hold_kernels(value: Any) -> bool:
     if isinstance(value, Mapping):
         return True
-    return isinstance(value, Tensor | Lazy | np.ndarray) and not is_lazy(value) and value.ndim >= _KERNEL_AXES
+    if isinstance(value, Tensor) and is_lazy(value):
+        return False
+    return isinstance(value, Tensor | Lazy | np.ndarray) and value.ndim >= _KERNEL_AXES
 
 
 def _tensors(tree: Tree) -> Iterator[tuple[str, Tensor | Lazy]]:

@@ -41,10 +41,11 @@ def open_tree(
             raise CheckpointError(f"{path}: is a part of a distributed checkpoint; give the folder that it lies in")
         raise CheckpointError(f"{path}: holds {_kind(content)}, not a dict of weights; save model.state_dict()")
     entry, notes = pick(content, wanted.weights, label=label)
-    lazy = {key: tensor for key, tensor in entry.tensors.items() if isinstance(tensor, Lazy)}
+    every = {key: tensor for key, tensor in entry.everything.items() if isinstance(tensor, Lazy)}
+    lazy = {key: tensor for key, tensor in every.items() if key in entry.tensors}
     opened = from_state_dict(
         {key: info_of(tensor) for key, tensor in lazy.items() if not isinstance(tensor, Refused)},
-        lambda key: load(entry.everything[key], f"{label}: tensor {key!r}"),
+        lambda key: load(every[key], f"{label}: tensor {key!r}"),
         Wanted(kinds=wanted.kinds),
         label=label,
         model=path.stem,
