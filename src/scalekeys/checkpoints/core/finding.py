@@ -25,6 +25,7 @@ from scalekeys.checkpoints.core.naming import (
     may_be_fixed,
     names_a_weight,
     names_depthwise,
+    parts_of,
 )
 from scalekeys.checkpoints.core.neighbours import TO_ONE_CHANNEL, UNCLEAR, Neighbours
 from scalekeys.checkpoints.core.ordinary import PART, find_ordinary, is_sparse_kernel
@@ -204,7 +205,7 @@ def _of_columns(key: str, info: TensorInfo, sparse: bool) -> Found | None:
 
 def _of_other_shape(key: str, shape: tuple[int, ...], source: _Source) -> Found | None:
     """Judge a weight that is called depthwise, or has its channels last, and has several places for each channel."""
-    if not (names_a_weight(re.split(r"[./]", key)[-1]) and prod(shape) > 1):
+    if not (names_a_weight(key) and prod(shape) > 1):
         return None
     may_be_last = len(shape) == 4 and shape[0] == shape[1] in _SIDES_OF_COLUMNS
     if may_be_last and 1 in shape[2:] and max(shape[2:]) > shape[0] and source.around.vector_after(key) != shape[:1]:
@@ -220,8 +221,8 @@ def is_called_depthwise(key: str, shape: tuple[int, ...]) -> bool:
     >>> is_called_depthwise("depthwise_block.fc.weight", (10, 40))
     False
     """
-    *_, owner, last = ["", *re.split(r"[./]", key)]
-    if not (names_a_weight(last) and names_depthwise(owner)):
+    owner = ["", *parts_of(key)][-2]
+    if not (names_a_weight(key) and names_depthwise(owner)):
         return False
     return 1 not in shape if len(shape) == 2 else prod(shape[2:]) > 1
 

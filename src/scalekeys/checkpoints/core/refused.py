@@ -28,6 +28,15 @@ class Refused(Lazy):
     dtype: torch.dtype = torch.float32
 
 
+def reasons_in(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Return why tensors are refused, by their keys.
+
+    >>> reasons_in({"dw.bias": Refused((8,), NO_SHAPE), "dw.weight": torch.ones(8, 1, 3, 3)})
+    {'dw.bias': 'its shape is damaged'}
+    """
+    return {key: tensor.reason for key, tensor in tensors.items() if isinstance(tensor, Refused)}
+
+
 def refused_in(tensors: Mapping[str, Any]) -> list[LeftOut]:
     """List the tensors that are refused and have the shape of a kernel, or none and the name of a weight.
 

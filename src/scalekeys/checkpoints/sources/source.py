@@ -12,7 +12,7 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, Wanted, kinds_asked
 from scalekeys.checkpoints.core.naming import in_utf8
 from scalekeys.checkpoints.core.nesting import lists_as_dicts, pick
-from scalekeys.checkpoints.core.refused import Refused, refused_in
+from scalekeys.checkpoints.core.refused import reasons_in, refused_in
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.formats.registry import open_file
@@ -142,12 +142,12 @@ def _open_dict(tree: Mapping[Any, Any], wanted: Wanted) -> Checkpoint:
     label = "the state dict"
     entry, notes = pick(lists_as_dicts(tree), wanted.weights, label=label, noun="dict")
     only_kinds = Wanted(kinds=wanted.kinds)
-    refused = {key: tensor.reason for key, tensor in entry.tensors.items() if isinstance(tensor, Refused)}
+    refused = reasons_in(entry.tensors)
     info = {key: one for key, one in entry.info().items() if key not in refused}
     opened = from_state_dict(
         info, entry.load, only_kinds, label=label, model="state_dict", notes=notes, entry=entry.path
     )
-    if not any(isinstance(tensor, Refused) for tensor in entry.everything.values()):
+    if not reasons_in(entry.everything):
         return replace(opened, copying=state_dict_copying(label, lambda: entry.everything))
     left_out = (*opened.left_out, *refused_in(entry.tensors))
     return replace(opened, left_out=left_out, altered=refused, only_read=_WITHOUT_VALUES)

@@ -10,6 +10,7 @@ from torch import Tensor
 from scalekeys.checkpoints.core.checkpoint import has_sides, is_depthwise_shape
 from scalekeys.checkpoints.core.inventory import TensorInfo
 from scalekeys.checkpoints.core.kinds import DEPTHWISE, GROUPED, ORDINARY, kind_of, not_asked
+from scalekeys.checkpoints.core.naming import last_name
 from scalekeys.checkpoints.formats.keras_model.keras_config import LayerConfig
 from scalekeys.checkpoints.formats.keras_model.keras_tree import VARIABLES, StoredWeight
 
@@ -84,7 +85,7 @@ def is_called(weight: StoredWeight, names: tuple[str, ...]) -> bool:
     >>> [is_called(StoredWeight("", ("conv_1",), name, (), "", ""), MAIN_KERNELS) for name in variables]
     [True, False, True]
     """
-    last = re.split(r"[./]", weight.variable)[-1]
+    last = last_name(weight.variable)
     return last.removeprefix("".join(f"{name}_" for name in weight.layer[-1:])) in names
 
 

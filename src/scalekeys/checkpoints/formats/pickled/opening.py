@@ -12,7 +12,7 @@ from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.core.inventory import Lazy, info_of, type_name
 from scalekeys.checkpoints.core.kinds import Wanted
 from scalekeys.checkpoints.core.nesting import Entry, pick
-from scalekeys.checkpoints.core.refused import Refused, refused_in
+from scalekeys.checkpoints.core.refused import Refused, reasons_in, refused_in
 from scalekeys.checkpoints.core.state_dict import from_state_dict
 from scalekeys.checkpoints.formats.stored.archive import damaged
 from scalekeys.checkpoints.formats.stored.tensors import Quantised
@@ -95,8 +95,7 @@ def _filled(value: Any, label: str) -> Any:
 
 def _altered(lazy: Mapping[str, Lazy]) -> dict[str, str]:
     """Return the keys of what is not read as it stands in the file, with the reasons."""
-    refused = {key: tensor.reason for key, tensor in lazy.items() if isinstance(tensor, Refused)}
-    return refused | {key: _QUANTISED for key, tensor in lazy.items() if isinstance(tensor, Quantised)}
+    return reasons_in(lazy) | {key: _QUANTISED for key, tensor in lazy.items() if isinstance(tensor, Quantised)}
 
 
 def _kind(content: Any) -> str:
