@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from scalekeys import fit, replace
 from scalekeys.checkpoints import extract, open_source
 from scalekeys.errors import CheckpointError
 
@@ -38,6 +39,15 @@ def test_wrappers_are_looked_through(net, wrap, assert_filters_of):
     bank = extract(wrap(net))
     assert_filters_of(bank, net, graph=True)
     assert bank.model == "Net"
+
+
+def test_wrappers_inside_leave_no_trace_in_names(net, tmp_path):
+    names = [layer.name for layer in extract(net).layers]
+    net.blocks = compiled(net.blocks)
+    assert [layer.name for layer in extract(net).layers] == names
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    bank = extract(tmp_path / "net.pth")
+    assert replace(net, fit(bank)).state_dict().keys() == net.state_dict().keys()
 
 
 def test_a_shared_layer_counts_once(net):

@@ -21,6 +21,7 @@ from scalekeys.checkpoints.core.checkpoint import (
 from scalekeys.checkpoints.core.finding import OTHER_SHAPE, is_called_depthwise
 from scalekeys.checkpoints.core.inventory import info_of
 from scalekeys.checkpoints.core.kinds import GROUPED, ORDINARY, PREFERRED, Kinds, Wanted, kind_of, not_asked
+from scalekeys.checkpoints.core.naming import layer_names
 from scalekeys.checkpoints.core.pitch import Pitch
 from scalekeys.checkpoints.core.state_dict_writing import state_dict_copying
 from scalekeys.checkpoints.sources.module_pitch import pitches_of
@@ -58,15 +59,17 @@ def open_module(
     notes: list[str] = []
     left_out: list[LeftOut] = []
     ordinary = 0
-    for owner, layer in _convolutions(module, wanted.kinds, label):
+    convolutions = dict(_convolutions(module, wanted.kinds, label))
+    names = layer_names(convolutions)
+    for key, layer in convolutions.items():
         kind = kind_of(groups=layer.groups, inputs=layer.in_channels // layer.groups, transposed=layer.transposed)
         if kind in wanted.kinds:
-            found, said = _layer(owner, layer, kind)
+            found, said = _layer(names[key], key, layer, kind)
             layers.append(found)
             notes += said
         elif kind == GROUPED:
             reason = not_asked(layer.groups, transposed=layer.transposed)
-            left_out.append(LeftOut(owner or "weight", _shape_of_weight(layer), reason))
+            left_out.append(LeftOut(names[key], _shape_of_weight(layer), reason))
         elif kind == ORDINARY:
             ordinary += 1
 
@@ -109,7 +112,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _convolutions(module: nn.Module, kinds: Kinds, label: str) -> Iterator[tuple[str, nn.modules.conv._ConvNd]]:
-    """Yield the convolutions with kernels of more than one value."""
+    """Yield the convolutions with kernels of more than one value, by the keys of their weights."""
     for name, layer in module.named_modules():
         if not isinstance(layer, _CONVOLUTIONS):
             continue
@@ -118,13 +121,12 @@ def _convolutions(module: nn.Module, kinds: Kinds, label: str) -> Iterator[tuple
                 f"{label}: layer {name or 'weight'!r} is lazy and has no weights yet; run the network once"
             )
         if prod(layer.kernel_size) > 1:
-            yield name, layer
+            yield f"{name}.weight".removeprefix("."), layer
 
 
-def _layer(name: str, layer: nn.modules.conv._ConvNd, kind: str) -> tuple[ConvolutionLayer, tuple[str, ...]]:
-    key = f"{name}.weight" if name else "weight"
+def _layer(name: str, key: str, layer: nn.modules.conv._ConvNd, kind: str) -> tuple[ConvolutionLayer, tuple[str, ...]]:
     return layer_of_graph(
-        name or key,
+        name,
         key,
         stride=_integers(layer.stride),
         dilation=_integers(layer.dilation),
