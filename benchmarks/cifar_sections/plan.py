@@ -51,6 +51,7 @@ LAYERS = ("scale_space_7", "scale_space_11", "scale_space")
 """Layers of scale-space kernels of 7, 11 and 15 a side, whose scales are learned."""
 
 BUDGETS = {
+    "5": ("loop.epochs=5",),
     "16": ("loop.epochs=16",),
     "48": ("loop.epochs=48",),
     "few": ("loop.epochs=48", "data.train_images=5000"),
@@ -64,9 +65,9 @@ BUDGETS = {
     "small_fast": ("loop.epochs=5", "optimizer.learning_rate=1.6e-2", *SMALL_NETWORK),
     "small_long_fast": ("loop.epochs=16", "optimizer.learning_rate=1.6e-2", *SMALL_NETWORK),
 }
-"""Settings by budget: the short one, a long one, 10 % of the images, images of 16 x 16 pixels brought to 32, and the
-like for a network of a tenth of the operations, which a processor trains in minutes; this one also at a quarter and at
-four times the learning rate."""
+"""Settings by budget: a short one, the usual one, a long one, 10 % of the images, images of 16 x 16 pixels brought to
+32, and the like for a network of a tenth of the operations, which a processor trains in minutes; this one also at a
+quarter and at four times the learning rate."""
 VARIED = ("small_long", "small_longer", "small_slow", "small_fast", "small_long_fast", "small_few", "small_coarse")
 """Other budgets of the small network, for the main conditions; the first for more of them."""
 
@@ -127,13 +128,14 @@ def _in_order(seeds: tuple[int, ...]) -> Iterator[Planned]:
         (NAMED, VARIED[:1], first),
         (("learned_scales",), VARIED[1:2], first),
         (CONDITIONS, (SMALL,), others),
+        (MAIN, ("5",), first),
         ((*CONTROLS, MATCHED_TRAINED), ("16",), first),
         (MAIN, ("16",), others),
         (MAIN, ("48",), first),
         (CONDITIONS, ("16",), first),
         (MAIN, ("few", "coarse"), first),
         (CONDITIONS, ("16",), others),
-        (MAIN, ("few", "coarse", "48", *VARIED), others),
+        (MAIN, ("5", "few", "coarse", "48", *VARIED), others),
         (NAMED, VARIED[:1], others),
     ]
     for conditions, budgets, some in stages:

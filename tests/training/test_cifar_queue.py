@@ -52,20 +52,10 @@ def test_every_training_is_planned_once_and_those_that_say_most_come_first(queue
     assert names[:24] == small[:24]
     assert all("-small_" in name for name in names[24 + 9 : 24 + 9 + 18])
     others = [name for name in names if "-small" not in name]
-    assert len(set(others)) == len(others) == 19 * 3 + 4 * 3 * 3
-    assert others[:8] == [
-        f"{name}-16-0"
-        for name in (
-            "free_torch_init",
-            "frozen_ideal8",
-            "frozen_matched_noise",
-            "free_from_ideal8",
-            "frozen_rotated",
-            "frozen_shuffled",
-            "frozen_random",
-            "frozen_matched_trained",
-        )
-    ]
+    assert len(set(others)) == len(others) == 19 * 3 + 4 * 4 * 3
+    main = ["free_torch_init", "frozen_ideal8", "frozen_matched_noise", "free_from_ideal8"]
+    controls = ["frozen_rotated", "frozen_shuffled", "frozen_random", "frozen_matched_trained"]
+    assert others[:12] == [*(f"{name}-5-0" for name in main), *(f"{name}-16-0" for name in (*main, *controls))]
     assert names.index("free-16-1") < names.index("replaced-16-1")
     assert all(run.recipe.is_file() for run in runs)
     few = queue.planned(("frozen_ideal8",), ("few", "48"), (3,))
