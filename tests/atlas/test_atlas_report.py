@@ -275,7 +275,14 @@ def test_kernels_that_tell_nothing_and_kernels_that_are_all_dead_are_named(tmp_p
     sk.atlas.build([tmp_path / f"{name}.safetensors" for name in "abc"], tmp_path / "atlas")
     summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
     small, mixed, dead = summary.rows("networks")
-    assert [dead[name] for name in ("kernels", "all", "dead", "filters", "r2", "formation")] == ["3x3", 4, 4, 0, None, None]
+    assert [dead[name] for name in ("kernels", "all", "dead", "filters", "r2", "formation")] == [
+        "3x3",
+        4,
+        4,
+        0,
+        None,
+        None,
+    ]
     assert (small["formation_word"], small["r2"], small["structured"]) == (None, None, None)
     assert (mixed["formation_word"], mixed["kernels"]) == ("like noise", "7x7, 5x5, 1x3")
     assert (mixed["filters"], mixed["dead"], mixed["all"]) == (76, 10, 86)

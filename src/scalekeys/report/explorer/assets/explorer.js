@@ -54,7 +54,10 @@ class Explorer {
     this.index = -1;
     this.image = picture(PICTURES[0]);
     this.sheet = new Sheet(this.parts.sheet, this.filters, {
-      onPick: (i) => this.open(i),
+      onPick: (i) => {
+        this.open(i);
+        this.parts.faces.scrollIntoView({ block: "nearest" });
+      },
       onPoint: (i) => this.tell(i),
     });
     this.fillControls();
@@ -130,6 +133,7 @@ class Explorer {
     const order = chosen(this.filters, this.view);
     this.sheet.show(order, Number(this.parts.side.value));
     this.tell(-1);
+    if (this.index >= 0) this.remember();
   }
 
   /* Say in words what the pointer, or the keyboard, is at. */
