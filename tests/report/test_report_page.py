@@ -68,6 +68,7 @@ def test_the_figures_stand_in_scripts_that_close_where_they_should(bank_name):
         "formation-profile",
         "depth-profile",
         "scales",
+        "scales-one-axis",
         "r2",
         "angles",
     }
