@@ -10,7 +10,7 @@ from scalekeys.report.page.families import by_kind, family_colour, family_symbol
 from scalekeys.report.page.numbers import evenly_spaced
 from scalekeys.report.page.plots import axis, base_layout, line
 from scalekeys.report.page.scale_axis import ScaleAxis
-from scalekeys.report.page.words import AXES, SIGMA, number, plot_text, plural, size_words
+from scalekeys.report.page.words import AXES, SIGMA, number, plot_text, plural, size_words, unit_of
 
 MAX_POINTS = 4000
 """Points that the scatter plot shows at most; beyond it an evenly spaced subset of the filters is drawn."""
@@ -129,7 +129,7 @@ def scale_histogram(analysis: Analysis) -> tuple[Figure, int]:
     layout = base_layout(
         barmode="stack",
         height=300,
-        xaxis=axis(f"{SIGMA} in taps", range=spaced.range, **spaced.ticks(0.05)),
+        xaxis=axis(f"{SIGMA} in {unit_of(analysis.summary.axes)}", range=spaced.range, **spaced.ticks(0.05)),
         yaxis=axis("filters", nticks=5, tickformat="d"),
     )
     few = {f"xaxis.{entry}": value for entry, value in spaced.ticks(0.1).items()}

@@ -187,6 +187,17 @@ def kernels_of(size: str) -> str:
     return f"{size_words(size)} kernels" if "x" in size else f"kernels of {size_words(size)}"
 
 
+def unit_of(axes: int) -> str:
+    """Return in which steps the scales of kernels of so many axes are given.
+
+    Examples
+    --------
+    >>> unit_of(1), unit_of(2)
+    ('taps', 'pixels')
+    """
+    return "taps" if axes == 1 else "pixels"
+
+
 def taps_in(size: str) -> int:
     """Return how many taps a kernel of a size has.
 
