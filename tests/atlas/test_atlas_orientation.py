@@ -12,7 +12,7 @@ from scalekeys.report.atlas import render_atlas_report, write_atlas_report
 from scalekeys.report.atlas.orientation import by_kernel
 from scalekeys.report.atlas.summary import summarize_atlas
 from scalekeys.report.page.orientation import Verdict
-from scalekeys.report.page.words import count, percent, size_name
+from scalekeys.report.page.words import count, number, percent, size_name
 from turned_filters import derivatives
 
 FILTERS = 100
@@ -73,7 +73,7 @@ def test_the_page_shows_shares_with_intervals_beside_both_controls(atlas, filter
     page = render_atlas_report(summary, "turned")
     assert f'<th scope="row">{size_name("7x7")}</th><td class="num">{count(600)}</td>' in page
     for share in shares:
-        assert f"{percent(share.share)} ({percent(share.low)}" in page
+        assert f"{percent(share.share)} ({number(100 * share.low, 1)} to {percent(share.high)})" in page
 
 
 def test_the_page_says_in_how_many_networks_it_is_so(atlas):

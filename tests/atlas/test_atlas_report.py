@@ -271,9 +271,18 @@ def test_kernels_that_tell_nothing_and_kernels_that_are_all_dead_are_named(tmp_p
     weights["dw.weight"][4:] = torch.randn(36, 1, 5, 5, generator=draw)
     weights["gone.weight"] = torch.zeros(6, 1, 7, 7)
     save_file(weights, tmp_path / "b.safetensors")
-    sk.atlas.build([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], tmp_path / "atlas")
+    save_file({"dw.weight": torch.zeros(4, 1, 3, 3)}, tmp_path / "c.safetensors")
+    sk.atlas.build([tmp_path / f"{name}.safetensors" for name in "abc"], tmp_path / "atlas")
     summary = summarize_atlas(sk.atlas.open(tmp_path / "atlas"))
-    small, mixed = summary.rows("networks")
+    small, mixed, dead = summary.rows("networks")
+    assert [dead[name] for name in ("kernels", "all", "dead", "filters", "r2", "formation")] == [
+        "3x3",
+        4,
+        4,
+        0,
+        None,
+        None,
+    ]
     assert (small["formation_word"], small["r2"], small["structured"]) == (None, None, None)
     assert (mixed["formation_word"], mixed["kernels"]) == ("like noise", "7x7, 5x5, 1x3")
     assert (mixed["filters"], mixed["dead"], mixed["all"]) == (76, 10, 86)
@@ -281,7 +290,7 @@ def test_kernels_that_tell_nothing_and_kernels_that_are_all_dead_are_named(tmp_p
     page = render_atlas_report(summary, "small")
     assert "Of kernels of 1\N{MULTIPLICATION SIGN}3 the families explain noise as well as anything" in page
     assert "cannot tell structure from noise" in page
-    assert page.count("no filter could be fitted") == 1  # of the kernel of which all filters are dead
+    assert page.count("no filter could be fitted") == 3  # of one kernel, and of a network with its only kernel
 
 
 def test_an_atlas_without_metadata_says_so(tmp_path):

@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 import scalekeys as sk
 from scalekeys.cli import app
 from scalekeys.cli.commands.analyze import analyze as verb
+from scalekeys.cli.show.analyze import _points
 from scalekeys.cli.work.analyze import Filters
 from scalekeys.fitting import formation
+from scalekeys.fitting.ladder_steps import Difference
 from scalekeys.scalespace import DISCRETIZATIONS
 
 
@@ -68,6 +70,23 @@ def test_the_ladder_has_a_heading_and_the_verdict_of_the_page(apart):
     assert list(steps) == ["ideal", "second-order", "jet2", "oriented"]
     for step, words in steps.items():
         assert re.search(rf"<strong>{step} (explains|adds) [^:]+: {words}</strong>", page)
+    assert not re.search(r"[+-]0\.0\b", result.stdout)  # as on the page, zero has no sign
+
+
+@pytest.mark.parametrize(
+    ("difference", "written"),
+    [((-0.0004, -0.002, 0.0004), "0.0 (-0.2 to 0.0)"), ((0.123, None, None), "+12.3"), ((None, None, None), "-")],
+)
+def test_points_are_written_as_on_the_page(difference, written):
+    assert _points(Difference(*difference)) == written
+
+
+def test_a_network_of_dead_filters_is_told_in_a_line(tmp_path):
+    save_file({"dw.weight": torch.zeros(4, 1, 3, 3)}, tmp_path / "dead.safetensors")
+    result = run("analyze", "dead.safetensors", "-o", "out", cwd=tmp_path)
+    first, *rest = result.stdout.splitlines()
+    assert first == "dead: 4 filters (4 dead) in 1 layer, no filter could be fitted"
+    assert [line.partition(":")[0] for line in rest] == ["status", "report", "table"]
 
 
 def test_a_discretization_can_be_chosen_and_is_named_on_the_page(checkpoint, tmp_path):

@@ -273,6 +273,7 @@ def test_a_hostile_source_is_shown_and_not_run(page):
 
 def test_the_lead_states_what_is_reached_and_what_is_not(page, keys):
     text = ParsedPage(page("keys")).text
+    assert "Before you read on" not in text  # there is nothing to be said before
     values = compare(keys)
     reached = [one for one in values if one.reached]
     assert f"{len(reached)} of {len(values)} published values are reached" in text

@@ -41,3 +41,23 @@ def test_sources_of_an_atlas(number, words):
     text = text_of("atlas/cautions.html.j2", quantile=0.95, counts=SimpleNamespace(failures=number, duplicates=number))
     assert words in text
     assert "under another name; each network counts once." in text
+
+
+@pytest.mark.parametrize(
+    ("counts", "noise", "sentence"),
+    [
+        ({"like noise": 2}, ["a", "b"], "Both layers in which filters count are like noise."),
+        ({"formed": 3}, [], "All 3 layers in which filters count are formed."),
+        (
+            {"like noise": 1, "formed": 1},
+            ["a"],
+            "Of the 2 layers in which filters count, one is like noise and one is formed. Like noise: “a”.",
+        ),
+    ],
+)
+def test_layers_by_how_far_they_have_formed(counts, noise, sentence):
+    group = SimpleNamespace(white=Standing(0.7, 0.6, 0.8), matched=None, filters=9, counted=9)
+    figure = SimpleNamespace(name="formation", legend=False, layout={"height": 1}, label="", json="")
+    text = text_of("analysis/formation.html.j2", group=group, counts=counts, noise=noise, most=6, figure=figure)
+    assert sentence in text
+    assert text.count("ike noise:") == ("Of the" in sentence)

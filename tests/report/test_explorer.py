@@ -181,6 +181,7 @@ def test_the_keyboard_reaches_every_filter(page):
     sheet.press("End")
     sheet.press("Enter")
     assert page.locator("[data-role=name]").inner_text().startswith("volume, channel 4")
+    assert page.locator("[data-role=learned]").evaluate("e => e.getBoundingClientRect().bottom <= innerHeight")
 
 
 @pytest.mark.browser
@@ -194,6 +195,7 @@ def test_the_line_is_copied_or_selected(page):
 def test_the_sheet_is_in_the_order_that_is_asked_for(page, fit):
     sheet, order = page.locator("[data-role=sheet]"), page.locator("[data-role=order]")
     order.select_option("r2")
+    assert page.evaluate("location.hash").endswith("&order=r2")
     sheet.press("Home")
     best = int(np.nanargmax(fit.r2.numpy()))
     assert f"r² {float(fit.r2[best]):.2f}" in page.locator("[data-role=told]").inner_text()

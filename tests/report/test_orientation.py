@@ -18,7 +18,7 @@ from scalekeys.report.analysis.gains import gains_of
 from scalekeys.report.analysis.histograms import STEP, angle_histogram
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page.orientation import Orientation, Verdict, meaning, share_of
-from scalekeys.report.page.words import NONE, percent, size_name
+from scalekeys.report.page.words import number, percent, size_name
 from turned_filters import turned_bank
 
 
@@ -112,7 +112,7 @@ def test_the_page_shows_both_controls_with_intervals_and_the_angles(turned, summ
     page = ParsedPage(render_report(*turned))
     (found,) = summary.orientation
     cells = [
-        f"{percent(s.share)} ({percent(s.low)} {NONE} {percent(s.high)})"
+        f"{percent(s.share)} ({number(100 * s.low, 1)} to {percent(s.high)})"
         for s in (found.real, found.matched, found.white)
     ]
     assert plain(f"{size_name('7x7')} 80 {' '.join(cells)}") in page.text

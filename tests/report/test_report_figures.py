@@ -10,10 +10,10 @@ from analysis_cases import analysis_of, fits_of, fitted, page_of
 import scalekeys as sk
 from scalekeys.report.analysis.figures import depth_profile, family_mix
 from scalekeys.report.analysis.histograms import BINS, r2_histograms
-from scalekeys.report.analysis.scale_figures import MAX_POINTS, scale_scatter
+from scalekeys.report.analysis.scale_figures import MAX_POINTS, scale_histogram, scale_scatter
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page.pictures import common_limit, filter_picture
-from scalekeys.report.page.words import significant, size_name
+from scalekeys.report.page.words import SIGMA, number, significant, size_name
 
 
 @pytest.fixture
@@ -95,15 +95,21 @@ def test_many_points_are_thinned_evenly_and_the_page_says_so():
 def test_one_tap_has_no_scale_and_the_page_says_so():
     _, eligible, shown = scale_scatter(analysis_of("rows"))
     assert eligible == shown == 0
+    assert scale_histogram(analysis_of("rows"))[1] == 18
+    sigma = analysis_of("rows").sigma
+    x, y = map(number, np.nanmedian(sigma, axis=0))
     page = page_of("rows")
     assert "scales" not in page.figures
-    assert "Left out: 18 filters with a single tap along an axis" in page.text
+    assert "scales-one-axis" in page.figures
+    assert f"The medians are {SIGMA}x {x} and {SIGMA}y {y} pixels." in page.text
+    assert "18 filters have a single tap along an axis, and no scale there." in page.text
 
 
 def test_histograms_stand_apart_by_kernel_size_with_both_controls(analysis):
     figure = r2_histograms(analysis)
     titles = [annotation["text"] for annotation in figure.layout["annotations"]]
     assert [title[3:6] for title in titles] == [size_name(size) for size in ("7x7", "5x5", "3x3")]
+    assert titles[-1].endswith(", 20 filters")  # the four without a fit are in no bin
     assert len(figure.data) == 9
     for bars, *noises in zip(*(figure.data[place::3] for place in range(3)), strict=True):
         assert [trace["name"] for trace in (bars, *noises)] == ["filters", "matched noise", "white noise"]

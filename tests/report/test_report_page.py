@@ -68,6 +68,7 @@ def test_the_figures_stand_in_scripts_that_close_where_they_should(bank_name):
         "formation-profile",
         "depth-profile",
         "scales",
+        "scales-one-axis",
         "r2",
         "angles",
     }
@@ -83,7 +84,11 @@ def test_the_page_says_which_layers_have_formed():
         "Of the 4 layers in which filters count, one is like noise and three are formed. Like noise: “net.blocks.3.dw”."
         in text
     )
+    assert f"formed; beside matched noise {number(summary.formation.matched.value)}" in text
     assert "4 filters do not count: dead, constant or of too few taps." in text
+    alone = page_of("keys")
+    assert "formation-profile" not in alone.figures
+    assert "layers in which filters count" not in alone.text
     assert "No filter counts" not in text
 
 
@@ -145,8 +150,8 @@ def test_the_numbers_are_those_of_the_summary():
         )
         assert plain(numbers) in page.text
     for family in summary.families:
-        noise = f"{percent(family.matched_share)} share in white noise {percent(family.white_share)}"
-        card = f"filters {family.filters} share {percent(family.share)} share in matched noise {noise}"
+        noise = f"{percent(family.matched_share)} in white noise {percent(family.white_share)}"
+        card = f"filters {family.filters} share {percent(family.share)} in matched noise {noise}"
         assert plain(card) in page.text
     for layer in summary.layers:
         share = percent(layer.families[layer.main_family] / layer.quality.fitted)
@@ -240,6 +245,7 @@ def test_dead_filters_are_counted_and_located():
     assert summary.dead == fit.dead.sum() == 2
     assert [layer.dead for layer in summary.layers] == [0, 0, 2, 0]
     text = page_of("network").text
+    assert "All shares and medians leave out 4 filters without a fit, 2 of them dead." in text
     where = "in 1 of 4 layers: net.blocks.2.dw (2 of 24)."
     assert plain(f"Zero or negligible: 2 filters ({percent(2 / 104)}), {where}") in text
 

@@ -13,6 +13,7 @@ from scalekeys.fitting.formation import LIKE_NOISE
 from scalekeys.fitting.ladder_steps import Difference
 from scalekeys.report.analysis.summary import Quality, Summary
 from scalekeys.report.page.document import paragraphs
+from scalekeys.report.page.words import MINUS, NONE, points
 
 LADDER = (
     "each step is the best of the models up to it, on a sample of filters; models of more numbers explain more of\n"
@@ -30,16 +31,18 @@ def print_summary(summary: Summary, folder: Path) -> None:
     print_notes(console, summary.notes, summary.left_out, more="in report.html")
     quality = summary.quality
     dead = f" ({summary.dead} dead)" if summary.dead else ""
+    explained = "no filter could be fitted"
+    if quality.fitted:
+        explained = (
+            f"{percentage(quality.share_explained)} of their energy explained (matched noise: "
+            f"{percentage(quality.matched_share_explained)}, white noise: {percentage(quality.white_share_explained)})"
+        )
     layers = counted(len(summary.layers), "layer")
-    console.print(
-        bold(summary.model) + f": {quality.filters} filters{dead} in {layers}, "
-        f"{percentage(quality.share_explained)} of their energy explained "
-        f"(matched noise: {percentage(quality.matched_share_explained)}, "
-        f"white noise: {percentage(quality.white_share_explained)})"
-    )
-    console.print(_size_table(summary))
-    console.print(CONTROLS)
-    console.print(_family_table(summary))
+    console.say(bold(summary.model) + f": {quality.filters} filters{dead} in {layers}, {explained}")
+    if quality.fitted:
+        print_whole(console, _size_table(summary))
+        console.say(CONTROLS)
+        print_whole(console, _family_table(summary))
     if summary.ladder:
         network = summary.ladder.network
         console.say(f"ladder: {_words('columns')}, and by how many points it exceeds matched noise")
@@ -51,7 +54,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
         console.say(_orientation(summary))
     others = [_status(word, count) for word, count in summary.statuses.items() if word != "ok"]
     if others:
-        console.print("status: " + ", ".join(others))
+        console.say("status: " + ", ".join(others))
     files = {"report": "report.html", "table": "filters.parquet"}
     for word, name in (files | ({"ladder": "ladder.parquet"} if summary.ladder else {})).items():
         console.say(f"{word + ':':8}{folder / name}")
@@ -67,7 +70,7 @@ def _formation(standing: Standing, summary: Summary) -> str:
     unformed = sum(layer.word == LIKE_NOISE for layer in told)
     return (
         f"formation: {standing.value:.2f} ({standing.low:.2f} to {standing.high:.2f}; 0 is white noise), "
-        f"{standing.word}; {unformed} of {len(told)} layers like noise"
+        f"{standing.word}; {unformed} of {counted(len(told), 'layer')} like noise"
     )
 
 
@@ -115,11 +118,9 @@ def _ladder_table(group: LadderGroup) -> Table:
 
 
 def _points(found: Difference) -> str:
-    """Write a difference of shares in percentage points, with its interval where there is one."""
-    if found.value is None or found.low is None or found.high is None:
-        return "-"
-    value, low, high = (f"{100 * one:+.1f}" for one in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})"
+    """Write a difference of shares in percentage points as the page does, with its interval where there is one."""
+    interval = "" if found.low is None else f" ({points(found.low)} to {points(found.high)})"
+    return (points(found.value) + interval).replace(MINUS, "-").replace(NONE, "-")
 
 
 def _family_table(summary: Summary) -> Table:

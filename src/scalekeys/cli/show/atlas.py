@@ -69,7 +69,7 @@ def print_rows(answer: Answer) -> None:
         table.add_row(*map(_cell, row))
     console.print(table)
     if len(rows) > _MOST_ROWS:
-        console.print("... and more; -o FILE.csv or -o FILE.parquet takes all rows")
+        console.say("... and more; -o FILE.csv or -o FILE.parquet takes all rows")
 
 
 def print_findings(found: "Findings", folder: Path) -> None:

@@ -25,13 +25,13 @@ def print_left(console: Terminal, left: Mapping[str, str]) -> None:
 
 def print_counts(console: Terminal, what: str, before: int, now: int) -> None:
     """Print how many numbers or operations there were and are."""
-    console.print(f"{what}: {before} before, {now} now ({percentage(now / before)})")
+    console.say(f"{what}: {before} before, {now} now ({percentage(now / before)})")
 
 
 def print_matched(console: Terminal, images: int) -> None:
     """Print on how many images statistics were matched, if on any."""
     if images:
-        console.print(f"statistics are matched to those of the original on {images} images")
+        console.say(f"statistics are matched to those of the original on {images} images")
 
 
 def print_written(console: Terminal, output: Path, loading: str) -> None:

@@ -42,5 +42,5 @@ def _print_places(console: Terminal, advice: Advice) -> None:
     for place in advice.places:
         of = f"{place.filters} of {place.of}"
         table.add_row(f"   {place.layer}", place.size, of, decimal(place.value), decimal(place.control))
-    console.print(f"   figure:   {advice.figure}")
+    console.say(f"   figure:   {advice.figure}")
     print_whole(console, table)

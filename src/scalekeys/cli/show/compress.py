@@ -15,10 +15,10 @@ def print_outcome(outcome: Outcome) -> None:
     console.say(bold(outcome.task.network) + f": {share} of the depthwise numbers are left")
     print_models(console, outcome.compression.chosen)
     if outcome.before is None or outcome.after is None or outcome.difference is None:
-        console.print(f"learned from {learned} images without labels; how accurate the network is was not measured")
+        console.say(f"learned from {learned} images without labels; how accurate the network is was not measured")
     else:
         low, high = outcome.difference.interval
-        console.print(f"learned from {learned} images, measured on the other {held_out}, which were held out")
+        console.say(f"learned from {learned} images, measured on the other {held_out}, which were held out")
         console.say(
             f"top-1: {percentage(outcome.before.top1)} before, {percentage(outcome.after.top1)} now; difference "
             f"{100 * outcome.difference.value:+.1f} points, with 95 % confidence from {100 * low:+.1f} to "

@@ -31,8 +31,8 @@ def print_outcome(outcome: Outcome) -> None:
             f"{outcome.difference.lost} lost)"
         )
     if outcome.evaluation.non_finite:
-        console.print(f"{outcome.evaluation.non_finite} images gave numbers that are not finite, and count as wrong")
-    console.print(f"{outcome.images_per_second:.1f} images/s")
+        console.say(f"{outcome.evaluation.non_finite} images gave numbers that are not finite, and count as wrong")
+    console.say(f"{outcome.images_per_second:.1f} images/s")
 
 
 def _table(outcome: Outcome) -> Table:

@@ -20,12 +20,12 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
     print_notes(console, summary.notes, summary.not_read, more="in report.html")
     negligible = f", {summary.negligible} of all are negligible" if summary.negligible else ""
     left_out = f" ({summary.left_out} left out{negligible})" if summary.left_out else ""
-    console.print(
+    console.say(
         bold(", ".join(summary.models)) + f": {summary.clustered} filters{left_out} "
         f"in {counted(len(summary.layers), 'layer')}",
     )
     console.print(_key_table(summary))
-    console.print(
+    console.say(
         f"explained: {percentage(summary.explained)} of their energy (matched noise: "
         f"{percentage(summary.matched_noise)}, white noise: {percentage(summary.white_noise)})\n{CONTROLS}\n"
         f"covered: {percentage(summary.coverage)} correlate with their key by {summary.threshold:g} or more",

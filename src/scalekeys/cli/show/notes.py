@@ -30,9 +30,9 @@ def print_notes(
         console.say(f"note: {of and f'{of}: '}{note}")
     if not left_out:
         return
-    console.print(f"left out: {len(left_out)} with the shape of a kernel")
+    console.say(f"left out: {len(left_out)} with the shape of a kernel")
     for one in left_out[:_MOST]:
         shape = f" ({size_text(one.shape)})" if one.shape else ""
         console.say(f"  {one.name}{shape}: {one.reason}")
     if len(left_out) > _MOST:
-        console.print(f"  and {len(left_out) - _MOST} more, listed {more}")
+        console.say(f"  and {len(left_out) - _MOST} more, listed {more}")

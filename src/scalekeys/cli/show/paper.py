@@ -28,7 +28,7 @@ _PLAIN_WIDTH = 140
 def print_study(study: Study, folder: Path | None) -> None:
     """Print the tables of the paper, computed beside published, and where the article is."""
     console = Terminal(width=_PLAIN_WIDTH)
-    console.print(f"{len(study.filters)} filters: {study.source}")
+    console.say(f"{len(study.filters)} filters: {study.source}")
     for title, table in _tables(study):
         console.print("\n", bold(title), sep="")
         console.print(table)
@@ -163,4 +163,4 @@ def _print_comparison(study: Study, console: Terminal) -> None:
     console.print("\n", bold("Where the published material and this analysis disagree"), sep="")
     for one in questionable_conventions(study):
         values = f"({one.measure}: {one.published:.4f} as published, {one.here:.4f} here)"
-        console.print(f"- {one.title}. {one.sentence} {values}")
+        console.say(f"- {one.title}. {one.sentence} {values}")

@@ -15,7 +15,7 @@ def print_outcome(outcome: Outcome) -> None:
     console, found = Terminal(), outcome.separation
     print_notes(console, outcome.notes)
     layers = counted(len(found.layers), "layer")
-    console.print(bold(outcome.task.network) + f": {layers} of {len(found.layers) + len(found.left)} separated")
+    console.say(bold(outcome.task.network) + f": {layers} of {len(found.layers) + len(found.left)} separated")
     lost = "responses lost" if outcome.images else "energy lost"
     table = plain_table("layer", "kernel", "outer products", lost, "ms before", "ms now", "share")
     for one in found.layers:

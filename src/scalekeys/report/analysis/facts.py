@@ -9,6 +9,7 @@ import numpy as np
 from scalekeys.fitting.formation import LIKE_NOISE, WORDS
 from scalekeys.report.analysis.summary import FamilySummary, LayerSummary, Summary
 from scalekeys.report.analysis.view import Analysis
+from scalekeys.report.page.numbers import median
 from scalekeys.report.page.words import AXES
 
 CLOSE = 0.2
@@ -82,7 +83,7 @@ def scales(analysis: Analysis) -> dict[str, Any]:
         "middles": [middle for axes in kinds if (middle := _middle(analysis, axes))],
         "several": len(kinds) > 1,
         "close": CLOSE,
-        "sharpen": any(family.family == "sharpen" and family.filters for family in families),
+        "sharpen": analysis.summary.axes > 1 and any(one.family == "sharpen" and one.filters for one in families),
         "zero": int((analysis.sigma == 0).any(1).sum()),
         "infinite": int(analysis.infinite.sum()),
         "bound": int(analysis.at_largest_scale.sum()),
@@ -90,15 +91,19 @@ def scales(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _middle(analysis: Analysis, axes: int) -> tuple[int, dict[str, float], float] | None:
-    """Return the median scale along each axis, and how many filters have much the same along all of them."""
+def _middle(analysis: Analysis, axes: int) -> tuple[int, dict[str, float], float | None] | None:
+    """Return the median scale along each axis that has one, and which share of filters has much the same along all."""
     sigma = analysis.sigma[analysis.fitted & (analysis.axes == axes), :axes]
-    sigma = sigma[~np.isnan(sigma).any(1)]
-    if not len(sigma):
+    medians = {
+        axis: middle for axis, values in zip(AXES, sigma.T, strict=False) if (middle := median(values)) is not None
+    }
+    if not medians:
         return None
-    finite = sigma[np.isfinite(sigma).all(1)]
-    alike = float((np.ptp(finite, axis=1) <= CLOSE * finite.max(1)).sum()) / len(sigma) if len(finite) else 0.0
-    return axes, dict(zip(AXES, np.median(sigma, axis=0).tolist(), strict=False)), alike
+    several = sigma[(~np.isnan(sigma)).sum(1) > 1]
+    finite = several[~np.isinf(several).any(1)]
+    largest, smallest = np.nanmax(finite, axis=1, initial=0), np.nanmin(finite, axis=1, initial=np.inf)
+    alike = float((largest - smallest <= CLOSE * largest).sum() / len(several)) if len(several) else None
+    return axes, medians, alike
 
 
 class Beyond(NamedTuple):

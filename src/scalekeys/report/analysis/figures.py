@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from scalekeys.fitting import LadderGroup
+from scalekeys.fitting import LadderGroup, Standing
 from scalekeys.fitting.ladder_steps import Compared
 from scalekeys.report.analysis.summary import LayerSummary
 from scalekeys.report.analysis.view import Analysis
@@ -31,6 +31,7 @@ from scalekeys.report.page.words import (
     plot_text,
     plural,
     shortened,
+    size_name,
     size_words,
 )
 
@@ -141,7 +142,8 @@ def input_scale_profile(analysis: Analysis) -> Figure | None:
         return None
     scales = [np.array([layer.sigma_in_input.get(axis) for layer in layers], dtype=float) for axis in names]
     spaced = ScaleAxis.of(np.concatenate(scales))
-    signs = "".join(key("◆", f"along-{axis}", f"median {SIGMA}<sub>{axis}</sub>, input pixels") for axis in names)
+    unit = _input_unit(analysis.summary.axes)
+    signs = "".join(key("◆", f"along-{axis}", f"median {SIGMA}<sub>{axis}</sub>, {unit}") for axis in names)
     layout = _depth_layout(
         layers,
         height=260,
@@ -149,19 +151,21 @@ def input_scale_profile(analysis: Analysis) -> Figure | None:
         annotations=[panel_title(1, signs)],
     )
     places = [spaced.places(values) for values in scales]
-    hover = [_input_scale_hover(layer) for layer in layers]
+    hover = [_input_scale_hover(layer, unit) for layer in layers]
     data = [_stems(places, "y")] if len(places) > 1 else []
     data += [_markers(values, "y", _ALONG[axis], hover) for axis, values in zip(names, places, strict=True)]
-    return Figure(
-        "scales-in-input", data, layout, "Dots: median scales of each layer in pixels of the input, over depth"
-    )
+    return Figure("scales-in-input", data, layout, f"Dots: median scales of each layer in {unit}, over depth")
 
 
-def _input_scale_hover(layer: LayerSummary) -> str:
+def _input_unit(axes: int) -> str:
+    return "input samples" if axes == 1 else "input pixels"
+
+
+def _input_scale_hover(layer: LayerSummary, unit: str) -> str:
     text = "pitch not known"
     if layer.pitch:
         scales = ", ".join(f"{SIGMA}<sub>{axis}</sub> {number(value)}" for axis, value in layer.sigma_in_input.items())
-        text = f"pitch {' x '.join(f'{one:g}' for one in layer.pitch)}<br>median {scales} input pixels"
+        text = f"pitch {size_name('x'.join(f'{one:g}' for one in layer.pitch))}<br>median {scales} {unit}"
     return f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{size_words(layer.size)}<br>{text}"
 
 
@@ -189,11 +193,15 @@ def formation_profile(analysis: Analysis) -> Figure:
 
 
 def _formation_hover(layer: LayerSummary) -> str:
-    standing = layer.formation and layer.formation.white
-    text = "no filter counts"
-    if standing:
-        text = f"{standing.word}: {number_in(standing.value, standing.low, standing.high)}"
+    group, text = layer.formation, "no filter counts"
+    if group and group.white:
+        text = f"{group.white.word}: {_standing(group.white)}"
+        text += f"<br>beside matched noise: {_standing(group.matched)}" if group.matched else ""
     return f"<b>{plot_text(layer.name, _HOVER_WIDTH)}</b><br>{size_words(layer.size)}<br>{text}"
+
+
+def _standing(one: Standing) -> str:
+    return number_in(one.value, one.low, one.high)
 
 
 def _layer_hover(layer: LayerSummary) -> str:
@@ -233,7 +241,7 @@ def _stems(rows: Sequence[Sequence[float | None]], yaxis: str) -> dict[str, Any]
         if len(known) > 1:
             x += [place, place, None]
             y += [round(min(known), 4), round(max(known), 4), None]
-    style = {"color": "var(--line)", "width": 2}
+    style = {"color": "var(--muted)", "width": 1.5}
     return {"yaxis": yaxis, "mode": "lines", "x": x, "y": y, "line": style}
 
 

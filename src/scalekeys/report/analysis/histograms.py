@@ -9,7 +9,7 @@ from scalekeys.report.analysis.summary import SizeSummary
 from scalekeys.report.analysis.view import Analysis
 from scalekeys.report.page import Figure
 from scalekeys.report.page.plots import axis, base_layout, line, panel_title
-from scalekeys.report.page.words import number, percent, plural, size_name
+from scalekeys.report.page.words import number, percent, plural, size_words
 
 BINS = 40
 """Bins of the histograms of r2 between 0 and 1."""
@@ -56,8 +56,8 @@ def _add_panel(
             mark = line((median, median), (0, 1), line={"color": f"var(--{colour})", "width": 1.5, "dash": "dash"})
             layout["shapes"].append(mark | {"xref": f"x{suffix}", "yref": f"y{suffix} domain", "layer": "above"})
     noise = f"matched noise {number(quality.matched_median_r2)}, white {number(quality.white_median_r2)}"
-    told = f"median {number(quality.median_r2)}, {noise}, {plural(quality.filters, 'filter')}"
-    title = f"<b>{size_name(size.size)}</b>  {told}"
+    told = f"median {number(quality.median_r2)}, {noise}, {plural(quality.fitted, 'filter')}"
+    title = f"<b>{size_words(size.size)}</b>  {told}"
     layout["annotations"].append(panel_title(top, title))
 
 

@@ -10,13 +10,13 @@ from scalekeys.report.page.families import by_kind, family_colour, family_symbol
 from scalekeys.report.page.numbers import evenly_spaced
 from scalekeys.report.page.plots import axis, base_layout, line
 from scalekeys.report.page.scale_axis import ScaleAxis
-from scalekeys.report.page.words import AXES, SIGMA, number, plot_text, plural, size_words
+from scalekeys.report.page.words import AXES, SIGMA, number, plot_text, plural, size_words, unit_of
 
 MAX_POINTS = 4000
 """Points that the scatter plot shows at most; beyond it an evenly spaced subset of the filters is drawn."""
 
 BINS = 32
-"""Bins of the histogram of the scales of kernels with one axis."""
+"""Bins of the histogram of the scales of filters that have one."""
 
 _HOVER_WIDTH = 38
 
@@ -107,19 +107,21 @@ def _scales(sigma: list[float]) -> str:
 
 
 def scale_histogram(analysis: Analysis) -> tuple[Figure, int]:
-    """Draw how the scales of kernels with one axis are distributed, a stack of families in each bin.
+    """Draw how the scales of filters that have one along a single axis are distributed, families stacked in each bin.
 
     Returns
     -------
     figure : Figure
     shown : int
-        How many filters with one axis have a scale.
+        How many filters there are.
     """
-    shown = np.flatnonzero(analysis.fitted & (analysis.axes == 1) & ~np.isnan(analysis.sigma[:, 0]))
-    spaced = ScaleAxis.of(analysis.sigma[shown, 0])
+    known = ~np.isnan(analysis.sigma)
+    shown = np.flatnonzero(analysis.fitted & (known.sum(1) == 1))
+    scales = analysis.sigma[shown][known[shown]]
+    spaced = ScaleAxis.of(scales)
     edges = np.linspace(0, spaced.end, BINS + 1)
     families = analysis.fit.family[shown]
-    places = np.array(spaced.places(analysis.sigma[shown, 0]), dtype=float)
+    places = np.array(spaced.places(scales), dtype=float)
     traces = [
         _bars(family, np.histogram(places[families == family], edges)[0], edges)
         for family in _present(analysis, families)
@@ -127,11 +129,11 @@ def scale_histogram(analysis: Analysis) -> tuple[Figure, int]:
     layout = base_layout(
         barmode="stack",
         height=300,
-        xaxis=axis(f"{_symbol(0)} in taps", range=spaced.range, **spaced.ticks(0.05)),
+        xaxis=axis(f"{SIGMA} in {unit_of(analysis.summary.axes)}", range=spaced.range, **spaced.ticks(0.05)),
         yaxis=axis("filters", nticks=5, tickformat="d"),
     )
     few = {f"xaxis.{entry}": value for entry, value in spaced.ticks(0.1).items()}
-    text = f"Histogram: the scales of {plural(len(shown), 'filter')} with one axis, coloured by family"
+    text = f"Histogram: the scales of {plural(len(shown), 'filter')} along their only axis with one, coloured by family"
     return Figure("scales-one-axis", traces, layout, text, narrow=few, legend=True), len(shown)
 
 

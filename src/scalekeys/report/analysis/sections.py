@@ -155,11 +155,10 @@ def formation(analysis: Analysis) -> Section | None:
     group = analysis.summary.formation
     if group is None:
         return None
+    told = facts.formation(analysis.summary.layers)
+    several = sum(told["counts"].values()) > 1
     body = render(
-        "analysis/formation.html.j2",
-        group=group,
-        figure=formation_profile(analysis),
-        **facts.formation(analysis.summary.layers),
+        "analysis/formation.html.j2", group=group, figure=formation_profile(analysis) if several else None, **told
     )
     return Section("formation", "Formed or not", body, short="Formation")
 
@@ -172,6 +171,7 @@ def depth(analysis: Analysis) -> Section:
         mix=family_mix(analysis),
         profile=depth_profile(analysis) if several else None,
         in_input=input_scale_profile(analysis) if several else None,
+        axes=analysis.summary.axes,
         **facts.mix(analysis.summary),
         **(facts.profile(analysis.summary) if several else {}),
     )
@@ -179,16 +179,15 @@ def depth(analysis: Analysis) -> Section:
 
 
 def scales(analysis: Analysis) -> Section:
-    """Plot the scales along each pair of axes, and those of kernels with one axis."""
+    """Plot the scales along each pair of axes, and those of filters that have a scale along one axis only."""
     plots = []
     for first, second in combinations(range(analysis.summary.axes), 2):
         figure, eligible, shown = scale_scatter(analysis, first, second)
         if shown:
             plots.append({"figure": figure, "axes": (AXES[first], AXES[second]), "eligible": eligible, "shown": shown})
-    if (analysis.axes == 1).any():
-        figure, shown = scale_histogram(analysis)
-        if shown:
-            plots.append({"figure": figure, "axes": None, "eligible": shown, "shown": shown})
+    figure, shown = scale_histogram(analysis)
+    if shown:
+        plots.append({"figure": figure, "axes": None, "eligible": shown, "shown": shown})
     body = render("analysis/scales.html.j2", plots=plots, **facts.scales(analysis))
     return Section("scales", "Scales", body)
 
@@ -324,7 +323,6 @@ def _tiles(analysis: Analysis) -> list[Tile]:
     if not quality.fitted:
         return []
     used = sum(family.filters > 0 for family in summary.families)
-    rest = None if quality.share_explained is None else 1 - quality.share_explained
     unfitted = quality.filters - quality.fitted
     missing = "dead" if unfitted == summary.dead else "without a fit"
     return [
@@ -335,7 +333,6 @@ def _tiles(analysis: Analysis) -> list[Tile]:
             percent(quality.share_explained),
             f"matched noise {percent(quality.matched_share_explained)}, white {percent(quality.white_share_explained)}",
         ),
-        Tile("not explained", percent(rest), "of their energy"),
         Tile(
             "median r²",
             number(quality.median_r2),
@@ -349,7 +346,8 @@ def _tiles(analysis: Analysis) -> list[Tile]:
 def _formation_tile(group: Group | None) -> list[Tile]:
     if group is None or group.white is None:
         return []
-    return [Tile("formation", number(group.white.value), group.white.word)]
+    matched = f"; beside matched noise {number(group.matched.value)}" if group.matched else ""
+    return [Tile("formation", number(group.white.value), group.white.word + matched)]
 
 
 def _family_card(family: FamilySummary, axes: int) -> dict[str, object]:

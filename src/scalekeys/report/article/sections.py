@@ -65,7 +65,7 @@ def header(article: Article) -> Markup:
         title=f"Scale-space models of {study.source}",
         lead=typeset.html(sentences.lead(article.material)),
         tiles=_tiles(article),
-        cautions=[],
+        cautions="",
     )
 
 

@@ -8,17 +8,16 @@ import re
 
 from markupsafe import Markup
 
-from scalekeys.report.page.words import prose
+from scalekeys.report.page.words import MINUS, prose
 
-_MINUS = "\N{MINUS SIGN}"
 _HTML = (
     (re.compile(r"\bV(xx|xy|yy)\b"), r"V<sub>\1</sub>"),
     (re.compile(r"\bgamma\b"), "\N{GREEK SMALL LETTER GAMMA}"),
     (re.compile(r"\bL5\b"), "L<sub>5</sub>"),
     (re.compile(r"\br2\b"), "r²"),
     (re.compile(r"\bsqrt\b"), "\N{SQUARE ROOT}"),
-    (re.compile(r" - (?=\w)"), f" {_MINUS} "),
-    (re.compile(r"(?<![\w.])-(?=\d)"), _MINUS),
+    (re.compile(r" - (?=\w)"), f" {MINUS} "),
+    (re.compile(r"(?<![\w.])-(?=\d)"), MINUS),
 )
 _TEX = (
     (re.compile(r"\|K - N\| / \|N\|"), r"$|K-N|/|N|$"),

@@ -38,7 +38,7 @@ def write_atlas_report(atlas: Atlas, folder: Path | str, *, force: bool = False)
         See :func:`scalekeys.atlas.open`.
     folder : Path or str
         Is made: ``report.html``, ``explained.csv``, ``scales.csv``, ``mix.csv``, ``orientation.csv``,
-        ``networks.csv``, ``failures.csv``, ``left_out.csv`` and ``correlations.csv``.
+        ``networks.csv``, ``kernels.csv``, ``failures.csv``, ``left_out.csv`` and ``correlations.csv``.
     force : bool
         Replace the files in an existing folder.
 

@@ -262,6 +262,8 @@ def mix(by_column: bool) -> str:
 def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
     """Ask for statistics of each network, with columns of metadata; a network under two names counts once.
 
+    A network of which no filter could be fitted has a row too.
+
     Parameters
     ----------
     metadata : mapping of str to str
@@ -277,18 +279,21 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
     finite = "filter (where structured and isfinite(sigma))"
     values = [f"any_value({quoted(name)}) as brought_{place}" for place, name in enumerate(metadata.values())]
     values += ["any_value(architecture) as architecture"] if architecture else []
-    by_column, by_name = "any_value(named.architecture)", _FIRST_WORD.format("any_value(placed.model)")
+    by_column, by_name = "any_value(named.architecture)", _FIRST_WORD.format("any_value(held.name)")
     group = f"coalesce(cast({by_column} as varchar), '')" if architecture else by_name
     shares = [
         f"avg((family = '{family}')::int) filter (where structured) as {quoted(f'share_{family}')}" for family in IDEAL8
     ]
     return f"""
         {_PLACED},
-        named as (select {", ".join(["content_hash", *values])} from networks group by content_hash)
+        named as (select {", ".join(["content_hash", *values])} from networks group by content_hash),
+        held as (
+            select content_hash, any_value(source) as file, any_value(model) as name from filters group by content_hash
+        )
         select
-            any_value(placed.source) as source,
+            any_value(held.file) as source,
             {group} as architecture,
-            count(*) as filters,
+            count(placed.family) as filters,
             median(sigma) {finite} as sigma,
             median(sigma_x) filter (where structured and isfinite(sigma_x)) as sigma_x,
             median(sigma_y) filter (where structured and isfinite(sigma_y)) as sigma_y,
@@ -300,7 +305,7 @@ def by_network(metadata: Mapping[str, str], architecture: bool) -> str:
             {_EXPLAINED},
             {", ".join(shares)}
             {"".join(f", any_value(brought_{place}) as {quoted(label)}" for place, label in enumerate(metadata))}
-        from placed join named using (content_hash)
+        from held join named using (content_hash) left join placed using (content_hash)
         group by content_hash
         order by source
     """

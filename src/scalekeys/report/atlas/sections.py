@@ -16,7 +16,7 @@ from scalekeys.report.atlas.questions import NOISE_QUANTILE
 from scalekeys.report.atlas.summary import STATISTICS, AtlasSummary, Row
 from scalekeys.report.page import Section, Tile, render
 from scalekeys.report.page.orientation import Verdict, meaning
-from scalekeys.report.page.words import count, percent, plural
+from scalekeys.report.page.words import count, number, percent, plural
 
 MOST_FAILURES = 50
 """Failures, and things left out, that are listed; the CSV files have all."""
@@ -163,10 +163,10 @@ def _tiles(summary: AtlasSummary) -> list[Tile]:
         tiles += [
             Tile(
                 "median r², families",
-                percent(total["r2"], 0),
-                f"matched noise {percent(total['r2_matched'], 0)}, white {percent(total['r2_white'], 0)}",
+                number(total["r2"]),
+                f"matched noise {number(total['r2_matched'])}, white {number(total['r2_white'])}",
             ),
-            Tile("median r², 2-jet", percent(total["r2_jet2"], 0), "of the same filters"),
+            Tile("median r², 2-jet", number(total["r2_jet2"]), "of the same filters"),
             Tile(
                 "structured",
                 percent(total["structured"], 0),

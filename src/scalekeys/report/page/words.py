@@ -20,7 +20,7 @@ SIGMA_X, SIGMA_Y, SIGMA_Z = (f"{SIGMA}<sub>{axis}</sub>" for axis in AXES)
 INFINITY = "\N{INFINITY}"
 """An infinite scale."""
 
-_MINUS = "\N{MINUS SIGN}"
+MINUS = "\N{MINUS SIGN}"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -28,8 +28,8 @@ _NOTATION = (
     (re.compile(r"δ([xyz]+)([+-]?)"), r"δ<sub>\1\2</sub>"),
     (re.compile(r"\bt([xyz])\b"), r"t<sub>\1</sub>"),
     (re.compile(r"∇([57])²"), r"∇<sub>\1</sub>²"),
-    (re.compile(r"(?<=\w) - "), f" {_MINUS} "),
-    (re.compile(r"-(?=</sub>)"), _MINUS),
+    (re.compile(r"(?<=\w) - "), f" {MINUS} "),
+    (re.compile(r"-(?=</sub>)"), MINUS),
 )
 _SYMBOLS = {"sigma_x": SIGMA_X, "sigma_y": SIGMA_Y, "sigma_z": SIGMA_Z, "sigma": SIGMA, "alpha": ALPHA}
 
@@ -45,9 +45,9 @@ def number(value: float | None, digits: int = 2) -> str:
     if value is None or math.isnan(value):
         return NONE
     if math.isinf(value):
-        return INFINITY if value > 0 else _MINUS + INFINITY
+        return INFINITY if value > 0 else MINUS + INFINITY
     text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", _MINUS)
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
 
 
 def number_in(value: float, low: float, high: float) -> str:
@@ -74,7 +74,7 @@ def significant(value: float | None, digits: int = 3) -> str:
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     if exponent:
         mantissa += f"{_TIMES}10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return mantissa.replace("-", _MINUS)
+    return mantissa.replace("-", MINUS)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -185,6 +185,17 @@ def kernels_of(size: str) -> str:
     ('7×7 kernels', 'kernels of 31 taps')
     """
     return f"{size_words(size)} kernels" if "x" in size else f"kernels of {size_words(size)}"
+
+
+def unit_of(axes: int) -> str:
+    """Return in which steps the scales of kernels of so many axes are given.
+
+    Examples
+    --------
+    >>> unit_of(1), unit_of(2)
+    ('taps', 'pixels')
+    """
+    return "taps" if axes == 1 else "pixels"
 
 
 def taps_in(size: str) -> int:

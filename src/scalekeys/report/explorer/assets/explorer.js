@@ -44,6 +44,10 @@ function figure(value, digits = 3) {
   return Number.isFinite(value) ? tidy(value, digits).replace("-", "−") : "–";
 }
 
+function sizeWords(size) {
+  return size.length > 1 ? size.join("×") : `${size[0]} taps`;
+}
+
 class Explorer {
   constructor(root, data, { permalinks }) {
     this.root = root;
@@ -54,7 +58,10 @@ class Explorer {
     this.index = -1;
     this.image = picture(PICTURES[0]);
     this.sheet = new Sheet(this.parts.sheet, this.filters, {
-      onPick: (i) => this.open(i),
+      onPick: (i) => {
+        this.open(i);
+        this.parts.faces.scrollIntoView({ block: "nearest" });
+      },
       onPoint: (i) => this.tell(i),
     });
     this.fillControls();
@@ -67,7 +74,7 @@ class Explorer {
   fillControls() {
     const { order, layer, status, picture: pictures } = this.parts;
     this.filters.layers.forEach((own, which) =>
-      layer.append(make("option", { value: String(which), textContent: `${own.name}, ${own.size.join("×")}` })),
+      layer.append(make("option", { value: String(which), textContent: `${own.name}, ${sizeWords(own.size)}` })),
     );
     const words = [...new Set(this.filters.data.looks.map((look) => look[1]))].sort();
     status.append(...words.map((word) => make("option", { value: word, textContent: word })));
@@ -130,6 +137,7 @@ class Explorer {
     const order = chosen(this.filters, this.view);
     this.sheet.show(order, Number(this.parts.side.value));
     this.tell(-1);
+    if (this.index >= 0) this.remember();
   }
 
   /* Say in words what the pointer, or the keyboard, is at. */
@@ -145,7 +153,7 @@ class Explorer {
     const family = this.filters.familyName(i);
     const status = this.filters.status(i);
     const fit = family ? `${family}, r² ${this.filters.r2(i).toFixed(2)}` : "";
-    return [`${name}, channel ${this.filters.channelOf[i]}`, size.join("×"), fit, status === "ok" ? "" : status]
+    return [`${name}, channel ${this.filters.channelOf[i]}`, sizeWords(size), fit, status === "ok" ? "" : status]
       .filter(Boolean)
       .join(" · ");
   }
@@ -247,7 +255,7 @@ class Explorer {
 
   face(role, values, limit) {
     const canvas = this.parts[role];
-    canvas.setAttribute("aria-label", `${role} kernel, ${this.size.join("×")}`);
+    canvas.setAttribute("aria-label", `${role} kernel, ${sizeWords(this.size)}`);
     if (this.size.length > 1) drawPicture(canvas, flattened(stepsOf(values, limit), this.size), this.palette.steps);
     else drawCurves(canvas, role === "learned" ? [values] : [this.learned, values], limit);
   }

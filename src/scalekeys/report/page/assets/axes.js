@@ -54,10 +54,11 @@ export class Axis {
 
   written(value, step) {
     const { tickformat = "", ticksuffix = "" } = this.spec;
+    const needed = (size) => [0, 1, 2, 3, 4, 5].find((n) => Math.abs(size * 10 ** n - Math.round(size * 10 ** n)) < 1e-6);
+    const decimals = needed(step) ?? 6;
     const share = tickformat.match(/^\.(\d)%$/);
-    const decimals = [0, 1, 2, 3, 4, 5].find((n) => Math.abs(step * 10 ** n - Math.round(step * 10 ** n)) < 1e-6) ?? 6;
     const text = share
-      ? `${(100 * value).toFixed(share[1])}%`
+      ? `${(100 * value).toFixed(Math.max(share[1], needed(100 * step) ?? 6))}\u00a0%`
       : tickformat === "d"
         ? String(Math.round(value))
         : String(Number(value.toFixed(decimals)));

@@ -96,12 +96,13 @@ function sortable(table) {
   });
 }
 
-/* Show only the rows of a table that have all the words of a field. */
+/* Show only the rows of a table that have all the words of a field; a size may be typed with a letter x. */
 function filtering(field) {
+  const plain = (text) => text.toLowerCase().replaceAll("\u00d7", "x");
   const rows = [...document.getElementById(field.dataset.filter).tBodies[0].rows];
-  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const texts = rows.map((row) => plain(row.textContent));
   field.addEventListener("input", () => {
-    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = plain(field.value).split(/\s+/).filter(Boolean);
     rows.forEach((row, i) => (row.hidden = !words.every((word) => texts[i].includes(word))));
   });
 }
