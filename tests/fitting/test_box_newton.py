@@ -135,6 +135,16 @@ def test_the_result_of_a_problem_does_not_depend_on_the_others(parameters):
     np.testing.assert_allclose(alone, together[:, some], atol=1e-9)
 
 
+def test_a_parameter_that_is_held_does_not_stop_the_others_early():
+    """The end of a range of no length is no infinite scale, near which a small promise is none."""
+    flat = Bowls.round(torch.tensor([[0.3], [0.0]], dtype=torch.float64), torch.tensor(1e-6, dtype=torch.float64))
+    ends = (torch.zeros(2, 1, dtype=torch.float64), torch.tensor([[0.9], [0.0]], dtype=torch.float64))
+    start = torch.tensor([[0.32], [0.0]], dtype=torch.float64)
+    for lower, upper in (ends, [end[:, 0] for end in ends]):
+        found, _ = minimize(flat, start, lower, upper, compact=True)
+        assert found[:, 0].tolist() == pytest.approx([0.3, 0.0], abs=1e-9)
+
+
 def test_no_problems_are_no_trouble():
     found, value = minimize(Waves(torch.zeros(2, 0, dtype=torch.float64)), torch.zeros(2, 0).double(), *box(2))
     assert found.shape == (2, 0)

@@ -90,3 +90,21 @@ def test_an_axis_of_one_tap_is_as_if_it_were_not_there(size):
     others = [other for other in range(len(size)) if other != axis]
     assert wide.sigma[:, others].isnan().all()
     assert (wide.sigma_status[:, others] == "").all()
+
+
+@pytest.mark.parametrize("criterion", ["l2", "variance"])
+@pytest.mark.parametrize("size", [(2,), (2, 2), (2, 1)], ids=lambda size: "x".join(map(str, size)))
+def test_on_two_taps_a_difference_is_the_centred_one(size, criterion):
+    """One-sided differences have the same form there, and rounding must not choose among them."""
+    for filters in (noise(40, *size, seed=8), 3.7 * noise(40, *size, seed=8).flip(1)):
+        assert set(sk.fit(filters, axes=len(size), criterion=criterion).family) <= {"dx", "dy"}
+
+
+def test_a_scale_that_changes_nothing_is_zero():
+    """A smoothing of three taps has one form up to an offset, whose error of rounding must not be followed."""
+    filters = noise(200, 3, seed=9)
+    filters = filters + filters.flip(1) + 0.05 * noise(200, 3, seed=10)
+    fit = sk.fit(filters, axes=1)
+    flat = fit.family == "smooth"
+    assert flat.sum() > 100
+    assert not fit.sigma[torch.as_tensor(flat)].any()

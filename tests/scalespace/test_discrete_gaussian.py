@@ -185,3 +185,19 @@ def test_a_bound_that_is_no_variance_is_refused(bound):
 def test_other_types_are_refused_by_name(dtype):
     with pytest.raises(ModelError, match=f"t must be float32 or float64, got {dtype}"):
         discrete_gaussian(torch.ones(1, dtype=dtype), 1)
+
+
+@pytest.mark.parametrize("radius", [0, 3, 31])
+def test_where_the_expansion_takes_over_both_ways_agree_with_scipy(radius):
+    edge = 4096.0 * (radius + 1) ** 2
+    t = torch.tensor([edge - 1, edge + 1, 1e8], dtype=torch.float64, requires_grad=True)
+    found, at = discrete_gaussian(t, radius), t.detach().numpy()[:, None]
+    np.testing.assert_allclose(found.detach(), special.ive(np.arange(-radius, radius + 1), at), rtol=2e-14)
+    found[:, radius].sum().backward()
+    np.testing.assert_allclose(t.grad, (special.ive(1, at) - special.ive(0, at))[:, 0], rtol=1e-6)
+
+
+def test_variances_without_a_bound_cost_no_more_than_others():
+    """The recurrence would take 1e15 steps."""
+    found = discrete_gaussian(torch.tensor([1e30]), 1)
+    np.testing.assert_allclose(found, np.full((1, 3), (2 * np.pi * 1e30) ** -0.5), rtol=1e-6)

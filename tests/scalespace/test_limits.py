@@ -10,7 +10,8 @@ import torch
 import independent
 from scalekeys.errors import ModelError
 from scalekeys.scalespace import families, ideal, second_order, template, template_plan
-from scalekeys.scalespace.limits import expansion, limit_template
+from scalekeys.scalespace.gaussian import expansion
+from scalekeys.scalespace.limits import limit_template
 from tolerances import assert_close
 
 ENORMOUS = mpmath.mpf(10) ** 12  # a variance; what is left of the way to infinity is of this order

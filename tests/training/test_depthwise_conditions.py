@@ -7,7 +7,7 @@ from training_cases import filters, learned
 
 import scalekeys as sk
 from scalekeys.errors import ModelError, RecipeError
-from scalekeys.training.cifar_convnext import CifarConvNeXt
+from scalekeys.training.cifar_convnext import CifarConvNeXt, DropPath
 from scalekeys.training.depthwise import prepared
 from scalekeys.training.optimization import parameter_groups
 from scalekeys.training.recipe import Depthwise, Optimizer
@@ -19,7 +19,7 @@ def network():
     return CifarConvNeXt(10, widths=(16, 16), depths=(1, 1))
 
 
-@pytest.mark.parametrize("kind", ["noise", "matched-noise", "keys", "ideal8", "jet2", "dx,dy"])
+@pytest.mark.parametrize("kind", ["noise", "matched-noise", "keys", "ideal8", "jet2", "dx,dy", "dog"])
 def test_frozen_filters_have_the_norm_and_take_no_gradients(network, kind):
     made = prepared(network, Depthwise(kind, learn="none", norm=2.0), seed=0)
     assert learned(made) == {"bias"}
@@ -232,3 +232,8 @@ def test_matched_noise_of_another_network_is_refused(network, tmp_path):
 def test_filters_that_are_not_drawn_cannot_be_changed(network, wanted):
     with pytest.raises(RecipeError, match=r"depthwise\.change: .* is for filters that are drawn at random"):
         prepared(network, wanted, seed=0)
+
+
+def test_a_block_that_is_always_left_out_changes_nothing():
+    images = torch.ones(4, 3, 2, 2)
+    assert not DropPath(1.0).train()(images).any()

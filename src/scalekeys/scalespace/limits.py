@@ -16,10 +16,8 @@ from torch import Tensor
 
 from scalekeys.errors import ModelError
 from scalekeys.scalespace.families import Family
+from scalekeys.scalespace.gaussian import TERMS
 from scalekeys.scalespace.parametrizations import AxisScales
-
-TERMS = 4
-"""Terms of the expansion; a receptive field of order 2 needs three."""
 
 _CONSTANT = 1e-9
 
@@ -82,12 +80,3 @@ def _multiplied(field: Tensor, profile: Tensor) -> Tensor:
         for b, other in enumerate(field[: terms - a]):
             out[a + b] += own.reshape(-1, *(1,) * other.ndim) * other
     return out
-
-
-def expansion(radius: int) -> Tensor:
-    """Return the polynomials of the expansion at ``-radius .. radius``, shape (terms, 2 radius + 1), float64."""
-    mu = 4 * torch.arange(-radius, radius + 1, dtype=torch.float64).square()
-    terms = [torch.ones_like(mu)]
-    for k in range(1, TERMS):
-        terms.append(terms[-1] * -(mu - (2 * k - 1) ** 2) / (8 * k))
-    return torch.stack(terms)

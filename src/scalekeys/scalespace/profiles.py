@@ -15,8 +15,8 @@ from scalekeys.errors import ModelError
 from scalekeys.scalespace.differences import DIFFERENCES, IDENTITY, Difference, Window, difference_rows
 from scalekeys.scalespace.discretizations import Discretization
 from scalekeys.scalespace.families import IMPULSE, ORDERS
+from scalekeys.scalespace.gaussian import TERMS, expansion
 from scalekeys.scalespace.gaussian_derivatives import derivative_at, is_direct, smoothing_kernel
-from scalekeys.scalespace.limits import TERMS, expansion
 
 Atom = tuple[int, float]
 """Order of differentiation, and a place of at least 0; every atom is even or odd in its place, as its order is."""

@@ -39,7 +39,7 @@ class DropPath(nn.Module):
         if not self.training or not self.share:
             return change
         kept: Tensor = torch.rand(len(change), 1, 1, 1, device=change.device) >= self.share
-        return change * (kept / (1 - self.share)).to(change.dtype)
+        return change * (kept / ((1 - self.share) or 1.0)).to(change.dtype)
 
 
 class Block(nn.Module):

@@ -19,7 +19,7 @@ from scalekeys.filters.window import in_window
 from scalekeys.fitting.spec import parse_spec
 from scalekeys.modelling import KEYS, METHOD
 from scalekeys.paper import method_templates
-from scalekeys.scalespace import FAMILIES, template_plan
+from scalekeys.scalespace import FAMILIES, GAP, template_plan
 from scalekeys.training.building import TRAINED
 from scalekeys.training.recipe import Depthwise
 
@@ -28,6 +28,8 @@ INITIALISATIONS = ("torch-default", "truncated-normal")
 
 _ALPHA = 0.5256
 """Strength of `sharpen` to start at: the published one."""
+_WIDER = 2.56
+"""The larger variance of `dog` divided by the smaller one: scales of a ratio of 1.6, as that nearest to a Laplacian."""
 _STD = 0.02  # of timm and of ConvNeXt
 
 
@@ -165,8 +167,9 @@ def _rotated(kernel: np.ndarray, degrees: float) -> np.ndarray:
 
 def _components(name: str, size: tuple[int, ...], sigma: float) -> Float[Tensor, "components *sides"]:
     """Return the components of a family at a scale, each of norm 1."""
-    names = FAMILIES[name].parametrization.names
-    parameters = torch.tensor([[_ALPHA if own == "alpha" else sigma**2 for own in names]], dtype=torch.float64)
+    given = {"alpha": _ALPHA, "t_outer": max(_WIDER * sigma**2, sigma**2 + GAP)}
+    values = [given.get(own, sigma**2) for own in FAMILIES[name].parametrization.names]
+    parameters = torch.tensor([values], dtype=torch.float64)
     return _unit(template_plan(name, size)(parameters)[0])
 
 

@@ -11,7 +11,7 @@ from scalekeys.filters import coordinates as positions
 from scalekeys.filters import dc_offset, spread
 from scalekeys.fitting.losses.table import loss_of
 from scalekeys.fitting.prepare import Targets
-from scalekeys.fitting.search.families import Best, competed_for, grids_for, parameters_of, search
+from scalekeys.fitting.search.families import Best, competed_for, grids_for, handicap, parameters_of, search
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.templates.grid import FamilyGrid, family_grid, widest
 from scalekeys.scalespace import AxisScales, families, place_of, variance_at
@@ -37,6 +37,7 @@ def search_by_width(targets: Targets, spec: FitSpec, assigned: Tensor | None = N
         rows = competed_for(index, targets.taps, assigned)
         if len(rows):
             found, loss = _one_family(targets.select(rows), grid, spec)
+            loss = loss + handicap(grid.family)
             improved = loss < best.loss[rows]
             best.take(rows[improved], index, found[improved], loss[improved])
     return best

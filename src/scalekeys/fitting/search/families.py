@@ -11,6 +11,7 @@ from scalekeys.fitting.losses.table import loss_of
 from scalekeys.fitting.prepare import Targets
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.templates.grid import FamilyGrid, family_grid
+from scalekeys.scalespace import Family
 
 _TIE = 1e-10
 _AT_ONCE = 1_024  # filters of the coarse search, whose losses at all nodes fit into a cache
@@ -61,8 +62,7 @@ class _Candidates:
 
     @property
     def score(self) -> Tensor:
-        # At strength 0 a sharpening is an impulse, as `smooth` is at scale 0: the tie goes to the plainer family.
-        return self.value + _TIE * (len(self.loss.grid.family.terms) > 1)
+        return self.value + handicap(self.loss.grid.family)
 
     def distinct(self, same: float) -> "_Candidates":
         """Drop candidates of a filter that have met, all but the lowest."""
@@ -106,6 +106,16 @@ def grids_for(size: tuple[int, ...], spec: FitSpec) -> dict[str, FamilyGrid]:
 def parameters_of(size: tuple[int, ...], spec: FitSpec) -> int:
     """Return the largest number of search coordinates of the families of a spec on a window; at least 1."""
     return max((grid.parameters for grid in grids_for(size, spec).values()), default=1)
+
+
+def handicap(family: Family) -> float:
+    """Return what is added to the loss of a family, so that ties go to the plainer one and not to rounding.
+
+    At strength 0 a sharpening is an impulse, as `smooth` is at scale 0. On two taps a one-sided difference has the form
+    of the centred one.
+    """
+    is_one_sided = any({"forward", "backward"} & set(term.operators) for term in family.terms)
+    return _TIE * (is_one_sided or len(family.terms) > 1)
 
 
 def competed_for(index: int, filters: Tensor, assigned: Tensor | None) -> Tensor:

@@ -86,7 +86,7 @@ def minimize(
         last = safe | (length < STEP_TOLERANCE) | (state.trust < STEP_TOLERANCE) | (predicted < ROUNDING)
         if compact:  # at and near infinite scales a promise that small comes from their not being infinite
             last |= (predicted < NOT_INFINITE) & ((1 - state.u < _NEARLY).sum(0) > 1) | (
-                (predicted < NOT_INFINITE / 10) & (state.u >= high).any(0)
+                (predicted < NOT_INFINITE / 10) & ((state.u >= high) & (high > low)).any(0)
             )
         last &= ~done
         state.u = torch.where(last & safe, proposal, state.u)
@@ -115,8 +115,8 @@ def _proposed(state: _State, low: Tensor, high: Tensor, *, compact: bool) -> tup
     proposal, length = u + step, step.abs().amax(0)
     corner = ((1 - u < _CORNER).sum(0) > 1).nonzero()[:, 0] if compact else u.new_zeros(0, dtype=torch.long)
     if len(corner):
-        some = state.select(corner)
-        proposal[:, corner], length[corner], predicted[corner] = _in_the_corner(some, low, high)
+        ends = (end[:, corner] if end.shape[1] > 1 else end for end in (low, high))
+        proposal[:, corner], length[corner], predicted[corner] = _in_the_corner(state.select(corner), *ends)
     return proposal, length, predicted
 
 
