@@ -92,6 +92,12 @@ def test_the_number_of_a_bad_batch_is_told():
         list(labelled_inputs_of([(IMAGES, LABELS), IMAGES], NETWORK))
 
 
+@pytest.mark.usefixtures("without_shape_checks")
+def test_what_is_no_batches_is_refused():
+    with pytest.raises(ModelError, match="such as a tensor, a list of tensors or a data loader, got NoneType"):
+        list(inputs_of(None, NETWORK))
+
+
 @pytest.mark.parametrize("batches", [[], iter(())])
 def test_no_batches_are_refused(batches):
     with pytest.raises(ModelError, match="batches is empty, or a generator that was used before"):

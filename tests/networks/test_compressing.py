@@ -174,7 +174,10 @@ def test_a_tolerance_wants_labels():
         sk.compress(classifier(), [images()], tolerance=1.0)
 
 
-@pytest.mark.parametrize(("options", "match"), [({"layers": ["none"]}, "no layer"), ({"models": ["jet1", "a"]}, "'a'")])
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [({"layers": ["none"]}, "no layer"), ({"models": ["jet1", "a"]}, "'a'"), ({"models": []}, "models is empty")],
+)
 def test_a_name_that_is_unknown_is_refused_before_anything_is_fitted(options, match):
     def keep(name, compute):
         raise AssertionError(name)

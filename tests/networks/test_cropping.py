@@ -182,8 +182,11 @@ def test_layers_by_name_are_cropped_whatever_they_hold():
         ({"layers": {"0": 9}}, "layer '0': 9x9 is not smaller than its kernels of 7x7"),
         ({"layers": {"0": 0}}, "layer '0': 0x0 is not smaller"),
         ({"layers": {"0": (3, 3, 3)}}, "layer '0' has kernels of 7x7; give 2 sides"),
+        ({"layers": {"0": 3.0}}, "layer '0': sides are whole numbers, got 3.0"),
+        ({"layers": ["0"]}, "layers gives the new sides by the names of layers, such as"),
     ],
 )
+@pytest.mark.usefixtures("without_shape_checks")
 def test_what_makes_no_sense_is_refused(options, message):
     network = nn.Sequential(nn.Conv2d(4, 4, 7, padding=3, groups=4))
     with pytest.raises(sk.ScaleKeysError, match=message):
@@ -279,3 +282,11 @@ def test_a_weight_that_is_computed_before_each_pass_is_cropped(compute, refit):
             random_inputs(2), in_window(network[0].weight, (3, 3)), network[0].bias, padding=1, groups=CHANNELS
         )
         torch.testing.assert_close(found(random_inputs(2)), expected)
+
+
+def test_layers_that_share_a_weight_share_the_cropped_one():
+    layers = [filled(nn.Conv2d(CHANNELS, CHANNELS, 7, padding=3, groups=CHANNELS), (3, 3)) for _ in range(2)]
+    layers[1].weight = layers[0].weight
+    found = sk.crop(nn.Sequential(*layers)).module
+    assert found[0].weight.shape == (CHANNELS, 1, 3, 3)
+    assert found[0].weight is found[1].weight

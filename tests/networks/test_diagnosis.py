@@ -96,3 +96,39 @@ def test_constrained_networks_are_diagnosed_as_well(networks):
 def test_networks_of_other_layers_are_refused(networks):
     with pytest.raises(ModelError, match="not those of this network"):
         sk.diagnose(networks[0], torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4)))
+
+
+def test_the_bias_of_the_changed_layer_counts(networks):
+    network, replaced = networks
+    seen = images(30)
+    for changed in (sk.recalibrate(replaced, seen, network), deepcopy(replaced).bfloat16()):
+        first = sk.diagnose(network, changed, seen).layers[0]
+        assert first.local == pytest.approx(first.cumulative, rel=1e-2)  # nothing was changed before it
+    with torch.no_grad():
+        changed = deepcopy(network)
+        changed[1].bias.add_(1.0)
+    assert sk.diagnose(network, changed, seen).layers[0].local > 0
+
+
+def test_a_layer_that_is_used_in_another_way_has_no_local_error(networks):
+    class Functional(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 3, 5, groups=3)
+
+        def forward(self, inputs):
+            return torch.nn.functional.conv2d(inputs, self.layer.weight, self.layer.bias, padding=2, groups=3)
+
+    one, other = Functional(), Functional()
+    (found,) = sk.diagnose(one, other, torch.randn(2, 3, 9, 9)).layers
+    assert np.isnan(found.local)
+    assert found.cumulative > 0
+
+
+def test_neither_network_is_changed(networks):
+    network = deepcopy(networks[0])
+    torch.nn.utils.parametrizations.spectral_norm(network[1])
+    torch.nn.init.ones_(network[1].parametrizations.weight.original)  # of which each look at the weight learns more
+    before = deepcopy(network.train().state_dict())
+    sk.diagnose(network, network, images(4))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

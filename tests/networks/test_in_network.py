@@ -164,3 +164,35 @@ def test_too_few_images_and_unknown_layers_are_refused():
         sk.fit_in_network(classifier(), images(9), "sparse2")
     with pytest.raises(FilterError, match="no layer is called 'stem'"):
         sk.fit_in_network(classifier(), images(), "sparse2", layers=["stem"])
+
+
+class Unused(nn.Sequential):
+    """A classifier with a depthwise layer that it never calls."""
+
+    def __init__(self):
+        super().__init__(*classifier(), nn.Conv2d(8, 8, 5, padding=2, groups=8))
+
+    def forward(self, inputs):
+        for layer in list(self)[:-1]:
+            inputs = layer(inputs)
+        return inputs
+
+
+def test_a_layer_that_is_never_called_is_fitted_to_natural_images():
+    network, seen = Unused().eval(), images(20)
+    fit = sk.fit_in_network(network, seen, "sparse2")
+    plain = sk.fit(sk.extract(network), "sparse2", criterion="response")
+    assert torch.equal(fit.coefficients[-8:], plain.coefficients[-8:])
+    found = sk.compress(network, seen, budget=0.5, models=["keys", "sparse2"])
+    assert set(found.chosen.model[-8:]) <= {name for name in found.chosen.model if name != "keep"}
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_it_makes_no_difference_whether_the_caller_has_switched_gradients_off(off):
+    network, seen = classifier(), images(20)
+    fit, found = sk.fit_in_network(network, seen, "sparse2"), sensitivity(network, seen)
+    with off():
+        again = seen.clone()
+        assert torch.equal(sk.fit_in_network(network, again, "sparse2").coefficients, fit.coefficients)
+        assert all(torch.equal(value, found[name]) for name, value in sensitivity(network, again).items())
+    assert all(value.gt(0).any() for value in found.values())

@@ -1,5 +1,7 @@
 """Elimination of candidate keys: against an exhaustive search, the truth that was planted, and bad input."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -218,3 +220,28 @@ def test_filters_are_candidates_without_their_copies(monkeypatch):
     monkeypatch.setattr("scalekeys.clustering.api._CANDIDATES", 10)
     with pytest.raises(FilterError, match="16 filters are too many candidates for keys, at most 10; cluster them"):
         distinct_filters(bank)
+
+
+def test_outputs_of_networks_of_several_types_are_compared(network):
+    half = deepcopy(network).bfloat16()
+    assert (
+        0
+        < output_error(half, network, IMAGES).value
+        == pytest.approx(output_error(network, half, IMAGES).value, rel=0.1)
+    )
+    squeezed = nn.Sequential(*network, nn.Linear(4, 1), nn.Flatten(0))
+    assert output_error(squeezed, squeezed, IMAGES).value == 0
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_outputs_that_cannot_be_compared_are_refused(network):
+    shorter = nn.Sequential(*network, nn.Linear(4, 1))
+    with pytest.raises(ModelError, match="the networks give 1 and 4 numbers for each input"):
+        output_error(shorter, network, IMAGES)
+    single = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(0))
+    with pytest.raises(
+        ModelError, match=r"a tensor of shape \(4,\) for inputs of shape \(3, 12, 12\), not outputs for"
+    ):
+        output_error(single, single, IMAGES[0])
+    with pytest.raises(ModelError, match="the batches hold no inputs"):
+        output_error(network, network, IMAGES[:0])

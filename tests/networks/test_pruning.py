@@ -532,6 +532,7 @@ class Noisy(Block):
     [
         (Block(), torch.zeros(1, 4, 7, 7), {}, "the network Block does not run .*give inputs that it takes"),
         (Block(), [], {}, "batch 1: expected a tensor of inputs"),
+        (Block(), torch.zeros(0, 3, 7, 7), {}, "gives a Tensor without values that can be compared; give at least one"),
         (Block().half(), torch.zeros(1, 3, 7, 7), {}, "parameters of type torch.float16; prune it in float32"),
         (Noisy(), torch.zeros(1, 3, 7, 7), {}, "gives other outputs when it runs again"),
         (Block(), torch.full((1, 3, 7, 7), torch.nan), {}, "its outputs are not finite"),

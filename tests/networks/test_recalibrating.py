@@ -430,3 +430,21 @@ def test_a_reference_of_another_kind_is_refused(normed, unnormed):
 def test_a_network_that_hides_its_layers_is_refused():
     with pytest.raises(CheckpointError, match="is a TorchScript module, which hides its layers"):
         sk.recalibrate(torch.jit.trace(nn.ReLU(), FEW), [FEW])
+
+
+def test_layers_that_share_a_weight_are_matched_one_by_one():
+    network = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1, groups=3) for _ in range(2))).double()
+    network[1].weight, network[1].bias = network[0].weight, network[0].bias
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other[0].weight.add_(random(3, 1, 3, 3))
+    found = sk.recalibrate(other, IMAGES, network)
+    for depth in (1, 2):
+        mine, its = found[:depth](IMAGES), network[:depth](IMAGES)
+        assert_close(mine.std((0, 2, 3)), its.std((0, 2, 3)))
+        assert_close(mine.mean((0, 2, 3)), its.mean((0, 2, 3)))
+
+
+def test_an_input_without_a_batch_is_refused(unnormed):
+    with pytest.raises(ModelError, match=r"layer 'first': sees a single input, of shape \(6, 10, 9\); give batches"):
+        sk.recalibrate(unnormed, IMAGES[0], unnormed)

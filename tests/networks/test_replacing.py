@@ -6,7 +6,7 @@ import pytest
 import torch
 from depthwise_network import CONSTANT, DEPTHWISE, ZERO, images
 from torch import nn
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 import scalekeys as sk
 from scalekeys.errors import CheckpointError, FilterError, ModelError
@@ -134,14 +134,20 @@ def test_weights_that_two_layers_share_are_replaced_in_both(network):
     replaced = sk.replace(network, fit, layers=["row"])
     assert torch.equal(replaced.row.weight[:, 0], fit.kernels().layers[2].kernels)
     assert torch.equal(replaced.small.weight, network.small.weight)
+    replaced = sk.replace(network, fit)
+    assert replaced.small.weight is replaced.row.weight
+    assert torch.equal(replaced.row.weight[:, 0], fit.kernels().layers[2].kernels)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_models_of_another_network_are_refused(network, fit):
     with pytest.raises(ModelError, match=r"layer 'wide' has filters of 12 x 5 x 5, and 12 x 7 x 7 were modelled"):
         network.wide = nn.Conv2d(12, 12, 5, padding=2, groups=12)
         sk.replace(network, fit)
     with pytest.raises(ModelError, match="it has no depthwise layer"):
         sk.replace(network, sk.fit(sk.master_keys()))
+    with pytest.raises(ModelError, match=r"replace needs models of the filters, such as .*, got Tensor"):
+        sk.replace(network, sk.master_keys())
 
 
 @pytest.mark.parametrize(
@@ -161,3 +167,25 @@ def test_layers_without_weights_are_refused(network, fit):
     network.wide = nn.LazyConv2d(12, 7, padding=3, groups=12)
     with pytest.raises(CheckpointError, match="layer 'wide' is lazy and has no weights yet; run the network once"):
         sk.replace(network, fit)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize(
+    "compute", [weight_norm, spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm]
+)
+def test_a_filter_that_is_kept_is_the_one_of_the_next_pass(network, compute, learned):
+    compute(network.down)
+    network(images())
+    with torch.no_grad():
+        for number in network.down.parameters():
+            number.mul_(1.5)  # which a weight that was computed in the last pass does not know
+    network.train().requires_grad_(learned)
+    network.down.eval()
+    known, fit = sk.extract(network).layers[1].kernels, sk.fit(sk.extract(network), "dx")
+    options = {"layers": "down", "min_r2": float(fit.r2[12:36].mean())}
+    kept = torch.from_numpy(sk.replacement(fit, **options).model[12:36] == "keep")
+    replaced = sk.replace(network.train(), fit, **options)
+    assert 0 < int(kept.sum()) < len(kept)
+    assert torch.equal(replaced.down.weight[kept, 0], known[kept])
+    assert replaced.down.weight.requires_grad == learned

@@ -463,3 +463,12 @@ def test_a_state_dict_is_loaded_into_the_network_as_it_was_built(norm, tmp_path)
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(sk.ScaleKeysError, match=message):
         sk.separate(**{"module": network_of(), "example": images(1)} | options)
+
+
+def test_outputs_in_which_no_tensor_is_found_are_refused():
+    class Wrapped(nn.Sequential):
+        def forward(self, inputs):
+            return {super().forward(inputs)}
+
+    with pytest.raises(ModelError, match="the network Wrapped gives a set without values that can be compared"):
+        sk.separate(Wrapped(*network_of()), images(1), rank=1, runtime=None)

@@ -10,11 +10,11 @@ from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank, Replacement, assign_keys, replacement
 from scalekeys.filters.budget import within_budget
-from scalekeys.filters.choice import matching_layers
+from scalekeys.filters.choice import matching_layers, several
 from scalekeys.filters.replacement import taps_of
 from scalekeys.fitting import PatchCovariance
 from scalekeys.fitting.spec import parse_spec
-from scalekeys.networks.changing.keeping import PATCHES, Keep, at_once, response_fit
+from scalekeys.networks.changing.keeping import PATCHES, Keep, at_once, response_fit, with_unseen
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.measuring.evaluation import Evaluation, evaluate
@@ -116,7 +116,8 @@ def compress(
     -----
     Each model is fitted to responses. It costs a filter the variance of the difference of its answers, weighted by how
     much the outputs of the network depend on them; :func:`scalekeys.filters.budget.within_budget` shares the numbers
-    out. The network is recalibrated with the original one as its reference.
+    out. The network is recalibrated with the original one as its reference. Filters that no input reaches cost nothing,
+    and are modelled with as few numbers as possible.
 
     Examples
     --------
@@ -159,13 +160,15 @@ class Compressor:
         bank = open_module(module).bank()
         chosen = zip(bank, matching_layers(bank, layers), strict=True)
         self._whole = sum(layer.kernels.numel() for layer, mine in chosen if mine)
-        names = candidates_for(bank) if models is None else models
+        names = candidates_for(bank) if models is None else several(models)
+        if not names:
+            raise ModelError("models is empty; name at least one, or leave it out for all")
         for name in names:
             if name != KEYS:  # refuse an unknown model before others are fitted
                 parse_spec(name, {layer.axes for layer in bank}, criterion="response")
         watched, inputs = fastest_layout(module, self._inputs)
         self._say("measuring what filters see")
-        covariance = patch_covariance(watched, inputs, patches=PATCHES)
+        covariance = with_unseen(patch_covariance(watched, inputs, patches=PATCHES), bank)
         self._say("measuring what depends on them")
         weights = sensitivity(watched, inputs, seed=seed)
         self._candidates, self._losses = [], []

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import torch
@@ -18,7 +19,7 @@ from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.shrink import lost, plain_padding, shrink
 from scalekeys.networks.constrained.filters_together import release
 from scalekeys.networks.running.batches import Batches
-from scalekeys.networks.running.depthwise_layers import copied, make_plain, write
+from scalekeys.networks.running.depthwise_layers import copied, keeping_ties, make_plain, write
 from scalekeys.shapes import FilterStack, Size, size_text
 
 Sides: TypeAlias = Mapping[str, int | Sequence[int]]
@@ -116,7 +117,7 @@ def crop(
     CheckpointError
         If the network cannot be read, or has no depthwise layers.
     FilterError
-        If the tolerance is no share, no layer has such a name, or a side is not smaller than the kernel.
+        If the tolerance is no share, no layer has such a name, or a side is no whole number below that of the kernel.
     ModelError
         If the batches cannot be used to recalibrate the network.
 
@@ -149,16 +150,17 @@ def crop(
     windows = windows_of(bank, tolerance, layers)
     network, found = copied(module, bank)
     done, left = [], {}
-    for layer in bank:
-        if window := windows.get(layer.name):
-            fault = shrink(network, found[layer.name], layer.name, window)
-            if fault:
-                left[layer.name] = fault
-            else:
-                if refit:
-                    weight = make_plain(found[layer.name], layer.name)
-                    write(weight, torch.arange(len(layer)), refitted_layer(layer, window))
-                done.append(cropped_layer(layer, window, plain_padding(found[layer.name].padding)))
+    with keeping_ties(found.values()):
+        for layer in bank:
+            if window := windows.get(layer.name):
+                fault = shrink(network, found[layer.name], layer.name, window)
+                if fault:
+                    left[layer.name] = fault
+                else:
+                    if refit:
+                        weight = make_plain(found[layer.name], layer.name)
+                        write(weight, torch.arange(len(layer)), refitted_layer(layer, window))
+                    done.append(cropped_layer(layer, window, plain_padding(found[layer.name].padding)))
     release(network)
     if done and batches is not None:
         network = recalibrate(network, batches, module)
@@ -172,6 +174,10 @@ def windows_of(bank: FilterBank, tolerance: float, sides: Sides | None) -> dict[
         smallest = {layer.name: smallest_window(layer.kernels, tolerance) for layer in bank}
         return {name: found[0] for name, found in smallest.items() if found}
     names = [layer.name for layer in bank]
+    if not isinstance(sides, Mapping):
+        raise FilterError(
+            f"layers gives the new sides by the names of layers, such as {{{names[0]!r}: 5}}, got {sides!r}"
+        )
     for pattern in sides:
         if not any(matches(name, pattern) for name in names):
             raise FilterError(no_such_layer([pattern], names))
@@ -194,7 +200,10 @@ def refitted_layer(layer: LayerFilters, window: Size) -> FilterStack:
 
 
 def _asked(layer: LayerFilters, sides: int | Sequence[int]) -> Size:
-    window = (sides,) * len(layer.size) if isinstance(sides, int) else tuple(sides)
+    window = tuple(sides) if isinstance(sides, Sequence) else (sides,) * len(layer.size)
+    if not all(isinstance(side, Integral) for side in window):
+        raise FilterError(f"layer {layer.name!r}: sides are whole numbers, got {sides!r}")
+    window = tuple(map(int, window))
     if len(window) != len(layer.size):
         raise FilterError(f"layer {layer.name!r} has kernels of {size_text(layer.size)}; give {len(layer.size)} sides")
     if not all(1 <= side <= own for side, own in zip(window, layer.size, strict=True)) or window == layer.size:

@@ -11,11 +11,11 @@ from scalekeys.errors import ModelError
 from scalekeys.filters.choice import matching_layers
 from scalekeys.fitting import Fit
 from scalekeys.networks.changing.gauss_newton import damped_steps, quadratic
-from scalekeys.networks.changing.keeping import PATCHES, Keep, at_once, response_fit
+from scalekeys.networks.changing.keeping import PATCHES, Keep, at_once, response_fit, with_unseen
 from scalekeys.networks.changing.linear_parts import LinearParts, linear_parts, with_weights
 from scalekeys.networks.changing.stretches import Stretch, Walk
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
-from scalekeys.networks.running.batches import Batches, inputs_of
+from scalekeys.networks.running.batches import Batches, inputs_of, with_gradients
 from scalekeys.networks.running.memory_layout import fastest_layout
 
 _HELD_OUT = 5  # one input in this many decides how far to go
@@ -23,6 +23,7 @@ _DAMPING = (0.3, 1.0, 3.0)
 _LARGEST = 8_192  # unknowns that are solved for together
 
 
+@with_gradients()
 def fit_in_network(
     module: nn.Module,
     batches: Batches,
@@ -84,7 +85,8 @@ def fit_in_network(
     does not use, and a step that does not help there is not taken.
 
     A layer that is called more than once keeps its plain fit, and so does a layer that the output of the network (the
-    first of several) does not depend on, as that of an auxiliary output.
+    first of several) does not depend on, as that of an auxiliary output. A layer that is never called is fitted to the
+    responses to natural images.
 
     References
     ----------
@@ -105,8 +107,9 @@ def fit_in_network(
     given = [one for one in inputs_of(batches, unwrapped(module)) if len(one)]
     network, inputs = fastest_layout(module, given)
     learning, held_out = _split(inputs, seed)
-    covariance = patch_covariance(network, inputs, patches=PATCHES)
-    plain = response_fit(opened.bank(), model, covariance, keep)
+    bank = opened.bank()
+    covariance = with_unseen(patch_covariance(network, inputs, patches=PATCHES), bank)
+    plain = response_fit(bank, model, covariance, keep)
     parts = {layer.name: linear_parts(plain, rows, layer) for layer, rows in plain.bank.parts()}
     weights = {}
     wanted = [name for name, mine in zip(parts, matching_layers(plain.bank, layers), strict=True) if mine]

@@ -1,12 +1,13 @@
 """Long work in named pieces, of which those that are done can be kept, so that it can be interrupted."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
-from scalekeys.fitting import Fit, PatchCovariance, fit
+from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
 from scalekeys.fitting.spec import parse_spec
 from scalekeys.fitting.stack import StackFit
 
@@ -21,6 +22,16 @@ PATCHES = 256
 def at_once(name: str, compute: Callable[[], Pieces]) -> Pieces:  # noqa: ARG001
     """Compute a piece, and keep nothing."""
     return compute()
+
+
+def with_unseen(covariance: PatchCovariance, bank: FilterBank) -> PatchCovariance:
+    """Let layers that no input reached see natural images."""
+    natural = {
+        layer.name: natural_image_covariance(layer.size, dilation=layer.dilation or 1).expand(len(layer), -1, -1)
+        for layer in bank
+        if layer.name not in covariance.layers
+    }
+    return replace(covariance, layers={**covariance.layers, **natural})
 
 
 def response_fit(

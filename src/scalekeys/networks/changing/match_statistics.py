@@ -112,7 +112,7 @@ def _multiply_weight(layer: Convolution, name: str, scale: Tensor) -> None:
     if constraint is not None:
         constraint.multiply(scale, layer.get_parameter("parametrizations.weight.original"))
     else:
-        weight = layer.weight if "weight" in layer._parameters else make_plain(layer, name)
+        weight = make_plain(layer, name)  # its own, also where it shared one with another layer
         weight.mul_(over_taps(scale[:, None], len(layer.kernel_size)).to(weight))
 
 
@@ -121,6 +121,7 @@ def _set_bias(layer: Convolution, name: str, scale: Tensor, shift: Tensor) -> No
         learned = any(parameter.requires_grad for parameter in layer.parameters())
         layer.bias = nn.Parameter(shift.to(layer.weight), requires_grad=learned)
     elif "bias" in layer._parameters:
-        layer.bias.copy_(layer.bias * scale + shift)
+        changed = (layer.bias * scale + shift).to(layer.bias)
+        layer.bias = nn.Parameter(changed, requires_grad=layer.bias.requires_grad)
     else:
         raise ModelError(f"layer {name!r}: its bias is not a parameter but computed; make it one first")

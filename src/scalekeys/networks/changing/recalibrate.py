@@ -64,7 +64,7 @@ def recalibrate(module: nn.Module, batches: Batches, reference: nn.Module | None
     bias :math:`s (b - m) + m_0` instead, :math:`s = \sigma_0 / \sigma`, channel by channel: that gives their outputs of
     mean m and deviation :math:`\sigma` the mean and the deviation of the reference; where an output does not vary, only
     the mean. A layer without a bias is given one. Constrained layers stay constrained: their amplitudes and offsets are
-    multiplied. Other computed weights become plain parameters.
+    multiplied. Other computed weights become plain parameters, and a weight that layers shared one parameter for each.
 
     Examples
     --------

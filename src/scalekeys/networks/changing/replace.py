@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from scalekeys.errors import ModelError
 from scalekeys.filters.replacement import Modelled, replacement
 from scalekeys.networks.constrained.filters_together import release
-from scalekeys.networks.running.depthwise_layers import copied, make_plain, write
+from scalekeys.networks.running.depthwise_layers import copied, keeping_ties, make_plain, write
 
 
 def replace(
@@ -36,7 +37,8 @@ def replace(
     -------
     nn.Module
         Of the same dtypes and devices. Weights of the layers in question that were computed (pruned, normalised,
-        constrained) are plain parameters in it.
+        constrained) are plain parameters in it. Layers that share a weight share the new one where both are given the
+        same filters.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def replace(
     FilterError
         If no layer has such a name, or all that have are kept, or the threshold is no number up to 1.
     ModelError
-        If the models are those of another network: layers of other names, or filters of other shapes.
+        If there are no models, or these are of another network: layers of other names, or filters of other shapes.
 
     References
     ----------
@@ -62,11 +64,16 @@ def replace(
     >>> bool((replaced[1].weight[:, 0] - fit.kernels().layers[0].kernels).abs().max() < 1e-7)
     True
     """
+    if not isinstance(modelled, Modelled):
+        raise ModelError(
+            f"replace needs models of the filters, such as sk.fit(sk.extract(module)), got {type(modelled).__name__}"
+        )
     network, found = copied(module, modelled.bank)
     chosen = replacement(modelled, layers=layers, keep=keep, min_r2=min_r2)
-    for layer, part in chosen.filters.parts():
-        rows = chosen.replaced[part].nonzero()[:, 0]
-        if len(rows):
-            write(make_plain(found[layer.name], layer.name), rows, layer.kernels[rows])
+    with keeping_ties(found.values()):
+        for layer, part in chosen.filters.parts():
+            rows = chosen.replaced[part].nonzero()[:, 0]
+            if len(rows):
+                write(make_plain(found[layer.name], layer.name), rows, layer.kernels[rows])
     release(network)
     return network

@@ -78,7 +78,7 @@ def constrain(
         ``"unit"``, or a scale starts below the floor of ``"softplus-sigma"``. Each layer
         with modelled filters has a parametrization of its ``weight``, a
         :class:`~scalekeys.networks.constrained.scale_space_kernel.ScaleSpaceKernel`; the other filters of such a layer
-        are free weights, as are constant filters.
+        are free weights, as are constant filters. Layers that share a weight get kernels of their own.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Where a network loses: how far the answers of its depthwise layers are from those of another network."""
 
 from dataclasses import dataclass
-from math import cos, pi, prod, sqrt
+from math import cos, nan, pi, prod, sqrt
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
 from scalekeys.filters import FilterBank
-from scalekeys.networks.running.batches import Batches, inputs_of, run_network
-from scalekeys.networks.running.depthwise_layers import Convolution, copy_of, depthwise_layers, make_plain
+from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, run_network, uncompiled
+from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers
 from scalekeys.networks.running.hooks import watched
 from scalekeys.networks.running.running_moments import ChannelMoments
 from scalekeys.threads import one_thread
@@ -36,15 +36,16 @@ class LayerError:
         ratio, over channels, of the greatest gains of both.
     local : float
         Mean squared error of the answers to the inputs of the original network, by the variance of its answers. Where
-        these do not vary, it is infinite, or NaN without an error.
+        these do not vary, it is infinite, or NaN without an error; and NaN where the network convolves with the weight
+        of the layer in another way than the layer does.
     cumulative : float
         The same for the answers to the inputs that the changed network gives the layer.
     """
 
     layer: str
     bound: float
-    local: float = float("nan")
-    cumulative: float = float("nan")
+    local: float = nan
+    cumulative: float = nan
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,12 @@ def diagnose(original: nn.Module, changed: nn.Module, batches: Batches | None = 
         return Diagnosis(tuple(LayerError(name, bound) for name, bound in bounds.items()))
     networks = unwrapped(original), unwrapped(changed)
     layers = depthwise_layers(networks[0], there), depthwise_layers(networks[1], here)
-    swapped = _with_filters_of(layers[1], layers[0])
     sums = {name: _Sums() for name in bounds}
     for batch in inputs_of(batches, networks[0]):
         inputs, answers = _seen(networks[0], batch, layers[0])
-        _, moved = _seen(networks[1], batch, layers[1])
+        _, moved = _seen(networks[1], next(inputs_of(batch, networks[1])), layers[1])
         for name, answer in answers.items():
-            with torch.no_grad():
-                local = swapped[name](inputs[name])
-            sums[name].add(answer, local, moved.get(name))
+            sums[name].add(answer, _answer(layers[1][name], inputs[name]), moved.get(name))
     return Diagnosis(tuple(LayerError(name, bound, *sums[name].shares()) for name, bound in bounds.items()))
 
 
@@ -140,7 +138,6 @@ class _Sums:
     answers: ChannelMoments | None = None
     local: float = 0.0
     cumulative: float = 0.0
-    known: bool = True
 
     def add(self, answer: Tensor, local: Tensor, moved: Tensor | None) -> None:
         if not answer.numel():
@@ -148,16 +145,29 @@ class _Sums:
         values = answer.double()
         self.answers = self.answers or ChannelMoments(values.shape[1], values.device)
         self.answers.add(values)
-        self.local += float((local.double() - values).square().sum())
-        self.known = self.known and moved is not None and moved.shape == answer.shape
-        if self.known and moved is not None:
-            self.cumulative += float((moved.double() - values).square().sum())
+        self.local += _distance(local, values)
+        self.cumulative += _distance(moved, values)
 
     def shares(self) -> tuple[float, float]:
         if self.answers is None:
-            return float("nan"), float("nan")
+            return nan, nan
         variance = self.answers.squares.sum()
-        return float(self.local / variance), float(self.cumulative / variance) if self.known else float("nan")
+        return float(self.local / variance), float(self.cumulative / variance)
+
+
+def _distance(found: Tensor | None, wanted: Tensor) -> float:
+    """Return the squared difference; NaN where there is none, because what was found has another shape."""
+    if found is None or found.shape != wanted.shape:
+        return nan
+    return float((found.to(wanted) - wanted).square().sum())
+
+
+@torch.no_grad()
+def _answer(layer: Convolution, inputs: Tensor) -> Tensor:
+    """Return what a layer gives for inputs that another one saw."""
+    with evaluating(layer), uncompiled():
+        answer: Tensor = run_network(layer, next(inputs_of(inputs, layer)))
+    return answer
 
 
 def _seen(
@@ -173,18 +183,6 @@ def _seen(
     with torch.no_grad(), watched(network, layers, note):
         run_network(network, batch)
     return inputs, answers
-
-
-def _with_filters_of(changed: dict[str, Convolution], original: dict[str, Convolution]) -> dict[str, Convolution]:
-    """Return copies of the original layers with the filters of the changed ones."""
-    copies = {}
-    for name, layer in original.items():
-        one = copy_of(layer)
-        assert isinstance(one, Convolution)
-        with torch.no_grad():
-            make_plain(one, name).copy_(changed[name].weight)
-        copies[name] = one
-    return copies
 
 
 @one_thread()

@@ -1,10 +1,9 @@
 """Keys by what a network loses: candidates are eliminated until few remain, by accuracy or by outputs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.measuring.evaluation import evaluate
 from scalekeys.networks.measuring.output_error import OutputError, outputs_of
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
-from scalekeys.networks.running.batches import Batches, inputs_of
+from scalekeys.networks.running.batches import Batches, inputs_of, several_batches
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 if TYPE_CHECKING:
@@ -227,8 +226,7 @@ class Kept:
 
     def __init__(self, module: nn.Module, batches: Batches) -> None:
         self.module = unwrapped(module)
-        single = isinstance(batches, Tensor | np.ndarray | Mapping)
-        self.batches: list[Any] = [batches] if single else list(batches)
+        self.batches = list(several_batches(batches))
         self.inputs = [inputs for inputs in inputs_of(self.batches, self.module) if len(inputs)]
 
     def first(self, count: int) -> list[Tensor]:

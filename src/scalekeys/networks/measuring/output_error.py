@@ -29,7 +29,12 @@ class OutputError:
 
     @classmethod
     def of(cls, outputs: Float[Tensor, "inputs outputs"], original: Float[Tensor, "inputs outputs"]) -> "OutputError":
-        """Compare outputs; those that are not finite are infinitely far."""
+        """Compare outputs; those that are not finite are infinitely far. Raises ModelError if their shapes differ."""
+        if outputs.shape != original.shape:
+            raise ModelError(
+                f"the networks give {outputs.shape[1]} and {original.shape[1]} numbers for each input, which cannot be "
+                "compared; give networks with outputs of the same shape"
+            )
         errors = (outputs - original).square().sum(1).nan_to_num(torch.inf, torch.inf)
         return cls(errors, (original - original.mean(0)).square().sum(1))
 
@@ -75,7 +80,7 @@ def output_error(module: nn.Module, original: nn.Module, batches: Batches) -> Ou
     Raises
     ------
     ModelError
-        If there are no inputs, or a network gives no tensor.
+        If there are no inputs, or a network gives no tensor, or one of another shape than the other network.
 
     Examples
     --------
@@ -83,7 +88,9 @@ def output_error(module: nn.Module, original: nn.Module, batches: Batches) -> Ou
     >>> output_error(one, one, torch.eye(4)).value, output_error(two, one, torch.eye(4)).value > 0
     (0.0, True)
     """
-    inputs = list(inputs_of(batches, module))
+    inputs = list(filter(len, inputs_of(batches, original)))
+    if not inputs:
+        raise ModelError("the batches hold no inputs; give at least one")
     return OutputError.of(outputs_of(module, inputs), outputs_of(original, inputs))
 
 
@@ -91,9 +98,14 @@ def outputs_of(network: nn.Module, inputs: Sequence[Tensor]) -> Float[Tensor, "i
     """Return what a network gives for each input, in float64."""
     parts = []
     with evaluating(network), torch.no_grad():
-        for number, batch in enumerate(inputs, start=1):
+        for number, batch in enumerate(inputs_of(inputs, network), start=1):
             found = logits_of(run_network(network, batch))
             if found is None:
                 raise ModelError(f"batch {number}: the network gives no tensor; give one that returns tensors")
-            parts.append(found.flatten(1).double().cpu())
+            if not found.ndim or len(found) != len(batch):
+                raise ModelError(
+                    f"batch {number}: the network gives a tensor of shape {tuple(found.shape)} for inputs of shape "
+                    f"{tuple(batch.shape)}, not outputs for each of them; give batches of inputs"
+                )
+            parts.append(found.reshape(len(found), -1).double().cpu())
     return torch.cat(parts)

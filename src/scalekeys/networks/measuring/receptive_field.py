@@ -13,7 +13,15 @@ from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters.bank import FilterBank
 from scalekeys.filters.choice import matches, no_such_layer
 from scalekeys.filters.reach import Reach, Sides, predicted_reach
-from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, run_network, uncheckpointed, uncompiled
+from scalekeys.networks.running.batches import (
+    Batches,
+    evaluating,
+    inputs_of,
+    run_network,
+    uncheckpointed,
+    uncompiled,
+    with_gradients,
+)
 from scalekeys.networks.running.depthwise_layers import Convolution, not_finite
 from scalekeys.networks.running.functional_calls import functional_calls
 from scalekeys.networks.running.hooks import hooked
@@ -58,6 +66,7 @@ class ReceptiveField:
         return tuple(4 * sigma for sigma in self.measured)
 
 
+@with_gradients()
 def receptive_field(
     module: nn.Module, batches: Batches, *, layers: Sequence[str] | None = None, seed: int = 0
 ) -> tuple[ReceptiveField, ...]:
@@ -133,7 +142,7 @@ def receptive_field(
     chosen = {name: layer for name, layer in chosen.items() if len(layer.kernel_size) == axes}
     watcher = _Watcher(chosen, seed)
     sums: dict[str, list[_Moments]] = {}
-    with torch.inference_mode(False), torch.enable_grad(), hooked(convolutions, watcher.see), evaluating(network):
+    with hooked(convolutions, watcher.see), evaluating(network):
         for number, inputs in enumerate(inputs_of(batches, network), start=1):
             for name, moments in watcher.run(network, _leaf(inputs, axes, number), axes).items():
                 sums.setdefault(name, []).append(moments)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import evaluating, uncompiled
-from scalekeys.optional import in_short
+from scalekeys.networks.running.batches import evaluating, run_network, uncompiled
 
 _DRAWS = 2
 
@@ -27,12 +26,7 @@ class Reference:
     def __init__(self, network: nn.Module, example: Tensor, more: Sequence[Tensor] = (), seed: int = 0) -> None:
         self.inputs = [example, *_random(example, seed), *more]
         name = type(network).__name__
-        try:
-            self._outputs = [_outputs(network, batch) for batch in self.inputs]
-        except Exception as error:  # whatever a network raises
-            raise ModelError(
-                f"the network {name} does not run ({in_short(error)}); give inputs that it takes"
-            ) from error
+        self._outputs = [_outputs(network, batch) for batch in self.inputs]
         if not all(output.isfinite().all() for batch in self._outputs for output in batch):
             raise ModelError(
                 f"the network {name}: its outputs are not finite, so that they cannot be compared; give an example of "
@@ -67,7 +61,7 @@ def multiplications(network: nn.Module, example: Tensor) -> int:
     150
     """
     with evaluating(network), torch.no_grad(), uncompiled(), FlopCounterMode(display=False) as counter:
-        network(example[:1])
+        run_network(network, example[:1])
     return int(counter.get_total_flops()) // 2
 
 
@@ -77,7 +71,7 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def _random(example: Tensor, seed: int) -> list[Tensor]:
-    if not example.is_floating_point():
+    if not example.is_floating_point() or not example.numel():
         return []
     generator = torch.Generator().manual_seed(seed)
     low, high = example.min().cpu(), example.max().cpu()
@@ -88,7 +82,14 @@ def _random(example: Tensor, seed: int) -> list[Tensor]:
 
 def _outputs(network: nn.Module, batch: Tensor) -> list[Tensor]:
     with evaluating(network), torch.no_grad(), uncompiled():
-        return [tensor.double() for tensor in _tensors(network(batch))]
+        given = run_network(network, batch)
+    found = [tensor.double() for tensor in _tensors(given) if tensor.numel()]
+    if not found:
+        raise ModelError(
+            f"the network {type(network).__name__} gives a {type(given).__name__} without values that can be "
+            "compared; give at least one input, and a network that returns tensors, or lists or dicts of them"
+        )
+    return found
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
@@ -105,8 +106,7 @@ def _tensors(output: Any) -> Iterator[Tensor]:
 def _difference(reference: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
     if len(reference) != len(outputs) or any(a.shape != b.shape for a, b in zip(reference, outputs, strict=True)):
         return float("inf")
-    shares = [_share(one, other) for one, other in zip(reference, outputs, strict=True) if one.numel()]
-    return max(shares, default=0.0)
+    return max(map(_share, reference, outputs))
 
 
 def _share(reference: Tensor, output: Tensor) -> float:

@@ -9,11 +9,19 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints.sources.module import open_module
 from scalekeys.errors import ModelError
-from scalekeys.networks.running.batches import Batches, inputs_of, logits_of, run_network, uncheckpointed
+from scalekeys.networks.running.batches import (
+    Batches,
+    inputs_of,
+    logits_of,
+    run_network,
+    uncheckpointed,
+    with_gradients,
+)
 from scalekeys.networks.running.depthwise_layers import copy_of, depthwise_layers
 from scalekeys.networks.running.hooks import watched
 
 
+@with_gradients()
 def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[str, Float[Tensor, " channels"]]:
     r"""Measure how much a classifier's outputs change when the answers of each depthwise filter do.
 
@@ -64,9 +72,9 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
     layers = depthwise_layers(network, opened)
     total = {name: torch.zeros(layer.out_channels, dtype=torch.float64) for name, layer in layers.items()}
     generator, count = torch.Generator().manual_seed(seed), 0
-    for inputs in inputs_of(batches, network):
+    for inputs in filter(len, inputs_of(batches, network)):
         outputs: list[tuple[str, Tensor]] = []
-        with torch.enable_grad(), uncheckpointed(), watched(network, layers, partial(_note, outputs)):
+        with uncheckpointed(), watched(network, layers, partial(_note, outputs)):
             logits = logits_of(run_network(network, inputs))
         if logits is None or logits.ndim != 2:
             raise ModelError(f"{opened.label}: gives no logits, shape (inputs, classes); only classifiers have classes")
@@ -82,6 +90,8 @@ def sensitivity(module: nn.Module, batches: Batches, *, seed: int = 0) -> dict[s
         for (name, _), gradient in zip(outputs, gradients, strict=True):
             if gradient is not None:
                 total[name] += gradient.double().square().transpose(0, 1).flatten(1).sum(1).cpu()
+    if not count:
+        raise ModelError("the batches hold no inputs; give a few hundred")
     return {name: values / count for name, values in total.items()}
 
 

@@ -171,7 +171,7 @@ def prune_dead(
     _check_precision(network)
     opened = open_module(network)
     inputs = next(inputs_of(example if isinstance(example, Tensor) else [example], network))
-    more = [] if images is None else list(inputs_of(images, network))
+    more = [] if images is None else list(filter(len, inputs_of(images, network)))
     reference = Reference(network, inputs, more, seed)
     dead = dead_filters(network, opened, None if images is None else reference.inputs)
     trial = _Trial(network, opened, exported(network, inputs), reference, tolerance)
@@ -246,7 +246,7 @@ class _Trial:
         try:
             difference = self.reference.difference(small)
         except Exception as error:  # whatever the network raises
-            return f"the network does not run without it ({in_short(error)})"
+            return f"the network does not run without it ({in_short(error.__cause__ or error)})"
         if difference <= self.tolerance:
             return None
         return f"the outputs would differ by {difference:.1e} of the largest one"

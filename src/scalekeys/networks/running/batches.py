@@ -113,6 +113,13 @@ def _with_copies(_network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...
     return tuple(one.clone() if isinstance(one, Tensor) else one for one in inputs)
 
 
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Let gradients be computed where the caller has switched them off."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
 def uncompiled() -> AbstractContextManager[Any]:
     """Let compiled parts run as they are written: what is compiled cannot be watched."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
@@ -145,10 +152,23 @@ class _Called:
         return function(*args)
 
 
+def several_batches(batches: Batches) -> Iterable[Batch]:
+    """Take a tensor, array or dict for a list of one; raises ModelError for what holds no batches."""
+    if isinstance(batches, Tensor | np.ndarray | Mapping):
+        return [batches]
+    try:
+        iter(batches)
+    except TypeError:
+        raise ModelError(
+            f"expected batches of inputs, such as a tensor, a list of tensors or a data loader, got "
+            f"{type(batches).__name__}"
+        ) from None
+    return batches
+
+
 def _numbered(batches: Batches) -> Iterator[tuple[int, Batch]]:
     number = 0
-    listed = [batches] if isinstance(batches, Tensor | np.ndarray | Mapping) else batches
-    for number, batch in enumerate(listed, start=1):
+    for number, batch in enumerate(several_batches(batches), start=1):
         yield number, batch
     if not number:
         raise ModelError("batches is empty, or a generator that was used before; give at least one batch of inputs")
@@ -161,7 +181,8 @@ def _brought(inputs: Tensor, network: nn.Module) -> Tensor:
         raise ModelError(
             f"the network {type(network).__name__}: has no values (it is on the meta device); load its weights first"
         )
-    return inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
+    own = inputs.clone() if inputs.is_inference() else inputs  # which has no gradients
+    return own.to(like.device, like.dtype if inputs.is_floating_point() else None)
 
 
 def _part(batch: Batch, keys: Sequence[str], place: int) -> Any:

@@ -1,15 +1,19 @@
 """The depthwise layers of a network: where they are, and their weights as plain parameters."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import TypeAlias
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize, prune, remove_weight_norm
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
 
 from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.core.checkpoint import Checkpoint
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
+from scalekeys.checkpoints.sources.used_weight import used_weight
 from scalekeys.errors import FilterError, ModelError
 from scalekeys.filters import FilterBank
 from scalekeys.networks.running.computed_weight import ComputedWeight
@@ -65,15 +69,17 @@ def copy_of(module: nn.Module) -> nn.Module:
 
 
 def make_plain(layer: Convolution, name: str) -> nn.Parameter:
-    """Give a layer a weight of its own that is a parameter with the present values, and return it.
+    """Give a layer a weight of its own that is a parameter with the values of the next forward pass, and return it.
 
-    Parametrizations, pruning and weight normalisation of the weight are taken off. It takes gradients unless it was a
-    parameter without.
+    Parametrizations, pruning, weight and spectral normalisation of the weight are taken off. It takes gradients if the
+    parameter before did, or one of those from which the weight was computed.
 
     Raises ModelError if the weight is computed in some other way.
     """
     before = layer._parameters.get("weight")
-    present = layer.weight.detach().clone()
+    present = used_weight(layer).detach().clone()
+    computing = [one for key, one in layer.named_parameters() if "bias" not in key] if before is None else [before]
+    learned = any(one.requires_grad for one in computing)
     if parametrize.is_parametrized(layer, "weight"):
         kind = type(layer)  # made for this layer, but its copies have the same, and what is taken off goes off from it
         layer.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
@@ -83,9 +89,23 @@ def make_plain(layer: Convolution, name: str) -> nn.Parameter:
     elif before is None:
         _stop_computing(layer, name)
     others = {key: layer._parameters.pop(key) for key in list(layer._parameters) if key != "weight"}
-    layer.weight = nn.Parameter(present, requires_grad=before is None or before.requires_grad)
+    layer.weight = nn.Parameter(present, requires_grad=learned)
     layer._parameters.update(others)  # so that the weight comes first, as it did
     return layer.weight
+
+
+@contextmanager
+def keeping_ties(layers: Iterable[Convolution]) -> Iterator[None]:
+    """Let layers that share a weight share the new one too, where they are given the same."""
+    sharing: dict[int, list[Convolution]] = defaultdict(list)
+    for layer in layers:
+        if "weight" in layer._parameters:
+            sharing[id(layer.weight)].append(layer)
+    yield
+    for first, *others in sharing.values():
+        for other in others:
+            if torch.equal(first.weight, other.weight):
+                other.weight = first.weight
 
 
 def _stop_computing(layer: Convolution, name: str) -> None:
@@ -94,6 +114,8 @@ def _stop_computing(layer: Convolution, name: str) -> None:
         prune.remove(layer, "weight")
     elif hasattr(layer, "weight_g"):
         remove_weight_norm(layer)
+    elif hasattr(layer, "weight_u"):
+        remove_spectral_norm(layer)
     else:
         raise ModelError(f"layer {name!r}: its weight is not a parameter but computed; make it one first")
 

@@ -32,7 +32,8 @@ def run_together(
     `meeting`: called with the name of a layer and what the batches are there, as soon as all of them have arrived; it
     may change the layer, and what it returns, if anything, is done to each of them before it goes on.
     `inputs`, `outputs`: the layers to halt before, and the convolutions to halt behind, by name.
-    Raises ModelError if the batches come to different layers, because the network decides by its input where it goes.
+    Raises ModelError if the batches come to different layers, because the network decides by its input where it goes,
+    or a convolution sees an input that is no batch.
 
     This is what one batch of all inputs would do, without the memory that this takes between the layers, and for
     inputs of several sizes. Each batch has a thread of its own, of which one is at work at a time.
@@ -41,7 +42,12 @@ def run_together(
     walks = [_BatchWalk(network, batch, calls) for batch in batches]
     at_work = walks[0]
 
-    def halt(name: str, _: nn.Module, given: tuple[Tensor, ...], output: Tensor | None = None) -> Tensor | None:
+    def halt(name: str, layer: nn.Module, given: tuple[Tensor, ...], output: Tensor | None = None) -> Tensor | None:
+        if isinstance(layer, Convolution) and given[0].ndim == len(layer.kernel_size) + 1:
+            raise ModelError(
+                f"layer {name!r}: sees a single input, of shape {tuple(given[0].shape)}; give batches of inputs, with "
+                "another dimension before it"
+            )
         return at_work.halt(name, given[0] if output is None else output)
 
     halting = hooked(inputs, halt, before=True), hooked(outputs, halt)
