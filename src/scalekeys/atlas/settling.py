@@ -38,7 +38,6 @@ def settle(layout: Layout, journal: Journal) -> None:
             pq.write_table(table, temporary, **WRITING)
     _put_aside(layout, set(networks["content_hash"].to_pylist()))
     journal.compact()
-    layout.clear_temporaries()
 
 
 def _gone(source: str) -> Failed:
