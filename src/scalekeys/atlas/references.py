@@ -188,5 +188,7 @@ def _table(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str,
         values = dict(zip(header, cells, strict=True))
         source = values.pop(_COLUMN)
         if not source:
-            raise CheckpointError(f"{path}, line {rows.line_num}: names no source; fill in its cell, or remove the line")
+            raise CheckpointError(
+                f"{path}, line {rows.line_num}: names no source; fill in its cell, or remove the line"
+            )
         yield source, {name: "" if value.casefold() in _MISSING else value for name, value in values.items()}

@@ -109,7 +109,9 @@ def query(
 ) -> None:
     """Query an atlas in SQL. A query can only read, and only the tables of the atlas."""
     if output is not None and as_json:
-        raise typer.BadParameter("prints the rows that --output writes into a file; give one of them", param_hint="--json")
+        raise typer.BadParameter(
+            "prints the rows that --output writes into a file; give one of them", param_hint="--json"
+        )
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.atlas import print_rows
     from scalekeys.cli.work.atlas import to_json, write_rows

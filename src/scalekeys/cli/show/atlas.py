@@ -50,7 +50,8 @@ def print_export(export: "Export", folder: Path) -> None:
     console = Terminal()
     lines = [
         f"{counted(export.networks, 'source')}, {counted(export.filters, 'filter')}, "
-        f"{counted(export.failures, 'failure')}, {export.left_out} left out: {export.files} files, {export.size / 2**20:.1f} MiB"
+        f"{counted(export.failures, 'failure')}, {export.left_out} left out: "
+        f"{export.files} files, {export.size / 2**20:.1f} MiB"
     ]
     if export.renamed:
         lines.append(f"sources: folders are removed from {export.renamed} names (--keep-paths keeps them)")
