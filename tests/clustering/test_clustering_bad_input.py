@@ -13,6 +13,11 @@ from scalekeys.filters import FilterBank, LayerFilters
     [
         ({"k": 0}, "k must be a whole number of at least 1, got 0"),
         ({"k": 2.5}, "k must be a whole number of at least 1, got 2.5"),
+        ({"k": float("nan")}, "k must be a whole number of at least 1, got nan"),
+        ({"k": float("inf")}, "k must be a whole number of at least 1, got inf"),
+        ({"k": None}, "k must be a whole number of at least 1, got None"),
+        ({"k": "8"}, "k must be a whole number of at least 1, got '8'"),
+        ({"seed": 2**45}, "seed must be at most 4294967295, got 35184372088832"),
         ({"restarts": 0}, "restarts must be a whole number of at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"weighting": "norm"}, "unknown weighting 'norm'; choose one of equal, energy"),
