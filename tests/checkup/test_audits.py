@@ -115,16 +115,17 @@ def test_kernels_that_show_no_end_of_a_field():
 def test_copies_up_to_a_factor_and_an_offset():
     kernels = smooth()
     kernels[16:] = -2.5 * kernels[:16] + 0.3
-    few = smooth(4)
-    few[2:] = few[:2]  # too few to be judged, but the command replaces them
+    few = smooth(5)
+    few[2:4] = few[:2]  # too few to be judged, but the command replaces them, and a constant by one number
+    few[4] = 0.5
     found = advice_of(kernels, smooth(seed=1), few, audit="redundant")
     assert found.what.startswith("16 filters of 1 layer are copies")
     assert found.places[0].value == 0.5
     assert "of matched noise 0 filters would" in found.evidence
     assert found.command == "scalekeys replace NETWORK -o copies.pth --model copies"
     taps = kernels[0].numel()
-    saved = f"{100 * 18 * (taps - 3) / (68 * taps):.1f} % of the depthwise weights"
-    assert found.expect.startswith("The command replaces 18 filters, also in layers with few copies, which saves ")
+    saved = f"{100 * (18 * (taps - 3) + taps - 1) / (69 * taps):.1f} % of the depthwise weights"
+    assert found.expect.startswith("The command replaces 19 filters, also in layers with few copies, which saves ")
     assert saved in found.expect
     assert found.places[0].channels == tuple(range(16, 32))
 
