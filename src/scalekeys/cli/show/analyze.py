@@ -37,9 +37,9 @@ def print_summary(summary: Summary, folder: Path) -> None:
         f"(matched noise: {percentage(quality.matched_share_explained)}, "
         f"white noise: {percentage(quality.white_share_explained)})"
     )
-    console.print(_size_table(summary))
+    print_whole(console, _size_table(summary))
     console.print(CONTROLS)
-    console.print(_family_table(summary))
+    print_whole(console, _family_table(summary))
     if summary.ladder:
         network = summary.ladder.network
         console.say(f"ladder: {_words('columns')}, and by how many points it exceeds matched noise")
