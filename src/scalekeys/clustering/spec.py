@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Literal, TypeAlias
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import ModelError, check_choice
 from scalekeys.shapes import Size, axes_text
 
 Weighting: TypeAlias = Literal["equal", "energy"]
@@ -56,9 +56,8 @@ def parse_spec(
     ModelError
         If an option is unknown or a number too small; the message lists what is allowed.
     """
-    for name, value, allowed in (("weighting", weighting, WEIGHTINGS), ("symmetry", symmetry, SYMMETRIES)):
-        if value not in allowed:
-            raise ModelError(f"unknown {name} {value!r}; choose one of {', '.join(allowed)}")
+    check_choice("weighting", weighting, WEIGHTINGS)
+    check_choice("symmetry", symmetry, SYMMETRIES)
     batch = 1 if batch_size is None else batch_size
     for name, number, least in (("k", k, 1), ("seed", seed, 0), ("restarts", restarts, 1), ("batch_size", batch, 1)):
         if not _is_whole(number, least):
