@@ -80,7 +80,7 @@ def parse_spec(
 
 
 def _is_whole(number: object, least: int) -> bool:
-    return isinstance(number, Real) and bool(number >= least and number % 1 == 0)
+    return isinstance(number, Real) and float(number).is_integer() and float(number) >= least
 
 
 def _parsed_sizes(sizes: Sizes) -> Sizes:
