@@ -68,6 +68,14 @@ def test_a_worker_ends_when_nobody_listens():
     assert process.exitcode == 0
 
 
+def test_the_keyboard_interrupts_the_driver_and_not_a_worker_that_starts():
+    worker = engines._Worker(square, 3, 0)
+    os.kill(worker.process.pid, signal.SIGINT)
+    assert worker.connection.recv() is None
+    worker.stop()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
 def test_the_keyboard_interrupts_the_driver_and_not_the_workers():
     results = Processes(1).run(sleep, [0.0, 2.0])
     worker, sent = next(results)[1], []

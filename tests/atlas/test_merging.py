@@ -168,7 +168,7 @@ def test_what_cannot_be_compared_or_written_is_refused(home, tmp_path):
     ):
         with pytest.raises(error, match=message):
             sk.atlas.merge(folders, output)
-    with pytest.raises(AtlasError, match="there are 1 prefixes for 2 atlases"):
+    with pytest.raises(AtlasError, match="2 atlases take a prefix each, or none; got 1"):
         sk.atlas.merge([a, a], out, prefixes=["x"])
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -57,6 +57,17 @@ def test_a_table_brings_metadata(here):
     )
 
 
+def test_a_list_may_stand_in_the_home_folder(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here / "deep"))
+    (here / "deep" / "list.txt").write_text("er/c.pth\n")
+    assert names("~/list.txt") == [str(here / "deep" / "er" / "c.pth")]
+
+
+def test_only_ends_of_lines_part_the_rows_of_a_table(here):
+    (here / "list.csv").write_text('source,x\na.pth,one\x0btwo\u2028three\nb.pth,"one\n\ntwo"\n')
+    assert [one.metadata["x"] for one in expand(["list.csv"])] == ["one\x0btwo\u2028three", "one\n\ntwo"]
+
+
 def test_metadata_of_several_lists_are_joined(here):
     (here / "one.csv").write_text("source,accuracy\na.pth,0.7\n")
     (here / "two.csv").write_text("source,year\na.pth,2020\n")
@@ -92,6 +103,9 @@ def test_a_location_is_absolute_but_for_models_on_hubs(here):
         ("name,accuracy\na.pth,0.7\n", r"list\.csv: has no column 'source'; its first line names name, accuracy"),
         ("", r"list\.csv: has no column 'source'; its first line names none"),
         ("source,x\na.pth\n", r"list\.csv, line 2: has 1 cells where the header has 2"),
+        ("source,x\na.pth,1\n,2\n", r"list\.csv, line 3: names no source"),
+        ('source,x\na.pth,"one\nb.pth,2\n', r"list\.csv: is not a table in CSV \(unexpected end of data\)"),
+        ('source,x\na.pth,"one\nb.pth,"two"\n', r"list\.csv: is not a table in CSV"),
         ("source,x,x\na.pth,1,2\n", r"list\.csv: its columns need names that differ"),
         ("source,x,X\na.pth,1,2\n", r"list\.csv: its columns need names that differ"),
         ("source,Filters\na.pth,1\n", r"a\.pth: the column 'Filters' is one of the atlas itself; call it something"),

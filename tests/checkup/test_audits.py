@@ -79,15 +79,20 @@ def test_a_layer_that_is_noise():
 def test_kernels_with_an_outer_ring_of_next_to_nothing():
     kernels = padded(smooth(), (9, 9))
     kernels += 1e-3 * white(sides=(9, 9))
-    found = advice_of(kernels, smooth(seed=1), audit="too-large")
+    few = padded(smooth(4), (9, 9))  # too few to be judged, but the command crops them
+    found = advice_of(kernels, smooth(seed=1), few, audit="too-large")
     assert found.what == "In 1 layer the outer taps of the kernels hold next to nothing: a (9x9, 5x5 is enough)."
     assert found.command == "scalekeys crop NETWORK -o cropped.pth"
     (place,) = found.places
     assert place.control == pytest.approx(1 - 25 / 81)
     assert 0 < place.value < 1e-3
-    saved = 32 * (81 - 25) / (32 * (81 + 25))
-    assert f"It saves {100 * saved:.1f} % of the depthwise weights." in found.expect
+    saved = 100 * 36 * (81 - 25) / (36 * 81 + 32 * 25)
+    assert found.expect.startswith(
+        "The command crops 2 layers, 1 of them with fewer than 8 live filters, which saves "
+        f"{saved:.1f} % of the depthwise weights."
+    )
     without = AUDITS["too-large"](Evidence(Named(), sk.fit(bank(kernels)), norms=()))
+    assert without.expect.startswith("The command crops 1 layer, which saves ")
     assert ("batch-norm" in found.action, without.action) == (True, "Crop these kernels.")
 
 
@@ -110,14 +115,17 @@ def test_kernels_that_show_no_end_of_a_field():
 def test_copies_up_to_a_factor_and_an_offset():
     kernels = smooth()
     kernels[16:] = -2.5 * kernels[:16] + 0.3
-    found = advice_of(kernels, smooth(seed=1), audit="redundant")
+    few = smooth(5)
+    few[2:4] = few[:2]  # too few to be judged, but the command replaces them, and a constant by one number
+    few[4] = 0.5
+    found = advice_of(kernels, smooth(seed=1), few, audit="redundant")
     assert found.what.startswith("16 filters of 1 layer are copies")
     assert found.places[0].value == 0.5
     assert "of matched noise 0 filters would" in found.evidence
     assert found.command == "scalekeys replace NETWORK -o copies.pth --model copies"
     taps = kernels[0].numel()
-    saved = f"{100 * 16 * (taps - 3) / (64 * taps):.1f} % of the depthwise weights"
-    assert found.expect.startswith("The command replaces 16 filters, also in layers with few copies, which saves ")
+    saved = f"{100 * (18 * (taps - 3) + taps - 1) / (69 * taps):.1f} % of the depthwise weights"
+    assert found.expect.startswith("The command replaces 19 filters, also in layers with few copies, which saves ")
     assert saved in found.expect
     assert found.places[0].channels == tuple(range(16, 32))
 
@@ -177,6 +185,9 @@ def test_filters_that_lean_to_one_side():
     leaning += 0.1 * white(64)
     found = advice_of(leaning, audit="lopsided")
     assert "64 of 64 one-sided differences along x are of the family dx-" in found.what
+    (place,) = found.places
+    assert (place.layer, place.filters, place.of, place.value) == ("a", 64, 64, 1.0)
+    assert (found.share, place.channels) == (1.0, tuple(range(64)))
     assert "dx+" in advice_of(leaning.flip(-1), audit="lopsided").what
     leaning[::2] = leaning[::2].flip(-1)
     found = advice_of(leaning, audit="lopsided")

@@ -101,9 +101,17 @@ def test_types_that_csv_does_not_know_become_words(folder):
 
 def test_json_has_null_for_what_is_no_number(folder):
     result = query(
-        folder, "select 'nan'::double as a, 1.5::decimal(4, 2) as b, date '2020-01-01' as c, [1] as d", "--json"
+        folder,
+        "select 'nan'::double as a, 1.5::decimal(4, 2) as b, date '2020-01-01' as c, [1] as d, ['x'::blob] as e",
+        "--json",
     )
-    assert json.loads(result.stdout) == [{"a": None, "b": 1.5, "c": "2020-01-01", "d": [1]}]
+    assert json.loads(result.stdout) == [{"a": None, "b": 1.5, "c": "2020-01-01", "d": [1], "e": ["78"]}]
+
+
+def test_a_sum_of_whole_numbers_is_a_whole_number(folder):
+    sql = "select sum(range) as sum from range(100000)"
+    assert query(folder, sql).stdout.split() == ["sum", "4999950000"]
+    assert '"sum": 4999950000\n' in query(folder, sql, "--json").stdout
 
 
 def test_named_queries_are_in_the_help_and_answer(folder):
@@ -116,6 +124,7 @@ def test_named_queries_are_in_the_help_and_answer(folder):
     ("arguments", "message"),
     [
         (("select * from read_text('list.csv')",), "scalekeys: the query cannot be answered: Permission Error"),
+        (("offset",), "scalekeys: no query is called 'offset' (did you mean offsets?); there are scales-by-depth, "),
         (("select 1", "-o", "rows.txt"), "scalekeys: rows.txt: rows are written into .csv and .parquet files"),
         (("select 1", "-o", "list.csv"), "scalekeys: list.csv: exists already; give --force"),
         (("select error('x') from filters", "-o", "new.csv"), "scalekeys: the query cannot be answered: "),
@@ -137,6 +146,7 @@ def test_wrong_usage_ends_with_status_2(tmp_path):
         ("build", "x.pth"),
         ("build", "x", "-o", "y", "--workers", "-1"),
         ("query", "x"),
+        ("query", "x", "select 1", "-o", "rows.csv", "--json"),
         ("x",),
     ):
         result = run("atlas", *arguments, cwd=tmp_path)
@@ -165,7 +175,7 @@ def test_an_atlas_is_exported_and_merged(folder, tmp_path):
     result = run("atlas", "export", folder / "atlas", "-o", "shared", "--licence", "CC0-1.0", cwd=tmp_path)
     assert result.returncode == 0
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("2 sources, 8 filters, 1 failures, 0 left out: 7 files, 0.")
+    assert lines[0].startswith("2 sources, 8 filters, 1 failure, 0 left out: 7 files, 0.")
     assert lines[-1] == "card:   shared/README.md"
     again = run("atlas", "export", folder / "atlas", "-o", "shared", cwd=tmp_path)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)

@@ -15,6 +15,9 @@ from torch import nn
 
 import scalekeys as sk
 from scalekeys.cli.commands.replace import replace as verb
+from scalekeys.cli.show.cells import Terminal
+from scalekeys.cli.show.changed import print_models
+from scalekeys.filters import replacement
 from scalekeys.fitting import CRITERIA
 from scalekeys.fitting.spec import Scales
 from scalekeys.paper import method_templates
@@ -62,6 +65,12 @@ def test_it_writes_a_copy_and_says_what_is_in_it(folder, call):
         assert torch.equal(after[key][:, 0], layer.kernels.to(before[key].dtype))
     assert torch.equal(after["blocks.0.pw.weight"], before["blocks.0.pw.weight"])
     assert sorted(path.name for path in folder.iterdir()) == ["net.pth", "net.safetensors", "new.safetensors"]
+
+
+def test_a_narrow_terminal_cuts_no_number(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    print_models(Terminal(), replacement(sk.fit(sk.master_keys())))
+    assert capsys.readouterr().out.splitlines()[0].split() == ["model", "filters", "median", "r2", "numbers", "before"]
 
 
 def test_layers_filters_and_criteria_can_be_chosen(folder, call):

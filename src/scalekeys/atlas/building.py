@@ -1,6 +1,7 @@
 """Many checkpoints into one atlas: what is missing is analysed, what is there is kept."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -126,10 +127,11 @@ def build(
         tasks = partial(Task, atlas=str(layout.folder), seed=seed, kinds=kinds)
         missing = _missing(references, journal, layout, tasks, recheck=recheck, kept=lambda: done(1))
         analysed = 0
-        for task, outcome in engine.run(analyse, missing):
-            journal.append(Entry(task.reference, task.signature, _checked(task, outcome)))
-            analysed += 1
-            done(1)
+        with closing(engine.run(analyse, missing)) as outcomes:
+            for task, outcome in outcomes:
+                journal.append(Entry(task.reference, task.signature, _checked(task, outcome)))
+                analysed += 1
+                done(1)
         settle(layout, journal)
     return summary_of(journal.entries, analysed=analysed, kept=len(references) - analysed)
 

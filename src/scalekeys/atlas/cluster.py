@@ -1,7 +1,7 @@
 """Ray: the same tasks on the processors of a cluster whose machines share the folders of checkpoints and atlas."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ class Ray:
         self.address, self.workers = address, workers
         self._ray = require("ray", extra="ray")
 
-    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
+    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[tuple[T, R | Lost], None, None]:
         """See :class:`scalekeys.atlas.engines.Engine`."""
         ray, waiting = self._ray, iter(tasks)
         with _connected(ray, self.address, self.workers):

@@ -5,11 +5,11 @@ task is given to another one; where that dies too, the task is lost, and the oth
 """
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
@@ -34,8 +34,8 @@ class Lost:
 class Engine(Protocol):
     """Applies a function to tasks."""
 
-    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
-        """Yield each task with its result, in the order in which they are done.
+    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[tuple[T, R | Lost], None, None]:
+        """Yield each task with its result, in the order in which they are done; to be closed where it is given up.
 
         `function`: of the top level of a module; never raises.
         `tasks`: taken from as workers get free.
@@ -46,7 +46,7 @@ class Engine(Protocol):
 class InProcess:
     """One task after the other, here."""
 
-    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
+    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[tuple[T, R | Lost], None, None]:
         """See :class:`Engine`."""
         for task in tasks:
             yield task, function(task)
@@ -61,7 +61,7 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Lost]]:
+    def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[tuple[T, R | Lost], None, None]:
         """See :class:`Engine`."""
         crew = _Crew(function, iter(tasks))
         try:
@@ -77,7 +77,12 @@ class _Worker:
         context = get_context("spawn")
         self.connection, there = context.Pipe()
         self.process = context.Process(target=_serve, args=(there, function), daemon=True)
-        self.process.start()
+        resource_tracker.ensure_running()  # as its start would unblock the signal
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:  # what the keyboard says is for the driver; the process inherits that
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         there.close()
         self.task, self.deaths, self.started = task, deaths, False
 
@@ -159,7 +164,6 @@ class _Crew:
 
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     """Work off tasks until nobody is listening any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what the keyboard says is for the driver
     with suppress(EOFError, OSError):
         connection.send(None)
         while True:

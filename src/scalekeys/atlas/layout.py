@@ -131,7 +131,10 @@ class Layout:
                 self.filters.mkdir(exist_ok=True)
             self.clear_temporaries()
             self.write_settings(Settings(SCHEMA_VERSION, seed, kinds))
-            yield
+            try:
+                yield
+            finally:
+                self.clear_temporaries()
 
     def write_settings(self, settings: Settings) -> None:
         """Say how the atlas is built."""

@@ -21,7 +21,7 @@ from scalekeys.atlas.schema import (
     read_whole,
     stamp_of,
 )
-from scalekeys.errors import AtlasError, ScaleKeysError
+from scalekeys.errors import AtlasError, ScaleKeysError, perhaps
 from scalekeys.files import exists, expanded
 from scalekeys.optional import first_line
 
@@ -171,7 +171,7 @@ class Atlas:
             If there is none of this name.
         """
         if name not in NAMED:
-            raise AtlasError(f"no query is called {name!r}; there are {', '.join(NAMED)}")
+            raise AtlasError(f"no query is called {name!r}{perhaps(name, NAMED)}; there are {', '.join(NAMED)}")
         return self.sql(NAMED[name].sql)
 
 

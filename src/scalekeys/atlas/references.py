@@ -4,6 +4,7 @@ import csv
 import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 from scalekeys.atlas.schema import FAILURES, NETWORKS
@@ -118,8 +119,8 @@ def _all(sources: Iterable[str | Path | Reference]) -> Iterator[Reference]:
     for source in sources:
         if isinstance(source, Reference):
             yield source
-        elif _is_list(str(source)):
-            yield from _listed(Path(source))
+        elif _is_list(str(expanded(source))):
+            yield from _listed(expanded(source))
         else:
             yield from map(Reference, _matches(str(source)))
 
@@ -151,7 +152,7 @@ def _matches(source: str, folder: Path = Path()) -> Sequence[str]:
 
 def _listed(path: Path) -> Iterator[Reference]:
     """Read a list; its lines may be patterns."""
-    lines = read_text(path, CheckpointError, encoding="utf-8-sig").splitlines()
+    lines = StringIO(read_text(path, CheckpointError, encoding="utf-8-sig"), newline="")
     try:
         rows = list(_table(path, lines) if path.suffix.lower() == ".csv" else _plain(lines))
     except csv.Error as error:
@@ -167,8 +168,8 @@ def _plain(lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
             yield line.strip(), {}
 
 
-def _table(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    rows = csv.reader(lines, skipinitialspace=True)
+def _table(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    rows = csv.reader(lines, skipinitialspace=True, strict=True)  # else a stray quote would take in the rows below it
     header = [original_cell(cell.strip()) for cell in next(rows, [])]
     if _COLUMN not in header:
         raise CheckpointError(f"{path}: has no column {_COLUMN!r}; its first line names {', '.join(header) or 'none'}")
@@ -186,4 +187,8 @@ def _table(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, Mapping[str,
             )
         values = dict(zip(header, cells, strict=True))
         source = values.pop(_COLUMN)
+        if not source:
+            raise CheckpointError(
+                f"{path}, line {rows.line_num}: names no source; fill in its cell, or remove the line"
+            )
         yield source, {name: "" if value.casefold() in _MISSING else value for name, value in values.items()}

@@ -15,7 +15,6 @@ from scalekeys.atlas.task import Failed, Read
 from scalekeys.errors import printable
 from scalekeys.files import new_file, remove_file, writing_to
 
-_GONE = Failed("AtlasError", "its rows are no longer in the atlas; name it again to have them made anew")
 _GUESSES = (pa.int64(), pa.float64(), pa.bool_())
 
 
@@ -30,8 +29,8 @@ def settle(layout: Layout, journal: Journal) -> None:
     for content, sources in by_content(journal.entries).items():
         path, (first, read) = layout.rows_of(content), sources[0]
         if not _belongs(path, first.source, read.model):
-            for reference, _ in sources:
-                journal.entries[reference.source] = replace(journal.entries[reference.source], outcome=_GONE)
+            for source in (reference.source for reference, _ in sources):
+                journal.entries[source] = replace(journal.entries[source], outcome=_gone(source))
     networks, failures = tables(journal.entries)
     left_out = left_out_of(journal.entries)
     for table, path in ((networks, layout.networks), (failures, layout.failures), (left_out, layout.left_out)):
@@ -39,7 +38,11 @@ def settle(layout: Layout, journal: Journal) -> None:
             pq.write_table(table, temporary, **WRITING)
     _put_aside(layout, set(networks["content_hash"].to_pylist()))
     journal.compact()
-    layout.clear_temporaries()
+
+
+def _gone(source: str) -> Failed:
+    how = "its rows are no longer in the atlas; name it again to have them made anew"
+    return Failed("AtlasError", f"{source}: {how}")
 
 
 def tables(entries: Mapping[str, Entry]) -> tuple[pa.Table, pa.Table]:

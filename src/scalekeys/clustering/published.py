@@ -5,6 +5,7 @@ from functools import lru_cache
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from scalekeys.clustering.windows import symmetries, unit_rows
 from scalekeys.filters import coordinates, master_keys
@@ -48,7 +49,7 @@ def likeness(
 
 
 def in_standard_frame(keys: Float[Tensor, "keys taps"], window: Size, symmetry: str) -> Float[Tensor, "keys taps"]:
-    """Return keys with the sign, and in the frame, in which they are most like a reference.
+    """Return keys with the sign, and in the frame, in which they are most like a reference, each of unit norm.
 
     That is positive correlation with the reference most like it; where none is alike, a positive largest tap.
     """
@@ -59,4 +60,4 @@ def in_standard_frame(keys: Float[Tensor, "keys taps"], window: Size, symmetry: 
     peak = framed.gather(1, framed.abs().argmax(1, keepdim=True))
     likest = correlation.gather(1, best)
     sign = torch.where(likest.abs() > 1e-6, likest, peak).sign()
-    return (framed * sign).to(keys.device)
+    return (normalize(framed) * sign).to(keys.device)

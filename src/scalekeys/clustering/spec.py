@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, TypeAlias
 
-from scalekeys.errors import ModelError
+from scalekeys.errors import ModelError, check_choice
 from scalekeys.shapes import Size, axes_text
 
 Weighting: TypeAlias = Literal["equal", "energy"]
@@ -13,6 +14,8 @@ Sizes: TypeAlias = Literal["largest", "common"] | Size
 
 WEIGHTINGS: tuple[Weighting, ...] = ("equal", "energy")
 SYMMETRIES: tuple[Symmetry, ...] = ("none", "dihedral")
+
+MOST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,14 @@ def parse_spec(
     ModelError
         If an option is unknown or a number too small; the message lists what is allowed.
     """
-    for name, value, allowed in (("weighting", weighting, WEIGHTINGS), ("symmetry", symmetry, SYMMETRIES)):
-        if value not in allowed:
-            raise ModelError(f"unknown {name} {value!r}; choose one of {', '.join(allowed)}")
+    check_choice("weighting", weighting, WEIGHTINGS)
+    check_choice("symmetry", symmetry, SYMMETRIES)
     batch = 1 if batch_size is None else batch_size
     for name, number, least in (("k", k, 1), ("seed", seed, 0), ("restarts", restarts, 1), ("batch_size", batch, 1)):
-        if number != int(number) or number < least:
-            raise ModelError(f"{name} must be a whole number of at least {least}, got {number}")
+        if not _is_whole(number, least):
+            raise ModelError(f"{name} must be a whole number of at least {least}, got {number!r}")
+    if seed > MOST_SEED:
+        raise ModelError(f"seed must be at most {MOST_SEED}, got {seed!r}")
     patterns = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
     parsed = _parsed_sizes(sizes)
     return ClusterSpec(
@@ -75,13 +79,17 @@ def parse_spec(
     )
 
 
+def _is_whole(number: object, least: int) -> bool:
+    return isinstance(number, Real) and float(number).is_integer() and float(number) >= least
+
+
 def _parsed_sizes(sizes: Sizes) -> Sizes:
     if isinstance(sizes, str):
         if sizes not in ("largest", "common"):
             raise ModelError(f"unknown sizes {sizes!r}; choose largest, common or a size such as (7, 7)")
         return sizes
     size: tuple[int, ...] = tuple(sizes) if isinstance(sizes, tuple | list) else ()
-    if not 1 <= len(size) <= 3 or any(number != int(number) or number < 1 for number in size):
+    if not 1 <= len(size) <= 3 or not all(_is_whole(number, 1) for number in size):
         raise ModelError(f"sizes must be largest, common or a size such as (7, 7), got {sizes!r}")
     return tuple(map(int, size))
 

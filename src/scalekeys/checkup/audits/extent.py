@@ -1,12 +1,12 @@
 """Whether kernels are larger or smaller than what they hold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import prod
 
 import torch
 
 from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, layers_of, percentages
+from scalekeys.checkup.evidence import LEAST, Evidence, LayerEvidence, largest_first, layers_of, percentages
 from scalekeys.errors import counted, listed
 from scalekeys.filters.extent import SMALLEST, refitted, smallest_window, white_share
 from scalekeys.filters.window import in_window
@@ -20,27 +20,35 @@ FLAT = 0.2
 
 def too_large(evidence: Evidence) -> Advice | None:
     """Find layers whose outer taps hold next to nothing."""
-    found = [(layer, *cut) for layer in evidence.layers if (cut := smallest_window(layer.kernels))]
-    if not found:
-        return None
+    cuts = {layer.name: cut for layer in evidence.bank.layers if (cut := smallest_window(layer.kernels))}
     places = largest_first(
-        layer.place(share, white_share(layer.filters.size, window)) for layer, window, share in found
+        layer.place(cut[1], white_share(layer.filters.size, cut[0]))
+        for layer in evidence.layers
+        if (cut := cuts.get(layer.filters.name))
     )
-    saved = sum(len(layer.filters) * (prod(layer.filters.size) - prod(window)) for layer, window, _ in found)
-    taps = sum(len(layer) * prod(layer.size) for layer in evidence.bank.layers)
-    responses, seen = _response_share(evidence, [(layer, window) for layer, window, _ in found])
-    windows = {layer.filters.name: size_text(window) for layer, window, _ in found}
-    told = listed([f"{place.layer} ({place.size}, {windows[place.layer]} is enough)" for place in places], limit=3)
+    if not places:
+        return None
+    windows = {name: window for name, (window, _) in cuts.items()}
+    saved = sum(len(layer) * (prod(layer.size) - prod(windows.get(layer.name, layer.size))) for layer in evidence.bank)
+    taps = sum(layer.kernels.numel() for layer in evidence.bank)
+    responses, seen = _response_share(evidence, windows)
+    few = len(cuts) - len(places)
+    others = f", {few} of them with fewer than {LEAST} live filters" if few else ""
+    told = listed(
+        [f"{place.layer} ({place.size}, {size_text(windows[place.layer])} is enough)" for place in places], limit=3
+    )
     return Advice(
         "too-large",
-        f"In {counted(len(found), 'layer')} the outer taps of the kernels hold next to nothing: {told}.",
+        f"In {counted(len(places), 'layer')} the outer taps of the kernels hold next to nothing: {told}.",
         f"Of the energy of a layer {percentages([place.value for place in places], 1)} lies outside the smaller "
         f"window; of the energy of white noise {percentages([place.control or 0 for place in places])} does.",
         "Crop these kernels."
         if evidence.norms == () or len(evidence.bank.layers[0].size) != 2
-        else "Crop these kernels, and match the batch-norm statistics behind them on a few images (--images).",
+        else "Crop these kernels; with the network that runs and a few images (--images) the command also matches the "
+        "batch-norm statistics behind them.",
         f"scalekeys crop {evidence.source.cropped} -o cropped.pth",
-        f"It saves {100 * saved / taps:.1f} % of the depthwise weights. On {seen} responses change by at most "
+        f"The command crops {counted(len(cuts), 'layer')}{others}, which saves "
+        f"{100 * saved / taps:.1f} % of the depthwise weights. On {seen} responses change by at most "
         f"{100 * responses:.1f} % of their energy. Measure what that costs: MCUNet lost 1.6 points of top-1 "
         "(-0.2 to 3.4) with statistics matched and 2.2 (0.3 to 4.1) without, LKDN, which enlarges images, 0.001 dB "
         "(-0.001 to 0.003).",
@@ -72,20 +80,21 @@ def too_small(evidence: Evidence) -> Advice | None:
     )
 
 
-def _response_share(evidence: Evidence, windows: Sequence[tuple[LayerEvidence, Size]]) -> tuple[float, str]:
+def _response_share(evidence: Evidence, windows: Mapping[str, Size]) -> tuple[float, str]:
     """Return by which share of their energy responses change at most if kernels are cropped, and responses to what."""
     shares, seen = [], ""
-    for layer, window in windows:
-        (covariance, seen), kernels = evidence.covariance(layer.filters), layer.kernels
+    for layer in (layer for layer in evidence.bank if layer.name in windows):
+        finite = layer.kernels.flatten(1).isfinite().all(1)
+        (covariance, seen), kernels = evidence.covariance(layer), layer.kernels[finite].double()
         if len(covariance) > 1:
-            covariance = covariance[torch.from_numpy(layer.live)]
-        natural = natural_image_covariance(layer.filters.size, dilation=layer.filters.dilation or 1)[None]
-        small = in_window(refitted(kernels, window, natural), layer.filters.size)
+            covariance = covariance[finite]
+        natural = natural_image_covariance(layer.size, dilation=layer.dilation or 1)[None]
+        small = in_window(refitted(kernels, windows[layer.name], natural), layer.size)
         difference, whole = (
             float((rows[:, None] @ covariance @ rows[..., None]).sum())
             for rows in ((kernels - small).flatten(1), kernels.flatten(1))
         )
-        shares.append(difference / whole)
+        shares.append(difference / whole if whole else 0.0)
     return max(shares), seen
 
 

@@ -1,11 +1,14 @@
 """Whether filters lean to one side, or are wider along one axis."""
 
+from collections.abc import Mapping
+from typing import TypeAlias
+
 import numpy as np
 from scipy.special import bdtr  # scipy.stats takes half a second to import
 
 from scalekeys.checkup.advice import HINT, Advice, Place
-from scalekeys.checkup.evidence import Evidence
-from scalekeys.errors import listed
+from scalekeys.checkup.evidence import Evidence, largest_first
+from scalekeys.errors import counted, listed
 from scalekeys.fitting import Fit
 from scalekeys.proportions import holm_adjusted
 from scalekeys.shapes import AXES, size_text
@@ -16,31 +19,30 @@ CLEAR = 0.01
 LEAST_SHARE = 0.6
 """The share of one side from which it is worth a word."""
 
+_Sides: TypeAlias = Mapping[str, np.ndarray]
+"""Of each comparison which filters lie on its first and on its second side; bool, shape (2, filters)."""
+
 
 def lopsided(evidence: Evidence) -> Advice | None:
     """Find out whether one-sided differences prefer a side, and whether scales prefer an axis."""
-    counts = _counts(evidence.fit)
-    known = {name: pair for name, pair in counts.items() if sum(pair)}
-    tests = holm_adjusted([_p_of_even(*pair) for pair in known.values()])
-    found = [
-        name
-        for (name, pair), p in zip(known.items(), tests, strict=True)
+    sides = {name: both for name, both in _sides(evidence.fit).items() if both.any()}
+    counts = {name: _count(both) for name, both in sides.items()}
+    tests = holm_adjusted([_p_of_even(*pair) for pair in counts.values()])
+    found = {
+        name: pair.index(max(pair))
+        for (name, pair), p in zip(counts.items(), tests, strict=True)
         if p < CLEAR and max(pair) >= LEAST_SHARE * sum(pair)
-    ]
+    }
     if not found:
         return None
-    noise = _counts(evidence.matched)
-    sizes = ", ".join(map(size_text, evidence.bank.sizes))
-    places = tuple(
-        Place(name, sizes, max(known[name]), sum(known[name]), max(known[name]) / sum(known[name]), _share(noise, name))
-        for name in found
-    )
+    noise = _sides(evidence.matched)
+    places = _places(evidence, sides, noise, found)
     return Advice(
         "lopsided",
-        "The filters prefer a side or an axis: " + "; ".join(_told(name, known[name]) for name in found) + ".",
-        f"Chance gives so uneven a split with a probability below {CLEAR}, adjusted for {len(known)} comparisons, if "
-        "filters are independent; the larger share in matched noise is "
-        + listed(["not known" if p.control is None else f"{100 * p.control:.0f} %" for p in places], limit=3)
+        "The filters prefer a side or an axis: " + "; ".join(_told(name, counts[name]) for name in found) + ".",
+        f"Chance gives so uneven a split with a probability below {CLEAR}, adjusted for "
+        f"{counted(len(counts), 'comparison')}, if filters are independent; the larger share in matched noise is "
+        + listed([_share(_count(noise[name])) for name in found], limit=3)
         + ".",
         "Look at the aspect ratio and the mirroring of the training images.",
         None,
@@ -52,28 +54,52 @@ def lopsided(evidence: Evidence) -> Advice | None:
     )
 
 
+def _places(evidence: Evidence, sides: _Sides, noise: _Sides, preferred: Mapping[str, int]) -> tuple[Place, ...]:
+    """Return the layers with filters of a preferred side, with its share among all that have one of both sides."""
+    (mine, either), (its, its_either) = (
+        (
+            np.any([each[name][side] for name, side in preferred.items()], axis=0),
+            np.any([each[name].any(0) for name in preferred], axis=0),
+        )
+        for each in (sides, noise)
+    )
+    return largest_first(
+        Place(
+            layer.name,
+            size_text(layer.size),
+            int(mine[rows].sum()),
+            len(layer),
+            mine[rows].sum() / either[rows].sum(),
+            its[rows].sum() / its_either[rows].sum() if its_either[rows].any() else None,
+            tuple(np.flatnonzero(mine[rows]).tolist()),
+        )
+        for layer, rows in evidence.bank.parts()
+        if mine[rows].any()
+    )
+
+
 def _p_of_even(first: int, second: int) -> float:
     """Return the p of the two-sided binomial test of equal chances."""
     return min(1.0, 2 * float(bdtr(min(first, second), first + second, 0.5)))
 
 
-def _counts(fit: Fit) -> dict[str, tuple[int, int]]:
-    family = fit.family
-    counts = {
-        f"differences along {axis}": (int((family == f"d{axis}+").sum()), int((family == f"d{axis}-").sum()))
-        for axis in AXES
-    }
-    sigma = fit.sigma.numpy()
+def _sides(fit: Fit) -> _Sides:
+    """Return which filters lie on each of both sides of a comparison."""
+    family, sigma = fit.family, fit.sigma.numpy()
+    sides = {f"differences along {axis}": np.stack([family == f"d{axis}+", family == f"d{axis}-"]) for axis in AXES}
     if sigma.shape[1] > 1:
-        x, y = sigma[:, 0], sigma[:, 1]
-        square = np.isfinite(x) & np.isfinite(y)
-        counts["scales"] = (int((x > y)[square].sum()), int((x < y)[square].sum()))
-    return counts
+        x, y = np.where(np.isfinite(sigma[:, :2]).all(1), sigma[:, :2].T, np.nan)
+        sides["scales"] = np.stack([x > y, x < y])
+    return sides
 
 
-def _share(counts: dict[str, tuple[int, int]], name: str) -> float | None:
-    pair = counts.get(name, (0, 0))
-    return max(pair) / sum(pair) if sum(pair) else None
+def _count(sides: np.ndarray) -> tuple[int, int]:
+    first, second = sides.sum(1).tolist()
+    return first, second
+
+
+def _share(pair: tuple[int, int]) -> str:
+    return f"{100 * max(pair) / sum(pair):.0f} %" if sum(pair) else "not known"
 
 
 def _told(name: str, pair: tuple[int, int]) -> str:

@@ -7,7 +7,8 @@ from torch import Tensor
 from scalekeys.checkup.advice import BOUNDED, Advice, Place
 from scalekeys.checkup.evidence import Evidence, LayerEvidence, largest_first, layers_of, percentages
 from scalekeys.errors import counted
-from scalekeys.filters.copies import COPY, NUMBERS, originals
+from scalekeys.filters import replacement
+from scalekeys.filters.copies import COPY, NUMBERS, copies, originals
 from scalekeys.proportions import wilson_interval
 
 ENERGY_KEPT = 0.99
@@ -47,18 +48,19 @@ def separable(evidence: Evidence) -> Advice | None:
 
 def redundant(evidence: Evidence) -> Advice | None:
     """Find layers in which filters are copies of each other up to a factor and an offset."""
-    known = [(layer, _is_copy(layer.kernels)) for layer in evidence.layers if layer.kernels[0].numel() > NUMBERS]
-    places = largest_first(place for layer, copies in known if (place := _copied(layer, copies)) is not None)
+    found = copies(evidence.bank)
+    copied = found.original >= 0
+    places = largest_first(
+        place for layer in evidence.layers if (place := _copied(layer, copied[layer.rows][layer.live])) is not None
+    )
     if evidence.share(places) < LEAST_COPIES:
         return None
     count, noise = (
         sum(place.filters for place in places),
         sum(round((place.control or 0) * place.of) for place in places),
     )
-    copied = sum(int(copies.sum()) for _, copies in known)
-    saved = sum(int(copies.sum()) * (layer.kernels[0].numel() - NUMBERS) for layer, copies in known)
-    stored = evidence.source.stored
-    taps = sum(layer.kernels.numel() for layer in evidence.bank.layers)
+    stored, done = evidence.source.stored, replacement(found)
+    left = int(done.numbers.sum()) / sum(layer.kernels.numel() for layer in evidence.bank)
     return Advice(
         "redundant",
         f"{counted(count, 'filter')} of {counted(len(places), 'layer')} are copies of another filter of their layer, "
@@ -67,11 +69,11 @@ def redundant(evidence: Evidence) -> Advice | None:
         f"{counted(noise, 'filter')} would.",
         "Make each copy from the filter that it copies, with a factor and an offset.",
         stored and f"scalekeys replace {stored} -o copies{evidence.source.storage.suffix} --model copies",
-        f"The command replaces {counted(copied, 'filter')}, also in layers with few copies, which saves "
-        f"{100 * saved / taps:.1f} % of the depthwise weights where a copy is stored as {NUMBERS} numbers; time and "
-        "the size of a plain file stay the same. What that costs in this network has to be measured: in trials with "
-        "other files, MCUNet lost 1.0 points of top-1 (-0.8 to 2.8), and nothing with statistics matched (-1.6 to "
-        "1.6); LKDN, which enlarges images, 0.02 dB (0.01 to 0.03).",
+        f"The command replaces {counted(int(done.replaced.sum()), 'filter')}, also in layers with few copies, which "
+        f"saves {100 * (1 - left):.1f} % of the depthwise weights where a copy is stored as {NUMBERS} numbers; "
+        "time and the size of a plain file stay the same. What that costs in this network has to be measured: in "
+        "trials with other files, MCUNet lost 1.0 points of top-1 (-0.8 to 2.8), and nothing with statistics matched "
+        "(-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB (0.01 to 0.03).",
         BOUNDED,
         evidence.share(places),
         places,
@@ -103,12 +105,7 @@ def _copied(layer: LayerEvidence, copies: Bool[Tensor, "live"]) -> Place | None:
     count, live, total = int(copies.sum()), len(copies), len(layer.filters)
     if count < LEAST_COPIES * total:
         return None
-    noise = int(_is_copy(layer.noise).sum())
+    noise = int((originals(layer.noise)[0] >= 0).sum())
     if wilson_interval(count, live)[0] <= wilson_interval(noise, live)[1]:
         return None
     return layer.place(count / total, noise / total, concerned=copies)
-
-
-def _is_copy(kernels: Tensor) -> Bool[Tensor, "filters"]:
-    copied: Tensor = originals(kernels)[0] >= 0
-    return copied

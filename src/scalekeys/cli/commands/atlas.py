@@ -1,6 +1,7 @@
 """``scalekeys atlas``: many networks in one table, and questions to it."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -107,13 +108,17 @@ def query(
     as_json: options.AsJson = False,
 ) -> None:
     """Query an atlas in SQL. A query can only read, and only the tables of the atlas."""
-    from scalekeys.atlas import NAMED
+    if output is not None and as_json:
+        raise typer.BadParameter(
+            "prints the rows that --output writes into a file; give one of them", param_hint="--json"
+        )
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.atlas import print_rows
     from scalekeys.cli.work.atlas import to_json, write_rows
 
     atlas = open_atlas(folder)
-    answer = atlas.named(question) if question in NAMED else atlas.sql(question)
+    is_name = re.fullmatch(r"[\w-]+", question)  # as no query is
+    answer = atlas.named(question) if is_name else atlas.sql(question)
     if output is not None:
         write_rows(answer, output, force=force)
     elif as_json:

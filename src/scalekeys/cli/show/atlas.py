@@ -3,6 +3,7 @@
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from scalekeys.atlas import Answer
@@ -41,14 +42,15 @@ def print_holdings(summary: "Summary", folder: Path, run: str = "") -> None:
         console.say(f"left out: {len(summary.left_out)} tensors or layers of networks ({path})")
         for source, one in summary.left_out[:_MOST_FAILURES]:
             console.say(f"  {source}: {one.name} ({one.reason})")
-    console.say(f'tables: {folder}\nask:    scalekeys atlas query {folder} "select * from networks"')
+    console.say(f'tables: {folder}\nask:    scalekeys atlas query {quote(str(folder))} "select * from networks"')
 
 
 def print_export(export: "Export", folder: Path) -> None:
     """Print what was exported, and what of it its owner may want to look at before it is shared."""
     console = Terminal()
     lines = [
-        f"{export.networks} sources, {export.filters} filters, {export.failures} failures, {export.left_out} left out: "
+        f"{counted(export.networks, 'source')}, {counted(export.filters, 'filter')}, "
+        f"{counted(export.failures, 'failure')}, {export.left_out} left out: "
         f"{export.files} files, {export.size / 2**20:.1f} MiB"
     ]
     if export.renamed:

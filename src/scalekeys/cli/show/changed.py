@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from scalekeys.cli.show.cells import Terminal, decimal, percentage, plain_table
+from scalekeys.cli.show.cells import Terminal, decimal, percentage, plain_table, print_whole
 from scalekeys.filters import Replacement
 
 
@@ -14,7 +14,7 @@ def print_models(console: Terminal, chosen: Replacement) -> None:
         table.add_row(
             row["model"], str(row["filters"]), decimal(row["median_r2"]), str(row["numbers"]), str(row["taps"])
         )
-    console.print(table)
+    print_whole(console, table)
 
 
 def print_left(console: Terminal, left: Mapping[str, str]) -> None:

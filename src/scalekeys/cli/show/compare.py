@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scalekeys.cli.show.cells import Terminal, decimal, percentage, plain_table
+from scalekeys.cli.show.cells import Terminal, decimal, percentage, plain_table, print_whole
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.training.comparison import Comparison, Spread
 
@@ -26,7 +26,7 @@ def print_conditions(comparison: Comparison, folder: Path) -> None:
             "-" if learned is None else str(learned.depthwise),
             decimal(None if r2 is None else r2.mean),
         )
-    console.print(table)
+    print_whole(console, table)
     console.say(f"report: {folder / 'report.html'}\ntable:  {folder / 'runs.csv'}")
 
 

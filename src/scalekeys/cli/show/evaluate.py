@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from scalekeys.cli.show.cells import Terminal, percentage, plain_table
+from scalekeys.cli.show.cells import Terminal, percentage, plain_table, print_whole
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.cli.work.evaluate import Outcome
 from scalekeys.networks import Evaluation
@@ -22,7 +22,7 @@ def print_outcome(outcome: Outcome) -> None:
         lines.append(f"recalibrated on {outcome.recalibrated} images without their labels{by}")
     for line in lines:
         console.say(line)
-    console.print(_table(outcome))
+    print_whole(console, _table(outcome))
     if outcome.difference is not None:
         low, high = outcome.difference.interval
         console.say(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table
+from scalekeys.cli.show.cells import Terminal, bold, decimal, percentage, plain_table, print_whole
 from scalekeys.cli.show.notes import CONTROLS, print_notes
 from scalekeys.errors import counted
 from scalekeys.report.keys import KeysSummary
@@ -24,7 +24,7 @@ def print_keys(summary: KeysSummary, folder: Path) -> None:
         bold(", ".join(summary.models)) + f": {summary.clustered} filters{left_out} "
         f"in {counted(len(summary.layers), 'layer')}",
     )
-    console.print(_key_table(summary))
+    print_whole(console, _key_table(summary))
     console.say(
         f"explained: {percentage(summary.explained)} of their energy (matched noise: "
         f"{percentage(summary.matched_noise)}, white noise: {percentage(summary.white_noise)})\n{CONTROLS}\n"
@@ -84,7 +84,7 @@ def _print_elimination(console: Terminal, found: EliminationSummary) -> None:
         cells.append("-" if drawn is None else f"{drawn.as_good} of {drawn.draws}")
         cells += [cell(None if one is None else one.value) for one in (found.at(name, count) for name in _NOISES)]
         table.add_row(*cells)
-    console.print(table)
+    print_whole(console, table)
 
 
 def _print_held_out(console: Terminal, found: HeldOutSummary) -> None:
@@ -98,7 +98,7 @@ def _print_held_out(console: Terminal, found: HeldOutSummary) -> None:
     for group in found.groups:
         shares = (group.own, group.held_out, group.published, group.matched_noise, group.white_noise, group.random)
         table.add_row(group.group, str(group.networks), *map(percentage, shares))
-    console.print(table)
+    print_whole(console, table)
 
 
 def _interval(found: EliminationSummary, low: float, high: float) -> str:

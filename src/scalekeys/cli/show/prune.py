@@ -1,6 +1,6 @@
 """A pruned network on the terminal."""
 
-from scalekeys.cli.show.cells import Terminal, bold, percentage, plain_table
+from scalekeys.cli.show.cells import Terminal, bold, percentage, plain_table, print_whole
 from scalekeys.cli.show.changed import print_written
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.cli.work.network_file import loading
@@ -18,7 +18,7 @@ def print_outcome(outcome: Outcome) -> None:
         table.add_row(
             "depthwise filters" if name == "filters" else name, str(before), str(now), percentage(now / before)
         )
-    console.print(table)
+    print_whole(console, table)
     for reason, count in pruning.reasons.items():
         console.say(f"left: {count}, because {reason}")
     console.say(f"outputs differ by {pruning.difference:.1e} of the largest one")

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scalekeys.cli.show.cells import Terminal, decimal, percentage, plain_table
+from scalekeys.cli.show.cells import Terminal, decimal, percentage, plain_table, print_whole
 from scalekeys.cli.show.notes import print_notes
 from scalekeys.training.precision import said_of_precision
 
@@ -77,5 +77,5 @@ def print_rows(rows: Sequence[dict[str, float]], folder: Path) -> None:
         )
     console = Terminal()
     print_notes(console, said_of_precision(folder), (), more="")
-    console.print(table)
+    print_whole(console, table)
     console.say(f"weights: {folder / 'network.safetensors'}\nmetrics: {folder / 'metrics.csv'}")

@@ -103,16 +103,21 @@ def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _word(value: Any) -> str:
-    plain = value.hex() if isinstance(value, bytes) else _plain(value)
+    plain = _plain(value)
     return plain if isinstance(plain, str) else json.dumps(plain)
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Return the values of a column; as words, where they are beyond what Python's own types can be."""
+    """Return the values of a column; as words, where they are beyond what Python's own types can be.
+
+    A sum of whole numbers, which DuckDB gives as decimal numbers without decimals, is made of whole numbers.
+    """
     try:
         values: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):
         values = column.cast(pa.string()).to_pylist()
+    if pa.types.is_decimal(column.type) and column.type.scale == 0:
+        values = [None if value is None else int(value) for value in values]
     return values
 
 
@@ -124,6 +129,8 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return value.hex()
     if value is None or isinstance(value, bool | int | str):
         return value
     return float(value) if isinstance(value, Decimal) else str(value)
