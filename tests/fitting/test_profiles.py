@@ -18,7 +18,7 @@ from scalekeys.scalespace import (
     per_axis,
     variance_at,
 )
-from scalekeys.scalespace.limits import expansion
+from scalekeys.scalespace.gaussian import expansion
 
 SIDES = [2, 3, 4, 7, 8, 15, 31]
 WITH_LIMITS = ("identity", "central", "forward", "backward", "second")  # operators of families that have limits
