@@ -126,6 +126,14 @@ def test_what_is_not_understood_is_left_with_a_reason(layer, reason):
     assert found.numbers[0] == found.numbers[1]
 
 
+def test_pads_in_a_compiled_part_lose_what_the_kernels_lose():
+    layer = filled(nn.Conv2d(CHANNELS, CHANNELS, 7, groups=CHANNELS), (3, 3))
+    network = nn.Sequential(torch.compile(nn.Sequential(nn.ZeroPad2d(3), layer), backend="eager"))
+    found = sk.crop(network)
+    assert not found.left
+    assert found.module[0]._orig_mod[0].padding == (1, 1, 1, 1)
+
+
 def test_pads_that_two_layers_share_are_left():
     pads = nn.ZeroPad2d(3)
     layers = [filled(nn.Conv2d(CHANNELS, CHANNELS, 7, groups=CHANNELS), (3, 3)) for _ in range(2)]

@@ -60,7 +60,7 @@ def open_module(
     left_out: list[LeftOut] = []
     ordinary = 0
     convolutions = dict(_convolutions(module, wanted.kinds, label))
-    names = layer_names(convolutions)
+    names = layer_names({**convolutions, **dict(module.named_parameters()), **dict(module.named_buffers())})
     for key, layer in convolutions.items():
         kind = kind_of(groups=layer.groups, inputs=layer.in_channels // layer.groups, transposed=layer.transposed)
         if kind in wanted.kinds:

@@ -148,8 +148,10 @@ class Loss(ABC):
         """Return how much lower than after this round a loss can still become."""
         return 0.0
 
-    def _minimize(self, objective: Objective, start: Tensor) -> tuple[Tensor, Tensor]:
-        lower, upper = self.grid.bounds(self.limit_of_scale)
+    def _minimize(
+        self, objective: Objective, start: Tensor, bounds: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        lower, upper = self.grid.bounds(self.limit_of_scale) if bounds is None else bounds
         coordinates, value = minimize(objective, start.T.contiguous(), lower, upper, compact=self.grid.is_unbounded)
         return coordinates.T.contiguous(), value
 

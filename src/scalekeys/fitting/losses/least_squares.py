@@ -12,7 +12,7 @@ from scalekeys.filters import spread
 from scalekeys.fitting.losses.base import FLOAT32_SLACK, Loss, Solution, local_minima
 from scalekeys.fitting.losses.fixed_by_moments import MomentLoss
 from scalekeys.fitting.losses.in_pieces import PiecewiseSearch
-from scalekeys.fitting.solvers.box_newton import Objective, minimize
+from scalekeys.fitting.solvers.box_newton import Objective
 from scalekeys.fitting.solvers.linear_l1 import weighted_least_squares
 from scalekeys.fitting.solvers.variable_projection import Projected, projection, weights_of
 from scalekeys.fitting.templates.folded import FoldedFamily, outer_products
@@ -128,10 +128,9 @@ class AffineSquares(Squares):
             counts = [len(problems[i]) for i in together]
             ends = zip(*(loss.grid.bounds(loss.limit_of_scale) for loss in own), strict=True)
             low, high = (torch.stack(end, dim=1).repeat_interleave(torch.tensor(counts), dim=1) for end in ends)
-            start = torch.cat([starts[i] for i in together]).T.contiguous()
-            parameters, value = minimize(Projected(joint, folded), start, low, high, compact=own[0].grid.is_unbounded)
-            parts = zip(parameters.T.contiguous().split(counts), value.split(counts), strict=True)
-            found |= dict(zip(together, parts, strict=True))
+            start = torch.cat([starts[i] for i in together])
+            parameters, value = own[0]._minimize(Projected(joint, folded), start, (low, high))
+            found |= dict(zip(together, zip(parameters.split(counts), value.split(counts), strict=True), strict=True))
         return [found[i] for i in range(len(losses))]
 
     def refine(self, problem: Tensor, start: Tensor, turn: int) -> tuple[Tensor, Tensor]:

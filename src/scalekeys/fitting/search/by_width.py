@@ -11,7 +11,7 @@ from scalekeys.filters import coordinates as positions
 from scalekeys.filters import dc_offset, spread
 from scalekeys.fitting.losses.table import loss_of
 from scalekeys.fitting.prepare import Targets
-from scalekeys.fitting.search.families import Best, competed_for, grids_for, handicap, parameters_of, search
+from scalekeys.fitting.search.families import Best, competed_for, grids_for, parameters_of, search, tie_break
 from scalekeys.fitting.spec import FitSpec
 from scalekeys.fitting.templates.grid import FamilyGrid, family_grid, widest
 from scalekeys.scalespace import AxisScales, families, place_of, variance_at
@@ -32,13 +32,15 @@ def search_by_width(targets: Targets, spec: FitSpec, assigned: Tensor | None = N
     of three taps.
     """
     best = Best.none(targets.taps, parameters_of(targets.size, spec))
+    lowest = best.loss.clone()
     for name, grid in grids_for(targets.size, spec).items():
         index = spec.families.index(name)
         rows = competed_for(index, targets.taps, assigned)
         if len(rows):
             found, loss = _one_family(targets.select(rows), grid, spec)
-            loss = loss + handicap(grid.family)
-            improved = loss < best.loss[rows]
+            ranked = loss + tie_break(grid.family)
+            improved = ranked < lowest[rows]
+            lowest[rows[improved]] = ranked[improved]
             best.take(rows[improved], index, found[improved], loss[improved])
     return best
 

@@ -62,7 +62,7 @@ class _Candidates:
 
     @property
     def score(self) -> Tensor:
-        return self.value + handicap(self.loss.grid.family)
+        return self.value + tie_break(self.loss.grid.family)
 
     def distinct(self, same: float) -> "_Candidates":
         """Drop candidates of a filter that have met, all but the lowest."""
@@ -108,11 +108,11 @@ def parameters_of(size: tuple[int, ...], spec: FitSpec) -> int:
     return max((grid.parameters for grid in grids_for(size, spec).values()), default=1)
 
 
-def handicap(family: Family) -> float:
+def tie_break(family: Family) -> float:
     """Return what is added to the loss of a family, so that ties go to the plainer one and not to rounding.
 
-    At strength 0 a sharpening is an impulse, as `smooth` is at scale 0. On two taps a one-sided difference has the form
-    of the centred one.
+    At strength 0 a sharpening is an impulse, as `smooth` is at scale 0. A one-sided difference has the form of the
+    centred one on two taps, and on any number of taps at an infinite scale.
     """
     is_one_sided = any({"forward", "backward"} & set(term.operators) for term in family.terms)
     return _TIE * (is_one_sided or len(family.terms) > 1)

@@ -157,7 +157,7 @@ def box_step(u: Tensor, gradient: Tensor, hessian: Tensor, lower: Tensor, upper:
 
     `u`, `gradient`: shape (p, n).
     `hessian`: shape (p, p, n).
-    `lower`, `upper`: shape (p, 1).
+    `lower`, `upper`: shape (p, 1) or (p, n).
     """
     free = ~((u <= lower) & (gradient > 0) | (u >= upper) & (gradient < 0))
     step = _absolute_step(gradient, hessian, free)

@@ -47,7 +47,7 @@ def shrink(network: nn.Module, layer: Convolution, name: str, window: Size) -> s
     `window`: the new sides of its kernels, none larger than before.
     Returns why the layer was left as it is, as a clause on it; None if it was cropped.
     """
-    before = _Step(_padding_before(network, name), layer)
+    before = _Step(_padding_before(network, layer), layer)
     try:
         now = _smaller(before, name, window)
     except ModelError as error:
@@ -77,10 +77,10 @@ def plain_padding(padding: str | Sequence[int]) -> Size | str:
     return padding if isinstance(padding, str) else tuple(int(side) for side in padding)
 
 
-def _padding_before(network: nn.Module, name: str) -> nn.Module | None:
+def _padding_before(network: nn.Module, layer: Convolution) -> nn.Module | None:
     """Return the module of torch that pads what comes to a layer alone, where both stand in an ``nn.Sequential``."""
     everything = list(network.named_modules(remove_duplicate=False))
-    parent, _, own = name.rpartition(".")
+    parent, _, own = next(name for name, one in everything if one is layer).rpartition(".")
     above = dict(everything).get(parent)
     if not isinstance(above, nn.Sequential) or own not in above._modules:
         return None
