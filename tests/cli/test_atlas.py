@@ -120,6 +120,12 @@ def test_named_queries_are_in_the_help_and_answer(folder):
     assert query(folder, "r2-by-kernel-size").stdout.split()[:2] == ["kernel", "networks"]
 
 
+@pytest.mark.parametrize("word", ["show", "DESCRIBE"])
+def test_a_word_of_sql_is_answered(folder, word):
+    names = [row["name"] for row in json.loads(query(folder, word, "--json").stdout)]
+    assert {"filters", "networks", "failures", "left_out"} <= set(names)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
