@@ -99,6 +99,12 @@ def test_types_that_csv_does_not_know_become_words(folder):
     assert row == ["[0, 3, 0]", "78", "y", '{"d": 1.5}', "2.0"]
 
 
+def test_an_answer_is_printed_whole_on_a_narrow_terminal(folder, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which makes a terminal of the output
+    word = 200 * "x"
+    assert query(folder, f"select '{word}' as word, 0.5 as number").stdout.splitlines()[1] == f"{word}     0.5"
+
+
 def test_json_has_null_for_what_is_no_number(folder):
     result = query(
         folder,
