@@ -168,7 +168,7 @@ def test_what_cannot_be_compared_or_written_is_refused(home, tmp_path):
     ):
         with pytest.raises(error, match=message):
             sk.atlas.merge(folders, output)
-    with pytest.raises(AtlasError, match="2 atlases take a prefix each, or none; got 1"):
+    with pytest.raises(AtlasError, match=r"prefixes and of atlases differ \(1 and 2\); give one prefix for"):
         sk.atlas.merge([a, a], out, prefixes=["x"])
     assert sorted(tmp_path.rglob("*")) == before
 

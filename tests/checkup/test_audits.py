@@ -14,6 +14,7 @@ from scalekeys.checkup.naming import Named
 from scalekeys.filters import FilterBank
 from scalekeys.filters.reach import predicted_reach
 from scalekeys.filters.window import padded
+from scalekeys.scalespace import template
 
 NO_NORMS = "the audit small-variances needs the network or a file of it"
 NO_PITCH = (
@@ -203,6 +204,17 @@ def test_scales_that_are_wider_along_one_axis():
     assert found.places[0].value > 0.9
     turned = advice_of(kernels.mT, audit="lopsided")
     assert "are wider along y" in turned.what
+
+
+def test_two_preferred_sides_are_counted_each_by_itself():
+    wide, narrow = template("dx+", torch.tensor([[1.4, 0.7], [0.7, 1.4]]), 7)
+    kernels = torch.stack([wide, wide, wide.flip(-1), narrow]).repeat(32, 1, 1) + 0.001 * white(128, (7, 7))
+    found = advice_of(kernels, audit="lopsided")
+    assert "96 of 128 one-sided differences along x are of the family dx+; 96 of 128 are wider along x" in found.what
+    (place,) = found.places
+    assert (place.filters, place.value) == (128, 0.75)
+    assert found.evidence.endswith("76 % and 71 %.")
+    assert place.control == pytest.approx(0.735, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,12 @@ def test_types_that_csv_does_not_know_become_words(folder):
     assert row == ["[0, 3, 0]", "78", "y", '{"d": 1.5}', "2.0"]
 
 
+def test_an_answer_is_printed_whole_on_a_narrow_terminal(folder, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which makes a terminal of the output
+    word = 200 * "x"
+    assert query(folder, f"select '{word}' as word, 0.5 as number").stdout.splitlines()[1] == f"{word}     0.5"
+
+
 def test_json_has_null_for_what_is_no_number(folder):
     result = query(
         folder,
@@ -118,6 +124,12 @@ def test_named_queries_are_in_the_help_and_answer(folder):
     help_ = "".join(run("atlas", "query", "--help", cwd=folder).stdout.split())
     assert [name for name in NAMED if name not in help_] == []
     assert query(folder, "r2-by-kernel-size").stdout.split()[:2] == ["kernel", "networks"]
+
+
+@pytest.mark.parametrize("word", ["show", "DESCRIBE"])
+def test_a_word_of_sql_is_answered(folder, word):
+    names = [row["name"] for row in json.loads(query(folder, word, "--json").stdout)]
+    assert {"filters", "networks", "failures", "left_out"} <= set(names)
 
 
 @pytest.mark.parametrize(

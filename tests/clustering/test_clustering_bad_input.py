@@ -38,6 +38,11 @@ def test_unknown_options(options, sentence):
         sk.cluster(random_truth(9), **({"k": 2} | options))
 
 
+def test_a_seed_that_no_float_can_hold():
+    with pytest.raises(sk.ModelError, match=r"^seed must be at most 4294967295, got 1000"):
+        sk.cluster(random_truth(9), seed=10**400)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

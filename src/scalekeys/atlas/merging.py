@@ -66,7 +66,10 @@ def merge(folders: Iterable[str | Path], output: str | Path, *, prefixes: Sequen
     if not paths:
         raise AtlasError("there are no atlases to merge; name one or more folders")
     if prefixes and len(prefixes) != len(paths):
-        raise AtlasError(f"{len(paths)} atlases take a prefix each, or none; got {len(prefixes)}")
+        raise AtlasError(
+            f"the numbers of prefixes and of atlases differ ({len(prefixes)} and {len(paths)}); "
+            "give one prefix for each atlas, or none"
+        )
     held = [holdings_of(path) for path in paths]
     held = [_prefixed(one, prefix) for one, prefix in zip(held, prefixes, strict=True)] if prefixes else held
     settings = _common(held)

@@ -153,11 +153,7 @@ def _matches(source: str, folder: Path = Path()) -> Sequence[str]:
 def _listed(path: Path) -> Iterator[Reference]:
     """Read a list; its lines may be patterns."""
     lines = StringIO(read_text(path, CheckpointError, encoding="utf-8-sig"), newline="")
-    try:
-        rows = list(_table(path, lines) if path.suffix.lower() == ".csv" else _plain(lines))
-    except csv.Error as error:
-        raise CheckpointError(f"{path}: is not a table in CSV ({error}); save it again") from None
-    for source, metadata in rows:
+    for source, metadata in _table(path, lines) if path.suffix.lower() == ".csv" else _plain(lines):
         for name in _matches(source, path.parent):
             yield Reference(name, metadata)
 
@@ -169,26 +165,33 @@ def _plain(lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
 
 
 def _table(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    rows = csv.reader(lines, skipinitialspace=True, strict=True)  # else a stray quote would take in the rows below it
-    header = [original_cell(cell.strip()) for cell in next(rows, [])]
+    rows = _rows(path, lines)
+    _, header = next(rows, (0, []))
     if _COLUMN not in header:
         raise CheckpointError(f"{path}: has no column {_COLUMN!r}; its first line names {', '.join(header) or 'none'}")
     if not all(map(str.isprintable, header)):
         raise CheckpointError(f"{path}: its columns need names of printable characters; its first line is damaged")
     if len({name.casefold() for name in header}) < len(header) or "" in header:
         raise CheckpointError(f"{path}: its columns need names that differ, got {', '.join(map(repr, header))}")
-    for row in rows:
-        cells = [original_cell(cell.strip()) for cell in row]
+    for number, cells in rows:
         if not any(cells):
             continue
         if len(cells) != len(header):
-            raise CheckpointError(
-                f"{path}, line {rows.line_num}: has {len(cells)} cells where the header has {len(header)}"
-            )
+            raise CheckpointError(f"{path}, line {number}: has {len(cells)} cells where the header has {len(header)}")
         values = dict(zip(header, cells, strict=True))
         source = values.pop(_COLUMN)
         if not source:
-            raise CheckpointError(
-                f"{path}, line {rows.line_num}: names no source; fill in its cell, or remove the line"
-            )
+            raise CheckpointError(f"{path}, line {number}: names no source; fill in its cell, or remove the line")
         yield source, {name: "" if value.casefold() in _MISSING else value for name, value in values.items()}
+
+
+def _rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row, and the number of its last line."""
+    rows = csv.reader(lines, skipinitialspace=True, strict=True)  # else a stray quote would take in the rows below it
+    last = 0
+    try:
+        for row in rows:
+            last = rows.line_num
+            yield last, [original_cell(cell.strip()) for cell in row]
+    except csv.Error as error:
+        raise CheckpointError(f"{path}, line {last + 1}: is no row of CSV ({error}); mend its quotes") from None

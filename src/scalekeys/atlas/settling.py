@@ -41,8 +41,7 @@ def settle(layout: Layout, journal: Journal) -> None:
 
 
 def _gone(source: str) -> Failed:
-    how = "its rows are no longer in the atlas; name it again to have them made anew"
-    return Failed("AtlasError", f"{source}: {how}")
+    return Failed("AtlasError", f"{source}: its rows are no longer in the atlas; name it again to have them made anew")
 
 
 def tables(entries: Mapping[str, Entry]) -> tuple[pa.Table, pa.Table]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal, TypeAlias
 
 from scalekeys.errors import ModelError, check_choice
@@ -80,7 +80,8 @@ def parse_spec(
 
 
 def _is_whole(number: object, least: int) -> bool:
-    return isinstance(number, Real) and float(number).is_integer() and float(number) >= least
+    is_whole = isinstance(number, Integral) or (isinstance(number, Real) and float(number).is_integer())
+    return is_whole and number >= least
 
 
 def _parsed_sizes(sizes: Sizes) -> Sizes:

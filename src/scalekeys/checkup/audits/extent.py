@@ -1,6 +1,6 @@
 """Whether kernels are larger or smaller than what they hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from math import prod
 
 import torch
@@ -8,9 +8,10 @@ import torch
 from scalekeys.checkup.advice import BOUNDED, HINT, Advice, Place
 from scalekeys.checkup.evidence import LEAST, Evidence, LayerEvidence, largest_first, layers_of, percentages
 from scalekeys.errors import counted, listed
-from scalekeys.filters.extent import SMALLEST, refitted, smallest_window, white_share
+from scalekeys.filters import LayerFilters
+from scalekeys.filters.extent import SMALLEST, smallest_window, white_share
 from scalekeys.filters.window import in_window
-from scalekeys.fitting import natural_image_covariance
+from scalekeys.networks.changing.crop import refitted_layer
 from scalekeys.proportions import wilson_interval
 from scalekeys.shapes import Size, size_text
 
@@ -20,7 +21,7 @@ FLAT = 0.2
 
 def too_large(evidence: Evidence) -> Advice | None:
     """Find layers whose outer taps hold next to nothing."""
-    cuts = {layer.name: cut for layer in evidence.bank.layers if (cut := smallest_window(layer.kernels))}
+    cuts = {layer.name: cut for layer in evidence.bank if (cut := smallest_window(layer.kernels))}
     places = largest_first(
         layer.place(cut[1], white_share(layer.filters.size, cut[0]))
         for layer in evidence.layers
@@ -28,14 +29,14 @@ def too_large(evidence: Evidence) -> Advice | None:
     )
     if not places:
         return None
-    windows = {name: window for name, (window, _) in cuts.items()}
-    saved = sum(len(layer) * (prod(layer.size) - prod(windows.get(layer.name, layer.size))) for layer in evidence.bank)
+    cropped = [layer for layer in evidence.bank if layer.name in cuts]
+    saved = sum(len(layer) * (prod(layer.size) - prod(cuts[layer.name][0])) for layer in cropped)
     taps = sum(layer.kernels.numel() for layer in evidence.bank)
-    responses, seen = _response_share(evidence, windows)
+    responses, seen = _response_share(evidence, [(layer, cuts[layer.name][0]) for layer in cropped])
     few = len(cuts) - len(places)
     others = f", {few} of them with fewer than {LEAST} live filters" if few else ""
     told = listed(
-        [f"{place.layer} ({place.size}, {size_text(windows[place.layer])} is enough)" for place in places], limit=3
+        [f"{place.layer} ({place.size}, {size_text(cuts[place.layer][0])} is enough)" for place in places], limit=3
     )
     return Advice(
         "too-large",
@@ -44,7 +45,7 @@ def too_large(evidence: Evidence) -> Advice | None:
         f"window; of the energy of white noise {percentages([place.control or 0 for place in places])} does.",
         "Crop these kernels."
         if evidence.norms == () or len(evidence.bank.layers[0].size) != 2
-        else "Crop these kernels; with the network that runs and a few images (--images) the command also matches the "
+        else "Crop these kernels. Given a network that runs and a few images (--images), the command also matches the "
         "batch-norm statistics behind them.",
         f"scalekeys crop {evidence.source.cropped} -o cropped.pth",
         f"The command crops {counted(len(cuts), 'layer')}{others}, which saves "
@@ -80,16 +81,15 @@ def too_small(evidence: Evidence) -> Advice | None:
     )
 
 
-def _response_share(evidence: Evidence, windows: Mapping[str, Size]) -> tuple[float, str]:
-    """Return by which share of their energy responses change at most if kernels are cropped, and responses to what."""
+def _response_share(evidence: Evidence, windows: Iterable[tuple[LayerFilters, Size]]) -> tuple[float, str]:
+    """Return by which share of their energy responses change at most if layers are cropped, and responses to what."""
     shares, seen = [], ""
-    for layer in (layer for layer in evidence.bank if layer.name in windows):
+    for layer, window in windows:
         finite = layer.kernels.flatten(1).isfinite().all(1)
         (covariance, seen), kernels = evidence.covariance(layer), layer.kernels[finite].double()
         if len(covariance) > 1:
             covariance = covariance[finite]
-        natural = natural_image_covariance(layer.size, dilation=layer.dilation or 1)[None]
-        small = in_window(refitted(kernels, windows[layer.name], natural), layer.size)
+        small = in_window(refitted_layer(layer, window)[finite].double(), layer.size)
         difference, whole = (
             float((rows[:, None] @ covariance @ rows[..., None]).sum())
             for rows in ((kernels - small).flatten(1), kernels.flatten(1))

@@ -20,7 +20,7 @@ LEAST_SHARE = 0.6
 """The share of one side from which it is worth a word."""
 
 _Sides: TypeAlias = Mapping[str, np.ndarray]
-"""Of each comparison which filters lie on its first and on its second side; bool, shape (2, filters)."""
+"""For each comparison, which filters lie on its first side and which on its second; bool, shape (2, filters)."""
 
 
 def lopsided(evidence: Evidence) -> Advice | None:
@@ -55,26 +55,31 @@ def lopsided(evidence: Evidence) -> Advice | None:
 
 
 def _places(evidence: Evidence, sides: _Sides, noise: _Sides, preferred: Mapping[str, int]) -> tuple[Place, ...]:
-    """Return the layers with filters of a preferred side, with its share among all that have one of both sides."""
+    """Return the layers that have filters on a preferred side.
+
+    The value of a place is the number of filters on the preferred sides as a share of those on either side, both
+    summed over the comparisons.
+    """
     (mine, either), (its, its_either) = (
         (
-            np.any([each[name][side] for name, side in preferred.items()], axis=0),
-            np.any([each[name].any(0) for name in preferred], axis=0),
+            np.stack([each[name][side] for name, side in preferred.items()]),
+            np.stack([each[name].any(0) for name in preferred]),
         )
         for each in (sides, noise)
     )
+    concerned = mine.any(0)
     return largest_first(
         Place(
             layer.name,
             size_text(layer.size),
-            int(mine[rows].sum()),
+            int(concerned[rows].sum()),
             len(layer),
-            mine[rows].sum() / either[rows].sum(),
-            its[rows].sum() / its_either[rows].sum() if its_either[rows].any() else None,
-            tuple(np.flatnonzero(mine[rows]).tolist()),
+            mine[:, rows].sum() / either[:, rows].sum(),
+            its[:, rows].sum() / its_either[:, rows].sum() if its_either[:, rows].any() else None,
+            tuple(np.flatnonzero(concerned[rows]).tolist()),
         )
         for layer, rows in evidence.bank.parts()
-        if mine[rows].any()
+        if concerned[rows].any()
     )
 
 

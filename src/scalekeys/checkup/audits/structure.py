@@ -69,11 +69,11 @@ def redundant(evidence: Evidence) -> Advice | None:
         f"{counted(noise, 'filter')} would.",
         "Make each copy from the filter that it copies, with a factor and an offset.",
         stored and f"scalekeys replace {stored} -o copies{evidence.source.storage.suffix} --model copies",
-        f"The command replaces {counted(int(done.replaced.sum()), 'filter')}, also in layers with few copies, which "
-        f"saves {100 * (1 - left):.1f} % of the depthwise weights where a copy is stored as {NUMBERS} numbers; "
-        "time and the size of a plain file stay the same. What that costs in this network has to be measured: in "
-        "trials with other files, MCUNet lost 1.0 points of top-1 (-0.8 to 2.8), and nothing with statistics matched "
-        "(-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB (0.01 to 0.03).",
+        f"The command replaces {counted(int(done.replaced.sum()), 'filter')}, also constant ones and copies in layers "
+        f"with few, which saves {100 * (1 - left):.1f} % of the depthwise weights where a copy is stored as {NUMBERS} "
+        "numbers and a constant filter as 1; time and the size of a plain file stay the same. What that costs in this "
+        "network has to be measured: in trials with other files, MCUNet lost 1.0 points of top-1 (-0.8 to 2.8), "
+        "and nothing with statistics matched (-1.6 to 1.6); LKDN, which enlarges images, 0.02 dB (0.01 to 0.03).",
         BOUNDED,
         evidence.share(places),
         places,
@@ -100,12 +100,12 @@ def _energy_by_rank(kernels: Tensor) -> Tensor:
     return share
 
 
-def _copied(layer: LayerEvidence, copies: Bool[Tensor, "live"]) -> Place | None:
+def _copied(layer: LayerEvidence, is_copy: Bool[Tensor, "live"]) -> Place | None:
     """Return the layer, if it has many copies, and more than its noise."""
-    count, live, total = int(copies.sum()), len(copies), len(layer.filters)
+    count, live, total = int(is_copy.sum()), len(is_copy), len(layer.filters)
     if count < LEAST_COPIES * total:
         return None
     noise = int((originals(layer.noise)[0] >= 0).sum())
     if wilson_interval(count, live)[0] <= wilson_interval(noise, live)[1]:
         return None
-    return layer.place(count / total, noise / total, concerned=copies)
+    return layer.place(count / total, noise / total, concerned=is_copy)

@@ -112,13 +112,19 @@ def query(
         raise typer.BadParameter(
             "prints the rows that --output writes into a file; give one of them", param_hint="--json"
         )
+    from scalekeys.atlas import NAMED
     from scalekeys.atlas import open as open_atlas
     from scalekeys.cli.show.atlas import print_rows
     from scalekeys.cli.work.atlas import to_json, write_rows
+    from scalekeys.errors import AtlasError
 
     atlas = open_atlas(folder)
-    is_name = re.fullmatch(r"[\w-]+", question)  # as no query is
-    answer = atlas.named(question) if is_name else atlas.sql(question)
+    try:
+        answer = atlas.named(question) if question in NAMED else atlas.sql(question)
+    except AtlasError:
+        if not re.fullmatch(r"[\w-]+", question):
+            raise
+        answer = atlas.named(question)  # a word that is no SQL either: the error lists the names
     if output is not None:
         write_rows(answer, output, force=force)
     elif as_json:

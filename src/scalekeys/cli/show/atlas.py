@@ -7,7 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from scalekeys.atlas import Answer
-from scalekeys.cli.show.cells import Terminal, plain_table
+from scalekeys.cli.show.cells import Terminal, plain_table, print_whole
 from scalekeys.cli.work.atlas import rows as rows_of
 from scalekeys.errors import counted, listed, printable
 
@@ -69,7 +69,7 @@ def print_rows(answer: Answer) -> None:
     table = plain_table(*answer.columns, left=words)
     for row in rows[:_MOST_ROWS]:
         table.add_row(*map(_cell, row))
-    console.print(table)
+    print_whole(console, table)
     if len(rows) > _MOST_ROWS:
         console.say("... and more; -o FILE.csv or -o FILE.parquet takes all rows")
 
@@ -82,7 +82,7 @@ def print_findings(found: "Findings", folder: Path) -> None:
         test = finding.tests[0]
         interval = "-" if test.low is None or test.high is None else f"{test.low:.3f} to {test.high:.3f}"
         table.add_row(finding.title, found.verdict(test), f"{test.value:.3f}", interval)
-    console.print(table)
+    print_whole(console, table)
     console.say(f"page: {folder / 'README.md'}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 from torch import Tensor
 
-from scalekeys.cli.show.cells import Terminal, bold, plain_table
+from scalekeys.cli.show.cells import Terminal, bold, plain_table, print_whole
 from scalekeys.fitting.spec import Scales
 from scalekeys.paper import (
     METHODS,
@@ -22,16 +22,14 @@ from scalekeys.paper import (
 )
 from scalekeys.scalespace import FAMILIES
 
-_PLAIN_WIDTH = 140
-
 
 def print_study(study: Study, folder: Path | None) -> None:
     """Print the tables of the paper, computed beside published, and where the article is."""
-    console = Terminal(width=_PLAIN_WIDTH)
+    console = Terminal()
     console.say(f"{len(study.filters)} filters: {study.source}")
     for title, table in _tables(study):
-        console.print("\n", bold(title), sep="")
-        console.print(table)
+        console.print("\n", bold(title), sep="", soft_wrap=True)
+        print_whole(console, table)
     _print_comparison(study, console)
     if folder is not None:
         console.say(f"\narticle: {folder / 'article.html'}")
@@ -158,9 +156,9 @@ def _print_comparison(study: Study, console: Terminal) -> None:
             f"{worst.computed:.6f}",
             f"{reached} of {len(mine)} within {worst.tolerance:.2g}",
         )
-    console.print("\n", bold("Computed against published"), sep="")
-    console.print(table)
-    console.print("\n", bold("Where the published material and this analysis disagree"), sep="")
+    console.print("\n", bold("Computed against published"), sep="", soft_wrap=True)
+    print_whole(console, table)
+    console.print("\n", bold("Where the published material and this analysis disagree"), sep="", soft_wrap=True)
     for one in questionable_conventions(study):
         values = f"({one.measure}: {one.published:.4f} as published, {one.here:.4f} here)"
         console.say(f"- {one.title}. {one.sentence} {values}")

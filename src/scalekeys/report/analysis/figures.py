@@ -25,6 +25,7 @@ from scalekeys.report.page.words import (
     SIGMA,
     count,
     distinct_parts,
+    input_unit_of,
     number,
     number_in,
     percent,
@@ -142,7 +143,7 @@ def input_scale_profile(analysis: Analysis) -> Figure | None:
         return None
     scales = [np.array([layer.sigma_in_input.get(axis) for layer in layers], dtype=float) for axis in names]
     spaced = ScaleAxis.of(np.concatenate(scales))
-    unit = _input_unit(analysis.summary.axes)
+    unit = input_unit_of(analysis.summary.axes)
     signs = "".join(key("◆", f"along-{axis}", f"median {SIGMA}<sub>{axis}</sub>, {unit}") for axis in names)
     layout = _depth_layout(
         layers,
@@ -155,10 +156,6 @@ def input_scale_profile(analysis: Analysis) -> Figure | None:
     data = [_stems(places, "y")] if len(places) > 1 else []
     data += [_markers(values, "y", _ALONG[axis], hover) for axis, values in zip(names, places, strict=True)]
     return Figure("scales-in-input", data, layout, f"Dots: median scales of each layer in {unit}, over depth")
-
-
-def _input_unit(axes: int) -> str:
-    return "input samples" if axes == 1 else "input pixels"
 
 
 def _input_scale_hover(layer: LayerSummary, unit: str) -> str:

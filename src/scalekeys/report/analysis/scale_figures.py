@@ -133,7 +133,8 @@ def scale_histogram(analysis: Analysis) -> tuple[Figure, int]:
         yaxis=axis("filters", nticks=5, tickformat="d"),
     )
     few = {f"xaxis.{entry}": value for entry, value in spaced.ticks(0.1).items()}
-    text = f"Histogram: the scales of {plural(len(shown), 'filter')} along their only axis with one, coloured by family"
+    filters = plural(len(shown), "filter")
+    text = f"Histogram: the scales of {filters} with a scale along one axis only, coloured by family"
     return Figure("scales-one-axis", traces, layout, text, narrow=few, legend=True), len(shown)
 
 

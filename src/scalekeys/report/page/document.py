@@ -190,7 +190,7 @@ def _environment() -> "Environment":
     filters = (
         words.number, words.number_in, words.significant, words.percent, words.points, words.count, words.plural,
         words.spelled, words.sentence, words.listed, words.size_name, words.size_words, words.kernels_of,
-        words.formula, words.breakable, words.unit_of,
+        words.formula, words.breakable, words.unit_of, words.input_unit_of,
     )  # fmt: skip
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals.update(none_text=words.NONE)

@@ -198,6 +198,17 @@ def unit_of(axes: int) -> str:
     return "taps" if axes == 1 else "pixels"
 
 
+def input_unit_of(axes: int) -> str:
+    """Return in which steps of the input of the network scales are given.
+
+    Examples
+    --------
+    >>> input_unit_of(1), input_unit_of(2)
+    ('input samples', 'input pixels')
+    """
+    return "input samples" if axes == 1 else "input pixels"
+
+
 def taps_in(size: str) -> int:
     """Return how many taps a kernel of a size has.
 

@@ -83,6 +83,7 @@ class Explorer {
       control.addEventListener("change", () => {
         this.view[name] = control.value;
         this.refresh();
+        if (name === "order" && this.index >= 0) this.remember();
       });
     }
     this.parts.side.addEventListener("input", () => this.refresh());
@@ -137,7 +138,6 @@ class Explorer {
     const order = chosen(this.filters, this.view);
     this.sheet.show(order, Number(this.parts.side.value));
     this.tell(-1);
-    if (this.index >= 0) this.remember();
   }
 
   /* Say in words what the pointer, or the keyboard, is at. */
