@@ -53,6 +53,17 @@ def test_a_data_set_is_a_list_of_batches_of_one():
     assert labels.tolist() == [3]
 
 
+def test_batches_are_iterated_over_once():
+    class Counted(list):
+        begun = 0
+
+        def __iter__(self):
+            Counted.begun += 1
+            return super().__iter__()
+
+    assert len(list(inputs_of(Counted([IMAGES]), NETWORK))) == Counted.begun == 1
+
+
 def test_a_network_without_numbers_takes_images_as_they_are():
     [images] = inputs_of([IMAGES.half()], nn.ReLU())
     assert images.dtype == torch.float16

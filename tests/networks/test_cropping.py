@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from depthwise_network import SamePad
@@ -175,7 +176,7 @@ def test_energy_outside_is_that_of_a_direct_sum():
 
 def test_layers_by_name_are_cropped_whatever_they_hold():
     network = nn.Sequential(nn.Conv2d(4, 4, 7, padding=3, groups=4), nn.Conv2d(4, 4, 5, padding=2, groups=4))
-    found = sk.crop(network, layers={"0": (5, 3), "1": 3})
+    found = sk.crop(network, layers={"0": np.array([5, 3]), "1": 3})
     assert [one.kernel_size for one in found.layers] == [(5, 3), (3, 3)]
     assert found.layers[0].padding == (2, 1)
     assert found.numbers == (4 * (49 + 25), 4 * (15 + 9))
@@ -190,7 +191,7 @@ def test_layers_by_name_are_cropped_whatever_they_hold():
         ({"layers": {"0": 9}}, "layer '0': 9x9 is not smaller than its kernels of 7x7"),
         ({"layers": {"0": 0}}, "layer '0': 0x0 is not smaller"),
         ({"layers": {"0": (3, 3, 3)}}, "layer '0' has kernels of 7x7; give 2 sides"),
-        ({"layers": {"0": 3.0}}, "layer '0': sides are whole numbers, got 3.0"),
+        ({"layers": {"0": 3.0}}, "layer '0': give its new sides as whole numbers, such as 5, got 3.0"),
         ({"layers": ["0"]}, "layers gives the new sides by the names of layers, such as"),
     ],
 )

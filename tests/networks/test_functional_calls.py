@@ -1,4 +1,4 @@
-"""Networks that convolve with the weight of a layer without calling the layer, as Mamba does."""
+"""Networks that convolve with the weight of a layer without calling the layer, as Mamba does, or call it by keyword."""
 
 import copy
 
@@ -27,10 +27,13 @@ class Called(nn.Module):
 
     def forward(self, inputs):
         maps = self.depthwise(self.first, self.stem(inputs))[..., :12, :12]
-        return self.head(self.depthwise(self.second, self.norm(maps).relu()).relu().mean((2, 3)))
+        return self.head(self.depthwise(self.second, self.normalised(maps).relu()).relu().mean((2, 3)))
 
     def depthwise(self, layer, maps):
         return layer(maps)
+
+    def normalised(self, maps):
+        return self.norm(maps)
 
 
 class Borrowed(Called):
@@ -49,7 +52,17 @@ class Named(Called):
         return F.conv2d(input=maps, weight=layer.weight, bias=layer.bias, **options)
 
 
-@pytest.fixture(params=[Borrowed, Named])
+class Keyword(Called):
+    """Calls its depthwise layers and its batch norm by keyword."""
+
+    def depthwise(self, layer, maps):
+        return layer(input=maps)
+
+    def normalised(self, maps):
+        return self.norm(input=maps)
+
+
+@pytest.fixture(params=[Borrowed, Named, Keyword])
 def pair(request):
     return Called().eval(), request.param().eval()
 

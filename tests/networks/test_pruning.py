@@ -532,7 +532,7 @@ class Noisy(Block):
     [
         (Block(), torch.zeros(1, 4, 7, 7), {}, "the network Block does not run .*give inputs that it takes"),
         (Block(), [], {}, "batch 1: expected a tensor of inputs"),
-        (Block(), torch.zeros(0, 3, 7, 7), {}, "gives a Tensor without values that can be compared; give at least one"),
+        (Block(), torch.zeros(0, 3, 7, 7), {}, "Block gives no values that can be compared; give at least one"),
         (Block().half(), torch.zeros(1, 3, 7, 7), {}, "parameters of type torch.float16; prune it in float32"),
         (Noisy(), torch.zeros(1, 3, 7, 7), {}, "gives other outputs when it runs again"),
         (Block(), torch.full((1, 3, 7, 7), torch.nan), {}, "its outputs are not finite"),
@@ -544,6 +544,19 @@ class Noisy(Block):
 def test_bad_input(network, inputs, options, message):
     with pytest.raises(ModelError, match=message):
         sk.prune_dead(network, inputs, **options)
+
+
+def test_some_inputs_may_give_outputs_without_values():
+    class Detector(nn.Module):
+        def __init__(self, box):
+            super().__init__()
+            self.box = box
+
+        def forward(self, x):
+            return torch.full((int(x.flatten()[0] == 4), 6), self.box)
+
+    reference = Reference(Detector(1.0), torch.tensor([4.0, 0.0]).view(1, 1, 1, 2))
+    assert [reference.difference(Detector(box)) for box in (1.0, 1.5)] == [0.0, 0.5]
 
 
 def test_an_output_that_is_no_number_is_a_difference():

@@ -139,6 +139,22 @@ def test_weights_that_two_layers_share_are_replaced_in_both(network):
     assert torch.equal(replaced.row.weight[:, 0], fit.kernels().layers[2].kernels)
 
 
+def test_of_three_layers_that_share_a_weight_two_are_replaced_and_still_share_one():
+    network = nn.Sequential(*(nn.Conv2d(4, 4, 5, groups=4) for _ in range(3)))
+    network[1].weight = network[2].weight = network[0].weight
+    replaced = sk.replace(network, sk.fit(sk.extract(network), "dx"), layers=["1", "2"])
+    assert replaced[2].weight is replaced[1].weight is not replaced[0].weight
+    assert torch.equal(replaced[0].weight, network[0].weight)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_spectral_norm_is_taken_off_beside_a_pruned_bias():
+    layer = spectral_norm(nn.Conv2d(4, 4, 5, groups=4))
+    prune.l1_unstructured(layer, "bias", amount=0.5)
+    fit = sk.fit(sk.extract(layer), "dx")
+    assert torch.equal(sk.replace(layer, fit).weight[:, 0], fit.kernels().layers[0].kernels)
+
+
 @pytest.mark.usefixtures("without_shape_checks")
 def test_models_of_another_network_are_refused(network, fit):
     with pytest.raises(ModelError, match=r"layer 'wide' has filters of 12 x 5 x 5, and 12 x 7 x 7 were modelled"):

@@ -470,5 +470,5 @@ def test_outputs_in_which_no_tensor_is_found_are_refused():
         def forward(self, inputs):
             return {super().forward(inputs)}
 
-    with pytest.raises(ModelError, match="the network Wrapped gives a set without values that can be compared"):
+    with pytest.raises(ModelError, match="the network Wrapped gives no values that can be compared"):
         sk.separate(Wrapped(*network_of()), images(1), rank=1, runtime=None)

@@ -4,7 +4,7 @@ from scalekeys.fitting.api import fit, share_scales
 from scalekeys.fitting.formation import Formation, Group, Standing, formation
 from scalekeys.fitting.ladder import Ladder, LadderGroup, ladder
 from scalekeys.fitting.orientation import Orientation, orientation
-from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance
+from scalekeys.fitting.patch_covariance import PatchCovariance, natural_covariance_of, natural_image_covariance
 from scalekeys.fitting.prepare import STATUSES
 from scalekeys.fitting.result import Fit
 from scalekeys.fitting.spec import CRITERIA, MODELS, FitSpec, parse_spec
@@ -29,6 +29,7 @@ __all__ = [
     "fit",
     "formation",
     "ladder",
+    "natural_covariance_of",
     "natural_image_covariance",
     "orientation",
     "parse_spec",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
-from scalekeys.fitting.patch_covariance import PatchCovariance, natural_image_covariance
+from scalekeys.fitting.patch_covariance import PatchCovariance, natural_covariance_of
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 
@@ -21,7 +21,7 @@ def metric_of(
     Raises FilterError if a layer is missing, or shapes do not go together, or numbers are not finite.
     """
     if covariance is None:
-        own = [natural_image_covariance(layer.size, dilation=layer.dilation or 1)[None] for layer in bank.layers]
+        own = list(map(natural_covariance_of, bank.layers))
     elif isinstance(covariance, PatchCovariance):
         own = [_of_layer(layer, covariance) for layer in bank.layers]
     else:

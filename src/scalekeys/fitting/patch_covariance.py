@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scalekeys.errors import FilterError, ModelError
+from scalekeys.filters import LayerFilters
 from scalekeys.shapes import size_text
 
 _SMALLEST_EXTENT, _SMALLEST_VOLUME = 224, 32
@@ -175,6 +176,11 @@ def natural_image_covariance(
     distances = (taps[:, None] - taps).abs() * dilation
     covariance: Tensor = by_distance[distances.unbind(-1)] / by_distance[origin]
     return covariance
+
+
+def natural_covariance_of(layer: LayerFilters) -> Float[Tensor, "1 taps taps"]:
+    """Return the covariance of the patches of natural images that all filters of a layer see, with its dilation."""
+    return natural_image_covariance(layer.size, dilation=layer.dilation or 1)[None]
 
 
 def shrunk(

@@ -1,6 +1,6 @@
 """Kernels that are larger than what they hold, cut around their central taps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from numbers import Integral
@@ -14,7 +14,7 @@ from scalekeys.errors import FilterError
 from scalekeys.filters import FilterBank, LayerFilters
 from scalekeys.filters.choice import matches, no_such_layer
 from scalekeys.filters.extent import OUTER_ENERGY, outer_share, refitted, smallest_window
-from scalekeys.fitting import natural_image_covariance
+from scalekeys.fitting import natural_covariance_of
 from scalekeys.networks.changing.recalibrate import recalibrate
 from scalekeys.networks.changing.shrink import lost, plain_padding, shrink
 from scalekeys.networks.constrained.filters_together import release
@@ -196,13 +196,13 @@ def cropped_layer(layer: LayerFilters, window: Size, padding: Size | str | None 
 
 def refitted_layer(layer: LayerFilters, window: Size) -> FilterStack:
     """Return the kernels of a layer in a smaller window, fitted to the responses to natural images."""
-    return refitted(layer.kernels, window, natural_image_covariance(layer.size, dilation=layer.dilation or 1)[None])
+    return refitted(layer.kernels, window, natural_covariance_of(layer))
 
 
 def _asked(layer: LayerFilters, sides: int | Sequence[int]) -> Size:
-    window = tuple(sides) if isinstance(sides, Sequence) else (sides,) * len(layer.size)
+    window = tuple(sides) if isinstance(sides, Iterable) else (sides,) * len(layer.size)
     if not all(isinstance(side, Integral) for side in window):
-        raise FilterError(f"layer {layer.name!r}: sides are whole numbers, got {sides!r}")
+        raise FilterError(f"layer {layer.name!r}: give its new sides as whole numbers, such as 5, got {sides!r}")
     window = tuple(map(int, window))
     if len(window) != len(layer.size):
         raise FilterError(f"layer {layer.name!r} has kernels of {size_text(layer.size)}; give {len(layer.size)} sides")

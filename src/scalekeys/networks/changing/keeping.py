@@ -7,7 +7,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from scalekeys.filters import FilterBank
-from scalekeys.fitting import Fit, PatchCovariance, fit, natural_image_covariance
+from scalekeys.fitting import Fit, PatchCovariance, fit, natural_covariance_of
 from scalekeys.fitting.spec import parse_spec
 from scalekeys.fitting.stack import StackFit
 
@@ -27,7 +27,7 @@ def at_once(name: str, compute: Callable[[], Pieces]) -> Pieces:  # noqa: ARG001
 def with_unseen(covariance: PatchCovariance, bank: FilterBank) -> PatchCovariance:
     """Let layers that no input reached see natural images."""
     natural = {
-        layer.name: natural_image_covariance(layer.size, dilation=layer.dilation or 1).expand(len(layer), -1, -1)
+        layer.name: natural_covariance_of(layer).expand(len(layer), -1, -1)
         for layer in bank
         if layer.name not in covariance.layers
     }

@@ -1,5 +1,6 @@
 """Where a network loses: how far the answers of its depthwise layers are from those of another network."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from math import cos, nan, pi, prod, sqrt
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from scalekeys.checkpoints import check_same_layers
 from scalekeys.checkpoints.sources.module import open_module, unwrapped
+from scalekeys.errors import ModelError
 from scalekeys.filters import FilterBank
 from scalekeys.networks.running.batches import Batches, evaluating, inputs_of, run_network, uncompiled
 from scalekeys.networks.running.depthwise_layers import Convolution, depthwise_layers
@@ -36,8 +38,8 @@ class LayerError:
         ratio, over channels, of the greatest gains of both.
     local : float
         Mean squared error of the answers to the inputs of the original network, by the variance of its answers. Where
-        these do not vary, it is infinite, or NaN without an error; and NaN where the network convolves with the weight
-        of the layer in another way than the layer does.
+        these do not vary, it is infinite, or NaN without an error; and NaN where the layer, called by itself, gives
+        another shape or cannot run.
     cumulative : float
         The same for the answers to the inputs that the changed network gives the layer.
     """
@@ -139,7 +141,7 @@ class _Sums:
     local: float = 0.0
     cumulative: float = 0.0
 
-    def add(self, answer: Tensor, local: Tensor, moved: Tensor | None) -> None:
+    def add(self, answer: Tensor, local: Tensor | None, moved: Tensor | None) -> None:
         if not answer.numel():
             return
         values = answer.double()
@@ -156,18 +158,19 @@ class _Sums:
 
 
 def _distance(found: Tensor | None, wanted: Tensor) -> float:
-    """Return the squared difference; NaN where there is none, because what was found has another shape."""
+    """Return the squared difference; NaN where there is none, because nothing was found, or has another shape."""
     if found is None or found.shape != wanted.shape:
         return nan
     return float((found.to(wanted) - wanted).square().sum())
 
 
 @torch.no_grad()
-def _answer(layer: Convolution, inputs: Tensor) -> Tensor:
-    """Return what a layer gives for inputs that another one saw."""
-    with evaluating(layer), uncompiled():
+def _answer(layer: Convolution, inputs: Tensor) -> Tensor | None:
+    """Return what a layer gives for inputs that another one saw; None where it does not run on them by itself."""
+    with evaluating(layer), uncompiled(), suppress(ModelError):
         answer: Tensor = run_network(layer, next(inputs_of(inputs, layer)))
-    return answer
+        return answer
+    return None
 
 
 def _seen(

@@ -18,7 +18,7 @@ from scalekeys.networks.changing.replace import replace
 from scalekeys.networks.measuring.evaluation import evaluate
 from scalekeys.networks.measuring.output_error import OutputError, outputs_of
 from scalekeys.networks.measuring.patch_covariance import patch_covariance
-from scalekeys.networks.running.batches import Batches, inputs_of, several_batches
+from scalekeys.networks.running.batches import Batches, as_batches, inputs_of
 from scalekeys.shapes import ArrayLike, as_float_tensor
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Kept:
 
     def __init__(self, module: nn.Module, batches: Batches) -> None:
         self.module = unwrapped(module)
-        self.batches = list(several_batches(batches))
+        self.batches = list(as_batches(batches))
         self.inputs = [inputs for inputs in inputs_of(self.batches, self.module) if len(inputs)]
 
     def first(self, count: int) -> list[Tensor]:

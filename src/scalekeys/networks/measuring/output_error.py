@@ -80,7 +80,8 @@ def output_error(module: nn.Module, original: nn.Module, batches: Batches) -> Ou
     Raises
     ------
     ModelError
-        If there are no inputs, or a network gives no tensor, or one of another shape than the other network.
+        If there are no inputs, or a network gives no tensor of outputs for each input, or one of another shape than the
+        other network.
 
     Examples
     --------

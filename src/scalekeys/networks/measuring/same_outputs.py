@@ -20,13 +20,15 @@ class Reference:
     `example`: inputs. Two more batches of random numbers are drawn in their shape, between the smallest and the largest
     input; standard normal where these are equal, and none where they are integers.
     `more`: further batches.
-    Raises ModelError if the network does not run, or its outputs are not finite, or not the same twice.
+    Raises ModelError if the network does not run, or its outputs hold no values, or are not finite, or not the same
+    twice.
     """
 
     def __init__(self, network: nn.Module, example: Tensor, more: Sequence[Tensor] = (), seed: int = 0) -> None:
         self.inputs = [example, *_random(example, seed), *more]
         name = type(network).__name__
         self._outputs = [_outputs(network, batch) for batch in self.inputs]
+        _check_values(network, [output for batch in self._outputs for output in batch])
         if not all(output.isfinite().all() for batch in self._outputs for output in batch):
             raise ModelError(
                 f"the network {name}: its outputs are not finite, so that they cannot be compared; give an example of "
@@ -51,7 +53,9 @@ def difference(network: nn.Module, other: nn.Module, inputs: Tensor) -> float:
     >>> difference(nn.Identity(), nn.ReLU(), torch.tensor([-1.0, 4.0]))
     0.25
     """
-    return _difference(_outputs(network, inputs), _outputs(other, inputs))
+    mine = _outputs(network, inputs)
+    _check_values(network, mine)
+    return _difference(mine, _outputs(other, inputs))
 
 
 def multiplications(network: nn.Module, example: Tensor) -> int:
@@ -82,14 +86,15 @@ def _random(example: Tensor, seed: int) -> list[Tensor]:
 
 def _outputs(network: nn.Module, batch: Tensor) -> list[Tensor]:
     with evaluating(network), torch.no_grad(), uncompiled():
-        given = run_network(network, batch)
-    found = [tensor.double() for tensor in _tensors(given) if tensor.numel()]
-    if not found:
+        return [tensor.double() for tensor in _tensors(run_network(network, batch))]
+
+
+def _check_values(network: nn.Module, outputs: Sequence[Tensor]) -> None:
+    if not any(output.numel() for output in outputs):
         raise ModelError(
-            f"the network {type(network).__name__} gives a {type(given).__name__} without values that can be "
-            "compared; give at least one input, and a network that returns tensors, or lists or dicts of them"
+            f"the network {type(network).__name__} gives no values that can be compared; give at least one input, and "
+            "a network that returns tensors, or lists or dicts of them"
         )
-    return found
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
@@ -106,10 +111,12 @@ def _tensors(output: Any) -> Iterator[Tensor]:
 def _difference(reference: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
     if len(reference) != len(outputs) or any(a.shape != b.shape for a, b in zip(reference, outputs, strict=True)):
         return float("inf")
-    return max(map(_share, reference, outputs))
+    return max(map(_share, reference, outputs), default=0.0)
 
 
 def _share(reference: Tensor, output: Tensor) -> float:
+    if not reference.numel():
+        return 0.0
     difference = float((reference - output).abs().max())
     if not isfinite(difference):
         return inf  # a NaN would be lost among other shares

@@ -152,23 +152,21 @@ class _Called:
         return function(*args)
 
 
-def several_batches(batches: Batches) -> Iterable[Batch]:
+def as_batches(batches: Batches) -> Iterable[Batch]:
     """Take a tensor, array or dict for a list of one; raises ModelError for what holds no batches."""
     if isinstance(batches, Tensor | np.ndarray | Mapping):
         return [batches]
-    try:
-        iter(batches)
-    except TypeError:
+    if not isinstance(batches, Iterable) and not hasattr(type(batches), "__getitem__"):
         raise ModelError(
             f"expected batches of inputs, such as a tensor, a list of tensors or a data loader, got "
             f"{type(batches).__name__}"
-        ) from None
+        )
     return batches
 
 
 def _numbered(batches: Batches) -> Iterator[tuple[int, Batch]]:
     number = 0
-    for number, batch in enumerate(several_batches(batches), start=1):
+    for number, batch in enumerate(as_batches(batches), start=1):
         yield number, batch
     if not number:
         raise ModelError("batches is empty, or a generator that was used before; give at least one batch of inputs")
@@ -181,7 +179,8 @@ def _brought(inputs: Tensor, network: nn.Module) -> Tensor:
         raise ModelError(
             f"the network {type(network).__name__}: has no values (it is on the meta device); load its weights first"
         )
-    own = inputs.clone() if inputs.is_inference() else inputs  # which has no gradients
+    unrecorded = inputs.is_inference() and not torch.is_inference_mode_enabled()
+    own = inputs.clone() if unrecorded else inputs  # tensors made in inference mode cannot be saved for gradients
     return own.to(like.device, like.dtype if inputs.is_floating_point() else None)
 
 

@@ -69,7 +69,7 @@ def copy_of(module: nn.Module) -> nn.Module:
 
 
 def make_plain(layer: Convolution, name: str) -> nn.Parameter:
-    """Give a layer a weight of its own that is a parameter with the values of the next forward pass, and return it.
+    """Make the weight of a layer a parameter of its own, with the values of evaluation mode, and return it.
 
     Parametrizations, pruning, weight and spectral normalisation of the weight are taken off. It takes gradients if the
     parameter before did, or one of those from which the weight was computed.
@@ -102,20 +102,20 @@ def keeping_ties(layers: Iterable[Convolution]) -> Iterator[None]:
         if "weight" in layer._parameters:
             sharing[id(layer.weight)].append(layer)
     yield
-    for first, *others in sharing.values():
-        for other in others:
-            if torch.equal(first.weight, other.weight):
-                other.weight = first.weight
+    for tied in sharing.values():
+        for count, layer in enumerate(tied):
+            same = (one.weight for one in tied[:count] if torch.equal(one.weight, layer.weight))
+            layer.weight = next(same, layer.weight)
 
 
 def _stop_computing(layer: Convolution, name: str) -> None:
     """Take off what computes a weight before each pass, in the ways that came before parametrizations."""
-    if prune.is_pruned(layer) and hasattr(layer, "weight_orig"):
-        prune.remove(layer, "weight")
-    elif hasattr(layer, "weight_g"):
+    if hasattr(layer, "weight_g"):
         remove_weight_norm(layer)
     elif hasattr(layer, "weight_u"):
         remove_spectral_norm(layer)
+    elif prune.is_pruned(layer) and hasattr(layer, "weight_orig"):
+        prune.remove(layer, "weight")
     else:
         raise ModelError(f"layer {name!r}: its weight is not a parameter but computed; make it one first")
 

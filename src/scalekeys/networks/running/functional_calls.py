@@ -85,12 +85,12 @@ def functional_calls(layers: Iterable[Convolution]) -> Iterator[None]:
 def _called(layer: Convolution, given: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
     """Compute the output of a layer from an input, with the hooks of the layer before and behind."""
     for key, hook in list(layer._forward_pre_hooks.items()):
-        if key not in layer._forward_pre_hooks_with_kwargs:
-            changed = hook(layer, (given,))
-            given = given if changed is None else changed[0] if isinstance(changed, tuple) else changed
+        changed = hook(layer, (given,), *[{}] * (key in layer._forward_pre_hooks_with_kwargs))
+        while isinstance(changed, tuple):  # the input, the arguments, or these and the keywords
+            changed = changed[0]
+        given = given if changed is None else changed
     output = compute(given)
     for key, behind in list(layer._forward_hooks.items()):
-        if key not in layer._forward_hooks_with_kwargs:
-            after = behind(layer, (given,), output)
-            output = output if after is None else after
+        after = behind(layer, (given,), *[{}] * (key in layer._forward_hooks_with_kwargs), output)
+        output = output if after is None else after
     return output

@@ -16,17 +16,22 @@ from scalekeys.networks.running.functional_calls import functional_calls
 def hooked(layers: Mapping[str, nn.Module], hook: Callable[..., Any], *, before: bool = False) -> Iterator[None]:
     """Keep a hook on layers, which is called with the name of the layer and what PyTorch gives hooks.
 
-    `before`: whether it is called before the layer runs, without an output.
+    `before`: whether it is called before the layer runs, without an output. The hook cannot change the input.
+    Inputs that a network gives by keyword come as the positional ones do.
 
     >>> import torch
     >>> with hooked({"dw": (layer := nn.Identity())}, lambda name, _layer, inputs, output: print(name, output)):
     ...     _ = layer(torch.ones(1))
     dw tensor([1.])
     """
+
+    def called(name: str, layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any], *output: Any) -> Any:
+        return hook(name, layer, (*given, *named.values()), *output)
+
     with ExitStack() as stack:
         for name, layer in layers.items():
             register = layer.register_forward_pre_hook if before else layer.register_forward_hook
-            stack.callback(register(partial(hook, name)).remove)
+            stack.callback(register(partial(called, name), with_kwargs=True).remove)
         yield
 
 
