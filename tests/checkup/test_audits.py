@@ -126,7 +126,9 @@ def test_copies_up_to_a_factor_and_an_offset():
     assert found.command == "scalekeys replace NETWORK -o copies.pth --model copies"
     taps = kernels[0].numel()
     saved = f"{100 * (18 * (taps - 3) + taps - 1) / (69 * taps):.1f} % of the depthwise weights"
-    assert found.expect.startswith("The command replaces 19 filters, also in layers with few copies, which saves ")
+    assert found.expect.startswith(
+        "The command replaces 19 filters, also constant ones and copies in layers with few, which "
+    )
     assert saved in found.expect
     assert found.places[0].channels == tuple(range(16, 32))
 

@@ -194,6 +194,7 @@ def test_the_line_is_copied_or_selected(page):
 @pytest.mark.browser
 def test_the_sheet_is_in_the_order_that_is_asked_for(page, fit):
     sheet, order = page.locator("[data-role=sheet]"), page.locator("[data-role=order]")
+    show(page, "layer=0&channel=5")
     order.select_option("r2")
     assert page.evaluate("location.hash").endswith("&order=r2")
     sheet.press("Home")
@@ -202,6 +203,21 @@ def test_the_sheet_is_in_the_order_that_is_asked_for(page, fit):
     sheet.press("End")  # a filter without a fit comes last
     assert "r²" not in page.locator("[data-role=told]").inner_text()
     order.select_option("depth")
+
+
+@pytest.mark.browser
+def test_the_size_of_the_cells_leaves_the_address_alone(page):
+    show(page, "layer=0&channel=5")
+    written = page.evaluate(
+        """() => {
+            let written = 0;
+            history.replaceState = () => (written += 1);
+            document.querySelector("[data-role=side]").dispatchEvent(new Event("input"));
+            delete history.replaceState;
+            return written;
+        }"""
+    )
+    assert written == 0
 
 
 @pytest.mark.browser
