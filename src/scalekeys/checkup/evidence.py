@@ -14,7 +14,7 @@ from scalekeys.checkup.normalisations import BatchNorm
 from scalekeys.checkup.responses import Responses
 from scalekeys.errors import listed
 from scalekeys.filters import FilterBank, LayerFilters, matched_noise_like
-from scalekeys.fitting import Fit, fit, natural_image_covariance
+from scalekeys.fitting import Fit, fit, natural_covariance_of
 from scalekeys.shapes import Size, size_text
 
 LEAST = 8
@@ -103,7 +103,7 @@ class Evidence:
         if seen is not None:
             return seen, "these images"
         natural = "natural images" if len(filters.size) == 2 else "inputs that vary as natural images do"
-        return natural_image_covariance(filters.size, dilation=filters.dilation or 1)[None], natural
+        return natural_covariance_of(filters), natural
 
     @cached_property
     def noise(self) -> FilterBank:
