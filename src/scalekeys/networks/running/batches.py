@@ -156,7 +156,7 @@ def as_batches(batches: Batches) -> Iterable[Batch]:
     """Take a tensor, array or dict for a list of one; raises ModelError for what holds no batches."""
     if isinstance(batches, Tensor | np.ndarray | Mapping):
         return [batches]
-    if not isinstance(batches, Iterable) and not hasattr(type(batches), "__getitem__"):
+    if not any(hasattr(type(batches), name) for name in ("__iter__", "__getitem__")):
         raise ModelError(
             f"expected batches of inputs, such as a tensor, a list of tensors or a data loader, got "
             f"{type(batches).__name__}"
