@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from scalekeys.errors import ModelError, check_choice
 from scalekeys.shapes import Size, axes_text
@@ -79,9 +79,9 @@ def parse_spec(
     )
 
 
-def _is_whole(number: object, least: int) -> bool:
+def _is_whole(number: Any, least: int) -> bool:
     is_whole = isinstance(number, Integral) or (isinstance(number, Real) and float(number).is_integer())
-    return is_whole and number >= least
+    return is_whole and bool(number >= least)
 
 
 def _parsed_sizes(sizes: Sizes) -> Sizes:

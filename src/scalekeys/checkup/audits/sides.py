@@ -67,7 +67,7 @@ def _places(evidence: Evidence, sides: _Sides, noise: _Sides, preferred: Mapping
         )
         for each in (sides, noise)
     )
-    concerned = mine.any(0)
+    concerned = np.logical_or.reduce(mine)
     return largest_first(
         Place(
             layer.name,
