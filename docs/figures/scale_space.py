@@ -87,7 +87,7 @@ def _spread(bank: sk.FilterBank, r2: Tensor) -> Tensor:
 
 
 def _named(name: str, r2: Tensor) -> str:
-    return f"{name}\nmedian r2 {r2.nanmedian():.2f}"
+    return f"{name}\nmedian r² {r2.nanmedian():.2f}"
 
 
 def _draw(panel: Axes, kernel: Tensor) -> None:

@@ -27,7 +27,7 @@ COLOURS = {
 BUDGETS = ("small", "small_long", "small_longer")
 """The same trainings with more epochs."""
 LEARNED = ("free_from_ideal8", "learned_scales", "free_torch_init")
-FIGURES = {"formation": "formation", "r2": "median r2", "sigma": "median scale, px"}
+FIGURES = {"formation": "formation", "r2": "median r²", "sigma": "median scale, px"}
 """What is drawn of filters that are learned, by column of the metrics."""
 DPI = 110
 
