@@ -131,6 +131,7 @@ def test_the_tables_of_the_page_are_those_of_the_results(queue, tmp_path):
     copy.write_text(queue.PAGE.read_text())
     write_tables(copy, rows)
     assert copy.read_text() == queue.PAGE.read_text()
-    write_tables(copy, rows[:1])  # what stood there before is replaced
+    one = next(row for row in rows if (row["condition"], row["budget"]) == ("free_torch_init", "small"))
+    write_tables(copy, [one])  # what stood there before is replaced
     assert copy.read_text().count("(`") < queue.PAGE.read_text().count("(`")
     assert "(`free_torch_init`) | 64.0 ± 0.8 | 64.0, 63.2, 64.7 |" in copy.read_text()
