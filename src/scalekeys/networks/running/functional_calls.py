@@ -85,12 +85,14 @@ def functional_calls(layers: Iterable[Convolution]) -> Iterator[None]:
 def _called(layer: Convolution, given: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
     """Compute the output of a layer from an input, with the hooks of the layer before and behind."""
     for key, hook in list(layer._forward_pre_hooks.items()):
-        changed = hook(layer, (given,), *[{}] * (key in layer._forward_pre_hooks_with_kwargs))
+        keywords: tuple[dict[str, Any], ...] = ({},) if key in layer._forward_pre_hooks_with_kwargs else ()
+        changed = hook(layer, (given,), *keywords)
         while isinstance(changed, tuple):  # the input, the arguments, or these and the keywords
             changed = changed[0]
         given = given if changed is None else changed
     output = compute(given)
     for key, behind in list(layer._forward_hooks.items()):
-        after = behind(layer, (given,), *[{}] * (key in layer._forward_hooks_with_kwargs), output)
+        keywords = ({},) if key in layer._forward_hooks_with_kwargs else ()
+        after = behind(layer, (given,), *keywords, output)
         output = output if after is None else after
     return output
