@@ -59,7 +59,8 @@ def show(page, fragment):
     page.evaluate(
         """(hash) => new Promise((done) => {
             addEventListener("hashchange", () => setTimeout(done), {once: true});
-            location.hash = hash;
+            if (location.hash === hash) dispatchEvent(new HashChangeEvent("hashchange"));
+            else location.hash = hash;
         })""",
         f"#explorer?{fragment}",
     )
