@@ -157,12 +157,13 @@ def test_filters_that_are_changed_have_the_norm_and_are_others(network, kind, ch
         torch.testing.assert_close(one.sort(dim=1).values, other.sort(dim=1).values)
 
 
-def test_a_derivative_that_is_rotated_is_the_derivative_in_a_direction(network):
+@pytest.mark.parametrize(("directed", "change"), [("dx", "rotated"), ("dphi", "none")])
+def test_a_derivative_that_is_rotated_or_has_an_angle_is_one_in_any_direction(network, directed, change):
     def made(kind, change="none"):
         return filters(prepared(network, Depthwise(kind, learn="none", sigma=1.2, change=change), seed=0)).flatten(1)
 
     basis = torch.cat([made("dx")[:1], made("dy")[:1]])
-    along = made("dx", "rotated") @ basis.T
+    along = made(directed, change) @ basis.T
     # the rest is the grid: differences are derivatives up to the square of the frequency
     torch.testing.assert_close(along.square().sum(1), torch.ones(32), atol=0.06, rtol=0)
     angles = torch.atan2(along[:, 1], along[:, 0])

@@ -1,6 +1,7 @@
 """Filters that are drawn by a seed for the channels of a layer: noise, keys, families, mixtures, and their controls."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -95,9 +96,8 @@ def _of_layer(
         chosen = numbers.permutation(np.arange(channels) % len(kinds))
         return candidates[chosen], [kinds[index] for index in chosen]
     kinds = list(parse_spec(model_of(kind)).families)
-    components = [_components(name, size, wanted.sigma) for name in kinds]
     chosen = numbers.permutation(np.arange(channels) % len(kinds))
-    filters = torch.stack([_mixture(components[index], numbers) for index in chosen])
+    filters = torch.stack([_of_family(kinds[index], size, wanted.sigma, numbers) for index in chosen])
     return filters, [kinds[index] for index in chosen]
 
 
@@ -165,9 +165,21 @@ def _rotated(kernel: np.ndarray, degrees: float) -> np.ndarray:
     return turned
 
 
-def _components(name: str, size: tuple[int, ...], sigma: float) -> Float[Tensor, "components *sides"]:
-    """Return the components of a family at a scale, each of norm 1."""
-    given = {"alpha": _ALPHA, "t_outer": max(_WIDER * sigma**2, sigma**2 + GAP)}
+def _of_family(name: str, size: tuple[int, ...], sigma: float, numbers: np.random.Generator) -> Float[Tensor, "*sides"]:
+    """Return a filter of a family: its component, or of several a random mixture; at a random angle if it has one."""
+    names = FAMILIES[name].parametrization.names
+    angle = numbers.uniform(0, 2 * np.pi) if "angle" in names else 0.0
+    components = _components(name, size, sigma, angle)
+    if len(components) == 1:
+        return components[0]
+    mixture: Tensor = torch.tensordot(torch.from_numpy(numbers.standard_normal(len(components))), components, 1)
+    return mixture
+
+
+@lru_cache(maxsize=64)
+def _components(name: str, size: tuple[int, ...], sigma: float, angle: float) -> Float[Tensor, "components *sides"]:
+    """Return the components of a family at a scale and an angle, each of norm 1."""
+    given = {"alpha": _ALPHA, "t_outer": max(_WIDER * sigma**2, sigma**2 + GAP), "angle": angle}
     values = [given.get(own, sigma**2) for own in FAMILIES[name].parametrization.names]
     parameters = torch.tensor([values], dtype=torch.float64)
     return _unit(template_plan(name, size)(parameters)[0])
@@ -177,12 +189,3 @@ def _unit(filters: Tensor) -> Tensor:
     """Bring filters to norm 1; one that is zero stays."""
     norm: Tensor = torch.linalg.vector_norm(filters, dim=(-2, -1), keepdim=True)
     return torch.where(norm > 0, filters / norm, filters)
-
-
-def _mixture(components: Tensor, numbers: np.random.Generator) -> Tensor:
-    """Return one component as it is, and of several a random mixture."""
-    if len(components) == 1:
-        return components[0]
-    weights = torch.from_numpy(numbers.standard_normal(len(components)))
-    mixture: Tensor = torch.tensordot(weights, components, 1)
-    return mixture

@@ -102,7 +102,7 @@ def separate(
     Notes
     -----
     Times of layers are kept in the cache folder of the user (``$XDG_CACHE_HOME/scalekeys``) by runtime, version,
-    machine and shape, so that the second call is fast.
+    machine and shape, so that the second call is fast. Layers that share a weight get outer products of their own.
 
     Examples
     --------
