@@ -123,6 +123,19 @@ def test_an_interval_over_seeds_is_that_of_student(queue):
     assert over_seeds([1, 2, 3]) == pytest.approx([2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5], abs=1e-4)
 
 
+def test_an_interval_over_images_is_that_of_the_images_of_one_seed_and_narrower_for_the_mean_of_several(queue):
+    rows = json.loads(queue.KEPT.with_suffix(".json").read_text())["budgets"]["conditions"]
+    found = [difference for row in rows for difference in row["differences"].values()]
+    for one in found:
+        widest = max(high - low for low, high in one["intervals"])
+        low, high = one["interval_over_images"]
+        assert (low + high) / 2 == pytest.approx(one["mean"])
+        if len(one["seeds"]) == 1:
+            assert [low, high] == pytest.approx(one["intervals"][0], abs=1e-4)
+        else:
+            assert 0.4 * widest < high - low < 0.9 * widest
+
+
 def test_the_tables_of_the_page_are_those_of_the_results(queue, tmp_path):
     from cifar_sections.page import write_tables
 
