@@ -9,8 +9,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from trainings import COLOURS, DPI, RESULTS
 
-RESULTS = Path("benchmarks/results/cifar.json")
 SETTINGS = {
     "small_slow": "5 epochs, a quarter of the learning rate",
     "small": "5 epochs",
@@ -23,18 +23,16 @@ SETTINGS = {
     "5": "larger network, 5 epochs",
 }
 """What is trained, by the name of its budget, from above."""
-COLOURS = {"frozen_ideal8": "C0", "frozen_matched_noise": "C4"}
 PANELS = (
     ("free_torch_init", ("frozen_ideal8", "frozen_matched_noise"), "points ahead of free filters"),
     ("frozen_matched_noise", ("frozen_ideal8",), "points ahead of matched noise"),
 )
 """What is compared with, what is compared, and the title."""
-DPI = 110
 
 
 def main(output: Path) -> None:
     """Write the picture."""
-    rows = json.loads(RESULTS.read_text())["budgets"]["conditions"]
+    rows = json.loads(RESULTS.with_suffix(".json").read_text())["budgets"]["conditions"]
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained", width_ratios=(2.4, 1))
     for panel, (other, conditions, title) in zip(panels, PANELS, strict=True):
         for row in rows:
@@ -55,11 +53,11 @@ def main(output: Path) -> None:
 def _difference(panel: Axes, row: dict, other: str, shift: float) -> None:
     """Draw the mean over seeds with its interval; with one seed, with that of the test images."""
     found = row["differences"][other]
-    several = len(found["values"]) > 1
-    low, high = found["interval_over_seeds"] if several else found["intervals"][0]
+    over_seeds = found["interval_over_seeds"]
+    low, high = over_seeds or found["intervals"][0]
     place, colour = list(SETTINGS).index(row["budget"]) + shift, COLOURS[row["condition"]]
     panel.plot([100 * low, 100 * high], [place, place], color=colour)
-    panel.plot(100 * found["mean"], place, "o", color=colour, markerfacecolor=colour if several else "white")
+    panel.plot(100 * found["mean"], place, "o", color=colour, markerfacecolor=colour if over_seeds else "white")
 
 
 if __name__ == "__main__":
